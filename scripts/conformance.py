@@ -1,0 +1,632 @@
+"""The checks of scripts/conformance, which starts the servers and gives their
+addresses in the environment. boto3 is the second opinion: it puts the lists,
+makes the tables and reads every item back.
+
+Exit status: 0 all passed, 1 some failed, 2 the servers did not come up.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import boto3
+import zstandard
+from botocore.config import Config
+
+LIST = Path(__file__).parent.parent / "tests/data/debian-packages.sha256.txt.zst"
+LIST_LINES = 63_663
+PART = 5_000  # lines of the lists that only vary a form
+BUCKET = "lists"
+ATTRS = {"type": "linux", "source": "debian", "desc": "packages"}
+ATTR_FLAGS = ["--type", "linux", "--source", "debian", "--desc", "packages"]
+BOOKS = ["written", "duplicates", "rejected", "skipped", "failed"]
+RUN_LIMIT_S = 300  # a run that hangs must not take the whole of CI with it
+
+# Few retries: a server that refuses is a finding, not weather.
+CLIENT = Config(retries={"total_max_attempts": 3, "mode": "standard"}, max_pool_connections=16)
+
+
+class Results:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def check(self, name, why):
+        """`why` says what is wrong; None or empty when nothing is."""
+        if why:
+            self.failed += 1
+            print(f"FAIL {name}: {why}", flush=True)
+        else:
+            self.passed += 1
+            print(f"ok {name}", flush=True)
+        return not why
+
+    def skip(self, name, why):
+        self.skipped += 1
+        print(f"skip {name}: {why}", flush=True)
+
+    def closing_line(self):
+        line = f"{self.passed} passed, {self.failed} failed"
+        return line + (f", {self.skipped} skipped" if self.skipped else "")
+
+
+def differ(want, got, limit=4):
+    """What differs between two dicts, or None."""
+    out = []
+    for k in want.keys() | got.keys():
+        if want.get(k) != got.get(k):
+            out.append(f"{k}: expected {want.get(k)!r}, found {got.get(k)!r}")
+    if not out:
+        return None
+    more = f" and {len(out) - limit} more" if len(out) > limit else ""
+    return "; ".join(sorted(out)[:limit]) + more
+
+
+class Bench:
+    """One binary, two servers, and the places where a case keeps its things."""
+
+    def __init__(self, binary, work, results):
+        self.binary, self.work, self.results = binary, work, results
+        self.s3 = boto3.client("s3", config=CLIENT)
+        self.ddb = boto3.client("dynamodb", config=CLIENT)
+
+    # -- servers ----------------------------------------------------------
+
+    def wait(self, pids, seconds):
+        """Until both servers do real work: a port that answers is not enough,
+        SeaweedFS accepts buckets before it has a volume for their objects."""
+        end = time.monotonic() + seconds
+        todo = {"DynamoDB Local": self.try_dynamodb, "SeaweedFS": self.try_s3}
+        last = None
+        while todo:
+            for name, attempt in list(todo.items()):
+                try:
+                    attempt()
+                    del todo[name]
+                except Exception as e:  # whatever it is, it is not ready
+                    last = e
+            for pid in pids:
+                if b" Z " in Path(f"/proc/{pid}/stat").read_bytes():
+                    return f"server process {pid} has ended"
+            if todo and time.monotonic() > end:
+                return f"{' and '.join(todo)} not ready after {seconds} s: {last}"
+            time.sleep(0.2)
+        return None
+
+    def try_dynamodb(self):
+        self.ddb.list_tables()
+
+    def try_s3(self):
+        try:
+            self.s3.create_bucket(Bucket=BUCKET)
+        except (self.s3.exceptions.BucketAlreadyExists, self.s3.exceptions.BucketAlreadyOwnedByYou):
+            pass
+        self.s3.put_object(Bucket=BUCKET, Key="ready", Body=b"ready")
+        assert self.s3.get_object(Bucket=BUCKET, Key="ready")["Body"].read() == b"ready"
+
+    def put(self, key, body):
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+        return f"s3://{BUCKET}/{key}"
+
+    def table(self, case, key_type="S", sort=None):
+        name = f"of-{case}"
+        attrs = [{"AttributeName": "sha256", "AttributeType": key_type}]
+        schema = [{"AttributeName": "sha256", "KeyType": "HASH"}]
+        if sort:
+            attrs.append({"AttributeName": sort, "AttributeType": "S"})
+            schema.append({"AttributeName": sort, "KeyType": "RANGE"})
+        self.ddb.create_table(
+            TableName=name,
+            AttributeDefinitions=attrs,
+            KeySchema=schema,
+            ProvisionedThroughput={"ReadCapacityUnits": 40_000, "WriteCapacityUnits": 40_000},
+        )
+        self.ddb.get_waiter("table_exists").wait(
+            TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+        )
+        return name
+
+    def drop_tables(self):
+        # DynamoDB Local holds an account to 80,000 provisioned units too.
+        for name in self.ddb.list_tables()["TableNames"]:
+            self.ddb.delete_table(TableName=name)
+
+    def scan(self, table):
+        segments = 4
+
+        def part(i):
+            pages = self.ddb.get_paginator("scan").paginate(
+                TableName=table, Segment=i, TotalSegments=segments, ConsistentRead=True
+            )
+            return [item for page in pages for item in page["Items"]]
+
+        with ThreadPoolExecutor(segments) as pool:
+            return [item for part in pool.map(part, range(segments)) for item in part]
+
+    # -- the binary -------------------------------------------------------
+
+    def env(self, case, **extra):
+        # A home of its own for every case: no profile or checkpoint of the
+        # person who runs this, and none of another case.
+        home = self.work / "home" / case
+        home.mkdir(parents=True, exist_ok=True)
+        env = {k: v for k, v in os.environ.items() if k.startswith("AWS_")}
+        env |= {"PATH": os.environ["PATH"], "HOME": str(home), "RUST_BACKTRACE": "1"}
+        return env | extra
+
+    def run(self, case, args, **extra_env):
+        try:
+            return subprocess.run(
+                [self.binary, *args],
+                env=self.env(case, **extra_env),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=RUN_LIMIT_S,
+            )
+        except subprocess.TimeoutExpired as e:
+            return subprocess.CompletedProcess(e.cmd, "none: it hung", e.stdout, e.stderr)
+
+    def ingest_args(self, uri, table, report, *flags):
+        return [
+            "ingest", uri, "--table", table, *ATTR_FLAGS,
+            "--report", str(report), "--progress", "none", *flags,
+        ]  # fmt: skip
+
+    def ingest(self, case, uri, table, *flags, exit=0, **extra_env):
+        """Runs it, checks exit status, and books; returns the report or {}."""
+        report = self.work / f"{case}.report.json"
+        report.unlink(missing_ok=True)
+        done = self.run(case, self.ingest_args(uri, table, report, *flags), **extra_env)
+        self.exit_status(case, done, exit)
+        return self.read_report(case, report)
+
+    def exit_status(self, case, done, want):
+        why = None
+        if done.returncode != want:
+            err = (done.stderr or b"").decode(errors="replace").strip()[-600:]
+            why = f"expected {want}, got {done.returncode}; stderr: {err}"
+        return self.results.check(f"{case}: exit status {want}", why)
+
+    def read_report(self, case, path):
+        try:
+            report = json.loads(path.read_text())
+            lines, books = report["lines"], {k: report[k] for k in BOOKS}
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            self.results.check(f"{case}: books", f"no usable report: {e!r}")
+            return {}
+        why = None
+        if lines != sum(books.values()):
+            why = f"{lines} lines, but {books} make {sum(books.values())}"
+        self.results.check(f"{case}: books", why)
+        return report
+
+    def fields(self, case, report, **want):
+        got = {k: report.get(k, "absent") for k in want}
+        self.results.check(f"{case}: report", differ(want, got))
+
+    def counts(self, case, report, **want):
+        """The books exactly; what is not named is 0."""
+        books = dict.fromkeys(BOOKS, 0) | want
+        self.fields(case, report, lines=sum(books.values()), **books)
+
+    def items(self, case, table, hashes, key_type="S"):
+        """The whole table against the whole list, every attribute."""
+        found = self.scan(table)
+        if key_type == "B":
+            want = {bytes.fromhex(h): h for h in hashes}
+        else:
+            want = {h: h for h in hashes}
+        attrs = {k: {"S": v} for k, v in ATTRS.items()}
+        got, wrong = {}, []
+        for item in found:
+            key = item.pop("sha256", {}).get(key_type)
+            got[key] = item
+            if item != attrs:
+                wrong.append(f"{key!r} has {item}")
+        missing, extra = want.keys() - got.keys(), got.keys() - want.keys()
+        why = []
+        if missing:
+            why.append(f"{len(missing)} missing, as {next(iter(missing))!r}")
+        if extra:
+            why.append(f"{len(extra)} that are not in the list, as {next(iter(extra))!r}")
+        if wrong:
+            why.append(f"{len(wrong)} with other attributes: {wrong[0]}")
+        if len(found) != len(got):
+            why.append(f"{len(found)} items with {len(got)} keys")
+        self.results.check(f"{case}: all {len(want)} items", "; ".join(why))
+
+
+# -- the cases ------------------------------------------------------------
+
+CASES = []
+
+
+def case(f):
+    CASES.append((f.__name__.replace("_", "-"), f))
+    return f
+
+
+def crlf(hashes):
+    return b"".join(h.encode() + b"\r\n" for h in hashes)
+
+
+@case
+def full_list(b, me, full, part):
+    body = crlf(full)
+    uri, table = b.put("debian/packages.txt", body), b.table(me)
+    etag = b.s3.head_object(Bucket=BUCKET, Key="debian/packages.txt")["ETag"].strip('"')
+    report = b.ingest(me, uri, table)
+    b.items(me, table, full)
+    b.counts(me, report, written=len(full))
+    b.fields(
+        me + " (what and whence)", report,
+        version=1, command="ingest", outcome="complete", exit=0, table=table, hash="sha256",
+        bytes_read=len(body), unprocessed=0, throttled=0, resumed_from=None,
+    )  # fmt: skip
+    sources = report.get("sources") or [{}]
+    got = dict(sources[0], etag=str(sources[0].get("etag")).strip('"'))
+    want = {"uri": uri, "etag": etag, "bytes": len(body), "lines": len(full)}
+    b.results.check(f"{me}: report's source", differ(want, got))
+    # An item is below 1 KB, so it costs one unit; 25 fit into a request.
+    least = -(-len(full) // 25)
+    numbers = {
+        "requests": lambda v: v >= least,
+        "retries": lambda v: v >= 0,
+        "consumed_wcu": lambda v: abs(v - len(full)) < 0.5,
+        "elapsed_s": lambda v: v > 0,
+        "mean_wcu_per_s": lambda v: v > 0,
+        "estimated_cost_usd": lambda v: v >= 0,
+        "started": lambda v: re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", v),
+    }
+    wrong = []
+    for k, good in numbers.items():
+        try:
+            fine = good(report[k])
+        except (KeyError, TypeError):
+            fine = False
+        if not fine:
+            wrong.append(f"{k} is {report.get(k, 'absent')!r}")
+    b.results.check(f"{me}: report's numbers", "; ".join(wrong))
+    verify_after(b, me, uri, table, full)
+
+
+def verify_after(b, me, uri, table, full):
+    name = f"{me}: verify"
+    if b.run(me, ["verify", "--help"]).returncode != 0:
+        b.results.skip(name, "this binary has no such command")
+        return
+    args = ["verify", uri, "--table", table, "--sample", "all", *ATTR_FLAGS, "--progress", "none"]
+    b.exit_status(name + " finds all", b.run(me, args), 0)
+    gone = sorted(full)[100:103]
+    for h in gone:
+        b.ddb.delete_item(TableName=table, Key={"sha256": {"S": h}})
+    done = b.run(me, args)
+    b.exit_status(name + " finds what is gone", done, 5)
+    out = (done.stdout or b"").decode(errors="replace").upper()
+    silent = [h for h in gone if h not in out]
+    b.results.check(
+        name + " names what is gone", silent and f"not on stdout: {', '.join(silent)}"
+    )
+
+
+@case
+def lf(b, me, full, part):
+    table = b.table(me)
+    report = b.ingest(me, b.put(me, "".join(h + "\n" for h in part).encode()), table)
+    b.counts(me, report, written=len(part))
+    b.items(me, table, part)
+
+
+@case
+def no_final_newline(b, me, full, part):
+    table = b.table(me)
+    report = b.ingest(me, b.put(me, "\n".join(part).encode()), table)
+    b.counts(me, report, written=len(part))
+    b.items(me, table, part)
+
+
+@case
+def no_final_newline_crlf(b, me, full, part):
+    table = b.table(me)
+    report = b.ingest(me, b.put(me, "\r\n".join(part).encode()), table)
+    b.counts(me, report, written=len(part))
+    b.items(me, table, part)
+
+
+@case
+def lower_case_list(b, me, full, part):
+    table = b.table(me)
+    report = b.ingest(me, b.put(me, crlf(h.lower() for h in part)), table)
+    b.counts(me, report, written=len(part))
+    b.items(me, table, part)  # upper case all the same: the default
+
+
+@case
+def case_lower(b, me, full, part):
+    table = b.table(me)
+    report = b.ingest(me, b.put(me, crlf(part)), table, "--case", "lower")
+    b.counts(me, report, written=len(part))
+    b.items(me, table, [h.lower() for h in part])
+
+
+@case
+def doubled_lines(b, me, full, part):
+    # DynamoDB refuses a whole batch with a key twice in it. Every other pair
+    # differs in case, which makes it no other key.
+    table = b.table(me)
+    lines = [x for i, h in enumerate(part) for x in (h, h.lower() if i % 2 else h)]
+    report = b.ingest(me, b.put(me, crlf(lines)), table)
+    b.counts(me, report, written=len(part), duplicates=len(part))
+    b.items(me, table, part)
+
+
+@case
+def blank_and_comment_lines(b, me, full, part):
+    table = b.table(me)
+    lines, skipped = [], 0
+    for i, h in enumerate(part):
+        if i % 500 == 0:
+            lines += ["", "# a comment"]
+            skipped += 2
+        lines.append(h)
+    report = b.ingest(me, b.put(me, crlf(lines)), table)
+    b.counts(me, report, written=len(part), skipped=skipped)
+    b.items(me, table, part)
+
+
+def with_garbage(part, share):
+    """The list with lines that are no SHA-256 strewn in: the body, and for
+    each reject (line from 1, byte from 0, text or None where a program may
+    well shorten or mend it)."""
+    rng = random.Random(7)
+    kinds = [
+        lambda h: (h[:-1], True),
+        lambda h: (h + "0", True),
+        lambda h: (h[:20] + "G" + h[21:], True),
+        lambda h: (h[:40], True),  # what a SHA-1 looks like
+        lambda h: ("no hash at all", True),
+        lambda h: ("пакет", True),
+        lambda h: (b"\xff\xfe" + h[:30].encode(), False),
+        lambda h: ("x" * 3000, False),
+    ]
+    body, rejects, line, n = bytearray(), [], 0, 0
+    at = set(rng.sample(range(2, len(part)), round(len(part) * share) - 1))
+    for i, h in enumerate([*part, None]):
+        # None: the end, since the last line is a place of its own.
+        if i in at or h is None:
+            text, exact = kinds[n % len(kinds)](part[i - 1])
+            n, line = n + 1, line + 1
+            rejects.append((line, len(body), text if exact else None))
+            body += (text if isinstance(text, bytes) else text.encode()) + b"\r\n"
+        if h is not None:
+            line += 1
+            body += h.encode() + b"\r\n"
+    return bytes(body), rejects
+
+
+@case
+def garbage(b, me, full, part):
+    table, path = b.table(me), b.work / f"{me}.rejects.jsonl"
+    body, rejects = with_garbage(part, 0.01)
+    uri = b.put(me, body)
+    report = b.ingest(me, uri, table, "--rejects", str(path), exit=3)
+    b.fields(me + " (outcome)", report, outcome="rejects", exit=3)
+    b.counts(me, report, written=len(part), rejected=len(rejects))
+    b.items(me, table, part)
+    try:
+        got = [json.loads(x) for x in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as e:
+        b.results.check(f"{me}: rejects file", repr(e))
+        return
+    wrong = [f"{len(got)} of {len(rejects)}"] if len(got) != len(rejects) else []
+    for (line, byte, text), found in zip(rejects, got):
+        want = {"source": uri, "line": line, "byte": byte}
+        if text is not None:
+            want["text"] = text
+        why = differ(want, {k: found.get(k) for k in want})
+        if not why and not (isinstance(found.get("text"), str) and found.get("reason")):
+            why = f"no text or reason in {found}"
+        if why:
+            wrong.append(f"line {line}: {why}")
+    b.results.check(f"{me}: rejects file", "; ".join(wrong[:3]))
+
+
+@case
+def too_much_garbage(b, me, full, part):
+    # Half of it: no such list, says --max-rejects by default.
+    table = b.table(me)
+    body, _ = with_garbage(part, 0.5)
+    report = b.ingest(me, b.put(me, body), table, exit=1)
+    b.fields(me, report, outcome="failed", exit=1)
+
+
+@case
+def b_key(b, me, full, part):
+    table = b.table(me, key_type="B")
+    report = b.ingest(me, b.put(me, crlf(part)), table)
+    b.counts(me, report, written=len(part))
+    b.items(me, table, part, key_type="B")
+
+
+@case
+def sort_key(b, me, full, part):
+    table = b.table(me, sort="type")
+    report = b.ingest(me, b.put(me, crlf(part)), table)
+    b.counts(me, report, written=len(part))
+    b.items(me, table, part)
+
+
+@case
+def prefix(b, me, full, part):
+    third = len(part) // 3
+    keys = [f"{me}/{n}" for n in ("1", "10", "2")]  # in key order
+    b.put(keys[0], crlf(part[:third]))
+    b.put(keys[1], crlf(part[third : 2 * third]))
+    b.put(keys[2], crlf(part[2 * third :]))
+    b.put(f"{me}-of-another", crlf(full[-10:]))
+    table = b.table(me)
+    report = b.ingest(me, f"s3://{BUCKET}/{me}/", table)
+    b.counts(me, report, written=len(part))
+    got = [s.get("uri") for s in report.get("sources", [])]
+    want = [f"s3://{BUCKET}/{k}" for k in keys]
+    b.results.check(f"{me}: sources in key order", got != want and f"found {got}")
+    b.items(me, table, part)
+
+
+@case
+def odd_key(b, me, full, part):
+    # What has to be escaped in the path is signed escaped: SeaweedFS checks.
+    some = part[:100]
+    table = b.table(me)
+    report = b.ingest(me, b.put("odd/a b+c%20=&é.txt", crlf(some)), table)
+    b.counts(me, report, written=len(some))
+    b.items(me, table, some)
+
+
+@case
+def resumed(b, me, full, part):
+    if b"--checkpoint" not in (b.run(me, ["ingest", "--help"]).stdout or b""):
+        b.results.skip(me, "this binary has no --checkpoint")
+        return
+    uri, table = b.put(me, crlf(part)), b.table(me)
+    report = b.work / f"{me}.report.json"
+    # Slow enough to be met half-way.
+    args = b.ingest_args(uri, table, report, "--rate", "500")
+    log = b.work / f"{me}.log"
+    with log.open("wb") as out:
+        first = subprocess.Popen(
+            [b.binary, *args],
+            env=b.env(me), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+        )  # fmt: skip
+        try:
+            end = time.monotonic() + 30
+            while len(b.scan(table)) < 500 and first.poll() is None and time.monotonic() < end:
+                time.sleep(0.1)
+            first.send_signal(signal.SIGINT)
+            status = first.wait(30)
+        except subprocess.TimeoutExpired:
+            status = "none: it went on for 30 s"
+        finally:
+            first.kill()
+            first.wait()
+    done = subprocess.CompletedProcess(args, status, b"", log.read_bytes())
+    b.exit_status(f"{me}, interrupted", done, 4)
+    books = b.read_report(f"{me}, interrupted", report)
+    b.fields(f"{me}, interrupted", books, outcome="interrupted", exit=4)
+    # What was on its way at the signal may have arrived unacknowledged.
+    there, written = len(b.scan(table)), books.get("written", 0)
+    most = written + books.get("failed", 0)
+    why = None
+    if not 0 < written <= there <= most or there == len(part):
+        why = f"{there} items there, {written} written and {most - written} failed by the books"
+    b.results.check(f"{me}, interrupted: table agrees with the books", why)
+
+    report.unlink(missing_ok=True)
+    done = b.run(me, args)
+    b.exit_status(me, done, 0)
+    books = b.read_report(me, report)
+    b.results.check(
+        f"{me}: says that it resumed", None if books.get("resumed_from") else "resumed_from is empty"
+    )
+    b.items(me, table, part)
+
+
+def refused(b, me, uri, table, names, **extra_env):
+    """Exit 2, with nothing written and a message that names the culprit."""
+    report = b.work / f"{me}.report.json"
+    done = b.run(me, b.ingest_args(uri, table, report), **extra_env)
+    b.exit_status(me, done, 2)
+    err = (done.stderr or b"").decode(errors="replace")
+    b.results.check(f"{me}: message", None if names in err else f"no {names!r} in: {err[-400:]}")
+
+
+def empty(b, me, table):
+    n = len(b.scan(table))
+    b.results.check(f"{me}: nothing written", n and f"{n} items")
+
+
+@case
+def no_such_bucket(b, me, full, part):
+    table = b.table(me)
+    refused(b, me, "s3://nowhere-to-be-found/key", table, "nowhere-to-be-found")
+    empty(b, me, table)
+
+
+@case
+def no_such_key(b, me, full, part):
+    table = b.table(me)
+    refused(b, me, f"s3://{BUCKET}/nothing-here.txt", table, "nothing-here.txt")
+    empty(b, me, table)
+
+
+@case
+def no_such_table(b, me, full, part):
+    refused(b, me, b.put(me, crlf(part[:100])), "not-a-table", "not-a-table")
+    there = "not-a-table" in b.ddb.list_tables()["TableNames"]
+    b.results.check(f"{me}: not created", there and "it is there now")
+
+
+@case
+def wrong_secret(b, me, full, part):
+    table = b.table(me)
+    uri = b.put(me, crlf(part[:100]))
+    refused(b, me, uri, table, me, AWS_SECRET_ACCESS_KEY="another-secret")
+    empty(b, me, table)
+
+
+def main():
+    # Started in the background we ignore SIGINT, and so would the binary, which
+    # one case interrupts. By SIGTERM: take a running binary along.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+    args = argparse.ArgumentParser()
+    args.add_argument("binary")
+    args.add_argument("--work", type=Path, required=True)
+    args.add_argument("--servers", type=int, nargs="*", default=[])
+    args.add_argument("--only", nargs="*", default=[])
+    args = args.parse_args()
+
+    try:
+        text = zstandard.ZstdDecompressor().stream_reader(LIST.open("rb")).read().decode()
+    except OSError as e:
+        print(f"conformance: {e}")
+        return 2
+    full = text.split()
+    assert len(full) == len(set(full)) == LIST_LINES and text == crlf(full).decode(), LIST
+    part = full[:PART]
+
+    results = Results()
+    bench = Bench(args.binary, args.work, results)
+    start = time.monotonic()
+    if why := bench.wait(args.servers, 90):
+        print(f"conformance: {why}")
+        return 2
+    print(f"conformance: servers ready after {time.monotonic() - start:.1f} s", flush=True)
+
+    for name, f in CASES:
+        if args.only and not any(word in name for word in args.only):
+            continue
+        begun = time.monotonic()
+        try:
+            f(bench, name, full, part)
+        except Exception as e:  # one broken case must not hide the others
+            traceback.print_exc(file=sys.stdout)
+            results.check(name, f"the check itself broke: {e!r}")
+        bench.drop_tables()
+        print(f"   {name} took {time.monotonic() - begun:.1f} s", flush=True)
+
+    print(results.closing_line())
+    # No check at all is no success.
+    return 0 if results.failed == 0 and results.passed else 1
+
+
+sys.exit(main())

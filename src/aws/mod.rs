@@ -1,0 +1,224 @@
+//! The seam to AWS: configuration, clients, and what their errors mean.
+//!
+//! [`Aws`] is one configured connection to S3 and DynamoDB by the standard
+//! chain of `aws-config`: environment, profile, web identity, ECS, IMDS. The two
+//! generated clients serve everything that is asked now and then. What is asked
+//! a thousand times a second goes by [`operation::RawOperation`]: the SDK's own
+//! orchestrator, bytes in and bytes out, with endpoint rules, credentials,
+//! signing, clock-skew correction and HTTP client all official. [`error`] sorts
+//! whatever either of them returns into the few cases that matter to a writer.
+
+pub mod error;
+pub mod operation;
+pub mod table;
+
+use crate::error::{Error, Result};
+use aws_config::BehaviorVersion;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime::client::identity::IdentityCache;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+use std::time::Duration;
+
+/// How long an unused connection is kept. S3 closes one after about 20 s, and
+/// the client's own default is 90 s: a request sent into a connection that is
+/// being closed is lost.
+/// Source: aws-sdk-rust issues 1106 and 440.
+pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long to wait for a connection to be made. The SDK's own default.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
+
+/// How long one try of a DynamoDB call may take, answer included. DynamoDB
+/// answers within tens of milliseconds; the SDK has no limit by default, and a
+/// connection that died silently would hold its batch for ever.
+pub const DYNAMODB_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long S3 may take to begin its answer.
+pub const S3_READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Tries that the SDK makes of a call that is asked now and then (DescribeTable,
+/// the opening GetObject). BatchWriteItem is tried once: that loop is ours.
+pub const ATTEMPTS: u32 = 5;
+
+/// Where AWS is, when it is not where the standard chain says.
+#[derive(Debug, Clone, Default)]
+pub struct AwsOptions {
+    /// Region, instead of the chain's.
+    pub region: Option<String>,
+    /// Profile of the shared configuration files.
+    pub profile: Option<String>,
+    /// Endpoint of both services.
+    pub endpoint_url: Option<String>,
+    /// Servers on this machine: endpoints and credentials of their own, and
+    /// nothing is taken from the chain.
+    pub local: Option<LocalEndpoints>,
+}
+
+/// Servers on this machine that stand in for AWS.
+#[derive(Debug, Clone)]
+pub struct LocalEndpoints {
+    /// Endpoint of S3.
+    pub s3: String,
+    /// Endpoint of DynamoDB.
+    pub dynamodb: String,
+    /// Region to sign for.
+    pub region: String,
+    /// Access key id; no secret.
+    pub access_key_id: String,
+    /// Its counterpart; no secret either, for the servers do not check it.
+    pub secret_access_key: String,
+}
+
+/// A configured connection to S3 and DynamoDB. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    config: SdkConfig,
+    s3: aws_sdk_s3::Client,
+    dynamodb: aws_sdk_dynamodb::Client,
+    dynamodb_endpoint: Option<String>,
+    local: bool,
+}
+
+impl Aws {
+    /// Loads the configuration. No call is made yet, but for those that the
+    /// chain makes to find its region.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when there is no
+    /// region, or an endpoint is no URL.
+    pub async fn load(options: &AwsOptions) -> Result<Aws> {
+        let http = aws_smithy_http_client::Builder::new()
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .build_https();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .identity_cache(IdentityCache::lazy().build())
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build());
+        if let Some(local) = &options.local {
+            let credentials =
+                Credentials::new(&local.access_key_id, &local.secret_access_key, None, None, "local");
+            loader = loader
+                .empty_test_environment()
+                .region(Region::new(local.region.clone()))
+                .credentials_provider(SharedCredentialsProvider::new(credentials));
+        } else {
+            if let Some(profile) = &options.profile {
+                loader = loader.profile_name(profile);
+            }
+            if let Some(region) = &options.region {
+                loader = loader.region(Region::new(region.clone()));
+            }
+            if let Some(url) = &options.endpoint_url {
+                loader = loader.endpoint_url(check_endpoint("--endpoint-url", url)?);
+            }
+        }
+        let config = loader.load().await;
+        if config.region().is_none() {
+            return Err(Error::usage("no AWS region is set").hint(
+                "give --region REGION, or set AWS_REGION, or a region in the profile (aws configure)",
+            ));
+        }
+
+        let local = options.local.as_ref();
+        let s3_endpoint = match local {
+            Some(l) => Some(l.s3.clone()),
+            None => service_endpoint(&config, "S3")?,
+        };
+        let dynamodb_endpoint = match local {
+            Some(l) => Some(l.dynamodb.clone()),
+            None => service_endpoint(&config, "DynamoDB")?,
+        };
+        let timeouts = |t: aws_smithy_types::timeout::TimeoutConfigBuilder| {
+            t.connect_timeout(CONNECT_TIMEOUT).build()
+        };
+        let mut s3 = aws_sdk_s3::config::Builder::from(&config)
+            // A bucket's name in the host name needs DNS that a server given by
+            // its URL seldom has.
+            .force_path_style(s3_endpoint.is_some())
+            // A range of an object has no checksum of its own.
+            .response_checksum_validation(
+                aws_sdk_s3::config::ResponseChecksumValidation::WhenRequired,
+            )
+            .timeout_config(timeouts(TimeoutConfig::builder().read_timeout(S3_READ_TIMEOUT)));
+        s3.set_endpoint_url(s3_endpoint);
+        let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&config).timeout_config(timeouts(
+            TimeoutConfig::builder().operation_attempt_timeout(DYNAMODB_ATTEMPT_TIMEOUT),
+        ));
+        dynamodb.set_endpoint_url(dynamodb_endpoint.clone());
+        Ok(Aws {
+            s3: aws_sdk_s3::Client::from_conf(s3.build()),
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+            dynamodb_endpoint,
+            local: local.is_some(),
+            config,
+        })
+    }
+
+    /// The S3 client.
+    pub fn s3(&self) -> &aws_sdk_s3::Client {
+        &self.s3
+    }
+
+    /// The DynamoDB client.
+    pub fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
+        &self.dynamodb
+    }
+
+    /// The region's name.
+    pub fn region(&self) -> &str {
+        self.config.region().map_or("", |r| r.as_ref())
+    }
+
+    /// Where DynamoDB is asked, for messages: the endpoint given, or the region.
+    pub fn dynamodb_place(&self) -> String {
+        match &self.dynamodb_endpoint {
+            Some(url) => format!("at {url} (region {})", self.region()),
+            None => format!("in region {}", self.region()),
+        }
+    }
+
+    /// Whether the servers are this program's own, where a missing table may be
+    /// made.
+    pub fn is_local(&self) -> bool {
+        self.local
+    }
+}
+
+/// The endpoint that the configuration names for `service`: its own, else the
+/// general one; none means the service's real one.
+fn service_endpoint(config: &SdkConfig, service: &str) -> Result<Option<String>> {
+    if config.get_origin("endpoint_url").is_client_config() {
+        return Ok(config.endpoint_url().map(str::to_owned));
+    }
+    let key = aws_types::service_config::ServiceConfigKey::builder()
+        .service_id(service)
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build()
+        .map_err(|e| Error::new(crate::error::ErrorKind::Internal, "cannot look up endpoints").because(e))?;
+    let own = config.service_config().and_then(|c| c.load_config(key));
+    let variable = format!("AWS_ENDPOINT_URL_{}", service.to_uppercase());
+    own.or_else(|| config.endpoint_url().map(str::to_owned))
+        .map(|url| check_endpoint(&variable, &url).map(str::to_owned))
+        .transpose()
+}
+
+/// `url` if it can be an endpoint.
+fn check_endpoint<'a>(origin: &str, url: &'a str) -> Result<&'a str> {
+    let ok = url.parse::<http::Uri>().is_ok_and(|u| {
+        matches!(u.scheme_str(), Some("http" | "https")) && u.host().is_some_and(|h| !h.is_empty())
+    });
+    if ok {
+        return Ok(url);
+    }
+    Err(Error::usage(format!("{origin}: {url:?} is no URL of a server"))
+        .hint("expected something like http://127.0.0.1:8000 or https://dynamodb.eu-west-1.amazonaws.com"))
+}

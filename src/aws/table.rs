@@ -1,0 +1,321 @@
+//! DescribeTable: the key schema, and how much the table can take.
+
+use super::Aws;
+use super::error::{CallError, Meaning};
+use crate::algorithm::Algorithm;
+use crate::error::{Error, ErrorKind, Result};
+use crate::item::{KeyAttribute, KeySchema, KeyType};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType as SchemaRole, ScalarAttributeType,
+    TableDescription, TableStatus,
+};
+use std::time::Duration;
+
+/// Write request units a second that a new on-demand table takes.
+/// Source: DynamoDB developer guide, on-demand capacity mode.
+pub const ON_DEMAND_WRITE_UNITS: f64 = 4000.0;
+
+/// How long a table may be in the making before it is no use waiting.
+const TABLE_WAIT: Duration = Duration::from_secs(300);
+
+/// How a table's writes are paid, and how many there can be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Billing {
+    /// Provisioned write capacity units a second.
+    Provisioned {
+        /// Write capacity units.
+        write_units: u64,
+    },
+    /// Pay per request, with the table's own maximum where it has one.
+    OnDemand {
+        /// Maximum write request units a second.
+        maximum: Option<u64>,
+    },
+}
+
+impl Billing {
+    /// The write units a second that the table can take.
+    pub fn write_units(self) -> f64 {
+        match self {
+            Billing::Provisioned { write_units } => write_units as f64,
+            Billing::OnDemand { maximum } => {
+                maximum.map_or(ON_DEMAND_WRITE_UNITS, |m| ON_DEMAND_WRITE_UNITS.min(m as f64))
+            }
+        }
+    }
+}
+
+/// What is known of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// Its name, as it was asked for.
+    pub name: String,
+    /// Its keys.
+    pub schema: KeySchema,
+    /// How its writes are paid.
+    pub billing: Billing,
+}
+
+/// Asks for the table `name`. A table that is being made is waited for; one
+/// that does not exist is made, in a local DynamoDB only, with a partition key
+/// named as `make_for` is.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when there is no such table, no permission or no
+/// credentials; [`ErrorKind::Write`] when DynamoDB cannot be asked.
+pub async fn describe(aws: &Aws, name: &str, make_for: Option<Algorithm>) -> Result<Table> {
+    let begun = tokio::time::Instant::now();
+    let mut made = false;
+    loop {
+        match aws.dynamodb().describe_table().table_name(name).send().await {
+            Ok(answer) => {
+                let table = answer.table.unwrap_or_else(|| TableDescription::builder().build());
+                match table.table_status() {
+                    Some(TableStatus::Creating) if begun.elapsed() < TABLE_WAIT => {
+                        tracing::info!("table {name} is being created: waiting for it");
+                        tokio::time::sleep(Duration::from_secs(2)).await;
+                    }
+                    Some(TableStatus::Creating | TableStatus::Deleting) => {
+                        return Err(Error::usage(format!(
+                            "table {name} is not ready ({})",
+                            table.table_status().map_or("", |s| s.as_str())
+                        ))
+                        .hint("wait until the table is ACTIVE, then run this again"));
+                    }
+                    _ => return read(name, &table),
+                }
+            }
+            Err(error) => {
+                let error = CallError::from_sdk(error);
+                let missing = error.code.as_deref() == Some("ResourceNotFoundException");
+                match make_for {
+                    Some(algorithm) if missing && aws.is_local() && !made => {
+                        create(aws, name, algorithm, Billing::OnDemand { maximum: None }).await?;
+                        made = true;
+                    }
+                    _ => return Err(refused(aws, name, error)),
+                }
+            }
+        }
+    }
+}
+
+/// Whether there is a table `name`.
+///
+/// # Errors
+/// [`ErrorKind::Write`] when DynamoDB cannot be asked.
+pub async fn exists(aws: &Aws, name: &str) -> Result<bool> {
+    match aws.dynamodb().describe_table().table_name(name).send().await {
+        Ok(_) => Ok(true),
+        Err(error) => {
+            let error = CallError::from_sdk(error);
+            match error.code.as_deref() {
+                Some("ResourceNotFoundException") => Ok(false),
+                _ => Err(refused(aws, name, error)),
+            }
+        }
+    }
+}
+
+/// Makes the table `name` with one text key, named as `algorithm` is.
+///
+/// # Errors
+/// [`ErrorKind::Write`] when DynamoDB refuses.
+pub async fn create(aws: &Aws, name: &str, algorithm: Algorithm, billing: Billing) -> Result<()> {
+    let internal = |e| Error::new(ErrorKind::Internal, "cannot describe a table").because(e);
+    let key = algorithm.name();
+    let mut call = aws
+        .dynamodb()
+        .create_table()
+        .table_name(name)
+        .attribute_definitions(
+            AttributeDefinition::builder()
+                .attribute_name(key)
+                .attribute_type(ScalarAttributeType::S)
+                .build()
+                .map_err(internal)?,
+        )
+        .key_schema(
+            KeySchemaElement::builder()
+                .attribute_name(key)
+                .key_type(SchemaRole::Hash)
+                .build()
+                .map_err(internal)?,
+        );
+    call = match billing {
+        Billing::OnDemand { .. } => call.billing_mode(BillingMode::PayPerRequest),
+        Billing::Provisioned { write_units } => {
+            let units = i64::try_from(write_units).unwrap_or(i64::MAX);
+            call.billing_mode(BillingMode::Provisioned).provisioned_throughput(
+                aws_sdk_dynamodb::types::ProvisionedThroughput::builder()
+                    .read_capacity_units(units)
+                    .write_capacity_units(units)
+                    .build()
+                    .map_err(internal)?,
+            )
+        }
+    };
+    call.send().await.map_err(|e| {
+        Error::new(ErrorKind::Write, format!("cannot create table {name}")).because(CallError::from_sdk(e))
+    })?;
+    tracing::info!("created table {name} with partition key {key} (S)");
+    Ok(())
+}
+
+/// Reads a DescribeTable answer.
+fn read(name: &str, table: &TableDescription) -> Result<Table> {
+    let strange = |what: &str| {
+        Error::new(ErrorKind::Write, format!("DynamoDB's description of table {name} has {what}"))
+    };
+    let kind = |attribute: &str| {
+        table
+            .attribute_definitions()
+            .iter()
+            .find(|d| d.attribute_name() == attribute)
+            .and_then(|d| match d.attribute_type() {
+                ScalarAttributeType::S => Some(KeyType::S),
+                ScalarAttributeType::N => Some(KeyType::N),
+                ScalarAttributeType::B => Some(KeyType::B),
+                _ => None,
+            })
+            .map(|kind| KeyAttribute { name: attribute.to_owned(), kind })
+    };
+    let key = |role: SchemaRole| table.key_schema().iter().find(|k| *k.key_type() == role);
+    let partition = key(SchemaRole::Hash)
+        .and_then(|k| kind(k.attribute_name()))
+        .ok_or_else(|| strange("no partition key"))?;
+    let sort = key(SchemaRole::Range)
+        .map(|k| kind(k.attribute_name()).ok_or_else(|| strange("a sort key without a type")))
+        .transpose()?;
+    let of_table = |n: &str| n == partition.name || sort.as_ref().is_some_and(|s| s.name == n);
+    let index_keys = table
+        .attribute_definitions()
+        .iter()
+        .filter(|d| !of_table(d.attribute_name()))
+        .filter_map(|d| kind(d.attribute_name()))
+        .collect();
+    let on_demand = table
+        .billing_mode_summary()
+        .and_then(|b| b.billing_mode())
+        .is_some_and(|m| *m == BillingMode::PayPerRequest);
+    let provisioned =
+        table.provisioned_throughput().and_then(|p| p.write_capacity_units()).unwrap_or(0);
+    let billing = if on_demand || provisioned <= 0 {
+        let maximum = table
+            .on_demand_throughput()
+            .and_then(|t| t.max_write_request_units())
+            .and_then(|m| u64::try_from(m).ok())
+            .filter(|m| *m > 0);
+        Billing::OnDemand { maximum }
+    } else {
+        Billing::Provisioned { write_units: provisioned.unsigned_abs() }
+    };
+    Ok(Table { name: name.to_owned(), schema: KeySchema { partition, sort, index_keys }, billing })
+}
+
+/// Says why the table could not be asked for, and what to do.
+fn refused(aws: &Aws, name: &str, error: CallError) -> Error {
+    let place = aws.dynamodb_place();
+    if error.no_credentials {
+        return no_credentials();
+    }
+    match (error.meaning, error.code.as_deref()) {
+        (_, Some("ResourceNotFoundException")) => {
+            Error::usage(format!("there is no table {name} {place}")).hint(
+                "check the name and the region (--region, AWS_REGION); \
+                 a table of its own is made by: aws dynamodb create-table",
+            )
+        }
+        (_, Some("AccessDeniedException")) => {
+            Error::usage(format!("access to table {name} {place} is denied")).because(error).hint(
+                "the credentials need dynamodb:DescribeTable and dynamodb:BatchWriteItem on this table",
+            )
+        }
+        (
+            _,
+            Some(
+                "UnrecognizedClientException"
+                | "InvalidSignatureException"
+                | "MissingAuthenticationTokenException"
+                | "IncompleteSignatureException",
+            ),
+        ) => Error::usage(format!("DynamoDB {place} does not accept these credentials"))
+            .because(error)
+            .hint("check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"),
+        (Meaning::Expired, _) => {
+            Error::usage(format!("the credentials for DynamoDB {place} have expired"))
+                .because(error)
+                .hint("renew them (for example: aws sso login), then run this again")
+        }
+        (Meaning::Invalid, _) => {
+            Error::usage(format!("{name:?} is no name of a table")).because(error)
+        }
+        _ => Error::new(ErrorKind::Write, format!("cannot ask DynamoDB {place} about table {name}"))
+            .because(error)
+            .hint("check the region, the endpoint and the network, then run this again; nothing was written"),
+    }
+}
+
+/// No credentials anywhere.
+pub fn no_credentials() -> Error {
+    Error::usage("no AWS credentials were found").hint(
+        "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is attached \
+         (EC2, ECS, EKS); to try without an account: --local DIR",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn description(on_demand: bool, units: i64, maximum: Option<i64>) -> TableDescription {
+        let attribute = |name: &str, kind| {
+            AttributeDefinition::builder()
+                .attribute_name(name)
+                .attribute_type(kind)
+                .build()
+                .expect("complete")
+        };
+        let key = |name: &str, role| {
+            KeySchemaElement::builder().attribute_name(name).key_type(role).build().expect("complete")
+        };
+        let mode = if on_demand { BillingMode::PayPerRequest } else { BillingMode::Provisioned };
+        TableDescription::builder()
+            .attribute_definitions(attribute("sha256", ScalarAttributeType::S))
+            .attribute_definitions(attribute("set", ScalarAttributeType::N))
+            .attribute_definitions(attribute("source", ScalarAttributeType::S))
+            .key_schema(key("sha256", SchemaRole::Hash))
+            .key_schema(key("set", SchemaRole::Range))
+            .billing_mode_summary(
+                aws_sdk_dynamodb::types::BillingModeSummary::builder().billing_mode(mode).build(),
+            )
+            .provisioned_throughput(
+                aws_sdk_dynamodb::types::ProvisionedThroughputDescription::builder()
+                    .write_capacity_units(units)
+                    .build(),
+            )
+            .set_on_demand_throughput(maximum.map(|m| {
+                aws_sdk_dynamodb::types::OnDemandThroughput::builder().max_write_request_units(m).build()
+            }))
+            .build()
+    }
+
+    #[test]
+    fn keys_and_capacity_are_read() {
+        let table = read("t", &description(false, 1000, None)).expect("readable");
+        assert_eq!(table.schema.partition, KeyAttribute { name: "sha256".into(), kind: KeyType::S });
+        assert_eq!(table.schema.sort, Some(KeyAttribute { name: "set".into(), kind: KeyType::N }));
+        assert_eq!(table.schema.index_keys, [KeyAttribute { name: "source".into(), kind: KeyType::S }]);
+        assert_eq!(table.billing, Billing::Provisioned { write_units: 1000 });
+        assert_eq!(table.billing.write_units(), 1000.0);
+    }
+
+    #[test]
+    fn on_demand_takes_4000_or_its_own_maximum() {
+        let units = |maximum| read("t", &description(true, 0, maximum)).expect("readable").billing.write_units();
+        assert_eq!(units(None), 4000.0);
+        assert_eq!(units(Some(-1)), 4000.0);
+        assert_eq!(units(Some(500)), 500.0);
+        assert_eq!(units(Some(9000)), 4000.0);
+    }
+}

@@ -1,0 +1,100 @@
+//! The books: every line that was read is in exactly one column.
+//!
+//! `lines = written + duplicates + rejected + skipped + failed`, always. The
+//! columns are counted where each thing happens, by stages that do not know each
+//! other; none is derived from the others. So the sum is a proof, not a
+//! definition, and [`Books::balanced`] can fail.
+
+use serde::Serialize;
+use std::ops::AddAssign;
+use std::sync::{Mutex, PoisonError};
+
+/// Where the lines went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Books {
+    /// Lines read.
+    pub lines: u64,
+    /// Items acknowledged by DynamoDB.
+    pub written: u64,
+    /// Hashes that were taken from this run's input already, and are written or
+    /// on their way.
+    pub duplicates: u64,
+    /// Lines that are no hash of this kind.
+    pub rejected: u64,
+    /// Blank lines, comments, headers.
+    pub skipped: u64,
+    /// Lines read but not acknowledged when the run ended.
+    pub failed: u64,
+}
+
+impl Books {
+    /// Whether each line is in one column.
+    pub fn balanced(&self) -> bool {
+        self.lines == self.written + self.duplicates + self.rejected + self.skipped + self.failed
+    }
+}
+
+impl AddAssign for Books {
+    fn add_assign(&mut self, other: Self) {
+        self.lines += other.lines;
+        self.written += other.written;
+        self.duplicates += other.duplicates;
+        self.rejected += other.rejected;
+        self.skipped += other.skipped;
+        self.failed += other.failed;
+    }
+}
+
+/// What was counted so far, in one value.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Counts {
+    /// The books.
+    pub books: Books,
+    /// Bytes read from the sources, as they lie there.
+    pub bytes_read: u64,
+    /// BatchWriteItem calls sent.
+    pub requests: u64,
+    /// Items that DynamoDB handed back unwritten.
+    pub unprocessed: u64,
+    /// Calls that it refused whole for want of capacity.
+    pub throttled: u64,
+    /// Calls that carried an item which had been sent before, for any cause.
+    pub retries: u64,
+    /// Write capacity units consumed, as DynamoDB says, or as its size formula
+    /// says where it says nothing.
+    pub consumed: f64,
+    /// Calls that are under way.
+    pub in_flight: u64,
+}
+
+/// The counters of a run that is under way: stages add, the display looks.
+#[derive(Debug, Default)]
+pub struct Meters(Mutex<Counts>);
+
+impl Meters {
+    /// What has been counted.
+    pub fn read(&self) -> Counts {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts. Called once a chunk or a call, not once a line.
+    pub fn update(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn books_balance_when_each_line_is_in_one_column() {
+        let mut books =
+            Books { lines: 15, written: 1, duplicates: 2, rejected: 3, skipped: 4, failed: 5 };
+        assert!(books.balanced());
+        books += Books { lines: 1, ..Books::default() };
+        assert!(!books.balanced());
+        books += Books { written: 1, ..Books::default() };
+        assert!(books.balanced());
+    }
+}

@@ -1,0 +1,134 @@
+//! `hashferry demo`: the whole way on real data, without an AWS account.
+
+use super::ingest::watched;
+use super::{Context, local};
+use crate::algorithm::{Algorithm, Case, Hash};
+use crate::aws::table::{self, Billing};
+use crate::aws::{Aws, AwsOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ingest::Ingest;
+use crate::item::Value;
+use crate::readback;
+use crate::report::Outcome;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_s3::primitives::ByteStream;
+use clap::Args;
+use std::path::PathBuf;
+
+/// The SHA-256 of the packages in Debian's main archive, one a line, upper case,
+/// CRLF: a real list of a usual form.
+static LIST: &[u8] = include_bytes!("../../tests/data/debian-packages.sha256.txt.zst");
+
+/// What a person might take for its name.
+const KEY: &str = "debian-packages.sha256.txt";
+const BUCKET: &str = "demo";
+const TABLE: &str = "sha256";
+
+/// Provisioned write capacity of the table: the list takes some 13 seconds, long
+/// enough to see the rate held.
+const WRITE_UNITS: u64 = 5000;
+
+/// The SHA-256 of nothing at all: in no list of packages.
+const EMPTY_FILE: &[u8] = b"E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855";
+
+const ATTRIBUTES: [(&str, &str); 3] =
+    [("type", "known"), ("source", "Debian"), ("desc", "packages of the main archive")];
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hashferry demo\n  hashferry demo --dir /tmp/tour")]
+pub(super) struct DemoArgs {
+    /// Where the data of the tour is put
+    #[arg(long, value_name = "DIR", default_value = "hashferry-demo")]
+    dir: PathBuf,
+}
+
+/// Runs the tour; its exit status is that of the ingest, or 5 when what is read
+/// back is not what was written.
+pub(super) async fn run(context: &Context, args: &DemoArgs) -> Result<u8> {
+    let list = zstd::decode_all(LIST)
+        .map_err(|e| Error::new(ErrorKind::Internal, "the list in this binary is damaged").because(e))?;
+    let dir = args.dir.display();
+
+    println!("1. A list into S3: {KEY}, {} bytes, into the embedded S3 of {dir}", list.len());
+    let servers = local::start(&args.dir, 0, 0)?;
+    let options = AwsOptions { local: Some(local::endpoints(&servers)), ..AwsOptions::default() };
+    let aws = Aws::load(&options).await?;
+    put(&aws, list.clone()).await?;
+
+    println!("2. Ingest: into table {TABLE}, provisioned with {WRITE_UNITS} write units/s\n");
+    if !table::exists(&aws, TABLE).await? {
+        table::create(&aws, TABLE, Algorithm::Sha256, Billing::Provisioned { write_units: WRITE_UNITS })
+            .await?;
+    }
+    let mut ingest = Ingest::builder()
+        .aws(aws.clone())
+        .source(format!("s3://{BUCKET}/{KEY}"))
+        .table(TABLE)
+        .stop(context.stop.clone());
+    for (name, text) in ATTRIBUTES {
+        ingest = ingest.attribute(name, Value::S(text.into()));
+    }
+    let report = watched(context, ingest.build().await?).await?;
+    println!("\n{}", report.summary());
+    if report.outcome != Outcome::Complete {
+        servers.stop();
+        return Ok(report.exit);
+    }
+
+    println!("3. Read back: every hash of the list by BatchGetItem, compared with the list");
+    let hashes: Vec<Hash> =
+        list.split(|b| *b == b'\n').filter_map(|l| Hash::from_hex(l.trim_ascii())).collect();
+    let (same, other) = compare(&aws, &hashes).await?;
+    println!("   {same} of {} items are there with the attributes given, {other} are not\n", hashes.len());
+
+    println!("4. Look up: one hash that is in the list, and one that is not (of an empty file)");
+    let unknown = Hash::from_hex(EMPTY_FILE);
+    for hash in hashes.first().copied().into_iter().chain(unknown) {
+        println!("   {}: {}", hash.to_hex(Case::Upper), look_up(&aws, hash).await?);
+    }
+
+    println!(
+        "\nThe list lies in {dir}/s3/{BUCKET}/{KEY}, the table in {dir}/dynamodb.db.\nWhat next:\n  \
+         hashferry ingest YOUR-LIST --table {TABLE} --local {dir}\n  \
+         hashferry local --dir {dir}     (then any AWS client can look)\n  \
+         hashferry ingest s3://BUCKET/KEY --table NAME     (on AWS)"
+    );
+    servers.stop();
+    Ok(if other == 0 { 0 } else { 5 })
+}
+
+async fn put(aws: &Aws, list: Vec<u8>) -> Result<()> {
+    let failed = |what: &'static str, e: crate::aws::error::CallError| {
+        Error::new(ErrorKind::Output, what).because(e)
+    };
+    if aws.s3().head_bucket().bucket(BUCKET).send().await.is_err() {
+        let made = aws.s3().create_bucket().bucket(BUCKET).send().await;
+        made.map_err(|e| failed("cannot make the bucket", crate::aws::error::CallError::from_sdk(e)))?;
+    }
+    let put = aws.s3().put_object().bucket(BUCKET).key(KEY).body(ByteStream::from(list)).send().await;
+    put.map(|_| ()).map_err(|e| failed("cannot put the list", crate::aws::error::CallError::from_sdk(e)))
+}
+
+/// How many of `hashes` are in the table as they should be, and how many not.
+async fn compare(aws: &Aws, hashes: &[Hash]) -> Result<(usize, usize)> {
+    let table = table::describe(aws, TABLE, None).await?;
+    let mut same = 0;
+    for part in hashes.chunks(5000) {
+        let items = readback::get(aws, TABLE, &table.schema.partition, Case::Upper, part).await?;
+        let as_given = |item: &readback::Item| {
+            ATTRIBUTES.iter().all(|(name, text)| {
+                item.get(*name).is_some_and(|v| *v == AttributeValue::S((*text).into()))
+            })
+        };
+        same += part.iter().filter(|h| items.get(*h).is_some_and(as_given)).count();
+    }
+    Ok((same, hashes.len() - same))
+}
+
+async fn look_up(aws: &Aws, hash: Hash) -> Result<String> {
+    let table = table::describe(aws, TABLE, None).await?;
+    let items = readback::get(aws, TABLE, &table.schema.partition, Case::Upper, &[hash]).await?;
+    let Some(item) = items.get(&hash) else { return Ok("unknown".into()) };
+    let text = |name: &str| item.get(name).and_then(|v| v.as_s().ok()).cloned().unwrap_or_default();
+    Ok(format!("known ({}, {}, {})", text("type"), text("source"), text("desc")))
+}

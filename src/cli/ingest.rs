@@ -1,0 +1,222 @@
+//! `hashferry ingest`: a list into a table.
+
+use super::{Context, display, duration};
+use crate::algorithm::{Algorithm, Case};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ingest::Ingest;
+use crate::item::{Attribute, Value};
+use crate::rate::{Concurrency, Rate};
+use crate::rejects::MaxRejects;
+use crate::report::{Outcome, Report};
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    hashferry ingest s3://my-bucket/nsrl-sha256.txt --table sha256 --source NSRL --type known\n  \
+    gunzip -c list.gz | hashferry ingest - --table md5 --rate 80% --report report.json\n  \
+    hashferry ingest hashes.txt --table sha256 --local ./hashes --attr release:N=2026")]
+pub(super) struct IngestArgs {
+    /// s3://bucket/key, a local path, or - for standard input
+    #[arg(required = true, value_name = "SOURCE")]
+    sources: Vec<String>,
+    /// The table to write to
+    #[arg(long, value_name = "NAME")]
+    table: String,
+    /// Hash algorithm [default: by the name of the table's partition key, else by the first hash]
+    #[arg(long, value_name = "NAME")]
+    hash: Option<Algorithm>,
+    /// Case of the hash as text (a key of type B holds raw bytes)
+    #[arg(long, value_enum, value_name = "CASE", default_value = "upper", help_heading = "Item")]
+    case: CaseArg,
+    /// Attribute `type` of every item
+    #[arg(long = "type", value_name = "TEXT", help_heading = "Item")]
+    type_: Option<String>,
+    /// Attribute `source` of every item
+    #[arg(long, value_name = "TEXT", help_heading = "Item")]
+    source: Option<String>,
+    /// Attribute `desc` of every item
+    #[arg(long, value_name = "TEXT", help_heading = "Item")]
+    desc: Option<String>,
+    /// A further attribute: NAME=TEXT, or NAME:TYPE=VALUE with type S, N, B (base64), BOOL,
+    /// NULL, SS or NS
+    #[arg(long = "attr", value_name = "NAME=VALUE", help_heading = "Item")]
+    attributes: Vec<Attribute>,
+    /// Form of the list
+    #[arg(long, value_enum, value_name = "FORM", default_value = "auto", help_heading = "Input")]
+    format: FormatArg,
+    /// Compression of the list
+    #[arg(long, value_enum, value_name = "HOW", default_value = "auto", help_heading = "Input")]
+    compression: CompressionArg,
+    /// Keep rejected lines here, as JSON lines [default: show the first ten]
+    #[arg(long, value_name = "PATH", help_heading = "Input")]
+    rejects: Option<PathBuf>,
+    /// Stop when more lines than this are rejected: a number, or a share judged from 1,000 lines on
+    #[arg(long, value_name = "N|P%", default_value = "10%", help_heading = "Input")]
+    max_rejects: MaxRejects,
+    /// Write capacity units a second: auto (the table's capacity), a number, a share of the
+    /// table's (80%), or max (no limit)
+    #[arg(long, value_name = "RATE", default_value = "auto", allow_hyphen_values = true, help_heading = "Speed")]
+    rate: Rate,
+    /// The most that auto or a share may come to, in write capacity units a second
+    #[arg(long, value_name = "N", value_parser = units, allow_hyphen_values = true, help_heading = "Speed")]
+    max_rate: Option<f64>,
+    /// Calls in flight at most: auto (as the rate needs) or a number
+    #[arg(long, value_name = "N", default_value = "auto", allow_hyphen_values = true, help_heading = "Speed")]
+    concurrency: Concurrency,
+    /// Give up when not one item could be written for this long
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration, help_heading = "Speed")]
+    give_up_after: Duration,
+    /// Write the report here, as JSON
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
+    report: Option<PathBuf>,
+    /// Do everything but the writes
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CaseArg {
+    Upper,
+    Lower,
+}
+
+/// Forms of lists. More will come.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FormatArg {
+    /// As it looks
+    Auto,
+    /// One hash a line
+    Lines,
+}
+
+/// Compressions. More will come.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CompressionArg {
+    /// As it looks; compressed lists are recognised and refused
+    Auto,
+    /// None
+    None,
+}
+
+fn units(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(Rate::Units(units)) => Ok(units),
+        _ => Err(format!("expected write capacity units a second above 0, got {text:?}")),
+    }
+}
+
+/// Runs the command; its exit status.
+pub(super) async fn run(context: &Context, args: IngestArgs) -> Result<u8> {
+    // A report that cannot be written must be known before the first write.
+    let mut report_file = args.report.as_deref().map(ReportFile::create).transpose()?;
+    let started = Timestamp::now();
+    let table = args.table.clone();
+    let ended = ingest(context, args).await;
+    let report = match &ended {
+        Ok(report) => report.clone(),
+        Err(error) => {
+            let mut report = Report::begun("ingest", &table, started);
+            report.end(Outcome::Failed, Some(error));
+            report
+        }
+    };
+    if let Some(file) = &mut report_file {
+        file.write(&report)?;
+    }
+    ended.map(|report| report.exit)
+}
+
+async fn ingest(context: &Context, args: IngestArgs) -> Result<Report> {
+    // The only forms there are.
+    let (FormatArg::Auto | FormatArg::Lines) = args.format;
+    let (CompressionArg::Auto | CompressionArg::None) = args.compression;
+    let connection = context.connect().await?;
+    let mut builder = Ingest::builder()
+        .aws(connection.aws.clone())
+        .table(args.table)
+        .case(match args.case {
+            CaseArg::Upper => Case::Upper,
+            CaseArg::Lower => Case::Lower,
+        })
+        .rate(args.rate)
+        .concurrency(args.concurrency)
+        .give_up_after(args.give_up_after)
+        .max_rejects(args.max_rejects)
+        .dry_run(args.dry_run)
+        .stop(context.stop.clone());
+    for source in args.sources {
+        builder = builder.source(source);
+    }
+    for (name, text) in [("type", args.type_), ("source", args.source), ("desc", args.desc)] {
+        if let Some(text) = text {
+            builder = builder.attribute(name, Value::S(text));
+        }
+    }
+    for a in args.attributes {
+        builder = builder.attribute(a.name, a.value);
+    }
+    if let Some(algorithm) = args.hash {
+        builder = builder.algorithm(algorithm);
+    }
+    if let Some(units) = args.max_rate {
+        builder = builder.max_rate(units);
+    }
+    if let Some(path) = args.rejects {
+        builder = builder.rejects(path);
+    }
+    let ingest = builder.build().await?;
+    let ended = watched(context, ingest).await;
+    connection.close();
+    let report = ended?;
+    if !context.common.quiet {
+        context.say(report.summary().trim_end());
+    }
+    if let Some(error) = &report.error {
+        let mut failure = Error::new(ErrorKind::Write, error.clone());
+        if let Some(hint) = &report.hint {
+            failure = failure.hint(hint.clone());
+        }
+        context.complain(&failure);
+    }
+    Ok(report)
+}
+
+/// Runs `ingest` with its progress on show.
+pub(super) async fn watched(context: &Context, ingest: Ingest) -> Result<Report> {
+    let watch = ingest.watch();
+    tokio::select! {
+        biased;
+        ended = ingest.run() => ended,
+        () = display::show(context, &watch) => unreachable!("it shows for ever"),
+    }
+}
+
+/// The file that the report goes to, opened before there is one.
+struct ReportFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl ReportFile {
+    fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).map_err(|e| {
+            Error::usage(format!("cannot write the report to {}", path.display()))
+                .because(e)
+                .hint("name a path in a folder that exists and can be written to")
+        })?;
+        Ok(ReportFile { path: path.to_owned(), file })
+    }
+
+    fn write(&mut self, report: &Report) -> Result<()> {
+        self.file.write_all(report.to_json().as_bytes()).map_err(|e| {
+            Error::new(ErrorKind::Output, format!("cannot write the report to {}", self.path.display()))
+                .because(e)
+                .hint("what was written to the table is as the summary says")
+        })
+    }
+}

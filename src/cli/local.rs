@@ -1,0 +1,58 @@
+//! `hashferry local`, and `--local DIR` of the other commands.
+
+use super::Context;
+use crate::aws::LocalEndpoints;
+use crate::error::{Error, Result};
+use crate::local::{ACCESS_KEY_ID, LocalOptions, LocalServers, REGION, SECRET_ACCESS_KEY};
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    hashferry local --dir ./hashes\n  \
+    hashferry local --dir ./hashes --s3-port 9000 --dynamodb-port 8000")]
+pub(super) struct LocalArgs {
+    /// Where the data lies: buckets are folders of DIR/s3, tables are in DIR/dynamodb.db
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Port of S3 on 127.0.0.1; 0 takes any free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    s3_port: u16,
+    /// Port of DynamoDB on 127.0.0.1; 0 takes any free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    dynamodb_port: u16,
+}
+
+/// Starts the servers over `dir`.
+pub(super) fn start(dir: &Path, s3_port: u16, dynamodb_port: u16) -> Result<LocalServers> {
+    LocalServers::start(LocalOptions { dir: dir.to_owned(), s3_port, dynamodb_port })
+        .map_err(|e| Error::usage(e.to_string()))
+}
+
+/// How a client reaches them.
+pub(super) fn endpoints(servers: &LocalServers) -> LocalEndpoints {
+    LocalEndpoints {
+        s3: servers.s3_endpoint().to_owned(),
+        dynamodb: servers.dynamodb_endpoint().to_owned(),
+        region: REGION.to_owned(),
+        access_key_id: ACCESS_KEY_ID.to_owned(),
+        secret_access_key: SECRET_ACCESS_KEY.to_owned(),
+    }
+}
+
+/// Serves until a signal comes.
+pub(super) async fn run(context: &Context, args: &LocalArgs) -> Result<u8> {
+    let servers = start(&args.dir, args.s3_port, args.dynamodb_port)?;
+    // What a shell can take in: eval "$(hashferry local …)" is not possible, as
+    // it stays in the foreground, but a paste is.
+    println!("export AWS_ENDPOINT_URL_S3={}", servers.s3_endpoint());
+    println!("export AWS_ENDPOINT_URL_DYNAMODB={}", servers.dynamodb_endpoint());
+    println!("export AWS_REGION={REGION} AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}");
+    context.say(&format!(
+        "Serving {} on this machine only; any AWS client that has these variables uses it. Ctrl-C ends it.",
+        args.dir.display()
+    ));
+    context.stop.requested().await;
+    servers.stop();
+    Ok(0)
+}

@@ -1,0 +1,309 @@
+//! The command line: flags as they are typed, and what each command does.
+//!
+//! Nothing here decides anything about hashes or tables: a command turns flags
+//! into a call of the library, shows what happens, and ends with the exit status
+//! that scripts rely on.
+
+#[cfg(feature = "local")]
+mod demo;
+mod display;
+mod ingest;
+#[cfg(feature = "local")]
+mod local;
+mod logging;
+
+use crate::aws::{Aws, AwsOptions};
+use crate::error::{Error, Result};
+use crate::stop::Stop;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use indicatif::MultiProgress;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Streams lists of file hashes from S3 into DynamoDB at exactly the table's
+/// write capacity, and accounts for every line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hashferry",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "Exit status: 0 done · 1 failed · 2 wrong usage or configuration, nothing was written · \
+                  3 done, some lines rejected · 4 interrupted\n\n\
+                  Examples:\n  \
+                  hashferry demo\n  \
+                  hashferry ingest s3://my-bucket/nsrl-sha256.txt --table sha256\n  \
+                  hashferry ingest hashes.txt --table sha256 --local ./hashes"
+)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write hash lists into a table
+    Ingest(ingest::IngestArgs),
+    /// Serve an embedded S3 and DynamoDB on this machine, for any AWS client
+    #[cfg(feature = "local")]
+    Local(local::LocalArgs),
+    /// The guided tour: a real list through all of it, without an AWS account
+    #[cfg(feature = "local")]
+    Demo(demo::DemoArgs),
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+struct Common {
+    /// AWS region [default: by the standard chain]
+    #[arg(long, global = true, value_name = "REGION", help_heading = "AWS")]
+    region: Option<String>,
+    /// Profile of the shared AWS configuration
+    #[arg(long, global = true, value_name = "NAME", help_heading = "AWS")]
+    profile: Option<String>,
+    /// Endpoint of S3 and DynamoDB; AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3 and
+    /// AWS_ENDPOINT_URL_DYNAMODB are honoured too
+    #[arg(long, global = true, value_name = "URL", help_heading = "AWS")]
+    endpoint_url: Option<String>,
+    /// No AWS account: use an embedded S3 (buckets are folders of DIR/s3) and
+    /// DynamoDB (DIR/dynamodb.db), started for this run
+    #[arg(long, global = true, value_name = "DIR", help_heading = "AWS")]
+    local: Option<PathBuf>,
+    /// How to show progress, on stderr; auto is a bar on a terminal, else log lines
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "HOW",
+        default_value = "auto",
+        hide_possible_values = false,
+        help_heading = "Output"
+    )]
+    progress: Progress,
+    /// Time between two log lines of progress
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        default_value = "10s",
+        value_parser = duration,
+        help_heading = "Output"
+    )]
+    progress_interval: Duration,
+    /// Say more (-vv: still more)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
+    verbose: u8,
+    /// Say nothing but warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
+    quiet: bool,
+    /// Form of log lines
+    #[arg(long, global = true, value_enum, value_name = "FORM", default_value = "text", help_heading = "Output")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Progress {
+    Auto,
+    Bar,
+    Log,
+    Json,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What a command works with.
+struct Context {
+    common: Common,
+    /// Whatever draws on the terminal goes through here.
+    terminal: MultiProgress,
+    stop: Stop,
+}
+
+/// Runs the command line of this process, and says what it ends with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = MultiProgress::new();
+    logging::start(&cli.common, &terminal);
+    // One thread is enough: what costs time is waiting, and a second one costs
+    // a quarter more than it brings.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("error: cannot start: {e}");
+            return ExitCode::from(1);
+        }
+    };
+    let context = Context { common: cli.common, terminal, stop: Stop::new() };
+    let ended = runtime.block_on(async {
+        watch_signals(context.stop.clone());
+        match cli.command {
+            Command::Ingest(args) => ingest::run(&context, args).await,
+            #[cfg(feature = "local")]
+            Command::Local(args) => local::run(&context, &args).await,
+            #[cfg(feature = "local")]
+            Command::Demo(args) => demo::run(&context, &args).await,
+        }
+    });
+    // A read of a terminal that nobody types at would hold the process up.
+    runtime.shutdown_background();
+    match ended {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            context.complain(&error);
+            ExitCode::from(error.exit_status())
+        }
+    }
+}
+
+impl Context {
+    /// Says an error on stderr, with what to do about it.
+    fn complain(&self, error: &Error) {
+        if self.common.log_format == LogFormat::Json {
+            tracing::error!(hint = error.what_to_do(), "{error}");
+            return;
+        }
+        self.say(&format!("error: {error}"));
+        if let Some(hint) = error.what_to_do() {
+            self.say(&format!("  what to do: {hint}"));
+        }
+    }
+
+    /// Writes text to stderr, around the bar.
+    fn say(&self, text: &str) {
+        use std::io::Write as _;
+        self.terminal.suspend(|| {
+            // When stderr is gone there is nobody left to tell.
+            let _ = writeln!(std::io::stderr(), "{text}");
+        });
+    }
+
+    /// A connection by the flags: to AWS, or to embedded servers that live as
+    /// long as what is returned.
+    async fn connect(&self) -> Result<Connection> {
+        let mut options = AwsOptions {
+            region: self.common.region.clone(),
+            profile: self.common.profile.clone(),
+            endpoint_url: self.common.endpoint_url.clone(),
+            local: None,
+        };
+        #[cfg(feature = "local")]
+        {
+            let servers = self.common.local.as_ref().map(|dir| local::start(dir, 0, 0)).transpose()?;
+            options.local = servers.as_ref().map(local::endpoints);
+            let aws = Aws::load(&options).await?;
+            Ok(Connection { aws, servers })
+        }
+        #[cfg(not(feature = "local"))]
+        {
+            if self.common.local.is_some() {
+                return Err(Error::usage("this build has no embedded servers (--local)")
+                    .hint("build it with its default features: cargo install hashferry"));
+            }
+            options.local = None;
+            Ok(Connection { aws: Aws::load(&options).await? })
+        }
+    }
+}
+
+/// A connection, and the servers behind it where they are ours.
+struct Connection {
+    aws: Aws,
+    #[cfg(feature = "local")]
+    servers: Option<crate::local::LocalServers>,
+}
+
+impl Connection {
+    /// Stops the servers, if there are any. Blocks for a moment.
+    fn close(self) {
+        #[cfg(feature = "local")]
+        if let Some(servers) = self.servers {
+            servers.stop();
+        }
+    }
+}
+
+/// Turns SIGINT and SIGTERM into requests to stop.
+fn watch_signals(stop: Stop) {
+    tokio::spawn(async move {
+        loop {
+            if let Err(e) = next_signal().await {
+                tracing::warn!("signals cannot be caught ({e}): interrupting will end the program at once");
+                return;
+            }
+            if stop.is_requested() {
+                tracing::warn!("stopping at once");
+            } else {
+                tracing::warn!("stopping: what is in flight may finish; once more stops at once");
+            }
+            stop.request();
+        }
+    });
+}
+
+#[cfg(unix)]
+async fn next_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+async fn next_signal() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+/// Reads a time: `30`, `30s`, `15m`, `2h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.trim_end_matches(|c: char| c.is_ascii_alphabetic()) {
+        n if n.len() == text.len() => (n, "s"),
+        n => (n, &text[n.len()..]),
+    };
+    let scale = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => f64::NAN,
+    };
+    number
+        .parse::<f64>()
+        .ok()
+        .map(|n| n * scale)
+        .filter(|s| (0.001..=1e9).contains(s))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| format!("expected a time above 0 such as 30s, 15m or 2h, got {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read() {
+        for (text, ms) in [("30", 30_000), ("0.5s", 500), ("200ms", 200), ("15m", 900_000), ("2h", 7_200_000)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for bad in ["", "0", "-1", "s", "5d", "1e99", "NaN"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

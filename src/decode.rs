@@ -1,0 +1,127 @@
+//! What kind of bytes a list begins with.
+//!
+//! Plain text goes through as it is. Whatever else the first bytes show
+//! (compression, UTF-16, a database, a program) is refused before anything is
+//! written, with the way out: taken for text it would end as a heap of rejected
+//! lines. This is the place where decompression belongs.
+
+use crate::algorithm::Algorithm;
+use crate::error::{Error, Result};
+use crate::lines::{Framer, Line};
+use crate::record::{algorithm_of, looks_like, shown};
+
+/// How many bytes at the beginning are looked at before the first line is taken.
+pub const PEEK_BYTES: usize = 64 * 1024;
+
+/// What the beginning of a list shows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Beginning {
+    /// The algorithm of the first line that is a hash, by its length.
+    pub algorithm: Option<Algorithm>,
+    /// The first line that is neither blank nor a comment, for messages.
+    pub first_line: Option<String>,
+}
+
+/// Looks at the first bytes of the list called `name`; `whole` when there are
+/// no more than these.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when they are not the
+/// beginning of a text.
+pub fn look_at(name: &str, head: &[u8], whole: bool) -> Result<Beginning> {
+    if let Some((kind, command)) = compression(head) {
+        let hint = match command {
+            Some(command) => format!("decompress it on the way in: {command} {name} | hashferry ingest - …"),
+            None => "extract the list from it first, then ingest that".to_owned(),
+        };
+        return Err(Error::usage(format!("{name} is {kind}, not a plain list")).hint(hint));
+    }
+    if head.starts_with(b"\xFF\xFE") || head.starts_with(b"\xFE\xFF") {
+        return Err(Error::usage(format!("{name} is UTF-16 text, as PowerShell writes it"))
+            .hint(format!("convert it first: iconv -f UTF-16 -t UTF-8 {name} | hashferry ingest - …")));
+    }
+    let mut beginning = Beginning::default();
+    let mut framer = Framer::new();
+    let mut lines = framer.push(head);
+    while let Some(line) = lines.next() {
+        beginning.take(&line);
+    }
+    if whole && let Some(line) = framer.finish() {
+        beginning.take(&line);
+    }
+    if beginning.algorithm.is_none() && head.contains(&0) {
+        return Err(Error::usage(format!("{name} is a binary file: no line of it is a hash"))
+            .hint("expected text with one hash a line"));
+    }
+    Ok(beginning)
+}
+
+impl Beginning {
+    fn take(&mut self, line: &Line<'_>) {
+        if self.algorithm.is_none() {
+            self.algorithm = algorithm_of(line);
+        }
+        let text = line.bytes.trim_ascii();
+        if self.first_line.is_none() && !text.is_empty() && text[0] != b'#' {
+            let looks = looks_like(text).map(|l| format!(" ({l})")).unwrap_or_default();
+            self.first_line = Some(format!("{:?}{looks}", shown(text, 80)));
+        }
+    }
+}
+
+/// What compression or container the bytes show, and the command that undoes it.
+fn compression(head: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
+    const MAGIC: [(&[u8], &str, Option<&str>); 9] = [
+        (b"\x1F\x8B", "gzip-compressed", Some("gunzip -c")),
+        (b"\x28\xB5\x2F\xFD", "zstd-compressed", Some("zstd -dc")),
+        (b"\xFD7zXZ\0", "xz-compressed", Some("xz -dc")),
+        (b"BZh", "bzip2-compressed", Some("bunzip2 -c")),
+        (b"\x04\x22\x4D\x18", "lz4-compressed", Some("lz4 -dc")),
+        (b"PK\x03\x04", "a zip archive", Some("unzip -p")),
+        (b"7z\xBC\xAF\x27\x1C", "a 7z archive", Some("7z x -so")),
+        (b"SQLite format 3\0", "an SQLite database", None),
+        (b"HASH\r\n\xFF\0", "an EnCase hash set", None),
+    ];
+    MAGIC.iter().find(|(magic, ..)| head.starts_with(magic)).map(|(_, kind, command)| (*kind, *command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_hash_shows_the_algorithm_past_comments_and_a_header() {
+        let got = look_at("x", b"# list\n\nmd5\n92e792c43c35e96fed3f9566083326fc\r\n", true).expect("text");
+        assert_eq!(got.algorithm, Some(Algorithm::Md5));
+        assert_eq!(got.first_line.as_deref(), Some("\"md5\""));
+        // A line that is cut off by the peek shows nothing.
+        let cut = look_at("x", b"92e792c43c35e96fed3f9566083326fc", false).expect("text");
+        assert_eq!(cut, Beginning::default());
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_with_the_way_out() {
+        for (head, expected) in [
+            (&b"\x1F\x8B\x08"[..], "gunzip -c list"),
+            (b"\x28\xB5\x2F\xFD\0", "zstd -dc list"),
+            (b"PK\x03\x04", "unzip -p list"),
+            (b"SQLite format 3\0", "extract"),
+            (b"\xFF\xFEa\0b\0", "iconv"),
+            (b"\x7FELF\0\0\0\n", "one hash a line"),
+        ] {
+            let error = look_at("list", head, true).expect_err("refused");
+            assert_eq!(error.exit_status(), 2);
+            assert!(error.what_to_do().is_some_and(|h| h.contains(expected)), "{error}: {expected}");
+        }
+    }
+
+    #[test]
+    fn a_nul_in_a_list_of_hashes_is_a_line_to_reject_not_a_binary_file() {
+        assert!(look_at("x", b"ab\0cd\n92e792c43c35e96fed3f9566083326fc\n", true).is_ok());
+    }
+
+    #[test]
+    fn an_empty_list_shows_nothing() {
+        assert_eq!(look_at("x", b"", true).expect("text"), Beginning::default());
+    }
+}

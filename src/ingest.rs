@@ -1,0 +1,430 @@
+//! The whole: a hash list into a table, with its books.
+//!
+//! [`Ingest`] is what the command `hashferry ingest` runs, and what a program of
+//! your own embeds. It opens the first source, asks for the table, works out the
+//! items and the rate, and lets the [reader](crate::reader) and the
+//! [writer](crate::writer) run until both have ended; then it draws up the
+//! [`Report`].
+
+use crate::algorithm::{Algorithm, Case};
+use crate::aws::operation::{BatchWrite, RawOperation};
+use crate::aws::table::{self, Table};
+use crate::aws::{Aws, AwsOptions};
+use crate::aws::error::CallError;
+use crate::backoff::Backoff;
+use crate::books::Meters;
+use crate::error::{Error, ErrorKind, Result};
+use crate::item::{Attribute, ItemTemplate, Value};
+use crate::limiter::Limiter;
+use crate::rate::{Concurrency, Rate};
+use crate::reader::{HAND_OVERS, Opened, Reader};
+use crate::rejects::{MaxRejects, Rejects};
+use crate::report::{Outcome, Report};
+use crate::source::Location;
+use crate::stop::Stop;
+use crate::writer::{End, Writer, WriterOptions};
+use bytes::Bytes;
+use jiff::Timestamp;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// How long a run goes on without a single item being written.
+pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// What a run is to do. Made by [`Ingest::builder`].
+#[derive(Debug, Clone, Default)]
+pub struct IngestBuilder {
+    aws: Option<Aws>,
+    sources: Vec<String>,
+    table: String,
+    algorithm: Option<Algorithm>,
+    case: Case,
+    attributes: Vec<Attribute>,
+    rate: Rate,
+    max_rate: Option<f64>,
+    concurrency: Concurrency,
+    give_up_after: Option<Duration>,
+    rejects: Option<PathBuf>,
+    max_rejects: MaxRejects,
+    dry_run: bool,
+    stop: Stop,
+}
+
+impl IngestBuilder {
+    /// The connection to AWS; without one, [`build`](Self::build) makes one by
+    /// the standard chain.
+    #[must_use]
+    pub fn aws(mut self, aws: Aws) -> Self {
+        self.aws = Some(aws);
+        self
+    }
+
+    /// Adds a source: `s3://bucket/key`, a local path, or `-` for standard
+    /// input. Several are read one after another.
+    #[must_use]
+    pub fn source(mut self, source: impl Into<String>) -> Self {
+        self.sources.push(source.into());
+        self
+    }
+
+    /// The table's name. Required.
+    #[must_use]
+    pub fn table(mut self, table: impl Into<String>) -> Self {
+        self.table = table.into();
+        self
+    }
+
+    /// The hash algorithm. Without it, the name of the table's partition key
+    /// says it, or else the length of the first hash.
+    #[must_use]
+    pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = Some(algorithm);
+        self
+    }
+
+    /// Upper or lower case of text keys.
+    #[must_use]
+    pub fn case(mut self, case: Case) -> Self {
+        self.case = case;
+        self
+    }
+
+    /// Adds an attribute that every item gets.
+    #[must_use]
+    pub fn attribute(mut self, name: impl Into<String>, value: Value) -> Self {
+        self.attributes.push(Attribute { name: name.into(), value });
+        self
+    }
+
+    /// How fast to write. Default: [`Rate::Auto`].
+    #[must_use]
+    pub fn rate(mut self, rate: Rate) -> Self {
+        self.rate = rate;
+        self
+    }
+
+    /// The most that [`Rate::Auto`] and [`Rate::Percent`] may come to, in write
+    /// capacity units a second.
+    #[must_use]
+    pub fn max_rate(mut self, units: f64) -> Self {
+        self.max_rate = Some(units);
+        self
+    }
+
+    /// Calls in flight. Default: [`Concurrency::Auto`].
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+
+    /// How long to go on without a single item being written. Default:
+    /// [`GIVE_UP_AFTER`].
+    #[must_use]
+    pub fn give_up_after(mut self, limit: Duration) -> Self {
+        self.give_up_after = Some(limit);
+        self
+    }
+
+    /// A file for rejected lines, as JSON lines.
+    #[must_use]
+    pub fn rejects(mut self, path: impl Into<PathBuf>) -> Self {
+        self.rejects = Some(path.into());
+        self
+    }
+
+    /// How many rejected lines to bear. Default: one in ten.
+    #[must_use]
+    pub fn max_rejects(mut self, max: MaxRejects) -> Self {
+        self.max_rejects = max;
+        self
+    }
+
+    /// Does everything but the writes.
+    #[must_use]
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
+    /// A handle by which the run can be stopped.
+    #[must_use]
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Checks what was given. Nothing is asked or opened yet, but for the
+    /// configuration when there is no connection.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when something is missing or makes no sense.
+    pub async fn build(self) -> Result<Ingest> {
+        if self.table.is_empty() {
+            return Err(Error::usage("no table is named").hint("give --table NAME"));
+        }
+        let sources = self
+            .sources
+            .iter()
+            .map(|s| s.parse().map_err(|e: String| Error::usage(e)))
+            .collect::<Result<Vec<Location>>>()?;
+        if sources.is_empty() {
+            return Err(Error::usage("no source is named")
+                .hint("give s3://bucket/key, a path, or - for standard input"));
+        }
+        if sources.iter().filter(|s| **s == Location::Stdin).count() > 1 {
+            return Err(Error::usage("standard input (-) is named twice, and can be read once"));
+        }
+        if let Some(max) = self.max_rate.filter(|m| !(m.is_finite() && *m > 0.0)) {
+            return Err(Error::usage(format!("a maximum rate of {max} write units a second is none")));
+        }
+        let aws = match &self.aws {
+            Some(aws) => aws.clone(),
+            None => Aws::load(&AwsOptions::default()).await?,
+        };
+        Ok(Ingest { aws, sources, watch: Watch::default(), with: self })
+    }
+}
+
+/// What a run that is under way can be asked.
+#[derive(Debug, Clone, Default)]
+pub struct Watch(Arc<WatchInner>);
+
+#[derive(Debug, Default)]
+struct WatchInner {
+    meters: Meters,
+    plan: OnceLock<Plan>,
+}
+
+/// What is known once the first source is open and the table has answered.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The hash algorithm.
+    pub algorithm: Algorithm,
+    /// Bytes to read in all, where that is known.
+    pub bytes: Option<u64>,
+    /// Write capacity units a second aimed at; nothing is no limit.
+    pub target: Option<f64>,
+    /// When writing began.
+    pub begun: Instant,
+}
+
+impl Watch {
+    /// The counters.
+    pub fn meters(&self) -> &Meters {
+        &self.0.meters
+    }
+
+    /// The plan, once there is one.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.0.plan.get()
+    }
+}
+
+/// A run, ready to begin.
+///
+/// ```no_run
+/// # async fn example() -> hashferry::error::Result<()> {
+/// use hashferry::{Ingest, item::Value};
+///
+/// let report = Ingest::builder()
+///     .source("s3://my-bucket/nsrl/sha256.txt")
+///     .table("sha256")
+///     .attribute("source", Value::S("NSRL".into()))
+///     .build()
+///     .await?
+///     .run()
+///     .await?;
+/// assert_eq!(report.exit, 0, "{:?}", report.error);
+/// println!("{} of {} lines written", report.written, report.lines);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Ingest {
+    aws: Aws,
+    sources: Vec<Location>,
+    watch: Watch,
+    with: IngestBuilder,
+}
+
+impl Ingest {
+    /// What a run can be told.
+    pub fn builder() -> IngestBuilder {
+        IngestBuilder::default()
+    }
+
+    /// By which the run can be watched.
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
+    }
+
+    /// Runs to the end. Whatever happens once writing has begun is in the
+    /// report, a failure too: see [`Report::outcome`] and [`Report::error`].
+    ///
+    /// # Errors
+    /// When it cannot begin; then nothing was written.
+    pub async fn run(self) -> Result<Report> {
+        let with = &self.with;
+        let started = Timestamp::now();
+        let first = &self.sources[0];
+        let opened = Opened::open(first, &self.aws).await?;
+        // For a table that a local DynamoDB is to make.
+        let shown = with.algorithm.or(opened.beginning.algorithm);
+        let make_for = shown.or(Algorithm::from_name(&with.table));
+        let table = table::describe(&self.aws, &with.table, make_for).await?;
+        let algorithm = self.algorithm(&table, &opened)?;
+        let template =
+            ItemTemplate::new(&with.table, &table.schema, algorithm, with.case, &with.attributes)?;
+        let rejects =
+            Rejects::new(with.rejects.as_deref(), self.sources.iter().map(ToString::to_string).collect())?;
+
+        let target = if with.dry_run { None } else { with.rate.units(table.billing, with.max_rate) };
+        let limiter = target.map_or_else(Limiter::unlimited, Limiter::new);
+        let batch_units = template.write_units() * template.batch_items() as f64;
+        let concurrency = with.concurrency.calls(target, batch_units);
+        let begun = Instant::now();
+        let bytes = if self.sources.len() == 1 { opened.length() } else { None };
+        // Set once: the run owns the only writer.
+        let _ = self.watch.0.plan.set(Plan { algorithm, bytes, target, begun });
+        self.announce(&table, &template, target, concurrency);
+
+        let meters = self.watch.meters();
+        let (records, fresh) = mpsc::channel(HAND_OVERS);
+        let reader = Reader {
+            aws: &self.aws,
+            algorithm,
+            max_rejects: with.max_rejects,
+            meters,
+            rejects: &rejects,
+            records,
+        };
+        let operation = RawOperation::new(&self.aws, "BatchWriteItem", &with.table)?;
+        let sink = if with.dry_run { Sink::Nowhere } else { Sink::Table(operation) };
+        let writer = Writer {
+            table: &sink,
+            table_name: &with.table,
+            template: &template,
+            limiter: &limiter,
+            meters,
+            rejects: &rejects,
+            options: WriterOptions {
+                concurrency,
+                give_up_after: with.give_up_after.unwrap_or(GIVE_UP_AFTER),
+            },
+        };
+        let mut report = Report::begun("ingest", &with.table, started);
+        let backoff = Backoff::new(fastrand::Rng::new());
+        let (end, read) = tokio::join!(
+            writer.run(fresh, &with.stop, backoff),
+            reader.run(opened, &self.sources[1..], &mut report.sources, &with.stop),
+        );
+
+        let counts = meters.read();
+        report.hash = Some(algorithm.name().to_owned());
+        report.target_wcu_per_s = target;
+        report.dry_run = with.dry_run;
+        report.count(&counts, begun.elapsed());
+        let mut failure = match (end, read) {
+            (End::Failed(e), _) | (_, Err(e)) => Some(e),
+            _ => None,
+        };
+        if let Err(e) = rejects.finish() {
+            failure.get_or_insert(e);
+        }
+        if !counts.books.balanced() {
+            failure = Some(Error::new(
+                ErrorKind::Internal,
+                format!("the books do not balance: {:?}; this is a fault of hashferry", counts.books),
+            ));
+        } else if failure.is_none() && counts.books.written == 0 && counts.requests > 0 && counts.books.failed == 0 {
+            failure = Some(
+                Error::new(ErrorKind::Write, format!("DynamoDB refused every item for table {}", with.table))
+                    .hint("the attributes (--type, --source, --desc, --attr) do not fit the table or its indexes"),
+            );
+        }
+        let outcome = match &failure {
+            Some(_) => Outcome::Failed,
+            None if with.stop.is_requested() && counts.books.failed > 0 => Outcome::Interrupted,
+            None if counts.books.rejected > 0 => Outcome::Rejects,
+            None => Outcome::Complete,
+        };
+        report.end(outcome, failure.as_ref());
+        Ok(report)
+    }
+
+    /// The algorithm: as told, as the table's key is named, or as the first
+    /// hash shows.
+    fn algorithm(&self, table: &Table, opened: &Opened) -> Result<Algorithm> {
+        let key = &table.schema.partition.name;
+        let of_key = Algorithm::from_name(key);
+        if let Some(told) = self.with.algorithm {
+            if let Some(named) = of_key.filter(|n| *n != told) {
+                tracing::warn!("the partition key is named {key}, which is {named}; writing {told} as told");
+            }
+            return Ok(told);
+        }
+        if let Some(named) = of_key {
+            return Ok(named);
+        }
+        if let Some(seen) = opened.beginning.algorithm {
+            tracing::info!("taking the list for {seen}, by the length of its first hash (--hash says otherwise)");
+            return Ok(seen);
+        }
+        if opened.length() == Some(0) {
+            return Ok(Algorithm::Sha256);
+        }
+        let first = match &opened.beginning.first_line {
+            Some(line) => format!("its first line is {line}"),
+            None => "it has nothing but blank lines and comments there".to_owned(),
+        };
+        Err(Error::usage(format!(
+            "the first {} KiB of {} show no hash: {first}",
+            crate::decode::PEEK_BYTES / 1024,
+            self.sources[0]
+        ))
+        .hint("name the algorithm by --hash, such as --hash sha256"))
+    }
+
+    /// Says what is going to happen.
+    fn announce(&self, table: &Table, template: &ItemTemplate, target: Option<f64>, concurrency: usize) {
+        let rate = match target {
+            Some(units) => format!("{} write units/s", crate::report::thousands(units)),
+            None => "as fast as it goes".to_owned(),
+        };
+        let key = &table.schema.partition;
+        let dry = if self.with.dry_run { ", dry run: nothing is sent" } else { "" };
+        tracing::info!(
+            "writing {} to table {} {}: key {} ({}), {} bytes and {} write unit{} an item, \
+             {rate}, up to {concurrency} calls in flight{dry}",
+            template.algorithm(),
+            table.name,
+            self.aws.dynamodb_place(),
+            key.name,
+            key.kind,
+            template.item_bytes(),
+            template.write_units(),
+            if template.write_units() > 1.0 { "s" } else { "" },
+        );
+    }
+}
+
+/// Where batches go.
+#[derive(Debug)]
+enum Sink {
+    Table(RawOperation),
+    /// A dry run.
+    Nowhere,
+}
+
+impl BatchWrite for Sink {
+    async fn batch_write(&self, body: Bytes) -> Result<Bytes, CallError> {
+        match self {
+            Sink::Table(operation) => operation.batch_write(body).await,
+            Sink::Nowhere => Ok(Bytes::from_static(br#"{"UnprocessedItems":{}}"#)),
+        }
+    }
+}

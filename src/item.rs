@@ -1,0 +1,624 @@
+//! Hash → DynamoDB item: key schema, attributes, size, and the request's bytes.
+//!
+//! All items of a run are alike but for their hash. So everything about an item
+//! that can be known is worked out once, in an [`ItemTemplate`]: whether the
+//! table's schema fits, what the item weighs in write units, and the JSON around
+//! the hash. Writing a request is then copying bytes; no map is built, nothing is
+//! allocated per item. The other way, [`ItemTemplate::read_answer`] finds out
+//! which items DynamoDB handed back.
+
+use crate::algorithm::{Algorithm, Case, Hash, MAX_HASH_BYTES};
+use crate::error::{Error, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// Put requests in one BatchWriteItem call, at most.
+/// Source: DynamoDB API reference, BatchWriteItem.
+pub const MAX_BATCH_ITEMS: usize = 25;
+
+/// Bytes of one BatchWriteItem request, at most (16 MB).
+/// Source: DynamoDB API reference, BatchWriteItem.
+pub const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes of one item as it is stored, at most (400 KB).
+/// Source: DynamoDB developer guide, Constraints.
+pub const MAX_ITEM_BYTES: usize = 400 * 1024;
+
+/// Bytes that one write capacity unit pays for, begun ones included.
+/// Source: DynamoDB developer guide, read/write capacity mode.
+pub const WRITE_UNIT_BYTES: usize = 1024;
+
+/// Bytes of a partition key's value, at most.
+/// Source: DynamoDB developer guide, Constraints.
+pub const MAX_PARTITION_KEY_BYTES: usize = 2048;
+
+/// Bytes of a sort key's value, at most.
+/// Source: DynamoDB developer guide, Constraints.
+pub const MAX_SORT_KEY_BYTES: usize = 1024;
+
+/// The type of a key attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // DynamoDB's own letters
+pub enum KeyType {
+    S,
+    N,
+    B,
+}
+
+impl fmt::Display for KeyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            KeyType::S => "S",
+            KeyType::N => "N",
+            KeyType::B => "B",
+        })
+    }
+}
+
+/// A key attribute: its name and type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyAttribute {
+    /// Attribute name.
+    pub name: String,
+    /// Attribute type.
+    pub kind: KeyType,
+}
+
+/// A table's key schema, and the key attributes of its indexes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySchema {
+    /// The partition key.
+    pub partition: KeyAttribute,
+    /// The sort key, where the table has one.
+    pub sort: Option<KeyAttribute>,
+    /// Key attributes of the table's indexes: an item may lack them, but where
+    /// it has one, DynamoDB insists on its type.
+    pub index_keys: Vec<KeyAttribute>,
+}
+
+/// An attribute that every item gets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attribute {
+    /// Attribute name.
+    pub name: String,
+    /// Attribute value.
+    pub value: Value,
+}
+
+/// A typed attribute value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// String.
+    S(String),
+    /// Number, as DynamoDB takes it: text.
+    N(String),
+    /// Binary.
+    B(Vec<u8>),
+    /// Boolean.
+    Bool(bool),
+    /// Null.
+    Null,
+    /// String set.
+    Ss(Vec<String>),
+    /// Number set.
+    Ns(Vec<String>),
+}
+
+impl Value {
+    fn type_letter(&self) -> &'static str {
+        match self {
+            Value::S(_) => "S",
+            Value::N(_) => "N",
+            Value::B(_) => "B",
+            Value::Bool(_) => "BOOL",
+            Value::Null => "NULL",
+            Value::Ss(_) => "SS",
+            Value::Ns(_) => "NS",
+        }
+    }
+
+    /// Size in bytes as DynamoDB counts it.
+    /// Source: DynamoDB developer guide, CapacityUnitCalculations.
+    fn size(&self) -> usize {
+        match self {
+            Value::S(s) => s.len(),
+            Value::N(n) => number_size(n),
+            Value::B(b) => b.len(),
+            Value::Bool(_) | Value::Null => 1,
+            Value::Ss(set) => set.iter().map(String::len).sum(),
+            Value::Ns(set) => set.iter().map(|n| number_size(n)).sum(),
+        }
+    }
+
+    /// DynamoDB's JSON for it: `{"S":"…"}`.
+    fn to_json(&self) -> serde_json::Value {
+        use serde_json::json;
+        match self {
+            Value::S(s) => json!({ "S": s }),
+            Value::N(n) => json!({ "N": n }),
+            Value::B(b) => json!({ "B": BASE64.encode(b) }),
+            Value::Bool(b) => json!({ "BOOL": b }),
+            Value::Null => json!({ "NULL": true }),
+            Value::Ss(set) => json!({ "SS": set }),
+            Value::Ns(set) => json!({ "NS": set }),
+        }
+    }
+}
+
+/// About one byte for two significant digits, and one more; zeros at either end
+/// are trimmed.
+fn number_size(n: &str) -> usize {
+    let mantissa = n.split(['e', 'E']).next().unwrap_or(n);
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    digits.trim_matches('0').len().div_ceil(2) + 1
+}
+
+/// Whether DynamoDB takes `n` as a number: at most 38 significant digits.
+/// (Its exponent range is left to DynamoDB.)
+fn is_number(n: &str) -> bool {
+    let significant =
+        n.split(['e', 'E']).next().unwrap_or(n).chars().filter(char::is_ascii_digit).collect::<String>();
+    n.parse::<f64>().is_ok_and(f64::is_finite)
+        && n.contains(|c: char| c.is_ascii_digit())
+        && significant.trim_matches('0').len() <= 38
+}
+
+impl FromStr for Attribute {
+    type Err = String;
+
+    /// `NAME=TEXT` (a string) or `NAME:TYPE=VALUE` with one of DynamoDB's types:
+    /// `S`, `N`, `B` (base64), `BOOL`, `NULL`, `SS` and `NS` (comma-separated).
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (left, right) = text
+            .split_once('=')
+            .ok_or("expected NAME=TEXT or NAME:TYPE=VALUE, for example release:N=2026 (no = found)")?;
+        let (name, kind) = match left.rsplit_once(':') {
+            Some((name, kind)) => (name, kind),
+            None => (left, "S"),
+        };
+        if name.is_empty() {
+            return Err("the attribute has no name before the =".into());
+        }
+        let set = || right.split(',').map(str::to_owned).collect::<Vec<_>>();
+        let value = match kind.to_ascii_uppercase().as_str() {
+            "S" => Value::S(right.to_owned()),
+            "N" => Value::N(right.to_owned()),
+            "B" => Value::B(BASE64.decode(right).map_err(|e| format!("expected base64 after :B=: {e}"))?),
+            "BOOL" => Value::Bool(match right.to_ascii_lowercase().as_str() {
+                "true" => true,
+                "false" => false,
+                _ => return Err(format!("expected true or false after :BOOL=, got {right:?}")),
+            }),
+            "NULL" => Value::Null,
+            "SS" => Value::Ss(set()),
+            "NS" => Value::Ns(set()),
+            other => {
+                return Err(format!(
+                    "unknown type {other:?}: expected S, N, B, BOOL, NULL, SS or NS \
+                     (a name that holds a colon is written NAME:S=TEXT)"
+                ));
+            }
+        };
+        let numbers: &[String] = match &value {
+            Value::N(n) => std::slice::from_ref(n),
+            Value::Ns(set) => set,
+            _ => &[],
+        };
+        if let Some(bad) = numbers.iter().find(|n| !is_number(n)) {
+            return Err(format!("expected a number of at most 38 digits, got {bad:?}"));
+        }
+        if let Value::Ss(set) | Value::Ns(set) = &value {
+            let mut seen = std::collections::HashSet::new();
+            if let Some(twice) = set.iter().find(|v| !seen.insert(*v)) {
+                return Err(format!("a set holds each value once, {twice:?} is there twice"));
+            }
+        }
+        Ok(Attribute { name: name.to_owned(), value })
+    }
+}
+
+/// What DynamoDB answered to a batch.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Answer {
+    /// Items it handed back unwritten.
+    pub unprocessed: Vec<Hash>,
+    /// Write capacity units it says it consumed, where it says so.
+    pub consumed: Option<f64>,
+}
+
+/// Everything about a run's items but the hash. See the [module](self).
+#[derive(Debug, Clone)]
+pub struct ItemTemplate {
+    algorithm: Algorithm,
+    partition: KeyAttribute,
+    case: Case,
+    opening: Vec<u8>,
+    before: Vec<u8>,
+    after: Vec<u8>,
+    closing: Vec<u8>,
+    item_bytes: usize,
+}
+
+impl ItemTemplate {
+    /// The template of items for `table`, whose schema is `schema`: hashes of
+    /// `algorithm`, text keys in `case`, and `attributes` in each item.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when such items do
+    /// not fit the table; the message says what would.
+    pub fn new(
+        table: &str,
+        schema: &KeySchema,
+        algorithm: Algorithm,
+        case: Case,
+        attributes: &[Attribute],
+    ) -> Result<Self> {
+        check_schema(table, schema, attributes)?;
+        let partition = schema.partition.clone();
+        let key_bytes = match partition.kind {
+            KeyType::B => algorithm.bytes(),
+            _ => algorithm.bytes() * 2,
+        };
+        let item_bytes = partition.name.len()
+            + key_bytes
+            + attributes.iter().map(|a| a.name.len() + a.value.size()).sum::<usize>();
+        if item_bytes > MAX_ITEM_BYTES {
+            return Err(Error::usage(format!(
+                "each item would be {item_bytes} bytes, and DynamoDB takes at most {MAX_ITEM_BYTES}"
+            ))
+            .hint("shorten the attributes that every item gets (--type, --source, --desc, --attr)"));
+        }
+        let text = |s: &str| serde_json::Value::from(s).to_string();
+        let before =
+            format!("{{\"PutRequest\":{{\"Item\":{{{}:{{\"{}\":\"", text(&partition.name), partition.kind);
+        let mut after = "\"}".to_owned();
+        for a in attributes {
+            after.push_str(&format!(",{}:{}", text(&a.name), a.value.to_json()));
+        }
+        after.push_str("}}}");
+        Ok(ItemTemplate {
+            algorithm,
+            partition,
+            case,
+            opening: format!("{{\"RequestItems\":{{{}:[", text(table)).into_bytes(),
+            before: before.into_bytes(),
+            after: after.into_bytes(),
+            closing: b"]},\"ReturnConsumedCapacity\":\"TOTAL\"}".to_vec(),
+            item_bytes,
+        })
+    }
+
+    /// The algorithm of the hashes.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Size of one item in bytes, as DynamoDB counts it.
+    pub fn item_bytes(&self) -> usize {
+        self.item_bytes
+    }
+
+    /// Write capacity units that writing one item costs:
+    /// `ceil(bytes / 1024)`, each item rounded up by itself.
+    pub fn write_units(&self) -> f64 {
+        self.item_bytes.div_ceil(WRITE_UNIT_BYTES).max(1) as f64
+    }
+
+    /// Items that go into one BatchWriteItem call: 25, or fewer where 25 such
+    /// items would make a request of more than 16 MB.
+    pub fn batch_items(&self) -> usize {
+        let each = self.before.len() + MAX_HASH_BYTES * 2 + self.after.len() + 1;
+        (MAX_BATCH_BYTES.saturating_sub(4096) / each).clamp(1, MAX_BATCH_ITEMS)
+    }
+
+    /// The body of the BatchWriteItem request that puts `hashes`.
+    pub fn write_request<'a>(&self, hashes: impl IntoIterator<Item = &'a Hash>, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.opening);
+        for (i, hash) in hashes.into_iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(&self.before);
+            match self.partition.kind {
+                KeyType::B => {
+                    let mut text = [0u8; MAX_HASH_BYTES * 2];
+                    // 64 bytes make 88 digits: the slice is always large enough.
+                    let n = BASE64.encode_slice(hash.as_bytes(), &mut text).unwrap_or(0);
+                    out.extend_from_slice(&text[..n]);
+                }
+                _ => hash.write_hex(self.case, out),
+            }
+            out.extend_from_slice(&self.after);
+        }
+        out.extend_from_slice(&self.closing);
+    }
+
+    /// Reads the body of DynamoDB's answer to such a request.
+    ///
+    /// # Errors
+    /// When it is no such answer, or hands back something that is no item of
+    /// ours; the text says which.
+    pub fn read_answer(&self, body: &[u8]) -> Result<Answer, String> {
+        if body == br#"{"UnprocessedItems":{}}"# {
+            return Ok(Answer::default());
+        }
+        let wire: WireAnswer = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+        let mut answer = Answer {
+            unprocessed: Vec::new(),
+            consumed: wire.consumed.map(|tables| tables.iter().map(|t| t.units).sum()),
+        };
+        for request in wire.unprocessed.into_values().flatten() {
+            let item = request.put.ok_or("it hands back a request that is no put")?.item;
+            let key = item
+                .get(&self.partition.name)
+                .ok_or_else(|| format!("an item without its key {:?} is handed back", self.partition.name))?;
+            let hash = match (self.partition.kind, &key.s, &key.b) {
+                (KeyType::B, _, Some(b)) => BASE64.decode(b).ok().and_then(|raw| Hash::from_bytes(&raw)),
+                (_, Some(s), _) => Hash::from_hex(s.as_bytes()),
+                _ => None,
+            };
+            answer.unprocessed.push(hash.ok_or("an item whose key is no hash is handed back")?);
+        }
+        Ok(answer)
+    }
+}
+
+#[derive(Deserialize)]
+struct WireAnswer {
+    #[serde(rename = "UnprocessedItems", default)]
+    unprocessed: HashMap<String, Vec<WireRequest>>,
+    #[serde(rename = "ConsumedCapacity")]
+    consumed: Option<Vec<WireCapacity>>,
+}
+
+#[derive(Deserialize)]
+struct WireRequest {
+    #[serde(rename = "PutRequest")]
+    put: Option<WirePut>,
+}
+
+#[derive(Deserialize)]
+struct WirePut {
+    #[serde(rename = "Item")]
+    item: HashMap<String, WireKey>,
+}
+
+#[derive(Deserialize)]
+struct WireKey {
+    #[serde(rename = "S")]
+    s: Option<String>,
+    #[serde(rename = "B")]
+    b: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireCapacity {
+    #[serde(rename = "CapacityUnits", default)]
+    units: f64,
+}
+
+/// Whether items of a hash and `attributes` fit `schema`, and if not, what would.
+fn check_schema(table: &str, schema: &KeySchema, attributes: &[Attribute]) -> Result<()> {
+    let partition = &schema.partition;
+    if partition.kind == KeyType::N {
+        return Err(Error::usage(format!(
+            "the partition key {:?} of table {table} is a number (N), and a hash is none",
+            partition.name
+        ))
+        .hint(
+            "the table needs a partition key of type S (the hash as hex text) or B (its raw bytes), \
+             for example: aws dynamodb create-table --attribute-definitions \
+             AttributeName=sha256,AttributeType=S --key-schema AttributeName=sha256,KeyType=HASH …",
+        ));
+    }
+    let mut names = std::collections::HashSet::new();
+    for a in attributes {
+        if !names.insert(&a.name) {
+            return Err(Error::usage(format!("the attribute {:?} is given twice", a.name))
+                .hint("--type, --source and --desc set the attributes of these names; leave one of the two out"));
+        }
+        if a.name == partition.name {
+            return Err(Error::usage(format!(
+                "the attribute {:?} is the partition key of table {table}, which the hash itself fills",
+                a.name
+            ))
+            .hint("leave this attribute out, or give it another name by --attr NAME=TEXT"));
+        }
+    }
+    if let Some(sort) = &schema.sort {
+        let how = match (sort.name.as_str(), sort.kind) {
+            (name @ ("type" | "source" | "desc"), KeyType::S) => format!("--{name} TEXT"),
+            (name, KeyType::S) => format!("--attr {name}=TEXT"),
+            (name, kind) => format!("--attr {name}:{kind}=VALUE"),
+        };
+        let Some(given) = attributes.iter().find(|a| a.name == sort.name) else {
+            return Err(Error::usage(format!(
+                "table {table} has a sort key, {:?} ({}), and the items have no such attribute",
+                sort.name, sort.kind
+            ))
+            .hint(format!("give it by {how}")));
+        };
+        check_key_value(table, "sort key", sort, given, &how, MAX_SORT_KEY_BYTES)?;
+    }
+    for key in &schema.index_keys {
+        if let Some(given) = attributes.iter().find(|a| a.name == key.name) {
+            let how = format!("--attr {}:{}=VALUE", key.name, key.kind);
+            check_key_value(table, "index key", key, given, &how, MAX_PARTITION_KEY_BYTES)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_key_value(
+    table: &str,
+    role: &str,
+    key: &KeyAttribute,
+    given: &Attribute,
+    how: &str,
+    max: usize,
+) -> Result<()> {
+    let name = &key.name;
+    let letter = given.value.type_letter();
+    if letter != key.kind.to_string() {
+        return Err(Error::usage(format!(
+            "the {role} {name:?} of table {table} has type {}, and the attribute given has type {letter}",
+            key.kind
+        ))
+        .hint(format!("give it by {how}")));
+    }
+    let size = given.value.size();
+    if size == 0 || size > max {
+        return Err(Error::usage(format!(
+            "the {role} {name:?} of table {table} would be {size} bytes, and DynamoDB takes 1 to {max}"
+        ))
+        .hint(format!("give it by {how}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str, kind: KeyType) -> KeyAttribute {
+        KeyAttribute { name: name.into(), kind }
+    }
+
+    fn schema(kind: KeyType, sort: Option<KeyAttribute>) -> KeySchema {
+        KeySchema { partition: key("sha256", kind), sort, index_keys: vec![] }
+    }
+
+    fn attributes(list: &[&str]) -> Vec<Attribute> {
+        list.iter().map(|a| a.parse().expect("an attribute")).collect()
+    }
+
+    fn template(kind: KeyType, list: &[&str]) -> ItemTemplate {
+        ItemTemplate::new("t", &schema(kind, None), Algorithm::Sha256, Case::Upper, &attributes(list))
+            .expect("fits")
+    }
+
+    fn hash(byte: u8) -> Hash {
+        Hash::from_bytes(&[byte; 32]).expect("32 bytes")
+    }
+
+    #[test]
+    fn a_request_is_the_json_that_dynamodb_expects() {
+        let t = template(KeyType::S, &["type=linux \"x\"", "n:N=7", "b:BOOL=true", "raw:B=AQI=", "z:NULL="]);
+        let mut out = Vec::new();
+        t.write_request(&[hash(0xAB), hash(0x01)], &mut out);
+        let got: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        let item = |hex: &str| {
+            serde_json::json!({"PutRequest": {"Item": {
+                "sha256": {"S": hex.repeat(32)}, "type": {"S": "linux \"x\""}, "n": {"N": "7"},
+                "b": {"BOOL": true}, "raw": {"B": "AQI="}, "z": {"NULL": true}}}})
+        };
+        assert_eq!(
+            got,
+            serde_json::json!({
+                "RequestItems": {"t": [item("AB"), item("01")]}, "ReturnConsumedCapacity": "TOTAL"})
+        );
+    }
+
+    #[test]
+    fn a_binary_key_is_base64_of_the_raw_bytes() {
+        let t = template(KeyType::B, &[]);
+        let mut out = Vec::new();
+        t.write_request(&[hash(0)], &mut out);
+        let got: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        let b = &got["RequestItems"]["t"][0]["PutRequest"]["Item"]["sha256"]["B"];
+        assert_eq!(b, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    }
+
+    #[test]
+    fn size_and_write_units_follow_dynamodbs_formula() {
+        // sha256 + 64 digits, type + linux
+        assert_eq!(template(KeyType::S, &["type=linux"]).item_bytes(), 6 + 64 + 4 + 5);
+        assert_eq!(template(KeyType::B, &[]).item_bytes(), 6 + 32);
+        assert_eq!(template(KeyType::S, &["n:N=1234500"]).item_bytes(), 70 + 1 + 3 + 1);
+        assert_eq!(template(KeyType::S, &[]).write_units(), 1.0);
+        let fill = |n: usize| format!("a={}", "x".repeat(n));
+        assert_eq!(template(KeyType::S, &[&fill(1024 - 71)]).write_units(), 1.0);
+        assert_eq!(template(KeyType::S, &[&fill(1025 - 71)]).write_units(), 2.0);
+    }
+
+    #[test]
+    fn batches_stay_below_the_request_limit() {
+        assert_eq!(template(KeyType::S, &[]).batch_items(), 25);
+        // 300,000 control characters take six bytes each on the wire.
+        let big = template(KeyType::S, &[&format!("a={}", "\u{1}".repeat(300_000))]);
+        let mut out = Vec::new();
+        let hashes: Vec<_> = (0..big.batch_items() as u8).map(hash).collect();
+        big.write_request(&hashes, &mut out);
+        assert!(big.batch_items() < 25 && out.len() <= MAX_BATCH_BYTES, "{} bytes", out.len());
+    }
+
+    #[test]
+    fn answers_are_read_back() {
+        let t = template(KeyType::S, &[]);
+        let none = Answer::default();
+        assert_eq!(t.read_answer(br#"{"UnprocessedItems":{}}"#), Ok(none.clone()));
+        assert_eq!(t.read_answer(b"{}"), Ok(none));
+        let body = format!(
+            r#"{{"ConsumedCapacity":[{{"TableName":"t","CapacityUnits":24.0}}],"UnprocessedItems":
+               {{"t":[{{"PutRequest":{{"Item":{{"type":{{"L":[{{"N":"1"}}]}},"sha256":{{"S":"{}"}}}}}}}}]}}}}"#,
+            "ab".repeat(32)
+        );
+        let expected = Answer { unprocessed: vec![hash(0xAB)], consumed: Some(24.0) };
+        assert_eq!(t.read_answer(body.as_bytes()), Ok(expected));
+    }
+
+    #[test]
+    fn strange_answers_are_errors() {
+        let t = template(KeyType::S, &[]);
+        for body in [
+            "",
+            "not JSON",
+            "[]",
+            r#"{"UnprocessedItems":{"t":[{"DeleteRequest":{}}]}}"#,
+            r#"{"UnprocessedItems":{"t":[{"PutRequest":{"Item":{}}}]}}"#,
+            r#"{"UnprocessedItems":{"t":[{"PutRequest":{"Item":{"sha256":{"S":"zz"}}}}]}}"#,
+            r#"{"UnprocessedItems":{"t":[{"PutRequest":{"Item":{"sha256":{"N":"1"}}}}]}}"#,
+        ] {
+            assert!(t.read_answer(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_schema_that_does_not_fit_says_what_would() {
+        let refusal = |schema: &KeySchema, list: &[&str]| {
+            let e = ItemTemplate::new("t", schema, Algorithm::Sha256, Case::Upper, &attributes(list))
+                .expect_err("does not fit");
+            assert_eq!(e.exit_status(), 2);
+            format!("{e}: {}", e.what_to_do().unwrap_or_default())
+        };
+        assert!(refusal(&schema(KeyType::N, None), &[]).contains("type S"));
+        let sorted = schema(KeyType::S, Some(key("type", KeyType::S)));
+        assert!(refusal(&sorted, &[]).contains("--type TEXT"));
+        assert!(refusal(&sorted, &["type="]).contains("0 bytes"));
+        let numbered = schema(KeyType::S, Some(key("set", KeyType::N)));
+        assert!(refusal(&numbered, &["set=1"]).contains("--attr set:N=VALUE"));
+        assert!(refusal(&schema(KeyType::S, None), &["sha256=x"]).contains("partition key"));
+        assert!(refusal(&schema(KeyType::S, None), &["a=1", "a=2"]).contains("twice"));
+        assert!(refusal(&schema(KeyType::S, None), &[&format!("a={}", "x".repeat(409_600))]).contains("409600"));
+        let mut indexed = schema(KeyType::S, None);
+        indexed.index_keys.push(key("source", KeyType::N));
+        assert!(refusal(&indexed, &["source=x"]).contains("index key"));
+    }
+
+    #[test]
+    fn attributes_are_typed() {
+        let ok = |s: &str| s.parse::<Attribute>().expect("parses");
+        assert_eq!(ok("a=b=c").value, Value::S("b=c".into()));
+        assert_eq!(ok("a:b:S=c").name, "a:b");
+        assert_eq!(ok("n:N=-1.5e3").value, Value::N("-1.5e3".into()));
+        assert_eq!(ok("s:SS=a,b").value, Value::Ss(vec!["a".into(), "b".into()]));
+        for bad in ["a", "=x", "n:N=abc", "n:N=", "n:N=inf", "b:BOOL=1", "x:Q=1", "s:SS=a,a", "b:B=?", "n:NS=1,x"] {
+            assert!(bad.parse::<Attribute>().is_err(), "{bad}");
+        }
+        assert!(format!("n:N={}", "1".repeat(39)).parse::<Attribute>().is_err());
+    }
+}

@@ -1,0 +1,683 @@
+//! Objects as plain files, and beside them what a plain file cannot hold.
+//!
+//! An object is the file `s3/BUCKET/KEY`. Its ETag, content type, metadata and
+//! checksums are in a JSON file of their own under `s3-meta/objects`, written
+//! when the object came in through the API. That record names the length and the
+//! modification time of the file it was made for, and counts only as long as both
+//! still agree. So a file that was dropped in by hand, or replaced by hand, simply
+//! has no record, and gets an ETag derived from length and modification time: no
+//! hashing of gigabytes for a HEAD, and still a new ETag for new contents. Such
+//! an ETag ends in `-1`, the form S3 gives to objects uploaded in parts, so that
+//! no client takes it for the MD5 of the contents. What this cannot see is a
+//! replacement of the same length that also carries over the modification time
+//! to the nanosecond.
+//!
+//! Keys that have no place of their own in a folder are refused: those with an
+//! empty, `.` or `..` part, and those that would be both a file and a folder.
+//! Symbolic links are followed, since only the owner of the folder can make them:
+//! a bucket may be a link to where the data lies.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use s3s::crypto::{Checksum as _, Md5};
+use s3s::dto;
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+use serde::{Deserialize, Serialize};
+
+/// S3's limit on the length of a key, in bytes.
+pub(super) const MAX_KEY: usize = 1024;
+
+/// The headers an object is stored with and comes back with.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Attributes {
+    pub(super) cache_control: Option<String>,
+    pub(super) content_disposition: Option<String>,
+    pub(super) content_encoding: Option<String>,
+    pub(super) content_language: Option<String>,
+    pub(super) content_type: Option<String>,
+    pub(super) expires: Option<dto::Timestamp>,
+    pub(super) metadata: Option<dto::Metadata>,
+    pub(super) website_redirect_location: Option<String>,
+}
+
+/// Base64 checksums of the whole object, as far as the client asked for them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Checksums {
+    pub(super) crc32: Option<String>,
+    pub(super) crc32c: Option<String>,
+    pub(super) crc64nvme: Option<String>,
+    pub(super) sha1: Option<String>,
+    pub(super) sha256: Option<String>,
+}
+
+/// What is known of an object's contents when it is stored.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Stored {
+    pub(super) etag: String,
+    #[serde(default)]
+    pub(super) checksums: Checksums,
+    #[serde(default)]
+    pub(super) attributes: Attributes,
+}
+
+/// The record beside an object.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    bucket: String,
+    key: String,
+    /// Length and modification time of the file the record is about.
+    len: u64,
+    modified_ns: i64,
+    #[serde(flatten)]
+    stored: Stored,
+}
+
+/// An object as it is now.
+#[derive(Debug)]
+pub(super) struct Version {
+    pub(super) len: u64,
+    pub(super) modified: dto::Timestamp,
+    /// The modification time in whole seconds, which is what HTTP dates hold.
+    pub(super) modified_secs: dto::Timestamp,
+    pub(super) stored: Stored,
+}
+
+impl Version {
+    pub(super) fn etag(&self) -> dto::ETag {
+        dto::ETag::Strong(self.stored.etag.clone())
+    }
+}
+
+/// What a write demands of the object it replaces.
+#[derive(Debug, Default)]
+pub(super) struct WriteCondition {
+    pub(super) if_match: Option<dto::ETagCondition>,
+    pub(super) if_none_match: Option<dto::ETagCondition>,
+}
+
+/// An unfinished upload in parts.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Upload {
+    pub(super) bucket: String,
+    pub(super) key: String,
+    pub(super) attributes: Attributes,
+}
+
+/// A file on its way to become an object; removed unless it does.
+#[derive(Debug)]
+pub(super) struct TempFile {
+    path: PathBuf,
+}
+
+impl TempFile {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        // Gone already when it was renamed into place.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The folders. All functions block, and none waits for the network.
+#[derive(Debug)]
+pub(super) struct Store {
+    buckets: PathBuf,
+    objects: PathBuf,
+    uploads: PathBuf,
+    parts: PathBuf,
+    temp: PathBuf,
+    next_temp: AtomicU64,
+    /// Held for writing while an object and its record change together, so that
+    /// no reader sees the one without the other. Never held while data moves.
+    gate: RwLock<()>,
+}
+
+impl Store {
+    /// Creates the folders that are missing. The error names the folder.
+    pub(super) fn open(dir: &Path) -> Result<Store, (PathBuf, io::Error)> {
+        let meta = dir.join("s3-meta");
+        let store = Store {
+            buckets: dir.join("s3"),
+            objects: meta.join("objects"),
+            uploads: meta.join("uploads"),
+            parts: meta.join("parts"),
+            temp: meta.join("temp"),
+            next_temp: AtomicU64::new(0),
+            gate: RwLock::new(()),
+        };
+        for folder in [
+            &store.buckets,
+            &store.objects,
+            &store.uploads,
+            &store.parts,
+            &store.temp,
+        ] {
+            fs::create_dir_all(folder).map_err(|error| (folder.clone(), error))?;
+        }
+        // What a process that died was still receiving. The lock on the whole
+        // folder makes sure it is nobody else's.
+        let left_behind = fs::read_dir(&store.temp).map_err(|error| (store.temp.clone(), error))?;
+        for entry in left_behind.flatten() {
+            let _ = fs::remove_file(entry.path());
+        }
+        Ok(store)
+    }
+
+    /// Where the parts of unfinished uploads are kept.
+    pub(super) fn parts_dir(&self) -> &Path {
+        &self.parts
+    }
+
+    fn reading(&self) -> RwLockReadGuard<'_, ()> {
+        // The lock guards no data that a panic could have left half changed.
+        self.gate.read().unwrap_or_else(|error| error.into_inner())
+    }
+
+    fn writing(&self) -> RwLockWriteGuard<'_, ()> {
+        self.gate.write().unwrap_or_else(|error| error.into_inner())
+    }
+
+    // Buckets
+
+    /// The folder of a bucket that exists.
+    pub(super) fn bucket_dir(&self, bucket: &str) -> S3Result<PathBuf> {
+        // Not every name reaches us through the checks of the request path.
+        if !s3s::path::check_bucket_name(bucket) {
+            return Err(no_such_bucket(bucket));
+        }
+        let path = self.buckets.join(bucket);
+        match fs::metadata(&path) {
+            Ok(found) if found.is_dir() => Ok(path),
+            Ok(_) => Err(no_such_bucket(bucket)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(no_such_bucket(bucket)),
+            Err(error) => Err(failed("look at", &path, error)),
+        }
+    }
+
+    pub(super) fn create_bucket(&self, bucket: &str) -> S3Result<()> {
+        if !s3s::path::check_bucket_name(bucket) {
+            return Err(s3_error!(InvalidBucketName));
+        }
+        let path = self.buckets.join(bucket);
+        match fs::create_dir(&path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(s3_error!(
+                BucketAlreadyOwnedByYou,
+                "the bucket {bucket} exists already"
+            )),
+            Err(error) => Err(failed("create", &path, error)),
+        }
+    }
+
+    /// Removes a bucket that holds no object.
+    pub(super) fn delete_bucket(&self, bucket: &str) -> S3Result<()> {
+        let path = self.bucket_dir(bucket)?;
+        let _gate = self.writing();
+        match remove_empty_tree(&path) {
+            Ok(()) => {
+                let _ = fs::remove_dir_all(self.objects.join(bucket));
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Err(s3_error!(
+                BucketNotEmpty,
+                "the bucket {bucket} still holds objects"
+            )),
+            Err(error) => Err(failed("remove", &path, error)),
+        }
+    }
+
+    /// Names and creation times of the buckets, in order.
+    pub(super) fn list_buckets(&self) -> S3Result<Vec<(String, dto::Timestamp)>> {
+        let failed = |error| failed("list", &self.buckets, error);
+        let mut buckets = Vec::new();
+        for entry in fs::read_dir(&self.buckets).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            // Follows a link to a folder; one that leads nowhere is no bucket.
+            let Ok(found) = fs::metadata(entry.path()) else {
+                continue;
+            };
+            if found.is_dir() && s3s::path::check_bucket_name(&name) {
+                let created = found.created().or_else(|_| found.modified());
+                let created = timestamp(created.unwrap_or(UNIX_EPOCH));
+                buckets.push((name, created));
+            }
+        }
+        buckets.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(buckets)
+    }
+
+    // Objects
+
+    /// Opens an object for reading, together with what is known of exactly the
+    /// contents that were opened.
+    pub(super) fn read(&self, bucket: &str, key: &str) -> S3Result<(File, Version)> {
+        let path = self.existing_path(bucket, key)?;
+        let _gate = self.reading();
+        let file = File::open(&path).map_err(|error| self.read_failed(key, &path, error))?;
+        let found = file
+            .metadata()
+            .map_err(|error| self.read_failed(key, &path, error))?;
+        if !found.is_file() {
+            return Err(no_such_key(key));
+        }
+        let version = self.version(bucket, key, &found);
+        Ok((file, version))
+    }
+
+    /// What [`Store::read`] knows, without opening the file.
+    pub(super) fn stat(&self, bucket: &str, key: &str) -> S3Result<Version> {
+        let path = self.existing_path(bucket, key)?;
+        self.stat_path(bucket, key, &path)
+    }
+
+    /// The same for a caller that knows the path, as a listing does.
+    pub(super) fn stat_path(&self, bucket: &str, key: &str, path: &Path) -> S3Result<Version> {
+        let _gate = self.reading();
+        let found = fs::metadata(path).map_err(|error| self.read_failed(key, path, error))?;
+        if !found.is_file() {
+            return Err(no_such_key(key));
+        }
+        Ok(self.version(bucket, key, &found))
+    }
+
+    fn existing_path(&self, bucket: &str, key: &str) -> S3Result<PathBuf> {
+        let dir = self.bucket_dir(bucket)?;
+        // A key that cannot be stored is a key that is not there.
+        object_path(&dir, key).ok_or_else(|| no_such_key(key))
+    }
+
+    fn read_failed(&self, key: &str, path: &Path, error: io::Error) -> S3Error {
+        match error.kind() {
+            // Also where a part of the key is a file, or longer than a file name
+            // may be: no such object can exist.
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename => {
+                no_such_key(key)
+            }
+            _ => failed("read", path, error),
+        }
+    }
+
+    fn version(&self, bucket: &str, key: &str, found: &Metadata) -> Version {
+        let modified = found.modified().unwrap_or(UNIX_EPOCH);
+        let len = found.len();
+        let modified_ns = nanoseconds(modified);
+        let stored = self
+            .load_record(bucket, key)
+            .filter(|record| record.len == len && record.modified_ns == modified_ns)
+            .map(|record| record.stored)
+            .unwrap_or_else(|| Stored {
+                etag: format!("{modified_ns:016x}{len:016x}-1"),
+                ..Stored::default()
+            });
+        Version {
+            len,
+            modified: timestamp(modified),
+            modified_secs: timestamp(whole_seconds(modified)),
+            stored,
+        }
+    }
+
+    /// A place to receive an object's contents.
+    pub(super) fn temp_file(&self) -> TempFile {
+        let number = self.next_temp.fetch_add(1, Ordering::Relaxed);
+        TempFile {
+            path: self.temp.join(format!("{number}")),
+        }
+    }
+
+    /// Checks that an object could be written, before its contents are received.
+    pub(super) fn check_writable(&self, bucket: &str, key: &str) -> S3Result<()> {
+        self.writable_path(bucket, key).map(drop)
+    }
+
+    fn writable_path(&self, bucket: &str, key: &str) -> S3Result<PathBuf> {
+        let dir = self.bucket_dir(bucket)?;
+        if key.len() > MAX_KEY {
+            return Err(s3_error!(KeyTooLongError));
+        }
+        object_path(&dir, key).ok_or_else(|| {
+            s3_error!(
+                InvalidArgument,
+                "objects are files here, and the key {key:?} is no relative path of a file"
+            )
+        })
+    }
+
+    /// Creates a folder for a key that ends in a slash, as graphical clients do.
+    pub(super) fn create_folder(&self, bucket: &str, key: &str) -> S3Result<()> {
+        let path = self.writable_path(bucket, key.trim_end_matches('/'))?;
+        let _gate = self.writing();
+        fs::create_dir_all(&path).map_err(|error| write_failed(key, &path, error))
+    }
+
+    /// Makes a received file the object, if the condition holds.
+    pub(super) fn commit(
+        &self,
+        temp: TempFile,
+        bucket: &str,
+        key: &str,
+        condition: &WriteCondition,
+        stored: Stored,
+    ) -> S3Result<Version> {
+        let path = self.writable_path(bucket, key)?;
+        let _gate = self.writing();
+        let current = match fs::metadata(&path) {
+            Ok(found) if found.is_file() => Some(self.version(bucket, key, &found)),
+            Ok(_) => return Err(folder_in_the_way(key)),
+            Err(_) => None,
+        };
+        check_condition(condition, current.as_ref())?;
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(|error| write_failed(key, &path, error))?;
+        }
+        let received =
+            fs::metadata(&temp.path).map_err(|error| failed("read", &temp.path, error))?;
+        let modified = received.modified().unwrap_or(UNIX_EPOCH);
+        // The record first: until the file follows, it is about other contents and
+        // does not count.
+        self.save_record(&Record {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            len: received.len(),
+            modified_ns: nanoseconds(modified),
+            stored: stored.clone(),
+        })?;
+        move_file(&temp.path, &path, modified).map_err(|error| write_failed(key, &path, error))?;
+        Ok(Version {
+            len: received.len(),
+            modified: timestamp(modified),
+            modified_secs: timestamp(whole_seconds(modified)),
+            stored,
+        })
+    }
+
+    /// Removes an object; it is no error when there is none.
+    pub(super) fn delete(
+        &self,
+        bucket: &str,
+        key: &str,
+        if_match: Option<dto::ETagCondition>,
+    ) -> S3Result<()> {
+        let dir = self.bucket_dir(bucket)?;
+        let folder = key.ends_with('/');
+        let Some(path) = object_path(&dir, key.trim_end_matches('/')) else {
+            return Ok(());
+        };
+        let _gate = self.writing();
+        let found = fs::metadata(&path).ok();
+        if let Some(condition) = if_match {
+            let current = found
+                .as_ref()
+                .filter(|found| found.is_file())
+                .map(|found| self.version(bucket, key, found));
+            let condition = WriteCondition {
+                if_match: Some(condition),
+                if_none_match: None,
+            };
+            check_condition(&condition, current.as_ref())?;
+        }
+        let removed = match found {
+            Some(found) if found.is_dir() && folder => {
+                // A folder that is not empty stays: its objects need it.
+                let _ = fs::remove_dir(&path);
+                Ok(())
+            }
+            Some(found) if found.is_file() && !folder => fs::remove_file(&path),
+            _ => Ok(()),
+        };
+        match removed {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(failed("remove", &path, error));
+            }
+            _ => {}
+        }
+        let _ = fs::remove_file(self.record_path(bucket, key));
+        // S3 has no folders: one left empty would only stand in the way of an
+        // object with its name.
+        let mut parent = path.parent();
+        while let Some(folder) = parent {
+            if folder == dir || fs::remove_dir(folder).is_err() {
+                break;
+            }
+            parent = folder.parent();
+        }
+        Ok(())
+    }
+
+    // Records
+
+    fn record_path(&self, bucket: &str, key: &str) -> PathBuf {
+        // Keys are longer than file names may be, so the name is a hash of it; the
+        // record repeats the key.
+        let name = hex(&Md5::checksum(key.as_bytes()));
+        self.objects.join(bucket).join(name + ".json")
+    }
+
+    fn load_record(&self, bucket: &str, key: &str) -> Option<Record> {
+        let path = self.record_path(bucket, key);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                if error.kind() != ErrorKind::NotFound {
+                    tracing::warn!(path = %path.display(), %error, "cannot read an object's record");
+                }
+                return None;
+            }
+        };
+        match serde_json::from_slice::<Record>(&text) {
+            Ok(record) => Some(record).filter(|found| found.bucket == bucket && found.key == key),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "ignoring a damaged record");
+                None
+            }
+        }
+    }
+
+    fn save_record(&self, record: &Record) -> S3Result<()> {
+        let path = self.record_path(&record.bucket, &record.key);
+        self.save_json(&path, record)
+    }
+
+    fn save_json(&self, path: &Path, value: &impl Serialize) -> S3Result<()> {
+        let text = serde_json::to_vec(value).map_err(S3Error::internal_error)?;
+        let temp = self.temp_file();
+        path.parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| fs::write(&temp.path, text))
+            .and_then(|()| fs::rename(&temp.path, path))
+            .map_err(|error| failed("write", path, error))
+    }
+
+    // Uploads in parts
+
+    fn upload_path(&self, id: &str) -> Option<PathBuf> {
+        // An upload id becomes part of a path: nothing but a UUID will do.
+        let valid = id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        valid.then(|| self.uploads.join(format!("{id}.json")))
+    }
+
+    pub(super) fn save_upload(&self, id: &str, upload: &Upload) -> S3Result<()> {
+        let path = self.upload_path(id).ok_or_else(|| no_such_upload(id))?;
+        self.save_json(&path, upload)
+    }
+
+    /// The upload with this id, if it is one to this object.
+    pub(super) fn load_upload(&self, id: &str, bucket: &str, key: &str) -> S3Result<Upload> {
+        self.bucket_dir(bucket)?;
+        self.upload_path(id)
+            .and_then(|path| fs::read(path).ok())
+            .and_then(|text| serde_json::from_slice::<Upload>(&text).ok())
+            .filter(|upload| upload.bucket == bucket && upload.key == key)
+            .ok_or_else(|| no_such_upload(id))
+    }
+
+    pub(super) fn forget_upload(&self, id: &str) {
+        if let Some(path) = self.upload_path(id) {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Takes over a file as the temporary file of an object to be.
+    pub(super) fn adopt(&self, path: &Path) -> S3Result<TempFile> {
+        let temp = self.temp_file();
+        fs::rename(path, &temp.path).map_err(|error| failed("move", path, error))?;
+        Ok(temp)
+    }
+}
+
+/// The path of a key below its bucket, if it has one that is nobody else's.
+pub(super) fn object_path(bucket: &Path, key: &str) -> Option<PathBuf> {
+    let mut path = bucket.to_owned();
+    if key.len() > MAX_KEY {
+        return None;
+    }
+    for part in key.split('/') {
+        let plain = !matches!(part, "" | "." | "..") && !part.contains('\0');
+        // Separators, drives and streams on Windows.
+        if !plain || (cfg!(windows) && part.contains(['\\', ':'])) {
+            return None;
+        }
+        path.push(part);
+    }
+    Some(path)
+}
+
+fn check_condition(condition: &WriteCondition, current: Option<&Version>) -> S3Result<()> {
+    let holds = |condition: &dto::ETagCondition, strong: bool| match (condition, current) {
+        (_, None) => false,
+        (dto::ETagCondition::Any, Some(_)) => true,
+        (dto::ETagCondition::ETag(etag), Some(current)) if strong => {
+            current.etag().strong_cmp(etag)
+        }
+        (dto::ETagCondition::ETag(etag), Some(current)) => current.etag().weak_cmp(etag),
+    };
+    if let Some(condition) = &condition.if_match {
+        if current.is_none() {
+            return Err(s3_error!(NoSuchKey, "there is no object to match"));
+        }
+        if !holds(condition, true) {
+            return Err(s3_error!(PreconditionFailed));
+        }
+    }
+    if let Some(condition) = &condition.if_none_match
+        && holds(condition, false)
+    {
+        return Err(s3_error!(PreconditionFailed));
+    }
+    Ok(())
+}
+
+/// Removes a folder and the folders in it, and stops at the first file.
+fn remove_empty_tree(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() {
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
+        remove_empty_tree(&entry.path())?;
+    }
+    fs::remove_dir(path)
+}
+
+/// Renames, or copies where a bucket is a link to another file system.
+fn move_file(from: &Path, to: &Path, modified: SystemTime) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+            fs::copy(from, to)?;
+            // The record goes by the time.
+            File::options().write(true).open(to)?.set_modified(modified)
+        }
+        other => other,
+    }
+}
+
+fn nanoseconds(time: SystemTime) -> i64 {
+    let saturating = |d: Duration| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX);
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => saturating(after),
+        Err(before) => -saturating(before.duration()),
+    }
+}
+
+fn whole_seconds(time: SystemTime) -> SystemTime {
+    let secs = time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    UNIX_EPOCH + Duration::from_secs(secs.min(END_OF_9999))
+}
+
+const END_OF_9999: u64 = 253_402_300_799;
+
+/// A file may carry any time; the dates of HTTP and XML end with the year 9999.
+fn timestamp(time: SystemTime) -> dto::Timestamp {
+    let last = UNIX_EPOCH + Duration::from_secs(END_OF_9999);
+    dto::Timestamp::from(time.clamp(UNIX_EPOCH, last))
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn no_such_bucket(bucket: &str) -> S3Error {
+    s3_error!(NoSuchBucket, "there is no bucket {bucket}")
+}
+
+fn no_such_key(key: &str) -> S3Error {
+    s3_error!(NoSuchKey, "there is no object {key}")
+}
+
+fn no_such_upload(id: &str) -> S3Error {
+    s3_error!(NoSuchUpload, "there is no upload {id} to this object")
+}
+
+fn folder_in_the_way(key: &str) -> S3Error {
+    s3_error!(
+        InvalidRequest,
+        "objects are files here, and {key} already is a folder of other objects"
+    )
+}
+
+fn write_failed(key: &str, path: &Path, error: io::Error) -> S3Error {
+    match error.kind() {
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => s3_error!(
+            InvalidRequest,
+            "objects are files here, and a part of {key} already is an object"
+        ),
+        ErrorKind::IsADirectory => folder_in_the_way(key),
+        ErrorKind::InvalidFilename => s3_error!(
+            KeyTooLongError,
+            "a part of the key is longer than a file name may be"
+        ),
+        _ => failed("write", path, error),
+    }
+}
+
+/// Any other error of the file system, told to the client in full: it is the
+/// owner of the files.
+pub(super) fn failed(what: &str, path: &Path, error: io::Error) -> S3Error {
+    let code = match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => S3ErrorCode::AccessDenied,
+        _ => S3ErrorCode::InternalError,
+    };
+    let message = format!("cannot {what} {}: {error}", path.display());
+    let mut s3_error = S3Error::with_message(code, message);
+    s3_error.set_source(Box::new(error));
+    s3_error
+}

@@ -1,0 +1,177 @@
+//! How fast to write: what `--rate` says, and what that is for a table.
+//!
+//! The rate is read off the table once, when the run begins. Following it while
+//! it changes belongs here too: whoever does it sets the limiter's rate.
+
+use crate::aws::table::Billing;
+use std::fmt;
+use std::str::FromStr;
+
+/// The rate that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Rate {
+    /// What the table can take.
+    #[default]
+    Auto,
+    /// So many write capacity units a second.
+    Units(f64),
+    /// So many hundredths of what the table can take.
+    Percent(f64),
+    /// No limit.
+    Max,
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = |t: &str| t.parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
+        let rate = match text {
+            "auto" => Some(Rate::Auto),
+            "max" => Some(Rate::Max),
+            _ => match text.strip_suffix('%') {
+                Some(p) => number(p).map(Rate::Percent),
+                None => number(text).map(Rate::Units),
+            },
+        };
+        rate.ok_or_else(|| {
+            format!(
+                "expected auto, max, write capacity units a second above 0 (such as 1000), \
+                 or a share of the table's (such as 80%), got {text:?}"
+            )
+        })
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rate::Auto => f.write_str("auto"),
+            Rate::Units(n) => write!(f, "{n}"),
+            Rate::Percent(p) => write!(f, "{p}%"),
+            Rate::Max => f.write_str("max"),
+        }
+    }
+}
+
+impl Rate {
+    /// Write capacity units a second to spend on a table that is paid by
+    /// `billing`, never above `ceiling` when the table's own capacity decides;
+    /// nothing means no limit.
+    pub fn units(self, billing: Billing, ceiling: Option<f64>) -> Option<f64> {
+        let of_table = billing.write_units();
+        let capped = |units: f64| Some(ceiling.map_or(units, |c| units.min(c)));
+        match self {
+            Rate::Auto => capped(of_table),
+            Rate::Percent(p) => capped(of_table * p / 100.0),
+            Rate::Units(n) => Some(n),
+            Rate::Max => None,
+        }
+    }
+}
+
+/// How many calls may be in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Concurrency {
+    /// As many as the rate can need.
+    #[default]
+    Auto,
+    /// So many.
+    Calls(usize),
+}
+
+/// The most calls in flight that can be asked for. Each is a connection of its
+/// own and a body of some kilobytes.
+pub const MAX_CONCURRENCY: usize = 1024;
+
+/// Calls in flight without a rate. Enough to keep 5 ms of latency busy at
+/// 100,000 items a second; more only queue up at the server.
+const UNLIMITED_CONCURRENCY: usize = 32;
+
+/// Least and most calls in flight that a rate is given.
+const AUTO_CONCURRENCY: (usize, usize) = (4, 128);
+
+/// The latency of a call that the automatic number allows for, in seconds:
+/// several times what DynamoDB usually takes, so that a slow spell does not
+/// lower the rate.
+const AUTO_LATENCY: f64 = 0.080;
+
+impl FromStr for Concurrency {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "auto" {
+            return Ok(Concurrency::Auto);
+        }
+        text.parse()
+            .ok()
+            .filter(|n| (1..=MAX_CONCURRENCY).contains(n))
+            .map(Concurrency::Calls)
+            .ok_or_else(|| format!("expected auto or a number from 1 to {MAX_CONCURRENCY}, got {text:?}"))
+    }
+}
+
+impl Concurrency {
+    /// Calls in flight for `rate` write units a second, a batch costing
+    /// `batch_units`. An upper bound: calls begin when the token bucket lets
+    /// them, so that no more are in flight than the latency asks for.
+    pub fn calls(self, rate: Option<f64>, batch_units: f64) -> usize {
+        match (self, rate) {
+            (Concurrency::Calls(n), _) => n,
+            (Concurrency::Auto, None) => UNLIMITED_CONCURRENCY,
+            (Concurrency::Auto, Some(rate)) => {
+                let calls = (rate / batch_units.max(1.0) * AUTO_LATENCY).ceil();
+                // Saturates: a float of any size becomes a usize.
+                (calls as usize).clamp(AUTO_CONCURRENCY.0, AUTO_CONCURRENCY.1)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_read_and_nonsense_is_refused() {
+        for (text, rate) in [
+            ("auto", Rate::Auto),
+            ("max", Rate::Max),
+            ("1000", Rate::Units(1000.0)),
+            ("0.5", Rate::Units(0.5)),
+            ("80%", Rate::Percent(80.0)),
+        ] {
+            assert_eq!(text.parse(), Ok(rate));
+            assert_eq!(rate.to_string(), text);
+        }
+        for bad in ["", "0", "-5", "abc", "0%", "-1%", "inf", "NaN", "1e999", "%", "10 %"] {
+            assert!(bad.parse::<Rate>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_units_of_the_table() {
+        let provisioned = Billing::Provisioned { write_units: 1000 };
+        let on_demand = Billing::OnDemand { maximum: None };
+        assert_eq!(Rate::Auto.units(provisioned, None), Some(1000.0));
+        assert_eq!(Rate::Auto.units(provisioned, Some(300.0)), Some(300.0));
+        assert_eq!(Rate::Auto.units(on_demand, None), Some(4000.0));
+        assert_eq!(Rate::Percent(50.0).units(provisioned, None), Some(500.0));
+        assert_eq!(Rate::Units(7.0).units(provisioned, None), Some(7.0));
+        assert_eq!(Rate::Max.units(provisioned, None), None);
+    }
+
+    #[test]
+    fn concurrency_follows_the_rate_within_bounds() {
+        let auto = |rate| Concurrency::Auto.calls(rate, 25.0);
+        assert_eq!(auto(Some(5.0)), 4);
+        assert_eq!(auto(Some(10_000.0)), 32);
+        assert_eq!(auto(Some(40_000.0)), 128);
+        assert_eq!(auto(Some(1e300)), 128);
+        assert_eq!(auto(None), 32);
+        assert_eq!("7".parse::<Concurrency>().map(|c| c.calls(None, 25.0)), Ok(7));
+        for bad in ["0", "-1", "x", "1025", ""] {
+            assert!(bad.parse::<Concurrency>().is_err(), "{bad}");
+        }
+    }
+}

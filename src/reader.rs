@@ -1,0 +1,315 @@
+//! The reading half: source → lines → records, up to the queue of the writer.
+//!
+//! One task reads the sources one after another. What it hands on waits in a
+//! bounded channel, so that a slow table slows the reading down and nothing
+//! piles up. It counts lines as it takes them: each becomes a record, a
+//! duplicate, a reject or skipped.
+
+use crate::algorithm::Algorithm;
+use crate::aws::Aws;
+use crate::books::{Books, Meters};
+use crate::decode::{self, Beginning};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lines::{Framer, Line};
+use crate::record::{LineParser, Parsed, Place, Record, looks_like, shown};
+use crate::rejects::{JUDGED_FROM_LINES, MaxRejects, Rejects};
+use crate::report::SourceReport;
+use crate::source::{Location, Source};
+use crate::stop::Stop;
+use crate::window::Window;
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+use tokio::sync::mpsc;
+
+/// Records handed on at once: some batches' worth, so that the channel costs
+/// nothing per line.
+const HAND_OVER: usize = 500;
+
+/// Hand-overs that may wait in the channel.
+pub const HAND_OVERS: usize = 8;
+
+/// An opened source whose first bytes have been looked at.
+#[derive(Debug)]
+pub struct Opened {
+    source: Source,
+    /// The chunks that were looked at, to be read again.
+    peeked: VecDeque<Bytes>,
+    ended: bool,
+    /// What they show.
+    pub beginning: Beginning,
+}
+
+impl Opened {
+    /// Opens `location` and looks at its first bytes.
+    ///
+    /// # Errors
+    /// As [`Source::open`], and when it is no text.
+    pub async fn open(location: &Location, aws: &Aws) -> Result<Opened> {
+        let mut source = Source::open(location, aws).await?;
+        let mut peeked = VecDeque::new();
+        let mut bytes = 0;
+        let mut ended = false;
+        let mut head = BytesMut::new();
+        let mut beginning = Beginning::default();
+        while bytes < decode::PEEK_BYTES && beginning.algorithm.is_none() {
+            match source.next().await? {
+                Some(chunk) => {
+                    bytes += chunk.len();
+                    let room = decode::PEEK_BYTES.saturating_sub(head.len());
+                    head.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                    peeked.push_back(chunk);
+                }
+                None => {
+                    ended = true;
+                    break;
+                }
+            }
+            // A pipe that has brought one line and then waits has shown enough.
+            beginning = decode::look_at(&location.to_string(), &head, false)?;
+        }
+        let whole = ended && bytes <= decode::PEEK_BYTES;
+        if beginning.algorithm.is_none() {
+            beginning = decode::look_at(&location.to_string(), &head, whole)?;
+        }
+        if ended && bytes == 0 {
+            tracing::warn!("{location} is empty: there is nothing to write; is it the list you meant?");
+        }
+        Ok(Opened { source, peeked, ended, beginning })
+    }
+
+    /// Its length in bytes, where that is known.
+    pub fn length(&self) -> Option<u64> {
+        self.source.length()
+    }
+
+    /// Its report, before anything of it is read.
+    pub fn report(&self) -> SourceReport {
+        SourceReport {
+            uri: self.source.location().to_string(),
+            etag: self.source.etag().map(str::to_owned),
+            bytes: 0,
+            lines: 0,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        match self.peeked.pop_front() {
+            Some(chunk) => Ok(Some(chunk)),
+            None if self.ended => Ok(None),
+            None => self.source.next().await,
+        }
+    }
+}
+
+/// Reads sources into records. See the [module](self).
+#[derive(Debug)]
+pub struct Reader<'a> {
+    /// Where the connection is.
+    pub aws: &'a Aws,
+    /// What the lines are.
+    pub algorithm: Algorithm,
+    /// How many may be none.
+    pub max_rejects: MaxRejects,
+    /// The counters.
+    pub meters: &'a Meters,
+    /// Where rejected lines go.
+    pub rejects: &'a Rejects,
+    /// Where records go.
+    pub records: mpsc::Sender<Vec<Record>>,
+}
+
+/// What is carried from line to line.
+struct Taking {
+    parser: LineParser,
+    window: Window,
+    /// What was counted and is not in the meters yet.
+    books: Books,
+    /// Records that are not handed on yet.
+    taken: Vec<Record>,
+    /// All lines, and rejected ones, of the run.
+    lines: u64,
+    rejected: u64,
+}
+
+/// Why reading stops early.
+enum Halt {
+    /// The other side takes no more.
+    Closed,
+    Failed(Error),
+}
+
+impl From<Error> for Halt {
+    fn from(e: Error) -> Self {
+        Halt::Failed(e)
+    }
+}
+
+impl Reader<'_> {
+    /// Reads `first` and then `rest` to the end, or until `stop`. What was read
+    /// of each is entered in `reports`.
+    ///
+    /// # Errors
+    /// When a source cannot be read to its end, when rejected lines cannot be
+    /// written down, or when there are too many of them. What was handed on
+    /// before is still to be written.
+    pub async fn run(
+        self,
+        first: Opened,
+        rest: &[Location],
+        reports: &mut Vec<SourceReport>,
+        stop: &Stop,
+    ) -> Result<()> {
+        let mut taking = Taking {
+            parser: LineParser::new(self.algorithm),
+            window: Window::new(self.algorithm),
+            books: Books::default(),
+            taken: Vec::with_capacity(HAND_OVER),
+            lines: 0,
+            rejected: 0,
+        };
+        let read = async {
+            let mut opened = first;
+            for (number, next) in rest.iter().map(Some).chain([None]).enumerate() {
+                reports.push(opened.report());
+                self.source(&mut taking, opened, number as u32, reports).await?;
+                let Some(location) = next else { break };
+                opened = Opened::open(location, self.aws).await?;
+            }
+            Ok::<(), Halt>(())
+        };
+        let ended = tokio::select! {
+            biased;
+            () = stop.requested() => Err(Halt::Closed),
+            // The writer has ended: it will not take what is still to come.
+            () = self.records.closed() => Err(Halt::Closed),
+            ended = read => ended,
+        };
+        // What was taken and not handed on is handed on still, if it can be.
+        let left = std::mem::take(&mut taking.taken);
+        let count = left.len() as u64;
+        self.enter(&mut taking);
+        let handed = match &ended {
+            Ok(()) | Err(Halt::Failed(_)) => self.records.send(left).await.is_ok(),
+            Err(Halt::Closed) => false,
+        };
+        if !handed {
+            self.meters.update(|c| c.books.failed += count);
+        }
+        match ended {
+            Ok(()) | Err(Halt::Closed) => Ok(()),
+            Err(Halt::Failed(e)) => Err(e),
+        }
+    }
+
+    async fn source(
+        &self,
+        taking: &mut Taking,
+        mut opened: Opened,
+        number: u32,
+        reports: &mut [SourceReport],
+    ) -> Result<(), Halt> {
+        let mut framer = Framer::new();
+        while let Some(chunk) = opened.next().await? {
+            let mut rest = &chunk[..];
+            // A chunk may hold more lines than are handed over at once.
+            while !rest.is_empty() {
+                let part = self.part(rest);
+                let before = taking.lines;
+                let mut lines = framer.push(&rest[..part]);
+                while let Some(line) = lines.next() {
+                    self.take(taking, number, &line)?;
+                }
+                rest = &rest[part..];
+                if let Some(report) = reports.last_mut() {
+                    report.lines += taking.lines - before;
+                    report.bytes += part as u64;
+                }
+                self.meters.update(|c| c.bytes_read += part as u64);
+                self.hand_on(taking).await?;
+            }
+        }
+        if let Some(line) = framer.finish() {
+            self.take(taking, number, &line)?;
+            if let Some(report) = reports.last_mut() {
+                report.lines += 1;
+            }
+        }
+        self.enter(taking);
+        Ok(())
+    }
+
+    /// How much of `rest` to take before records are handed on: about as many
+    /// lines as one hand-over holds.
+    fn part(&self, rest: &[u8]) -> usize {
+        rest.len().min(HAND_OVER * (self.algorithm.bytes() * 2 + 1))
+    }
+
+    fn take(&self, taking: &mut Taking, source: u32, line: &Line<'_>) -> Result<()> {
+        taking.lines += 1;
+        taking.books.lines += 1;
+        let place = Place { source, line: line.number, byte: line.offset };
+        match taking.parser.parse(line) {
+            Parsed::Hash(hash) => {
+                if taking.window.take(&hash) {
+                    taking.taken.push(Record { hash, place });
+                } else {
+                    taking.books.duplicates += 1;
+                }
+            }
+            Parsed::Skipped => taking.books.skipped += 1,
+            Parsed::Rejected(reason) => {
+                taking.books.rejected += 1;
+                taking.rejected += 1;
+                self.rejects.add(place, reason, line.bytes, None)?;
+                if self.max_rejects.exceeded(taking.rejected, taking.lines) {
+                    return Err(self.too_many(taking, line));
+                }
+            }
+        }
+        if taking.lines == JUDGED_FROM_LINES
+            && self.max_rejects.exceeded(taking.rejected, taking.lines)
+        {
+            return Err(self.too_many(taking, line));
+        }
+        Ok(())
+    }
+
+    fn too_many(&self, taking: &Taking, line: &Line<'_>) -> Error {
+        let Taking { lines, rejected, .. } = taking;
+        let first = self.rejects.first().unwrap_or_default();
+        let looks = looks_like(line.bytes)
+            .map(|l| format!("; line {} looks like {l}: {:?}", line.number, shown(line.bytes, 80)))
+            .unwrap_or_default();
+        Error::new(
+            ErrorKind::Input,
+            format!(
+                "{rejected} of {lines} lines are no {} hashes: this does not look like such a list \
+                 (the first: {first}{looks})",
+                self.algorithm
+            ),
+        )
+        .hint(
+            "check the source and --hash; --rejects PATH keeps every rejected line, \
+             --max-rejects N or P% lets more of them pass",
+        )
+    }
+
+    /// Enters what was counted in the meters.
+    fn enter(&self, taking: &mut Taking) {
+        let books = std::mem::take(&mut taking.books);
+        self.meters.update(|c| c.books += books);
+    }
+
+    async fn hand_on(&self, taking: &mut Taking) -> Result<(), Halt> {
+        self.enter(taking);
+        if taking.taken.is_empty() {
+            return Ok(());
+        }
+        // The place is reserved first: a send that is given up half-way must
+        // not take the records with it.
+        let permit = self.records.reserve().await.map_err(|_| Halt::Closed)?;
+        let full = std::mem::replace(&mut taking.taken, Vec::with_capacity(HAND_OVER));
+        permit.send(full);
+        Ok(())
+    }
+}

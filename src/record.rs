@@ -1,0 +1,294 @@
+//! A line → a hash, a line to skip, or a line to reject, with the reason.
+//!
+//! Plain lists: one hash a line. Around it may stand blanks (a carriage return
+//! among them), before it a byte order mark. Blank lines, `#` comments and
+//! header lines are skipped, and counted as skipped. Everything else is
+//! rejected by name; nothing is dropped, nothing is repaired.
+//!
+//! A header is recognised wherever it stands, for lists are concatenated: it is
+//! a line that names a hash column (`SHA-256`, `"md5"`, `sha256_hash`), and no
+//! such name can be a hash.
+
+use crate::algorithm::{Algorithm, Hash, fold};
+use crate::lines::{Line, MAX_LINE_BYTES};
+use serde::Serialize;
+use std::borrow::Cow;
+use std::fmt;
+
+/// Where a line stands, so that whatever happens to it can be said of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Which source, counted from 0 in the order they were given.
+    pub source: u32,
+    /// Line number, from 1.
+    pub line: u64,
+    /// Offset of the line's first byte in the decoded source, from 0.
+    pub byte: u64,
+}
+
+/// A line that is to be written: its hash and where it came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// The hash.
+    pub hash: Hash,
+    /// Where it was read.
+    pub place: Place,
+}
+
+/// What a line turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parsed {
+    /// A hash of the list's algorithm.
+    Hash(Hash),
+    /// Blank, a comment, or a header.
+    Skipped,
+    /// No hash of this kind.
+    Rejected(Reason),
+}
+
+/// Why a line was rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// Longer than [`MAX_LINE_BYTES`].
+    Overlong,
+    /// Holds a NUL byte: binary data, or UTF-16 text.
+    Nul,
+    /// Not valid UTF-8.
+    Utf8,
+    /// Not as long as a hash of the algorithm.
+    Length,
+    /// As long as a hash, but not hexadecimal.
+    Hex,
+    /// DynamoDB refused the item on its own, other items being accepted.
+    Refused,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::Overlong => "longer than 64 KiB",
+            Reason::Nul => "holds a NUL byte",
+            Reason::Utf8 => "not valid UTF-8",
+            Reason::Length => "not as long as a hash of this algorithm",
+            Reason::Hex => "not hexadecimal",
+            Reason::Refused => "refused by DynamoDB",
+        })
+    }
+}
+
+/// Names of a hash column in addition to the algorithms' own, folded to lower
+/// case letters and digits. An algorithm's name with `hash`, `sum` or `digest`
+/// before or after it counts too.
+const HEADER_NAMES: [&str; 7] =
+    ["hashes", "filehashes", "value", "indicator", "digest", "checksum", "ioc"];
+
+/// Reads lines of a plain list of one algorithm.
+#[derive(Debug, Clone, Copy)]
+pub struct LineParser {
+    hex_digits: usize,
+}
+
+impl LineParser {
+    /// A parser for lists of `algorithm`.
+    pub fn new(algorithm: Algorithm) -> Self {
+        LineParser { hex_digits: algorithm.bytes() * 2 }
+    }
+
+    /// What `line` is.
+    pub fn parse(&self, line: &Line<'_>) -> Parsed {
+        if !line.is_overlong() {
+            // The usual line: the hash, and perhaps a carriage return.
+            let bytes = line.bytes.strip_suffix(b"\r").unwrap_or(line.bytes);
+            if bytes.len() == self.hex_digits
+                && let Some(hash) = Hash::from_hex(bytes)
+            {
+                return Parsed::Hash(hash);
+            }
+        }
+        self.parse_unusual(line)
+    }
+
+    #[cold]
+    fn parse_unusual(&self, line: &Line<'_>) -> Parsed {
+        if line.is_overlong() {
+            return Parsed::Rejected(Reason::Overlong);
+        }
+        let text = content(line.bytes);
+        if text.is_empty() || text[0] == b'#' {
+            return Parsed::Skipped;
+        }
+        if text.len() == self.hex_digits
+            && let Some(hash) = Hash::from_hex(text)
+        {
+            return Parsed::Hash(hash);
+        }
+        if is_header(text) {
+            return Parsed::Skipped;
+        }
+        Parsed::Rejected(if text.contains(&0) {
+            Reason::Nul
+        } else if std::str::from_utf8(text).is_err() {
+            Reason::Utf8
+        } else if text.len() != self.hex_digits {
+            Reason::Length
+        } else {
+            Reason::Hex
+        })
+    }
+}
+
+/// The algorithm that `line` shows by its length, when it is a hash at all.
+pub fn algorithm_of(line: &Line<'_>) -> Option<Algorithm> {
+    let text = content(line.bytes);
+    Hash::from_hex(text)?;
+    Algorithm::of_hex_digits(text.len())
+}
+
+/// What a rejected line looks like, where that is known: said to the person
+/// once the run stops for too many of them.
+pub fn looks_like(text: &[u8]) -> Option<Cow<'static, str>> {
+    let text = content(text);
+    let first = text.split(|b| matches!(b, b' ' | b'\t' | b',' | b'|' | b';')).next()?;
+    let bare = first.strip_prefix(b"\"").and_then(|f| f.strip_suffix(b"\"")).unwrap_or(first);
+    let algorithm = Hash::from_hex(bare).and_then(|_| Algorithm::of_hex_digits(bare.len()))?;
+    if bare.len() == text.len() {
+        return Some(format!("{algorithm} by its length").into());
+    }
+    let shape = match text.get(first.len()) {
+        Some(b' ') => "the output of a program like sha256sum (hash, blanks, file name)",
+        _ => "a table whose first column is a hash",
+    };
+    Some(format!("{shape}, {algorithm} by its length").into())
+}
+
+/// The line without a byte order mark and the blanks around it.
+fn content(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii()
+}
+
+/// Whether `text` names a hash column.
+fn is_header(text: &[u8]) -> bool {
+    // The longest name with its ornaments has some 20 letters.
+    let Some(text) = std::str::from_utf8(text).ok().filter(|t| t.len() <= 32) else {
+        return false;
+    };
+    let name = fold(text);
+    if HEADER_NAMES.contains(&name.as_str()) {
+        return true;
+    }
+    let mut bare = name.as_str();
+    for ornament in ["file", "hash", "sum", "digest", "value", "hex", "string"] {
+        bare = bare.strip_prefix(ornament).unwrap_or(bare);
+        bare = bare.strip_suffix(ornament).unwrap_or(bare);
+    }
+    (bare.is_empty() && name.contains("hash")) || Algorithm::from_name(bare).is_some()
+}
+
+/// `bytes` as text that can be shown: at most `max` characters, control
+/// characters and what is no UTF-8 replaced.
+pub fn shown(bytes: &[u8], max: usize) -> String {
+    let cut = &bytes[..bytes.len().min(max * 4)];
+    let mut text: String = String::from_utf8_lossy(cut)
+        .trim_end_matches(['\r', '\n'])
+        .chars()
+        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
+        .take(max)
+        .collect();
+    if text.len() < bytes.trim_ascii_end().len() && text.chars().count() >= max {
+        text.push('…');
+    }
+    text
+}
+
+/// [`MAX_LINE_BYTES`] is a promise of this stage too: see [`Reason::Overlong`].
+const _: () = assert!(MAX_LINE_BYTES == 65_536);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "3a2118df47bf3f04285649f0455c2fc6fe2dc7f0b237073038aa00af41f0d5f2";
+
+    fn parse(bytes: &[u8]) -> Parsed {
+        let line = Line { bytes, offset: 0, number: 1, length: bytes.len() as u64 };
+        LineParser::new(Algorithm::Sha256).parse(&line)
+    }
+
+    #[test]
+    fn a_hash_is_a_hash_in_any_case_and_with_any_blanks_around() {
+        let expected = Parsed::Hash(Hash::from_hex(HEX.as_bytes()).expect("hex"));
+        let mixed: String =
+            HEX.chars().enumerate().map(|(i, c)| if i % 2 == 0 { c.to_ascii_uppercase() } else { c }).collect();
+        for line in [
+            HEX.to_string(),
+            HEX.to_uppercase(),
+            mixed,
+            format!("{HEX}\r"),
+            format!("{HEX} \t \r"),
+            format!("  {HEX}"),
+            format!("\u{FEFF}{HEX}\r"),
+        ] {
+            assert_eq!(parse(line.as_bytes()), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn blanks_comments_and_headers_are_skipped() {
+        for line in [
+            "", "\r", "  \t\r", "# comment", "#", "\u{FEFF}", "\u{FEFF}# by hand", "SHA-256", "sha256",
+            "sha256_hash", "\"SHA-1\"", "hash", "Hash Value", "MD5", "file hash", "sha256sum", "hash_sha256\r",
+        ] {
+            assert_eq!(parse(line.as_bytes()), Parsed::Skipped, "{line:?}");
+        }
+        // A comment may hold anything.
+        assert_eq!(parse(b"# caf\xE9"), Parsed::Skipped);
+    }
+
+    #[test]
+    fn everything_else_is_rejected_by_name() {
+        let almost_hex = HEX.replace('3', "g");
+        for (line, reason) in [
+            (&b"hello"[..], Reason::Length),
+            (&HEX.as_bytes()[1..], Reason::Length),
+            (b"92e792c43c35e96fed3f9566083326fc", Reason::Length),
+            (almost_hex.as_bytes(), Reason::Hex),
+            (b"abc\0def", Reason::Nul),
+            (b"caf\xE9", Reason::Utf8),
+            (b"0x00", Reason::Length),
+        ] {
+            assert_eq!(parse(line), Parsed::Rejected(reason), "{line:?}");
+        }
+        let overlong = Line { bytes: b"ab", offset: 0, number: 1, length: 1 << 20 };
+        assert_eq!(
+            LineParser::new(Algorithm::Sha256).parse(&overlong),
+            Parsed::Rejected(Reason::Overlong)
+        );
+    }
+
+    #[test]
+    fn the_first_hash_shows_the_algorithm() {
+        let line = |bytes| Line { bytes, offset: 0, number: 1, length: 1 };
+        assert_eq!(algorithm_of(&line(b" 92e792c43c35e96fed3f9566083326fc\r")), Some(Algorithm::Md5));
+        assert_eq!(algorithm_of(&line(HEX.as_bytes())), Some(Algorithm::Sha256));
+        assert_eq!(algorithm_of(&line(b"cafe")), None);
+        assert_eq!(algorithm_of(&line(b"# md5")), None);
+    }
+
+    #[test]
+    fn other_lists_are_recognised_for_the_message() {
+        let said = |text: &str| looks_like(text.as_bytes()).map(|s| s.into_owned());
+        assert_eq!(said("92e792c43c35e96fed3f9566083326fc\r").as_deref(), Some("md5 by its length"));
+        assert!(said(&format!("{HEX}  a/b.deb")).is_some_and(|s| s.contains("sha256sum")));
+        assert!(said(&format!("\"{HEX}\",\"x\"")).is_some_and(|s| s.contains("table")));
+        assert_eq!(said("hello world"), None);
+    }
+
+    #[test]
+    fn shown_text_is_safe_and_short() {
+        assert_eq!(shown(b"a\x1b[31mb\0c\xE9\r", 80), "a\u{FFFD}[31mb\u{FFFD}c\u{FFFD}");
+        assert_eq!(shown(&[b'x'; 100], 5), "xxxxx…");
+        assert_eq!(shown("ééééé".as_bytes(), 5), "ééééé");
+    }
+}

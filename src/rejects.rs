@@ -1,0 +1,206 @@
+//! Rejected lines: each is written down, or the first ten are shown.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{Place, Reason, shown};
+use serde::Serialize;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+
+/// How many are shown when there is no file for them.
+const SHOWN: u64 = 10;
+
+/// How much of a rejected line is kept, in characters.
+const TEXT_CHARACTERS: usize = 200;
+
+/// From how many lines on the share of rejected ones is judged.
+pub const JUDGED_FROM_LINES: u64 = 1000;
+
+/// How many rejected lines a run bears before it stops.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MaxRejects {
+    /// So many.
+    Count(u64),
+    /// So many in a hundred, judged from [`JUDGED_FROM_LINES`] lines on.
+    Percent(f64),
+}
+
+impl Default for MaxRejects {
+    fn default() -> Self {
+        MaxRejects::Percent(10.0)
+    }
+}
+
+impl MaxRejects {
+    /// Whether `rejected` of `lines` are too many.
+    pub fn exceeded(self, rejected: u64, lines: u64) -> bool {
+        match self {
+            MaxRejects::Count(n) => rejected > n,
+            MaxRejects::Percent(p) => {
+                lines >= JUDGED_FROM_LINES && rejected as f64 * 100.0 > p * lines as f64
+            }
+        }
+    }
+}
+
+impl FromStr for MaxRejects {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = || format!("expected a number of lines or a share like 10%, got {text:?}");
+        match text.strip_suffix('%') {
+            Some(p) => p
+                .parse::<f64>()
+                .ok()
+                .filter(|p| (0.0..=100.0).contains(p))
+                .map(MaxRejects::Percent)
+                .ok_or_else(expected),
+            None => text.parse().map(MaxRejects::Count).map_err(|_| expected()),
+        }
+    }
+}
+
+/// Where rejected lines go.
+#[derive(Debug)]
+pub struct Rejects(Mutex<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    file: Option<(PathBuf, BufWriter<File>)>,
+    /// Names of the sources, by their number.
+    sources: Vec<String>,
+    count: u64,
+    first: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Reject<'a> {
+    source: &'a str,
+    line: u64,
+    byte: u64,
+    reason: Reason,
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+}
+
+impl Rejects {
+    /// Rejected lines of `sources` go to the file at `path`, which is made or
+    /// emptied now; without one, the first ten go to the log.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when the file cannot be made.
+    pub fn new(path: Option<&Path>, sources: Vec<String>) -> Result<Self> {
+        let file = path
+            .map(|path| {
+                File::create(path).map(|f| (path.to_owned(), BufWriter::new(f))).map_err(|e| {
+                    Error::usage(format!("cannot write rejected lines to {}", path.display())).because(e)
+                })
+            })
+            .transpose()?;
+        Ok(Rejects(Mutex::new(Inner { file, sources, count: 0, first: None })))
+    }
+
+    /// Takes a rejected line: its place, why, its bytes as far as they are kept,
+    /// and what DynamoDB said of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Output`] when the file cannot be written.
+    pub fn add(&self, place: Place, reason: Reason, text: &[u8], detail: Option<&str>) -> Result<()> {
+        let mut inner = self.inner();
+        let Inner { file, sources, count, first } = &mut *inner;
+        *count += 1;
+        let source = sources.get(place.source as usize).map_or("", String::as_str);
+        let text = shown(text, TEXT_CHARACTERS);
+        if first.is_none() {
+            *first = Some(format!("{source}, line {} (byte {}): {reason}: {text:?}", place.line, place.byte));
+        }
+        match file {
+            Some((path, file)) => {
+                let reject =
+                    Reject { source, line: place.line, byte: place.byte, reason, text: &text, detail };
+                let failed =
+                    |e: std::io::Error| cannot_write(path).because(e);
+                serde_json::to_writer(&mut *file, &reject).map_err(|e| failed(e.into()))?;
+                file.write_all(b"\n").map_err(failed)?;
+            }
+            None if *count <= SHOWN => {
+                let text: String = text.chars().take(100).collect();
+                tracing::warn!(
+                    "rejected: {source}, line {} (byte {}): {reason}: {text:?}{}",
+                    place.line,
+                    place.byte,
+                    detail.map(|d| format!(" ({d})")).unwrap_or_default()
+                );
+                if *count == SHOWN {
+                    tracing::warn!("further rejected lines are counted, not shown: --rejects PATH keeps them all");
+                }
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// The first rejected line, for messages.
+    pub fn first(&self) -> Option<String> {
+        self.inner().first.clone()
+    }
+
+    /// Writes out what is buffered.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Output`] when the file cannot be written.
+    pub fn finish(&self) -> Result<()> {
+        match &mut self.inner().file {
+            Some((path, file)) => file.flush().map_err(|e| cannot_write(path).because(e)),
+            None => Ok(()),
+        }
+    }
+
+    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn cannot_write(path: &Path) -> Error {
+    Error::new(ErrorKind::Output, format!("cannot write rejected lines to {}", path.display()))
+        .hint("free some space or name another file (--rejects PATH), then run this again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_judged_from_a_thousand_lines_on_and_numbers_at_once() {
+        let share: MaxRejects = "10%".parse().expect("a share");
+        assert_eq!(share, MaxRejects::default());
+        assert!(!share.exceeded(999, 999));
+        assert!(!share.exceeded(100, 1000));
+        assert!(share.exceeded(101, 1000));
+        let number: MaxRejects = "3".parse().expect("a number");
+        assert!(!number.exceeded(3, 3));
+        assert!(number.exceeded(4, 4));
+        for bad in ["", "-1", "x", "%", "101%", "-1%", "NaN%"] {
+            assert!(bad.parse::<MaxRejects>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rejected_lines_are_json_lines_with_their_place() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("rejects");
+        let rejects = Rejects::new(Some(&path), vec!["s3://b/k".into()]).expect("made");
+        let place = Place { source: 0, line: 7, byte: 420 };
+        rejects.add(place, Reason::Nul, b"a\0\"b\r", None).expect("written");
+        rejects.finish().expect("written");
+        let text = std::fs::read_to_string(path).expect("readable");
+        assert_eq!(
+            text,
+            "{\"source\":\"s3://b/k\",\"line\":7,\"byte\":420,\"reason\":\"nul\",\"text\":\"a\u{FFFD}\\\"b\"}\n"
+        );
+        assert!(rejects.first().is_some_and(|f| f.contains("line 7 (byte 420)")));
+    }
+}

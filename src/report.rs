@@ -1,0 +1,334 @@
+//! The account of a run: what a script reads, and what a person reads.
+
+use crate::books::Counts;
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Price of a million write request units of an on-demand table in us-east-1,
+/// in USD. Source: AWS price list, August 2026.
+pub const USD_PER_MILLION_WRITE_UNITS: f64 = 0.625;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Every line is accounted for, and none was rejected: exit status 0.
+    Complete,
+    /// Every line is accounted for, and some were rejected: exit status 3.
+    Rejects,
+    /// Stopped by a signal or by [`Stop`](crate::Stop): exit status 4.
+    Interrupted,
+    /// It could not go on: exit status 1, or 2 when it could not begin.
+    Failed,
+}
+
+/// What was read of one source.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct SourceReport {
+    /// `s3://bucket/key`, a path, or `-`.
+    pub uri: String,
+    /// The object's ETag; nothing for what has none.
+    pub etag: Option<String>,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Lines read.
+    pub lines: u64,
+}
+
+/// The account of a run. Field names and meanings are a promise to scripts.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Version of this format: 1.
+    pub version: u32,
+    /// Which command it was.
+    pub command: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The exit status.
+    pub exit: u8,
+    /// The table's name.
+    pub table: String,
+    /// The hash algorithm's name, once it is known.
+    pub hash: Option<String>,
+    /// The sources, in order.
+    pub sources: Vec<SourceReport>,
+    /// When it began (UTC, RFC 3339).
+    #[serde(serialize_with = "to_the_second")]
+    pub started: Timestamp,
+    /// Seconds from the beginning to the end.
+    #[serde(serialize_with = "thousandths")]
+    pub elapsed_s: f64,
+    /// Lines read.
+    pub lines: u64,
+    /// See [`Books`](crate::books::Books).
+    pub written: u64,
+    /// See [`Books`](crate::books::Books).
+    pub duplicates: u64,
+    /// See [`Books`](crate::books::Books).
+    pub rejected: u64,
+    /// See [`Books`](crate::books::Books).
+    pub skipped: u64,
+    /// See [`Books`](crate::books::Books).
+    pub failed: u64,
+    /// Bytes read from all sources.
+    pub bytes_read: u64,
+    /// BatchWriteItem calls sent.
+    pub requests: u64,
+    /// Items that DynamoDB handed back.
+    pub unprocessed: u64,
+    /// Calls refused whole for want of capacity.
+    pub throttled: u64,
+    /// Calls sent again for any cause.
+    pub retries: u64,
+    /// Write capacity units consumed.
+    pub consumed_wcu: f64,
+    /// Write capacity units a second, over the whole run.
+    #[serde(serialize_with = "tenths")]
+    pub mean_wcu_per_s: f64,
+    /// The rate aimed at; nothing when there was no limit.
+    pub target_wcu_per_s: Option<f64>,
+    /// Where an earlier run was taken up; nothing when it was not.
+    pub resumed_from: Option<u64>,
+    /// What the consumed units cost at the on-demand price of us-east-1
+    /// ([`USD_PER_MILLION_WRITE_UNITS`]), in USD. A provisioned table is paid by
+    /// the hour instead, whether it is used or not.
+    #[serde(serialize_with = "ten_thousandths")]
+    pub estimated_cost_usd: f64,
+    /// Whether nothing was sent, and `written` is what would have been.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// What went wrong, when something did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What to do about it, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Report {
+    /// The report of a run that has not read anything.
+    pub fn begun(command: &'static str, table: &str, started: Timestamp) -> Self {
+        Report {
+            version: 1,
+            command,
+            outcome: Outcome::Complete,
+            exit: 0,
+            table: table.to_owned(),
+            hash: None,
+            sources: Vec::new(),
+            started,
+            elapsed_s: 0.0,
+            lines: 0,
+            written: 0,
+            duplicates: 0,
+            rejected: 0,
+            skipped: 0,
+            failed: 0,
+            bytes_read: 0,
+            requests: 0,
+            unprocessed: 0,
+            throttled: 0,
+            retries: 0,
+            consumed_wcu: 0.0,
+            mean_wcu_per_s: 0.0,
+            target_wcu_per_s: None,
+            resumed_from: None,
+            estimated_cost_usd: 0.0,
+            dry_run: false,
+            error: None,
+            hint: None,
+        }
+    }
+
+    /// Enters what was counted in `elapsed`.
+    pub fn count(&mut self, counts: &Counts, elapsed: Duration) {
+        let books = counts.books;
+        self.elapsed_s = elapsed.as_secs_f64();
+        self.lines = books.lines;
+        self.written = books.written;
+        self.duplicates = books.duplicates;
+        self.rejected = books.rejected;
+        self.skipped = books.skipped;
+        self.failed = books.failed;
+        self.bytes_read = counts.bytes_read;
+        self.requests = counts.requests;
+        self.unprocessed = counts.unprocessed;
+        self.throttled = counts.throttled;
+        self.retries = counts.retries;
+        self.consumed_wcu = counts.consumed;
+        self.mean_wcu_per_s = counts.consumed / self.elapsed_s.max(0.001);
+        self.estimated_cost_usd = counts.consumed * USD_PER_MILLION_WRITE_UNITS / 1e6;
+    }
+
+    /// Enters how it ended; a failure's exit status is its own.
+    pub fn end(&mut self, outcome: Outcome, error: Option<&crate::error::Error>) {
+        self.outcome = outcome;
+        self.exit = match outcome {
+            Outcome::Complete => 0,
+            Outcome::Rejects => 3,
+            Outcome::Interrupted => 4,
+            Outcome::Failed => error.map_or(1, crate::error::Error::exit_status),
+        };
+        self.error = error.map(ToString::to_string);
+        self.hint = error.and_then(|e| e.what_to_do()).map(str::to_owned);
+    }
+
+    /// The report as JSON text, one field a line.
+    pub fn to_json(&self) -> String {
+        // A struct of numbers, texts and lists of them always has a JSON form.
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// The report for a person.
+    pub fn summary(&self) -> String {
+        let mut out = String::new();
+        let n = |n: u64| indicatif::HumanCount(n).to_string();
+        let how = match self.outcome {
+            Outcome::Complete => "Done: every line is accounted for",
+            Outcome::Rejects => "Done: every line is accounted for, and some were rejected",
+            Outcome::Interrupted => "Interrupted: what was acknowledged is written",
+            Outcome::Failed => "Failed: what was acknowledged is written",
+        };
+        let what = if self.dry_run { " (dry run: nothing was sent)" } else { "" };
+        let _ = writeln!(out, "{how}{what}.");
+        let rows = [
+            ("lines read", self.lines, ""),
+            ("written", self.written, "acknowledged by DynamoDB"),
+            ("duplicates", self.duplicates, "taken from this input before"),
+            ("rejected", self.rejected, "not a hash of this kind"),
+            ("skipped", self.skipped, "blank, comment or header"),
+            ("failed", self.failed, "read, but not acknowledged"),
+        ];
+        for (name, value, note) in rows {
+            let zero = value == 0 && !matches!(name, "lines read" | "written");
+            let note = if zero || note.is_empty() { String::new() } else { format!("  {note}") };
+            let _ = writeln!(out, "  {name:<12}{:>15}{note}", n(value));
+        }
+        let target = match self.target_wcu_per_s {
+            Some(t) => format!("of {} aimed at", thousands(t)),
+            None => "without a limit".to_owned(),
+        };
+        let _ = writeln!(
+            out,
+            "  {} in {}: {} write units/s {target}",
+            indicatif::HumanBytes(self.bytes_read),
+            seconds(self.elapsed_s),
+            thousands(self.mean_wcu_per_s),
+        );
+        let _ = writeln!(
+            out,
+            "  {} calls, {} sent again; {} items handed back, {} calls throttled",
+            n(self.requests),
+            n(self.retries),
+            n(self.unprocessed),
+            n(self.throttled),
+        );
+        let _ = writeln!(
+            out,
+            "  {} write units: {:.4} USD at the on-demand price of us-east-1",
+            thousands(self.consumed_wcu),
+            self.estimated_cost_usd
+        );
+        out
+    }
+}
+
+/// A duration for people.
+pub(crate) fn seconds(s: f64) -> String {
+    match s {
+        s if s < 100.0 => format!("{s:.1} s"),
+        s if s < 6000.0 => format!("{:.0} min {:02.0} s", (s / 60.0).floor(), s % 60.0),
+        s => format!("{:.0} h {:02.0} min", (s / 3600.0).floor(), (s % 3600.0 / 60.0).floor()),
+    }
+}
+
+/// A number for people: whole and grouped, but for small ones.
+pub(crate) fn thousands(x: f64) -> String {
+    if x < 100.0 && x.fract() > 0.0 {
+        format!("{x:.1}")
+    } else {
+        // Saturates: a float of any size becomes a u64.
+        indicatif::HumanCount(x.round() as u64).to_string()
+    }
+}
+
+fn rounded<S: Serializer>(x: f64, per: f64, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_f64((x * per).round() / per)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn tenths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
+    rounded(*x, 10.0, s)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn thousandths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
+    rounded(*x, 1000.0, s)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn ten_thousandths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
+    rounded(*x, 10_000.0, s)
+}
+
+fn to_the_second<S: Serializer>(at: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_str(&at.strftime("%Y-%m-%dT%H:%M:%SZ"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::books::Books;
+
+    #[test]
+    fn the_json_is_what_scripts_rely_on() {
+        let mut report = Report::begun("ingest", "sha256", Timestamp::UNIX_EPOCH);
+        report.hash = Some("sha256".into());
+        report.sources.push(SourceReport {
+            uri: "s3://b/k".into(),
+            etag: Some("e".into()),
+            bytes: 4_201_758,
+            lines: 63_663,
+        });
+        report.target_wcu_per_s = Some(1000.0);
+        let books = Books { lines: 63_663, written: 63_663, ..Books::default() };
+        let counts = Counts { books, bytes_read: 4_201_758, requests: 2547, consumed: 63_663.0, ..Counts::default() };
+        report.count(&counts, Duration::from_millis(63_900));
+        report.end(Outcome::Complete, None);
+        let got: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
+        assert_eq!(
+            got,
+            serde_json::json!({
+                "version": 1, "command": "ingest", "outcome": "complete", "exit": 0,
+                "table": "sha256", "hash": "sha256",
+                "sources": [{"uri": "s3://b/k", "etag": "e", "bytes": 4_201_758, "lines": 63_663}],
+                "started": "1970-01-01T00:00:00Z", "elapsed_s": 63.9,
+                "lines": 63_663, "written": 63_663, "duplicates": 0, "rejected": 0, "skipped": 0, "failed": 0,
+                "bytes_read": 4_201_758, "requests": 2547, "unprocessed": 0, "throttled": 0, "retries": 0,
+                "consumed_wcu": 63_663.0, "mean_wcu_per_s": 996.3, "target_wcu_per_s": 1000.0,
+                "resumed_from": null, "estimated_cost_usd": 0.0398
+            })
+        );
+    }
+
+    #[test]
+    fn a_failure_carries_its_exit_status_and_words() {
+        let mut report = Report::begun("ingest", "t", Timestamp::UNIX_EPOCH);
+        report.end(Outcome::Failed, Some(&crate::error::Error::usage("no such table").hint("make it")));
+        assert_eq!(report.exit, 2);
+        let got: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
+        assert_eq!((&got["error"], &got["hint"]), (&"no such table".into(), &"make it".into()));
+    }
+
+    #[test]
+    fn durations_and_numbers_read_well() {
+        assert_eq!(seconds(9.96), "10.0 s");
+        assert_eq!(seconds(125.0), "2 min 05 s");
+        assert_eq!(seconds(7300.0), "2 h 01 min");
+        assert_eq!(thousands(996.3), "996");
+        assert_eq!(thousands(40_000.0), "40,000");
+        assert_eq!(thousands(0.5), "0.5");
+    }
+}

@@ -1,0 +1,376 @@
+//! The writer's loop in paused time, against a table that does as it is told.
+
+use super::*;
+use crate::algorithm::{Algorithm, Case, Hash};
+use crate::books::Counts;
+use crate::item::{KeyAttribute, KeySchema, KeyType};
+use crate::record::Place;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// What the table does with the k-th call.
+#[derive(Clone, Copy)]
+enum Act {
+    Write,
+    /// Hands back the last n items.
+    HandBack(usize),
+    Fail(Meaning, &'static str),
+    /// Writes, but the answer is lost.
+    LoseAnswer,
+    /// Answers something else.
+    Say(&'static str),
+    Hang,
+}
+
+struct FakeTable<F> {
+    act: F,
+    latency: Duration,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    calls: Vec<(Duration, usize)>,
+    rows: BTreeMap<String, u32>,
+    begun: Option<Instant>,
+}
+
+impl<F: Fn(usize, &[String]) -> Act + Sync> BatchWrite for FakeTable<F> {
+    async fn batch_write(&self, body: Bytes) -> Result<Bytes, CallError> {
+        let request: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        let puts = request["RequestItems"]["t"].as_array().expect("puts").clone();
+        let key = |p: &serde_json::Value| {
+            p["PutRequest"]["Item"]["md5"]["S"].as_str().expect("a key").to_owned()
+        };
+        let keys: Vec<String> = puts.iter().map(key).collect();
+        let unique: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert!(unique.len() == keys.len() && keys.len() <= 25, "no key twice, no more than 25");
+        let act = {
+            let mut seen = self.seen.lock().expect("whole");
+            let begun = *seen.begun.get_or_insert_with(Instant::now);
+            seen.calls.push((begun.elapsed(), keys.len()));
+            (self.act)(seen.calls.len(), &keys)
+        };
+        tokio::time::sleep(self.latency).await;
+        let write = |n: usize| {
+            let mut seen = self.seen.lock().expect("whole");
+            for k in &keys[..n] {
+                *seen.rows.entry(k.clone()).or_default() += 1;
+            }
+        };
+        let failed = |meaning, message: &str| CallError {
+            meaning,
+            code: Some(message.into()),
+            message: String::new(),
+            reasons: vec![],
+            no_credentials: false,
+        };
+        match act {
+            Act::Write => {
+                write(keys.len());
+                Ok(Bytes::from_static(br#"{"UnprocessedItems":{}}"#))
+            }
+            Act::HandBack(n) => {
+                let kept = keys.len() - n.min(keys.len());
+                write(kept);
+                let back = &puts[kept..];
+                Ok(serde_json::json!({"UnprocessedItems": {"t": back}}).to_string().into())
+            }
+            Act::LoseAnswer => {
+                write(keys.len());
+                Err(failed(Meaning::Transient, "reset"))
+            }
+            Act::Fail(meaning, code) => Err(failed(meaning, code)),
+            Act::Say(text) => Ok(Bytes::from_static(text.as_bytes())),
+            Act::Hang => std::future::pending().await,
+        }
+    }
+}
+
+fn hash(n: u32) -> Hash {
+    let mut raw = [0; 16];
+    raw[..4].copy_from_slice(&n.to_be_bytes());
+    Hash::from_bytes(&raw).expect("16 bytes")
+}
+
+fn key(n: u32) -> String {
+    hash(n).to_hex(Case::Upper)
+}
+
+struct Run {
+    end: End,
+    counts: Counts,
+    rows: BTreeMap<String, u32>,
+    calls: Vec<(Duration, usize)>,
+    elapsed: Duration,
+    rejected: Option<String>,
+}
+
+struct Setup {
+    records: u32,
+    limiter: Limiter,
+    concurrency: usize,
+    give_up_after: Duration,
+    latency: Duration,
+    stop_after: Option<Duration>,
+    closed: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup {
+            records: 1000,
+            limiter: Limiter::unlimited(),
+            concurrency: 8,
+            give_up_after: Duration::from_secs(900),
+            latency: Duration::from_millis(5),
+            stop_after: None,
+            closed: true,
+        }
+    }
+}
+
+impl Setup {
+    async fn run(self, act: impl Fn(usize, &[String]) -> Act + Sync) -> Run {
+        let schema = KeySchema {
+            partition: KeyAttribute { name: "md5".into(), kind: KeyType::S },
+            sort: None,
+            index_keys: vec![],
+        };
+        let template =
+            ItemTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &[]).expect("fits");
+        let table = FakeTable { act, latency: self.latency, seen: Mutex::default() };
+        let meters = Meters::default();
+        let rejects = Rejects::new(None, vec!["list".into()]).expect("no file");
+        let stop = Stop::new();
+        let (send, receive) = mpsc::channel(4);
+        let records = self.records;
+        let begun = Instant::now();
+        let writer = Writer {
+            table: &table,
+            table_name: "t",
+            template: &template,
+            limiter: &self.limiter,
+            meters: &meters,
+            rejects: &rejects,
+            options: WriterOptions { concurrency: self.concurrency, give_up_after: self.give_up_after },
+        };
+        let feed = async {
+            let all: Vec<u32> = (1..=records).collect();
+            for part in all.chunks(37) {
+                let record = |&n: &u32| Record {
+                    hash: hash(n),
+                    place: Place { source: 0, line: u64::from(n), byte: u64::from(n) * 33 },
+                };
+                let part: Vec<_> = part.iter().map(record).collect();
+                let n = part.len() as u64;
+                meters.update(|c| c.books.lines += n);
+                if send.send(part).await.is_err() {
+                    meters.update(|c| c.books.failed += n);
+                    return;
+                }
+            }
+            if self.closed {
+                drop(send);
+            } else {
+                send.closed().await;
+            }
+        };
+        let stopper = async {
+            if let Some(after) = self.stop_after {
+                tokio::time::sleep(after).await;
+                stop.request();
+            }
+        };
+        let backoff = Backoff::new(fastrand::Rng::with_seed(42));
+        let (end, (), ()) = tokio::join!(writer.run(receive, &stop, backoff), feed, stopper);
+        let counts = meters.read();
+        assert!(counts.books.balanced(), "{:?}", counts.books);
+        let seen = table.seen.into_inner().expect("whole");
+        Run {
+            end,
+            counts,
+            rows: seen.rows,
+            calls: seen.calls,
+            elapsed: begun.elapsed(),
+            rejected: rejects.first(),
+        }
+    }
+}
+
+impl Run {
+    fn assert_all_written(&self, records: u32) {
+        assert!(matches!(self.end, End::Complete), "{:?}", self.end);
+        assert_eq!(self.counts.books.written, u64::from(records));
+        assert_eq!(self.rows.len(), records as usize);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_is_written_once_in_full_batches() {
+    let run = Setup::default().run(|_, _| Act::Write).await;
+    run.assert_all_written(1000);
+    assert!(run.rows.values().all(|n| *n == 1));
+    assert_eq!(run.counts.requests, 40);
+    assert_eq!(run.counts.retries, 0);
+    assert_eq!(run.counts.consumed, 1000.0);
+    // 40 calls of 5 ms, 8 at a time.
+    assert_eq!(run.elapsed, Duration::from_millis(25));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rate_is_held_exactly() {
+    let setup = Setup { records: 10_025, limiter: Limiter::new(1000.0), ..Setup::default() };
+    let run = setup.run(|_, _| Act::Write).await;
+    run.assert_all_written(10_025);
+    // The bucket's 25 at once, 10,000 at 1,000 a second, and the last call's 5 ms.
+    assert_eq!(run.elapsed, Duration::from_millis(10_005));
+}
+
+#[tokio::test(start_paused = true)]
+async fn unprocessed_items_come_back_in_full_batches_and_pay_again() {
+    let setup = Setup { limiter: Limiter::new(1000.0), ..Setup::default() };
+    // The first 20 calls hand back 5 items each.
+    let run = setup.run(|k, _| if k <= 20 { Act::HandBack(5) } else { Act::Write }).await;
+    run.assert_all_written(1000);
+    assert!(run.rows.values().all(|n| *n == 1));
+    assert_eq!(run.counts.unprocessed, 100);
+    // 1,100 items were sent: 44 full batches, but for what was left at the end.
+    let sent: usize = run.calls.iter().map(|(_, n)| n).sum();
+    assert_eq!(sent, 1100);
+    assert!(run.counts.requests <= 46, "{} calls", run.counts.requests);
+    assert!(run.elapsed >= Duration::from_millis(1075), "retries are not free: {:?}", run.elapsed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_call_is_sent_again() {
+    let throttle = Act::Fail(Meaning::Throttled, "ProvisionedThroughputExceededException");
+    let run = Setup::default().run(|k, _| if k % 3 == 0 { throttle } else { Act::Write }).await;
+    run.assert_all_written(1000);
+    assert!(run.counts.throttled > 0);
+    assert_eq!(run.counts.requests, run.calls.len() as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_and_a_strange_one_lose_nothing() {
+    let run = Setup::default()
+        .run(|k, _| match k % 5 {
+            1 => Act::LoseAnswer,
+            2 => Act::Say("<html>"),
+            3 => Act::Say(r#"{"UnprocessedItems":{"t":[{"PutRequest":{"Item":{"md5":{"S":"00"}}}}]}}"#),
+            _ => Act::Write,
+        })
+        .await;
+    run.assert_all_written(1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_bad_item_does_not_take_the_other_24_with_it() {
+    let bad = key(300);
+    let run = Setup::default()
+        .run(|_, keys| {
+            if keys.contains(&bad) { Act::Fail(Meaning::Invalid, "ValidationException") } else { Act::Write }
+        })
+        .await;
+    assert!(matches!(run.end, End::Complete));
+    assert_eq!((run.counts.books.written, run.counts.books.rejected), (999, 1));
+    assert!(!run.rows.contains_key(&bad));
+    let said = run.rejected.expect("named");
+    assert!(said.contains("line 300 (byte 9900)") && said.contains("refused"), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_every_item_is_refused_the_run_stops() {
+    let run = Setup::default().run(|_, _| Act::Fail(Meaning::Invalid, "ValidationException")).await;
+    let End::Failed(error) = run.end else { panic!("{:?}", run.end) };
+    assert!(error.to_string().contains("refuses every item"), "{error}");
+    assert_eq!(run.counts.books.written, 0);
+    assert!(run.counts.books.rejected >= 25 && run.counts.books.rejected < 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_will_never_work_stops_at_once() {
+    let denied = Act::Fail(Meaning::Permanent, "AccessDeniedException");
+    let run = Setup::default().run(|k, _| if k == 5 { denied } else { Act::Write }).await;
+    let End::Failed(error) = run.end else { panic!("{:?}", run.end) };
+    assert!(error.to_string().contains("AccessDeniedException"), "{error}");
+    assert!(error.what_to_do().is_some_and(|h| h.contains("dynamodb:BatchWriteItem")));
+    // Those in flight beside it finished.
+    assert!(run.calls.len() <= 12, "{} calls", run.calls.len());
+    assert_eq!(run.counts.books.written, run.rows.len() as u64);
+    assert!(run.counts.books.failed > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn transient_failures_are_ridden_out_up_to_the_limit() {
+    let begun = Instant::now();
+    // Away for ten minutes, then back.
+    let run = Setup::default()
+        .run(|_, _| {
+            let away = begun.elapsed() < Duration::from_secs(600);
+            if away { Act::Fail(Meaning::Transient, "InternalServerError") } else { Act::Write }
+        })
+        .await;
+    run.assert_all_written(1000);
+
+    let setup = Setup { give_up_after: Duration::from_secs(60), ..Setup::default() };
+    let run = setup.run(|_, _| Act::Fail(Meaning::Transient, "InternalServerError")).await;
+    let End::Failed(error) = run.end else { panic!("{:?}", run.end) };
+    assert!(error.to_string().contains("for 60 s"), "{error}");
+    assert!(run.elapsed >= Duration::from_secs(60) && run.elapsed < Duration::from_secs(90));
+    assert_eq!(run.counts.books.failed, run.counts.books.lines);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_hands_back_everything_for_ever_is_given_up() {
+    let setup = Setup { give_up_after: Duration::from_secs(60), ..Setup::default() };
+    let run = setup.run(|_, _| Act::HandBack(25)).await;
+    assert!(matches!(run.end, End::Failed(_)), "{:?}", run.end);
+    assert_eq!(run.counts.books.written, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_stay_expired_end_the_run_sooner() {
+    let run = Setup::default().run(|_, _| Act::Fail(Meaning::Expired, "ExpiredTokenException")).await;
+    let End::Failed(error) = run.end else { panic!("{:?}", run.end) };
+    assert!(error.what_to_do().is_some_and(|h| h.contains("credentials")));
+    assert!(run.elapsed >= EXPIRED_PATIENCE && run.elapsed < 2 * EXPIRED_PATIENCE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_lets_finish_what_is_in_flight_and_sends_no_more() {
+    let setup = Setup {
+        records: 10_000,
+        latency: Duration::from_secs(1),
+        stop_after: Some(Duration::from_millis(1500)),
+        ..Setup::default()
+    };
+    let run = setup.run(|_, _| Act::Write).await;
+    assert!(matches!(run.end, End::Stopped), "{:?}", run.end);
+    assert_eq!(run.elapsed, Duration::from_secs(2));
+    assert_eq!(run.counts.books.written, 16 * 25);
+    assert_eq!(run.rows.len(), 16 * 25);
+    assert!(run.counts.books.failed > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_ten_seconds_and_no_longer() {
+    let setup = Setup { stop_after: Some(Duration::from_secs(1)), ..Setup::default() };
+    let run = setup.run(|k, _| if k == 3 { Act::Hang } else { Act::Write }).await;
+    assert!(matches!(run.end, End::Stopped), "{:?}", run.end);
+    assert_eq!(run.elapsed, Duration::from_secs(11));
+    assert_eq!((run.counts.books.written, run.counts.books.failed), (975, 25));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trickle_is_written_without_waiting_for_a_full_batch() {
+    let setup = Setup {
+        records: 3,
+        closed: false,
+        stop_after: Some(Duration::from_secs(5)),
+        ..Setup::default()
+    };
+    let run = setup.run(|_, _| Act::Write).await;
+    assert_eq!(run.rows.len(), 3);
+    assert_eq!(run.calls.len(), 1);
+}

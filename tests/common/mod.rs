@@ -1,0 +1,19 @@
+//! The servers the tests run against: a DynamoDB and an S3 that live in the
+//! test's own process, do what the real ones do, and misbehave on demand.
+//!
+//! Both are reached over real TCP by the real AWS SDK and by the real binary.
+//! What goes wrong, and at which call, is a *value* (a plan) handed to the
+//! server when it starts or while it runs; nothing depends on the clock except
+//! where a plan asks for it. Each server has a thread and a runtime of its own,
+//! so it neither notices a paused clock in the test nor blocks it, and stops
+//! when it is dropped.
+
+// Every test file is a program of its own, which takes what it needs of this
+// and leaves the rest; nothing can be public in the sense of the lint.
+#![allow(dead_code, unreachable_pub)]
+
+pub mod fake_dynamo;
+pub mod fake_s3;
+pub mod item;
+pub mod sigv4;
+pub mod wire;
