@@ -101,13 +101,18 @@ impl Algorithm {
     /// `sha_256`, `Sha256`), or nothing.
     pub fn from_name(name: &str) -> Option<Algorithm> {
         let folded = fold(name);
-        Algorithm::ALL.into_iter().find(|a| fold(a.name()) == folded)
+        Algorithm::ALL
+            .into_iter()
+            .find(|a| fold(a.name()) == folded)
     }
 }
 
 /// Letters and digits only, lower case: `SHA-1` and `sha1` are one name.
 pub(crate) fn fold(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+    name.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
 }
 
 impl fmt::Display for Algorithm {
@@ -152,7 +157,10 @@ impl Hash {
         }
         let mut bytes = [0; MAX_HASH_BYTES];
         bytes[..raw.len()].copy_from_slice(raw);
-        Some(Hash { length: raw.len() as u8, bytes })
+        Some(Hash {
+            length: raw.len() as u8,
+            bytes,
+        })
     }
 
     /// A hash from hex digits of either case; nothing when the count is odd or
@@ -182,7 +190,10 @@ impl Hash {
         for (byte, pair) in bytes.iter_mut().zip(nibbles.chunks_exact(2)) {
             *byte = (pair[0] << 4) | pair[1];
         }
-        Some(Hash { length: (hex.len() / 2) as u8, bytes })
+        Some(Hash {
+            length: (hex.len() / 2) as u8,
+            bytes,
+        })
     }
 
     /// The raw bytes.
@@ -240,9 +251,16 @@ mod tests {
     #[test]
     fn names_are_read_however_they_are_spelled() {
         for name in ["sha256", "SHA-256", "Sha_256", " sha 256 "] {
-            assert_eq!(Algorithm::from_name(name), Some(Algorithm::Sha256), "{name}");
+            assert_eq!(
+                Algorithm::from_name(name),
+                Some(Algorithm::Sha256),
+                "{name}"
+            );
         }
-        assert_eq!(Algorithm::from_name("sha512/256"), Some(Algorithm::Sha512_256));
+        assert_eq!(
+            Algorithm::from_name("sha512/256"),
+            Some(Algorithm::Sha512_256)
+        );
         assert_eq!(Algorithm::from_name("pk"), None);
         for a in Algorithm::ALL {
             assert_eq!(a.name().parse(), Ok(a));

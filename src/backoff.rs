@@ -26,7 +26,11 @@ pub struct Backoff {
 impl Backoff {
     /// The back-off of this program, with chance from `random`.
     pub fn new(random: fastrand::Rng) -> Self {
-        Backoff { base: BASE, cap: CAP, random }
+        Backoff {
+            base: BASE,
+            cap: CAP,
+            random,
+        }
     }
 
     /// The longest that the wait before try `attempt` (from 1) can be.
@@ -49,7 +53,12 @@ mod tests {
     fn the_ceiling_doubles_up_to_the_cap() {
         let backoff = Backoff::new(fastrand::Rng::with_seed(1));
         let ms: Vec<_> = (1..=11).map(|n| backoff.ceiling(n).as_millis()).collect();
-        assert_eq!(ms, [50, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 20000, 20000]);
+        assert_eq!(
+            ms,
+            [
+                50, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 20000, 20000
+            ]
+        );
         assert_eq!(backoff.ceiling(u32::MAX), CAP);
     }
 
@@ -61,7 +70,10 @@ mod tests {
         assert!(waits.iter().all(|w| *w <= ceiling));
         for tenth in 0..10 {
             let (low, high) = (ceiling * tenth / 10, ceiling * (tenth + 1) / 10);
-            assert!(waits.iter().any(|w| *w >= low && *w < high), "nothing in tenth {tenth}");
+            assert!(
+                waits.iter().any(|w| *w >= low && *w < high),
+                "nothing in tenth {tenth}"
+            );
         }
     }
 }

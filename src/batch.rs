@@ -99,7 +99,11 @@ impl Queue {
     /// Adds a record that must be sent again, not before `ready`.
     pub fn push_again(&mut self, entry: Entry, ready: Instant) {
         self.arrivals += 1;
-        self.again.push(Reverse(Again { ready, arrival: self.arrivals, entry }));
+        self.again.push(Reverse(Again {
+            ready,
+            arrival: self.arrivals,
+            entry,
+        }));
     }
 
     /// Takes back a batch that was refused as invalid, in two halves. Returns
@@ -109,8 +113,14 @@ impl Queue {
             return batch.entries.pop();
         }
         let half = batch.entries.split_off(batch.entries.len() / 2);
-        self.suspects.push_back(Batch { entries: batch.entries, suspect: true });
-        self.suspects.push_back(Batch { entries: half, suspect: true });
+        self.suspects.push_back(Batch {
+            entries: batch.entries,
+            suspect: true,
+        });
+        self.suspects.push_back(Batch {
+            entries: half,
+            suspect: true,
+        });
         None
     }
 
@@ -155,12 +165,17 @@ impl Queue {
         if !flush && !enough {
             return None;
         }
-        let mut batch = Batch { entries: Vec::with_capacity(self.batch_items), suspect: false };
+        let mut batch = Batch {
+            entries: Vec::with_capacity(self.batch_items),
+            suspect: false,
+        };
         let mut twice = Vec::new();
         while batch.entries.len() < self.batch_items
             && self.again.peek().is_some_and(|Reverse(a)| a.ready <= now)
         {
-            let Some(Reverse(a)) = self.again.pop() else { break };
+            let Some(Reverse(a)) = self.again.pop() else {
+                break;
+            };
             if batch.holds(&a.entry.record) {
                 twice.push(a);
             } else {
@@ -176,7 +191,10 @@ impl Queue {
             if returned > 0 && batch.holds(&record) {
                 self.duplicates += 1;
             } else {
-                batch.entries.push(Entry { record, attempts: 0 });
+                batch.entries.push(Entry {
+                    record,
+                    attempts: 0,
+                });
             }
         }
         self.again.extend(twice.into_iter().map(Reverse));
@@ -187,9 +205,12 @@ impl Queue {
     /// batch needs.
     fn ready_by(&self, now: Instant) -> usize {
         match self.again.peek() {
-            Some(Reverse(a)) if a.ready <= now => {
-                self.again.iter().filter(|Reverse(a)| a.ready <= now).take(self.batch_items).count()
-            }
+            Some(Reverse(a)) if a.ready <= now => self
+                .again
+                .iter()
+                .filter(|Reverse(a)| a.ready <= now)
+                .take(self.batch_items)
+                .count(),
             _ => 0,
         }
     }
@@ -205,12 +226,19 @@ mod tests {
     fn record(n: u8) -> Record {
         Record {
             hash: Hash::from_bytes(&[n; 32]).expect("32 bytes"),
-            place: Place { source: 0, line: u64::from(n), byte: 0 },
+            place: Place {
+                source: 0,
+                line: u64::from(n),
+                byte: 0,
+            },
         }
     }
 
     fn again(n: u8, attempts: u32) -> Entry {
-        Entry { record: record(n), attempts }
+        Entry {
+            record: record(n),
+            attempts,
+        }
     }
 
     fn lines(batch: &Batch) -> Vec<u64> {
@@ -252,7 +280,11 @@ mod tests {
         queue.push_again(again(1, 1), now);
         queue.push_fresh([record(1), record(2)]);
         assert_eq!(lines(&queue.compose(now, true).expect("some")), [1, 2]);
-        assert_eq!(queue.take_duplicates(), 1, "the fresh one is on its way already");
+        assert_eq!(
+            queue.take_duplicates(),
+            1,
+            "the fresh one is on its way already"
+        );
         assert_eq!(lines(&queue.compose(now, true).expect("some")), [1]);
         assert!(queue.is_empty());
     }
@@ -286,7 +318,13 @@ mod tests {
         let mut queue = Queue::new(4);
         queue.push_fresh((1..=2).map(record));
         queue.push_again(again(3, 1), now);
-        assert_eq!(queue.push_refused(Batch { entries: vec![again(4, 0), again(5, 0)], suspect: false }), None);
+        assert_eq!(
+            queue.push_refused(Batch {
+                entries: vec![again(4, 0), again(5, 0)],
+                suspect: false
+            }),
+            None
+        );
         assert_eq!((queue.fresh(), queue.again(), queue.len()), (2, 3, 5));
     }
 }

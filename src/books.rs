@@ -89,12 +89,24 @@ mod tests {
 
     #[test]
     fn books_balance_when_each_line_is_in_one_column() {
-        let mut books =
-            Books { lines: 15, written: 1, duplicates: 2, rejected: 3, skipped: 4, failed: 5 };
+        let mut books = Books {
+            lines: 15,
+            written: 1,
+            duplicates: 2,
+            rejected: 3,
+            skipped: 4,
+            failed: 5,
+        };
         assert!(books.balanced());
-        books += Books { lines: 1, ..Books::default() };
+        books += Books {
+            lines: 1,
+            ..Books::default()
+        };
         assert!(!books.balanced());
-        books += Books { written: 1, ..Books::default() };
+        books += Books {
+            written: 1,
+            ..Books::default()
+        };
         assert!(books.balanced());
     }
 }

@@ -31,14 +31,19 @@ pub struct Beginning {
 pub fn look_at(name: &str, head: &[u8], whole: bool) -> Result<Beginning> {
     if let Some((kind, command)) = compression(head) {
         let hint = match command {
-            Some(command) => format!("decompress it on the way in: {command} {name} | hashferry ingest - …"),
+            Some(command) => {
+                format!("decompress it on the way in: {command} {name} | hashferry ingest - …")
+            }
             None => "extract the list from it first, then ingest that".to_owned(),
         };
         return Err(Error::usage(format!("{name} is {kind}, not a plain list")).hint(hint));
     }
     if head.starts_with(b"\xFF\xFE") || head.starts_with(b"\xFE\xFF") {
-        return Err(Error::usage(format!("{name} is UTF-16 text, as PowerShell writes it"))
-            .hint(format!("convert it first: iconv -f UTF-16 -t UTF-8 {name} | hashferry ingest - …")));
+        return Err(
+            Error::usage(format!("{name} is UTF-16 text, as PowerShell writes it")).hint(format!(
+                "convert it first: iconv -f UTF-16 -t UTF-8 {name} | hashferry ingest - …"
+            )),
+        );
     }
     let mut beginning = Beginning::default();
     let mut framer = Framer::new();
@@ -50,8 +55,10 @@ pub fn look_at(name: &str, head: &[u8], whole: bool) -> Result<Beginning> {
         beginning.take(&line);
     }
     if beginning.algorithm.is_none() && head.contains(&0) {
-        return Err(Error::usage(format!("{name} is a binary file: no line of it is a hash"))
-            .hint("expected text with one hash a line"));
+        return Err(
+            Error::usage(format!("{name} is a binary file: no line of it is a hash"))
+                .hint("expected text with one hash a line"),
+        );
     }
     Ok(beginning)
 }
@@ -63,7 +70,9 @@ impl Beginning {
         }
         let text = line.bytes.trim_ascii();
         if self.first_line.is_none() && !text.is_empty() && text[0] != b'#' {
-            let looks = looks_like(text).map(|l| format!(" ({l})")).unwrap_or_default();
+            let looks = looks_like(text)
+                .map(|l| format!(" ({l})"))
+                .unwrap_or_default();
             self.first_line = Some(format!("{:?}{looks}", shown(text, 80)));
         }
     }
@@ -82,7 +91,10 @@ fn compression(head: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
         (b"SQLite format 3\0", "an SQLite database", None),
         (b"HASH\r\n\xFF\0", "an EnCase hash set", None),
     ];
-    MAGIC.iter().find(|(magic, ..)| head.starts_with(magic)).map(|(_, kind, command)| (*kind, *command))
+    MAGIC
+        .iter()
+        .find(|(magic, ..)| head.starts_with(magic))
+        .map(|(_, kind, command)| (*kind, *command))
 }
 
 #[cfg(test)]
@@ -91,7 +103,12 @@ mod tests {
 
     #[test]
     fn the_first_hash_shows_the_algorithm_past_comments_and_a_header() {
-        let got = look_at("x", b"# list\n\nmd5\n92e792c43c35e96fed3f9566083326fc\r\n", true).expect("text");
+        let got = look_at(
+            "x",
+            b"# list\n\nmd5\n92e792c43c35e96fed3f9566083326fc\r\n",
+            true,
+        )
+        .expect("text");
         assert_eq!(got.algorithm, Some(Algorithm::Md5));
         assert_eq!(got.first_line.as_deref(), Some("\"md5\""));
         // A line that is cut off by the peek shows nothing.
@@ -111,7 +128,10 @@ mod tests {
         ] {
             let error = look_at("list", head, true).expect_err("refused");
             assert_eq!(error.exit_status(), 2);
-            assert!(error.what_to_do().is_some_and(|h| h.contains(expected)), "{error}: {expected}");
+            assert!(
+                error.what_to_do().is_some_and(|h| h.contains(expected)),
+                "{error}: {expected}"
+            );
         }
     }
 

@@ -44,7 +44,12 @@ pub struct Error {
 impl Error {
     /// A failure of `kind`, described by `what` (one sentence, no full stop).
     pub fn new(kind: ErrorKind, what: impl Into<Cow<'static, str>>) -> Self {
-        Error { kind, what: what.into(), hint: None, cause: None }
+        Error {
+            kind,
+            what: what.into(),
+            hint: None,
+            cause: None,
+        }
     }
 
     /// Wrong usage or configuration: [`ErrorKind::Usage`].

@@ -7,10 +7,10 @@
 //! [`Report`].
 
 use crate::algorithm::{Algorithm, Case};
+use crate::aws::error::CallError;
 use crate::aws::operation::{BatchWrite, RawOperation};
 use crate::aws::table::{self, Table};
 use crate::aws::{Aws, AwsOptions};
-use crate::aws::error::CallError;
 use crate::backoff::Backoff;
 use crate::books::Meters;
 use crate::error::{Error, ErrorKind, Result};
@@ -95,7 +95,10 @@ impl IngestBuilder {
     /// Adds an attribute that every item gets.
     #[must_use]
     pub fn attribute(mut self, name: impl Into<String>, value: Value) -> Self {
-        self.attributes.push(Attribute { name: name.into(), value });
+        self.attributes.push(Attribute {
+            name: name.into(),
+            value,
+        });
         self
     }
 
@@ -176,16 +179,25 @@ impl IngestBuilder {
                 .hint("give s3://bucket/key, a path, or - for standard input"));
         }
         if sources.iter().filter(|s| **s == Location::Stdin).count() > 1 {
-            return Err(Error::usage("standard input (-) is named twice, and can be read once"));
+            return Err(Error::usage(
+                "standard input (-) is named twice, and can be read once",
+            ));
         }
         if let Some(max) = self.max_rate.filter(|m| !(m.is_finite() && *m > 0.0)) {
-            return Err(Error::usage(format!("a maximum rate of {max} write units a second is none")));
+            return Err(Error::usage(format!(
+                "a maximum rate of {max} write units a second is none"
+            )));
         }
         let aws = match &self.aws {
             Some(aws) => aws.clone(),
             None => Aws::load(&AwsOptions::default()).await?,
         };
-        Ok(Ingest { aws, sources, watch: Watch::default(), with: self })
+        Ok(Ingest {
+            aws,
+            sources,
+            watch: Watch::default(),
+            with: self,
+        })
     }
 }
 
@@ -277,19 +289,39 @@ impl Ingest {
         let make_for = shown.or(Algorithm::from_name(&with.table));
         let table = table::describe(&self.aws, &with.table, make_for).await?;
         let algorithm = self.algorithm(&table, &opened)?;
-        let template =
-            ItemTemplate::new(&with.table, &table.schema, algorithm, with.case, &with.attributes)?;
-        let rejects =
-            Rejects::new(with.rejects.as_deref(), self.sources.iter().map(ToString::to_string).collect())?;
+        let template = ItemTemplate::new(
+            &with.table,
+            &table.schema,
+            algorithm,
+            with.case,
+            &with.attributes,
+        )?;
+        let rejects = Rejects::new(
+            with.rejects.as_deref(),
+            self.sources.iter().map(ToString::to_string).collect(),
+        )?;
 
-        let target = if with.dry_run { None } else { with.rate.units(table.billing, with.max_rate) };
+        let target = if with.dry_run {
+            None
+        } else {
+            with.rate.units(table.billing, with.max_rate)
+        };
         let limiter = target.map_or_else(Limiter::unlimited, Limiter::new);
         let batch_units = template.write_units() * template.batch_items() as f64;
         let concurrency = with.concurrency.calls(target, batch_units);
         let begun = Instant::now();
-        let bytes = if self.sources.len() == 1 { opened.length() } else { None };
+        let bytes = if self.sources.len() == 1 {
+            opened.length()
+        } else {
+            None
+        };
         // Set once: the run owns the only writer.
-        let _ = self.watch.0.plan.set(Plan { algorithm, bytes, target, begun });
+        let _ = self.watch.0.plan.set(Plan {
+            algorithm,
+            bytes,
+            target,
+            begun,
+        });
         self.announce(&table, &template, target, concurrency);
 
         let meters = self.watch.meters();
@@ -303,7 +335,11 @@ impl Ingest {
             records,
         };
         let operation = RawOperation::new(&self.aws, "BatchWriteItem", &with.table)?;
-        let sink = if with.dry_run { Sink::Nowhere } else { Sink::Table(operation) };
+        let sink = if with.dry_run {
+            Sink::Nowhere
+        } else {
+            Sink::Table(operation)
+        };
         let writer = Writer {
             table: &sink,
             table_name: &with.table,
@@ -338,9 +374,16 @@ impl Ingest {
         if !counts.books.balanced() {
             failure = Some(Error::new(
                 ErrorKind::Internal,
-                format!("the books do not balance: {:?}; this is a fault of hashferry", counts.books),
+                format!(
+                    "the books do not balance: {:?}; this is a fault of hashferry",
+                    counts.books
+                ),
             ));
-        } else if failure.is_none() && counts.books.written == 0 && counts.requests > 0 && counts.books.failed == 0 {
+        } else if failure.is_none()
+            && counts.books.written == 0
+            && counts.requests > 0
+            && counts.books.failed == 0
+        {
             failure = Some(
                 Error::new(ErrorKind::Write, format!("DynamoDB refused every item for table {}", with.table))
                     .hint("the attributes (--type, --source, --desc, --attr) do not fit the table or its indexes"),
@@ -363,7 +406,9 @@ impl Ingest {
         let of_key = Algorithm::from_name(key);
         if let Some(told) = self.with.algorithm {
             if let Some(named) = of_key.filter(|n| *n != told) {
-                tracing::warn!("the partition key is named {key}, which is {named}; writing {told} as told");
+                tracing::warn!(
+                    "the partition key is named {key}, which is {named}; writing {told} as told"
+                );
             }
             return Ok(told);
         }
@@ -371,7 +416,9 @@ impl Ingest {
             return Ok(named);
         }
         if let Some(seen) = opened.beginning.algorithm {
-            tracing::info!("taking the list for {seen}, by the length of its first hash (--hash says otherwise)");
+            tracing::info!(
+                "taking the list for {seen}, by the length of its first hash (--hash says otherwise)"
+            );
             return Ok(seen);
         }
         if opened.length() == Some(0) {
@@ -390,13 +437,23 @@ impl Ingest {
     }
 
     /// Says what is going to happen.
-    fn announce(&self, table: &Table, template: &ItemTemplate, target: Option<f64>, concurrency: usize) {
+    fn announce(
+        &self,
+        table: &Table,
+        template: &ItemTemplate,
+        target: Option<f64>,
+        concurrency: usize,
+    ) {
         let rate = match target {
             Some(units) => format!("{} write units/s", crate::report::thousands(units)),
             None => "as fast as it goes".to_owned(),
         };
         let key = &table.schema.partition;
-        let dry = if self.with.dry_run { ", dry run: nothing is sent" } else { "" };
+        let dry = if self.with.dry_run {
+            ", dry run: nothing is sent"
+        } else {
+            ""
+        };
         tracing::info!(
             "writing {} to table {} {}: key {} ({}), {} bytes and {} write unit{} an item, \
              {rate}, up to {concurrency} calls in flight{dry}",
@@ -407,7 +464,11 @@ impl Ingest {
             key.kind,
             template.item_bytes(),
             template.write_units(),
-            if template.write_units() > 1.0 { "s" } else { "" },
+            if template.write_units() > 1.0 {
+                "s"
+            } else {
+                ""
+            },
         );
     }
 }

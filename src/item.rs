@@ -160,8 +160,13 @@ fn number_size(n: &str) -> usize {
 /// Whether DynamoDB takes `n` as a number: at most 38 significant digits.
 /// (Its exponent range is left to DynamoDB.)
 fn is_number(n: &str) -> bool {
-    let significant =
-        n.split(['e', 'E']).next().unwrap_or(n).chars().filter(char::is_ascii_digit).collect::<String>();
+    let significant = n
+        .split(['e', 'E'])
+        .next()
+        .unwrap_or(n)
+        .chars()
+        .filter(char::is_ascii_digit)
+        .collect::<String>();
     n.parse::<f64>().is_ok_and(f64::is_finite)
         && n.contains(|c: char| c.is_ascii_digit())
         && significant.trim_matches('0').len() <= 38
@@ -173,9 +178,9 @@ impl FromStr for Attribute {
     /// `NAME=TEXT` (a string) or `NAME:TYPE=VALUE` with one of DynamoDB's types:
     /// `S`, `N`, `B` (base64), `BOOL`, `NULL`, `SS` and `NS` (comma-separated).
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (left, right) = text
-            .split_once('=')
-            .ok_or("expected NAME=TEXT or NAME:TYPE=VALUE, for example release:N=2026 (no = found)")?;
+        let (left, right) = text.split_once('=').ok_or(
+            "expected NAME=TEXT or NAME:TYPE=VALUE, for example release:N=2026 (no = found)",
+        )?;
         let (name, kind) = match left.rsplit_once(':') {
             Some((name, kind)) => (name, kind),
             None => (left, "S"),
@@ -187,11 +192,19 @@ impl FromStr for Attribute {
         let value = match kind.to_ascii_uppercase().as_str() {
             "S" => Value::S(right.to_owned()),
             "N" => Value::N(right.to_owned()),
-            "B" => Value::B(BASE64.decode(right).map_err(|e| format!("expected base64 after :B=: {e}"))?),
+            "B" => Value::B(
+                BASE64
+                    .decode(right)
+                    .map_err(|e| format!("expected base64 after :B=: {e}"))?,
+            ),
             "BOOL" => Value::Bool(match right.to_ascii_lowercase().as_str() {
                 "true" => true,
                 "false" => false,
-                _ => return Err(format!("expected true or false after :BOOL=, got {right:?}")),
+                _ => {
+                    return Err(format!(
+                        "expected true or false after :BOOL=, got {right:?}"
+                    ));
+                }
             }),
             "NULL" => Value::Null,
             "SS" => Value::Ss(set()),
@@ -209,15 +222,22 @@ impl FromStr for Attribute {
             _ => &[],
         };
         if let Some(bad) = numbers.iter().find(|n| !is_number(n)) {
-            return Err(format!("expected a number of at most 38 digits, got {bad:?}"));
+            return Err(format!(
+                "expected a number of at most 38 digits, got {bad:?}"
+            ));
         }
         if let Value::Ss(set) | Value::Ns(set) = &value {
             let mut seen = std::collections::HashSet::new();
             if let Some(twice) = set.iter().find(|v| !seen.insert(*v)) {
-                return Err(format!("a set holds each value once, {twice:?} is there twice"));
+                return Err(format!(
+                    "a set holds each value once, {twice:?} is there twice"
+                ));
             }
         }
-        Ok(Attribute { name: name.to_owned(), value })
+        Ok(Attribute {
+            name: name.to_owned(),
+            value,
+        })
     }
 }
 
@@ -265,16 +285,24 @@ impl ItemTemplate {
         };
         let item_bytes = partition.name.len()
             + key_bytes
-            + attributes.iter().map(|a| a.name.len() + a.value.size()).sum::<usize>();
+            + attributes
+                .iter()
+                .map(|a| a.name.len() + a.value.size())
+                .sum::<usize>();
         if item_bytes > MAX_ITEM_BYTES {
             return Err(Error::usage(format!(
                 "each item would be {item_bytes} bytes, and DynamoDB takes at most {MAX_ITEM_BYTES}"
             ))
-            .hint("shorten the attributes that every item gets (--type, --source, --desc, --attr)"));
+            .hint(
+                "shorten the attributes that every item gets (--type, --source, --desc, --attr)",
+            ));
         }
         let text = |s: &str| serde_json::Value::from(s).to_string();
-        let before =
-            format!("{{\"PutRequest\":{{\"Item\":{{{}:{{\"{}\":\"", text(&partition.name), partition.kind);
+        let before = format!(
+            "{{\"PutRequest\":{{\"Item\":{{{}:{{\"{}\":\"",
+            text(&partition.name),
+            partition.kind
+        );
         let mut after = "\"}".to_owned();
         for a in attributes {
             after.push_str(&format!(",{}:{}", text(&a.name), a.value.to_json()));
@@ -349,19 +377,31 @@ impl ItemTemplate {
         let wire: WireAnswer = serde_json::from_slice(body).map_err(|e| e.to_string())?;
         let mut answer = Answer {
             unprocessed: Vec::new(),
-            consumed: wire.consumed.map(|tables| tables.iter().map(|t| t.units).sum()),
+            consumed: wire
+                .consumed
+                .map(|tables| tables.iter().map(|t| t.units).sum()),
         };
         for request in wire.unprocessed.into_values().flatten() {
-            let item = request.put.ok_or("it hands back a request that is no put")?.item;
-            let key = item
-                .get(&self.partition.name)
-                .ok_or_else(|| format!("an item without its key {:?} is handed back", self.partition.name))?;
+            let item = request
+                .put
+                .ok_or("it hands back a request that is no put")?
+                .item;
+            let key = item.get(&self.partition.name).ok_or_else(|| {
+                format!(
+                    "an item without its key {:?} is handed back",
+                    self.partition.name
+                )
+            })?;
             let hash = match (self.partition.kind, &key.s, &key.b) {
-                (KeyType::B, _, Some(b)) => BASE64.decode(b).ok().and_then(|raw| Hash::from_bytes(&raw)),
+                (KeyType::B, _, Some(b)) => {
+                    BASE64.decode(b).ok().and_then(|raw| Hash::from_bytes(&raw))
+                }
                 (_, Some(s), _) => Hash::from_hex(s.as_bytes()),
                 _ => None,
             };
-            answer.unprocessed.push(hash.ok_or("an item whose key is no hash is handed back")?);
+            answer
+                .unprocessed
+                .push(hash.ok_or("an item whose key is no hash is handed back")?);
         }
         Ok(answer)
     }
@@ -447,7 +487,14 @@ fn check_schema(table: &str, schema: &KeySchema, attributes: &[Attribute]) -> Re
     for key in &schema.index_keys {
         if let Some(given) = attributes.iter().find(|a| a.name == key.name) {
             let how = format!("--attr {}:{}=VALUE", key.name, key.kind);
-            check_key_value(table, "index key", key, given, &how, MAX_PARTITION_KEY_BYTES)?;
+            check_key_value(
+                table,
+                "index key",
+                key,
+                given,
+                &how,
+                MAX_PARTITION_KEY_BYTES,
+            )?;
         }
     }
     Ok(())
@@ -485,20 +532,35 @@ mod tests {
     use super::*;
 
     fn key(name: &str, kind: KeyType) -> KeyAttribute {
-        KeyAttribute { name: name.into(), kind }
+        KeyAttribute {
+            name: name.into(),
+            kind,
+        }
     }
 
     fn schema(kind: KeyType, sort: Option<KeyAttribute>) -> KeySchema {
-        KeySchema { partition: key("sha256", kind), sort, index_keys: vec![] }
+        KeySchema {
+            partition: key("sha256", kind),
+            sort,
+            index_keys: vec![],
+        }
     }
 
     fn attributes(list: &[&str]) -> Vec<Attribute> {
-        list.iter().map(|a| a.parse().expect("an attribute")).collect()
+        list.iter()
+            .map(|a| a.parse().expect("an attribute"))
+            .collect()
     }
 
     fn template(kind: KeyType, list: &[&str]) -> ItemTemplate {
-        ItemTemplate::new("t", &schema(kind, None), Algorithm::Sha256, Case::Upper, &attributes(list))
-            .expect("fits")
+        ItemTemplate::new(
+            "t",
+            &schema(kind, None),
+            Algorithm::Sha256,
+            Case::Upper,
+            &attributes(list),
+        )
+        .expect("fits")
     }
 
     fn hash(byte: u8) -> Hash {
@@ -507,7 +569,16 @@ mod tests {
 
     #[test]
     fn a_request_is_the_json_that_dynamodb_expects() {
-        let t = template(KeyType::S, &["type=linux \"x\"", "n:N=7", "b:BOOL=true", "raw:B=AQI=", "z:NULL="]);
+        let t = template(
+            KeyType::S,
+            &[
+                "type=linux \"x\"",
+                "n:N=7",
+                "b:BOOL=true",
+                "raw:B=AQI=",
+                "z:NULL=",
+            ],
+        );
         let mut out = Vec::new();
         t.write_request(&[hash(0xAB), hash(0x01)], &mut out);
         let got: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
@@ -536,9 +607,15 @@ mod tests {
     #[test]
     fn size_and_write_units_follow_dynamodbs_formula() {
         // sha256 + 64 digits, type + linux
-        assert_eq!(template(KeyType::S, &["type=linux"]).item_bytes(), 6 + 64 + 4 + 5);
+        assert_eq!(
+            template(KeyType::S, &["type=linux"]).item_bytes(),
+            6 + 64 + 4 + 5
+        );
         assert_eq!(template(KeyType::B, &[]).item_bytes(), 6 + 32);
-        assert_eq!(template(KeyType::S, &["n:N=1234500"]).item_bytes(), 70 + 1 + 3 + 1);
+        assert_eq!(
+            template(KeyType::S, &["n:N=1234500"]).item_bytes(),
+            70 + 1 + 3 + 1
+        );
         assert_eq!(template(KeyType::S, &[]).write_units(), 1.0);
         let fill = |n: usize| format!("a={}", "x".repeat(n));
         assert_eq!(template(KeyType::S, &[&fill(1024 - 71)]).write_units(), 1.0);
@@ -553,21 +630,31 @@ mod tests {
         let mut out = Vec::new();
         let hashes: Vec<_> = (0..big.batch_items() as u8).map(hash).collect();
         big.write_request(&hashes, &mut out);
-        assert!(big.batch_items() < 25 && out.len() <= MAX_BATCH_BYTES, "{} bytes", out.len());
+        assert!(
+            big.batch_items() < 25 && out.len() <= MAX_BATCH_BYTES,
+            "{} bytes",
+            out.len()
+        );
     }
 
     #[test]
     fn answers_are_read_back() {
         let t = template(KeyType::S, &[]);
         let none = Answer::default();
-        assert_eq!(t.read_answer(br#"{"UnprocessedItems":{}}"#), Ok(none.clone()));
+        assert_eq!(
+            t.read_answer(br#"{"UnprocessedItems":{}}"#),
+            Ok(none.clone())
+        );
         assert_eq!(t.read_answer(b"{}"), Ok(none));
         let body = format!(
             r#"{{"ConsumedCapacity":[{{"TableName":"t","CapacityUnits":24.0}}],"UnprocessedItems":
                {{"t":[{{"PutRequest":{{"Item":{{"type":{{"L":[{{"N":"1"}}]}},"sha256":{{"S":"{}"}}}}}}}}]}}}}"#,
             "ab".repeat(32)
         );
-        let expected = Answer { unprocessed: vec![hash(0xAB)], consumed: Some(24.0) };
+        let expected = Answer {
+            unprocessed: vec![hash(0xAB)],
+            consumed: Some(24.0),
+        };
         assert_eq!(t.read_answer(body.as_bytes()), Ok(expected));
     }
 
@@ -590,8 +677,14 @@ mod tests {
     #[test]
     fn a_schema_that_does_not_fit_says_what_would() {
         let refusal = |schema: &KeySchema, list: &[&str]| {
-            let e = ItemTemplate::new("t", schema, Algorithm::Sha256, Case::Upper, &attributes(list))
-                .expect_err("does not fit");
+            let e = ItemTemplate::new(
+                "t",
+                schema,
+                Algorithm::Sha256,
+                Case::Upper,
+                &attributes(list),
+            )
+            .expect_err("does not fit");
             assert_eq!(e.exit_status(), 2);
             format!("{e}: {}", e.what_to_do().unwrap_or_default())
         };
@@ -603,7 +696,13 @@ mod tests {
         assert!(refusal(&numbered, &["set=1"]).contains("--attr set:N=VALUE"));
         assert!(refusal(&schema(KeyType::S, None), &["sha256=x"]).contains("partition key"));
         assert!(refusal(&schema(KeyType::S, None), &["a=1", "a=2"]).contains("twice"));
-        assert!(refusal(&schema(KeyType::S, None), &[&format!("a={}", "x".repeat(409_600))]).contains("409600"));
+        assert!(
+            refusal(
+                &schema(KeyType::S, None),
+                &[&format!("a={}", "x".repeat(409_600))]
+            )
+            .contains("409600")
+        );
         let mut indexed = schema(KeyType::S, None);
         indexed.index_keys.push(key("source", KeyType::N));
         assert!(refusal(&indexed, &["source=x"]).contains("index key"));
@@ -615,10 +714,20 @@ mod tests {
         assert_eq!(ok("a=b=c").value, Value::S("b=c".into()));
         assert_eq!(ok("a:b:S=c").name, "a:b");
         assert_eq!(ok("n:N=-1.5e3").value, Value::N("-1.5e3".into()));
-        assert_eq!(ok("s:SS=a,b").value, Value::Ss(vec!["a".into(), "b".into()]));
-        for bad in ["a", "=x", "n:N=abc", "n:N=", "n:N=inf", "b:BOOL=1", "x:Q=1", "s:SS=a,a", "b:B=?", "n:NS=1,x"] {
+        assert_eq!(
+            ok("s:SS=a,b").value,
+            Value::Ss(vec!["a".into(), "b".into()])
+        );
+        for bad in [
+            "a", "=x", "n:N=abc", "n:N=", "n:N=inf", "b:BOOL=1", "x:Q=1", "s:SS=a,a", "b:B=?",
+            "n:NS=1,x",
+        ] {
             assert!(bad.parse::<Attribute>().is_err(), "{bad}");
         }
-        assert!(format!("n:N={}", "1".repeat(39)).parse::<Attribute>().is_err());
+        assert!(
+            format!("n:N={}", "1".repeat(39))
+                .parse::<Attribute>()
+                .is_err()
+        );
     }
 }

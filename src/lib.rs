@@ -1,28 +1,117 @@
-//! tmp
+//! hashferry streams lists of file hashes from S3 into DynamoDB, as fast as the
+//! table can take them and no faster, and proves at the end that every line is
+//! accounted for.
+//!
+//! # The way of the data
+//!
+//! One module a stage, in the order in which a list passes through them:
+//!
+//! | stage | from | to |
+//! |---|---|---|
+//! | [`source`] | an S3 object, a file, standard input | chunks of bytes |
+//! | [`decode`] | the first chunk | what kind of bytes these are |
+//! | [`lines`] | chunks | lines, each with its place |
+//! | [`record`] | a line | a hash, or why it is none |
+//! | [`window`] | a hash | whether it was taken a short while ago |
+//! | [`item`] | hashes | the request's JSON, and the answer read back |
+//! | [`batch`] | records, fresh or handed back | what the next call carries |
+//! | [`limiter`] | write capacity units | when they may be spent |
+//! | [`writer`] | batches | acknowledged items |
+//! | [`books`], [`rejects`], [`report`] | what became of each line | the account |
+//!
+//! [`reader`] drives the first half, [`writer`] the second; a bounded channel is
+//! between them, so that a slow table slows the reading and nothing piles up.
+//! [`ingest`] puts them together: it is what `hashferry ingest` runs and what a
+//! program of your own embeds, as [`Ingest`]. Beside the way stand [`aws`], the
+//! seam to the SDK, [`rate`] and [`backoff`], which decide how fast and how soon
+//! again, and [`readback`], which reads items. `local` is an S3 and a DynamoDB on
+//! this machine, and [`cli`] the command line.
+//!
+//! # What always holds
+//!
+//! * **Each line is in exactly one column of the books:** `lines = written +
+//!   duplicates + rejected + skipped + failed`. The columns are counted where
+//!   each thing happens, and the sum is checked at the end of every run.
+//! * **An item is `written` when DynamoDB has said so,** and not before. What was
+//!   sent and not acknowledged is sent again; a put can be repeated.
+//! * **No batch names a key twice,** and none is larger than DynamoDB takes.
+//! * **Whatever is sent has paid at the token bucket,** retries too.
+//! * **Everything is bounded:** a line, the channel, the queue of what must be
+//!   sent again, calls in flight. Memory does not grow with the list.
+//! * **What decides knows no socket.** Framing, parsing, encoding, batching and
+//!   the bucket are plain functions of bytes and instants.
+//!
+//! # Duplicates
+//!
+//! The last 65,536 different hashes of the input are remembered exactly (see
+//! [`window`]). One that comes again while it is remembered is counted in
+//! `duplicates` and not sent. One that comes again later is written again, which
+//! changes nothing in the table, and counts as `written`.
+//!
+//! # Who may import whom
+//!
+//! Each layer only those before it; `scripts/check` sees to it.
+//!
+//! 1. `error`, `algorithm`, `backoff`
+//! 2. `lines`; then `record`, `books`; then `decode`, `window`, `item`, `batch`,
+//!    `limiter`, `rejects`: no SDK, no sockets
+//! 3. `aws`
+//! 4. `stop`, `source`, `rate`, `report`, `readback`
+//! 5. `reader`, `writer`: never each other
+//! 6. `ingest`
+//! 7. `cli`, and the binary
+//!
+//! `local` imports nothing of the rest, so that it cannot share the writer's
+//! mistakes; only `cli` and tests use it.
+
+// In the order of the data's way; what stands beside it comes after.
+pub mod source;
+
+pub mod decode;
+
+pub mod lines;
+
+pub mod record;
+
+pub mod window;
+
+pub mod item;
+
+pub mod batch;
+
+pub mod limiter;
+
+pub mod reader;
+
+pub mod writer;
+
+pub mod books;
+
+pub mod rejects;
+
+pub mod report;
+
+pub mod ingest;
+
 pub mod algorithm;
 pub mod aws;
 pub mod backoff;
-pub mod batch;
-pub mod books;
-pub mod cli;
-pub mod decode;
 pub mod error;
-pub mod ingest;
-pub mod item;
-pub mod limiter;
-pub mod lines;
-#[cfg(feature = "local")]
-pub mod local;
 pub mod rate;
 pub mod readback;
-pub mod reader;
-pub mod record;
-pub mod rejects;
-pub mod report;
-pub mod source;
 pub mod stop;
-pub mod window;
-pub mod writer;
-pub use ingest::Ingest;
+
+#[cfg(feature = "local")]
+pub mod local;
+
+pub mod cli;
+
+pub use error::{Error, Result};
+pub use ingest::{Ingest, IngestBuilder};
 pub use report::Report;
 pub use stop::Stop;
+
+/// The README's example must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

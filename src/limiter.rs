@@ -37,22 +37,32 @@ pub const MIN_BUCKET_UNITS: f64 = 25.0;
 pub struct TokenBucket {
     /// Units a second.
     rate: f64,
+    /// Seconds of the rate that it holds.
+    seconds: f64,
     /// Units at the last `seen`; below zero is debt.
     level: f64,
     seen: Instant,
 }
 
 impl TokenBucket {
-    /// A full bucket that refills by `rate` units a second.
+    /// A bucket that holds one batch and refills by `rate` units a second.
     pub fn new(rate: f64, now: Instant) -> Self {
-        let mut bucket = TokenBucket { rate, level: 0.0, seen: now };
-        bucket.level = bucket.size();
-        bucket
+        TokenBucket::holding(BUCKET_SECONDS, rate, now)
+    }
+
+    /// Such a bucket that holds what `seconds` bring.
+    pub fn holding(seconds: f64, rate: f64, now: Instant) -> Self {
+        TokenBucket {
+            rate,
+            seconds,
+            level: MIN_BUCKET_UNITS,
+            seen: now,
+        }
     }
 
     /// What the bucket holds when it is full, in units.
     pub fn size(&self) -> f64 {
-        (self.rate * BUCKET_SECONDS).max(MIN_BUCKET_UNITS)
+        (self.rate * self.seconds).max(MIN_BUCKET_UNITS)
     }
 
     /// Units a second.
@@ -113,13 +123,22 @@ impl Limiter {
         Limiter::with_bucket(Some(TokenBucket::new(rate, Instant::now())))
     }
 
+    /// A limiter around `bucket`.
+    pub fn around(bucket: TokenBucket) -> Self {
+        Limiter::with_bucket(Some(bucket))
+    }
+
     /// A limiter that lets everything pass.
     pub fn unlimited() -> Self {
         Limiter::with_bucket(None)
     }
 
     fn with_bucket(bucket: Option<TokenBucket>) -> Self {
-        Limiter { bucket: Mutex::new(bucket), queue: tokio::sync::Mutex::new(()), changed: Notify::new() }
+        Limiter {
+            bucket: Mutex::new(bucket),
+            queue: tokio::sync::Mutex::new(()),
+            changed: Notify::new(),
+        }
     }
 
     /// The rate in write capacity units a second; nothing when there is none.
@@ -149,7 +168,9 @@ impl Limiter {
             tokio::pin!(changed);
             // From here on a change of rate is not missed.
             changed.as_mut().enable();
-            let Err(wait) = self.try_take(units) else { return };
+            let Err(wait) = self.try_take(units) else {
+                return;
+            };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = changed => {}
@@ -185,7 +206,11 @@ mod tests {
         let mut b = TokenBucket::new(10.0, t0);
         assert_eq!(b.take(25.0, t0), Ok(()));
         assert_eq!(b.take(1.0, t0), Err(100 * MS));
-        assert_eq!(b.take(1.0, t0 + 50 * MS), Err(50 * MS), "half a unit is there");
+        assert_eq!(
+            b.take(1.0, t0 + 50 * MS),
+            Err(50 * MS),
+            "half a unit is there"
+        );
         assert_eq!(b.take(1.0, t0 + 100 * MS), Ok(()));
         assert_eq!(b.take(0.5, t0 + 100 * MS), Err(50 * MS));
     }
@@ -205,7 +230,11 @@ mod tests {
         let t0 = Instant::now();
         let mut b = TokenBucket::new(100.0, t0);
         assert_eq!(b.take(10_000.0, t0), Ok(()), "full: goes at once");
-        assert_eq!(b.take(25.0, t0), Err(Duration::from_secs(100)), "9,975 owed, 25 wanted");
+        assert_eq!(
+            b.take(25.0, t0),
+            Err(Duration::from_secs(100)),
+            "9,975 owed, 25 wanted"
+        );
         assert_eq!(b.take(25.0, t0 + Duration::from_secs(100)), Ok(()));
     }
 
@@ -215,9 +244,17 @@ mod tests {
         let mut b = TokenBucket::new(100.0, t0);
         assert_eq!(b.take(25.0, t0), Ok(()));
         b.set_rate(10.0, t0 + 100 * MS);
-        assert_eq!(b.take(20.0, t0 + 100 * MS), Err(Duration::from_secs(1)), "10 came at the old rate");
+        assert_eq!(
+            b.take(20.0, t0 + 100 * MS),
+            Err(Duration::from_secs(1)),
+            "10 came at the old rate"
+        );
         b.set_rate(1000.0, t0 + 600 * MS);
-        assert_eq!(b.take(20.0, t0 + 600 * MS), Err(5 * MS), "5 more at the middle one");
+        assert_eq!(
+            b.take(20.0, t0 + 600 * MS),
+            Err(5 * MS),
+            "5 more at the middle one"
+        );
     }
 
     #[test]
@@ -230,7 +267,10 @@ mod tests {
         b.give_back(-50.0, t0);
         assert_eq!(b.take(25.0, t0), Err(750 * MS));
         b.give_back(1e9, t0);
-        assert!(b.take(25.0, t0).is_ok() && b.take(25.0, t0).is_err(), "never above the brim");
+        assert!(
+            b.take(25.0, t0).is_ok() && b.take(25.0, t0).is_err(),
+            "never above the brim"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -249,7 +289,7 @@ mod tests {
         // A batch every 0.625 ms; a sleep rings at whole milliseconds.
         let limiter = Limiter::new(40_000.0);
         let begun = Instant::now();
-        for _ in 0..32 + 16_000 {
+        for _ in 0..1 + 16_000 {
             limiter.take(25.0).await;
         }
         assert_eq!(begun.elapsed(), Duration::from_secs(10));
@@ -291,7 +331,11 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(5)).await;
         limiter.set_rate(Some(10.0));
         waiting.await.expect("ends");
-        assert_eq!(begun.elapsed(), Duration::from_secs(7), "5 units in 5 s, 20 in 2 s");
+        assert_eq!(
+            begun.elapsed(),
+            Duration::from_secs(7),
+            "5 units in 5 s, 20 in 2 s"
+        );
         limiter.set_rate(None);
         for _ in 0..1000 {
             limiter.take(25.0).await;

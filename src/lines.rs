@@ -65,7 +65,11 @@ impl Framer {
     /// The lines that end in `chunk`. All of them must be taken: what is left
     /// after the last is kept for the next chunk when the iteration ends.
     pub fn push<'a>(&'a mut self, chunk: &'a [u8]) -> Lines<'a> {
-        Lines { framer: self, rest: chunk, carry_is_out: false }
+        Lines {
+            framer: self,
+            rest: chunk,
+            carry_is_out: false,
+        }
     }
 
     /// The last line, when the input did not end with a line feed.
@@ -97,7 +101,12 @@ impl Framer {
         let offset = self.offset;
         self.offset += length + terminator;
         self.number += 1;
-        Line { bytes: &self.carry, offset, number: self.number, length }
+        Line {
+            bytes: &self.carry,
+            offset,
+            number: self.number,
+            length,
+        }
     }
 }
 
@@ -132,8 +141,17 @@ impl Lines<'_> {
         let offset = self.framer.offset;
         self.framer.offset += length + 1;
         self.framer.number += 1;
-        let shown = if line.len() > MAX_LINE_BYTES { KEPT_OF_OVERLONG } else { line.len() };
-        Some(Line { bytes: &line[..shown], offset, number: self.framer.number, length })
+        let shown = if line.len() > MAX_LINE_BYTES {
+            KEPT_OF_OVERLONG
+        } else {
+            line.len()
+        };
+        Some(Line {
+            bytes: &line[..shown],
+            offset,
+            number: self.framer.number,
+            length,
+        })
     }
 }
 
@@ -175,7 +193,11 @@ mod tests {
             .map(|(i, p)| {
                 let at = offset;
                 offset += p.len() as u64 + 1;
-                let shown = if p.len() > MAX_LINE_BYTES { KEPT_OF_OVERLONG } else { p.len() };
+                let shown = if p.len() > MAX_LINE_BYTES {
+                    KEPT_OF_OVERLONG
+                } else {
+                    p.len()
+                };
                 (p[..shown].to_vec(), at, i as u64 + 1, p.len() as u64)
             })
             .collect()

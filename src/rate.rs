@@ -107,7 +107,9 @@ impl FromStr for Concurrency {
             .ok()
             .filter(|n| (1..=MAX_CONCURRENCY).contains(n))
             .map(Concurrency::Calls)
-            .ok_or_else(|| format!("expected auto or a number from 1 to {MAX_CONCURRENCY}, got {text:?}"))
+            .ok_or_else(|| {
+                format!("expected auto or a number from 1 to {MAX_CONCURRENCY}, got {text:?}")
+            })
     }
 }
 
@@ -144,7 +146,9 @@ mod tests {
             assert_eq!(text.parse(), Ok(rate));
             assert_eq!(rate.to_string(), text);
         }
-        for bad in ["", "0", "-5", "abc", "0%", "-1%", "inf", "NaN", "1e999", "%", "10 %"] {
+        for bad in [
+            "", "0", "-5", "abc", "0%", "-1%", "inf", "NaN", "1e999", "%", "10 %",
+        ] {
             assert!(bad.parse::<Rate>().is_err(), "{bad}");
         }
     }
@@ -169,7 +173,10 @@ mod tests {
         assert_eq!(auto(Some(40_000.0)), 128);
         assert_eq!(auto(Some(1e300)), 128);
         assert_eq!(auto(None), 32);
-        assert_eq!("7".parse::<Concurrency>().map(|c| c.calls(None, 25.0)), Ok(7));
+        assert_eq!(
+            "7".parse::<Concurrency>().map(|c| c.calls(None, 25.0)),
+            Ok(7)
+        );
         for bad in ["0", "-1", "x", "1025", ""] {
             assert!(bad.parse::<Concurrency>().is_err(), "{bad}");
         }

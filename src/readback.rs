@@ -42,7 +42,9 @@ pub async fn get(
     let mut backoff = Backoff::new(fastrand::Rng::new());
     let internal = |e| Error::new(ErrorKind::Internal, "cannot describe a request").because(e);
     for part in hashes.chunks(MAX_GET_KEYS) {
-        let keys = part.iter().map(|h| HashMap::from([(key.name.clone(), value(h, key.kind, case))]));
+        let keys = part
+            .iter()
+            .map(|h| HashMap::from([(key.name.clone(), value(h, key.kind, case))]));
         let mut wanted = KeysAndAttributes::builder()
             .set_keys(Some(keys.collect()))
             .consistent_read(true)
@@ -59,7 +61,12 @@ pub async fn get(
                 .await
             {
                 Ok(answer) => {
-                    for item in answer.responses.into_iter().flat_map(|mut r| r.remove(table)).flatten() {
+                    for item in answer
+                        .responses
+                        .into_iter()
+                        .flat_map(|mut r| r.remove(table))
+                        .flatten()
+                    {
                         if let Some(hash) = item.get(&key.name).and_then(hash_of) {
                             found.insert(hash, item);
                         }
@@ -79,7 +86,10 @@ pub async fn get(
                 .as_ref()
                 .is_some_and(|f| matches!(f.meaning, Meaning::Permanent | Meaning::Invalid));
             if hopeless || since.elapsed() > PATIENCE {
-                let e = Error::new(ErrorKind::Read, format!("cannot read items from table {table}"));
+                let e = Error::new(
+                    ErrorKind::Read,
+                    format!("cannot read items from table {table}"),
+                );
                 return Err(match failure {
                     Some(f) => e.because(f),
                     None => e.because("DynamoDB leaves every key unprocessed"),

@@ -72,9 +72,16 @@ impl Opened {
             beginning = decode::look_at(&location.to_string(), &head, whole)?;
         }
         if ended && bytes == 0 {
-            tracing::warn!("{location} is empty: there is nothing to write; is it the list you meant?");
+            tracing::warn!(
+                "{location} is empty: there is nothing to write; is it the list you meant?"
+            );
         }
-        Ok(Opened { source, peeked, ended, beginning })
+        Ok(Opened {
+            source,
+            peeked,
+            ended,
+            beginning,
+        })
     }
 
     /// Its length in bytes, where that is known.
@@ -171,7 +178,8 @@ impl Reader<'_> {
             let mut opened = first;
             for (number, next) in rest.iter().map(Some).chain([None]).enumerate() {
                 reports.push(opened.report());
-                self.source(&mut taking, opened, number as u32, reports).await?;
+                self.source(&mut taking, opened, number as u32, reports)
+                    .await?;
                 let Some(location) = next else { break };
                 opened = Opened::open(location, self.aws).await?;
             }
@@ -247,7 +255,11 @@ impl Reader<'_> {
     fn take(&self, taking: &mut Taking, source: u32, line: &Line<'_>) -> Result<()> {
         taking.lines += 1;
         taking.books.lines += 1;
-        let place = Place { source, line: line.number, byte: line.offset };
+        let place = Place {
+            source,
+            line: line.number,
+            byte: line.offset,
+        };
         match taking.parser.parse(line) {
             Parsed::Hash(hash) => {
                 if taking.window.take(&hash) {
@@ -275,10 +287,18 @@ impl Reader<'_> {
     }
 
     fn too_many(&self, taking: &Taking, line: &Line<'_>) -> Error {
-        let Taking { lines, rejected, .. } = taking;
+        let Taking {
+            lines, rejected, ..
+        } = taking;
         let first = self.rejects.first().unwrap_or_default();
         let looks = looks_like(line.bytes)
-            .map(|l| format!("; line {} looks like {l}: {:?}", line.number, shown(line.bytes, 80)))
+            .map(|l| {
+                format!(
+                    "; line {} looks like {l}: {:?}",
+                    line.number,
+                    shown(line.bytes, 80)
+                )
+            })
             .unwrap_or_default();
         Error::new(
             ErrorKind::Input,

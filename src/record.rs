@@ -81,8 +81,15 @@ impl fmt::Display for Reason {
 /// Names of a hash column in addition to the algorithms' own, folded to lower
 /// case letters and digits. An algorithm's name with `hash`, `sum` or `digest`
 /// before or after it counts too.
-const HEADER_NAMES: [&str; 7] =
-    ["hashes", "filehashes", "value", "indicator", "digest", "checksum", "ioc"];
+const HEADER_NAMES: [&str; 7] = [
+    "hashes",
+    "filehashes",
+    "value",
+    "indicator",
+    "digest",
+    "checksum",
+    "ioc",
+];
 
 /// Reads lines of a plain list of one algorithm.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +100,9 @@ pub struct LineParser {
 impl LineParser {
     /// A parser for lists of `algorithm`.
     pub fn new(algorithm: Algorithm) -> Self {
-        LineParser { hex_digits: algorithm.bytes() * 2 }
+        LineParser {
+            hex_digits: algorithm.bytes() * 2,
+        }
     }
 
     /// What `line` is.
@@ -150,8 +159,13 @@ pub fn algorithm_of(line: &Line<'_>) -> Option<Algorithm> {
 /// once the run stops for too many of them.
 pub fn looks_like(text: &[u8]) -> Option<Cow<'static, str>> {
     let text = content(text);
-    let first = text.split(|b| matches!(b, b' ' | b'\t' | b',' | b'|' | b';')).next()?;
-    let bare = first.strip_prefix(b"\"").and_then(|f| f.strip_suffix(b"\"")).unwrap_or(first);
+    let first = text
+        .split(|b| matches!(b, b' ' | b'\t' | b',' | b'|' | b';'))
+        .next()?;
+    let bare = first
+        .strip_prefix(b"\"")
+        .and_then(|f| f.strip_suffix(b"\""))
+        .unwrap_or(first);
     let algorithm = Hash::from_hex(bare).and_then(|_| Algorithm::of_hex_digits(bare.len()))?;
     if bare.len() == text.len() {
         return Some(format!("{algorithm} by its length").into());
@@ -165,7 +179,10 @@ pub fn looks_like(text: &[u8]) -> Option<Cow<'static, str>> {
 
 /// The line without a byte order mark and the blanks around it.
 fn content(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii()
+    bytes
+        .strip_prefix(b"\xEF\xBB\xBF")
+        .unwrap_or(bytes)
+        .trim_ascii()
 }
 
 /// Whether `text` names a hash column.
@@ -212,15 +229,29 @@ mod tests {
     const HEX: &str = "3a2118df47bf3f04285649f0455c2fc6fe2dc7f0b237073038aa00af41f0d5f2";
 
     fn parse(bytes: &[u8]) -> Parsed {
-        let line = Line { bytes, offset: 0, number: 1, length: bytes.len() as u64 };
+        let line = Line {
+            bytes,
+            offset: 0,
+            number: 1,
+            length: bytes.len() as u64,
+        };
         LineParser::new(Algorithm::Sha256).parse(&line)
     }
 
     #[test]
     fn a_hash_is_a_hash_in_any_case_and_with_any_blanks_around() {
         let expected = Parsed::Hash(Hash::from_hex(HEX.as_bytes()).expect("hex"));
-        let mixed: String =
-            HEX.chars().enumerate().map(|(i, c)| if i % 2 == 0 { c.to_ascii_uppercase() } else { c }).collect();
+        let mixed: String = HEX
+            .chars()
+            .enumerate()
+            .map(|(i, c)| {
+                if i % 2 == 0 {
+                    c.to_ascii_uppercase()
+                } else {
+                    c
+                }
+            })
+            .collect();
         for line in [
             HEX.to_string(),
             HEX.to_uppercase(),
@@ -237,8 +268,23 @@ mod tests {
     #[test]
     fn blanks_comments_and_headers_are_skipped() {
         for line in [
-            "", "\r", "  \t\r", "# comment", "#", "\u{FEFF}", "\u{FEFF}# by hand", "SHA-256", "sha256",
-            "sha256_hash", "\"SHA-1\"", "hash", "Hash Value", "MD5", "file hash", "sha256sum", "hash_sha256\r",
+            "",
+            "\r",
+            "  \t\r",
+            "# comment",
+            "#",
+            "\u{FEFF}",
+            "\u{FEFF}# by hand",
+            "SHA-256",
+            "sha256",
+            "sha256_hash",
+            "\"SHA-1\"",
+            "hash",
+            "Hash Value",
+            "MD5",
+            "file hash",
+            "sha256sum",
+            "hash_sha256\r",
         ] {
             assert_eq!(parse(line.as_bytes()), Parsed::Skipped, "{line:?}");
         }
@@ -260,7 +306,12 @@ mod tests {
         ] {
             assert_eq!(parse(line), Parsed::Rejected(reason), "{line:?}");
         }
-        let overlong = Line { bytes: b"ab", offset: 0, number: 1, length: 1 << 20 };
+        let overlong = Line {
+            bytes: b"ab",
+            offset: 0,
+            number: 1,
+            length: 1 << 20,
+        };
         assert_eq!(
             LineParser::new(Algorithm::Sha256).parse(&overlong),
             Parsed::Rejected(Reason::Overlong)
@@ -269,8 +320,16 @@ mod tests {
 
     #[test]
     fn the_first_hash_shows_the_algorithm() {
-        let line = |bytes| Line { bytes, offset: 0, number: 1, length: 1 };
-        assert_eq!(algorithm_of(&line(b" 92e792c43c35e96fed3f9566083326fc\r")), Some(Algorithm::Md5));
+        let line = |bytes| Line {
+            bytes,
+            offset: 0,
+            number: 1,
+            length: 1,
+        };
+        assert_eq!(
+            algorithm_of(&line(b" 92e792c43c35e96fed3f9566083326fc\r")),
+            Some(Algorithm::Md5)
+        );
         assert_eq!(algorithm_of(&line(HEX.as_bytes())), Some(Algorithm::Sha256));
         assert_eq!(algorithm_of(&line(b"cafe")), None);
         assert_eq!(algorithm_of(&line(b"# md5")), None);
@@ -279,7 +338,10 @@ mod tests {
     #[test]
     fn other_lists_are_recognised_for_the_message() {
         let said = |text: &str| looks_like(text.as_bytes()).map(|s| s.into_owned());
-        assert_eq!(said("92e792c43c35e96fed3f9566083326fc\r").as_deref(), Some("md5 by its length"));
+        assert_eq!(
+            said("92e792c43c35e96fed3f9566083326fc\r").as_deref(),
+            Some("md5 by its length")
+        );
         assert!(said(&format!("{HEX}  a/b.deb")).is_some_and(|s| s.contains("sha256sum")));
         assert!(said(&format!("\"{HEX}\",\"x\"")).is_some_and(|s| s.contains("table")));
         assert_eq!(said("hello world"), None);
@@ -287,7 +349,10 @@ mod tests {
 
     #[test]
     fn shown_text_is_safe_and_short() {
-        assert_eq!(shown(b"a\x1b[31mb\0c\xE9\r", 80), "a\u{FFFD}[31mb\u{FFFD}c\u{FFFD}");
+        assert_eq!(
+            shown(b"a\x1b[31mb\0c\xE9\r", 80),
+            "a\u{FFFD}[31mb\u{FFFD}c\u{FFFD}"
+        );
         assert_eq!(shown(&[b'x'; 100], 5), "xxxxx…");
         assert_eq!(shown("ééééé".as_bytes(), 5), "ééééé");
     }

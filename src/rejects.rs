@@ -95,12 +95,20 @@ impl Rejects {
     pub fn new(path: Option<&Path>, sources: Vec<String>) -> Result<Self> {
         let file = path
             .map(|path| {
-                File::create(path).map(|f| (path.to_owned(), BufWriter::new(f))).map_err(|e| {
-                    Error::usage(format!("cannot write rejected lines to {}", path.display())).because(e)
-                })
+                File::create(path)
+                    .map(|f| (path.to_owned(), BufWriter::new(f)))
+                    .map_err(|e| {
+                        Error::usage(format!("cannot write rejected lines to {}", path.display()))
+                            .because(e)
+                    })
             })
             .transpose()?;
-        Ok(Rejects(Mutex::new(Inner { file, sources, count: 0, first: None })))
+        Ok(Rejects(Mutex::new(Inner {
+            file,
+            sources,
+            count: 0,
+            first: None,
+        })))
     }
 
     /// Takes a rejected line: its place, why, its bytes as far as they are kept,
@@ -108,21 +116,42 @@ impl Rejects {
     ///
     /// # Errors
     /// [`ErrorKind::Output`] when the file cannot be written.
-    pub fn add(&self, place: Place, reason: Reason, text: &[u8], detail: Option<&str>) -> Result<()> {
+    pub fn add(
+        &self,
+        place: Place,
+        reason: Reason,
+        text: &[u8],
+        detail: Option<&str>,
+    ) -> Result<()> {
         let mut inner = self.inner();
-        let Inner { file, sources, count, first } = &mut *inner;
+        let Inner {
+            file,
+            sources,
+            count,
+            first,
+        } = &mut *inner;
         *count += 1;
-        let source = sources.get(place.source as usize).map_or("", String::as_str);
+        let source = sources
+            .get(place.source as usize)
+            .map_or("", String::as_str);
         let text = shown(text, TEXT_CHARACTERS);
         if first.is_none() {
-            *first = Some(format!("{source}, line {} (byte {}): {reason}: {text:?}", place.line, place.byte));
+            *first = Some(format!(
+                "{source}, line {} (byte {}): {reason}: {text:?}",
+                place.line, place.byte
+            ));
         }
         match file {
             Some((path, file)) => {
-                let reject =
-                    Reject { source, line: place.line, byte: place.byte, reason, text: &text, detail };
-                let failed =
-                    |e: std::io::Error| cannot_write(path).because(e);
+                let reject = Reject {
+                    source,
+                    line: place.line,
+                    byte: place.byte,
+                    reason,
+                    text: &text,
+                    detail,
+                };
+                let failed = |e: std::io::Error| cannot_write(path).because(e);
                 serde_json::to_writer(&mut *file, &reject).map_err(|e| failed(e.into()))?;
                 file.write_all(b"\n").map_err(failed)?;
             }
@@ -135,7 +164,9 @@ impl Rejects {
                     detail.map(|d| format!(" ({d})")).unwrap_or_default()
                 );
                 if *count == SHOWN {
-                    tracing::warn!("further rejected lines are counted, not shown: --rejects PATH keeps them all");
+                    tracing::warn!(
+                        "further rejected lines are counted, not shown: --rejects PATH keeps them all"
+                    );
                 }
             }
             None => {}
@@ -165,8 +196,11 @@ impl Rejects {
 }
 
 fn cannot_write(path: &Path) -> Error {
-    Error::new(ErrorKind::Output, format!("cannot write rejected lines to {}", path.display()))
-        .hint("free some space or name another file (--rejects PATH), then run this again")
+    Error::new(
+        ErrorKind::Output,
+        format!("cannot write rejected lines to {}", path.display()),
+    )
+    .hint("free some space or name another file (--rejects PATH), then run this again")
 }
 
 #[cfg(test)]
@@ -193,14 +227,24 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("rejects");
         let rejects = Rejects::new(Some(&path), vec!["s3://b/k".into()]).expect("made");
-        let place = Place { source: 0, line: 7, byte: 420 };
-        rejects.add(place, Reason::Nul, b"a\0\"b\r", None).expect("written");
+        let place = Place {
+            source: 0,
+            line: 7,
+            byte: 420,
+        };
+        rejects
+            .add(place, Reason::Nul, b"a\0\"b\r", None)
+            .expect("written");
         rejects.finish().expect("written");
         let text = std::fs::read_to_string(path).expect("readable");
         assert_eq!(
             text,
             "{\"source\":\"s3://b/k\",\"line\":7,\"byte\":420,\"reason\":\"nul\",\"text\":\"a\u{FFFD}\\\"b\"}\n"
         );
-        assert!(rejects.first().is_some_and(|f| f.contains("line 7 (byte 420)")));
+        assert!(
+            rejects
+                .first()
+                .is_some_and(|f| f.contains("line 7 (byte 420)"))
+        );
     }
 }

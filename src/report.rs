@@ -191,19 +191,31 @@ impl Report {
             Outcome::Interrupted => "Interrupted: what was acknowledged is written",
             Outcome::Failed => "Failed: what was acknowledged is written",
         };
-        let what = if self.dry_run { " (dry run: nothing was sent)" } else { "" };
+        let what = if self.dry_run {
+            " (dry run: nothing was sent)"
+        } else {
+            ""
+        };
         let _ = writeln!(out, "{how}{what}.");
         let rows = [
             ("lines read", self.lines, ""),
             ("written", self.written, "acknowledged by DynamoDB"),
-            ("duplicates", self.duplicates, "taken from this input before"),
+            (
+                "duplicates",
+                self.duplicates,
+                "taken from this input before",
+            ),
             ("rejected", self.rejected, "not a hash of this kind"),
             ("skipped", self.skipped, "blank, comment or header"),
             ("failed", self.failed, "read, but not acknowledged"),
         ];
         for (name, value, note) in rows {
             let zero = value == 0 && !matches!(name, "lines read" | "written");
-            let note = if zero || note.is_empty() { String::new() } else { format!("  {note}") };
+            let note = if zero || note.is_empty() {
+                String::new()
+            } else {
+                format!("  {note}")
+            };
             let _ = writeln!(out, "  {name:<12}{:>15}{note}", n(value));
         }
         let target = match self.target_wcu_per_s {
@@ -240,7 +252,11 @@ pub(crate) fn seconds(s: f64) -> String {
     match s {
         s if s < 100.0 => format!("{s:.1} s"),
         s if s < 6000.0 => format!("{:.0} min {:02.0} s", (s / 60.0).floor(), s % 60.0),
-        s => format!("{:.0} h {:02.0} min", (s / 3600.0).floor(), (s % 3600.0 / 60.0).floor()),
+        s => format!(
+            "{:.0} h {:02.0} min",
+            (s / 3600.0).floor(),
+            (s % 3600.0 / 60.0).floor()
+        ),
     }
 }
 
@@ -293,8 +309,18 @@ mod tests {
             lines: 63_663,
         });
         report.target_wcu_per_s = Some(1000.0);
-        let books = Books { lines: 63_663, written: 63_663, ..Books::default() };
-        let counts = Counts { books, bytes_read: 4_201_758, requests: 2547, consumed: 63_663.0, ..Counts::default() };
+        let books = Books {
+            lines: 63_663,
+            written: 63_663,
+            ..Books::default()
+        };
+        let counts = Counts {
+            books,
+            bytes_read: 4_201_758,
+            requests: 2547,
+            consumed: 63_663.0,
+            ..Counts::default()
+        };
         report.count(&counts, Duration::from_millis(63_900));
         report.end(Outcome::Complete, None);
         let got: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
@@ -316,10 +342,16 @@ mod tests {
     #[test]
     fn a_failure_carries_its_exit_status_and_words() {
         let mut report = Report::begun("ingest", "t", Timestamp::UNIX_EPOCH);
-        report.end(Outcome::Failed, Some(&crate::error::Error::usage("no such table").hint("make it")));
+        report.end(
+            Outcome::Failed,
+            Some(&crate::error::Error::usage("no such table").hint("make it")),
+        );
         assert_eq!(report.exit, 2);
         let got: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
-        assert_eq!((&got["error"], &got["hint"]), (&"no such table".into(), &"make it".into()));
+        assert_eq!(
+            (&got["error"], &got["hint"]),
+            (&"no such table".into(), &"make it".into())
+        );
     }
 
     #[test]

@@ -62,7 +62,9 @@ impl FromStr for Location {
         };
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() || key.is_empty() {
-            return Err(format!("expected s3://bucket/key, and {text:?} names no object"));
+            return Err(format!(
+                "expected s3://bucket/key, and {text:?} names no object"
+            ));
         }
         if key.ends_with('/') {
             return Err(format!(
@@ -70,7 +72,10 @@ impl FromStr for Location {
                  (aws s3 ls {text} shows them)"
             ));
         }
-        Ok(Location::S3 { bucket: bucket.into(), key: key.into() })
+        Ok(Location::S3 {
+            bucket: bucket.into(),
+            key: key.into(),
+        })
     }
 }
 
@@ -133,7 +138,9 @@ impl Source {
                     .key(key)
                     .send()
                     .await
-                    .map_err(|e| cannot_open(location, aws, redirect_region(&e), CallError::from_sdk(e)))?;
+                    .map_err(|e| {
+                        cannot_open(location, aws, redirect_region(&e), CallError::from_sdk(e))
+                    })?;
                 let (etag, length) = (answer.e_tag.clone(), total_length(&answer));
                 let body = S3Body {
                     client: aws.s3().clone(),
@@ -207,9 +214,10 @@ impl Source {
         let chunk = match &mut self.body {
             Body::Reader(reader) => {
                 let mut buffer = BytesMut::with_capacity(READ_BYTES);
-                reader.read_buf(&mut buffer).await.map_err(|e| {
-                    broken(&self.location, self.position).because(e)
-                })?;
+                reader
+                    .read_buf(&mut buffer)
+                    .await
+                    .map_err(|e| broken(&self.location, self.position).because(e))?;
                 (!buffer.is_empty()).then(|| buffer.freeze())
             }
             Body::S3(_) => self.next_of_s3().await?,
@@ -219,7 +227,13 @@ impl Source {
     }
 
     async fn next_of_s3(&mut self) -> Result<Option<Bytes>> {
-        let Source { location, etag, length, position, body } = self;
+        let Source {
+            location,
+            etag,
+            length,
+            position,
+            body,
+        } = self;
         let Body::S3(s3) = body else { return Ok(None) };
         loop {
             let why = match s3.stream.next().await {
@@ -230,9 +244,12 @@ impl Source {
                 }
                 None if length.is_none_or(|l| l == *position) => return Ok(None),
                 None => "the body ended before its length".to_owned(),
-                Some(Err(e)) => aws_smithy_types::error::display::DisplayErrorContext(e).to_string(),
+                Some(Err(e)) => {
+                    aws_smithy_types::error::display::DisplayErrorContext(e).to_string()
+                }
             };
-            s3.resume(location, etag.as_deref(), *length, *position, &why).await?;
+            s3.resume(location, etag.as_deref(), *length, *position, &why)
+                .await?;
         }
     }
 }
@@ -247,17 +264,21 @@ impl S3Body {
         position: u64,
         why: &str,
     ) -> Result<()> {
-        let Location::S3 { bucket, key } = location else { return Ok(()) };
+        let Location::S3 { bucket, key } = location else {
+            return Ok(());
+        };
         let mut why = why.to_owned();
         loop {
             self.broken += 1;
             // Without an ETag nothing says that the rest is of the same object.
             let Some(etag) = etag.filter(|_| self.broken <= MAX_BROKEN_READS) else {
-                return Err(broken(location, position).because(why).hint(
-                    "what was read before is written or in the books; run this again",
-                ));
+                return Err(broken(location, position)
+                    .because(why)
+                    .hint("what was read before is written or in the books; run this again"));
             };
-            tracing::warn!("{location}: reading broke off at byte {position} ({why}); going on from there");
+            tracing::warn!(
+                "{location}: reading broke off at byte {position} ({why}); going on from there"
+            );
             tokio::time::sleep(self.backoff.wait(self.broken)).await;
             let answer = self
                 .client
@@ -280,7 +301,9 @@ impl S3Body {
                     let error = CallError::from_sdk(error);
                     if status == Some(412) {
                         return Err(broken(location, position)
-                            .because(format!("the object was replaced while it was read (it was {etag})"))
+                            .because(format!(
+                                "the object was replaced while it was read (it was {etag})"
+                            ))
                             .hint("let it be written whole first, then run this again"));
                     }
                     match error.meaning {
@@ -296,7 +319,10 @@ impl S3Body {
 }
 
 fn broken(location: &Location, position: u64) -> Error {
-    Error::new(ErrorKind::Read, format!("reading {location} ended at byte {position}"))
+    Error::new(
+        ErrorKind::Read,
+        format!("reading {location} ended at byte {position}"),
+    )
 }
 
 /// The length of the whole object.
@@ -312,13 +338,20 @@ fn check_range(
     position: u64,
 ) -> Result<(), String> {
     if answer.e_tag() != Some(etag) {
-        return Err(format!("the rest has ETag {:?}, and the beginning had {etag}", answer.e_tag()));
+        return Err(format!(
+            "the rest has ETag {:?}, and the beginning had {etag}",
+            answer.e_tag()
+        ));
     }
     let said = answer.content_range().unwrap_or_default();
     let parsed = parse_content_range(said);
     match parsed {
-        Some((first, _, total)) if first == position && (length.is_none() || total == length) => Ok(()),
-        _ => Err(format!("asked for the bytes from {position} on, and got {said:?}")),
+        Some((first, _, total)) if first == position && (length.is_none() || total == length) => {
+            Ok(())
+        }
+        _ => Err(format!(
+            "asked for the bytes from {position} on, and got {said:?}"
+        )),
     }
 }
 
@@ -326,7 +359,11 @@ fn check_range(
 fn parse_content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
-    let total = if total == "*" { None } else { Some(total.parse().ok()?) };
+    let total = if total == "*" {
+        None
+    } else {
+        Some(total.parse().ok()?)
+    };
     Some((first.parse().ok()?, last.parse().ok()?, total))
 }
 
@@ -399,18 +436,41 @@ mod tests {
         let ok = |s: &str| s.parse::<Location>().expect("a location");
         assert_eq!(ok("-"), Location::Stdin);
         assert_eq!(ok("a/b.txt"), Location::File("a/b.txt".into()));
-        assert_eq!(ok("s3://b/a/k.txt"), Location::S3 { bucket: "b".into(), key: "a/k.txt".into() });
+        assert_eq!(
+            ok("s3://b/a/k.txt"),
+            Location::S3 {
+                bucket: "b".into(),
+                key: "a/k.txt".into()
+            }
+        );
         assert_eq!(ok("s3://b/a/k.txt").to_string(), "s3://b/a/k.txt");
-        for bad in ["", "s3://", "s3://b", "s3://b/", "s3:///k", "s3://b/p/", "https://x/y"] {
+        for bad in [
+            "",
+            "s3://",
+            "s3://b",
+            "s3://b/",
+            "s3:///k",
+            "s3://b/p/",
+            "https://x/y",
+        ] {
             assert!(bad.parse::<Location>().is_err(), "{bad}");
         }
     }
 
     #[test]
     fn content_range_is_parsed_not_searched() {
-        assert_eq!(parse_content_range("bytes 1024-2047/4096"), Some((1024, 2047, Some(4096))));
+        assert_eq!(
+            parse_content_range("bytes 1024-2047/4096"),
+            Some((1024, 2047, Some(4096)))
+        );
         assert_eq!(parse_content_range("bytes 0-1/*"), Some((0, 1, None)));
-        for bad in ["", "bytes */100", "1024-2047/4096", "bytes a-b/c", "bytes 1-2"] {
+        for bad in [
+            "",
+            "bytes */100",
+            "1024-2047/4096",
+            "bytes a-b/c",
+            "bytes 1-2",
+        ] {
             assert_eq!(parse_content_range(bad), None, "{bad}");
         }
     }

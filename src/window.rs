@@ -53,7 +53,13 @@ impl Window {
     pub fn take(&mut self, hash: &Hash) -> bool {
         let key = hash.as_bytes();
         debug_assert_eq!(key.len(), self.width);
-        let Window { ring, width, index, hasher, .. } = self;
+        let Window {
+            ring,
+            width,
+            index,
+            hasher,
+            ..
+        } = self;
         let slot = |at: u32| &ring[at as usize * *width..(at as usize + 1) * *width];
         let code = hasher.hash_one(key);
         if index.find(code, |&at| slot(at) == key).is_some() {

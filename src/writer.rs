@@ -20,9 +20,9 @@
 //! When the run is stopped, nothing more is sent; what is in flight may finish
 //! for [`DRAIN`], and what is then not acknowledged is `failed`.
 
+use crate::algorithm::Hash;
 use crate::aws::error::{CallError, Meaning};
 use crate::aws::operation::BatchWrite;
-use crate::algorithm::Hash;
 use crate::backoff::Backoff;
 use crate::batch::{Batch, Entry, Queue};
 use crate::books::Meters;
@@ -106,12 +106,23 @@ impl<T: BatchWrite> Writer<'_, T> {
     /// Writes what comes from `fresh` until that is closed and all of it is
     /// written, or until `stop`. Counts as it goes; at the end, what is left is
     /// counted as failed.
-    pub async fn run(&self, mut fresh: mpsc::Receiver<Vec<Record>>, stop: &Stop, backoff: Backoff) -> End {
+    pub async fn run(
+        &self,
+        mut fresh: mpsc::Receiver<Vec<Record>>,
+        stop: &Stop,
+        backoff: Backoff,
+    ) -> End {
         let batch_items = self.template.batch_items();
         let item_units = self.template.write_units();
         // Enough to fill every call from retries alone; reading pauses beyond.
         let again_limit = self.options.concurrency * batch_items * 2;
-        let mut s = State { queue: Queue::new(batch_items), backoff, stalled: None, refused: 0, end: None };
+        let mut s = State {
+            queue: Queue::new(batch_items),
+            backoff,
+            stalled: None,
+            refused: 0,
+            end: None,
+        };
         let mut in_flight = FuturesUnordered::new();
         let mut in_flight_records = 0u64;
         let mut next: Option<Batch> = None;
@@ -151,16 +162,20 @@ impl<T: BatchWrite> Writer<'_, T> {
             }
             let running = s.end.is_none();
             let may_send = running && next.is_some() && in_flight.len() < self.options.concurrency;
-            let may_read = running
-                && open
-                && s.queue.fresh() < batch_items
-                && s.queue.again() < again_limit;
-            let units = next.as_ref().map_or(0.0, |b| b.entries.len() as f64 * item_units);
+            let may_read =
+                running && open && s.queue.fresh() < batch_items && s.queue.again() < again_limit;
+            let units = next
+                .as_ref()
+                .map_or(0.0, |b| b.entries.len() as f64 * item_units);
             // When to look again though nothing happens.
             let wake = match drain {
                 Some(at) => Some(at),
                 None if next.is_some() => None,
-                None => [s.queue.next_ready(), linger].into_iter().flatten().filter(|at| *at > now).min(),
+                None => [s.queue.next_ready(), linger]
+                    .into_iter()
+                    .flatten()
+                    .filter(|at| *at > now)
+                    .min(),
             };
 
             tokio::select! {
@@ -211,7 +226,8 @@ impl<T: BatchWrite> Writer<'_, T> {
     async fn send(&self, batch: Batch) -> (Batch, Result<Bytes, CallError>) {
         // A request of 25 items of a few short attributes has some 6 KB.
         let mut body = Vec::with_capacity(8 * 1024);
-        self.template.write_request(batch.entries.iter().map(|e| &e.record.hash), &mut body);
+        self.template
+            .write_request(batch.entries.iter().map(|e| &e.record.hash), &mut body);
         let again = batch.suspect || batch.entries.iter().any(|e| e.attempts > 0);
         self.meters.update(|c| {
             c.requests += 1;
@@ -224,10 +240,15 @@ impl<T: BatchWrite> Writer<'_, T> {
     /// Takes what came back for `batch`.
     fn look_at(&self, s: &mut State, batch: Batch, answer: Result<Bytes, CallError>) {
         let answer = answer.and_then(|body| {
-            let answer = self.template.read_answer(&body).map_err(CallError::strange_answer)?;
+            let answer = self
+                .template
+                .read_answer(&body)
+                .map_err(CallError::strange_answer)?;
             let ours = |hash: &Hash| batch.entries.iter().any(|e| e.record.hash == *hash);
             match answer.unprocessed.iter().find(|h| !ours(h)) {
-                Some(_) => Err(CallError::strange_answer("it hands back an item that was not in the batch")),
+                Some(_) => Err(CallError::strange_answer(
+                    "it hands back an item that was not in the batch",
+                )),
                 None => Ok(answer),
             }
         });
@@ -295,8 +316,11 @@ impl<T: BatchWrite> Writer<'_, T> {
         }
         let table = self.table_name;
         if error.meaning == Meaning::Permanent {
-            let e = Error::new(ErrorKind::Write, format!("DynamoDB refuses to write to table {table}"))
-                .because(error.clone());
+            let e = Error::new(
+                ErrorKind::Write,
+                format!("DynamoDB refuses to write to table {table}"),
+            )
+            .because(error.clone());
             let hint = match error.code.as_deref() {
                 Some("AccessDeniedException") => {
                     "the credentials need dynamodb:BatchWriteItem on this table; then run this again"
@@ -318,7 +342,9 @@ impl<T: BatchWrite> Writer<'_, T> {
             let seconds = patience.as_secs();
             let e = Error::new(
                 ErrorKind::Write,
-                format!("nothing could be written to table {table} for {seconds} s; the last answer"),
+                format!(
+                    "nothing could be written to table {table} for {seconds} s; the last answer"
+                ),
             )
             .because(error.clone());
             let hint = match error.meaning {
@@ -331,13 +357,19 @@ impl<T: BatchWrite> Writer<'_, T> {
 
     /// Halves a batch that was refused as invalid, or rejects its only item.
     fn refused(&self, s: &mut State, batch: Batch, error: &CallError) {
-        let Some(entry) = s.queue.push_refused(batch) else { return };
+        let Some(entry) = s.queue.push_refused(batch) else {
+            return;
+        };
         let Record { hash, place } = entry.record;
         self.meters.update(|c| c.books.rejected += 1);
         s.refused += 1;
         let text = hash.to_hex(crate::algorithm::Case::Upper);
-        let noted =
-            self.rejects.add(place, Reason::Refused, text.as_bytes(), Some(&error.to_string()));
+        let noted = self.rejects.add(
+            place,
+            Reason::Refused,
+            text.as_bytes(),
+            Some(&error.to_string()),
+        );
         if s.end.is_some() {
             return;
         }

@@ -90,8 +90,10 @@ const EXPIRED_CODES: [&str; 7] = [
 ];
 
 /// Codes of an item, or a request, that is not as it must be.
-const INVALID_CODES: [&str; 2] =
-    ["ValidationException", "ItemCollectionSizeLimitExceededException"];
+const INVALID_CODES: [&str; 2] = [
+    "ValidationException",
+    "ItemCollectionSizeLimitExceededException",
+];
 
 impl CallError {
     /// An answer that came whole and cannot be understood.
@@ -138,19 +140,41 @@ impl CallError {
             SdkError::ServiceError(e) => {
                 let code = e.err().code().map(str::to_owned);
                 let message = e.err().message().unwrap_or_default().to_owned();
-                (CallError::meaning_of(e.raw().status(), code.as_deref(), &message), code, message)
+                (
+                    CallError::meaning_of(e.raw().status(), code.as_deref(), &message),
+                    code,
+                    message,
+                )
             }
-            _ if no_credentials => (Meaning::Permanent, None, "no credentials were found".to_owned()),
-            SdkError::ConstructionFailure(_) if !credentials_failed(&error) => {
-                (Meaning::Permanent, None, DisplayErrorContext(&error).to_string())
-            }
-            SdkError::DispatchFailure(e) if e.is_user() => {
-                (Meaning::Permanent, None, DisplayErrorContext(&error).to_string())
-            }
+            _ if no_credentials => (
+                Meaning::Permanent,
+                None,
+                "no credentials were found".to_owned(),
+            ),
+            SdkError::ConstructionFailure(_) if !credentials_failed(&error) => (
+                Meaning::Permanent,
+                None,
+                DisplayErrorContext(&error).to_string(),
+            ),
+            SdkError::DispatchFailure(e) if e.is_user() => (
+                Meaning::Permanent,
+                None,
+                DisplayErrorContext(&error).to_string(),
+            ),
             _ => (Meaning::Transient, None, innermost(&error)),
         };
-        let message = if message.is_empty() { innermost(&error) } else { message };
-        CallError { meaning, code, message, reasons: Vec::new(), no_credentials }
+        let message = if message.is_empty() {
+            innermost(&error)
+        } else {
+            message
+        };
+        CallError {
+            meaning,
+            code,
+            message,
+            reasons: Vec::new(),
+            no_credentials,
+        }
     }
 }
 
@@ -234,25 +258,59 @@ mod tests {
     #[test]
     fn codes_and_statuses_are_sorted() {
         for (status, code, message, meaning) in [
-            (400, Some("ProvisionedThroughputExceededException"), "", Meaning::Throttled),
+            (
+                400,
+                Some("ProvisionedThroughputExceededException"),
+                "",
+                Meaning::Throttled,
+            ),
             (400, Some("ThrottlingException"), "", Meaning::Throttled),
             (400, Some("RequestLimitExceeded"), "", Meaning::Throttled),
             (429, None, "", Meaning::Throttled),
             (500, Some("InternalServerError"), "", Meaning::Transient),
             (503, None, "", Meaning::Transient),
-            (400, Some("ReplicatedWriteConflictException"), "", Meaning::Transient),
+            (
+                400,
+                Some("ReplicatedWriteConflictException"),
+                "",
+                Meaning::Transient,
+            ),
             (502, Some("SomethingNew"), "", Meaning::Transient),
             (404, None, "<html>proxy</html>", Meaning::Transient),
             (400, Some("ExpiredTokenException"), "", Meaning::Expired),
-            (400, Some("InvalidSignatureException"), "Signature expired: 2026…", Meaning::Expired),
-            (400, Some("InvalidSignatureException"), "does not match", Meaning::Permanent),
+            (
+                400,
+                Some("InvalidSignatureException"),
+                "Signature expired: 2026…",
+                Meaning::Expired,
+            ),
+            (
+                400,
+                Some("InvalidSignatureException"),
+                "does not match",
+                Meaning::Permanent,
+            ),
             (400, Some("ValidationException"), "", Meaning::Invalid),
             (400, Some("AccessDeniedException"), "", Meaning::Permanent),
-            (400, Some("ResourceNotFoundException"), "", Meaning::Permanent),
-            (400, Some("UnrecognizedClientException"), "", Meaning::Permanent),
+            (
+                400,
+                Some("ResourceNotFoundException"),
+                "",
+                Meaning::Permanent,
+            ),
+            (
+                400,
+                Some("UnrecognizedClientException"),
+                "",
+                Meaning::Permanent,
+            ),
             (403, None, "", Meaning::Permanent),
         ] {
-            assert_eq!(CallError::meaning_of(status, code, message), meaning, "{status} {code:?}");
+            assert_eq!(
+                CallError::meaning_of(status, code, message),
+                meaning,
+                "{status} {code:?}"
+            );
         }
     }
 
@@ -262,7 +320,10 @@ mod tests {
             meaning: Meaning::Throttled,
             code: Some("ThrottlingException".into()),
             message: "slow down".into(),
-            reasons: vec![("IndexWriteProvisionedThroughputExceeded".into(), "arn:x".into())],
+            reasons: vec![(
+                "IndexWriteProvisionedThroughputExceeded".into(),
+                "arn:x".into(),
+            )],
             no_credentials: false,
         };
         assert_eq!(

@@ -101,10 +101,19 @@ impl Aws {
             .http_client(http)
             .identity_cache(IdentityCache::lazy().build())
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build());
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .build(),
+            );
         if let Some(local) = &options.local {
-            let credentials =
-                Credentials::new(&local.access_key_id, &local.secret_access_key, None, None, "local");
+            let credentials = Credentials::new(
+                &local.access_key_id,
+                &local.secret_access_key,
+                None,
+                None,
+                "local",
+            );
             loader = loader
                 .empty_test_environment()
                 .region(Region::new(local.region.clone()))
@@ -147,11 +156,13 @@ impl Aws {
             .response_checksum_validation(
                 aws_sdk_s3::config::ResponseChecksumValidation::WhenRequired,
             )
-            .timeout_config(timeouts(TimeoutConfig::builder().read_timeout(S3_READ_TIMEOUT)));
+            .timeout_config(timeouts(
+                TimeoutConfig::builder().read_timeout(S3_READ_TIMEOUT),
+            ));
         s3.set_endpoint_url(s3_endpoint);
-        let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&config).timeout_config(timeouts(
-            TimeoutConfig::builder().operation_attempt_timeout(DYNAMODB_ATTEMPT_TIMEOUT),
-        ));
+        let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&config).timeout_config(
+            timeouts(TimeoutConfig::builder().operation_attempt_timeout(DYNAMODB_ATTEMPT_TIMEOUT)),
+        );
         dynamodb.set_endpoint_url(dynamodb_endpoint.clone());
         Ok(Aws {
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
@@ -203,7 +214,13 @@ fn service_endpoint(config: &SdkConfig, service: &str) -> Result<Option<String>>
         .env("AWS_ENDPOINT_URL")
         .profile("endpoint_url")
         .build()
-        .map_err(|e| Error::new(crate::error::ErrorKind::Internal, "cannot look up endpoints").because(e))?;
+        .map_err(|e| {
+            Error::new(
+                crate::error::ErrorKind::Internal,
+                "cannot look up endpoints",
+            )
+            .because(e)
+        })?;
     let own = config.service_config().and_then(|c| c.load_config(key));
     let variable = format!("AWS_ENDPOINT_URL_{}", service.to_uppercase());
     own.or_else(|| config.endpoint_url().map(str::to_owned))

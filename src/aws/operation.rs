@@ -21,6 +21,7 @@ use aws_runtime::user_agent::{ApiMetadata, AwsUserAgent};
 use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
 use aws_smithy_runtime::client::orchestrator::AuthSchemeAndEndpointOrchestrationV2;
 use aws_smithy_runtime::client::orchestrator::operation::Operation;
+use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
 use aws_smithy_runtime_api::client::auth::{
     AuthSchemeOptionResolverParams, SharedAuthScheme, SharedAuthSchemeOptionResolver,
@@ -28,11 +29,13 @@ use aws_smithy_runtime_api::client::auth::{
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::endpoint::EndpointResolverParams;
 use aws_smithy_runtime_api::client::identity::SharedIdentityResolver;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
 use aws_smithy_runtime_api::client::runtime_plugin::StaticRuntimePlugin;
 use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::config_bag::Layer;
+use aws_smithy_types::config_bag::{ConfigBag, Layer};
 use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -56,17 +59,24 @@ impl RawOperation {
     pub fn new(aws: &Aws, name: &'static str, table: &str) -> Result<Self> {
         let config = &aws.config;
         let internal = |what: &'static str| Error::new(ErrorKind::Internal, what);
-        let credentials = config.credentials_provider().ok_or_else(|| {
-            Error::usage("no provider of AWS credentials is configured")
-        })?;
-        let region = config.region().cloned().ok_or_else(|| Error::usage("no AWS region is set"))?;
+        let credentials = config
+            .credentials_provider()
+            .ok_or_else(|| Error::usage("no provider of AWS credentials is configured"))?;
+        let region = config
+            .region()
+            .cloned()
+            .ok_or_else(|| Error::usage("no AWS region is set"))?;
         let params = Params::builder()
             .region(region.as_ref().to_owned())
             .set_use_dual_stack(config.use_dual_stack())
             .set_use_fips(config.use_fips())
             .set_endpoint(aws.dynamodb_endpoint.clone())
             .account_id_endpoint_mode(
-                config.account_id_endpoint_mode().cloned().unwrap_or_default().to_string(),
+                config
+                    .account_id_endpoint_mode()
+                    .cloned()
+                    .unwrap_or_default()
+                    .to_string(),
             )
             .resource_arn_list(vec![table.to_owned()])
             .build()
@@ -75,7 +85,8 @@ impl RawOperation {
         let mut layer = Layer::new("hashferry");
         layer.store_put(AuthSchemeAndEndpointOrchestrationV2);
         layer.store_put(AuthSchemeOptionResolverParams::new(()));
-        layer.store_put(EndpointResolverParams::new(params));
+        // The builder insists on these; what counts is what the interceptor gives.
+        layer.store_put(EndpointResolverParams::new(params.clone()));
         layer.store_put(SigningName::from_static("dynamodb"));
         layer.store_put(SigningRegion::from(region.clone()));
         layer.store_put(region);
@@ -88,7 +99,10 @@ impl RawOperation {
         signing_options.content_sha256_header = false;
         signing_options.normalize_uri_path = true;
         signing_options.payload_override = None;
-        layer.store_put(SigV4OperationSigningConfig { signing_options, ..Default::default() });
+        layer.store_put(SigV4OperationSigningConfig {
+            signing_options,
+            ..Default::default()
+        });
 
         let mut components = RuntimeComponentsBuilder::new("hashferry")
             .with_auth_scheme(SharedAuthScheme::new(SigV4AuthScheme::new()))
@@ -116,6 +130,7 @@ impl RawOperation {
                     .operation_attempt_timeout(DYNAMODB_ATTEMPT_TIMEOUT)
                     .build(),
             )
+            .interceptor(EndpointParams(params))
             .interceptor(ServiceClockSkewInterceptor::new())
             .interceptor(InvocationIdInterceptor::new())
             .with_connection_poisoning()
@@ -124,14 +139,16 @@ impl RawOperation {
                     .with_config(layer.freeze())
                     .with_runtime_components(components),
             );
-        // The builder wants an endpoint of its own before it looks at ours.
         let operation = operation
             .serializer(move |body: Bytes| {
                 let length = body.len();
                 let request = http::Request::builder()
                     .method("POST")
                     .uri("/")
-                    .header(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"))
+                    .header(
+                        CONTENT_TYPE,
+                        HeaderValue::from_static("application/x-amz-json-1.0"),
+                    )
                     .header(HeaderName::from_static("x-amz-target"), target.clone())
                     .header(USER_AGENT, user_agent.clone())
                     .header(CONTENT_LENGTH, length)
@@ -145,7 +162,9 @@ impl RawOperation {
                     return Ok(Bytes::copy_from_slice(body));
                 }
                 let kind = response.headers().get("x-amzn-errortype");
-                Err(OrchestratorError::operation(ServiceError::read(status, kind, body)))
+                Err(OrchestratorError::operation(ServiceError::read(
+                    status, kind, body,
+                )))
             })
             .build();
         Ok(RawOperation(operation))
@@ -157,9 +176,37 @@ impl RawOperation {
     /// Whatever is no answer with status 200.
     pub async fn send(&self, body: Bytes) -> Result<Bytes, CallError> {
         self.0.invoke(body).await.map_err(|error| {
-            let reasons = error.as_service_error().map(|e| e.reasons.clone()).unwrap_or_default();
-            CallError { reasons, ..CallError::from_sdk(error) }
+            let reasons = error
+                .as_service_error()
+                .map(|e| e.reasons.clone())
+                .unwrap_or_default();
+            CallError {
+                reasons,
+                ..CallError::from_sdk(error)
+            }
         })
+    }
+}
+
+/// Gives each call what the endpoint rules work from. The identity is added by
+/// the orchestrator: an account's own endpoint depends on it.
+#[derive(Debug)]
+struct EndpointParams(Params);
+
+#[dyn_dispatch_hint]
+impl Intercept for EndpointParams {
+    fn name(&self) -> &'static str {
+        "hashferry::EndpointParams"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        cfg.interceptor_state()
+            .store_put(EndpointResolverParams::new(self.0.clone()));
+        Ok(())
     }
 }
 
@@ -171,9 +218,14 @@ fn identity_resolver(credentials: SharedCredentialsProvider) -> SharedIdentityRe
 fn user_agent() -> Result<HeaderValue> {
     let api = ApiMetadata::new("dynamodb", aws_sdk_dynamodb::meta::PKG_VERSION);
     let sdk = AwsUserAgent::new_from_environment(Env::real(), api);
-    let text = format!("{} app/hashferry-{}", sdk.aws_ua_header(), env!("CARGO_PKG_VERSION"));
-    HeaderValue::from_str(&text)
-        .map_err(|e| Error::new(ErrorKind::Internal, "the user agent is no header value").because(e))
+    let text = format!(
+        "{} app/hashferry-{}",
+        sdk.aws_ua_header(),
+        env!("CARGO_PKG_VERSION")
+    );
+    HeaderValue::from_str(&text).map_err(|e| {
+        Error::new(ErrorKind::Internal, "the user agent is no header value").because(e)
+    })
 }
 
 /// An error as DynamoDB answers it.
@@ -188,9 +240,14 @@ impl ServiceError {
         let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
         let text = |names: [&str; 2]| names.iter().find_map(|n| json[*n].as_str());
         // «com.amazonaws.dynamodb.v20120810#Name», or «Name:http://…» in the header.
-        let code = text(["__type", "code"])
-            .or(kind)
-            .map(|c| c.rsplit('#').next().unwrap_or(c).split(':').next().unwrap_or(c));
+        let code = text(["__type", "code"]).or(kind).map(|c| {
+            c.rsplit('#')
+                .next()
+                .unwrap_or(c)
+                .split(':')
+                .next()
+                .unwrap_or(c)
+        });
         let message = match text(["message", "Message"]) {
             Some(m) => m.to_owned(),
             None if code.is_some() => String::new(),
@@ -200,15 +257,21 @@ impl ServiceError {
             .iter()
             .find_map(|n| json[*n].as_array())
             .map(|list| {
-                let field = |r: &serde_json::Value, n: &str| r[n].as_str().unwrap_or_default().to_owned();
-                list.iter().map(|r| (field(r, "reason"), field(r, "resource"))).collect()
+                let field =
+                    |r: &serde_json::Value, n: &str| r[n].as_str().unwrap_or_default().to_owned();
+                list.iter()
+                    .map(|r| (field(r, "reason"), field(r, "resource")))
+                    .collect()
             })
             .unwrap_or_default();
         let mut meta = ErrorMetadata::builder().message(message);
         if let Some(code) = code {
             meta = meta.code(code);
         }
-        ServiceError { meta: meta.build(), reasons }
+        ServiceError {
+            meta: meta.build(),
+            reasons,
+        }
     }
 }
 
@@ -251,7 +314,13 @@ mod tests {
         let e = ServiceError::read(400, None, body);
         assert_eq!(e.meta.code(), Some("ThrottlingException"));
         assert_eq!(e.meta.message(), Some("slow"));
-        assert_eq!(e.reasons, [("TableWriteKeyRangeThroughputExceeded".into(), "arn:t".into())]);
+        assert_eq!(
+            e.reasons,
+            [(
+                "TableWriteKeyRangeThroughputExceeded".into(),
+                "arn:t".into()
+            )]
+        );
         let e = ServiceError::read(400, Some("ValidationException:http://x"), b"{}");
         assert_eq!(e.meta.code(), Some("ValidationException"));
         let e = ServiceError::read(502, None, b"<html>");

@@ -38,9 +38,9 @@ impl Billing {
     pub fn write_units(self) -> f64 {
         match self {
             Billing::Provisioned { write_units } => write_units as f64,
-            Billing::OnDemand { maximum } => {
-                maximum.map_or(ON_DEMAND_WRITE_UNITS, |m| ON_DEMAND_WRITE_UNITS.min(m as f64))
-            }
+            Billing::OnDemand { maximum } => maximum.map_or(ON_DEMAND_WRITE_UNITS, |m| {
+                ON_DEMAND_WRITE_UNITS.min(m as f64)
+            }),
         }
     }
 }
@@ -67,9 +67,17 @@ pub async fn describe(aws: &Aws, name: &str, make_for: Option<Algorithm>) -> Res
     let begun = tokio::time::Instant::now();
     let mut made = false;
     loop {
-        match aws.dynamodb().describe_table().table_name(name).send().await {
+        match aws
+            .dynamodb()
+            .describe_table()
+            .table_name(name)
+            .send()
+            .await
+        {
             Ok(answer) => {
-                let table = answer.table.unwrap_or_else(|| TableDescription::builder().build());
+                let table = answer
+                    .table
+                    .unwrap_or_else(|| TableDescription::builder().build());
                 match table.table_status() {
                     Some(TableStatus::Creating) if begun.elapsed() < TABLE_WAIT => {
                         tracing::info!("table {name} is being created: waiting for it");
@@ -105,7 +113,13 @@ pub async fn describe(aws: &Aws, name: &str, make_for: Option<Algorithm>) -> Res
 /// # Errors
 /// [`ErrorKind::Write`] when DynamoDB cannot be asked.
 pub async fn exists(aws: &Aws, name: &str) -> Result<bool> {
-    match aws.dynamodb().describe_table().table_name(name).send().await {
+    match aws
+        .dynamodb()
+        .describe_table()
+        .table_name(name)
+        .send()
+        .await
+    {
         Ok(_) => Ok(true),
         Err(error) => {
             let error = CallError::from_sdk(error);
@@ -146,17 +160,19 @@ pub async fn create(aws: &Aws, name: &str, algorithm: Algorithm, billing: Billin
         Billing::OnDemand { .. } => call.billing_mode(BillingMode::PayPerRequest),
         Billing::Provisioned { write_units } => {
             let units = i64::try_from(write_units).unwrap_or(i64::MAX);
-            call.billing_mode(BillingMode::Provisioned).provisioned_throughput(
-                aws_sdk_dynamodb::types::ProvisionedThroughput::builder()
-                    .read_capacity_units(units)
-                    .write_capacity_units(units)
-                    .build()
-                    .map_err(internal)?,
-            )
+            call.billing_mode(BillingMode::Provisioned)
+                .provisioned_throughput(
+                    aws_sdk_dynamodb::types::ProvisionedThroughput::builder()
+                        .read_capacity_units(units)
+                        .write_capacity_units(units)
+                        .build()
+                        .map_err(internal)?,
+                )
         }
     };
     call.send().await.map_err(|e| {
-        Error::new(ErrorKind::Write, format!("cannot create table {name}")).because(CallError::from_sdk(e))
+        Error::new(ErrorKind::Write, format!("cannot create table {name}"))
+            .because(CallError::from_sdk(e))
     })?;
     tracing::info!("created table {name} with partition key {key} (S)");
     Ok(())
@@ -165,7 +181,10 @@ pub async fn create(aws: &Aws, name: &str, algorithm: Algorithm, billing: Billin
 /// Reads a DescribeTable answer.
 fn read(name: &str, table: &TableDescription) -> Result<Table> {
     let strange = |what: &str| {
-        Error::new(ErrorKind::Write, format!("DynamoDB's description of table {name} has {what}"))
+        Error::new(
+            ErrorKind::Write,
+            format!("DynamoDB's description of table {name} has {what}"),
+        )
     };
     let kind = |attribute: &str| {
         table
@@ -178,7 +197,10 @@ fn read(name: &str, table: &TableDescription) -> Result<Table> {
                 ScalarAttributeType::B => Some(KeyType::B),
                 _ => None,
             })
-            .map(|kind| KeyAttribute { name: attribute.to_owned(), kind })
+            .map(|kind| KeyAttribute {
+                name: attribute.to_owned(),
+                kind,
+            })
     };
     let key = |role: SchemaRole| table.key_schema().iter().find(|k| *k.key_type() == role);
     let partition = key(SchemaRole::Hash)
@@ -198,8 +220,10 @@ fn read(name: &str, table: &TableDescription) -> Result<Table> {
         .billing_mode_summary()
         .and_then(|b| b.billing_mode())
         .is_some_and(|m| *m == BillingMode::PayPerRequest);
-    let provisioned =
-        table.provisioned_throughput().and_then(|p| p.write_capacity_units()).unwrap_or(0);
+    let provisioned = table
+        .provisioned_throughput()
+        .and_then(|p| p.write_capacity_units())
+        .unwrap_or(0);
     let billing = if on_demand || provisioned <= 0 {
         let maximum = table
             .on_demand_throughput()
@@ -208,9 +232,19 @@ fn read(name: &str, table: &TableDescription) -> Result<Table> {
             .filter(|m| *m > 0);
         Billing::OnDemand { maximum }
     } else {
-        Billing::Provisioned { write_units: provisioned.unsigned_abs() }
+        Billing::Provisioned {
+            write_units: provisioned.unsigned_abs(),
+        }
     };
-    Ok(Table { name: name.to_owned(), schema: KeySchema { partition, sort, index_keys }, billing })
+    Ok(Table {
+        name: name.to_owned(),
+        schema: KeySchema {
+            partition,
+            sort,
+            index_keys,
+        },
+        billing,
+    })
 }
 
 /// Says why the table could not be asked for, and what to do.
@@ -277,9 +311,17 @@ mod tests {
                 .expect("complete")
         };
         let key = |name: &str, role| {
-            KeySchemaElement::builder().attribute_name(name).key_type(role).build().expect("complete")
+            KeySchemaElement::builder()
+                .attribute_name(name)
+                .key_type(role)
+                .build()
+                .expect("complete")
         };
-        let mode = if on_demand { BillingMode::PayPerRequest } else { BillingMode::Provisioned };
+        let mode = if on_demand {
+            BillingMode::PayPerRequest
+        } else {
+            BillingMode::Provisioned
+        };
         TableDescription::builder()
             .attribute_definitions(attribute("sha256", ScalarAttributeType::S))
             .attribute_definitions(attribute("set", ScalarAttributeType::N))
@@ -287,7 +329,9 @@ mod tests {
             .key_schema(key("sha256", SchemaRole::Hash))
             .key_schema(key("set", SchemaRole::Range))
             .billing_mode_summary(
-                aws_sdk_dynamodb::types::BillingModeSummary::builder().billing_mode(mode).build(),
+                aws_sdk_dynamodb::types::BillingModeSummary::builder()
+                    .billing_mode(mode)
+                    .build(),
             )
             .provisioned_throughput(
                 aws_sdk_dynamodb::types::ProvisionedThroughputDescription::builder()
@@ -295,7 +339,9 @@ mod tests {
                     .build(),
             )
             .set_on_demand_throughput(maximum.map(|m| {
-                aws_sdk_dynamodb::types::OnDemandThroughput::builder().max_write_request_units(m).build()
+                aws_sdk_dynamodb::types::OnDemandThroughput::builder()
+                    .max_write_request_units(m)
+                    .build()
             }))
             .build()
     }
@@ -303,16 +349,39 @@ mod tests {
     #[test]
     fn keys_and_capacity_are_read() {
         let table = read("t", &description(false, 1000, None)).expect("readable");
-        assert_eq!(table.schema.partition, KeyAttribute { name: "sha256".into(), kind: KeyType::S });
-        assert_eq!(table.schema.sort, Some(KeyAttribute { name: "set".into(), kind: KeyType::N }));
-        assert_eq!(table.schema.index_keys, [KeyAttribute { name: "source".into(), kind: KeyType::S }]);
+        assert_eq!(
+            table.schema.partition,
+            KeyAttribute {
+                name: "sha256".into(),
+                kind: KeyType::S
+            }
+        );
+        assert_eq!(
+            table.schema.sort,
+            Some(KeyAttribute {
+                name: "set".into(),
+                kind: KeyType::N
+            })
+        );
+        assert_eq!(
+            table.schema.index_keys,
+            [KeyAttribute {
+                name: "source".into(),
+                kind: KeyType::S
+            }]
+        );
         assert_eq!(table.billing, Billing::Provisioned { write_units: 1000 });
         assert_eq!(table.billing.write_units(), 1000.0);
     }
 
     #[test]
     fn on_demand_takes_4000_or_its_own_maximum() {
-        let units = |maximum| read("t", &description(true, 0, maximum)).expect("readable").billing.write_units();
+        let units = |maximum| {
+            read("t", &description(true, 0, maximum))
+                .expect("readable")
+                .billing
+                .write_units()
+        };
         assert_eq!(units(None), 4000.0);
         assert_eq!(units(Some(-1)), 4000.0);
         assert_eq!(units(Some(500)), 500.0);

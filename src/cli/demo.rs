@@ -31,8 +31,11 @@ const WRITE_UNITS: u64 = 5000;
 /// The SHA-256 of nothing at all: in no list of packages.
 const EMPTY_FILE: &[u8] = b"E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855";
 
-const ATTRIBUTES: [(&str, &str); 3] =
-    [("type", "known"), ("source", "Debian"), ("desc", "packages of the main archive")];
+const ATTRIBUTES: [(&str, &str); 3] = [
+    ("type", "known"),
+    ("source", "Debian"),
+    ("desc", "packages of the main archive"),
+];
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  hashferry demo\n  hashferry demo --dir /tmp/tour")]
@@ -45,20 +48,34 @@ pub(super) struct DemoArgs {
 /// Runs the tour; its exit status is that of the ingest, or 5 when what is read
 /// back is not what was written.
 pub(super) async fn run(context: &Context, args: &DemoArgs) -> Result<u8> {
-    let list = zstd::decode_all(LIST)
-        .map_err(|e| Error::new(ErrorKind::Internal, "the list in this binary is damaged").because(e))?;
+    let list = zstd::decode_all(LIST).map_err(|e| {
+        Error::new(ErrorKind::Internal, "the list in this binary is damaged").because(e)
+    })?;
     let dir = args.dir.display();
 
-    println!("1. A list into S3: {KEY}, {} bytes, into the embedded S3 of {dir}", list.len());
+    println!(
+        "1. A list into S3: {KEY}, {} bytes, into the embedded S3 of {dir}",
+        list.len()
+    );
     let servers = local::start(&args.dir, 0, 0)?;
-    let options = AwsOptions { local: Some(local::endpoints(&servers)), ..AwsOptions::default() };
+    let options = AwsOptions {
+        local: Some(local::endpoints(&servers)),
+        ..AwsOptions::default()
+    };
     let aws = Aws::load(&options).await?;
     put(&aws, list.clone()).await?;
 
     println!("2. Ingest: into table {TABLE}, provisioned with {WRITE_UNITS} write units/s\n");
     if !table::exists(&aws, TABLE).await? {
-        table::create(&aws, TABLE, Algorithm::Sha256, Billing::Provisioned { write_units: WRITE_UNITS })
-            .await?;
+        table::create(
+            &aws,
+            TABLE,
+            Algorithm::Sha256,
+            Billing::Provisioned {
+                write_units: WRITE_UNITS,
+            },
+        )
+        .await?;
     }
     let mut ingest = Ingest::builder()
         .aws(aws.clone())
@@ -76,15 +93,24 @@ pub(super) async fn run(context: &Context, args: &DemoArgs) -> Result<u8> {
     }
 
     println!("3. Read back: every hash of the list by BatchGetItem, compared with the list");
-    let hashes: Vec<Hash> =
-        list.split(|b| *b == b'\n').filter_map(|l| Hash::from_hex(l.trim_ascii())).collect();
+    let hashes: Vec<Hash> = list
+        .split(|b| *b == b'\n')
+        .filter_map(|l| Hash::from_hex(l.trim_ascii()))
+        .collect();
     let (same, other) = compare(&aws, &hashes).await?;
-    println!("   {same} of {} items are there with the attributes given, {other} are not\n", hashes.len());
+    println!(
+        "   {same} of {} items are there with the attributes given, {other} are not\n",
+        hashes.len()
+    );
 
     println!("4. Look up: one hash that is in the list, and one that is not (of an empty file)");
     let unknown = Hash::from_hex(EMPTY_FILE);
     for hash in hashes.first().copied().into_iter().chain(unknown) {
-        println!("   {}: {}", hash.to_hex(Case::Upper), look_up(&aws, hash).await?);
+        println!(
+            "   {}: {}",
+            hash.to_hex(Case::Upper),
+            look_up(&aws, hash).await?
+        );
     }
 
     println!(
@@ -103,10 +129,27 @@ async fn put(aws: &Aws, list: Vec<u8>) -> Result<()> {
     };
     if aws.s3().head_bucket().bucket(BUCKET).send().await.is_err() {
         let made = aws.s3().create_bucket().bucket(BUCKET).send().await;
-        made.map_err(|e| failed("cannot make the bucket", crate::aws::error::CallError::from_sdk(e)))?;
+        made.map_err(|e| {
+            failed(
+                "cannot make the bucket",
+                crate::aws::error::CallError::from_sdk(e),
+            )
+        })?;
     }
-    let put = aws.s3().put_object().bucket(BUCKET).key(KEY).body(ByteStream::from(list)).send().await;
-    put.map(|_| ()).map_err(|e| failed("cannot put the list", crate::aws::error::CallError::from_sdk(e)))
+    let put = aws
+        .s3()
+        .put_object()
+        .bucket(BUCKET)
+        .key(KEY)
+        .body(ByteStream::from(list))
+        .send()
+        .await;
+    put.map(|_| ()).map_err(|e| {
+        failed(
+            "cannot put the list",
+            crate::aws::error::CallError::from_sdk(e),
+        )
+    })
 }
 
 /// How many of `hashes` are in the table as they should be, and how many not.
@@ -117,10 +160,14 @@ async fn compare(aws: &Aws, hashes: &[Hash]) -> Result<(usize, usize)> {
         let items = readback::get(aws, TABLE, &table.schema.partition, Case::Upper, part).await?;
         let as_given = |item: &readback::Item| {
             ATTRIBUTES.iter().all(|(name, text)| {
-                item.get(*name).is_some_and(|v| *v == AttributeValue::S((*text).into()))
+                item.get(*name)
+                    .is_some_and(|v| *v == AttributeValue::S((*text).into()))
             })
         };
-        same += part.iter().filter(|h| items.get(*h).is_some_and(as_given)).count();
+        same += part
+            .iter()
+            .filter(|h| items.get(*h).is_some_and(as_given))
+            .count();
     }
     Ok((same, hashes.len() - same))
 }
@@ -128,7 +175,19 @@ async fn compare(aws: &Aws, hashes: &[Hash]) -> Result<(usize, usize)> {
 async fn look_up(aws: &Aws, hash: Hash) -> Result<String> {
     let table = table::describe(aws, TABLE, None).await?;
     let items = readback::get(aws, TABLE, &table.schema.partition, Case::Upper, &[hash]).await?;
-    let Some(item) = items.get(&hash) else { return Ok("unknown".into()) };
-    let text = |name: &str| item.get(name).and_then(|v| v.as_s().ok()).cloned().unwrap_or_default();
-    Ok(format!("known ({}, {}, {})", text("type"), text("source"), text("desc")))
+    let Some(item) = items.get(&hash) else {
+        return Ok("unknown".into());
+    };
+    let text = |name: &str| {
+        item.get(name)
+            .and_then(|v| v.as_s().ok())
+            .cloned()
+            .unwrap_or_default()
+    };
+    Ok(format!(
+        "known ({}, {}, {})",
+        text("type"),
+        text("source"),
+        text("desc")
+    ))
 }

@@ -37,7 +37,9 @@ struct Rates {
 
 impl Rates {
     fn new() -> Self {
-        Rates { samples: VecDeque::new() }
+        Rates {
+            samples: VecDeque::new(),
+        }
     }
 
     /// Items and write units a second, up to now.
@@ -46,13 +48,17 @@ impl Rates {
         while self.samples.len() > 1 && now - self.samples[0].0 > RATE_WINDOW {
             self.samples.pop_front();
         }
-        self.samples.push_back((now, counts.books.written, counts.consumed));
+        self.samples
+            .push_back((now, counts.books.written, counts.consumed));
         let (then, written, consumed) = self.samples[0];
         let elapsed = (now - then).as_secs_f64();
         if elapsed < 0.05 {
             return (0.0, 0.0);
         }
-        ((counts.books.written - written) as f64 / elapsed, (counts.consumed - consumed) / elapsed)
+        (
+            (counts.books.written - written) as f64 / elapsed,
+            (counts.consumed - consumed) / elapsed,
+        )
     }
 }
 
@@ -117,8 +123,13 @@ fn message(plan: &Plan, counts: &Counts, done: u64, items: f64, units: f64) -> S
         Some(total) => format!("{} of {}", HumanBytes(done), HumanBytes(total)),
         None => HumanBytes(done).to_string(),
     };
-    let target = plan.target.map(|t| format!(" of {}", thousands(t))).unwrap_or_default();
-    let left = left(plan, done).map(|s| format!(", {} left", seconds(s))).unwrap_or_default();
+    let target = plan
+        .target
+        .map(|t| format!(" of {}", thousands(t)))
+        .unwrap_or_default();
+    let left = left(plan, done)
+        .map(|s| format!(", {} left", seconds(s)))
+        .unwrap_or_default();
     let mut trouble = String::new();
     for (n, what) in [
         (counts.books.rejected, "rejected"),
@@ -150,7 +161,10 @@ async fn lines(context: &Context, watch: &Watch, json: bool) {
         let (mut items, mut units) = rates.take(&counts);
         if rates.samples.len() < 2 {
             let elapsed = plan.begun.elapsed().as_secs_f64().max(0.001);
-            (items, units) = (counts.books.written as f64 / elapsed, counts.consumed / elapsed);
+            (items, units) = (
+                counts.books.written as f64 / elapsed,
+                counts.consumed / elapsed,
+            );
         }
         if json {
             let b = counts.books;
@@ -167,7 +181,9 @@ async fn lines(context: &Context, watch: &Watch, json: bool) {
             context.say(&event.to_string());
         } else {
             let percent = match plan.bytes {
-                Some(total) if total > 0 => format!("{:.1} %, ", done as f64 * 100.0 / total as f64),
+                Some(total) if total > 0 => {
+                    format!("{:.1} %, ", done as f64 * 100.0 / total as f64)
+                }
                 _ => String::new(),
             };
             tracing::info!("{percent}{}", message(plan, &counts, done, items, units));
@@ -190,8 +206,17 @@ mod tests {
             begun: Instant::now(),
         };
         tokio::time::advance(Duration::from_secs(10)).await;
-        let books = Books { lines: 60, written: 50, ..Books::default() };
-        let counts = Counts { books, bytes_read: 3_960, throttled: 3, ..Counts::default() };
+        let books = Books {
+            lines: 60,
+            written: 50,
+            ..Books::default()
+        };
+        let counts = Counts {
+            books,
+            bytes_read: 3_960,
+            throttled: 3,
+            ..Counts::default()
+        };
         let done = settled_bytes(&counts);
         assert_eq!(done, 3_300, "ten of sixty lines are read ahead");
         let text = message(&plan, &counts, done, 5.0, 1234.4);

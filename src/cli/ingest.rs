@@ -31,7 +31,13 @@ pub(super) struct IngestArgs {
     #[arg(long, value_name = "NAME")]
     hash: Option<Algorithm>,
     /// Case of the hash as text (a key of type B holds raw bytes)
-    #[arg(long, value_enum, value_name = "CASE", default_value = "upper", help_heading = "Item")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "CASE",
+        default_value = "upper",
+        help_heading = "Item"
+    )]
     case: CaseArg,
     /// Attribute `type` of every item
     #[arg(long = "type", value_name = "TEXT", help_heading = "Item")]
@@ -47,26 +53,55 @@ pub(super) struct IngestArgs {
     #[arg(long = "attr", value_name = "NAME=VALUE", help_heading = "Item")]
     attributes: Vec<Attribute>,
     /// Form of the list
-    #[arg(long, value_enum, value_name = "FORM", default_value = "auto", help_heading = "Input")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORM",
+        default_value = "auto",
+        help_heading = "Input"
+    )]
     format: FormatArg,
     /// Compression of the list
-    #[arg(long, value_enum, value_name = "HOW", default_value = "auto", help_heading = "Input")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value = "auto",
+        help_heading = "Input"
+    )]
     compression: CompressionArg,
     /// Keep rejected lines here, as JSON lines [default: show the first ten]
     #[arg(long, value_name = "PATH", help_heading = "Input")]
     rejects: Option<PathBuf>,
     /// Stop when more lines than this are rejected: a number, or a share judged from 1,000 lines on
-    #[arg(long, value_name = "N|P%", default_value = "10%", help_heading = "Input")]
+    #[arg(
+        long,
+        value_name = "N|P%",
+        default_value = "10%",
+        help_heading = "Input"
+    )]
     max_rejects: MaxRejects,
     /// Write capacity units a second: auto (the table's capacity), a number, a share of the
     /// table's (80%), or max (no limit)
-    #[arg(long, value_name = "RATE", default_value = "auto", allow_hyphen_values = true, help_heading = "Speed")]
+    #[arg(
+        long,
+        value_name = "RATE",
+        default_value = "auto",
+        allow_hyphen_values = true,
+        help_heading = "Speed"
+    )]
     rate: Rate,
     /// The most that auto or a share may come to, in write capacity units a second
     #[arg(long, value_name = "N", value_parser = units, allow_hyphen_values = true, help_heading = "Speed")]
     max_rate: Option<f64>,
     /// Calls in flight at most: auto (as the rate needs) or a number
-    #[arg(long, value_name = "N", default_value = "auto", allow_hyphen_values = true, help_heading = "Speed")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "auto",
+        allow_hyphen_values = true,
+        help_heading = "Speed"
+    )]
     concurrency: Concurrency,
     /// Give up when not one item could be written for this long
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration, help_heading = "Speed")]
@@ -106,7 +141,9 @@ enum CompressionArg {
 fn units(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(Rate::Units(units)) => Ok(units),
-        _ => Err(format!("expected write capacity units a second above 0, got {text:?}")),
+        _ => Err(format!(
+            "expected write capacity units a second above 0, got {text:?}"
+        )),
     }
 }
 
@@ -152,7 +189,11 @@ async fn ingest(context: &Context, args: IngestArgs) -> Result<Report> {
     for source in args.sources {
         builder = builder.source(source);
     }
-    for (name, text) in [("type", args.type_), ("source", args.source), ("desc", args.desc)] {
+    for (name, text) in [
+        ("type", args.type_),
+        ("source", args.source),
+        ("desc", args.desc),
+    ] {
         if let Some(text) = text {
             builder = builder.attribute(name, Value::S(text));
         }
@@ -209,14 +250,22 @@ impl ReportFile {
                 .because(e)
                 .hint("name a path in a folder that exists and can be written to")
         })?;
-        Ok(ReportFile { path: path.to_owned(), file })
+        Ok(ReportFile {
+            path: path.to_owned(),
+            file,
+        })
     }
 
     fn write(&mut self, report: &Report) -> Result<()> {
-        self.file.write_all(report.to_json().as_bytes()).map_err(|e| {
-            Error::new(ErrorKind::Output, format!("cannot write the report to {}", self.path.display()))
+        self.file
+            .write_all(report.to_json().as_bytes())
+            .map_err(|e| {
+                Error::new(
+                    ErrorKind::Output,
+                    format!("cannot write the report to {}", self.path.display()),
+                )
                 .because(e)
                 .hint("what was written to the table is as the summary says")
-        })
+            })
     }
 }

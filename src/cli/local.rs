@@ -25,8 +25,12 @@ pub(super) struct LocalArgs {
 
 /// Starts the servers over `dir`.
 pub(super) fn start(dir: &Path, s3_port: u16, dynamodb_port: u16) -> Result<LocalServers> {
-    LocalServers::start(LocalOptions { dir: dir.to_owned(), s3_port, dynamodb_port })
-        .map_err(|e| Error::usage(e.to_string()))
+    LocalServers::start(LocalOptions {
+        dir: dir.to_owned(),
+        s3_port,
+        dynamodb_port,
+    })
+    .map_err(|e| Error::usage(e.to_string()))
 }
 
 /// How a client reaches them.
@@ -46,8 +50,13 @@ pub(super) async fn run(context: &Context, args: &LocalArgs) -> Result<u8> {
     // What a shell can take in: eval "$(hashferry local …)" is not possible, as
     // it stays in the foreground, but a paste is.
     println!("export AWS_ENDPOINT_URL_S3={}", servers.s3_endpoint());
-    println!("export AWS_ENDPOINT_URL_DYNAMODB={}", servers.dynamodb_endpoint());
-    println!("export AWS_REGION={REGION} AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}");
+    println!(
+        "export AWS_ENDPOINT_URL_DYNAMODB={}",
+        servers.dynamodb_endpoint()
+    );
+    println!(
+        "export AWS_REGION={REGION} AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}"
+    );
     context.say(&format!(
         "Serving {} on this machine only; any AWS client that has these variables uses it. Ctrl-C ends it.",
         args.dir.display()

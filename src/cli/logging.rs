@@ -15,7 +15,9 @@ pub(super) fn start(common: &Common, terminal: &MultiProgress) {
         (_, 1) => "debug",
         _ => "trace",
     };
-    let filter = EnvFilter::new(format!("warn,hashferry={ours},s3s=off,s3s_fs=off,dynoxide=error"));
+    let filter = EnvFilter::new(format!(
+        "warn,hashferry={ours},s3s=off,s3s_fs=off,dynoxide=error"
+    ));
     let writer = AroundTheBar(terminal.clone());
     let on_terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
@@ -35,7 +37,9 @@ struct AroundTheBar(MultiProgress);
 
 impl Write for AroundTheBar {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.suspend(|| std::io::stderr().write_all(bytes)).map(|()| bytes.len())
+        self.0
+            .suspend(|| std::io::stderr().write_all(bytes))
+            .map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {

@@ -46,7 +46,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Write hash lists into a table
-    Ingest(ingest::IngestArgs),
+    Ingest(Box<ingest::IngestArgs>),
     /// Serve an embedded S3 and DynamoDB on this machine, for any AWS client
     #[cfg(feature = "local")]
     Local(local::LocalArgs),
@@ -97,10 +97,23 @@ struct Common {
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
     verbose: u8,
     /// Say nothing but warnings and errors
-    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Output"
+    )]
     quiet: bool,
     /// Form of log lines
-    #[arg(long, global = true, value_enum, value_name = "FORM", default_value = "text", help_heading = "Output")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORM",
+        default_value = "text",
+        help_heading = "Output"
+    )]
     log_format: LogFormat,
 }
 
@@ -134,18 +147,25 @@ pub fn main() -> ExitCode {
     logging::start(&cli.common, &terminal);
     // One thread is enough: what costs time is waiting, and a second one costs
     // a quarter more than it brings.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(e) => {
             eprintln!("error: cannot start: {e}");
             return ExitCode::from(1);
         }
     };
-    let context = Context { common: cli.common, terminal, stop: Stop::new() };
+    let context = Context {
+        common: cli.common,
+        terminal,
+        stop: Stop::new(),
+    };
     let ended = runtime.block_on(async {
         watch_signals(context.stop.clone());
         match cli.command {
-            Command::Ingest(args) => ingest::run(&context, args).await,
+            Command::Ingest(args) => ingest::run(&context, *args).await,
             #[cfg(feature = "local")]
             Command::Local(args) => local::run(&context, &args).await,
             #[cfg(feature = "local")]
@@ -196,7 +216,12 @@ impl Context {
         };
         #[cfg(feature = "local")]
         {
-            let servers = self.common.local.as_ref().map(|dir| local::start(dir, 0, 0)).transpose()?;
+            let servers = self
+                .common
+                .local
+                .as_ref()
+                .map(|dir| local::start(dir, 0, 0))
+                .transpose()?;
             options.local = servers.as_ref().map(local::endpoints);
             let aws = Aws::load(&options).await?;
             Ok(Connection { aws, servers })
@@ -208,7 +233,9 @@ impl Context {
                     .hint("build it with its default features: cargo install hashferry"));
             }
             options.local = None;
-            Ok(Connection { aws: Aws::load(&options).await? })
+            Ok(Connection {
+                aws: Aws::load(&options).await?,
+            })
         }
     }
 }
@@ -235,7 +262,9 @@ fn watch_signals(stop: Stop) {
     tokio::spawn(async move {
         loop {
             if let Err(e) = next_signal().await {
-                tracing::warn!("signals cannot be caught ({e}): interrupting will end the program at once");
+                tracing::warn!(
+                    "signals cannot be caught ({e}): interrupting will end the program at once"
+                );
                 return;
             }
             if stop.is_requested() {
@@ -299,7 +328,13 @@ mod tests {
 
     #[test]
     fn times_are_read() {
-        for (text, ms) in [("30", 30_000), ("0.5s", 500), ("200ms", 200), ("15m", 900_000), ("2h", 7_200_000)] {
+        for (text, ms) in [
+            ("30", 30_000),
+            ("0.5s", 500),
+            ("200ms", 200),
+            ("15m", 900_000),
+            ("2h", 7_200_000),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for bad in ["", "0", "-1", "s", "5d", "1e99", "NaN"] {

@@ -38,13 +38,22 @@ struct Seen {
 impl<F: Fn(usize, &[String]) -> Act + Sync> BatchWrite for FakeTable<F> {
     async fn batch_write(&self, body: Bytes) -> Result<Bytes, CallError> {
         let request: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
-        let puts = request["RequestItems"]["t"].as_array().expect("puts").clone();
+        let puts = request["RequestItems"]["t"]
+            .as_array()
+            .expect("puts")
+            .clone();
         let key = |p: &serde_json::Value| {
-            p["PutRequest"]["Item"]["md5"]["S"].as_str().expect("a key").to_owned()
+            p["PutRequest"]["Item"]["md5"]["S"]
+                .as_str()
+                .expect("a key")
+                .to_owned()
         };
         let keys: Vec<String> = puts.iter().map(key).collect();
         let unique: std::collections::BTreeSet<_> = keys.iter().collect();
-        assert!(unique.len() == keys.len() && keys.len() <= 25, "no key twice, no more than 25");
+        assert!(
+            unique.len() == keys.len() && keys.len() <= 25,
+            "no key twice, no more than 25"
+        );
         let act = {
             let mut seen = self.seen.lock().expect("whole");
             let begun = *seen.begun.get_or_insert_with(Instant::now);
@@ -74,7 +83,9 @@ impl<F: Fn(usize, &[String]) -> Act + Sync> BatchWrite for FakeTable<F> {
                 let kept = keys.len() - n.min(keys.len());
                 write(kept);
                 let back = &puts[kept..];
-                Ok(serde_json::json!({"UnprocessedItems": {"t": back}}).to_string().into())
+                Ok(serde_json::json!({"UnprocessedItems": {"t": back}})
+                    .to_string()
+                    .into())
             }
             Act::LoseAnswer => {
                 write(keys.len());
@@ -133,13 +144,20 @@ impl Default for Setup {
 impl Setup {
     async fn run(self, act: impl Fn(usize, &[String]) -> Act + Sync) -> Run {
         let schema = KeySchema {
-            partition: KeyAttribute { name: "md5".into(), kind: KeyType::S },
+            partition: KeyAttribute {
+                name: "md5".into(),
+                kind: KeyType::S,
+            },
             sort: None,
             index_keys: vec![],
         };
         let template =
             ItemTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &[]).expect("fits");
-        let table = FakeTable { act, latency: self.latency, seen: Mutex::default() };
+        let table = FakeTable {
+            act,
+            latency: self.latency,
+            seen: Mutex::default(),
+        };
         let meters = Meters::default();
         let rejects = Rejects::new(None, vec!["list".into()]).expect("no file");
         let stop = Stop::new();
@@ -153,14 +171,21 @@ impl Setup {
             limiter: &self.limiter,
             meters: &meters,
             rejects: &rejects,
-            options: WriterOptions { concurrency: self.concurrency, give_up_after: self.give_up_after },
+            options: WriterOptions {
+                concurrency: self.concurrency,
+                give_up_after: self.give_up_after,
+            },
         };
         let feed = async {
             let all: Vec<u32> = (1..=records).collect();
             for part in all.chunks(37) {
                 let record = |&n: &u32| Record {
                     hash: hash(n),
-                    place: Place { source: 0, line: u64::from(n), byte: u64::from(n) * 33 },
+                    place: Place {
+                        source: 0,
+                        line: u64::from(n),
+                        byte: u64::from(n) * 33,
+                    },
                 };
                 let part: Vec<_> = part.iter().map(record).collect();
                 let n = part.len() as u64;
@@ -220,7 +245,11 @@ async fn everything_is_written_once_in_full_batches() {
 
 #[tokio::test(start_paused = true)]
 async fn the_rate_is_held_exactly() {
-    let setup = Setup { records: 10_025, limiter: Limiter::new(1000.0), ..Setup::default() };
+    let setup = Setup {
+        records: 10_025,
+        limiter: Limiter::new(1000.0),
+        ..Setup::default()
+    };
     let run = setup.run(|_, _| Act::Write).await;
     run.assert_all_written(10_025);
     // The bucket's 25 at once, 10,000 at 1,000 a second, and the last call's 5 ms.
@@ -229,9 +258,20 @@ async fn the_rate_is_held_exactly() {
 
 #[tokio::test(start_paused = true)]
 async fn unprocessed_items_come_back_in_full_batches_and_pay_again() {
-    let setup = Setup { limiter: Limiter::new(1000.0), ..Setup::default() };
+    let setup = Setup {
+        limiter: Limiter::new(1000.0),
+        ..Setup::default()
+    };
     // The first 20 calls hand back 5 items each.
-    let run = setup.run(|k, _| if k <= 20 { Act::HandBack(5) } else { Act::Write }).await;
+    let run = setup
+        .run(|k, _| {
+            if k <= 20 {
+                Act::HandBack(5)
+            } else {
+                Act::Write
+            }
+        })
+        .await;
     run.assert_all_written(1000);
     assert!(run.rows.values().all(|n| *n == 1));
     assert_eq!(run.counts.unprocessed, 100);
@@ -239,13 +279,19 @@ async fn unprocessed_items_come_back_in_full_batches_and_pay_again() {
     let sent: usize = run.calls.iter().map(|(_, n)| n).sum();
     assert_eq!(sent, 1100);
     assert!(run.counts.requests <= 46, "{} calls", run.counts.requests);
-    assert!(run.elapsed >= Duration::from_millis(1075), "retries are not free: {:?}", run.elapsed);
+    assert!(
+        run.elapsed >= Duration::from_millis(1075),
+        "retries are not free: {:?}",
+        run.elapsed
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_throttled_call_is_sent_again() {
     let throttle = Act::Fail(Meaning::Throttled, "ProvisionedThroughputExceededException");
-    let run = Setup::default().run(|k, _| if k % 3 == 0 { throttle } else { Act::Write }).await;
+    let run = Setup::default()
+        .run(|k, _| if k % 3 == 0 { throttle } else { Act::Write })
+        .await;
     run.assert_all_written(1000);
     assert!(run.counts.throttled > 0);
     assert_eq!(run.counts.requests, run.calls.len() as u64);
@@ -257,7 +303,9 @@ async fn a_lost_answer_and_a_strange_one_lose_nothing() {
         .run(|k, _| match k % 5 {
             1 => Act::LoseAnswer,
             2 => Act::Say("<html>"),
-            3 => Act::Say(r#"{"UnprocessedItems":{"t":[{"PutRequest":{"Item":{"md5":{"S":"00"}}}}]}}"#),
+            3 => Act::Say(
+                r#"{"UnprocessedItems":{"t":[{"PutRequest":{"Item":{"md5":{"S":"00"}}}}]}}"#,
+            ),
             _ => Act::Write,
         })
         .await;
@@ -269,20 +317,34 @@ async fn one_bad_item_does_not_take_the_other_24_with_it() {
     let bad = key(300);
     let run = Setup::default()
         .run(|_, keys| {
-            if keys.contains(&bad) { Act::Fail(Meaning::Invalid, "ValidationException") } else { Act::Write }
+            if keys.contains(&bad) {
+                Act::Fail(Meaning::Invalid, "ValidationException")
+            } else {
+                Act::Write
+            }
         })
         .await;
     assert!(matches!(run.end, End::Complete));
-    assert_eq!((run.counts.books.written, run.counts.books.rejected), (999, 1));
+    assert_eq!(
+        (run.counts.books.written, run.counts.books.rejected),
+        (999, 1)
+    );
     assert!(!run.rows.contains_key(&bad));
     let said = run.rejected.expect("named");
-    assert!(said.contains("line 300 (byte 9900)") && said.contains("refused"), "{said}");
+    assert!(
+        said.contains("line 300 (byte 9900)") && said.contains("refused"),
+        "{said}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_every_item_is_refused_the_run_stops() {
-    let run = Setup::default().run(|_, _| Act::Fail(Meaning::Invalid, "ValidationException")).await;
-    let End::Failed(error) = run.end else { panic!("{:?}", run.end) };
+    let run = Setup::default()
+        .run(|_, _| Act::Fail(Meaning::Invalid, "ValidationException"))
+        .await;
+    let End::Failed(error) = run.end else {
+        panic!("{:?}", run.end)
+    };
     assert!(error.to_string().contains("refuses every item"), "{error}");
     assert_eq!(run.counts.books.written, 0);
     assert!(run.counts.books.rejected >= 25 && run.counts.books.rejected < 100);
@@ -291,10 +353,21 @@ async fn when_every_item_is_refused_the_run_stops() {
 #[tokio::test(start_paused = true)]
 async fn what_will_never_work_stops_at_once() {
     let denied = Act::Fail(Meaning::Permanent, "AccessDeniedException");
-    let run = Setup::default().run(|k, _| if k == 5 { denied } else { Act::Write }).await;
-    let End::Failed(error) = run.end else { panic!("{:?}", run.end) };
-    assert!(error.to_string().contains("AccessDeniedException"), "{error}");
-    assert!(error.what_to_do().is_some_and(|h| h.contains("dynamodb:BatchWriteItem")));
+    let run = Setup::default()
+        .run(|k, _| if k == 5 { denied } else { Act::Write })
+        .await;
+    let End::Failed(error) = run.end else {
+        panic!("{:?}", run.end)
+    };
+    assert!(
+        error.to_string().contains("AccessDeniedException"),
+        "{error}"
+    );
+    assert!(
+        error
+            .what_to_do()
+            .is_some_and(|h| h.contains("dynamodb:BatchWriteItem"))
+    );
     // Those in flight beside it finished.
     assert!(run.calls.len() <= 12, "{} calls", run.calls.len());
     assert_eq!(run.counts.books.written, run.rows.len() as u64);
@@ -308,14 +381,25 @@ async fn transient_failures_are_ridden_out_up_to_the_limit() {
     let run = Setup::default()
         .run(|_, _| {
             let away = begun.elapsed() < Duration::from_secs(600);
-            if away { Act::Fail(Meaning::Transient, "InternalServerError") } else { Act::Write }
+            if away {
+                Act::Fail(Meaning::Transient, "InternalServerError")
+            } else {
+                Act::Write
+            }
         })
         .await;
     run.assert_all_written(1000);
 
-    let setup = Setup { give_up_after: Duration::from_secs(60), ..Setup::default() };
-    let run = setup.run(|_, _| Act::Fail(Meaning::Transient, "InternalServerError")).await;
-    let End::Failed(error) = run.end else { panic!("{:?}", run.end) };
+    let setup = Setup {
+        give_up_after: Duration::from_secs(60),
+        ..Setup::default()
+    };
+    let run = setup
+        .run(|_, _| Act::Fail(Meaning::Transient, "InternalServerError"))
+        .await;
+    let End::Failed(error) = run.end else {
+        panic!("{:?}", run.end)
+    };
     assert!(error.to_string().contains("for 60 s"), "{error}");
     assert!(run.elapsed >= Duration::from_secs(60) && run.elapsed < Duration::from_secs(90));
     assert_eq!(run.counts.books.failed, run.counts.books.lines);
@@ -323,7 +407,10 @@ async fn transient_failures_are_ridden_out_up_to_the_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_table_that_hands_back_everything_for_ever_is_given_up() {
-    let setup = Setup { give_up_after: Duration::from_secs(60), ..Setup::default() };
+    let setup = Setup {
+        give_up_after: Duration::from_secs(60),
+        ..Setup::default()
+    };
     let run = setup.run(|_, _| Act::HandBack(25)).await;
     assert!(matches!(run.end, End::Failed(_)), "{:?}", run.end);
     assert_eq!(run.counts.books.written, 0);
@@ -331,9 +418,17 @@ async fn a_table_that_hands_back_everything_for_ever_is_given_up() {
 
 #[tokio::test(start_paused = true)]
 async fn credentials_that_stay_expired_end_the_run_sooner() {
-    let run = Setup::default().run(|_, _| Act::Fail(Meaning::Expired, "ExpiredTokenException")).await;
-    let End::Failed(error) = run.end else { panic!("{:?}", run.end) };
-    assert!(error.what_to_do().is_some_and(|h| h.contains("credentials")));
+    let run = Setup::default()
+        .run(|_, _| Act::Fail(Meaning::Expired, "ExpiredTokenException"))
+        .await;
+    let End::Failed(error) = run.end else {
+        panic!("{:?}", run.end)
+    };
+    assert!(
+        error
+            .what_to_do()
+            .is_some_and(|h| h.contains("credentials"))
+    );
     assert!(run.elapsed >= EXPIRED_PATIENCE && run.elapsed < 2 * EXPIRED_PATIENCE);
 }
 
@@ -355,11 +450,19 @@ async fn a_stop_lets_finish_what_is_in_flight_and_sends_no_more() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_waits_ten_seconds_and_no_longer() {
-    let setup = Setup { stop_after: Some(Duration::from_secs(1)), ..Setup::default() };
-    let run = setup.run(|k, _| if k == 3 { Act::Hang } else { Act::Write }).await;
+    let setup = Setup {
+        stop_after: Some(Duration::from_secs(1)),
+        ..Setup::default()
+    };
+    let run = setup
+        .run(|k, _| if k == 3 { Act::Hang } else { Act::Write })
+        .await;
     assert!(matches!(run.end, End::Stopped), "{:?}", run.end);
     assert_eq!(run.elapsed, Duration::from_secs(11));
-    assert_eq!((run.counts.books.written, run.counts.books.failed), (975, 25));
+    assert_eq!(
+        (run.counts.books.written, run.counts.books.failed),
+        (975, 25)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@
 // and leaves the rest; nothing can be public in the sense of the lint.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod binary;
 pub mod fake_dynamo;
 pub mod fake_s3;
 pub mod item;

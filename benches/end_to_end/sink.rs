@@ -1,0 +1,266 @@
+//! The server: S3 and DynamoDB at once, as cheap as can be.
+//!
+//! It answers every BatchWriteItem as soon as it is read and keeps nothing but
+//! two numbers: how many items came, and a sum over their hashes. So what is
+//! measured is the client. It is not for tests: it believes whatever it is
+//! told, and knows just enough HTTP for well-behaved clients.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use memchr::memmem::{self, Finder};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use super::list;
+
+/// Bytes of the list written at once.
+const CHUNK: usize = 256 * 1024;
+/// Longest request taken: BatchWriteItem's 16 MB and a head.
+const MAX_REQUEST: usize = 17 * 1024 * 1024;
+
+/// The running server; stops when dropped.
+pub(crate) struct Sink {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    lines: AtomicU64,
+    items: AtomicU64,
+    checksum: AtomicU64,
+    requests: AtomicU64,
+}
+
+/// What the clients sent since the counts were last taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) items: u64,
+    pub(crate) checksum: u64,
+    pub(crate) requests: u64,
+}
+
+impl Sink {
+    pub(crate) fn start() -> io::Result<Self> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared::default());
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let serving = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = stopped => {}
+                    _ = accept(listener, serving) => {}
+                }
+            });
+        });
+        Ok(Self {
+            address,
+            shared,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Where both services are.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Serves a list of so many lines from now on, and counts from zero.
+    pub(crate) fn reset(&self, lines: u64) {
+        self.shared.lines.store(lines, Relaxed);
+        self.shared.items.store(0, Relaxed);
+        self.shared.checksum.store(0, Relaxed);
+        self.shared.requests.store(0, Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            items: self.shared.items.load(Relaxed),
+            checksum: self.shared.checksum.load(Relaxed),
+            requests: self.shared.requests.load(Relaxed),
+        }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move { serve(stream, &shared).await });
+    }
+}
+
+async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(CHUNK);
+    loop {
+        let head = loop {
+            if let Some(end) = memmem::find(&buffer, b"\r\n\r\n") {
+                break end + 4;
+            }
+            if stream.read_buf(&mut buffer).await? == 0 || buffer.len() > MAX_REQUEST {
+                return Ok(());
+            }
+        };
+        let length = header(&buffer[..head], "content-length");
+        let length: usize = length.and_then(|n| n.parse().ok()).unwrap_or(0);
+        if length > MAX_REQUEST {
+            return Ok(());
+        }
+        while buffer.len() < head + length {
+            if stream.read_buf(&mut buffer).await? == 0 {
+                return Ok(());
+            }
+        }
+        let (request, body) = buffer[..head + length].split_at(head);
+        if request.starts_with(b"POST") {
+            let target = header(request, "x-amz-target").unwrap_or_default();
+            let answer = dynamo(target, body, shared);
+            stream.write_all(&answer).await?;
+        } else {
+            s3(request, &mut stream, shared).await?;
+        }
+        buffer.drain(..head + length);
+    }
+}
+
+fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut lines = head.split(|byte| *byte == b'\n').skip(1);
+    lines.find_map(|line| {
+        let (found, value) = line.split_at_checked(name.len())?;
+        let value = value.strip_prefix(b":")?;
+        let same = found.eq_ignore_ascii_case(name.as_bytes());
+        same.then(|| std::str::from_utf8(value).ok().map(str::trim))?
+    })
+}
+
+fn answer(status: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.0\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+fn dynamo(target: &str, body: &[u8], shared: &Shared) -> Vec<u8> {
+    match target.strip_prefix("DynamoDB_20120810.") {
+        Some("BatchWriteItem") => {
+            let (items, checksum) = tally(body);
+            shared.items.fetch_add(items, Relaxed);
+            shared.checksum.fetch_add(checksum, Relaxed);
+            shared.requests.fetch_add(1, Relaxed);
+            match memmem::find(body, b"ReturnConsumedCapacity") {
+                None => answer("200 OK", r#"{"UnprocessedItems":{}}"#),
+                // Every item here is below a kilobyte, hence one unit.
+                Some(_) => answer(
+                    "200 OK",
+                    &format!(
+                        r#"{{"ConsumedCapacity":[{{"CapacityUnits":{items}.0,"TableName":"sha256"}}],"UnprocessedItems":{{}}}}"#
+                    ),
+                ),
+            }
+        }
+        Some("DescribeTable") => answer("200 OK", TABLE),
+        _ => answer(
+            "400 Bad Request",
+            r#"{"__type":"com.amazon.coral.service#UnknownOperationException"}"#,
+        ),
+    }
+}
+
+const TABLE: &str = r#"{"Table":{"TableName":"sha256","TableStatus":"ACTIVE","AttributeDefinitions":[{"AttributeName":"sha256","AttributeType":"S"}],"KeySchema":[{"AttributeName":"sha256","KeyType":"HASH"}],"CreationDateTime":1790000000.5,"ProvisionedThroughput":{"NumberOfDecreasesToday":0,"ReadCapacityUnits":5,"WriteCapacityUnits":40000},"TableSizeBytes":0,"ItemCount":0,"TableArn":"arn:aws:dynamodb:us-east-1:123456789012:table/sha256"}}"#;
+
+/// How many items with a SHA-256 there are, and the sum of these hashes.
+fn tally(body: &[u8]) -> (u64, u64) {
+    static KEY: std::sync::LazyLock<Finder<'static>> =
+        std::sync::LazyLock::new(|| Finder::new(b"\"sha256\""));
+    let (mut items, mut checksum) = (0, 0_u64);
+    for at in KEY.find_iter(body) {
+        // `"sha256": {"S": "…"`, with or without the blanks; after the table's
+        // name comes a list instead.
+        let rest = skip(&body[at + 8..], b":{");
+        let rest = rest.strip_prefix(b"\"S\"").map(|rest| skip(rest, b":"));
+        let hash = rest.and_then(|rest| rest.strip_prefix(b"\"")?.get(..64));
+        if let Some(hash) = hash {
+            items += 1;
+            checksum = checksum.wrapping_add(list::weight(hash));
+        }
+    }
+    (items, checksum)
+}
+
+fn skip<'a>(text: &'a [u8], what: &[u8]) -> &'a [u8] {
+    let blank = |byte: &u8| *byte == b' ' || what.contains(byte);
+    &text[text.iter().take_while(|byte| blank(byte)).count()..]
+}
+
+/// GET and HEAD of the one object, whole or from a byte on.
+async fn s3(request: &[u8], stream: &mut TcpStream, shared: &Shared) -> io::Result<()> {
+    let total = shared.lines.load(Relaxed) * list::LINE;
+    let is_head = request.starts_with(b"HEAD ");
+    let target = request
+        .split(|byte| *byte == b' ')
+        .nth(1)
+        .unwrap_or_default();
+    if !target.starts_with(b"/bench/list") {
+        return stream.write_all(&answer("404 Not Found", "")).await;
+    }
+    let range = header(request, "range").and_then(|range| {
+        let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+        let last = last
+            .parse()
+            .unwrap_or(u64::MAX)
+            .min(total.saturating_sub(1));
+        Some((first.parse::<u64>().ok()?.min(total), last + 1))
+    });
+    let (from, to) = range.unwrap_or((0, total));
+    let status = match range {
+        None => "200 OK\r\n".to_owned(),
+        Some(_) => format!(
+            "206 Partial Content\r\nContent-Range: bytes {from}-{}/{total}\r\n",
+            to.saturating_sub(1)
+        ),
+    };
+    let head = format!(
+        "HTTP/1.1 {status}Content-Length: {}\r\nETag: \"list-of-{total}\"\r\nAccept-Ranges: bytes\r\n\
+         Content-Type: text/plain\r\nLast-Modified: Tue, 03 Nov 2026 10:20:30 GMT\r\n\r\n",
+        to.saturating_sub(from)
+    );
+    stream.write_all(head.as_bytes()).await?;
+    if is_head {
+        return Ok(());
+    }
+    let mut chunk = vec![0; CHUNK];
+    let mut at = from;
+    while at < to {
+        let length = (to - at).min(CHUNK as u64) as usize;
+        list::fill(at, &mut chunk[..length]);
+        stream.write_all(&chunk[..length]).await?;
+        at += length as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! The real binary, as a person or a script runs it.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+use super::fake_dynamo::FakeDynamo;
+use super::fake_s3::FakeS3;
+
+/// The secret that must never be seen anywhere.
+pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+
+/// How the binary is run: its arguments, environment and input.
+pub struct Run {
+    command: Command,
+    input: Option<Vec<u8>>,
+    report: PathBuf,
+    dir: tempfile::TempDir,
+}
+
+/// How it ended.
+pub struct Ended {
+    /// Exit status; -1 when a signal ended it.
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+    /// The report, when one was written.
+    pub report: Value,
+    /// The rejected lines, when a file was asked for.
+    pub rejects: Vec<Value>,
+}
+
+impl Run {
+    /// `hashferry ARGS…` with no AWS configuration but static credentials and a
+    /// region, in an empty folder.
+    pub fn new<S: AsRef<str>>(args: &[S]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hashferry"));
+        command
+            .args(args.iter().map(AsRef::as_ref))
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .env("HOME", dir.path())
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+            .env("AWS_SECRET_ACCESS_KEY", SECRET)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .current_dir(dir.path());
+        let report = dir.path().join("report.json");
+        Self {
+            command,
+            input: None,
+            report,
+            dir,
+        }
+    }
+
+    /// `hashferry ingest SOURCE --table sha256 ARGS…` with a report.
+    pub fn ingest<S: AsRef<str>>(source: &str, args: &[S]) -> Self {
+        let mut run = Self::new(&["ingest", source]);
+        run.command.args(["--progress", "none"]);
+        if !args.iter().any(|a| a.as_ref() == "--table") {
+            run.command.args(["--table", "sha256"]);
+        }
+        run.command.args(args.iter().map(AsRef::as_ref));
+        let report = run.report.clone();
+        run.command.arg("--report").arg(report);
+        run
+    }
+
+    /// Uses this DynamoDB.
+    pub fn dynamo(mut self, server: &FakeDynamo) -> Self {
+        self.command
+            .env("AWS_ENDPOINT_URL_DYNAMODB", server.endpoint());
+        self
+    }
+
+    /// Uses this S3.
+    pub fn s3(mut self, server: &FakeS3) -> Self {
+        self.command.env("AWS_ENDPOINT_URL_S3", server.endpoint());
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    /// Bytes for standard input.
+    pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(bytes.into());
+        self
+    }
+
+    /// Keeps the rejected lines.
+    pub fn rejects(mut self) -> Self {
+        let path = self.dir.path().join("rejects.jsonl");
+        self.command.arg("--rejects").arg(path);
+        self
+    }
+
+    /// Puts a file into the folder it runs in.
+    pub fn file(self, name: &str, bytes: &[u8]) -> Self {
+        std::fs::write(self.dir.path().join(name), bytes).expect("a file");
+        self
+    }
+
+    /// The folder it runs in.
+    pub fn dir(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
+    /// Starts it, to be signalled or waited for.
+    pub fn start(mut self) -> Started {
+        self.command
+            .stdin(if self.input.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = self.command.spawn().expect("the binary starts");
+        let feeder = self.input.take().map(|bytes| {
+            let mut stdin = child.stdin.take().expect("piped");
+            std::thread::spawn(move || {
+                // One that stops reading early breaks the pipe: its right.
+                let _ = stdin.write_all(&bytes);
+            })
+        });
+        Started {
+            child,
+            feeder,
+            run: self,
+        }
+    }
+
+    /// Runs it to its end.
+    pub fn end(self) -> Ended {
+        self.start().end()
+    }
+}
+
+/// A binary that is running.
+pub struct Started {
+    child: Child,
+    feeder: Option<std::thread::JoinHandle<()>>,
+    run: Run,
+}
+
+impl Started {
+    /// Sends a signal.
+    #[cfg(unix)]
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
+        nix::sys::signal::kill(pid, signal).expect("it runs");
+    }
+
+    /// Waits for its end.
+    pub fn end(self) -> Ended {
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = self.child.wait_with_output().expect("it ends");
+        if let Some(feeder) = self.feeder {
+            feeder.join().expect("the feeder ends");
+        }
+        let report = std::fs::read(&self.run.report)
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default();
+        let rejects = std::fs::read_to_string(self.run.dir.path().join("rejects.jsonl"))
+            .unwrap_or_default()
+            .lines()
+            .map(|l| serde_json::from_str(l).expect("a JSON line"))
+            .collect();
+        Ended {
+            status: status.code().unwrap_or(-1),
+            stdout: String::from_utf8(stdout).expect("UTF-8"),
+            stderr: String::from_utf8(stderr).expect("UTF-8"),
+            report,
+            rejects,
+        }
+    }
+}
+
+impl Ended {
+    /// A number of the report.
+    pub fn number(&self, field: &str) -> u64 {
+        self.report[field]
+            .as_f64()
+            .unwrap_or_else(|| panic!("no {field} in {}\n{}", self.report, self.stderr))
+            as u64
+    }
+
+    /// Asserts the exit status, and books that balance.
+    pub fn assert_status(&self, status: i32) {
+        assert_eq!(
+            self.status, status,
+            "stderr:\n{}\nreport: {}",
+            self.stderr, self.report
+        );
+        if !self.report.is_null() {
+            assert_eq!(self.report["exit"], status, "{}", self.report);
+            let columns = ["written", "duplicates", "rejected", "skipped", "failed"];
+            let sum: u64 = columns.iter().map(|c| self.number(c)).sum();
+            assert_eq!(self.number("lines"), sum, "{}", self.report);
+        }
+    }
+
+    /// Asserts what the columns of the books hold: lines, written, duplicates,
+    /// rejected, skipped, failed.
+    pub fn assert_books(&self, expected: [u64; 6]) {
+        let columns = [
+            "lines",
+            "written",
+            "duplicates",
+            "rejected",
+            "skipped",
+            "failed",
+        ];
+        assert_eq!(
+            columns.map(|c| self.number(c)),
+            expected,
+            "{}\n{}",
+            self.report,
+            self.stderr
+        );
+    }
+
+    /// Asserts that stderr says each of `parts`, and nothing of a panic.
+    pub fn assert_says(&self, parts: &[&str]) {
+        for part in parts {
+            assert!(
+                self.stderr.contains(part),
+                "expected {part:?} in:\n{}",
+                self.stderr
+            );
+        }
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+    }
+}

@@ -1,0 +1,99 @@
+//! The embedded servers, by the real binary: no account, no other program.
+
+#![cfg(feature = "local")]
+
+mod common;
+
+use common::binary::Run;
+
+fn list(n: u32) -> Vec<u8> {
+    (0..n)
+        .flat_map(|i| format!("{i:064X}\r\n").into_bytes())
+        .collect()
+}
+
+#[test]
+fn a_list_goes_into_a_table_that_is_made_for_it() {
+    let run = Run::ingest("list.txt", &["--local", "data", "--type", "known"])
+        .file("list.txt", &list(1000));
+    let ended = run.end();
+    ended.assert_status(0);
+    ended.assert_books([1000, 1000, 0, 0, 0, 0]);
+    ended.assert_says(&["created table sha256 with partition key sha256 (S)"]);
+}
+
+#[test]
+fn an_object_in_a_bucket_is_a_file_in_a_folder() {
+    let run = Run::ingest(
+        "s3://lists/2026/a.txt",
+        &["--local", "data", "--table", "known", "--hash", "sha256"],
+    );
+    std::fs::create_dir_all(run.dir().join("data/s3/lists/2026")).expect("a folder");
+    let ended = run.file("data/s3/lists/2026/a.txt", &list(500)).end();
+    ended.assert_status(0);
+    ended.assert_books([500, 500, 0, 0, 0, 0]);
+    assert!(ended.report["sources"][0]["etag"].is_string());
+
+    let ended = Run::ingest("s3://lists/none", &["--local", "data"]).end();
+    ended.assert_status(2);
+    ended.assert_says(&["no such bucket"]);
+}
+
+#[test]
+fn the_tour_goes_all_the_way() {
+    let ended = Run::new(&["demo", "--dir", "tour", "--progress", "none"]).end();
+    assert_eq!(ended.status, 0, "{}{}", ended.stdout, ended.stderr);
+    for part in [
+        "63,663",
+        "63663 of 63663 items are there with the attributes given, 0 are not",
+        ": known (known, Debian, packages of the main archive)",
+        ": unknown",
+        "tour/s3/demo/debian-packages.sha256.txt",
+    ] {
+        assert!(
+            ended.stdout.contains(part),
+            "expected {part:?} in:\n{}",
+            ended.stdout
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn local_serves_until_it_is_told_to_stop() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut server = Command::new(env!("CARGO_BIN_EXE_hashferry"))
+        .args(["local", "--dir", "data"])
+        .current_dir(dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(server.stdout.take().expect("piped")).lines();
+    let mut run =
+        Run::new(&["ingest", "list.txt", "--table", "sha256"]).file("list.txt", &list(100));
+    for _ in 0..2 {
+        let line = lines.next().expect("a line").expect("text");
+        let (name, value) = line
+            .strip_prefix("export ")
+            .and_then(|l| l.split_once('='))
+            .expect("a variable");
+        run = run.env(name, value);
+    }
+    // A real table is not made by an ingest.
+    let ended = run.end();
+    assert_eq!(ended.status, 2, "{}", ended.stderr);
+    ended.assert_says(&["there is no table sha256"]);
+
+    // The folder is taken.
+    let data = dir.path().join("data");
+    let ended = Run::new(&["local", "--dir", &data.display().to_string()]).end();
+    assert_eq!(ended.status, 2);
+    ended.assert_says(&["http://127.0.0.1:"]);
+
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(server.id()).expect("a pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+    assert_eq!(server.wait().expect("it ends").code(), Some(0));
+}
