@@ -113,11 +113,14 @@ pub(super) async fn run(context: &Context, args: &DemoArgs) -> Result<u8> {
         );
     }
 
+    let me = std::env::args()
+        .next()
+        .unwrap_or_else(|| "hashferry".into());
     println!(
         "\nThe list lies in {dir}/s3/{BUCKET}/{KEY}, the table in {dir}/dynamodb.db.\nWhat next:\n  \
-         hashferry ingest YOUR-LIST --table {TABLE} --local {dir}\n  \
-         hashferry local --dir {dir}     (then any AWS client can look)\n  \
-         hashferry ingest s3://BUCKET/KEY --table NAME     (on AWS)"
+         {me} ingest YOUR-LIST --table {TABLE} --local {dir}\n  \
+         {me} local --dir {dir}     (then any AWS client can look)\n  \
+         {me} ingest s3://BUCKET/KEY --table NAME     (on AWS)"
     );
     servers.stop();
     Ok(if other == 0 { 0 } else { 5 })
