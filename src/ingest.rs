@@ -12,7 +12,7 @@ use crate::aws::operation::{BatchWrite, RawOperation};
 use crate::aws::table::{self, Table};
 use crate::aws::{Aws, AwsOptions};
 use crate::backoff::Backoff;
-use crate::books::Meters;
+use crate::books::{Counts, Meters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Attribute, ItemTemplate, Value};
 use crate::limiter::Limiter;
@@ -281,41 +281,37 @@ impl Ingest {
     /// When it cannot begin; then nothing was written.
     pub async fn run(self) -> Result<Report> {
         let with = &self.with;
-        let started = Timestamp::now();
-        let first = &self.sources[0];
-        let opened = Opened::open(first, &self.aws).await?;
-        // For a table that a local DynamoDB is to make.
-        let shown = with.algorithm.or(opened.beginning.algorithm);
-        let make_for = shown.or(Algorithm::from_name(&with.table));
-        let table = table::describe(&self.aws, &with.table, make_for).await?;
-        let algorithm = self.algorithm(&table, &opened)?;
-        let template = ItemTemplate::new(
-            &with.table,
-            &table.schema,
-            algorithm,
-            with.case,
-            &with.attributes,
-        )?;
-        let rejects = Rejects::new(
-            with.rejects.as_deref(),
-            self.sources.iter().map(ToString::to_string).collect(),
-        )?;
-
-        let target = if with.dry_run {
-            None
-        } else {
-            with.rate.units(table.billing, with.max_rate)
+        let mut report = Report::begun("ingest", &with.table, Timestamp::now());
+        report.dry_run = with.dry_run;
+        let begun = Instant::now();
+        let prepared = tokio::select! {
+            biased;
+            () = with.stop.requested() => {
+                report.end(Outcome::Interrupted, None);
+                return Ok(report);
+            }
+            prepared = self.prepare() => prepared?,
+        };
+        let Prepared {
+            opened,
+            table,
+            template,
+            rejects,
+            sink,
+        } = prepared;
+        let algorithm = template.algorithm();
+        let target = match with.dry_run {
+            true => None,
+            false => with.rate.units(table.billing, with.max_rate),
         };
         let limiter = target.map_or_else(Limiter::unlimited, Limiter::new);
         let batch_units = template.write_units() * template.batch_items() as f64;
         let concurrency = with.concurrency.calls(target, batch_units);
-        let begun = Instant::now();
-        let bytes = if self.sources.len() == 1 {
-            opened.length()
-        } else {
-            None
+        let bytes = match self.sources.len() {
+            1 => opened.length(),
+            _ => None,
         };
-        // Set once: the run owns the only writer.
+        // Set once: a run happens once.
         let _ = self.watch.0.plan.set(Plan {
             algorithm,
             bytes,
@@ -334,12 +330,6 @@ impl Ingest {
             rejects: &rejects,
             records,
         };
-        let operation = RawOperation::new(&self.aws, "BatchWriteItem", &with.table)?;
-        let sink = if with.dry_run {
-            Sink::Nowhere
-        } else {
-            Sink::Table(operation)
-        };
         let writer = Writer {
             table: &sink,
             table_name: &with.table,
@@ -352,7 +342,6 @@ impl Ingest {
                 give_up_after: with.give_up_after.unwrap_or(GIVE_UP_AFTER),
             },
         };
-        let mut report = Report::begun("ingest", &with.table, started);
         let backoff = Backoff::new(fastrand::Rng::new());
         let (end, read) = tokio::join!(
             writer.run(fresh, &with.stop, backoff),
@@ -362,41 +351,71 @@ impl Ingest {
         let counts = meters.read();
         report.hash = Some(algorithm.name().to_owned());
         report.target_wcu_per_s = target;
-        report.dry_run = with.dry_run;
         report.count(&counts, begun.elapsed());
-        let mut failure = match (end, read) {
-            (End::Failed(e), _) | (_, Err(e)) => Some(e),
-            _ => None,
+        let (failure, to_the_end) = match (end, read) {
+            (End::Failed(e), _) | (_, Err(e)) => (Some(e), false),
+            (_, Ok(to_the_end)) => (None, to_the_end),
         };
-        if let Err(e) = rejects.finish() {
-            failure.get_or_insert(e);
-        }
-        if !counts.books.balanced() {
-            failure = Some(Error::new(
-                ErrorKind::Internal,
-                format!(
-                    "the books do not balance: {:?}; this is a fault of hashferry",
-                    counts.books
-                ),
-            ));
-        } else if failure.is_none()
-            && counts.books.written == 0
-            && counts.requests > 0
-            && counts.books.failed == 0
-        {
-            failure = Some(
-                Error::new(ErrorKind::Write, format!("DynamoDB refused every item for table {}", with.table))
-                    .hint("the attributes (--type, --source, --desc, --attr) do not fit the table or its indexes"),
-            );
-        }
+        let failure = self.audit(&counts, failure.or(rejects.finish().err()));
         let outcome = match &failure {
             Some(_) => Outcome::Failed,
-            None if with.stop.is_requested() && counts.books.failed > 0 => Outcome::Interrupted,
+            None if !to_the_end || counts.books.failed > 0 => Outcome::Interrupted,
             None if counts.books.rejected > 0 => Outcome::Rejects,
             None => Outcome::Complete,
         };
         report.end(outcome, failure.as_ref());
         Ok(report)
+    }
+
+    /// Everything that must be known before the first write.
+    async fn prepare(&self) -> Result<Prepared> {
+        let with = &self.with;
+        if self.sources[0] == Location::Stdin {
+            tracing::info!("reading standard input");
+        }
+        let opened = Opened::open(&self.sources[0], &self.aws).await?;
+        // For a table that a local DynamoDB is to make.
+        let shown = with.algorithm.or(opened.beginning.algorithm);
+        let make_for = shown.or(Algorithm::from_name(&with.table));
+        let table = table::describe(&self.aws, &with.table, make_for).await?;
+        let algorithm = self.algorithm(&table, &opened)?;
+        let template = ItemTemplate::new(
+            &with.table,
+            &table.schema,
+            algorithm,
+            with.case,
+            &with.attributes,
+        )?;
+        let names = self.sources.iter().map(ToString::to_string).collect();
+        let rejects = Rejects::new(with.rejects.as_deref(), names)?;
+        let sink = match with.dry_run {
+            true => Sink::Nowhere,
+            false => Sink::Table(RawOperation::new(&self.aws, "BatchWriteItem", &with.table)?),
+        };
+        Ok(Prepared {
+            opened,
+            table,
+            template,
+            rejects,
+            sink,
+        })
+    }
+
+    /// What the books have against the run, when nothing else has.
+    fn audit(&self, counts: &Counts, failure: Option<Error>) -> Option<Error> {
+        let books = counts.books;
+        if !books.balanced() {
+            let what = format!("the books do not balance: {books:?}; this is a fault of hashferry");
+            return Some(Error::new(ErrorKind::Internal, what));
+        }
+        if failure.is_none() && counts.requests > 0 && books.written == 0 && books.failed == 0 {
+            let what = format!("DynamoDB refused every item for table {}", self.with.table);
+            return Some(Error::new(ErrorKind::Write, what).hint(
+                "the attributes (--type, --source, --desc, --attr) do not fit the table or its \
+                 indexes",
+            ));
+        }
+        failure
     }
 
     /// The algorithm: as told, as the table's key is named, or as the first
@@ -471,6 +490,15 @@ impl Ingest {
             },
         );
     }
+}
+
+/// What is known before the first write.
+struct Prepared {
+    opened: Opened,
+    table: Table,
+    template: ItemTemplate,
+    rejects: Rejects,
+    sink: Sink,
 }
 
 /// Where batches go.

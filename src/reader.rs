@@ -152,8 +152,8 @@ impl From<Error> for Halt {
 }
 
 impl Reader<'_> {
-    /// Reads `first` and then `rest` to the end, or until `stop`. What was read
-    /// of each is entered in `reports`.
+    /// Reads `first` and then `rest` to the end, or until `stop`; says whether it
+    /// came to the end. What was read of each is entered in `reports`.
     ///
     /// # Errors
     /// When a source cannot be read to its end, when rejected lines cannot be
@@ -165,7 +165,7 @@ impl Reader<'_> {
         rest: &[Location],
         reports: &mut Vec<SourceReport>,
         stop: &Stop,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut taking = Taking {
             parser: LineParser::new(self.algorithm),
             window: Window::new(self.algorithm),
@@ -204,7 +204,8 @@ impl Reader<'_> {
             self.meters.update(|c| c.books.failed += count);
         }
         match ended {
-            Ok(()) | Err(Halt::Closed) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(Halt::Closed) => Ok(false),
             Err(Halt::Failed(e)) => Err(e),
         }
     }

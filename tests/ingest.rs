@@ -769,6 +769,38 @@ fn a_signal_lets_finish_what_is_in_flight_and_keeps_the_books() {
 
 #[cfg(unix)]
 #[test]
+fn a_run_that_did_not_see_the_end_of_its_input_is_interrupted_not_done() {
+    use nix::sys::signal::Signal;
+    let dynamo = FakeDynamo::start(table());
+    // All that came is written, and more may come.
+    let started = Run::ingest("-", &[] as &[&str])
+        .open_input(crlf(&hashes(30)))
+        .dynamo(&dynamo)
+        .start();
+    assert!(
+        dynamo
+            .wait_until(Duration::from_secs(60), |s| s.items_written >= 30)
+            .is_some()
+    );
+    started.signal(Signal::SIGINT);
+    let ended = started.end();
+    ended.assert_status(4);
+    ended.assert_books([30, 30, 0, 0, 0, 0]);
+
+    // Not a byte has come yet; the table has not been asked for.
+    let mut started = Run::ingest("-", &[] as &[&str])
+        .open_input("")
+        .dynamo(&dynamo)
+        .start();
+    started.wait_for_stderr("reading standard input");
+    started.signal(Signal::SIGTERM);
+    let ended = started.end();
+    ended.assert_status(4);
+    ended.assert_books([0; 6]);
+}
+
+#[cfg(unix)]
+#[test]
 fn a_second_signal_waits_for_nothing() {
     use nix::sys::signal::Signal;
     let s3 = s3(crlf(&hashes(1000)));

@@ -38,7 +38,7 @@ pub struct CallError {
     /// Why it was throttled and by which resource, where DynamoDB says so:
     /// `IndexWriteProvisionedThroughputExceeded` and an ARN.
     pub reasons: Vec<(String, String)>,
-    /// No credentials were to be had.
+    /// It was not even sent, for want of credentials.
     pub no_credentials: bool,
 }
 
@@ -135,7 +135,8 @@ impl CallError {
         R: HttpStatus + fmt::Debug,
         SdkError<E, R>: StdError,
     {
-        let no_credentials = lacks_credentials(&error);
+        let credentials = error.source().and_then(credentials_error);
+        let no_credentials = credentials.is_some();
         let (meaning, code, message) = match &error {
             SdkError::ServiceError(e) => {
                 let code = e.err().code().map(str::to_owned);
@@ -146,12 +147,19 @@ impl CallError {
                     message,
                 )
             }
-            _ if no_credentials => (
-                Meaning::Permanent,
-                None,
-                "no credentials were found".to_owned(),
-            ),
-            SdkError::ConstructionFailure(_) if !credentials_failed(&error) => (
+            _ if no_credentials => {
+                // A provider that has none now may have some later; one that
+                // is not there will not come.
+                let meaning = match credentials {
+                    Some(
+                        CredentialsError::CredentialsNotLoaded(_)
+                        | CredentialsError::InvalidConfiguration(_),
+                    ) => Meaning::Permanent,
+                    _ => Meaning::Expired,
+                };
+                (meaning, None, innermost(&error))
+            }
+            SdkError::ConstructionFailure(_) => (
                 Meaning::Permanent,
                 None,
                 DisplayErrorContext(&error).to_string(),
@@ -200,23 +208,6 @@ fn credentials_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Cred
         next = e.source();
     }
     None
-}
-
-fn credentials_failed<E: StdError + 'static, R: fmt::Debug>(error: &SdkError<E, R>) -> bool
-where
-    SdkError<E, R>: StdError,
-{
-    error.source().and_then(credentials_error).is_some()
-}
-
-fn lacks_credentials<E: StdError + 'static, R: fmt::Debug>(error: &SdkError<E, R>) -> bool
-where
-    SdkError<E, R>: StdError,
-{
-    matches!(
-        error.source().and_then(credentials_error),
-        Some(CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_))
-    )
 }
 
 /// The last two links of a chain of causes: «dispatch failure» helps nobody,

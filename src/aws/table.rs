@@ -251,7 +251,7 @@ fn read(name: &str, table: &TableDescription) -> Result<Table> {
 fn refused(aws: &Aws, name: &str, error: CallError) -> Error {
     let place = aws.dynamodb_place();
     if error.no_credentials {
-        return no_credentials();
+        return no_credentials(error);
     }
     match (error.meaning, error.code.as_deref()) {
         (_, Some("ResourceNotFoundException")) => {
@@ -291,10 +291,10 @@ fn refused(aws: &Aws, name: &str, error: CallError) -> Error {
 }
 
 /// No credentials anywhere.
-pub fn no_credentials() -> Error {
-    Error::usage("no AWS credentials were found").hint(
-        "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is attached \
-         (EC2, ECS, EKS); to try without an account: --local DIR",
+pub fn no_credentials(error: CallError) -> Error {
+    Error::usage("no AWS credentials were found").because(error).hint(
+        "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is \
+         attached (EC2, ECS, EKS); to try without an account: --local DIR",
     )
 }
 

@@ -6,8 +6,8 @@ use std::io::{IsTerminal, Write};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Starts logging as the flags say. The SDK's own events are left out below
-/// warnings: they are many, and some show headers.
+/// Starts logging as the flags say. The SDK's own events are left out: what
+/// matters of them is in our errors, and some show headers.
 pub(super) fn start(common: &Common, terminal: &MultiProgress) {
     let ours = match (common.quiet, common.verbose) {
         (true, _) => "warn",
@@ -15,9 +15,9 @@ pub(super) fn start(common: &Common, terminal: &MultiProgress) {
         (_, 1) => "debug",
         _ => "trace",
     };
-    let filter = EnvFilter::new(format!(
-        "warn,hashferry={ours},s3s=off,s3s_fs=off,dynoxide=error"
-    ));
+    let others = if common.verbose > 1 { "warn" } else { "error" };
+    let filter = format!("{others},hashferry={ours},s3s=off,s3s_fs=off,dynoxide=error");
+    let filter = EnvFilter::new(filter);
     let writer = AroundTheBar(terminal.clone());
     let on_terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()

@@ -257,20 +257,26 @@ impl Connection {
     }
 }
 
-/// Turns SIGINT and SIGTERM into requests to stop.
+/// Turns SIGINT and SIGTERM into requests to stop, from now on.
 fn watch_signals(stop: Stop) {
+    // Registered before anything is opened: one that comes early counts too.
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(e) => {
+            let what = "signals cannot be caught: interrupting ends the program at once";
+            return tracing::warn!("{what} ({e})");
+        }
+    };
     tokio::spawn(async move {
-        loop {
-            if let Err(e) = next_signal().await {
-                tracing::warn!(
-                    "signals cannot be caught ({e}): interrupting will end the program at once"
-                );
-                return;
-            }
-            if stop.is_requested() {
-                tracing::warn!("stopping at once");
-            } else {
-                tracing::warn!("stopping: what is in flight may finish; once more stops at once");
+        for count in 1.. {
+            signals.next().await;
+            match count {
+                1 => tracing::warn!(
+                    "stopping: what is in flight may finish; once more stops at once"
+                ),
+                2 => tracing::warn!("stopping at once"),
+                // Whatever hangs, the person has the last word.
+                _ => std::process::exit(4),
             }
             stop.request();
         }
@@ -278,20 +284,43 @@ fn watch_signals(stop: Stop) {
 }
 
 #[cfg(unix)]
-async fn next_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
-    Ok(())
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 #[cfg(not(unix))]
-async fn next_signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Signals)
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// Reads a time: `30`, `30s`, `15m`, `2h`.

@@ -1,8 +1,8 @@
 //! The real binary, as a person or a script runs it.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -16,6 +16,8 @@ pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 pub struct Run {
     command: Command,
     input: Option<Vec<u8>>,
+    /// Whether standard input stays open after the input.
+    open: bool,
     report: PathBuf,
     dir: tempfile::TempDir,
 }
@@ -52,6 +54,7 @@ impl Run {
         Self {
             command,
             input: None,
+            open: false,
             report,
             dir,
         }
@@ -99,6 +102,12 @@ impl Run {
         self
     }
 
+    /// Bytes for standard input, which then stays open as a terminal does.
+    pub fn open_input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.open = true;
+        self.input(bytes)
+    }
+
     /// Keeps the rejected lines.
     pub fn rejects(mut self) -> Self {
         let path = self.dir.path().join("rejects.jsonl");
@@ -128,17 +137,21 @@ impl Run {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = self.command.spawn().expect("the binary starts");
+        let open = self.open;
         let feeder = self.input.take().map(|bytes| {
             let mut stdin = child.stdin.take().expect("piped");
             std::thread::spawn(move || {
                 // One that stops reading early breaks the pipe: its right.
                 let _ = stdin.write_all(&bytes);
+                open.then_some(stdin)
             })
         });
         Started {
             child,
             feeder,
             run: self,
+            said: String::new(),
+            stderr: None,
         }
     }
 
@@ -151,8 +164,11 @@ impl Run {
 /// A binary that is running.
 pub struct Started {
     child: Child,
-    feeder: Option<std::thread::JoinHandle<()>>,
+    feeder: Option<std::thread::JoinHandle<Option<ChildStdin>>>,
     run: Run,
+    /// What was read of stderr so far, and the rest of it.
+    said: String,
+    stderr: Option<BufReader<ChildStderr>>,
 }
 
 impl Started {
@@ -163,8 +179,22 @@ impl Started {
         nix::sys::signal::kill(pid, signal).expect("it runs");
     }
 
+    /// Waits until it has said `text` on stderr.
+    pub fn wait_for_stderr(&mut self, text: &str) {
+        let stderr = self.child.stderr.take().expect("piped, and not taken yet");
+        let mut stderr = BufReader::new(stderr);
+        while !self.said.contains(text) {
+            let n = stderr.read_line(&mut self.said).expect("UTF-8");
+            assert!(n > 0, "expected {text:?} in:\n{}", self.said);
+        }
+        self.stderr = Some(stderr);
+    }
+
     /// Waits for its end.
-    pub fn end(self) -> Ended {
+    pub fn end(mut self) -> Ended {
+        if let Some(stderr) = &mut self.stderr {
+            stderr.read_to_string(&mut self.said).expect("UTF-8");
+        }
         let Output {
             status,
             stdout,
@@ -185,7 +215,7 @@ impl Started {
         Ended {
             status: status.code().unwrap_or(-1),
             stdout: String::from_utf8(stdout).expect("UTF-8"),
-            stderr: String::from_utf8(stderr).expect("UTF-8"),
+            stderr: self.said + &String::from_utf8(stderr).expect("UTF-8"),
             report,
             rejects,
         }
