@@ -47,15 +47,16 @@ pub(super) fn endpoints(servers: &LocalServers) -> LocalEndpoints {
 /// Serves until a signal comes.
 pub(super) async fn run(context: &Context, args: &LocalArgs) -> Result<u8> {
     let servers = start(&args.dir, args.s3_port, args.dynamodb_port)?;
-    // What a shell can take in: eval "$(hashferry local …)" is not possible, as
-    // it stays in the foreground, but a paste is.
+    // For a paste into the shell of the client.
     println!("export AWS_ENDPOINT_URL_S3={}", servers.s3_endpoint());
     println!(
         "export AWS_ENDPOINT_URL_DYNAMODB={}",
         servers.dynamodb_endpoint()
     );
+    // Some clients know the one name of the region, some the other.
+    println!("export AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}");
     println!(
-        "export AWS_REGION={REGION} AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}"
+        "export AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}"
     );
     context.say(&format!(
         "Serving {} on this machine only; any AWS client that has these variables uses it. Ctrl-C ends it.",
