@@ -9,13 +9,14 @@
 use crate::algorithm::{Algorithm, Case};
 use crate::aws::error::CallError;
 use crate::aws::operation::{BatchWrite, RawOperation};
-use crate::aws::table::{self, Table};
+use crate::aws::table::{self, Billing, Table};
 use crate::aws::{Aws, AwsOptions};
 use crate::backoff::Backoff;
 use crate::books::{Counts, Meters};
+use crate::capacity::Capacity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Attribute, ItemTemplate, Value};
-use crate::limiter::Limiter;
+use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::rate::{Concurrency, Rate};
 use crate::reader::{HAND_OVERS, Opened, Reader};
 use crate::rejects::{MaxRejects, Rejects};
@@ -34,6 +35,10 @@ use tokio::time::Instant;
 /// How long a run goes on without a single item being written.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 
+/// Seconds of unused capacity that DynamoDB keeps, at best effort.
+/// Source: DynamoDB developer guide, burst and adaptive capacity.
+pub const MAX_BURST_SECONDS: f64 = 300.0;
+
 /// What a run is to do. Made by [`Ingest::builder`].
 #[derive(Debug, Clone, Default)]
 pub struct IngestBuilder {
@@ -45,6 +50,9 @@ pub struct IngestBuilder {
     attributes: Vec<Attribute>,
     rate: Rate,
     max_rate: Option<f64>,
+    burst: f64,
+    capacity_interval: Option<Duration>,
+    replica_capacity: Option<f64>,
     concurrency: Concurrency,
     give_up_after: Option<Duration>,
     rejects: Option<PathBuf>,
@@ -114,6 +122,29 @@ impl IngestBuilder {
     #[must_use]
     pub fn max_rate(mut self, units: f64) -> Self {
         self.max_rate = Some(units);
+        self
+    }
+
+    /// Seconds of unused capacity that may be spent at the beginning, at most
+    /// 300: DynamoDB keeps no more. Default: none.
+    #[must_use]
+    pub fn burst(mut self, seconds: f64) -> Self {
+        self.burst = seconds.clamp(0.0, MAX_BURST_SECONDS);
+        self
+    }
+
+    /// How often the table is described, while it decides about the rate.
+    /// Default: [`CAPACITY_INTERVAL`].
+    #[must_use]
+    pub fn capacity_interval(mut self, interval: Duration) -> Self {
+        self.capacity_interval = Some(interval);
+        self
+    }
+
+    /// Write capacity units a second of each replica, instead of asking there.
+    #[must_use]
+    pub fn replica_capacity(mut self, units: f64) -> Self {
+        self.replica_capacity = Some(units);
         self
     }
 
@@ -218,8 +249,8 @@ pub struct Plan {
     pub algorithm: Algorithm,
     /// Bytes to read in all, where that is known.
     pub bytes: Option<u64>,
-    /// Write capacity units a second aimed at; nothing is no limit.
-    pub target: Option<f64>,
+    /// The pace, which knows the rate aimed at now.
+    pub pace: Arc<Pace>,
     /// When writing began.
     pub begun: Instant,
 }
@@ -300,11 +331,14 @@ impl Ingest {
             sink,
         } = prepared;
         let algorithm = template.algorithm();
-        let target = match with.dry_run {
-            true => None,
-            false => with.rate.units(table.billing, with.max_rate),
+        let capacity = self.capacity(&table).await;
+        let pace = match with.dry_run {
+            true => Pace::fixed(None),
+            false => with.rate.pace(capacity, with.max_rate),
         };
-        let limiter = target.map_or_else(Limiter::unlimited, Limiter::new);
+        pace.grant(with.burst);
+        let target = pace.rate();
+        let pace = Arc::new(pace);
         let batch_units = template.write_units() * template.batch_items() as f64;
         let concurrency = with.concurrency.calls(target, batch_units);
         let bytes = match self.sources.len() {
@@ -315,7 +349,7 @@ impl Ingest {
         let _ = self.watch.0.plan.set(Plan {
             algorithm,
             bytes,
-            target,
+            pace: pace.clone(),
             begun,
         });
         self.announce(&table, &template, target, concurrency);
@@ -334,7 +368,7 @@ impl Ingest {
             table: &sink,
             table_name: &with.table,
             template: &template,
-            limiter: &limiter,
+            pace: &pace,
             meters,
             rejects: &rejects,
             options: WriterOptions {
@@ -343,14 +377,27 @@ impl Ingest {
             },
         };
         let backoff = Backoff::new(fastrand::Rng::new());
-        let (end, read) = tokio::join!(
-            writer.run(fresh, &with.stop, backoff),
-            reader.run(opened, &self.sources[1..], &mut report.sources, &with.stop),
-        );
+        let work = async {
+            tokio::join!(
+                writer.run(fresh, &with.stop, backoff),
+                reader.run(opened, &self.sources[1..], &mut report.sources, &with.stop),
+            )
+        };
+        let interval = with.capacity_interval.unwrap_or(CAPACITY_INTERVAL);
+        let describe = || async {
+            Ok(self
+                .capacity(&table::describe(&self.aws, &with.table, None).await?)
+                .await)
+        };
+        let (end, read) = tokio::select! {
+            biased;
+            ended = work => ended,
+            () = pace.follow(interval, describe) => unreachable!("it follows for ever"),
+        };
 
         let counts = meters.read();
         report.hash = Some(algorithm.name().to_owned());
-        report.target_wcu_per_s = target;
+        report.target_wcu_per_s = pace.rate();
         report.count(&counts, begun.elapsed());
         let (failure, to_the_end) = match (end, read) {
             (End::Failed(e), _) | (_, Err(e)) => (Some(e), false),
@@ -399,6 +446,32 @@ impl Ingest {
             rejects,
             sink,
         })
+    }
+
+    /// What the table takes of this run's items: itself, the indexes that they
+    /// feed, its replicas.
+    async fn capacity(&self, table: &Table) -> Capacity {
+        let with = &self.with;
+        let mut names: Vec<&str> = with.attributes.iter().map(|a| a.name.as_str()).collect();
+        names.push(&table.schema.partition.name);
+        let mut replicas = Vec::new();
+        for region in table.replicas.iter().filter(|r| *r != self.aws.region()) {
+            let units = match (with.replica_capacity, table.billing) {
+                (Some(told), _) => Some(told),
+                // On-demand replicas have no capacity to be asked for.
+                (None, Billing::OnDemand { .. }) => None,
+                (None, _) => match table::in_region(&self.aws, region, &table.name).await {
+                    Ok(units) => units,
+                    Err(e) => {
+                        let what = "its capacity is not known: --replica-capacity N tells it";
+                        tracing::warn!("the replica in {region} cannot be asked ({e}); {what}");
+                        None
+                    }
+                },
+            };
+            replicas.extend(units.map(|u| (region.clone(), u)));
+        }
+        table.capacity(&names, &replicas)
     }
 
     /// What the books have against the run, when nothing else has.
@@ -517,3 +590,6 @@ impl BatchWrite for Sink {
         }
     }
 }
+
+#[cfg(test)]
+mod scenarios;

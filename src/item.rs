@@ -246,8 +246,19 @@ impl FromStr for Attribute {
 pub struct Answer {
     /// Items it handed back unwritten.
     pub unprocessed: Vec<Hash>,
-    /// Write capacity units it says it consumed, where it says so.
-    pub consumed: Option<f64>,
+    /// What it says it consumed, where it says so.
+    pub consumed: Option<Consumed>,
+}
+
+/// Write capacity units that a call consumed.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Consumed {
+    /// Of the table and its indexes together.
+    pub total: f64,
+    /// Of the table alone, where that is said.
+    pub table: Option<f64>,
+    /// Of each index, by its name.
+    pub indexes: Vec<(String, f64)>,
 }
 
 /// Everything about a run's items but the hash. See the [module](self).
@@ -315,7 +326,7 @@ impl ItemTemplate {
             opening: format!("{{\"RequestItems\":{{{}:[", text(table)).into_bytes(),
             before: before.into_bytes(),
             after: after.into_bytes(),
-            closing: b"]},\"ReturnConsumedCapacity\":\"TOTAL\"}".to_vec(),
+            closing: b"]},\"ReturnConsumedCapacity\":\"INDEXES\"}".to_vec(),
             item_bytes,
         })
     }
@@ -377,9 +388,7 @@ impl ItemTemplate {
         let wire: WireAnswer = serde_json::from_slice(body).map_err(|e| e.to_string())?;
         let mut answer = Answer {
             unprocessed: Vec::new(),
-            consumed: wire
-                .consumed
-                .map(|tables| tables.iter().map(|t| t.units).sum()),
+            consumed: wire.consumed.map(consumed),
         };
         for request in wire.unprocessed.into_values().flatten() {
             let item = request
@@ -439,6 +448,30 @@ struct WireKey {
 struct WireCapacity {
     #[serde(rename = "CapacityUnits", default)]
     units: f64,
+    #[serde(rename = "Table")]
+    table: Option<WireUnits>,
+    #[serde(rename = "GlobalSecondaryIndexes", default)]
+    indexes: HashMap<String, WireUnits>,
+}
+
+#[derive(Deserialize)]
+struct WireUnits {
+    #[serde(rename = "CapacityUnits", default)]
+    units: f64,
+}
+
+/// The requests name one table, so there is one entry.
+fn consumed(tables: Vec<WireCapacity>) -> Consumed {
+    let mut sum = Consumed::default();
+    for t in tables {
+        sum.total += t.units;
+        if let Some(table) = t.table {
+            sum.table = Some(sum.table.unwrap_or(0.0) + table.units);
+        }
+        sum.indexes
+            .extend(t.indexes.into_iter().map(|(name, i)| (name, i.units)));
+    }
+    sum
 }
 
 /// Whether items of a hash and `attributes` fit `schema`, and if not, what would.
@@ -590,7 +623,7 @@ mod tests {
         assert_eq!(
             got,
             serde_json::json!({
-                "RequestItems": {"t": [item("AB"), item("01")]}, "ReturnConsumedCapacity": "TOTAL"})
+                "RequestItems": {"t": [item("AB"), item("01")]}, "ReturnConsumedCapacity": "INDEXES"})
         );
     }
 
@@ -647,13 +680,18 @@ mod tests {
         );
         assert_eq!(t.read_answer(b"{}"), Ok(none));
         let body = format!(
-            r#"{{"ConsumedCapacity":[{{"TableName":"t","CapacityUnits":24.0}}],"UnprocessedItems":
+            r#"{{"ConsumedCapacity":[{{"TableName":"t","CapacityUnits":36.0,"Table":{{"CapacityUnits":24.0}},
+                "GlobalSecondaryIndexes":{{"i":{{"CapacityUnits":12.0}}}}}}],"UnprocessedItems":
                {{"t":[{{"PutRequest":{{"Item":{{"type":{{"L":[{{"N":"1"}}]}},"sha256":{{"S":"{}"}}}}}}}}]}}}}"#,
             "ab".repeat(32)
         );
         let expected = Answer {
             unprocessed: vec![hash(0xAB)],
-            consumed: Some(24.0),
+            consumed: Some(Consumed {
+                total: 36.0,
+                table: Some(24.0),
+                indexes: vec![("i".into(), 12.0)],
+            }),
         };
         assert_eq!(t.read_answer(body.as_bytes()), Ok(expected));
     }

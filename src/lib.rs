@@ -15,7 +15,7 @@
 //! | [`window`] | a hash | whether it was taken a short while ago |
 //! | [`item`] | hashes | the request's JSON, and the answer read back |
 //! | [`batch`] | records, fresh or handed back | what the next call carries |
-//! | [`limiter`] | write capacity units | when they may be spent |
+//! | [`limiter`], [`pace`] | write capacity units | when they may be spent |
 //! | [`writer`] | batches | acknowledged items |
 //! | [`books`], [`rejects`], [`report`] | what became of each line | the account |
 //!
@@ -23,8 +23,8 @@
 //! between them, so that a slow table slows the reading and nothing piles up.
 //! [`ingest`] puts them together: it is what `hashferry ingest` runs and what a
 //! program of your own embeds, as [`Ingest`]. Beside the way stand [`aws`], the
-//! seam to the SDK, [`rate`] and [`backoff`], which decide how fast and how soon
-//! again, and [`readback`], which reads items. `local` is an S3 and a DynamoDB on
+//! seam to the SDK; [`capacity`], [`control`] and [`rate`], which decide how fast;
+//! [`backoff`], how soon again; and [`readback`], which reads items. `local` is an S3 and a DynamoDB on
 //! this machine, and [`cli`] the command line.
 //!
 //! # What always holds
@@ -54,12 +54,13 @@
 //!
 //! 1. `error`, `algorithm`, `backoff`
 //! 2. `lines`; then `record`, `books`; then `decode`, `window`, `item`, `batch`,
-//!    `limiter`, `rejects`: no SDK, no sockets
+//!    `limiter`, `rejects`; then `capacity`; then `control`: no SDK, no sockets
 //! 3. `aws`
-//! 4. `stop`, `source`, `rate`, `report`, `readback`
-//! 5. `reader`, `writer`: never each other
-//! 6. `ingest`
-//! 7. `cli`, and the binary
+//! 4. `stop`, `source`, `report`, `readback`
+//! 5. `pace`; then `rate`
+//! 6. `reader`, `writer`: never each other
+//! 7. `ingest`
+//! 8. `cli`, and the binary
 //!
 //! `local` imports nothing of the rest, so that it cannot share the writer's
 //! mistakes; only `cli` and tests use it.
@@ -81,6 +82,8 @@ pub mod batch;
 
 pub mod limiter;
 
+pub mod pace;
+
 pub mod reader;
 
 pub mod writer;
@@ -96,6 +99,8 @@ pub mod ingest;
 pub mod algorithm;
 pub mod aws;
 pub mod backoff;
+pub mod capacity;
+pub mod control;
 pub mod error;
 pub mod rate;
 pub mod readback;

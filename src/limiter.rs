@@ -98,13 +98,25 @@ impl TokenBucket {
     /// charges units that were spent and not taken.
     pub fn give_back(&mut self, units: f64, now: Instant) {
         self.refill(now);
-        self.level = (self.level + units).min(self.size());
+        self.pour(units);
+    }
+
+    /// Puts `units` in above the brim: saved before, to be spent once.
+    pub fn grant(&mut self, units: f64, now: Instant) {
+        self.refill(now);
+        self.level += units;
     }
 
     fn refill(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.seen).as_secs_f64();
         self.seen = now;
-        self.level = (self.level + elapsed * self.rate).min(self.size());
+        self.pour(elapsed * self.rate);
+    }
+
+    /// Nothing goes in above the brim; what is there already stays.
+    fn pour(&mut self, units: f64) {
+        let brim = self.size().max(self.level);
+        self.level = (self.level + units).min(brim);
     }
 }
 
@@ -176,6 +188,21 @@ impl Limiter {
                 () = tokio::time::sleep(wait) => {}
                 () = changed => {}
             }
+        }
+    }
+
+    /// Gives back units that were taken and not spent; see
+    /// [`TokenBucket::give_back`].
+    pub fn give_back(&self, units: f64) {
+        if let Some(bucket) = self.bucket().as_mut() {
+            bucket.give_back(units, Instant::now());
+        }
+    }
+
+    /// Puts units in above the brim; see [`TokenBucket::grant`].
+    pub fn grant(&self, units: f64) {
+        if let Some(bucket) = self.bucket().as_mut() {
+            bucket.grant(units, Instant::now());
         }
     }
 
@@ -272,6 +299,22 @@ mod tests {
             b.take(25.0, t0).is_ok() && b.take(25.0, t0).is_err(),
             "never above the brim"
         );
+    }
+
+    #[test]
+    fn what_was_saved_is_spent_once() {
+        let t0 = Instant::now();
+        let mut b = TokenBucket::new(100.0, t0);
+        b.grant(1000.0, t0);
+        let later = t0 + Duration::from_secs(60);
+        for _ in 0..41 {
+            assert_eq!(
+                b.take(25.0, later),
+                Ok(()),
+                "1,025 at once, and nothing on top in a minute"
+            );
+        }
+        assert_eq!(b.take(25.0, later), Err(250 * MS));
     }
 
     #[tokio::test(start_paused = true)]

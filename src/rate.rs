@@ -1,11 +1,13 @@
 //! How fast to write: what `--rate` says, and what that is for a table.
 //!
-//! The rate is read off the table once, when the run begins. Following it while
-//! it changes belongs here too: whoever does it sets the limiter's rate.
+//! Where the table decides, the [controller](crate::control) follows it.
 
-use crate::aws::table::Billing;
+use crate::capacity::Capacity;
+use crate::control::Controller;
+use crate::pace::Pace;
 use std::fmt;
 use std::str::FromStr;
+use tokio::time::Instant;
 
 /// The rate that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -55,17 +57,16 @@ impl fmt::Display for Rate {
 }
 
 impl Rate {
-    /// Write capacity units a second to spend on a table that is paid by
-    /// `billing`, never above `ceiling` when the table's own capacity decides;
-    /// nothing means no limit.
-    pub fn units(self, billing: Billing, ceiling: Option<f64>) -> Option<f64> {
-        let of_table = billing.write_units();
-        let capped = |units: f64| Some(ceiling.map_or(units, |c| units.min(c)));
+    /// The pace of writing to a table of this `capacity`, never above `max_rate`
+    /// when the table decides.
+    pub fn pace(self, capacity: Capacity, max_rate: Option<f64>) -> Pace {
+        let controlled =
+            |share| Pace::controlled(Controller::new(capacity, share, max_rate, Instant::now()));
         match self {
-            Rate::Auto => capped(of_table),
-            Rate::Percent(p) => capped(of_table * p / 100.0),
-            Rate::Units(n) => Some(n),
-            Rate::Max => None,
+            Rate::Auto => controlled(1.0),
+            Rate::Percent(p) => controlled(p / 100.0),
+            Rate::Units(n) => Pace::fixed(Some(n)),
+            Rate::Max => Pace::fixed(None),
         }
     }
 }
@@ -133,6 +134,7 @@ impl Concurrency {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capacity::Part;
 
     #[test]
     fn rates_are_read_and_nonsense_is_refused() {
@@ -155,14 +157,23 @@ mod tests {
 
     #[test]
     fn a_rate_is_units_of_the_table() {
-        let provisioned = Billing::Provisioned { write_units: 1000 };
-        let on_demand = Billing::OnDemand { maximum: None };
-        assert_eq!(Rate::Auto.units(provisioned, None), Some(1000.0));
-        assert_eq!(Rate::Auto.units(provisioned, Some(300.0)), Some(300.0));
-        assert_eq!(Rate::Auto.units(on_demand, None), Some(4000.0));
-        assert_eq!(Rate::Percent(50.0).units(provisioned, None), Some(500.0));
-        assert_eq!(Rate::Units(7.0).units(provisioned, None), Some(7.0));
-        assert_eq!(Rate::Max.units(provisioned, None), None);
+        let provisioned = || Capacity {
+            on_demand: false,
+            parts: vec![(Part::Table, 1000.0)],
+            warm: None,
+        };
+        let on_demand = || Capacity {
+            on_demand: true,
+            parts: vec![],
+            warm: None,
+        };
+        let rate = |rate: Rate, capacity, max| rate.pace(capacity, max).rate();
+        assert_eq!(rate(Rate::Auto, provisioned(), None), Some(1000.0));
+        assert_eq!(rate(Rate::Auto, provisioned(), Some(300.0)), Some(300.0));
+        assert_eq!(rate(Rate::Auto, on_demand(), None), Some(4000.0));
+        assert_eq!(rate(Rate::Percent(50.0), provisioned(), None), Some(500.0));
+        assert_eq!(rate(Rate::Units(7.0), provisioned(), None), Some(7.0));
+        assert_eq!(rate(Rate::Max, provisioned(), None), None);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::batch::{Batch, Entry, Queue};
 use crate::books::Meters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::ItemTemplate;
-use crate::limiter::Limiter;
+use crate::pace::Pace;
 use crate::record::{Reason, Record};
 use crate::rejects::Rejects;
 use crate::stop::Stop;
@@ -81,8 +81,8 @@ pub struct Writer<'a, T> {
     pub table_name: &'a str,
     /// The items.
     pub template: &'a ItemTemplate,
-    /// The token bucket.
-    pub limiter: &'a Limiter,
+    /// Where it pays.
+    pub pace: &'a Pace,
     /// The counters.
     pub meters: &'a Meters,
     /// Where a line goes that DynamoDB refuses.
@@ -188,7 +188,7 @@ impl<T: BatchWrite> Writer<'_, T> {
                     self.meters.update(|c| c.in_flight = in_flight.len() as u64);
                     self.look_at(&mut s, batch, answer);
                 }
-                () = self.limiter.take(units), if may_send => {
+                () = self.pace.take(units), if may_send => {
                     if let Some(batch) = next.take() {
                         in_flight_records += batch.entries.len() as u64;
                         in_flight.push(self.send(batch));
@@ -259,10 +259,17 @@ impl<T: BatchWrite> Writer<'_, T> {
                 let returned: Vec<Entry> = batch.entries.iter().copied().filter(is_back).collect();
                 let written = (batch.entries.len() - returned.len()) as u64;
                 let by_formula = written as f64 * self.template.write_units();
+                if written > 0 {
+                    self.pace.accepted(by_formula, answer.consumed.as_ref());
+                }
+                let back_units = returned.len() as f64 * self.template.write_units();
+                if back_units > 0.0 {
+                    self.pace.refused(back_units, &[]);
+                }
                 self.meters.update(|c| {
                     c.books.written += written;
                     c.unprocessed += returned.len() as u64;
-                    c.consumed += answer.consumed.unwrap_or(by_formula);
+                    c.consumed += answer.consumed.as_ref().map_or(by_formula, |c| c.total);
                 });
                 if written > 0 {
                     s.stalled = None;
@@ -286,7 +293,11 @@ impl<T: BatchWrite> Writer<'_, T> {
             Err(error) => {
                 match error.meaning {
                     Meaning::Invalid => return self.refused(s, batch, &error),
-                    Meaning::Throttled => self.meters.update(|c| c.throttled += 1),
+                    Meaning::Throttled => {
+                        let units = batch.entries.len() as f64 * self.template.write_units();
+                        self.pace.refused(units, &error.reasons);
+                        self.meters.update(|c| c.throttled += 1);
+                    }
                     Meaning::Transient | Meaning::Expired | Meaning::Permanent => {}
                 }
                 tracing::debug!("a call of {} items failed: {error}", batch.entries.len());

@@ -707,6 +707,57 @@ fn the_rate_follows_the_table_the_flag_and_the_ceiling() {
 }
 
 #[test]
+fn indexes_and_replicas_that_take_less_set_the_rate() {
+    let s3 = s3(crlf(&hashes(30)));
+    let index = json!([{"IndexName": "by-source", "IndexStatus": "ACTIVE",
+        "KeySchema": [{"AttributeName": "source", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+        "ProvisionedThroughput": {"ReadCapacityUnits": 5, "WriteCapacityUnits": 300}}]);
+    let replicas = json!([{"RegionName": "us-east-1"}, {"RegionName": "eu-west-1"}]);
+    let thousand = || table().billing(Billing::Provisioned { wcu: 1000 });
+    let indexed = || thousand().describe("GlobalSecondaryIndexes", index.clone());
+    let global = || thousand().describe("Replicas", replicas.clone());
+    let warm =
+        json!({"WriteUnitsPerSecond": 9000, "ReadUnitsPerSecond": 12000, "Status": "ACTIVE"});
+    let warm = table()
+        .billing(Billing::OnDemand { max: None })
+        .describe("WarmThroughput", warm);
+    for (config, args, target) in [
+        (indexed(), &["--source", "x"][..], 300.0),
+        (indexed(), &["--type", "x"], 1000.0),
+        (indexed(), &["--source", "x", "--rate", "50%"], 150.0),
+        (global(), &[], 1000.0),
+        (global(), &["--replica-capacity", "200"], 200.0),
+        (warm, &[], 9000.0),
+    ] {
+        let dynamo = FakeDynamo::start(config);
+        let ended = Run::ingest(URI, args).s3(&s3).dynamo(&dynamo).end();
+        ended.assert_status(0);
+        assert_eq!(ended.report["target_wcu_per_s"], target, "{args:?}");
+    }
+}
+
+#[test]
+fn a_table_that_is_lowered_or_raised_is_followed() {
+    for (from, to) in [(2000, 500), (500, 4000)] {
+        let s3 = s3(crlf(&hashes(3000)));
+        let dynamo = FakeDynamo::start(table().billing(Billing::Provisioned { wcu: from }));
+        let started = Run::ingest(URI, &["--capacity-interval", "100ms"])
+            .s3(&s3)
+            .dynamo(&dynamo)
+            .start();
+        let begun = dynamo.wait_until(Duration::from_secs(60), |s| s.items_written >= 200);
+        assert!(begun.is_some(), "writing begins");
+        dynamo.set_billing(Billing::Provisioned { wcu: to });
+        let ended = started.end();
+        ended.assert_status(0);
+        ended.assert_books([3000, 3000, 0, 0, 0, 0]);
+        assert_eq!(ended.report["target_wcu_per_s"], to as f64);
+        ended.assert_says(&["the table's capacity changed: from"]);
+    }
+}
+
+#[test]
 fn a_dry_run_counts_everything_and_sends_nothing() {
     let list = [crlf(&hashes(1000)), b"garbage\n".to_vec()].concat();
     let (s3, dynamo) = (s3(list), FakeDynamo::start(table()));

@@ -183,6 +183,21 @@ impl Aws {
         &self.dynamodb
     }
 
+    /// A DynamoDB client for another region; where an endpoint was given, for
+    /// the same one.
+    pub fn dynamodb_in(&self, region: &str) -> aws_sdk_dynamodb::Client {
+        let mut config = aws_sdk_dynamodb::config::Builder::from(&self.config)
+            .region(Region::new(region.to_owned()))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .operation_attempt_timeout(DYNAMODB_ATTEMPT_TIMEOUT)
+                    .build(),
+            );
+        config.set_endpoint_url(self.dynamodb_endpoint.clone());
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
     /// The region's name.
     pub fn region(&self) -> &str {
         self.config.region().map_or("", |r| r.as_ref())

@@ -3,6 +3,7 @@
 use super::Aws;
 use super::error::{CallError, Meaning};
 use crate::algorithm::Algorithm;
+use crate::capacity::{Capacity, Part};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{KeyAttribute, KeySchema, KeyType};
 use aws_sdk_dynamodb::types::{
@@ -10,10 +11,6 @@ use aws_sdk_dynamodb::types::{
     TableDescription, TableStatus,
 };
 use std::time::Duration;
-
-/// Write request units a second that a new on-demand table takes.
-/// Source: DynamoDB developer guide, on-demand capacity mode.
-pub const ON_DEMAND_WRITE_UNITS: f64 = 4000.0;
 
 /// How long a table may be in the making before it is no use waiting.
 const TABLE_WAIT: Duration = Duration::from_secs(300);
@@ -33,18 +30,6 @@ pub enum Billing {
     },
 }
 
-impl Billing {
-    /// The write units a second that the table can take.
-    pub fn write_units(self) -> f64 {
-        match self {
-            Billing::Provisioned { write_units } => write_units as f64,
-            Billing::OnDemand { maximum } => maximum.map_or(ON_DEMAND_WRITE_UNITS, |m| {
-                ON_DEMAND_WRITE_UNITS.min(m as f64)
-            }),
-        }
-    }
-}
-
 /// What is known of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
@@ -54,6 +39,75 @@ pub struct Table {
     pub schema: KeySchema,
     /// How its writes are paid.
     pub billing: Billing,
+    /// Its global secondary indexes.
+    pub indexes: Vec<Index>,
+    /// The other regions that it is replicated to.
+    pub replicas: Vec<String>,
+    /// Write units a second that it is warm for, where it says so.
+    pub warm: Option<f64>,
+}
+
+/// A global secondary index.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Index {
+    /// Its name.
+    pub name: String,
+    /// The attributes that an item must have to be in it.
+    pub keys: Vec<String>,
+    /// Its write units a second: provisioned, or its own on-demand maximum.
+    pub write_units: Option<f64>,
+}
+
+impl Table {
+    /// What the table takes of items that have attributes of these `names`;
+    /// `replicas` says what is known of other regions.
+    pub fn capacity(&self, names: &[&str], replicas: &[(String, f64)]) -> Capacity {
+        let own = match self.billing {
+            Billing::Provisioned { write_units } => Some(write_units as f64),
+            Billing::OnDemand { maximum } => maximum.map(|m| m as f64),
+        };
+        let fed = |i: &&Index| i.keys.iter().all(|k| names.contains(&k.as_str()));
+        let mut parts: Vec<_> = own.map(|units| (Part::Table, units)).into_iter().collect();
+        for index in self.indexes.iter().filter(fed) {
+            parts.extend(
+                index
+                    .write_units
+                    .map(|u| (Part::Index(index.name.clone()), u)),
+            );
+        }
+        parts.extend(replicas.iter().map(|(r, u)| (Part::Replica(r.clone()), *u)));
+        Capacity {
+            on_demand: matches!(self.billing, Billing::OnDemand { .. }),
+            parts,
+            warm: self.warm,
+        }
+    }
+}
+
+/// The write capacity of the table `name` in another `region`; nothing when it
+/// has no limit there.
+///
+/// # Errors
+/// [`ErrorKind::Write`] when the region cannot be asked.
+pub async fn in_region(aws: &Aws, region: &str, name: &str) -> Result<Option<f64>> {
+    let answer = aws
+        .dynamodb_in(region)
+        .describe_table()
+        .table_name(name)
+        .send()
+        .await;
+    let answer = answer.map_err(|e| {
+        Error::new(
+            ErrorKind::Write,
+            format!("cannot ask region {region} about table {name}"),
+        )
+        .because(CallError::from_sdk(e))
+    })?;
+    let units = answer
+        .table
+        .as_ref()
+        .and_then(|t| t.provisioned_throughput()?.write_capacity_units());
+    Ok(units.filter(|u| *u > 0).map(|u| u as f64))
 }
 
 /// Asks for the table `name`. A table that is being made is waited for; one
@@ -236,8 +290,36 @@ fn read(name: &str, table: &TableDescription) -> Result<Table> {
             write_units: provisioned.unsigned_abs(),
         }
     };
+    let indexes = table.global_secondary_indexes().iter().map(|i| {
+        let units = match billing {
+            Billing::Provisioned { .. } => i
+                .provisioned_throughput()
+                .and_then(|p| p.write_capacity_units()),
+            Billing::OnDemand { .. } => i
+                .on_demand_throughput()
+                .and_then(|t| t.max_write_request_units()),
+        };
+        Index {
+            name: i.index_name().unwrap_or_default().to_owned(),
+            keys: i
+                .key_schema()
+                .iter()
+                .map(|k| k.attribute_name().to_owned())
+                .collect(),
+            write_units: units.filter(|u| *u > 0).map(|u| u as f64),
+        }
+    });
+    let region =
+        |r: &aws_sdk_dynamodb::types::ReplicaDescription| r.region_name().map(str::to_owned);
     Ok(Table {
         name: name.to_owned(),
+        indexes: indexes.collect(),
+        replicas: table.replicas().iter().filter_map(region).collect(),
+        warm: table
+            .warm_throughput()
+            .and_then(|w| w.write_units_per_second())
+            .filter(|w| *w > 0)
+            .map(|w| w as f64),
         schema: KeySchema {
             partition,
             sort,
@@ -371,20 +453,41 @@ mod tests {
             }]
         );
         assert_eq!(table.billing, Billing::Provisioned { write_units: 1000 });
-        assert_eq!(table.billing.write_units(), 1000.0);
+        assert_eq!(table.capacity(&[], &[]).start(), 1000.0);
     }
 
     #[test]
     fn on_demand_takes_4000_or_its_own_maximum() {
         let units = |maximum| {
-            read("t", &description(true, 0, maximum))
-                .expect("readable")
-                .billing
-                .write_units()
+            let table = read("t", &description(true, 0, maximum)).expect("readable");
+            table.capacity(&[], &[]).start()
         };
         assert_eq!(units(None), 4000.0);
         assert_eq!(units(Some(-1)), 4000.0);
         assert_eq!(units(Some(500)), 500.0);
         assert_eq!(units(Some(9000)), 4000.0);
+    }
+
+    #[test]
+    fn an_index_counts_when_the_items_are_in_it() {
+        let mut table = read("t", &description(false, 1000, None)).expect("readable");
+        table.indexes = vec![Index {
+            name: "by-source".into(),
+            keys: vec!["source".into(), "sha256".into()],
+            write_units: Some(300.0),
+        }];
+        assert_eq!(
+            table.capacity(&["sha256", "set"], &[]).ceiling(),
+            Some(1000.0)
+        );
+        assert_eq!(
+            table.capacity(&["sha256", "set", "source"], &[]).ceiling(),
+            Some(300.0)
+        );
+        let replicas = [("eu-west-1".to_owned(), 200.0)];
+        assert_eq!(
+            table.capacity(&["sha256"], &replicas).ceiling(),
+            Some(200.0)
+        );
     }
 }

@@ -124,7 +124,8 @@ fn message(plan: &Plan, counts: &Counts, done: u64, items: f64, units: f64) -> S
         None => HumanBytes(done).to_string(),
     };
     let target = plan
-        .target
+        .pace
+        .rate()
         .map(|t| format!(" of {}", thousands(t)))
         .unwrap_or_default();
     let left = left(plan, done)
@@ -175,7 +176,7 @@ async fn lines(context: &Context, watch: &Watch, json: bool) {
                 "written": b.written, "duplicates": b.duplicates, "rejected": b.rejected, "skipped": b.skipped,
                 "requests": counts.requests, "in_flight": counts.in_flight,
                 "unprocessed": counts.unprocessed, "throttled": counts.throttled, "retries": counts.retries,
-                "items_per_s": items.round(), "wcu_per_s": units.round(), "target_wcu_per_s": plan.target,
+                "items_per_s": items.round(), "wcu_per_s": units.round(), "target_wcu_per_s": plan.pace.rate(),
                 "left_s": left(plan, done).map(f64::round),
             });
             context.say(&event.to_string());
@@ -202,7 +203,7 @@ mod tests {
         let plan = Plan {
             algorithm: Algorithm::Sha256,
             bytes: Some(6_600),
-            target: Some(1000.0),
+            pace: std::sync::Arc::new(crate::pace::Pace::fixed(Some(1000.0))),
             begun: Instant::now(),
         };
         tokio::time::advance(Duration::from_secs(10)).await;

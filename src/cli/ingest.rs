@@ -94,6 +94,15 @@ pub(super) struct IngestArgs {
     /// The most that auto or a share may come to, in write capacity units a second
     #[arg(long, value_name = "N", value_parser = units, allow_hyphen_values = true, help_heading = "Speed")]
     max_rate: Option<f64>,
+    /// Spend up to S seconds of the capacity that the table has saved (it keeps 300 at most)
+    #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = burst, help_heading = "Speed")]
+    burst: f64,
+    /// How often to look at the table's capacity, with auto or a share
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, help_heading = "Speed")]
+    capacity_interval: Duration,
+    /// Write capacity units a second of each replica of a global table, instead of asking its region
+    #[arg(long, value_name = "N", value_parser = units, allow_hyphen_values = true, help_heading = "Speed")]
+    replica_capacity: Option<f64>,
     /// Calls in flight at most: auto (as the rate needs) or a number
     #[arg(
         long,
@@ -147,6 +156,13 @@ fn units(text: &str) -> Result<f64, String> {
     }
 }
 
+fn burst(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|s| (0.0..=crate::ingest::MAX_BURST_SECONDS).contains(s))
+        .ok_or_else(|| format!("expected seconds from 0 to 300, got {text:?}"))
+}
+
 /// Runs the command; its exit status.
 pub(super) async fn run(context: &Context, args: IngestArgs) -> Result<u8> {
     // A report that cannot be written must be known before the first write.
@@ -182,6 +198,8 @@ async fn ingest(context: &Context, args: IngestArgs) -> Result<Report> {
         })
         .rate(args.rate)
         .concurrency(args.concurrency)
+        .burst(args.burst)
+        .capacity_interval(args.capacity_interval)
         .give_up_after(args.give_up_after)
         .max_rejects(args.max_rejects)
         .dry_run(args.dry_run)
@@ -206,6 +224,9 @@ async fn ingest(context: &Context, args: IngestArgs) -> Result<Report> {
     }
     if let Some(units) = args.max_rate {
         builder = builder.max_rate(units);
+    }
+    if let Some(units) = args.replica_capacity {
+        builder = builder.replica_capacity(units);
     }
     if let Some(path) = args.rejects {
         builder = builder.rejects(path);

@@ -55,9 +55,7 @@ pub(super) async fn run(context: &Context, args: &LocalArgs) -> Result<u8> {
     );
     // Some clients know the one name of the region, some the other.
     println!("export AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}");
-    println!(
-        "export AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}"
-    );
+    println!("export AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}");
     context.say(&format!(
         "Serving {} on this machine only; any AWS client that has these variables uses it. Ctrl-C ends it.",
         args.dir.display()

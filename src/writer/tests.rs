@@ -119,7 +119,7 @@ struct Run {
 
 struct Setup {
     records: u32,
-    limiter: Limiter,
+    rate: Option<f64>,
     concurrency: usize,
     give_up_after: Duration,
     latency: Duration,
@@ -131,7 +131,7 @@ impl Default for Setup {
     fn default() -> Self {
         Setup {
             records: 1000,
-            limiter: Limiter::unlimited(),
+            rate: None,
             concurrency: 8,
             give_up_after: Duration::from_secs(900),
             latency: Duration::from_millis(5),
@@ -168,7 +168,7 @@ impl Setup {
             table: &table,
             table_name: "t",
             template: &template,
-            limiter: &self.limiter,
+            pace: &Pace::fixed(self.rate),
             meters: &meters,
             rejects: &rejects,
             options: WriterOptions {
@@ -247,7 +247,7 @@ async fn everything_is_written_once_in_full_batches() {
 async fn the_rate_is_held_exactly() {
     let setup = Setup {
         records: 10_025,
-        limiter: Limiter::new(1000.0),
+        rate: Some(1000.0),
         ..Setup::default()
     };
     let run = setup.run(|_, _| Act::Write).await;
@@ -259,7 +259,7 @@ async fn the_rate_is_held_exactly() {
 #[tokio::test(start_paused = true)]
 async fn unprocessed_items_come_back_in_full_batches_and_pay_again() {
     let setup = Setup {
-        limiter: Limiter::new(1000.0),
+        rate: Some(1000.0),
         ..Setup::default()
     };
     // The first 20 calls hand back 5 items each.

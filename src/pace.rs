@@ -1,0 +1,190 @@
+//! The pace of a run: the token bucket, and who sets its rate while it runs.
+//!
+//! A [`Pace`] is what the writer pays at and reports to. At a fixed rate that is
+//! all of it. When the table decides, [`Pace::follow`] runs beside the writer: it
+//! has the table described every so often, and at once after a refusal, gives
+//! what it learns to the [controller](crate::control), and turns the bucket's
+//! rate accordingly.
+
+use crate::capacity::{Capacity, advice};
+use crate::control::{Controller, Event, TICK, Tally};
+use crate::error::Result;
+use crate::item::Consumed;
+use crate::limiter::Limiter;
+use crate::report::thousands;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often the table is described when nothing happens.
+pub const CAPACITY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The least time between two descriptions: DescribeTable is for now and then.
+const LEAST_BETWEEN: Duration = Duration::from_millis(500);
+
+/// How long one description may take before it is given up for this time.
+const DESCRIBE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The least time between two warnings that say the same.
+const LEAST_BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Pace {
+    limiter: Limiter,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    controller: Option<Controller>,
+    tally: Tally,
+    /// The last reason for throttling that DynamoDB gave, and its resource.
+    reason: Option<(String, String)>,
+}
+
+impl Pace {
+    /// A fixed rate in write capacity units a second; nothing is no limit.
+    pub fn fixed(rate: Option<f64>) -> Self {
+        Pace::with(rate.map_or_else(Limiter::unlimited, Limiter::new), None)
+    }
+
+    /// The rate that `controller` says.
+    pub fn controlled(controller: Controller) -> Self {
+        Pace::with(Limiter::new(controller.rate()), Some(controller))
+    }
+
+    fn with(limiter: Limiter, controller: Option<Controller>) -> Self {
+        let inner = Inner {
+            controller,
+            tally: Tally::default(),
+            reason: None,
+        };
+        Pace {
+            limiter,
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// Lets what a table has saved in up to `seconds` without writes be spent at
+    /// the beginning.
+    pub fn grant(&self, seconds: f64) {
+        if let Some(rate) = self.rate() {
+            self.limiter.grant(rate * seconds);
+        }
+    }
+
+    /// The rate in write capacity units a second; nothing when there is none.
+    pub fn rate(&self) -> Option<f64> {
+        self.limiter.rate()
+    }
+
+    /// Waits until `units` may be spent, and takes them.
+    pub async fn take(&self, units: f64) {
+        self.limiter.take(units).await;
+    }
+
+    /// Items were written, for which `paid` units had been taken: what they
+    /// really consumed is settled.
+    pub fn accepted(&self, paid: f64, consumed: Option<&Consumed>) {
+        let mut inner = self.inner();
+        let cost = match (&inner.controller, consumed) {
+            (Some(controller), Some(consumed)) => controller.capacity().charge(consumed),
+            (None, Some(consumed)) => consumed.table.unwrap_or(consumed.total),
+            (_, None) => paid,
+        };
+        inner.tally.accepted += cost;
+        drop(inner);
+        if cost != paid {
+            self.limiter.give_back(paid - cost);
+        }
+    }
+
+    /// Items of `units` were refused, for `reasons` where DynamoDB said why.
+    /// What was paid for them is gone.
+    pub fn refused(&self, units: f64, reasons: &[(String, String)]) {
+        let mut inner = self.inner();
+        inner.tally.refused += units;
+        if let Some(reason) = reasons.first() {
+            inner.reason = Some(reason.clone());
+        }
+    }
+
+    /// Follows the table, for ever: `describe` says what it can take.
+    pub async fn follow<F>(&self, interval: Duration, describe: impl Fn() -> F)
+    where
+        F: Future<Output = Result<Capacity>>,
+    {
+        if self.inner().controller.is_none() {
+            return std::future::pending().await;
+        }
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut described = Instant::now();
+        let mut refused = 0.0;
+        let mut warned: Option<Instant> = None;
+        loop {
+            tick.tick().await;
+            let tally = self.inner().tally;
+            let now = Instant::now();
+            let hurry = tally.refused > refused && now - described >= LEAST_BETWEEN;
+            if hurry || now - described >= interval {
+                refused = tally.refused;
+                described = now;
+                match tokio::time::timeout(DESCRIBE_LIMIT, describe()).await {
+                    Ok(Ok(capacity)) => {
+                        let event = self.steer(|c| c.described(capacity));
+                        if let Some(Event::Followed { from, to }) = event {
+                            let (from, to) = (thousands(from), thousands(to));
+                            tracing::info!(
+                                "the table's capacity changed: from {from} to {to} write units/s"
+                            );
+                        }
+                    }
+                    Ok(Err(e)) => tracing::debug!("the table cannot be described: {e}"),
+                    Err(_) => tracing::debug!("the table is not described in time"),
+                }
+            }
+            let event = self.steer(|c| c.tick(tally, Instant::now()));
+            if let Some(Event::Lowered { to }) = event
+                && warned.is_none_or(|at| at.elapsed() >= LEAST_BETWEEN_WARNINGS)
+            {
+                warned = Some(Instant::now());
+                self.warn(to);
+            }
+        }
+    }
+
+    /// Lets the controller decide, and sets the rate.
+    fn steer(&self, decide: impl FnOnce(&mut Controller) -> Option<Event>) -> Option<Event> {
+        let mut inner = self.inner();
+        let controller = inner.controller.as_mut()?;
+        let event = decide(controller);
+        let rate = controller.rate();
+        drop(inner);
+        if self.limiter.rate() != Some(rate) {
+            self.limiter.set_rate(Some(rate));
+        }
+        event
+    }
+
+    fn warn(&self, to: f64) {
+        let inner = self.inner();
+        let to = thousands(to);
+        match &inner.reason {
+            Some((reason, resource)) => tracing::warn!(
+                "DynamoDB takes less than the table says ({reason}, {resource}): going on at {to} write \
+                 units/s; {}",
+                advice(reason)
+            ),
+            None => tracing::warn!(
+                "DynamoDB takes less than the table says: going on at {to} write units/s; something else \
+                 may write to the table, or one of its partitions is the limit"
+            ),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
