@@ -52,7 +52,7 @@
 //!
 //! Each layer only those before it; `scripts/check` sees to it.
 //!
-//! 1. `error`, `algorithm`, `backoff`
+//! 1. `error`, `algorithm`, `attribute`, `backoff`
 //! 2. `lines`; then `record`, `books`; then `decode`, `window`, `item`, `batch`,
 //!    `limiter`, `rejects`; then `capacity`; then `control`: no SDK, no sockets
 //! 3. `aws`
@@ -97,6 +97,7 @@ pub mod report;
 pub mod ingest;
 
 pub mod algorithm;
+pub mod attribute;
 pub mod aws;
 pub mod backoff;
 pub mod capacity;

@@ -162,13 +162,15 @@ impl Report {
         self.estimated_cost_usd = counts.consumed * USD_PER_MILLION_WRITE_UNITS / 1e6;
     }
 
-    /// Enters how it ended; a failure's exit status is its own.
+    /// Enters how it ended; a failure's exit status is its own, but that of
+    /// wrong usage means that nothing was written.
     pub fn end(&mut self, outcome: Outcome, error: Option<&crate::error::Error>) {
         self.outcome = outcome;
         self.exit = match outcome {
             Outcome::Complete => 0,
             Outcome::Rejects => 3,
             Outcome::Interrupted => 4,
+            Outcome::Failed if self.requests > 0 => 1,
             Outcome::Failed => error.map_or(1, crate::error::Error::exit_status),
         };
         self.error = error.map(ToString::to_string);

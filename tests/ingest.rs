@@ -790,6 +790,16 @@ fn files_and_standard_input_are_sources_too_several_at_once() {
     assert_eq!(keys(&dynamo).len(), 900);
 }
 
+#[test]
+fn a_later_source_that_is_missing_is_a_failure_of_a_run_that_has_written() {
+    let dynamo = FakeDynamo::start(table());
+    let run = Run::ingest("one.txt", &["missing.txt"]).file("one.txt", &crlf(&hashes(300)));
+    let ended = run.dynamo(&dynamo).end();
+    ended.assert_status(1);
+    ended.assert_books([300, 300, 0, 0, 0, 0]);
+    ended.assert_says(&["missing.txt"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_signal_lets_finish_what_is_in_flight_and_keeps_the_books() {

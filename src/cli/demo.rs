@@ -3,11 +3,11 @@
 use super::ingest::watched;
 use super::{Context, local};
 use crate::algorithm::{Algorithm, Case, Hash};
+use crate::attribute::Value;
 use crate::aws::table::{self, Billing};
 use crate::aws::{Aws, AwsOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::Ingest;
-use crate::item::Value;
 use crate::readback;
 use crate::report::Outcome;
 use aws_sdk_dynamodb::types::AttributeValue;

@@ -2,9 +2,9 @@
 
 use super::{Context, display, duration};
 use crate::algorithm::{Algorithm, Case};
+use crate::attribute::{Attribute, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::Ingest;
-use crate::item::{Attribute, Value};
 use crate::rate::{Concurrency, Rate};
 use crate::rejects::MaxRejects;
 use crate::report::{Outcome, Report};

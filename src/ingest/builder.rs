@@ -1,0 +1,213 @@
+//! What a run can be told.
+
+use super::{Ingest, Watch};
+use crate::algorithm::{Algorithm, Case};
+use crate::attribute::{Attribute, Value};
+use crate::aws::{Aws, AwsOptions};
+use crate::error::{Error, Result};
+use crate::rate::{Concurrency, Rate};
+use crate::rejects::MaxRejects;
+use crate::source::Location;
+use crate::stop::Stop;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a run goes on without a single item being written.
+pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// Seconds of unused capacity that DynamoDB keeps, at best effort.
+/// Source: DynamoDB developer guide, burst and adaptive capacity.
+pub const MAX_BURST_SECONDS: f64 = 300.0;
+
+/// What a run is to do. Made by [`Ingest::builder`].
+#[derive(Debug, Clone, Default)]
+pub struct IngestBuilder {
+    pub(super) aws: Option<Aws>,
+    pub(super) sources: Vec<String>,
+    pub(super) table: String,
+    pub(super) algorithm: Option<Algorithm>,
+    pub(super) case: Case,
+    pub(super) attributes: Vec<Attribute>,
+    pub(super) rate: Rate,
+    pub(super) max_rate: Option<f64>,
+    pub(super) burst: f64,
+    pub(super) capacity_interval: Option<Duration>,
+    pub(super) replica_capacity: Option<f64>,
+    pub(super) concurrency: Concurrency,
+    pub(super) give_up_after: Option<Duration>,
+    pub(super) rejects: Option<PathBuf>,
+    pub(super) max_rejects: MaxRejects,
+    pub(super) dry_run: bool,
+    pub(super) stop: Stop,
+}
+
+impl IngestBuilder {
+    /// The connection to AWS; without one, [`build`](Self::build) makes one by
+    /// the standard chain.
+    #[must_use]
+    pub fn aws(mut self, aws: Aws) -> Self {
+        self.aws = Some(aws);
+        self
+    }
+
+    /// Adds a source: `s3://bucket/key`, a local path, or `-` for standard
+    /// input. Several are read one after another.
+    #[must_use]
+    pub fn source(mut self, source: impl Into<String>) -> Self {
+        self.sources.push(source.into());
+        self
+    }
+
+    /// The table's name. Required.
+    #[must_use]
+    pub fn table(mut self, table: impl Into<String>) -> Self {
+        self.table = table.into();
+        self
+    }
+
+    /// The hash algorithm. Without it, the name of the table's partition key
+    /// says it, or else the length of the first hash.
+    #[must_use]
+    pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = Some(algorithm);
+        self
+    }
+
+    /// Upper or lower case of text keys.
+    #[must_use]
+    pub fn case(mut self, case: Case) -> Self {
+        self.case = case;
+        self
+    }
+
+    /// Adds an attribute that every item gets.
+    #[must_use]
+    pub fn attribute(mut self, name: impl Into<String>, value: Value) -> Self {
+        self.attributes.push(Attribute {
+            name: name.into(),
+            value,
+        });
+        self
+    }
+
+    /// How fast to write. Default: [`Rate::Auto`].
+    #[must_use]
+    pub fn rate(mut self, rate: Rate) -> Self {
+        self.rate = rate;
+        self
+    }
+
+    /// The most that [`Rate::Auto`] and [`Rate::Percent`] may come to, in write
+    /// capacity units a second.
+    #[must_use]
+    pub fn max_rate(mut self, units: f64) -> Self {
+        self.max_rate = Some(units);
+        self
+    }
+
+    /// Seconds of unused capacity that may be spent at the beginning, at most
+    /// 300: DynamoDB keeps no more. Default: none.
+    #[must_use]
+    pub fn burst(mut self, seconds: f64) -> Self {
+        self.burst = seconds.clamp(0.0, MAX_BURST_SECONDS);
+        self
+    }
+
+    /// How often the table is described, while it decides about the rate.
+    /// Default: [`CAPACITY_INTERVAL`].
+    #[must_use]
+    pub fn capacity_interval(mut self, interval: Duration) -> Self {
+        self.capacity_interval = Some(interval);
+        self
+    }
+
+    /// Write capacity units a second of each replica, instead of asking there.
+    #[must_use]
+    pub fn replica_capacity(mut self, units: f64) -> Self {
+        self.replica_capacity = Some(units);
+        self
+    }
+
+    /// Calls in flight. Default: [`Concurrency::Auto`].
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+
+    /// How long to go on without a single item being written. Default:
+    /// [`GIVE_UP_AFTER`].
+    #[must_use]
+    pub fn give_up_after(mut self, limit: Duration) -> Self {
+        self.give_up_after = Some(limit);
+        self
+    }
+
+    /// A file for rejected lines, as JSON lines.
+    #[must_use]
+    pub fn rejects(mut self, path: impl Into<PathBuf>) -> Self {
+        self.rejects = Some(path.into());
+        self
+    }
+
+    /// How many rejected lines to bear. Default: one in ten.
+    #[must_use]
+    pub fn max_rejects(mut self, max: MaxRejects) -> Self {
+        self.max_rejects = max;
+        self
+    }
+
+    /// Does everything but the writes.
+    #[must_use]
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
+    /// A handle by which the run can be stopped.
+    #[must_use]
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Checks what was given. Nothing is asked or opened yet, but for the
+    /// configuration when there is no connection.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when something is missing or makes no sense.
+    pub async fn build(self) -> Result<Ingest> {
+        if self.table.is_empty() {
+            return Err(Error::usage("no table is named").hint("give --table NAME"));
+        }
+        let sources = self
+            .sources
+            .iter()
+            .map(|s| s.parse().map_err(|e: String| Error::usage(e)))
+            .collect::<Result<Vec<Location>>>()?;
+        if sources.is_empty() {
+            return Err(Error::usage("no source is named")
+                .hint("give s3://bucket/key, a path, or - for standard input"));
+        }
+        if sources.iter().filter(|s| **s == Location::Stdin).count() > 1 {
+            return Err(Error::usage(
+                "standard input (-) is named twice, and can be read once",
+            ));
+        }
+        if let Some(max) = self.max_rate.filter(|m| !(m.is_finite() && *m > 0.0)) {
+            return Err(Error::usage(format!(
+                "a maximum rate of {max} write units a second is none"
+            )));
+        }
+        let aws = match &self.aws {
+            Some(aws) => aws.clone(),
+            None => Aws::load(&AwsOptions::default()).await?,
+        };
+        Ok(Ingest {
+            aws,
+            sources,
+            watch: Watch::default(),
+            with: self,
+        })
+    }
+}
