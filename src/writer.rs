@@ -334,7 +334,8 @@ impl<T: BatchWrite> Writer<'_, T> {
             .because(error.clone());
             let hint = match error.code.as_deref() {
                 Some("AccessDeniedException") => {
-                    "the credentials need dynamodb:BatchWriteItem on this table; then run this again"
+                    "the credentials need dynamodb:BatchWriteItem on this table (see \
+                     scripts/iam/ingest.json); then run this again"
                 }
                 Some("ResourceNotFoundException") => {
                     "the table is gone, or not ready; once it is ACTIVE, run this again"

@@ -344,7 +344,8 @@ fn refused(aws: &Aws, name: &str, error: CallError) -> Error {
         }
         (_, Some("AccessDeniedException")) => {
             Error::usage(format!("access to table {name} {place} is denied")).because(error).hint(
-                "the credentials need dynamodb:DescribeTable and dynamodb:BatchWriteItem on this table",
+                "the credentials need dynamodb:DescribeTable and dynamodb:BatchWriteItem on this table: \
+                     see scripts/iam/ingest.json",
             )
         }
         (
