@@ -24,7 +24,8 @@
 //! [`ingest`] puts them together: it is what `hashferry ingest` runs and what a
 //! program of your own embeds, as [`Ingest`]. Beside the way stand [`aws`], the
 //! seam to the SDK; [`capacity`], [`control`] and [`rate`], which decide how fast;
-//! [`backoff`], how soon again; and [`readback`], which reads items. `local` is an S3 and a DynamoDB on
+//! [`backoff`], how soon again; [`readback`], which reads items; [`scaling`] and
+//! [`keepalive`], by which a table's capacity goes up and comes down by itself. `local` is an S3 and a DynamoDB on
 //! this machine, and [`cli`] the command line.
 //!
 //! # What always holds
@@ -56,7 +57,7 @@
 //! 2. `lines`; then `record`, `books`; then `decode`, `window`, `item`, `batch`,
 //!    `limiter`, `rejects`; then `capacity`; then `control`: no SDK, no sockets
 //! 3. `aws`
-//! 4. `stop`, `source`, `report`, `readback`
+//! 4. `stop`, `source`, `report`, `readback`, `scaling`, `keepalive`
 //! 5. `pace`; then `rate`
 //! 6. `reader`, `writer`: never each other
 //! 7. `ingest`
@@ -103,8 +104,10 @@ pub mod backoff;
 pub mod capacity;
 pub mod control;
 pub mod error;
+pub mod keepalive;
 pub mod rate;
 pub mod readback;
+pub mod scaling;
 pub mod stop;
 
 #[cfg(feature = "local")]

@@ -183,6 +183,18 @@ impl Aws {
         &self.dynamodb
     }
 
+    /// An Application Auto Scaling client; nothing where DynamoDB is a server of
+    /// one's own, which auto scaling knows nothing of, unless it has one too.
+    pub fn autoscaling(&self) -> Option<aws_sdk_applicationautoscaling::Client> {
+        let own = service_endpoint(&self.config, "Application Auto Scaling")
+            .ok()
+            .flatten();
+        if self.local || (self.dynamodb_endpoint.is_some() && own.is_none()) {
+            return None;
+        }
+        Some(aws_sdk_applicationautoscaling::Client::new(&self.config))
+    }
+
     /// A DynamoDB client for another region; where an endpoint was given, for
     /// the same one.
     pub fn dynamodb_in(&self, region: &str) -> aws_sdk_dynamodb::Client {
@@ -237,7 +249,10 @@ fn service_endpoint(config: &SdkConfig, service: &str) -> Result<Option<String>>
             .because(e)
         })?;
     let own = config.service_config().and_then(|c| c.load_config(key));
-    let variable = format!("AWS_ENDPOINT_URL_{}", service.to_uppercase());
+    let variable = format!(
+        "AWS_ENDPOINT_URL_{}",
+        service.to_uppercase().replace(' ', "_")
+    );
     own.or_else(|| config.endpoint_url().map(str::to_owned))
         .map(|url| check_endpoint(&variable, &url).map(str::to_owned))
         .transpose()

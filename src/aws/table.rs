@@ -45,6 +45,9 @@ pub struct Table {
     pub replicas: Vec<String>,
     /// Write units a second that it is warm for, where it says so.
     pub warm: Option<f64>,
+    /// How often its capacity was lowered today (UTC): DynamoDB bears 27 times
+    /// at most.
+    pub decreases_today: u64,
 }
 
 /// A global secondary index.
@@ -320,6 +323,11 @@ fn read(name: &str, table: &TableDescription) -> Result<Table> {
             .and_then(|w| w.write_units_per_second())
             .filter(|w| *w > 0)
             .map(|w| w as f64),
+        decreases_today: table
+            .provisioned_throughput()
+            .and_then(|p| p.number_of_decreases_today())
+            .and_then(|n| u64::try_from(n).ok())
+            .unwrap_or(0),
         schema: KeySchema {
             partition,
             sort,

@@ -4,6 +4,7 @@
 //! into a call of the library, shows what happens, and ends with the exit status
 //! that scripts rely on.
 
+mod capacity;
 #[cfg(feature = "local")]
 mod demo;
 mod display;
@@ -47,6 +48,10 @@ struct Cli {
 enum Command {
     /// Write hash lists into a table
     Ingest(Box<ingest::IngestArgs>),
+    /// Show how much a table can take, and why
+    Capacity(capacity::CapacityArgs),
+    /// Make traffic that changes no data, so that auto scaling brings a table down
+    Keepalive(capacity::KeepaliveArgs),
     /// Serve an embedded S3 and DynamoDB on this machine, for any AWS client
     #[cfg(feature = "local")]
     Local(local::LocalArgs),
@@ -166,6 +171,8 @@ pub fn main() -> ExitCode {
         watch_signals(context.stop.clone());
         match cli.command {
             Command::Ingest(args) => ingest::run(&context, *args).await,
+            Command::Capacity(args) => capacity::show(&context, &args).await,
+            Command::Keepalive(args) => capacity::keep(&context, &args).await,
             #[cfg(feature = "local")]
             Command::Local(args) => local::run(&context, &args).await,
             #[cfg(feature = "local")]

@@ -747,6 +747,7 @@ impl Shared {
             ("BatchGetItem", Ok(body)) => self.batch_get(&mut state, &body),
             ("DescribeTable", Ok(body)) => either(self.describe(&state, &body)).into(),
             ("GetItem", Ok(body)) => either(self.get(&state, &body)).into(),
+            ("DeleteItem", Ok(body)) => either(self.delete_item(&mut state, &body)).into(),
             ("Scan", Ok(body)) => either(self.scan(&state, &body)).into(),
             _ => error(400, "UnknownOperationException", "").into(),
         };
@@ -1117,6 +1118,18 @@ impl Shared {
             Some(item) => json!({ "Item": projection.apply(item) }),
             None => json!({}),
         }))
+    }
+
+    /// A delete of what is not there costs one unit and leaves nothing.
+    fn delete_item(&self, state: &mut State, body: &Item) -> Result<Answer, Answer> {
+        self.own_table(body)?;
+        let key = body.get("Key").and_then(Value::as_object);
+        let key = key.ok_or_else(|| malformed("not a key"))?;
+        let key = self.key.exact_key(key)?;
+        let units = state.items.remove(&key).as_ref().map_or(1, units_of);
+        state.stats.consumed_units += units;
+        let consumed = json!({"TableName": self.table, "CapacityUnits": units as f64});
+        Ok(ok(&json!({ "ConsumedCapacity": consumed })))
     }
 
     fn scan(&self, state: &State, body: &Item) -> Result<Answer, Answer> {

@@ -15,6 +15,7 @@
 pub mod binary;
 pub mod fake_dynamo;
 pub mod fake_s3;
+pub mod fake_scaling;
 pub mod item;
 pub mod sigv4;
 pub mod wire;

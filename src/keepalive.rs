@@ -1,0 +1,69 @@
+//! Traffic that changes no data, so that auto scaling can bring a table down.
+//!
+//! Auto scaling does not lower the capacity of a table that nobody uses: with
+//! nothing consumed its alarm has no data, which is not the same as little use.
+//! A delete of a key that cannot exist costs one write unit and leaves nothing,
+//! and a read of it costs one read unit. Indexes are not helped: such a delete
+//! writes nothing to them.
+
+use crate::aws::Aws;
+use crate::aws::error::CallError;
+use crate::aws::table::Table;
+use crate::error::{Error, ErrorKind, Result};
+use crate::item::{KeyAttribute, KeyType};
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use std::collections::HashMap;
+
+/// The key that cannot exist: it is no hash, neither as hex text nor, with its
+/// 19 bytes, as raw bytes. The same as in `scripts/keepalive`.
+pub const KEY: &str = "hashferry-keepalive";
+
+/// Deletes and reads the key that cannot exist, once; the write units consumed.
+///
+/// # Errors
+/// [`ErrorKind::Write`] when DynamoDB refuses.
+pub async fn once(aws: &Aws, table: &Table) -> Result<f64> {
+    let key: HashMap<String, AttributeValue> = std::iter::once(&table.schema.partition)
+        .chain(&table.schema.sort)
+        .map(|k| (k.name.clone(), value(k)))
+        .collect();
+    let failed = |what: &str, e: CallError| {
+        let action = format!("dynamodb:{what}");
+        let e = Error::new(
+            ErrorKind::Write,
+            format!("{what} on table {} failed", table.name),
+        )
+        .because(e);
+        e.hint(format!("the credentials need {action} on this table"))
+    };
+    let deleted = aws
+        .dynamodb()
+        .delete_item()
+        .table_name(&table.name)
+        .set_key(Some(key.clone()))
+        .return_consumed_capacity(ReturnConsumedCapacity::Total)
+        .send()
+        .await
+        .map_err(|e| failed("DeleteItem", CallError::from_sdk(e)))?;
+    aws.dynamodb()
+        .get_item()
+        .table_name(&table.name)
+        .set_key(Some(key))
+        .consistent_read(true)
+        .send()
+        .await
+        .map_err(|e| failed("GetItem", CallError::from_sdk(e)))?;
+    Ok(deleted
+        .consumed_capacity()
+        .and_then(|c| c.capacity_units())
+        .unwrap_or(1.0))
+}
+
+fn value(key: &KeyAttribute) -> AttributeValue {
+    match key.kind {
+        KeyType::S => AttributeValue::S(KEY.into()),
+        KeyType::B => AttributeValue::B(Blob::new(KEY)),
+        KeyType::N => AttributeValue::N("-1".into()),
+    }
+}

@@ -1,0 +1,114 @@
+//! Application Auto Scaling: what may change a table's capacity by itself.
+
+use crate::aws::Aws;
+use crate::aws::error::CallError;
+use crate::capacity::Part;
+use crate::error::{Error, ErrorKind, Result};
+use aws_sdk_applicationautoscaling::types::{ScalableDimension, ScalableTarget, ServiceNamespace};
+use serde::Serialize;
+
+/// How auto scaling handles the write capacity of a table or an index.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Scaling {
+    /// `table/NAME` or `table/NAME/index/INDEX`.
+    pub resource: String,
+    /// The least write capacity units a second.
+    pub min: u64,
+    /// The most.
+    pub max: u64,
+    /// Share of the capacity in use that it aims at, in percent; nothing when no
+    /// target-tracking policy is attached.
+    pub target_percent: Option<f64>,
+    /// Whether it is kept from lowering the capacity, by its state or policy.
+    pub scale_in_off: bool,
+    /// Whether it is kept from raising it.
+    pub scale_out_off: bool,
+}
+
+/// The scalable targets of table `name` and of its `indexes`; none where
+/// DynamoDB is a server of one's own.
+///
+/// # Errors
+/// [`ErrorKind::Write`] when auto scaling cannot be asked.
+pub async fn describe(aws: &Aws, name: &str, indexes: &[String]) -> Result<Vec<Scaling>> {
+    let failed = |e: CallError| {
+        Error::new(
+            ErrorKind::Write,
+            format!("auto scaling cannot be asked about table {name}"),
+        )
+        .because(e)
+    };
+    let parts = std::iter::once(Part::Table).chain(indexes.iter().cloned().map(Part::Index));
+    let ids: Vec<String> = parts.map(|p| resource_id(name, &p)).collect();
+    let Some(client) = aws.autoscaling() else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    let mut targets = client
+        .describe_scalable_targets()
+        .service_namespace(ServiceNamespace::Dynamodb)
+        .set_resource_ids(Some(ids))
+        .into_paginator()
+        .items()
+        .send();
+    while let Some(target) = targets.next().await {
+        let target = target.map_err(|e| failed(CallError::from_sdk(e)))?;
+        let writes = [
+            ScalableDimension::DynamoDbTableWriteCapacityUnits,
+            ScalableDimension::DynamoDbIndexWriteCapacityUnits,
+        ];
+        if writes.contains(target.scalable_dimension()) {
+            found.push(target);
+        }
+    }
+    let mut scalings = Vec::with_capacity(found.len());
+    for target in found {
+        let policies = client
+            .describe_scaling_policies()
+            .service_namespace(ServiceNamespace::Dynamodb)
+            .resource_id(target.resource_id())
+            .scalable_dimension(target.scalable_dimension().clone())
+            .send()
+            .await
+            .map_err(|e| failed(CallError::from_sdk(e)))?;
+        let tracking = policies
+            .scaling_policies()
+            .iter()
+            .find_map(|p| p.target_tracking_scaling_policy_configuration());
+        scalings.push(Scaling {
+            target_percent: tracking.map(|t| t.target_value()),
+            ..of_target(
+                &target,
+                tracking.and_then(|t| t.disable_scale_in()).unwrap_or(false),
+            )
+        });
+    }
+    scalings.sort_by(|a, b| a.resource.cmp(&b.resource));
+    Ok(scalings)
+}
+
+fn of_target(target: &ScalableTarget, policy_keeps_up: bool) -> Scaling {
+    let suspended = target.suspended_state();
+    let units = |n: i32| u64::try_from(n).unwrap_or(0);
+    Scaling {
+        resource: target.resource_id().to_owned(),
+        min: units(target.min_capacity()),
+        max: units(target.max_capacity()),
+        target_percent: None,
+        scale_in_off: policy_keeps_up
+            || suspended
+                .and_then(|s| s.dynamic_scaling_in_suspended())
+                .unwrap_or(false),
+        scale_out_off: suspended
+            .and_then(|s| s.dynamic_scaling_out_suspended())
+            .unwrap_or(false),
+    }
+}
+
+/// What auto scaling calls a part of table `name`.
+pub fn resource_id(name: &str, part: &Part) -> String {
+    match part {
+        Part::Index(index) => format!("table/{name}/index/{index}"),
+        Part::Table | Part::Replica(_) => format!("table/{name}"),
+    }
+}
