@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use std::fmt;
 use std::str::FromStr;
 
 /// An attribute that every item gets.
@@ -166,6 +167,21 @@ impl FromStr for Attribute {
     }
 }
 
+impl fmt::Display for Attribute {
+    /// As [`FromStr`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, kind) = (&self.name, self.value.type_letter());
+        match &self.value {
+            Value::S(s) if !name.contains(':') => write!(f, "{name}={s}"),
+            Value::S(s) | Value::N(s) => write!(f, "{name}:{kind}={s}"),
+            Value::B(b) => write!(f, "{name}:{kind}={}", BASE64.encode(b)),
+            Value::Bool(b) => write!(f, "{name}:{kind}={b}"),
+            Value::Null => write!(f, "{name}:{kind}="),
+            Value::Ss(set) | Value::Ns(set) => write!(f, "{name}:{kind}={}", set.join(",")),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +196,18 @@ mod tests {
             ok("s:SS=a,b").value,
             Value::Ss(vec!["a".into(), "b".into()])
         );
+        for text in [
+            "a=b=c",
+            "a:b:S=c",
+            "n:N=-1.5e3",
+            "b:B=AQI=",
+            "f:BOOL=true",
+            "z:NULL=",
+            "s:SS=a,b",
+            "m:NS=1,2",
+        ] {
+            assert_eq!(ok(text).to_string(), text);
+        }
         for bad in [
             "a", "=x", "n:N=abc", "n:N=", "n:N=inf", "b:BOOL=1", "x:Q=1", "s:SS=a,a", "b:B=?",
             "n:NS=1,x",

@@ -227,7 +227,7 @@ impl Ingest {
         let shown = with.algorithm.or(opened.beginning.algorithm);
         let make_for = shown.or(Algorithm::from_name(&with.table));
         let table = table::describe(&self.aws, &with.table, make_for).await?;
-        let algorithm = self.algorithm(&table, &opened)?;
+        let algorithm = opened.algorithm(with.algorithm, Some(&table.schema.partition.name))?;
         let template = ItemTemplate::new(
             &with.table,
             &table.schema,
@@ -291,43 +291,6 @@ impl Ingest {
             ));
         }
         failure
-    }
-
-    /// The algorithm: as told, as the table's key is named, or as the first
-    /// hash shows.
-    fn algorithm(&self, table: &Table, opened: &Opened) -> Result<Algorithm> {
-        let key = &table.schema.partition.name;
-        let of_key = Algorithm::from_name(key);
-        if let Some(told) = self.with.algorithm {
-            if let Some(named) = of_key.filter(|n| *n != told) {
-                tracing::warn!(
-                    "the partition key is named {key}, which is {named}; writing {told} as told"
-                );
-            }
-            return Ok(told);
-        }
-        if let Some(named) = of_key {
-            return Ok(named);
-        }
-        if let Some(seen) = opened.beginning.algorithm {
-            tracing::info!(
-                "taking the list for {seen}, by the length of its first hash (--hash says otherwise)"
-            );
-            return Ok(seen);
-        }
-        if opened.length() == Some(0) {
-            return Ok(Algorithm::Sha256);
-        }
-        let first = match &opened.beginning.first_line {
-            Some(line) => format!("its first line is {line}"),
-            None => "it has nothing but blank lines and comments there".to_owned(),
-        };
-        Err(Error::usage(format!(
-            "the first {} KiB of {} show no hash: {first}",
-            crate::decode::PEEK_BYTES / 1024,
-            self.sources[0]
-        ))
-        .hint("name the algorithm by --hash, such as --hash sha256"))
     }
 
     /// Says what is going to happen.

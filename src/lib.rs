@@ -25,8 +25,10 @@
 //! program of your own embeds, as [`Ingest`]. Beside the way stand [`aws`], the
 //! seam to the SDK; [`capacity`], [`control`] and [`rate`], which decide how fast;
 //! [`backoff`], how soon again; [`readback`], which reads items; [`scaling`] and
-//! [`keepalive`], by which a table's capacity goes up and comes down by itself. `local` is an S3 and a DynamoDB on
-//! this machine, and [`cli`] the command line.
+//! [`keepalive`], by which a table's capacity goes up and comes down by itself.
+//! [`plan`] drives the first half without the second, to say before a run what it
+//! will take; [`prices`] is what that and the report reckon with. `local` is an S3
+//! and a DynamoDB on this machine, and [`cli`] the command line.
 //!
 //! # What always holds
 //!
@@ -53,14 +55,14 @@
 //!
 //! Each layer only those before it; `scripts/check` sees to it.
 //!
-//! 1. `error`, `algorithm`, `attribute`, `backoff`
+//! 1. `error`, `algorithm`, `attribute`, `backoff`, `prices`
 //! 2. `lines`; then `record`, `books`; then `decode`, `window`, `item`, `batch`,
 //!    `limiter`, `rejects`; then `capacity`; then `control`: no SDK, no sockets
 //! 3. `aws`
 //! 4. `stop`, `source`, `report`, `readback`, `scaling`, `keepalive`
 //! 5. `pace`; then `rate`
 //! 6. `reader`, `writer`: never each other
-//! 7. `ingest`
+//! 7. `ingest`, `plan`: never each other
 //! 8. `cli`, and the binary
 //!
 //! `local` imports nothing of the rest, so that it cannot share the writer's
@@ -97,6 +99,8 @@ pub mod report;
 
 pub mod ingest;
 
+pub mod plan;
+
 pub mod algorithm;
 pub mod attribute;
 pub mod aws;
@@ -105,6 +109,7 @@ pub mod capacity;
 pub mod control;
 pub mod error;
 pub mod keepalive;
+pub mod prices;
 pub mod rate;
 pub mod readback;
 pub mod scaling;

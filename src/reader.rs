@@ -99,7 +99,50 @@ impl Opened {
         }
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>> {
+    /// The algorithm of the list: as `told`, as the table's partition key is
+    /// named (`key`), or as the first hash shows.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when nothing says it.
+    pub fn algorithm(&self, told: Option<Algorithm>, key: Option<&str>) -> Result<Algorithm> {
+        let of_key = key.and_then(|key| Some((key, Algorithm::from_name(key)?)));
+        if let Some(told) = told {
+            if let Some((key, named)) = of_key.filter(|(_, named)| *named != told) {
+                tracing::warn!(
+                    "the partition key is named {key}, which is {named}; writing {told} as told"
+                );
+            }
+            return Ok(told);
+        }
+        if let Some((_, named)) = of_key {
+            return Ok(named);
+        }
+        if let Some(seen) = self.beginning.algorithm {
+            tracing::info!(
+                "taking the list for {seen}, by the length of its first hash (--hash says otherwise)"
+            );
+            return Ok(seen);
+        }
+        if self.length() == Some(0) {
+            return Ok(Algorithm::Sha256);
+        }
+        let first = match &self.beginning.first_line {
+            Some(line) => format!("its first line is {line}"),
+            None => "it has nothing but blank lines and comments there".to_owned(),
+        };
+        Err(Error::usage(format!(
+            "the first {} KiB of {} show no hash: {first}",
+            decode::PEEK_BYTES / 1024,
+            self.source.location()
+        ))
+        .hint("name the algorithm by --hash, such as --hash sha256"))
+    }
+
+    /// The next chunk, from the beginning on; nothing at the end.
+    ///
+    /// # Errors
+    /// As [`Source::next`].
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
         match self.peeked.pop_front() {
             Some(chunk) => Ok(Some(chunk)),
             None if self.ended => Ok(None),

@@ -1,14 +1,11 @@
 //! The account of a run: what a script reads, and what a person reads.
 
 use crate::books::Counts;
+use crate::prices::USD_PER_MILLION_WRITE_UNITS;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use std::fmt::Write as _;
 use std::time::Duration;
-
-/// Price of a million write request units of an on-demand table in us-east-1,
-/// in USD. Source: AWS price list, August 2026.
-pub const USD_PER_MILLION_WRITE_UNITS: f64 = 0.625;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -287,7 +284,7 @@ fn thousandths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-fn ten_thousandths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn ten_thousandths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
     rounded(*x, 10_000.0, s)
 }
 

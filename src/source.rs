@@ -89,6 +89,28 @@ impl fmt::Display for Location {
     }
 }
 
+/// Reads the names of a run's sources.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when there is none, when one is no name of a place, or
+/// when standard input is among them twice.
+pub fn locations(names: &[String]) -> Result<Vec<Location>> {
+    let sources = names
+        .iter()
+        .map(|s| s.parse().map_err(|e: String| Error::usage(e)))
+        .collect::<Result<Vec<Location>>>()?;
+    if sources.is_empty() {
+        return Err(Error::usage("no source is named")
+            .hint("give s3://bucket/key, a path, or - for standard input"));
+    }
+    if sources.iter().filter(|s| **s == Location::Stdin).count() > 1 {
+        return Err(Error::usage(
+            "standard input (-) is named twice, and can be read once",
+        ));
+    }
+    Ok(sources)
+}
+
 /// An opened list.
 pub struct Source {
     location: Location,

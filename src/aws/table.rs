@@ -39,7 +39,7 @@ pub struct Table {
     pub schema: KeySchema,
     /// How its writes are paid.
     pub billing: Billing,
-    /// Its global secondary indexes.
+    /// Its secondary indexes.
     pub indexes: Vec<Index>,
     /// The other regions that it is replicated to.
     pub replicas: Vec<String>,
@@ -50,11 +50,14 @@ pub struct Table {
     pub decreases_today: u64,
 }
 
-/// A global secondary index.
+/// A secondary index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Index {
     /// Its name.
     pub name: String,
+    /// Whether it is a global one, with a capacity of its own; a local one draws
+    /// on the table's.
+    pub global: bool,
     /// The attributes that an item must have to be in it.
     pub keys: Vec<String>,
     /// Its write units a second: provisioned, or its own on-demand maximum.
@@ -62,6 +65,11 @@ pub struct Index {
 }
 
 impl Table {
+    /// Regions that hold it, its own included: 1 but for a global table.
+    pub fn regions(&self) -> u64 {
+        self.replicas.len() as u64 + 1
+    }
+
     /// What the table takes of items that have attributes of these `names`;
     /// `replicas` says what is known of other regions.
     pub fn capacity(&self, names: &[&str], replicas: &[(String, f64)]) -> Capacity {
@@ -293,7 +301,13 @@ fn read(name: &str, table: &TableDescription) -> Result<Table> {
             write_units: provisioned.unsigned_abs(),
         }
     };
-    let indexes = table.global_secondary_indexes().iter().map(|i| {
+    let index = |name: Option<&str>, global, keys: &[KeySchemaElement], units: Option<i64>| Index {
+        name: name.unwrap_or_default().to_owned(),
+        global,
+        keys: keys.iter().map(|k| k.attribute_name().to_owned()).collect(),
+        write_units: units.filter(|u| *u > 0).map(|u| u as f64),
+    };
+    let global = table.global_secondary_indexes().iter().map(|i| {
         let units = match billing {
             Billing::Provisioned { .. } => i
                 .provisioned_throughput()
@@ -302,22 +316,24 @@ fn read(name: &str, table: &TableDescription) -> Result<Table> {
                 .on_demand_throughput()
                 .and_then(|t| t.max_write_request_units()),
         };
-        Index {
-            name: i.index_name().unwrap_or_default().to_owned(),
-            keys: i
-                .key_schema()
-                .iter()
-                .map(|k| k.attribute_name().to_owned())
-                .collect(),
-            write_units: units.filter(|u| *u > 0).map(|u| u as f64),
-        }
+        index(i.index_name(), true, i.key_schema(), units)
     });
-    let region =
-        |r: &aws_sdk_dynamodb::types::ReplicaDescription| r.region_name().map(str::to_owned);
+    let local = table
+        .local_secondary_indexes()
+        .iter()
+        .map(|i| index(i.index_name(), false, i.key_schema(), None));
+    // arn:aws:dynamodb:REGION:…; whether the list names it too does not matter.
+    let home = table.table_arn().and_then(|arn| arn.split(':').nth(3));
+    let others = table
+        .replicas()
+        .iter()
+        .filter_map(|r| r.region_name())
+        .filter(|r| Some(*r) != home)
+        .map(str::to_owned);
     Ok(Table {
         name: name.to_owned(),
-        indexes: indexes.collect(),
-        replicas: table.replicas().iter().filter_map(region).collect(),
+        indexes: global.chain(local).collect(),
+        replicas: others.collect(),
         warm: table
             .warm_throughput()
             .and_then(|w| w.write_units_per_second())
@@ -466,6 +482,56 @@ mod tests {
     }
 
     #[test]
+    fn indexes_and_regions_are_read() {
+        use aws_sdk_dynamodb::types::{
+            GlobalSecondaryIndexDescription, LocalSecondaryIndexDescription, ReplicaDescription,
+        };
+        let plain = read("t", &description(false, 1, None)).expect("readable");
+        assert_eq!((plain.indexes.len(), plain.regions()), (0, 1));
+        let keys = |names: &[&str]| {
+            let key = |name: &&str| {
+                KeySchemaElement::builder()
+                    .attribute_name(*name)
+                    .key_type(SchemaRole::Hash)
+                    .build()
+                    .expect("complete")
+            };
+            Some(names.iter().map(key).collect())
+        };
+        let replica = |region: &str| ReplicaDescription::builder().region_name(region).build();
+        let mut description = description(false, 1, None);
+        description.table_arn = Some("arn:aws:dynamodb:us-east-1:1:table/t".into());
+        description.global_secondary_indexes = Some(vec![
+            GlobalSecondaryIndexDescription::builder()
+                .index_name("by-source")
+                .set_key_schema(keys(&["source"]))
+                .build(),
+        ]);
+        description.local_secondary_indexes = Some(vec![
+            LocalSecondaryIndexDescription::builder()
+                .index_name("by-type")
+                .set_key_schema(keys(&["sha256", "type"]))
+                .build(),
+        ]);
+        description.replicas = Some(vec![replica("us-east-1"), replica("eu-west-1")]);
+        let table = read("t", &description).expect("readable");
+        let index = |name: &str, global, keys: &[&str]| Index {
+            name: name.into(),
+            global,
+            keys: keys.iter().map(|&k| k.to_owned()).collect(),
+            write_units: None,
+        };
+        assert_eq!(
+            table.indexes,
+            [
+                index("by-source", true, &["source"]),
+                index("by-type", false, &["sha256", "type"])
+            ]
+        );
+        assert_eq!(table.regions(), 2);
+    }
+
+    #[test]
     fn on_demand_takes_4000_or_its_own_maximum() {
         let units = |maximum| {
             let table = read("t", &description(true, 0, maximum)).expect("readable");
@@ -482,6 +548,7 @@ mod tests {
         let mut table = read("t", &description(false, 1000, None)).expect("readable");
         table.indexes = vec![Index {
             name: "by-source".into(),
+            global: true,
             keys: vec!["source".into(), "sha256".into()],
             write_units: Some(300.0),
         }];

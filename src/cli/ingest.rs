@@ -1,8 +1,7 @@
 //! `hashferry ingest`: a list into a table.
 
+use super::item::ItemArgs;
 use super::{Context, display, duration};
-use crate::algorithm::{Algorithm, Case};
-use crate::attribute::{Attribute, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::Ingest;
 use crate::rate::{Concurrency, Rate};
@@ -27,31 +26,8 @@ pub(super) struct IngestArgs {
     /// The table to write to
     #[arg(long, value_name = "NAME")]
     table: String,
-    /// Hash algorithm [default: by the name of the table's partition key, else by the first hash]
-    #[arg(long, value_name = "NAME")]
-    hash: Option<Algorithm>,
-    /// Case of the hash as text (a key of type B holds raw bytes)
-    #[arg(
-        long,
-        value_enum,
-        value_name = "CASE",
-        default_value = "upper",
-        help_heading = "Item"
-    )]
-    case: CaseArg,
-    /// Attribute `type` of every item
-    #[arg(long = "type", value_name = "TEXT", help_heading = "Item")]
-    type_: Option<String>,
-    /// Attribute `source` of every item
-    #[arg(long, value_name = "TEXT", help_heading = "Item")]
-    source: Option<String>,
-    /// Attribute `desc` of every item
-    #[arg(long, value_name = "TEXT", help_heading = "Item")]
-    desc: Option<String>,
-    /// A further attribute: NAME=TEXT, or NAME:TYPE=VALUE with type S, N, B (base64), BOOL,
-    /// NULL, SS or NS
-    #[arg(long = "attr", value_name = "NAME=VALUE", help_heading = "Item")]
-    attributes: Vec<Attribute>,
+    #[command(flatten)]
+    item: ItemArgs,
     /// Form of the list
     #[arg(
         long,
@@ -123,12 +99,6 @@ pub(super) struct IngestArgs {
     dry_run: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum CaseArg {
-    Upper,
-    Lower,
-}
-
 /// Forms of lists. More will come.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum FormatArg {
@@ -147,7 +117,8 @@ enum CompressionArg {
     None,
 }
 
-fn units(text: &str) -> Result<f64, String> {
+/// Reads write capacity units a second.
+pub(super) fn units(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(Rate::Units(units)) => Ok(units),
         _ => Err(format!(
@@ -192,10 +163,7 @@ async fn ingest(context: &Context, args: IngestArgs) -> Result<Report> {
     let mut builder = Ingest::builder()
         .aws(connection.aws.clone())
         .table(args.table)
-        .case(match args.case {
-            CaseArg::Upper => Case::Upper,
-            CaseArg::Lower => Case::Lower,
-        })
+        .case(args.item.case())
         .rate(args.rate)
         .concurrency(args.concurrency)
         .burst(args.burst)
@@ -207,20 +175,11 @@ async fn ingest(context: &Context, args: IngestArgs) -> Result<Report> {
     for source in args.sources {
         builder = builder.source(source);
     }
-    for (name, text) in [
-        ("type", args.type_),
-        ("source", args.source),
-        ("desc", args.desc),
-    ] {
-        if let Some(text) = text {
-            builder = builder.attribute(name, Value::S(text));
-        }
-    }
-    for a in args.attributes {
-        builder = builder.attribute(a.name, a.value);
-    }
-    if let Some(algorithm) = args.hash {
+    if let Some(algorithm) = args.item.hash {
         builder = builder.algorithm(algorithm);
+    }
+    for a in args.item.into_attributes() {
+        builder = builder.attribute(a.name, a.value);
     }
     if let Some(units) = args.max_rate {
         builder = builder.max_rate(units);

@@ -9,9 +9,11 @@ mod capacity;
 mod demo;
 mod display;
 mod ingest;
+mod item;
 #[cfg(feature = "local")]
 mod local;
 mod logging;
+mod plan;
 
 use crate::aws::{Aws, AwsOptions};
 use crate::error::{Error, Result};
@@ -34,6 +36,7 @@ use std::time::Duration;
                   3 done, some lines rejected · 4 interrupted\n\n\
                   Examples:\n  \
                   hashferry demo\n  \
+                  hashferry plan s3://my-bucket/nsrl-sha256.txt\n  \
                   hashferry ingest s3://my-bucket/nsrl-sha256.txt --table sha256\n  \
                   hashferry ingest hashes.txt --table sha256 --local ./hashes"
 )]
@@ -52,6 +55,8 @@ enum Command {
     Capacity(capacity::CapacityArgs),
     /// Make traffic that changes no data, so that auto scaling brings a table down
     Keepalive(capacity::KeepaliveArgs),
+    /// Say beforehand what a list will take: lines, write units, time and cost; writes nothing
+    Plan(Box<plan::PlanArgs>),
     /// Serve an embedded S3 and DynamoDB on this machine, for any AWS client
     #[cfg(feature = "local")]
     Local(local::LocalArgs),
@@ -173,6 +178,7 @@ pub fn main() -> ExitCode {
             Command::Ingest(args) => ingest::run(&context, *args).await,
             Command::Capacity(args) => capacity::show(&context, &args).await,
             Command::Keepalive(args) => capacity::keep(&context, &args).await,
+            Command::Plan(args) => plan::run(&context, *args).await,
             #[cfg(feature = "local")]
             Command::Local(args) => local::run(&context, &args).await,
             #[cfg(feature = "local")]

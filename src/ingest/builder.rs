@@ -7,7 +7,7 @@ use crate::aws::{Aws, AwsOptions};
 use crate::error::{Error, Result};
 use crate::rate::{Concurrency, Rate};
 use crate::rejects::MaxRejects;
-use crate::source::Location;
+use crate::source;
 use crate::stop::Stop;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -114,7 +114,7 @@ impl IngestBuilder {
     }
 
     /// How often the table is described, while it decides about the rate.
-    /// Default: [`CAPACITY_INTERVAL`].
+    /// Default: [`CAPACITY_INTERVAL`](crate::pace::CAPACITY_INTERVAL).
     #[must_use]
     pub fn capacity_interval(mut self, interval: Duration) -> Self {
         self.capacity_interval = Some(interval);
@@ -175,25 +175,12 @@ impl IngestBuilder {
     /// configuration when there is no connection.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when something is missing or makes no sense.
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when something is missing or makes no sense.
     pub async fn build(self) -> Result<Ingest> {
         if self.table.is_empty() {
             return Err(Error::usage("no table is named").hint("give --table NAME"));
         }
-        let sources = self
-            .sources
-            .iter()
-            .map(|s| s.parse().map_err(|e: String| Error::usage(e)))
-            .collect::<Result<Vec<Location>>>()?;
-        if sources.is_empty() {
-            return Err(Error::usage("no source is named")
-                .hint("give s3://bucket/key, a path, or - for standard input"));
-        }
-        if sources.iter().filter(|s| **s == Location::Stdin).count() > 1 {
-            return Err(Error::usage(
-                "standard input (-) is named twice, and can be read once",
-            ));
-        }
+        let sources = source::locations(&self.sources)?;
         if let Some(max) = self.max_rate.filter(|m| !(m.is_finite() && *m > 0.0)) {
             return Err(Error::usage(format!(
                 "a maximum rate of {max} write units a second is none"

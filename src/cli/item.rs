@@ -1,0 +1,68 @@
+//! The flags that say what an item is, alike for every command that makes items.
+
+use crate::algorithm::{Algorithm, Case};
+use crate::attribute::{Attribute, Value};
+use clap::{Args, ValueEnum};
+
+#[derive(Debug, Args)]
+pub(super) struct ItemArgs {
+    /// Hash algorithm [default: by the name of the table's partition key, else by the first hash]
+    #[arg(long, value_name = "NAME")]
+    pub(super) hash: Option<Algorithm>,
+    /// Case of the hash as text (a key of type B holds raw bytes)
+    #[arg(
+        long,
+        value_enum,
+        value_name = "CASE",
+        default_value = "upper",
+        help_heading = "Item"
+    )]
+    case: CaseArg,
+    /// Attribute `type` of every item
+    #[arg(long = "type", value_name = "TEXT", help_heading = "Item")]
+    type_: Option<String>,
+    /// Attribute `source` of every item
+    #[arg(long, value_name = "TEXT", help_heading = "Item")]
+    source: Option<String>,
+    /// Attribute `desc` of every item
+    #[arg(long, value_name = "TEXT", help_heading = "Item")]
+    desc: Option<String>,
+    /// A further attribute: NAME=TEXT, or NAME:TYPE=VALUE with type S, N, B (base64), BOOL,
+    /// NULL, SS or NS
+    #[arg(long = "attr", value_name = "NAME=VALUE", help_heading = "Item")]
+    attributes: Vec<Attribute>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CaseArg {
+    Upper,
+    Lower,
+}
+
+impl ItemArgs {
+    /// Case of text keys.
+    pub(super) fn case(&self) -> Case {
+        match self.case {
+            CaseArg::Upper => Case::Upper,
+            CaseArg::Lower => Case::Lower,
+        }
+    }
+
+    /// The attributes of every item, in the order in which they are written.
+    pub(super) fn into_attributes(self) -> Vec<Attribute> {
+        [
+            ("type", self.type_),
+            ("source", self.source),
+            ("desc", self.desc),
+        ]
+        .into_iter()
+        .filter_map(|(name, text)| {
+            text.map(|text| Attribute {
+                name: name.to_owned(),
+                value: Value::S(text),
+            })
+        })
+        .chain(self.attributes)
+        .collect()
+    }
+}

@@ -1,0 +1,322 @@
+//! `hashferry plan`: what a list will take, before it is written.
+
+use super::Context;
+use super::ingest::units;
+use super::item::ItemArgs;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{Copies, Figure, Forecast, Planning, Route, Span, Way};
+use crate::prices::Prices;
+use crate::report::{seconds, thousands};
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount};
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    hashferry plan s3://my-bucket/nsrl-sha256.txt --table sha256 --source NSRL --type known\n  \
+    hashferry plan list.txt --exact --at 10000 --replicas 2 --indexes 1 --json")]
+pub(super) struct PlanArgs {
+    /// s3://bucket/key, a local path, or - for standard input
+    #[arg(required = true, value_name = "SOURCE")]
+    sources: Vec<String>,
+    /// The table that is to be written to [default: a new one with a text key named as the hash]
+    #[arg(long, value_name = "NAME")]
+    table: Option<String>,
+    #[command(flatten)]
+    item: ItemArgs,
+    /// Read everything and count, instead of estimating from the beginning
+    #[arg(long)]
+    exact: bool,
+    /// Reckon with so many provisioned write capacity units a second, too
+    #[arg(long, value_name = "N", value_parser = units, allow_hyphen_values = true, help_heading = "Speed")]
+    at: Option<f64>,
+    /// Regions of a global table, this one included: each write is made in each [default: as the
+    /// table has, else 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100), help_heading = "Cost")]
+    replicas: Option<u64>,
+    /// Global indexes that the items are in: each costs as much as the table [default: as the
+    /// table has, else 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=100), help_heading = "Cost")]
+    indexes: Option<u64>,
+    /// Price of a million on-demand write units, replicated ones too
+    #[arg(long, value_name = "USD", value_parser = usd, allow_hyphen_values = true, help_heading = "Cost")]
+    price_write_units: Option<f64>,
+    /// Price of a provisioned write capacity unit for an hour, replicated ones too
+    #[arg(long, value_name = "USD", value_parser = usd, allow_hyphen_values = true, help_heading = "Cost")]
+    price_capacity_hour: Option<f64>,
+    /// Price of importing a GB, uncompressed
+    #[arg(long, value_name = "USD", value_parser = usd, allow_hyphen_values = true, help_heading = "Cost")]
+    price_import_gb: Option<f64>,
+    /// One JSON object with all figures
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+}
+
+fn usd(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|p: &f64| p.is_finite() && *p >= 0.0)
+        .ok_or_else(|| format!("expected a price in USD, such as 0.625, got {text:?}"))
+}
+
+/// Runs the command; its exit status.
+pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
+    let common = &context.common;
+    let flag = |name: &str, value: Option<&String>| {
+        value
+            .map(|v| [name.to_owned(), v.clone()])
+            .into_iter()
+            .flatten()
+    };
+    let local = common.local.as_ref().map(|d| d.display().to_string());
+    let prices = Prices::default();
+    let json = args.json;
+    let planning = Planning {
+        sources: args.sources,
+        table: args.table,
+        algorithm: args.item.hash,
+        case: args.item.case(),
+        attributes: args.item.into_attributes(),
+        exact: args.exact,
+        at: args.at,
+        replicas: args.replicas,
+        indexes: args.indexes,
+        prices: Prices {
+            write_units: prices
+                .write_units
+                .or(args.price_write_units, "--price-write-units"),
+            capacity_hour: prices
+                .capacity_hour
+                .or(args.price_capacity_hour, "--price-capacity-hour"),
+            import_gb: prices
+                .import_gb
+                .or(args.price_import_gb, "--price-import-gb"),
+        },
+        aws_flags: flag("--region", common.region.as_ref())
+            .chain(flag("--profile", common.profile.as_ref()))
+            .chain(flag("--endpoint-url", common.endpoint_url.as_ref()))
+            .collect(),
+        own_flags: flag("--local", local.as_ref()).collect(),
+    };
+    let connection = context.connect().await?;
+    let ended = tokio::select! {
+        biased;
+        () = context.stop.requested() => None,
+        ended = planning.run(&connection.aws) => Some(ended),
+    };
+    connection.close();
+    let Some(forecast) = ended.transpose()? else {
+        return Ok(4);
+    };
+    let text = if json {
+        forecast.to_json()
+    } else {
+        shown(&forecast)
+    };
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|e| Error::new(ErrorKind::Output, "cannot write the plan to stdout").because(e))?;
+    Ok(0)
+}
+
+/// The forecast for a person.
+fn shown(f: &Forecast) -> String {
+    let mut out = String::new();
+    let how = if f.exact {
+        "counted, all of it was read".to_owned()
+    } else {
+        let read = f.sources.iter().map(|s| s.bytes_read).sum();
+        let all = f.sources.iter().filter_map(|s| s.bytes).sum();
+        format!(
+            "estimated from {} of {}, with 95 % intervals",
+            HumanBytes(read),
+            HumanBytes(all)
+        )
+    };
+    let _ = writeln!(out, "The list ({how}):");
+    for (name, figure, note) in [
+        ("lines", f.lines, ""),
+        ("hashes", f.hashes, "each becomes an item"),
+        ("duplicates", f.duplicates, "not sent"),
+        ("rejected", f.rejected, "not a hash of this kind"),
+        ("skipped", f.skipped, "blank, comment or header"),
+    ] {
+        let note = match figure.value == 0 || note.is_empty() {
+            true => String::new(),
+            false => format!("  {note}"),
+        };
+        let count = HumanCount(figure.value);
+        let _ = writeln!(
+            out,
+            "  {name:<12}{:>15}{}{note}",
+            count.to_string(),
+            interval(figure)
+        );
+    }
+
+    let item = &f.item;
+    let s = |n: u64| if n == 1 { "" } else { "s" };
+    let table = match &f.table {
+        Some(name) => format!("table {name}"),
+        None => "a new table".to_owned(),
+    };
+    let _ = writeln!(
+        out,
+        "\nThe items, for {table}: {} hashes as key {} ({}), {} bytes and {} write unit{} each \
+         (DynamoDB's size formula)",
+        f.hash,
+        item.key,
+        item.key_type,
+        item.bytes,
+        item.write_units,
+        s(item.write_units),
+    );
+    let copies = |c: &Copies, one: &str, more: &str| {
+        let what = if c.count == 1 { one } else { more };
+        format!("{} {what} ({})", c.count, c.source)
+    };
+    let mut times = vec![
+        copies(&f.replicas, "Region", "Regions"),
+        copies(&f.indexes, "index", "indexes"),
+    ];
+    if f.local_indexes.count > 0 {
+        times.push(copies(&f.local_indexes, "local index", "local indexes"));
+    }
+    let _ = writeln!(
+        out,
+        "  {} write units in all{}: {}",
+        HumanCount(f.write_units.value),
+        interval(f.write_units),
+        times.join(", ")
+    );
+
+    let _ = writeln!(out, "\nThe ways:");
+    let _ = writeln!(
+        out,
+        "  {:<22}{:>14}{:>16}{:>14}",
+        "", "write units/s", "time", "USD"
+    );
+    for route in &f.routes {
+        let rate = route
+            .write_units_per_s
+            .map_or_else(|| "-".to_owned(), thousands);
+        let time = route
+            .seconds
+            .map_or_else(|| "not promised".to_owned(), |s| seconds(s.value));
+        let _ = writeln!(
+            out,
+            "  {:<22}{rate:>14}{time:>16}{:>14}",
+            name(route),
+            money(route.usd.value)
+        );
+        let _ = writeln!(out, "      rate: {}", route.rate_source);
+        let _ = writeln!(out, "      cost: {}", cost(route, f));
+        for limit in &route.limits {
+            let _ = writeln!(out, "      {limit}");
+        }
+    }
+
+    let named = [
+        ("Cheapest", f.cheapest),
+        (
+            "Cheapest without an import",
+            f.cheapest_ingest.filter(|i| Some(*i) != f.cheapest),
+        ),
+        ("Fastest", f.fastest),
+    ];
+    for (title, index) in named {
+        let Some(route) = index.and_then(|i| f.routes.get(i)) else {
+            continue;
+        };
+        let time = route
+            .seconds
+            .map(|s| format!(" in {}", seconds(s.value)))
+            .unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "\n{title}: {}, {} USD{time}",
+            name(route),
+            money(route.usd.value)
+        );
+        for command in &route.commands {
+            let _ = writeln!(out, "  {command}");
+        }
+    }
+
+    let _ = writeln!(
+        out,
+        "\nPrices, {} as of {} (--price-… says otherwise):",
+        f.prices_region, f.prices_as_of
+    );
+    let prices = &f.prices;
+    for price in [
+        &prices.write_units,
+        &prices.capacity_hour,
+        &prices.import_gb,
+    ] {
+        let _ = writeln!(
+            out,
+            "  {} USD a {} ({})",
+            price.usd, price.per, price.source
+        );
+    }
+    let _ = writeln!(out, "\nTo know:");
+    for note in &f.notes {
+        let _ = writeln!(out, "  {note}");
+    }
+    out
+}
+
+fn interval(figure: Figure) -> String {
+    if figure.is_exact() {
+        return String::new();
+    }
+    format!(" ({}–{})", HumanCount(figure.low), HumanCount(figure.high))
+}
+
+fn name(route: &Route) -> &'static str {
+    match route.route {
+        Way::Provisioned => "provisioned",
+        Way::OnDemand => "on demand",
+        Way::Import => "import, a new table",
+    }
+}
+
+/// USD: to the hundredth of a cent, or to the cent from 100 on.
+fn money(usd: f64) -> String {
+    if usd > 0.0 && usd < 0.0001 {
+        "<0.0001".to_owned()
+    } else if usd < 100.0 {
+        format!("{usd:.4}")
+    } else {
+        format!("{usd:.2}")
+    }
+}
+
+/// What the cost of `route` is made of.
+fn cost(route: &Route, f: &Forecast) -> String {
+    let Span { low, high, .. } = route.usd;
+    let range = match low == high {
+        true => String::new(),
+        false => format!("; {} to {} USD", money(low), money(high)),
+    };
+    let of = match route.route {
+        Way::Provisioned => format!(
+            "{} write units provisioned for {} h",
+            HumanCount(route.billed_capacity.unwrap_or(0)),
+            HumanCount(route.billed_hours.map_or(0, |h| h.value))
+        ),
+        Way::OnDemand => format!("{} write units", HumanCount(f.write_units.value)),
+        Way::Import => format!(
+            "{} uncompressed",
+            HumanBytes(route.billed_bytes.map_or(0, |b| b.value))
+        ),
+    };
+    let price = match route.route {
+        Way::Provisioned => &f.prices.capacity_hour,
+        Way::OnDemand => &f.prices.write_units,
+        Way::Import => &f.prices.import_gb,
+    };
+    format!("{of} at {} USD a {}{range}", price.usd, price.per)
+}

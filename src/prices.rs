@@ -1,0 +1,107 @@
+//! What DynamoDB costs: one dated table of prices, each with where it was read.
+//!
+//! They are prices of one region, [`REGION`], as of [`AS_OF`]. DynamoDB tells no
+//! prices itself, and other regions, savings plans and free tiers change them:
+//! whoever knows better overrides them (`hashferry plan --price-…`).
+
+use serde::Serialize;
+
+/// The region whose prices these are.
+pub const REGION: &str = "us-east-1";
+
+/// The day on which the table was drawn up.
+pub const AS_OF: &str = "2026-11-24";
+
+/// Price of a million write request units of an on-demand table, in USD.
+/// A replicated write request unit costs the same (DynamoDB developer guide,
+/// global tables billing).
+/// Source: AWS price list, read in August 2026
+/// (aws/agent-toolkit-for-aws, `calculate_costs.py`).
+pub const USD_PER_MILLION_WRITE_UNITS: f64 = 0.625;
+
+/// Price of one provisioned write capacity unit for an hour, in USD. A
+/// replicated one costs the same (DynamoDB developer guide, global tables
+/// billing).
+/// Source: zeonedge and usage.ai, 2026: secondary, no first-party page that
+/// shows the figure was found.
+pub const USD_PER_CAPACITY_HOUR: f64 = 0.00065;
+
+/// Price of importing a gigabyte from S3 by ImportTable, in USD, by its
+/// uncompressed size. Indexes are free.
+/// Source: a copy of the price list of us-east-2 from 2023: secondary, another
+/// region and old, so the least certain of these.
+pub const USD_PER_IMPORT_GB: f64 = 0.15;
+
+/// Bytes of a gigabyte. DynamoDB counts in powers of 1,024 (a KB is 1,024 bytes).
+/// Source: DynamoDB developer guide, Constraints.
+pub const GB_BYTES: f64 = 1024.0 * 1024.0 * 1024.0;
+
+/// One price and where it comes from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Price {
+    /// USD.
+    pub usd: f64,
+    /// For how much.
+    pub per: &'static str,
+    /// Where the figure was read.
+    pub source: String,
+}
+
+impl Price {
+    /// The same, but for `usd` where that is given; `flag` is what gave it.
+    #[must_use]
+    pub fn or(mut self, usd: Option<f64>, flag: &str) -> Self {
+        if let Some(usd) = usd {
+            self.usd = usd;
+            flag.clone_into(&mut self.source);
+        }
+        self
+    }
+}
+
+/// The prices that a plan reckons with.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Prices {
+    /// A million on-demand write request units, replicated ones too.
+    pub write_units: Price,
+    /// A provisioned write capacity unit for an hour, replicated ones too.
+    pub capacity_hour: Price,
+    /// A gigabyte imported by ImportTable.
+    pub import_gb: Price,
+}
+
+impl Default for Prices {
+    fn default() -> Self {
+        Prices {
+            write_units: Price {
+                usd: USD_PER_MILLION_WRITE_UNITS,
+                per: "million write units on demand",
+                source: format!("{REGION}: AWS price list of August 2026"),
+            },
+            capacity_hour: Price {
+                usd: USD_PER_CAPACITY_HOUR,
+                per: "provisioned write unit and hour",
+                source: format!("{REGION}: zeonedge and usage.ai, 2026, secondary"),
+            },
+            import_gb: Price {
+                usd: USD_PER_IMPORT_GB,
+                per: "GB (1,073,741,824 bytes) imported, uncompressed",
+                source: "us-east-2: a copy of the price list from 2023, secondary and uncertain"
+                    .to_owned(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_that_is_given_says_by_what() {
+        let price = || Prices::default().write_units;
+        assert_eq!(price().or(None, "--x"), price());
+        let given = price().or(Some(0.7), "--x");
+        assert_eq!((given.usd, given.source.as_str()), (0.7, "--x"));
+    }
+}
