@@ -338,3 +338,19 @@ fn a_local_table_is_not_made_for_a_plan() {
         "{commands}"
     );
 }
+
+#[test]
+fn a_list_on_this_machine_needs_no_aws_at_all() {
+    let ended = Run::new(&["plan", "list.txt"])
+        .file("list.txt", format!("{:064x}\n", 7).as_bytes())
+        .without_env("AWS_REGION")
+        .without_env("AWS_ACCESS_KEY_ID")
+        .without_env("AWS_SECRET_ACCESS_KEY")
+        .end();
+    assert_eq!(ended.status, 0, "{}", ended.stderr);
+    assert!(
+        ended.stdout.contains("1 write units in all"),
+        "{}",
+        ended.stdout
+    );
+}

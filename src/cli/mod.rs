@@ -221,8 +221,15 @@ impl Context {
     /// A connection by the flags: to AWS, or to embedded servers that live as
     /// long as what is returned.
     async fn connect(&self) -> Result<Connection> {
+        self.connect_as(None).await
+    }
+
+    /// The same, in the region `default` when none is set: for what asks nothing
+    /// of AWS.
+    async fn connect_as(&self, default: Option<&str>) -> Result<Connection> {
+        let region = self.common.region.as_deref().or(default);
         let mut options = AwsOptions {
-            region: self.common.region.clone(),
+            region: region.map(str::to_owned),
             profile: self.common.profile.clone(),
             endpoint_url: self.common.endpoint_url.clone(),
             local: None,

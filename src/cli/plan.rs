@@ -72,6 +72,11 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
     let local = common.local.as_ref().map(|d| d.display().to_string());
     let prices = Prices::default();
     let json = args.json;
+    let asks_aws = args.table.is_some()
+        || args
+            .sources
+            .iter()
+            .any(|source| source.starts_with("s3://"));
     let planning = Planning {
         sources: args.sources,
         table: args.table,
@@ -99,7 +104,11 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
             .collect(),
         own_flags: flag("--local", local.as_ref()).collect(),
     };
-    let connection = context.connect().await?;
+    // A list on this machine, for a table that is not there yet: AWS is not asked.
+    let connection = match asks_aws {
+        true => context.connect().await?,
+        false => context.connect_as(Some("us-east-1")).await?,
+    };
     let ended = tokio::select! {
         biased;
         () = context.stop.requested() => None,
