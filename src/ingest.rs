@@ -201,6 +201,9 @@ impl Ingest {
         report.hash = Some(algorithm.name().to_owned());
         report.target_wcu_per_s = pace.rate();
         report.count(&counts, begun.elapsed());
+        if with.dry_run {
+            report.requests = 0;
+        }
         let (failure, to_the_end) = match (end, read) {
             (End::Failed(e), _) | (_, Err(e)) => (Some(e), false),
             (_, Ok(to_the_end)) => (None, to_the_end),

@@ -187,7 +187,10 @@ impl Report {
         let how = match self.outcome {
             Outcome::Complete => "Done: every line is accounted for",
             Outcome::Rejects => "Done: every line is accounted for, and some were rejected",
-            Outcome::Interrupted => "Interrupted: what was acknowledged is written",
+            Outcome::Interrupted => {
+                "Interrupted: what was acknowledged is written; running this again begins at the \
+                 beginning, and writing an item again changes nothing"
+            }
             Outcome::Failed => "Failed: what was acknowledged is written",
         };
         let what = if self.dry_run {

@@ -768,6 +768,7 @@ fn a_dry_run_counts_everything_and_sends_nothing() {
     ended.assert_status(3);
     ended.assert_books([1001, 1000, 0, 1, 0, 0]);
     assert_eq!(ended.report["dry_run"], true);
+    assert_eq!(ended.number("requests"), 0);
     ended.assert_says(&["nothing was sent"]);
     assert_eq!(dynamo.stop().calls, 0);
 }

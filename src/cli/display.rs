@@ -19,6 +19,7 @@ const RATE_WINDOW: Duration = Duration::from_secs(5);
 /// Shows the progress of `watch` until it is dropped.
 pub(super) async fn show(context: &Context, watch: &Watch) {
     let how = match context.common.progress {
+        Progress::Auto if context.common.quiet => Progress::None,
         Progress::Auto if std::io::stderr().is_terminal() => Progress::Bar,
         Progress::Auto => Progress::Log,
         how => how,
