@@ -194,7 +194,7 @@ impl Ingest {
         let (end, read) = tokio::select! {
             biased;
             ended = work => ended,
-            () = pace.follow(interval, describe) => unreachable!("it follows for ever"),
+            never = pace.follow(interval, describe) => match never {},
         };
 
         let counts = meters.read();

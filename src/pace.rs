@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::item::Consumed;
 use crate::limiter::Limiter;
 use crate::report::thousands;
+use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -111,7 +112,7 @@ impl Pace {
     }
 
     /// Follows the table, for ever: `describe` says what it can take.
-    pub async fn follow<F>(&self, interval: Duration, describe: impl Fn() -> F)
+    pub async fn follow<F>(&self, interval: Duration, describe: impl Fn() -> F) -> Infallible
     where
         F: Future<Output = Result<Capacity>>,
     {

@@ -6,6 +6,7 @@ use crate::ingest::{Plan, Watch};
 use crate::report::{seconds, thousands};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -17,7 +18,7 @@ const BAR_INTERVAL: Duration = Duration::from_millis(100);
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
 /// Shows the progress of `watch` until it is dropped.
-pub(super) async fn show(context: &Context, watch: &Watch) {
+pub(super) async fn show(context: &Context, watch: &Watch) -> Infallible {
     let how = match context.common.progress {
         Progress::Auto if context.common.quiet => Progress::None,
         Progress::Auto if std::io::stderr().is_terminal() => Progress::Bar,
@@ -76,7 +77,7 @@ fn left(plan: &Plan, done: u64) -> Option<f64> {
     Some(plan.begun.elapsed().as_secs_f64() * total.saturating_sub(done) as f64 / done as f64)
 }
 
-async fn bar(context: &Context, watch: &Watch) {
+async fn bar(context: &Context, watch: &Watch) -> Infallible {
     let bar = context.terminal.add(ProgressBar::no_length());
     bar.set_style(style("{spinner} {msg}"));
     bar.set_message("opening the source and asking for the table");
@@ -150,7 +151,7 @@ fn message(plan: &Plan, counts: &Counts, done: u64, items: f64, units: f64) -> S
     )
 }
 
-async fn lines(context: &Context, watch: &Watch, json: bool) {
+async fn lines(context: &Context, watch: &Watch, json: bool) -> Infallible {
     let mut rates = Rates::new();
     let mut tick = tokio::time::interval(context.common.progress_interval);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -213,7 +213,7 @@ pub(super) async fn watched(context: &Context, ingest: Ingest) -> Result<Report>
     tokio::select! {
         biased;
         ended = ingest.run() => ended,
-        () = display::show(context, &watch) => unreachable!("it shows for ever"),
+        never = display::show(context, &watch) => match never {},
     }
 }
 

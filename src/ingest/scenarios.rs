@@ -322,7 +322,7 @@ async fn play(name: &str) {
     let describe = || async { Ok(model.describe()) };
     tokio::select! {
         _ = writer.run(receive, &stop, backoff) => {}
-        () = pace.follow(Duration::from_secs_f64(interval), describe) => {}
+        never = pace.follow(Duration::from_secs_f64(interval), describe) => match never {},
         () = feed => {}
         () = stopper => {}
     }
