@@ -20,6 +20,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// Wrong usage or configuration; nothing was written (exit status 2).
     Usage,
+    /// A permission is missing; nothing was written (exit status 2).
+    Denied,
     /// The source could not be read to its end (exit status 1).
     Read,
     /// DynamoDB could not be asked, or refused for good (exit status 1).
@@ -85,7 +87,7 @@ impl Error {
     /// was or could be written because of how it was called, else 1.
     pub fn exit_status(&self) -> u8 {
         match self.kind {
-            ErrorKind::Usage => 2,
+            ErrorKind::Usage | ErrorKind::Denied => 2,
             _ => 1,
         }
     }

@@ -15,11 +15,13 @@ use crate::backoff::Backoff;
 use crate::books::{Counts, Meters};
 use crate::capacity::Capacity;
 use crate::error::{Error, ErrorKind, Result};
-use crate::item::ItemTemplate;
+use crate::item::{ItemTemplate, KeyAttribute, KeyType};
 use crate::pace::{CAPACITY_INTERVAL, Pace};
+use crate::raise::note::Raised;
+use crate::raise::{self, Raise};
 use crate::reader::{HAND_OVERS, Opened, Reader};
 use crate::rejects::Rejects;
-use crate::report::{Outcome, Report};
+use crate::report::{Outcome, RaisedReport, Report};
 use crate::source::Location;
 use crate::writer::{End, Writer, WriterOptions};
 use bytes::Bytes;
@@ -125,13 +127,96 @@ impl Ingest {
             }
             prepared = self.prepare() => prepared?,
         };
+        let raised = match (with.raise_to, with.dry_run) {
+            (Some(units), false) => self.raise(units, &prepared.table).await?,
+            (Some(_), true) => {
+                tracing::info!("dry run: the table is not raised");
+                None
+            }
+            (None, _) => None,
+        };
+        let ended = match with.stop.is_requested() {
+            true => Ok(Ended::Interrupted),
+            false => self.write(prepared, &mut report).await,
+        };
+        report.elapsed_s = begun.elapsed().as_secs_f64();
+        let restored = match raised {
+            Some(raised) => self.restore(raised, &mut report).await,
+            None => Ok(()),
+        };
+        let (outcome, failure) = match (ended, restored) {
+            (Ok(Ended::Interrupted), Ok(())) => (Outcome::Interrupted, None),
+            (Ok(Ended::Rejects), Ok(())) => (Outcome::Rejects, None),
+            (Ok(Ended::Complete), Ok(())) => (Outcome::Complete, None),
+            (Ok(_), Err(e)) => (Outcome::Failed, Some(e)),
+            (Err(e), restored) => {
+                if let Err(also) = restored {
+                    tracing::warn!("{also}; {}", also.what_to_do().unwrap_or_default());
+                }
+                (Outcome::Failed, Some(e))
+            }
+        };
+        report.end(outcome, failure.as_ref());
+        Ok(report)
+    }
+
+    /// Raises the table for this run.
+    async fn raise(&self, units: u64, table: &Table) -> Result<Option<Raise>> {
+        let with = &self.with;
+        let note = match &with.raise_note {
+            Some(path) => path.clone(),
+            None => raise::note::place(&self.aws, &with.table)?,
+        };
+        let raised = raise::raise(
+            &self.aws,
+            table,
+            units,
+            &self.attribute_names(table),
+            note,
+            &with.stop,
+        )
+        .await?;
+        if let Some(raised) = &raised {
+            tracing::info!(
+                "should this process be killed, hashferry capacity --table {} --restore {} brings the table back",
+                with.table,
+                raised.note().display()
+            );
+        }
+        Ok(raised)
+    }
+
+    /// Brings the table back, and enters that in the report.
+    async fn restore(&self, raised: Raise, report: &mut Report) -> Result<()> {
+        let parts = raised.parts().to_vec();
+        let restored = raised.restore(&self.aws, &self.with.stop).await;
+        let entry = |p: Raised| RaisedReport {
+            index: p.index,
+            from_wcu: p.write_units,
+            to_wcu: p.raised_to,
+            restored: restored.is_ok(),
+        };
+        report.raised = parts.into_iter().map(entry).collect();
+        restored
+    }
+
+    /// Reads and writes, and enters what came of it in the report.
+    ///
+    /// # Errors
+    /// When it could not go on, or the books have something against it.
+    async fn write(&self, prepared: Prepared, report: &mut Report) -> Result<Ended> {
+        let with = &self.with;
         let Prepared {
             opened,
-            table,
+            mut table,
             template,
             rejects,
             sink,
         } = prepared;
+        if with.raise_to.is_some() && !with.dry_run {
+            table = table::describe(&self.aws, &with.table, None).await?;
+        }
+        let begun = Instant::now();
         let algorithm = template.algorithm();
         let capacity = self.capacity(&table).await;
         let pace = match with.dry_run {
@@ -208,15 +293,12 @@ impl Ingest {
             (End::Failed(e), _) | (_, Err(e)) => (Some(e), false),
             (_, Ok(to_the_end)) => (None, to_the_end),
         };
-        let failure = self.audit(&counts, failure.or(rejects.finish().err()));
-        let outcome = match &failure {
-            Some(_) => Outcome::Failed,
-            None if !to_the_end || counts.books.failed > 0 => Outcome::Interrupted,
-            None if counts.books.rejected > 0 => Outcome::Rejects,
-            None => Outcome::Complete,
-        };
-        report.end(outcome, failure.as_ref());
-        Ok(report)
+        match self.audit(&counts, failure.or(rejects.finish().err())) {
+            Some(failure) => Err(failure),
+            None if !to_the_end || counts.books.failed > 0 => Ok(Ended::Interrupted),
+            None if counts.books.rejected > 0 => Ok(Ended::Rejects),
+            None => Ok(Ended::Complete),
+        }
     }
 
     /// Everything that must be known before the first write.
@@ -229,7 +311,12 @@ impl Ingest {
         // For a table that a local DynamoDB is to make.
         let shown = with.algorithm.or(opened.beginning.algorithm);
         let make_for = shown.or(Algorithm::from_name(&with.table));
-        let table = table::describe(&self.aws, &with.table, make_for).await?;
+        let table = match table::describe(&self.aws, &with.table, make_for).await {
+            Err(e) if e.kind() == ErrorKind::Denied && with.raise_to.is_none() => {
+                self.assumed(e, make_for)?
+            }
+            described => described?,
+        };
         let algorithm = opened.algorithm(with.algorithm, Some(&table.schema.partition.name))?;
         let template = ItemTemplate::new(
             &with.table,
@@ -253,12 +340,30 @@ impl Ingest {
         })
     }
 
+    /// The table as it is taken to be, when it may not be described.
+    fn assumed(&self, denied: Error, algorithm: Option<Algorithm>) -> Result<Table> {
+        let named = algorithm.map(|a| KeyAttribute {
+            name: a.name().to_owned(),
+            kind: KeyType::S,
+        });
+        let Some(key) = self.with.key.clone().or(named) else {
+            return Err(denied);
+        };
+        tracing::warn!(
+            "{denied}: going on without. Its partition key is taken to be {} ({}; --key says otherwise), indexes \
+             and replicas are not known, and the rate follows what is refused (--rate N says how much there is). \
+             {}",
+            key.name,
+            key.kind,
+            denied.what_to_do().unwrap_or_default()
+        );
+        Ok(table::assumed(&self.with.table, key))
+    }
+
     /// What the table takes of this run's items: itself, the indexes that they
     /// feed, its replicas.
     async fn capacity(&self, table: &Table) -> Capacity {
         let with = &self.with;
-        let mut names: Vec<&str> = with.attributes.iter().map(|a| a.name.as_str()).collect();
-        names.push(&table.schema.partition.name);
         let mut replicas = Vec::new();
         for region in table.replicas.iter().filter(|r| *r != self.aws.region()) {
             let units = match (with.replica_capacity, table.billing) {
@@ -276,7 +381,15 @@ impl Ingest {
             };
             replicas.extend(units.map(|u| (region.clone(), u)));
         }
-        table.capacity(&names, &replicas)
+        table.capacity(&self.attribute_names(table), &replicas)
+    }
+
+    /// The attributes that every item of this run has, its key included.
+    fn attribute_names<'a>(&'a self, table: &'a Table) -> Vec<&'a str> {
+        let names = self.with.attributes.iter().map(|a| a.name.as_str());
+        names
+            .chain([table.schema.partition.name.as_str()])
+            .collect()
     }
 
     /// What the books have against the run, when nothing else has.
@@ -290,7 +403,7 @@ impl Ingest {
             let what = format!("DynamoDB refused every item for table {}", self.with.table);
             return Some(Error::new(ErrorKind::Write, what).hint(
                 "the attributes (--type, --source, --desc, --attr) do not fit the table or its \
-                 indexes",
+                 indexes, or --key not the table",
             ));
         }
         failure
@@ -331,6 +444,13 @@ impl Ingest {
             },
         );
     }
+}
+
+/// How the writing ended, when nothing failed.
+enum Ended {
+    Complete,
+    Rejects,
+    Interrupted,
 }
 
 /// What is known before the first write.

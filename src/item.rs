@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::fmt;
+use std::str::FromStr;
 
 /// Put requests in one BatchWriteItem call, at most.
 /// Source: DynamoDB API reference, BatchWriteItem.
@@ -55,6 +56,31 @@ impl fmt::Display for KeyType {
             KeyType::S => "S",
             KeyType::N => "N",
             KeyType::B => "B",
+        })
+    }
+}
+
+impl FromStr for KeyAttribute {
+    type Err = String;
+
+    /// Reads `NAME` or `NAME:TYPE`; without a type it is text.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, kind) = match text.rsplit_once(':') {
+            None => (text, KeyType::S),
+            Some((name, "S")) => (name, KeyType::S),
+            Some((name, "B")) => (name, KeyType::B),
+            Some((_, other)) => {
+                return Err(format!(
+                    "expected NAME, NAME:S or NAME:B, got the type {other:?}"
+                ));
+            }
+        };
+        if name.is_empty() {
+            return Err("expected NAME, NAME:S or NAME:B, got no name".to_owned());
+        }
+        Ok(KeyAttribute {
+            name: name.to_owned(),
+            kind,
         })
     }
 }

@@ -3,17 +3,20 @@
 //! Auto scaling does not lower the capacity of a table that nobody uses: with
 //! nothing consumed its alarm has no data, which is not the same as little use.
 //! A delete of a key that cannot exist costs one write unit and leaves nothing,
-//! and a read of it costs one read unit. Indexes are not helped: such a delete
-//! writes nothing to them.
+//! and a read of it costs one read unit. Global indexes are not helped: such a
+//! delete writes nothing to them.
 
 use crate::aws::Aws;
 use crate::aws::error::CallError;
-use crate::aws::table::Table;
+use crate::aws::table::{self, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{KeyAttribute, KeyType};
+use crate::scaling::{self, Descent};
+use crate::stop::Stop;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// The key that cannot exist: it is no hash, neither as hex text nor, with its
 /// 19 bytes, as raw bytes. The same as in `scripts/keepalive`.
@@ -30,12 +33,17 @@ pub async fn once(aws: &Aws, table: &Table) -> Result<f64> {
         .collect();
     let failed = |what: &str, e: CallError| {
         let action = format!("dynamodb:{what}");
+        let denied = e.code.as_deref() == Some("AccessDeniedException");
         let e = Error::new(
             ErrorKind::Write,
             format!("{what} on table {} failed", table.name),
         )
         .because(e);
-        e.hint(format!("the credentials need {action} on this table"))
+        if denied {
+            e.hint(aws.needs(&action))
+        } else {
+            e
+        }
     };
     let deleted = aws
         .dynamodb()
@@ -58,6 +66,40 @@ pub async fn once(aws: &Aws, table: &Table) -> Result<f64> {
         .consumed_capacity()
         .and_then(|c| c.capacity_units())
         .unwrap_or(1.0))
+}
+
+/// Names of the indexes that this does not help: the global ones, which have a
+/// capacity of their own. A local one draws on the table's.
+pub fn not_helped(table: &Table) -> Vec<&str> {
+    let global = table.indexes.iter().filter(|i| i.global);
+    global.map(|i| i.name.as_str()).collect()
+}
+
+/// Goes on until table `name` is at its auto scaling minimum, with `interval`
+/// between two rounds: that minimum; nothing when `stop` was requested first.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when nothing will ever bring it down; else as [`once`].
+pub async fn until_minimum(
+    aws: &Aws,
+    name: &str,
+    interval: Duration,
+    stop: &Stop,
+) -> Result<Option<u64>> {
+    loop {
+        let table = table::describe(aws, name, None).await?;
+        let descent = scaling::descent(aws, &table).await?;
+        if descent.is_done() {
+            return Ok(Some(descent.min));
+        }
+        let Descent { write_units, min } = descent;
+        tracing::info!("table {name}: {write_units} write units/s, the minimum is {min}");
+        once(aws, &table).await?;
+        tokio::select! {
+            () = stop.requested() => return Ok(None),
+            () = tokio::time::sleep(interval) => {}
+        }
+    }
 }
 
 fn value(key: &KeyAttribute) -> AttributeValue {

@@ -25,7 +25,9 @@
 //! program of your own embeds, as [`Ingest`]. Beside the way stand [`aws`], the
 //! seam to the SDK; [`capacity`], [`control`] and [`rate`], which decide how fast;
 //! [`backoff`], how soon again; [`readback`], which reads items; [`scaling`] and
-//! [`keepalive`], by which a table's capacity goes up and comes down by itself.
+//! [`keepalive`], by which a table's capacity goes up and comes down by itself;
+//! [`raise`], which raises it for a run and brings it back; [`durable`], the small
+//! files that outlive a run that is killed.
 //! [`plan`] drives the first half without the second, to say before a run what it
 //! will take; [`prices`] is what that and the report reckon with. `local` is an S3
 //! and a DynamoDB on this machine, and [`cli`] the command line.
@@ -55,12 +57,12 @@
 //!
 //! Each layer only those before it; `scripts/check` sees to it.
 //!
-//! 1. `error`, `algorithm`, `attribute`, `backoff`, `prices`
+//! 1. `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
 //! 2. `lines`; then `record`, `books`; then `decode`, `window`, `item`, `batch`,
 //!    `limiter`, `rejects`; then `capacity`; then `control`: no SDK, no sockets
 //! 3. `aws`
-//! 4. `stop`, `source`, `report`, `readback`, `scaling`, `keepalive`
-//! 5. `pace`; then `rate`
+//! 4. `stop`, `source`, `report`, `readback`, `scaling`
+//! 5. `pace`, `keepalive`, `raise`; then `rate`
 //! 6. `reader`, `writer`: never each other
 //! 7. `ingest`, `plan`: never each other
 //! 8. `cli`, and the binary
@@ -107,9 +109,11 @@ pub mod aws;
 pub mod backoff;
 pub mod capacity;
 pub mod control;
+pub mod durable;
 pub mod error;
 pub mod keepalive;
 pub mod prices;
+pub mod raise;
 pub mod rate;
 pub mod readback;
 pub mod scaling;

@@ -34,6 +34,19 @@ pub struct SourceReport {
     pub lines: u64,
 }
 
+/// A part of the table whose capacity was raised for the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RaisedReport {
+    /// The global secondary index; nothing for the table itself.
+    pub index: Option<String>,
+    /// Write capacity units a second before.
+    pub from_wcu: u64,
+    /// What they were raised to.
+    pub to_wcu: u64,
+    /// Whether they were brought back.
+    pub restored: bool,
+}
+
 /// The account of a run. Field names and meanings are a promise to scripts.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
@@ -93,6 +106,9 @@ pub struct Report {
     /// the hour instead, whether it is used or not.
     #[serde(serialize_with = "ten_thousandths")]
     pub estimated_cost_usd: f64,
+    /// What the table was raised to and brought back from, when it was raised.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub raised: Vec<RaisedReport>,
     /// Whether nothing was sent, and `written` is what would have been.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
@@ -133,6 +149,7 @@ impl Report {
             target_wcu_per_s: None,
             resumed_from: None,
             estimated_cost_usd: 0.0,
+            raised: Vec::new(),
             dry_run: false,
             error: None,
             hint: None,

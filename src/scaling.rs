@@ -2,6 +2,7 @@
 
 use crate::aws::Aws;
 use crate::aws::error::CallError;
+use crate::aws::table::{Billing, Table};
 use crate::capacity::Part;
 use crate::error::{Error, ErrorKind, Result};
 use aws_sdk_applicationautoscaling::types::{ScalableDimension, ScalableTarget, ServiceNamespace};
@@ -29,14 +30,17 @@ pub struct Scaling {
 /// DynamoDB is a server of one's own.
 ///
 /// # Errors
-/// [`ErrorKind::Write`] when auto scaling cannot be asked.
+/// [`ErrorKind::Write`] when auto scaling cannot be asked, [`ErrorKind::Denied`]
+/// when it may not be.
 pub async fn describe(aws: &Aws, name: &str, indexes: &[String]) -> Result<Vec<Scaling>> {
-    let failed = |e: CallError| {
-        Error::new(
-            ErrorKind::Write,
-            format!("auto scaling cannot be asked about table {name}"),
-        )
-        .because(e)
+    let failed = |action: &str, e: CallError| {
+        let what = format!("auto scaling cannot be asked about table {name}");
+        match e.code.as_deref() {
+            Some("AccessDeniedException") => Error::new(ErrorKind::Denied, what)
+                .because(e)
+                .hint(aws.needs(&format!("application-autoscaling:{action}"))),
+            _ => Error::new(ErrorKind::Write, what).because(e),
+        }
     };
     let parts = std::iter::once(Part::Table).chain(indexes.iter().cloned().map(Part::Index));
     let ids: Vec<String> = parts.map(|p| resource_id(name, &p)).collect();
@@ -52,7 +56,8 @@ pub async fn describe(aws: &Aws, name: &str, indexes: &[String]) -> Result<Vec<S
         .items()
         .send();
     while let Some(target) = targets.next().await {
-        let target = target.map_err(|e| failed(CallError::from_sdk(e)))?;
+        let target =
+            target.map_err(|e| failed("DescribeScalableTargets", CallError::from_sdk(e)))?;
         let writes = [
             ScalableDimension::DynamoDbTableWriteCapacityUnits,
             ScalableDimension::DynamoDbIndexWriteCapacityUnits,
@@ -70,7 +75,7 @@ pub async fn describe(aws: &Aws, name: &str, indexes: &[String]) -> Result<Vec<S
             .scalable_dimension(target.scalable_dimension().clone())
             .send()
             .await
-            .map_err(|e| failed(CallError::from_sdk(e)))?;
+            .map_err(|e| failed("DescribeScalingPolicies", CallError::from_sdk(e)))?;
         let tracking = policies
             .scaling_policies()
             .iter()
@@ -85,6 +90,56 @@ pub async fn describe(aws: &Aws, name: &str, indexes: &[String]) -> Result<Vec<S
     }
     scalings.sort_by(|a, b| a.resource.cmp(&b.resource));
     Ok(scalings)
+}
+
+/// How far a table is above the least that auto scaling lowers it to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descent {
+    /// Its provisioned write capacity units a second.
+    pub write_units: u64,
+    /// The least that auto scaling lowers them to.
+    pub min: u64,
+}
+
+impl Descent {
+    /// Whether there is nothing left to lower.
+    pub fn is_done(self) -> bool {
+        self.write_units <= self.min
+    }
+}
+
+/// How far `table` is above its minimum. Its indexes are not looked at.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when nothing lowers it: it is paid per request, or has
+/// no auto scaling of its writes; [`ErrorKind::Write`] when auto scaling cannot
+/// be asked.
+pub async fn descent(aws: &Aws, table: &Table) -> Result<Descent> {
+    let Billing::Provisioned { write_units } = table.billing else {
+        return Err(Error::usage(format!(
+            "table {} is paid per request: it has no capacity to come down",
+            table.name
+        )));
+    };
+    let scalings = describe(aws, &table.name, &[]).await?;
+    let by_hand = "without auto scaling, lower the capacity by: aws dynamodb update-table";
+    match scalings.first() {
+        None => Err(Error::usage(format!(
+            "table {} has no auto scaling of its writes",
+            table.name
+        ))
+        .hint(by_hand)),
+        Some(s) if s.scale_in_off || s.target_percent.is_none() => Err(Error::usage(format!(
+            "auto scaling of table {} does not lower it: it is suspended, or has no policy that tracks a \
+             target and scales in",
+            table.name
+        ))
+        .hint(by_hand)),
+        Some(s) => Ok(Descent {
+            write_units,
+            min: s.min,
+        }),
+    }
 }
 
 fn of_target(target: &ScalableTarget, policy_keeps_up: bool) -> Scaling {

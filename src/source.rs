@@ -426,10 +426,10 @@ fn cannot_open(location: &Location, aws: &Aws, region: Option<String>, error: Ca
         }
         (_, Some("AccessDenied")) => Error::usage(format!("cannot read {location}: access is denied"))
             .because(error)
-            .hint(
-                "the credentials need s3:GetObject on it; without s3:ListBucket, S3 says so of a \
-                 missing object too",
-            ),
+            .hint(format!(
+                "{}; without s3:ListBucket, S3 says so of a missing object too",
+                aws.needs("s3:GetObject on it")
+            )),
         (_, Some("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken")) => {
             Error::usage(format!("cannot read {location}: S3 does not accept these credentials"))
                 .because(error)

@@ -393,7 +393,7 @@ impl<T: BatchWrite> Writer<'_, T> {
                 format!("DynamoDB refuses every item for table {}", self.table_name),
             )
             .because(error.clone())
-            .hint("the attributes (--type, --source, --desc, --attr) do not fit the table or its indexes");
+            .hint("the attributes (--type, --source, --desc, --attr) do not fit the table or its indexes, or --key not the table");
             s.end = Some(End::Failed(e));
         }
     }

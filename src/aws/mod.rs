@@ -46,6 +46,9 @@ pub const S3_READ_TIMEOUT: Duration = Duration::from_secs(20);
 /// the opening GetObject). BatchWriteItem is tried once: that loop is ours.
 pub const ATTEMPTS: u32 = 5;
 
+/// Where the policies of all commands are.
+const POLICIES: &str = "scripts/iam";
+
 /// Where AWS is, when it is not where the standard chain says.
 #[derive(Debug, Clone, Default)]
 pub struct AwsOptions {
@@ -55,6 +58,9 @@ pub struct AwsOptions {
     pub profile: Option<String>,
     /// Endpoint of both services.
     pub endpoint_url: Option<String>,
+    /// The file with the least IAM policy of what is going to be done, for what to
+    /// do when access is denied.
+    pub policy: Option<&'static str>,
     /// Servers on this machine: endpoints and credentials of their own, and
     /// nothing is taken from the chain.
     pub local: Option<LocalEndpoints>,
@@ -82,6 +88,7 @@ pub struct Aws {
     s3: aws_sdk_s3::Client,
     dynamodb: aws_sdk_dynamodb::Client,
     dynamodb_endpoint: Option<String>,
+    policy: &'static str,
     local: bool,
 }
 
@@ -168,6 +175,7 @@ impl Aws {
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
             dynamodb_endpoint,
+            policy: options.policy.unwrap_or(POLICIES),
             local: local.is_some(),
             config,
         })
@@ -221,6 +229,15 @@ impl Aws {
             Some(url) => format!("at {url} (region {})", self.region()),
             None => format!("in region {}", self.region()),
         }
+    }
+
+    /// What to do when the permission for `action` (`dynamodb:PutItem`) is
+    /// missing.
+    pub fn needs(&self, action: &str) -> String {
+        format!(
+            "the credentials need {action}: {} has all that this takes",
+            self.policy
+        )
     }
 
     /// Whether the servers are this program's own, where a missing table may be

@@ -173,6 +173,25 @@ pub async fn describe(aws: &Aws, name: &str, make_for: Option<Algorithm>) -> Res
     }
 }
 
+/// What is taken for granted of the table `name` where it may not be described:
+/// this partition key, and that its writes are paid per request, which is where
+/// the rate then begins before it follows what is refused.
+pub fn assumed(name: &str, partition: KeyAttribute) -> Table {
+    Table {
+        name: name.to_owned(),
+        schema: KeySchema {
+            partition,
+            sort: None,
+            index_keys: Vec::new(),
+        },
+        billing: Billing::OnDemand { maximum: None },
+        indexes: Vec::new(),
+        replicas: Vec::new(),
+        warm: None,
+        decreases_today: 0,
+    }
+}
+
 /// Whether there is a table `name`.
 ///
 /// # Errors
@@ -367,10 +386,9 @@ fn refused(aws: &Aws, name: &str, error: CallError) -> Error {
             )
         }
         (_, Some("AccessDeniedException")) => {
-            Error::usage(format!("access to table {name} {place} is denied")).because(error).hint(
-                "the credentials need dynamodb:DescribeTable and dynamodb:BatchWriteItem on this table: \
-                     see scripts/iam/ingest.json",
-            )
+            Error::new(ErrorKind::Denied, format!("access to table {name} {place} is denied"))
+                .because(error)
+                .hint(aws.needs("dynamodb:DescribeTable"))
         }
         (
             _,

@@ -4,25 +4,33 @@
 use super::{Context, duration};
 use crate::aws::table::{self, Billing, Table};
 use crate::capacity::ON_DEMAND_WRITE_UNITS;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::keepalive;
+use crate::raise;
 use crate::report::thousands;
 use crate::scaling::{self, Scaling};
 use clap::Args;
 use serde_json::json;
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     hashferry capacity --table sha256\n  \
-    hashferry capacity --table sha256 --json")]
+    hashferry capacity --table sha256 --json\n  \
+    hashferry capacity --table sha256 --restore\n\n\
+    Permissions: scripts/iam/capacity.json, with --restore scripts/iam/ingest-raise.json")]
 pub(super) struct CapacityArgs {
     /// The table
     #[arg(long, value_name = "NAME")]
     table: String,
     /// One JSON object instead of text
-    #[arg(long)]
+    #[arg(long, conflicts_with = "restore")]
     json: bool,
+    /// Bring a table back that a run has left raised: FILE is the note that the run spoke of
+    /// [default: where ingest --raise-to leaves it]
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    restore: Option<Option<PathBuf>>,
 }
 
 #[derive(Debug, Args)]
@@ -31,7 +39,8 @@ pub(super) struct CapacityArgs {
     hashferry keepalive --table sha256 --until-min\n\n\
     Indexes are not helped by this: a delete of a key that does not exist writes nothing to an index. \
     What helps them: set the maximum of the index's scaling policy to its minimum, or put and delete real \
-    items.")]
+    items.\n\n\
+    Permissions: scripts/iam/keepalive.json")]
 pub(super) struct KeepaliveArgs {
     /// The table
     #[arg(long, value_name = "NAME")]
@@ -44,10 +53,31 @@ pub(super) struct KeepaliveArgs {
     interval: Duration,
 }
 
+impl CapacityArgs {
+    /// The file with the least IAM policy.
+    pub(super) fn policy(&self) -> &'static str {
+        match self.restore {
+            Some(_) => "scripts/iam/ingest-raise.json",
+            None => "scripts/iam/capacity.json",
+        }
+    }
+}
+
 /// Shows what the table can take.
 pub(super) async fn show(context: &Context, args: &CapacityArgs) -> Result<u8> {
     let connection = context.connect().await?;
     let aws = &connection.aws;
+    if let Some(note) = &args.restore {
+        let note = match note {
+            Some(path) => path.clone(),
+            None => raise::note::place(aws, &args.table)?,
+        };
+        let ended = raise::restore(aws, &args.table, &note, &context.stop).await;
+        connection.close();
+        ended?;
+        println!("Table {} is back at its capacity.", args.table);
+        return Ok(0);
+    }
     let table = table::describe(aws, &args.table, None).await?;
     let mut replicas = Vec::new();
     for region in table.replicas.iter().filter(|r| *r != aws.region()) {
@@ -198,53 +228,27 @@ pub(super) async fn keep(context: &Context, args: &KeepaliveArgs) -> Result<u8> 
 }
 
 async fn keep_on(context: &Context, args: &KeepaliveArgs, aws: &crate::aws::Aws) -> Result<u8> {
-    loop {
-        let table = table::describe(aws, &args.table, None).await?;
-        if args.until_min {
-            let Billing::Provisioned { write_units } = table.billing else {
-                return Err(Error::usage(format!(
-                    "table {} is paid per request: it has no capacity to come down",
-                    table.name
-                )));
-            };
-            let scalings = scaling::describe(aws, &table.name, &[]).await?;
-            let Some(scaling) = scalings.first() else {
-                return Err(Error::usage(format!(
-                    "table {} has no auto scaling of its writes",
-                    table.name
-                ))
-                .hint("without auto scaling, lower the capacity by: aws dynamodb update-table"));
-            };
-            if write_units <= scaling.min {
-                println!(
-                    "Table {} is at its minimum of {} write units/s.",
-                    table.name, scaling.min
-                );
-                return Ok(0);
-            }
-            tracing::info!(
-                "table {}: {write_units} write units/s, the minimum is {}",
-                table.name,
-                scaling.min
-            );
-        }
-        let consumed = keepalive::once(aws, &table).await?;
-        if !table.indexes.is_empty() {
-            tracing::warn!(
-                "the table's indexes are not helped by this: set the maximum of their scaling policies to \
-                 the minimum, or put and delete real items"
-            );
-        }
-        if !args.until_min {
-            println!(
-                "Consumed {consumed} write unit(s) of table {}; nothing was changed.",
-                table.name
-            );
-            return Ok(0);
-        }
-        tokio::select! {
-            () = context.stop.requested() => return Ok(4),
-            () = tokio::time::sleep(args.interval) => {}
-        }
+    let table = table::describe(aws, &args.table, None).await?;
+    if !keepalive::not_helped(&table).is_empty() {
+        tracing::warn!(
+            "the table's indexes are not helped by this: set the maximum of their scaling policies to \
+             the minimum, or put and delete real items"
+        );
     }
+    if !args.until_min {
+        let consumed = keepalive::once(aws, &table).await?;
+        println!(
+            "Consumed {consumed} write unit(s) of table {}; nothing was changed.",
+            table.name
+        );
+        return Ok(0);
+    }
+    match keepalive::until_minimum(aws, &args.table, args.interval, &context.stop).await? {
+        Some(min) => println!(
+            "Table {} is at its minimum of {min} write units/s.",
+            args.table
+        ),
+        None => return Ok(4),
+    }
+    Ok(0)
 }

@@ -2,11 +2,16 @@
 
 use super::item::ItemArgs;
 use super::{Context, display, duration};
+use crate::aws::Aws;
+use crate::aws::table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::Ingest;
+use crate::item::KeyAttribute;
+use crate::keepalive;
 use crate::rate::{Concurrency, Rate};
 use crate::rejects::MaxRejects;
 use crate::report::{Outcome, Report};
+use crate::scaling;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use std::fs::File;
@@ -18,7 +23,9 @@ use std::time::Duration;
 #[command(after_help = "Examples:\n  \
     hashferry ingest s3://my-bucket/nsrl-sha256.txt --table sha256 --source NSRL --type known\n  \
     gunzip -c list.gz | hashferry ingest - --table md5 --rate 80% --report report.json\n  \
-    hashferry ingest hashes.txt --table sha256 --local ./hashes --attr release:N=2026")]
+    hashferry ingest hashes.txt --table sha256 --local ./hashes --attr release:N=2026\n  \
+    hashferry ingest s3://my-bucket/list.txt --table sha256 --raise-to 5000 --settle\n\n\
+    Permissions: scripts/iam/ingest.json, with --raise-to or --settle scripts/iam/ingest-raise.json")]
 pub(super) struct IngestArgs {
     /// s3://bucket/key, a local path, or - for standard input
     #[arg(required = true, value_name = "SOURCE")]
@@ -28,6 +35,10 @@ pub(super) struct IngestArgs {
     table: String,
     #[command(flatten)]
     item: ItemArgs,
+    /// The table's partition key, where it may not be described (dynamodb:DescribeTable)
+    /// [default: named as the hash, type S]
+    #[arg(long, value_name = "NAME[:S|B]", help_heading = "Item")]
+    key: Option<KeyAttribute>,
     /// Form of the list
     #[arg(
         long,
@@ -79,6 +90,26 @@ pub(super) struct IngestArgs {
     /// Write capacity units a second of each replica of a global table, instead of asking its region
     #[arg(long, value_name = "N", value_parser = units, allow_hyphen_values = true, help_heading = "Speed")]
     replica_capacity: Option<f64>,
+    /// Raise the table (and the indexes that the items feed) to N provisioned write capacity units a
+    /// second before the first write, and bring it back at the end, whatever that is
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Speed")]
+    raise_to: Option<u64>,
+    /// Where to leave the note by which capacity --restore brings the table back if this process is
+    /// killed [default: in the user's folder for state]
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "raise_to",
+        help_heading = "Speed"
+    )]
+    raise_note: Option<PathBuf>,
+    /// At the end, go on with traffic that changes no data until auto scaling has brought the table
+    /// down to its minimum
+    #[arg(long, help_heading = "Speed")]
+    settle: bool,
+    /// Time between two rounds of that traffic
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, help_heading = "Speed")]
+    settle_interval: Duration,
     /// Calls in flight at most: auto (as the rate needs) or a number
     #[arg(
         long,
@@ -134,13 +165,30 @@ fn burst(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("expected seconds from 0 to 300, got {text:?}"))
 }
 
+impl IngestArgs {
+    /// The file with the least IAM policy.
+    pub(super) fn policy(&self) -> &'static str {
+        match self.raise_to.is_some() || self.settle {
+            true => "scripts/iam/ingest-raise.json",
+            false => "scripts/iam/ingest.json",
+        }
+    }
+}
+
 /// Runs the command; its exit status.
 pub(super) async fn run(context: &Context, args: IngestArgs) -> Result<u8> {
     // A report that cannot be written must be known before the first write.
     let mut report_file = args.report.as_deref().map(ReportFile::create).transpose()?;
     let started = Timestamp::now();
     let table = args.table.clone();
-    let ended = ingest(context, args).await;
+    let settle = args.settle.then_some(args.settle_interval);
+    let (connection, ended) = match context.connect().await {
+        Ok(connection) => {
+            let ended = ingest(context, args, &connection.aws).await;
+            (Some(connection), ended)
+        }
+        Err(e) => (None, Err(e)),
+    };
     let report = match &ended {
         Ok(report) => report.clone(),
         Err(error) => {
@@ -152,16 +200,50 @@ pub(super) async fn run(context: &Context, args: IngestArgs) -> Result<u8> {
     if let Some(file) = &mut report_file {
         file.write(&report)?;
     }
+    if let (Some(connection), Some(interval), true) = (&connection, settle, report.requests > 0) {
+        settle_down(context, &connection.aws, &table, interval).await;
+    }
+    if let Some(connection) = connection {
+        connection.close();
+    }
     ended.map(|report| report.exit)
 }
 
-async fn ingest(context: &Context, args: IngestArgs) -> Result<Report> {
+/// Brings the table down to its auto scaling minimum. The import is done and its
+/// books are closed: what fails here is said, and changes no exit status.
+async fn settle_down(context: &Context, aws: &Aws, table: &str, interval: Duration) {
+    let command = format!("hashferry keepalive --table {table} --until-min");
+    if context.stop.is_requested() {
+        tracing::warn!("the table is not brought down to its minimum: {command} does it");
+        return;
+    }
+    tracing::info!(
+        "bringing the table down to its minimum; interrupting this changes nothing of the import"
+    );
+    match keepalive::until_minimum(aws, table, interval, &context.stop).await {
+        Ok(Some(min)) => tracing::info!("table {table} is at its minimum of {min} write units/s"),
+        Ok(None) => {
+            tracing::warn!("the table is not at its minimum yet: {command} goes on with it")
+        }
+        Err(e) => tracing::warn!(
+            "the table cannot be brought down: {e}; {}",
+            e.what_to_do().unwrap_or(&command)
+        ),
+    }
+}
+
+async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report> {
     // The only forms there are.
     let (FormatArg::Auto | FormatArg::Lines) = args.format;
     let (CompressionArg::Auto | CompressionArg::None) = args.compression;
-    let connection = context.connect().await?;
+    if args.settle {
+        let table = table::describe(aws, &args.table, None).await?;
+        if let Err(e) = scaling::descent(aws, &table).await {
+            tracing::warn!("--settle will not help: {e}");
+        }
+    }
     let mut builder = Ingest::builder()
-        .aws(connection.aws.clone())
+        .aws(aws.clone())
         .table(args.table)
         .case(args.item.case())
         .rate(args.rate)
@@ -190,10 +272,17 @@ async fn ingest(context: &Context, args: IngestArgs) -> Result<Report> {
     if let Some(path) = args.rejects {
         builder = builder.rejects(path);
     }
+    if let Some(key) = args.key {
+        builder = builder.key(key);
+    }
+    if let Some(units) = args.raise_to {
+        builder = builder.raise_to(units);
+    }
+    if let Some(path) = args.raise_note {
+        builder = builder.raise_note(path);
+    }
     let ingest = builder.build().await?;
-    let ended = watched(context, ingest).await;
-    connection.close();
-    let report = ended?;
+    let report = watched(context, ingest).await?;
     if !context.common.quiet {
         context.say(report.summary().trim_end());
     }

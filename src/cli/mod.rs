@@ -65,6 +65,20 @@ enum Command {
     Demo(demo::DemoArgs),
 }
 
+impl Command {
+    /// The file with the least IAM policy that it needs.
+    fn policy(&self) -> &'static str {
+        match self {
+            Command::Ingest(args) => args.policy(),
+            Command::Capacity(args) => args.policy(),
+            Command::Keepalive(_) => "scripts/iam/keepalive.json",
+            Command::Plan(_) => "scripts/iam/plan.json",
+            #[cfg(feature = "local")]
+            Command::Local(_) | Command::Demo(_) => "scripts/iam",
+        }
+    }
+}
+
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]
 struct Common {
@@ -148,6 +162,8 @@ struct Context {
     /// Whatever draws on the terminal goes through here.
     terminal: MultiProgress,
     stop: Stop,
+    /// The file with the command's least IAM policy.
+    policy: &'static str,
 }
 
 /// Runs the command line of this process, and says what it ends with.
@@ -171,6 +187,7 @@ pub fn main() -> ExitCode {
         common: cli.common,
         terminal,
         stop: Stop::new(),
+        policy: cli.command.policy(),
     };
     let ended = runtime.block_on(async {
         watch_signals(context.stop.clone());
@@ -232,6 +249,7 @@ impl Context {
             region: region.map(str::to_owned),
             profile: self.common.profile.clone(),
             endpoint_url: self.common.endpoint_url.clone(),
+            policy: Some(self.policy),
             local: None,
         };
         #[cfg(feature = "local")]

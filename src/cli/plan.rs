@@ -15,7 +15,8 @@ use std::io::Write as _;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     hashferry plan s3://my-bucket/nsrl-sha256.txt --table sha256 --source NSRL --type known\n  \
-    hashferry plan list.txt --exact --at 10000 --replicas 2 --indexes 1 --json")]
+    hashferry plan list.txt --exact --at 10000 --replicas 2 --indexes 1 --json\n\n\
+    Permissions: scripts/iam/plan.json")]
 pub(super) struct PlanArgs {
     /// s3://bucket/key, a local path, or - for standard input
     #[arg(required = true, value_name = "SOURCE")]

@@ -5,6 +5,7 @@ use crate::algorithm::{Algorithm, Case};
 use crate::attribute::{Attribute, Value};
 use crate::aws::{Aws, AwsOptions};
 use crate::error::{Error, Result};
+use crate::item::KeyAttribute;
 use crate::rate::{Concurrency, Rate};
 use crate::rejects::MaxRejects;
 use crate::source;
@@ -26,6 +27,7 @@ pub struct IngestBuilder {
     pub(super) sources: Vec<String>,
     pub(super) table: String,
     pub(super) algorithm: Option<Algorithm>,
+    pub(super) key: Option<KeyAttribute>,
     pub(super) case: Case,
     pub(super) attributes: Vec<Attribute>,
     pub(super) rate: Rate,
@@ -33,6 +35,8 @@ pub struct IngestBuilder {
     pub(super) burst: f64,
     pub(super) capacity_interval: Option<Duration>,
     pub(super) replica_capacity: Option<f64>,
+    pub(super) raise_to: Option<u64>,
+    pub(super) raise_note: Option<PathBuf>,
     pub(super) concurrency: Concurrency,
     pub(super) give_up_after: Option<Duration>,
     pub(super) rejects: Option<PathBuf>,
@@ -70,6 +74,14 @@ impl IngestBuilder {
     #[must_use]
     pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
         self.algorithm = Some(algorithm);
+        self
+    }
+
+    /// The table's partition key, where it may not be described. Default: named
+    /// as the hash algorithm, text.
+    #[must_use]
+    pub fn key(mut self, key: KeyAttribute) -> Self {
+        self.key = Some(key);
         self
     }
 
@@ -125,6 +137,23 @@ impl IngestBuilder {
     #[must_use]
     pub fn replica_capacity(mut self, units: f64) -> Self {
         self.replica_capacity = Some(units);
+        self
+    }
+
+    /// Raises the table's provisioned write capacity to so many units a second
+    /// before the first write, with that of the indexes that the items feed, and
+    /// brings it back at the end, whatever that is: see [`raise`](crate::raise).
+    #[must_use]
+    pub fn raise_to(mut self, units: u64) -> Self {
+        self.raise_to = Some(units);
+        self
+    }
+
+    /// Where the note of a raised table lies, by which it can be brought back
+    /// when this process is killed. Default: [`note::place`](crate::raise::note::place).
+    #[must_use]
+    pub fn raise_note(mut self, path: impl Into<PathBuf>) -> Self {
+        self.raise_note = Some(path.into());
         self
     }
 
@@ -185,6 +214,11 @@ impl IngestBuilder {
             return Err(Error::usage(format!(
                 "a maximum rate of {max} write units a second is none"
             )));
+        }
+        if self.raise_to == Some(0) {
+            return Err(Error::usage(
+                "a table cannot be raised to no write units at all",
+            ));
         }
         let aws = match &self.aws {
             Some(aws) => aws.clone(),

@@ -360,6 +360,8 @@ pub struct Stats {
     pub consumed_units: u64,
     /// Connections accepted.
     pub connections: u64,
+    /// Write units of the table and its indexes after each UpdateTable.
+    pub updates: Vec<BTreeMap<String, u64>>,
 }
 
 /// The running server.
@@ -387,6 +389,10 @@ impl FakeDynamo {
                 in_flight: 0,
                 requests: 0,
                 billing: config.billing,
+                update: None,
+                looks: 0,
+                decreases: 0,
+                most_decreases: u64::MAX,
                 describe: config.describe,
                 items: BTreeMap::new(),
                 stats: Stats::default(),
@@ -451,6 +457,20 @@ impl FakeDynamo {
         self.shared.state().billing = billing;
     }
 
+    /// Provisioned write units of the table now; nothing when it is on demand.
+    pub fn write_units(&self) -> Option<u64> {
+        match self.shared.state().billing {
+            Billing::Provisioned { wcu } => Some(wcu),
+            Billing::OnDemand { .. } => None,
+        }
+    }
+
+    /// Lets the capacity be lowered so many times more.
+    pub fn set_decreases_left(&self, left: u64) {
+        let mut state = self.shared.state();
+        state.most_decreases = state.decreases + left;
+    }
+
     /// Changes another field of what DescribeTable says.
     pub fn set_describe(&self, field: &str, value: Value) {
         self.shared.state().describe.insert(field.to_owned(), value);
@@ -498,6 +518,11 @@ struct State {
     in_flight: u64,
     requests: u64,
     billing: Billing,
+    /// The UpdateTable under way, and how many more descriptions show that.
+    update: Option<BTreeMap<Option<String>, u64>>,
+    looks: u64,
+    decreases: u64,
+    most_decreases: u64,
     describe: Map<String, Value>,
     items: BTreeMap<Vec<u8>, Item>,
     stats: Stats,
@@ -745,7 +770,8 @@ impl Shared {
             }
             (_, Err(why)) => malformed(why).into(),
             ("BatchGetItem", Ok(body)) => self.batch_get(&mut state, &body),
-            ("DescribeTable", Ok(body)) => either(self.describe(&state, &body)).into(),
+            ("DescribeTable", Ok(body)) => either(self.describe(&mut state, &body)).into(),
+            ("UpdateTable", Ok(body)) => either(self.update(&mut state, &body)).into(),
             ("GetItem", Ok(body)) => either(self.get(&state, &body)).into(),
             ("DeleteItem", Ok(body)) => either(self.delete_item(&mut state, &body)).into(),
             ("Scan", Ok(body)) => either(self.scan(&state, &body)).into(),
@@ -973,7 +999,7 @@ impl Shared {
         answer["ConsumedCapacity"] = json!([consumed]);
     }
 
-    fn describe(&self, state: &State, body: &Item) -> Result<Answer, Answer> {
+    fn describe(&self, state: &mut State, body: &Item) -> Result<Answer, Answer> {
         let name = body
             .get("TableName")
             .and_then(Value::as_str)
@@ -1029,14 +1055,116 @@ impl Shared {
             }
         };
         table["ProvisionedThroughput"] = json!({
-            "NumberOfDecreasesToday": 0,
+            "NumberOfDecreasesToday": state.decreases,
             "ReadCapacityUnits": reads,
             "WriteCapacityUnits": writes,
         });
         for (field, value) in &state.describe {
             table[field] = value.clone();
         }
+        match (&state.update, state.looks) {
+            (Some(_), 1..) => {
+                table["TableStatus"] = json!("UPDATING");
+                state.looks -= 1;
+            }
+            (Some(_), 0) => {
+                self.finish_update(state);
+                return self.describe(state, body);
+            }
+            (None, _) => {}
+        }
         Ok(ok(&json!({ "Table": table })))
+    }
+
+    /// UpdateTable of provisioned capacity: it takes effect when the table has been
+    /// described once or more.
+    fn update(&self, state: &mut State, body: &Item) -> Result<Answer, Answer> {
+        self.own_table(body)?;
+        if state.update.is_some() {
+            let what = format!(
+                "Attempt to change a resource which is still in use: Table is being updated: {}",
+                self.table
+            );
+            return Err(error(400, "ResourceInUseException", &what));
+        }
+        let Billing::Provisioned { wcu } = state.billing else {
+            return Err(invalid(
+                "ProvisionedThroughput cannot be specified when BillingMode is PAY_PER_REQUEST",
+            ));
+        };
+        let units =
+            |throughput: &Value| throughput["WriteCapacityUnits"].as_u64().filter(|u| *u > 0);
+        let mut wanted: BTreeMap<Option<String>, u64> = BTreeMap::new();
+        if let Some(throughput) = body.get("ProvisionedThroughput") {
+            let units = units(throughput).ok_or_else(|| invalid("WriteCapacityUnits"))?;
+            wanted.insert(None, units);
+        }
+        for update in body
+            .get("GlobalSecondaryIndexUpdates")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            let update = &update["Update"];
+            let name = update["IndexName"]
+                .as_str()
+                .ok_or_else(|| invalid("IndexName"))?;
+            let units = units(&update["ProvisionedThroughput"])
+                .ok_or_else(|| invalid("WriteCapacityUnits"))?;
+            wanted.insert(Some(name.to_owned()), units);
+        }
+        let mut lowers = false;
+        for (part, units) in &wanted {
+            let now = match part {
+                None => wcu,
+                Some(name) => {
+                    let index = Self::index(state, name).ok_or_else(|| invalid("no such index"))?;
+                    index["ProvisionedThroughput"]["WriteCapacityUnits"]
+                        .as_u64()
+                        .unwrap_or(0)
+                }
+            };
+            if now == *units {
+                return Err(invalid(
+                    "The provisioned throughput for the table will not change.",
+                ));
+            }
+            lowers |= *units < now;
+        }
+        if lowers && state.decreases >= state.most_decreases {
+            let what = "Subscriber limit exceeded: Provisioned throughput decreases are limited within a given UTC day";
+            return Err(error(400, "LimitExceededException", what));
+        }
+        state.decreases += u64::from(lowers);
+        state.update = Some(wanted);
+        state.looks = 1;
+        Ok(ok(
+            &json!({ "TableDescription": { "TableName": self.table, "TableStatus": "UPDATING" } }),
+        ))
+    }
+
+    fn finish_update(&self, state: &mut State) {
+        let mut now = BTreeMap::new();
+        for (part, units) in state.update.take().into_iter().flatten() {
+            match &part {
+                None => state.billing = Billing::Provisioned { wcu: units },
+                Some(name) => {
+                    if let Some(index) = Self::index(state, name) {
+                        index["ProvisionedThroughput"]["WriteCapacityUnits"] = json!(units);
+                    }
+                }
+            }
+            now.insert(part.unwrap_or_else(|| self.table.clone()), units);
+        }
+        state.stats.updates.push(now);
+    }
+
+    fn index<'a>(state: &'a mut State, name: &str) -> Option<&'a mut Value> {
+        let indexes = state
+            .describe
+            .get_mut("GlobalSecondaryIndexes")?
+            .as_array_mut()?;
+        indexes.iter_mut().find(|i| i["IndexName"] == name)
     }
 
     fn batch_get(&self, state: &mut State, body: &Item) -> Reply {

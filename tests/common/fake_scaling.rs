@@ -24,21 +24,41 @@ pub struct FakeScaling {
     server: Server,
     /// Calls by the name of the operation.
     calls: Arc<Mutex<Vec<String>>>,
+    targets: Arc<Mutex<Vec<Target>>>,
 }
+
+/// Called with a target after it was moved.
+type Moved = Arc<dyn Fn(&Target) + Send + Sync>;
 
 impl FakeScaling {
     pub fn start(targets: Vec<Target>) -> Self {
+        Self::start_with(targets, |_| {})
+    }
+
+    /// The same; `moved` sees each target that RegisterScalableTarget has moved,
+    /// and does what auto scaling would do.
+    pub fn start_with(
+        targets: Vec<Target>,
+        moved: impl Fn(&Target) + Send + Sync + 'static,
+    ) -> Self {
+        let moved: Moved = Arc::new(moved);
         let calls = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&calls);
-        let targets = Arc::new(targets);
+        let targets = Arc::new(Mutex::new(targets));
+        let all = Arc::clone(&targets);
         let server = Server::start(move |mut connection| {
-            let (seen, targets) = (Arc::clone(&seen), Arc::clone(&targets));
+            let (seen, targets, moved) = (Arc::clone(&seen), Arc::clone(&all), Arc::clone(&moved));
             async move {
                 while let Some(request) = connection.read_request().await? {
                     let operation = request.header("x-amz-target").unwrap_or_default();
                     let operation = operation.rsplit('.').next().unwrap_or_default().to_owned();
                     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-                    let (status, answer) = answer(&targets, &operation, &body);
+                    let (status, answer) = answer(
+                        &mut targets.lock().expect("whole"),
+                        &operation,
+                        &body,
+                        &moved,
+                    );
                     seen.lock().expect("whole").push(operation);
                     let answer = Answer::new(status, answer.to_string())
                         .header("content-type", "application/x-amz-json-1.1");
@@ -47,7 +67,16 @@ impl FakeScaling {
                 Ok(())
             }
         });
-        Self { server, calls }
+        Self {
+            server,
+            calls,
+            targets,
+        }
+    }
+
+    /// The targets as they are now.
+    pub fn targets(&self) -> Vec<Target> {
+        self.targets.lock().expect("whole").clone()
     }
 
     /// Where it listens, for AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING.
@@ -61,7 +90,7 @@ impl FakeScaling {
     }
 }
 
-fn answer(targets: &[Target], operation: &str, body: &Value) -> (u16, Value) {
+fn answer(targets: &mut [Target], operation: &str, body: &Value, moved: &Moved) -> (u16, Value) {
     let dimension = |resource: &str| match resource.contains("/index/") {
         true => "dynamodb:index:WriteCapacityUnits",
         false => "dynamodb:table:WriteCapacityUnits",
@@ -97,6 +126,28 @@ fn answer(targets: &[Target], operation: &str, body: &Value) -> (u16, Value) {
             (
                 200,
                 json!({ "ScalingPolicies": policy.into_iter().collect::<Vec<_>>() }),
+            )
+        }
+        "RegisterScalableTarget" => {
+            let known = targets.iter_mut().find(|t| {
+                body["ResourceId"] == t.resource.as_str()
+                    && body["ScalableDimension"] == dimension(&t.resource)
+            });
+            let Some(target) = known else {
+                return (
+                    400,
+                    json!({"__type": "ValidationException", "Message": "MaxCapacity is required"}),
+                );
+            };
+            let units = |field: &str, now| body[field].as_u64().unwrap_or(now);
+            (target.min, target.max) = (
+                units("MinCapacity", target.min),
+                units("MaxCapacity", target.max),
+            );
+            moved(target);
+            (
+                200,
+                json!({ "ScalableTargetARN": "arn:aws:application-autoscaling:target" }),
             )
         }
         _ => (
