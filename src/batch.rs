@@ -9,7 +9,7 @@
 //!
 //! Pure: instants are arguments, nothing sleeps.
 
-use crate::record::Record;
+use crate::record::{Place, Record};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use tokio::time::Instant;
@@ -47,7 +47,7 @@ pub struct Queue {
     again: BinaryHeap<Reverse<Again>>,
     suspects: VecDeque<Batch>,
     arrivals: u64,
-    duplicates: u64,
+    duplicates: Vec<Place>,
 }
 
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Queue {
             again: BinaryHeap::new(),
             suspects: VecDeque::new(),
             arrivals: 0,
-            duplicates: 0,
+            duplicates: Vec::new(),
         }
     }
 
@@ -149,9 +149,9 @@ impl Queue {
         self.again.peek().map(|Reverse(a)| a.ready)
     }
 
-    /// Fresh records found to be on their way already when they were put
+    /// Where fresh records stood that were found to be on their way already when they were put
     /// together with a record sent again, since this was last asked.
-    pub fn take_duplicates(&mut self) -> u64 {
+    pub fn take_duplicates(&mut self) -> Vec<Place> {
         std::mem::take(&mut self.duplicates)
     }
 
@@ -189,7 +189,7 @@ impl Queue {
             // Fresh ones differ among themselves: the window saw to that. One
             // that is here as a record sent again is on its way already.
             if returned > 0 && batch.holds(&record) {
-                self.duplicates += 1;
+                self.duplicates.push(record.place);
             } else {
                 batch.entries.push(Entry {
                     record,
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(lines(&queue.compose(now, true).expect("some")), [1, 2]);
         assert_eq!(
             queue.take_duplicates(),
-            1,
+            [record(1).place],
             "the fresh one is on its way already"
         );
         assert_eq!(lines(&queue.compose(now, true).expect("some")), [1]);

@@ -5,12 +5,13 @@
 //! other; none is derived from the others. So the sum is a proof, not a
 //! definition, and [`Books::balanced`] can fail.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 use std::sync::{Mutex, PoisonError};
 
 /// Where the lines went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Books {
     /// Lines read.
     pub lines: u64,

@@ -14,27 +14,33 @@ use crate::aws::table::{self, Billing, Table};
 use crate::backoff::Backoff;
 use crate::books::{Counts, Meters};
 use crate::capacity::Capacity;
+use crate::checkpoint::Checkpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{ItemTemplate, KeyAttribute, KeyType};
+use crate::lowwater::LowWater;
 use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::raise::note::Raised;
 use crate::raise::{self, Raise};
-use crate::reader::{HAND_OVERS, Opened, Reader};
+use crate::reader::{Beginning, HAND_OVERS, Opened, Reader};
 use crate::rejects::Rejects;
-use crate::report::{Outcome, RaisedReport, Report};
+use crate::report::{Outcome, RaisedReport, Report, SourceReport};
 use crate::source::Location;
 use crate::writer::{End, Writer, WriterOptions};
 use bytes::Bytes;
 use jiff::Timestamp;
-use std::sync::{Arc, OnceLock};
+use keeping::Keeping;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 mod builder;
+mod keeping;
 #[cfg(test)]
 mod scenarios;
 
 pub use builder::{GIVE_UP_AFTER, IngestBuilder, MAX_BURST_SECONDS};
+pub use keeping::Keep;
 
 /// What a run that is under way can be asked.
 #[derive(Debug, Clone, Default)]
@@ -135,11 +141,12 @@ impl Ingest {
             }
             (None, _) => None,
         };
+        let before = begun.elapsed();
         let ended = match with.stop.is_requested() {
             true => Ok(Ended::Interrupted),
             false => self.write(prepared, &mut report).await,
         };
-        report.elapsed_s = begun.elapsed().as_secs_f64();
+        report.elapsed_s += before.as_secs_f64();
         let restored = match raised {
             Some(raised) => self.restore(raised, &mut report).await,
             None => Ok(()),
@@ -207,11 +214,13 @@ impl Ingest {
     async fn write(&self, prepared: Prepared, report: &mut Report) -> Result<Ended> {
         let with = &self.with;
         let Prepared {
-            opened,
+            beginning,
             mut table,
             template,
             rejects,
             sink,
+            checkpoint,
+            keeping,
         } = prepared;
         if with.raise_to.is_some() && !with.dry_run {
             table = table::describe(&self.aws, &with.table, None).await?;
@@ -229,7 +238,7 @@ impl Ingest {
         let batch_units = template.write_units() * template.batch_items() as f64;
         let concurrency = with.concurrency.calls(target, batch_units);
         let bytes = match self.sources.len() {
-            1 => opened.length(),
+            1 => beginning.opened.length(),
             _ => None,
         };
         // Set once: a run happens once.
@@ -242,6 +251,42 @@ impl Ingest {
         self.announce(&table, &template, target, concurrency);
 
         let meters = self.watch.meters();
+        let water = LowWater::new(
+            checkpoint
+                .as_ref()
+                .map(Checkpoint::mark)
+                .unwrap_or_default(),
+        );
+        let opened = Mutex::new(Vec::new());
+        let first = beginning.number as usize;
+        if let Some(checkpoint) = &checkpoint {
+            meters.update(|c| *c = checkpoint.counts());
+            report.resumed_from = Some(checkpoint.books.lines);
+            for read in &checkpoint.read[..first] {
+                opened
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(read.source.clone());
+                report.sources.push(SourceReport {
+                    uri: read.source.uri.clone(),
+                    etag: read
+                        .source
+                        .etag
+                        .clone()
+                        .map(|e| e.trim_matches('"').to_owned()),
+                    bytes: read.bytes,
+                    lines: read.lines,
+                });
+            }
+        }
+        let state = keeping::State {
+            aws: &self.aws,
+            water: &water,
+            opened: &opened,
+            meters,
+            rejects: &rejects,
+            begun,
+        };
         let (records, fresh) = mpsc::channel(HAND_OVERS);
         let reader = Reader {
             aws: &self.aws,
@@ -249,6 +294,7 @@ impl Ingest {
             max_rejects: with.max_rejects,
             meters,
             rejects: &rejects,
+            opened: &opened,
             records,
         };
         let writer = Writer {
@@ -257,6 +303,7 @@ impl Ingest {
             template: &template,
             pace: &pace,
             meters,
+            water: &water,
             rejects: &rejects,
             options: WriterOptions {
                 concurrency,
@@ -264,28 +311,52 @@ impl Ingest {
             },
         };
         let backoff = Backoff::new(fastrand::Rng::new());
-        let work = async {
-            tokio::join!(
-                writer.run(fresh, &with.stop, backoff),
-                reader.run(opened, &self.sources[1..], &mut report.sources, &with.stop),
-            )
-        };
         let interval = with.capacity_interval.unwrap_or(CAPACITY_INTERVAL);
         let describe = || async {
             Ok(self
                 .capacity(&table::describe(&self.aws, &with.table, None).await?)
                 .await)
         };
-        let (end, read) = tokio::select! {
-            biased;
-            ended = work => ended,
-            never = pace.follow(interval, describe) => match never {},
+        let follow = pace.follow(interval, describe);
+        let save = async {
+            match &keeping {
+                Some(keeping) => keeping.keep(&state).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut unsaved = None;
+        let (end, read) = {
+            let work = async {
+                tokio::join!(
+                    writer.run(fresh, &with.stop, backoff),
+                    reader.run(
+                        beginning,
+                        &self.sources[first + 1..],
+                        &mut report.sources,
+                        &with.stop
+                    ),
+                )
+            };
+            tokio::pin!(work, follow, save);
+            loop {
+                tokio::select! {
+                    biased;
+                    ended = &mut work => break ended,
+                    never = &mut follow => match never {},
+                    // Going on without it would be going on blind.
+                    e = &mut save, if unsaved.is_none() => {
+                        unsaved = Some(e);
+                        with.stop.request();
+                    }
+                }
+            }
         };
 
         let counts = meters.read();
         report.hash = Some(algorithm.name().to_owned());
         report.target_wcu_per_s = pace.rate();
-        report.count(&counts, begun.elapsed());
+        let earlier = keeping.as_ref().map_or(Duration::ZERO, |k| k.earlier);
+        report.count(&counts, earlier + begun.elapsed());
         if with.dry_run {
             report.requests = 0;
         }
@@ -293,11 +364,34 @@ impl Ingest {
             (End::Failed(e), _) | (_, Err(e)) => (Some(e), false),
             (_, Ok(to_the_end)) => (None, to_the_end),
         };
-        match self.audit(&counts, failure.or(rejects.finish().err())) {
+        let failure = unsaved.or(failure).or(rejects.finish().err());
+        let ended = match self.audit(&counts, failure) {
             Some(failure) => Err(failure),
             None if !to_the_end || counts.books.failed > 0 => Ok(Ended::Interrupted),
             None if counts.books.rejected > 0 => Ok(Ended::Rejects),
             None => Ok(Ended::Complete),
+        };
+        let Some(keeping) = &keeping else {
+            return ended;
+        };
+        if let Ok(Ended::Complete | Ended::Rejects) = ended {
+            keeping.place.remove(&self.aws).await?;
+            return ended;
+        }
+        report.checkpoint = Some(keeping.place.to_string());
+        // Told to stop at once: what was saved last is true, too.
+        let saved = tokio::select! {
+            biased;
+            saved = keeping.save(&state, water.mark()) => saved,
+            () = with.stop.insisted() => Ok(()),
+        };
+        match (ended, saved) {
+            (Err(e), Err(also)) => {
+                tracing::warn!("{also}: what was saved before is older, and still true");
+                Err(e)
+            }
+            (Ok(_), Err(e)) => Err(e),
+            (ended, Ok(())) => ended,
         }
     }
 
@@ -325,18 +419,52 @@ impl Ingest {
             with.case,
             &with.attributes,
         )?;
-        let names = self.sources.iter().map(ToString::to_string).collect();
-        let rejects = Rejects::new(with.rejects.as_deref(), names)?;
+        let (keeping, checkpoint) =
+            match self.keeping(&opened.identity(), &table, &template).await? {
+                Some((keeping, checkpoint)) => (Some(keeping), checkpoint),
+                None => (None, None),
+            };
+        let names: Vec<String> = self.sources.iter().map(ToString::to_string).collect();
+        let beginning = match (&checkpoint, &keeping) {
+            (Some(checkpoint), Some(keeping)) => self.take_up(checkpoint, &keeping.place).await?,
+            _ => Beginning::of(opened),
+        };
+        let rejects = match (&checkpoint, &with.rejects) {
+            (Some(checkpoint), Some(path)) => Rejects::take_up(path, names, |source, line| {
+                let read = checkpoint.read.iter().find(|r| r.source.uri == source);
+                read.is_some_and(|r| line <= r.lines)
+            })?,
+            (_, path) => Rejects::new(path.as_deref(), names)?,
+        };
         let sink = match with.dry_run {
             true => Sink::Nowhere,
             false => Sink::Table(RawOperation::new(&self.aws, "BatchWriteItem", &with.table)?),
         };
+        if let (Some(keeping), None) = (&keeping, &checkpoint) {
+            // What cannot be saved must be known before the first write.
+            let (water, meters) = (LowWater::default(), Meters::default());
+            let opened = Mutex::new(vec![beginning.opened.identity()]);
+            let state = keeping::State {
+                aws: &self.aws,
+                water: &water,
+                opened: &opened,
+                meters: &meters,
+                rejects: &rejects,
+                begun: Instant::now(),
+            };
+            keeping.save(&state, water.mark()).await.map_err(|e| {
+                let hint = e.what_to_do().unwrap_or_default().to_owned();
+                Error::usage("nothing was written").because(e).hint(hint)
+            })?;
+        }
         Ok(Prepared {
-            opened,
+            beginning,
             table,
             template,
             rejects,
             sink,
+            checkpoint,
+            keeping,
         })
     }
 
@@ -455,11 +583,15 @@ enum Ended {
 
 /// What is known before the first write.
 struct Prepared {
-    opened: Opened,
+    beginning: Beginning,
     table: Table,
     template: ItemTemplate,
     rejects: Rejects,
     sink: Sink,
+    /// The one that the run is taken up by.
+    checkpoint: Option<Checkpoint>,
+    /// How the run's own is kept.
+    keeping: Option<Keeping>,
 }
 
 /// Where batches go.

@@ -196,6 +196,20 @@ impl ItemTemplate {
         })
     }
 
+    /// An item as it is written, without its hash: by which it is recognised that
+    /// two runs write the same.
+    pub fn example(&self) -> String {
+        let item = [&self.before[..], b"...", &self.after].concat();
+        let case = match (self.partition.kind, self.case) {
+            (KeyType::B, _) => "bytes",
+            (_, Case::Upper) => "upper case",
+            (_, Case::Lower) => "lower case",
+        };
+        let item = String::from_utf8_lossy(&item);
+        let item = item.trim_start_matches("{\"PutRequest\":{\"Item\":");
+        format!("{} in {case}", item.strip_suffix("}}").unwrap_or(item))
+    }
+
     /// The algorithm of the hashes.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm

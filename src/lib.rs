@@ -26,7 +26,8 @@
 //! seam to the SDK; [`capacity`], [`control`] and [`rate`], which decide how fast;
 //! [`backoff`], how soon again; [`readback`], which reads items; [`scaling`] and
 //! [`keepalive`], by which a table's capacity goes up and comes down by itself;
-//! [`raise`], which raises it for a run and brings it back; [`durable`], the small
+//! [`lowwater`], below which every line is settled, and [`checkpoint`], from where
+//! a run can be taken up; [`raise`], which raises it for a run and brings it back; [`durable`], the small
 //! files that outlive a run that is killed.
 //! [`plan`] drives the first half without the second, to say before a run what it
 //! will take; [`prices`] is what that and the report reckon with. `local` is an S3
@@ -59,10 +60,10 @@
 //!
 //! 1. `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
 //! 2. `lines`; then `record`, `books`; then `decode`, `window`, `item`, `batch`,
-//!    `limiter`, `rejects`; then `capacity`; then `control`: no SDK, no sockets
+//!    `limiter`, `rejects`, `lowwater`; then `capacity`; then `control`: no SDK, no sockets
 //! 3. `aws`
 //! 4. `stop`, `source`, `report`, `readback`, `scaling`
-//! 5. `pace`, `keepalive`, `raise`; then `rate`
+//! 5. `pace`, `keepalive`, `raise`, `checkpoint`; then `rate`
 //! 6. `reader`, `writer`: never each other
 //! 7. `ingest`, `plan`: never each other
 //! 8. `cli`, and the binary
@@ -108,10 +109,12 @@ pub mod attribute;
 pub mod aws;
 pub mod backoff;
 pub mod capacity;
+pub mod checkpoint;
 pub mod control;
 pub mod durable;
 pub mod error;
 pub mod keepalive;
+pub mod lowwater;
 pub mod prices;
 pub mod raise;
 pub mod rate;

@@ -77,6 +77,20 @@ impl Framer {
         (self.carried > 0).then(|| self.line_from_carry(0))
     }
 
+    /// A framer that goes on where `lines` lines and `bytes` bytes are behind it.
+    pub fn after(lines: u64, bytes: u64) -> Self {
+        Framer {
+            offset: bytes,
+            number: lines,
+            ..Framer::default()
+        }
+    }
+
+    /// Lines handed out so far, those before the beginning included.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Offset of the first byte that belongs to no line handed out so far.
     pub fn offset(&self) -> u64 {
         self.offset

@@ -638,6 +638,8 @@ mod tests {
         };
         Table {
             name: "t".into(),
+            arn: None,
+            id: None,
             schema: KeySchema {
                 partition,
                 sort: None,

@@ -8,17 +8,19 @@
 use crate::algorithm::Algorithm;
 use crate::aws::Aws;
 use crate::books::{Books, Meters};
-use crate::decode::{self, Beginning};
+use crate::decode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lines::{Framer, Line};
+use crate::lowwater::{Below, HandOver, Stretch};
 use crate::record::{LineParser, Parsed, Place, Record, looks_like, shown};
 use crate::rejects::{JUDGED_FROM_LINES, MaxRejects, Rejects};
 use crate::report::SourceReport;
-use crate::source::{Location, Source};
+use crate::source::{Identity, Location, Source};
 use crate::stop::Stop;
 use crate::window::Window;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 /// Records handed on at once: some batches' worth, so that the channel costs
@@ -36,7 +38,7 @@ pub struct Opened {
     peeked: VecDeque<Bytes>,
     ended: bool,
     /// What they show.
-    pub beginning: Beginning,
+    pub beginning: decode::Beginning,
 }
 
 impl Opened {
@@ -50,7 +52,7 @@ impl Opened {
         let mut bytes = 0;
         let mut ended = false;
         let mut head = BytesMut::new();
-        let mut beginning = Beginning::default();
+        let mut beginning = decode::Beginning::default();
         while bytes < decode::PEEK_BYTES && beginning.algorithm.is_none() {
             match source.next().await? {
                 Some(chunk) => {
@@ -82,6 +84,22 @@ impl Opened {
             ended,
             beginning,
         })
+    }
+
+    /// A source that goes on where an earlier run left it: there is nothing to look
+    /// at.
+    pub fn again(source: Source) -> Opened {
+        Opened {
+            source,
+            peeked: VecDeque::new(),
+            ended: false,
+            beginning: decode::Beginning::default(),
+        }
+    }
+
+    /// By what it can be recognised later.
+    pub fn identity(&self) -> Identity {
+        self.source.identity()
     }
 
     /// Its length in bytes, where that is known.
@@ -151,6 +169,19 @@ impl Opened {
     }
 }
 
+impl Beginning {
+    /// The beginning of the first source.
+    pub fn of(opened: Opened) -> Beginning {
+        Beginning {
+            opened,
+            number: 0,
+            below: Below::default(),
+            lines: 0,
+            rejected: 0,
+        }
+    }
+}
+
 /// Reads sources into records. See the [module](self).
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -164,16 +195,36 @@ pub struct Reader<'a> {
     pub meters: &'a Meters,
     /// Where rejected lines go.
     pub rejects: &'a Rejects,
+    /// What the sources are that were opened so far, in order.
+    pub opened: &'a Mutex<Vec<Identity>>,
     /// Where records go.
-    pub records: mpsc::Sender<Vec<Record>>,
+    pub records: mpsc::Sender<HandOver>,
+}
+
+/// Where reading begins.
+#[derive(Debug)]
+pub struct Beginning {
+    /// The source that is read first.
+    pub opened: Opened,
+    /// How many sources are behind it.
+    pub number: u32,
+    /// What of it is behind.
+    pub below: Below,
+    /// All lines behind, and rejected ones: what is judged is the whole.
+    pub lines: u64,
+    /// See `lines`.
+    pub rejected: u64,
 }
 
 /// What is carried from line to line.
 struct Taking {
     parser: LineParser,
     window: Window,
-    /// What was counted and is not in the meters yet.
+    /// What was counted and is not in the meters yet: the books of the stretch that
+    /// is handed on next.
     books: Books,
+    /// Where the last line taken ends.
+    end: Place,
     /// Records that are not handed on yet.
     taken: Vec<Record>,
     /// All lines, and rejected ones, of the run.
@@ -195,7 +246,7 @@ impl From<Error> for Halt {
 }
 
 impl Reader<'_> {
-    /// Reads `first` and then `rest` to the end, or until `stop`; says whether it
+    /// Reads from `first` on, and then `rest`, to the end, or until `stop`; says whether it
     /// came to the end. What was read of each is entered in `reports`.
     ///
     /// # Errors
@@ -204,7 +255,7 @@ impl Reader<'_> {
     /// before is still to be written.
     pub async fn run(
         self,
-        first: Opened,
+        first: Beginning,
         rest: &[Location],
         reports: &mut Vec<SourceReport>,
         stop: &Stop,
@@ -213,18 +264,33 @@ impl Reader<'_> {
             parser: LineParser::new(self.algorithm),
             window: Window::new(self.algorithm),
             books: Books::default(),
+            end: Place {
+                source: first.number,
+                line: first.below.lines,
+                byte: first.below.bytes,
+            },
             taken: Vec::with_capacity(HAND_OVER),
-            lines: 0,
-            rejected: 0,
+            lines: first.lines,
+            rejected: first.rejected,
         };
         let read = async {
-            let mut opened = first;
-            for (number, next) in rest.iter().map(Some).chain([None]).enumerate() {
-                reports.push(opened.report());
-                self.source(&mut taking, opened, number as u32, reports)
+            let mut opened = first.opened;
+            let mut below = first.below;
+            for (number, next) in (first.number..).zip(rest.iter().map(Some).chain([None])) {
+                self.opened
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(opened.identity());
+                reports.push(SourceReport {
+                    bytes: below.bytes,
+                    lines: below.lines,
+                    ..opened.report()
+                });
+                self.source(&mut taking, opened, number, below, reports)
                     .await?;
                 let Some(location) = next else { break };
                 opened = Opened::open(location, self.aws).await?;
+                below = Below::default();
             }
             Ok::<(), Halt>(())
         };
@@ -236,9 +302,8 @@ impl Reader<'_> {
             ended = read => ended,
         };
         // What was taken and not handed on is handed on still, if it can be.
-        let left = std::mem::take(&mut taking.taken);
-        let count = left.len() as u64;
-        self.enter(&mut taking);
+        let left = self.close_stretch(&mut taking);
+        let count = left.records.len() as u64;
         let handed = match &ended {
             Ok(()) | Err(Halt::Failed(_)) => self.records.send(left).await.is_ok(),
             Err(Halt::Closed) => false,
@@ -258,9 +323,15 @@ impl Reader<'_> {
         taking: &mut Taking,
         mut opened: Opened,
         number: u32,
+        below: Below,
         reports: &mut [SourceReport],
     ) -> Result<(), Halt> {
-        let mut framer = Framer::new();
+        let mut framer = Framer::after(below.lines, below.bytes);
+        taking.end = Place {
+            source: number,
+            line: below.lines,
+            byte: below.bytes,
+        };
         while let Some(chunk) = opened.next().await? {
             let mut rest = &chunk[..];
             // A chunk may hold more lines than are handed over at once.
@@ -269,7 +340,7 @@ impl Reader<'_> {
                 let before = taking.lines;
                 let mut lines = framer.push(&rest[..part]);
                 while let Some(line) = lines.next() {
-                    self.take(taking, number, &line)?;
+                    self.take(taking, number, &line, 1)?;
                 }
                 rest = &rest[part..];
                 if let Some(report) = reports.last_mut() {
@@ -277,17 +348,19 @@ impl Reader<'_> {
                     report.bytes += part as u64;
                 }
                 self.meters.update(|c| c.bytes_read += part as u64);
-                self.hand_on(taking).await?;
+                if taking.books.lines > 0 {
+                    self.hand_on(taking).await?;
+                }
             }
         }
         if let Some(line) = framer.finish() {
-            self.take(taking, number, &line)?;
+            self.take(taking, number, &line, 0)?;
             if let Some(report) = reports.last_mut() {
                 report.lines += 1;
             }
         }
-        self.enter(taking);
-        Ok(())
+        // Even when there is nothing in it: this source is behind now.
+        self.hand_on(taking).await
     }
 
     /// How much of `rest` to take before records are handed on: about as many
@@ -296,7 +369,19 @@ impl Reader<'_> {
         rest.len().min(HAND_OVER * (self.algorithm.bytes() * 2 + 1))
     }
 
-    fn take(&self, taking: &mut Taking, source: u32, line: &Line<'_>) -> Result<()> {
+    /// Takes a line that was ended by `terminator` bytes.
+    fn take(
+        &self,
+        taking: &mut Taking,
+        source: u32,
+        line: &Line<'_>,
+        terminator: u64,
+    ) -> Result<()> {
+        taking.end = Place {
+            source,
+            line: line.number,
+            byte: line.offset + line.length + terminator,
+        };
         taking.lines += 1;
         taking.books.lines += 1;
         let place = Place {
@@ -358,22 +443,25 @@ impl Reader<'_> {
         )
     }
 
-    /// Enters what was counted in the meters.
-    fn enter(&self, taking: &mut Taking) {
+    /// Ends the stretch that was taken: enters it in the meters.
+    fn close_stretch(&self, taking: &mut Taking) -> HandOver {
         let books = std::mem::take(&mut taking.books);
         self.meters.update(|c| c.books += books);
+        HandOver {
+            stretch: Stretch {
+                end: taking.end,
+                books,
+            },
+            records: std::mem::take(&mut taking.taken),
+        }
     }
 
     async fn hand_on(&self, taking: &mut Taking) -> Result<(), Halt> {
-        self.enter(taking);
-        if taking.taken.is_empty() {
-            return Ok(());
-        }
         // The place is reserved first: a send that is given up half-way must
         // not take the records with it.
         let permit = self.records.reserve().await.map_err(|_| Halt::Closed)?;
-        let full = std::mem::replace(&mut taking.taken, Vec::with_capacity(HAND_OVER));
-        permit.send(full);
+        permit.send(self.close_stretch(taking));
+        taking.taken.reserve(HAND_OVER);
         Ok(())
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Place, Reason, shown};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufRead as _, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
@@ -86,6 +86,13 @@ struct Reject<'a> {
     detail: Option<&'a str>,
 }
 
+/// What is read of a line that an earlier run has written.
+#[derive(Deserialize)]
+struct Was {
+    source: String,
+    line: u64,
+}
+
 impl Rejects {
     /// Rejected lines of `sources` go to the file at `path`, which is made or
     /// emptied now; without one, the first ten go to the log.
@@ -107,6 +114,58 @@ impl Rejects {
             file,
             sources,
             count: 0,
+            first: None,
+        })))
+    }
+
+    /// The same for a run that is taken up: of what is in the file, the lines stay
+    /// of which `keep` is true, by their source and number; the rest will be
+    /// rejected again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when the file cannot be read or written.
+    pub fn take_up(
+        path: &Path,
+        sources: Vec<String>,
+        keep: impl Fn(&str, u64) -> bool,
+    ) -> Result<Self> {
+        let cannot = |e: std::io::Error| {
+            Error::usage(format!(
+                "cannot take up the rejected lines in {}",
+                path.display()
+            ))
+            .because(e)
+            .hint("name another file by --rejects PATH")
+        };
+        let mut kept = Vec::new();
+        match File::open(path) {
+            Ok(file) => {
+                for line in BufReader::new(file).split(b'\n') {
+                    let line = line.map_err(cannot)?;
+                    // A line that was cut off when the run was killed is none.
+                    let Ok(was) = serde_json::from_slice::<Was>(&line) else {
+                        continue;
+                    };
+                    if keep(&was.source, was.line) {
+                        kept.extend_from_slice(&line);
+                        kept.push(b'\n');
+                    }
+                }
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                tracing::warn!(
+                    "{} is not there: lines that were rejected before are in the books, but not in it",
+                    path.display()
+                );
+            }
+            Err(e) => return Err(cannot(e)),
+        }
+        let count = memchr::memchr_iter(b'\n', &kept).count() as u64;
+        let file = crate::durable::replace(path, &kept).map_err(cannot)?;
+        Ok(Rejects(Mutex::new(Inner {
+            file: Some((path.to_owned(), BufWriter::new(file))),
+            sources,
+            count,
             first: None,
         })))
     }
@@ -177,6 +236,26 @@ impl Rejects {
     /// The first rejected line, for messages.
     pub fn first(&self) -> Option<String> {
         self.inner().first.clone()
+    }
+
+    /// Writes out what is buffered, to the disk itself.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Output`] when the file cannot be written.
+    pub fn sync(&self) -> Result<()> {
+        self.finish()?;
+        match &self.inner().file {
+            Some((path, file)) => file
+                .get_ref()
+                .sync_data()
+                .or_else(|e| match e.kind() {
+                    // A pipe or a device has no disk.
+                    std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported => Ok(()),
+                    _ => Err(e),
+                })
+                .map_err(|e| cannot_write(path).because(e)),
+            None => Ok(()),
+        }
     }
 
     /// Writes out what is buffered.

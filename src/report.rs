@@ -99,7 +99,8 @@ pub struct Report {
     pub mean_wcu_per_s: f64,
     /// The rate aimed at; nothing when there was no limit.
     pub target_wcu_per_s: Option<f64>,
-    /// Where an earlier run was taken up; nothing when it was not.
+    /// The lines that were in the books of an earlier run, which this one has taken
+    /// up; nothing when it has not. All other figures are those of both.
     pub resumed_from: Option<u64>,
     /// What the consumed units cost at the on-demand price of us-east-1
     /// ([`USD_PER_MILLION_WRITE_UNITS`]), in USD. A provisioned table is paid by
@@ -109,6 +110,10 @@ pub struct Report {
     /// What the table was raised to and brought back from, when it was raised.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub raised: Vec<RaisedReport>,
+    /// The checkpoint by which this run can be taken up, when it did not come to its
+    /// end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
     /// Whether nothing was sent, and `written` is what would have been.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
@@ -150,6 +155,7 @@ impl Report {
             resumed_from: None,
             estimated_cost_usd: 0.0,
             raised: Vec::new(),
+            checkpoint: None,
             dry_run: false,
             error: None,
             hint: None,
@@ -204,6 +210,10 @@ impl Report {
         let how = match self.outcome {
             Outcome::Complete => "Done: every line is accounted for",
             Outcome::Rejects => "Done: every line is accounted for, and some were rejected",
+            Outcome::Interrupted if self.checkpoint.is_some() => {
+                "Interrupted: what was acknowledged is written; the same command takes the run up where it \
+                 was left"
+            }
             Outcome::Interrupted => {
                 "Interrupted: what was acknowledged is written; running this again begins at the \
                  beginning, and writing an item again changes nothing"

@@ -17,6 +17,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+mod again;
+
+pub use again::{Identity, unchanged};
+
 /// How much of a file or pipe is read at once. Large enough that the hand-over
 /// to the thread that reads costs nothing, small enough to hold a few of.
 const READ_BYTES: usize = 256 * 1024;
@@ -115,6 +119,8 @@ pub fn locations(names: &[String]) -> Result<Vec<Location>> {
 pub struct Source {
     location: Location,
     etag: Option<String>,
+    version_id: Option<String>,
+    modified: Option<String>,
     length: Option<u64>,
     position: u64,
     body: Body,
@@ -164,6 +170,7 @@ impl Source {
                         cannot_open(location, aws, redirect_region(&e), CallError::from_sdk(e))
                     })?;
                 let (etag, length) = (answer.e_tag.clone(), total_length(&answer));
+                let version_id = answer.version_id.clone();
                 let body = S3Body {
                     client: aws.s3().clone(),
                     stream: answer.body,
@@ -173,6 +180,8 @@ impl Source {
                 Ok(Source {
                     location: location.clone(),
                     etag,
+                    version_id,
+                    modified: None,
                     length,
                     position: 0,
                     body: Body::S3(Box::new(body)),
@@ -192,6 +201,8 @@ impl Source {
                 Ok(Source {
                     location: location.clone(),
                     etag: None,
+                    version_id: None,
+                    modified: modified(&metadata),
                     // A pipe or a device has no length that means anything.
                     length: metadata.is_file().then_some(metadata.len()),
                     position: 0,
@@ -201,6 +212,8 @@ impl Source {
             Location::Stdin => Ok(Source {
                 location: Location::Stdin,
                 etag: None,
+                version_id: None,
+                modified: None,
                 length: None,
                 position: 0,
                 body: Body::Reader(Box::new(tokio::io::stdin())),
@@ -255,6 +268,7 @@ impl Source {
             length,
             position,
             body,
+            ..
         } = self;
         let Body::S3(s3) = body else { return Ok(None) };
         loop {
@@ -338,6 +352,12 @@ impl S3Body {
             }
         }
     }
+}
+
+/// When a file was last changed; nothing for a pipe or a device.
+fn modified(metadata: &std::fs::Metadata) -> Option<String> {
+    let at = metadata.modified().ok().filter(|_| metadata.is_file())?;
+    Some(jiff::Timestamp::try_from(at).ok()?.to_string())
 }
 
 fn broken(location: &Location, position: u64) -> Error {

@@ -28,6 +28,7 @@ use crate::batch::{Batch, Entry, Queue};
 use crate::books::Meters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::ItemTemplate;
+use crate::lowwater::{HandOver, LowWater, Settled};
 use crate::pace::Pace;
 use crate::record::{Reason, Record};
 use crate::rejects::Rejects;
@@ -85,6 +86,8 @@ pub struct Writer<'a, T> {
     pub pace: &'a Pace,
     /// The counters.
     pub meters: &'a Meters,
+    /// Below which everything is settled.
+    pub water: &'a LowWater,
     /// Where a line goes that DynamoDB refuses.
     pub rejects: &'a Rejects,
     /// The rest.
@@ -108,7 +111,7 @@ impl<T: BatchWrite> Writer<'_, T> {
     /// counted as failed.
     pub async fn run(
         &self,
-        mut fresh: mpsc::Receiver<Vec<Record>>,
+        mut fresh: mpsc::Receiver<HandOver>,
         stop: &Stop,
         backoff: Backoff,
     ) -> End {
@@ -137,8 +140,10 @@ impl<T: BatchWrite> Writer<'_, T> {
                     let flush = !open || linger.is_some_and(|at| at <= now);
                     next = s.queue.compose(now, flush);
                     let duplicates = s.queue.take_duplicates();
-                    if duplicates > 0 {
-                        self.meters.update(|c| c.books.duplicates += duplicates);
+                    if !duplicates.is_empty() {
+                        let count = duplicates.len() as u64;
+                        self.meters.update(|c| c.books.duplicates += count);
+                        self.water.settle(duplicates, Settled::Duplicate);
                     }
                     if next.is_some() {
                         linger = None;
@@ -162,8 +167,11 @@ impl<T: BatchWrite> Writer<'_, T> {
             }
             let running = s.end.is_none();
             let may_send = running && next.is_some() && in_flight.len() < self.options.concurrency;
-            let may_read =
-                running && open && s.queue.fresh() < batch_items && s.queue.again() < again_limit;
+            let may_read = running
+                && open
+                && s.queue.fresh() < batch_items
+                && s.queue.again() < again_limit
+                && !self.water.is_full();
             let units = next
                 .as_ref()
                 .map_or(0.0, |b| b.entries.len() as f64 * item_units);
@@ -197,7 +205,10 @@ impl<T: BatchWrite> Writer<'_, T> {
                     }
                 }
                 more = fresh.recv(), if may_read => match more {
-                    Some(records) => s.queue.push_fresh(records),
+                    Some(handed) => {
+                        self.water.open(handed.stretch);
+                        s.queue.push_fresh(handed.records);
+                    }
                     None => open = false,
                 },
                 () = sleep_until(wake), if wake.is_some() => {}
@@ -212,8 +223,8 @@ impl<T: BatchWrite> Writer<'_, T> {
         let mut left = s.queue.len() as u64 + in_flight_records;
         left += next.map_or(0, |b| b.entries.len() as u64);
         fresh.close();
-        while let Some(records) = fresh.recv().await {
-            left += records.len() as u64;
+        while let Some(handed) = fresh.recv().await {
+            left += handed.records.len() as u64;
         }
         self.meters.update(|c| {
             c.books.failed += left;
@@ -257,6 +268,9 @@ impl<T: BatchWrite> Writer<'_, T> {
                 let back = answer.unprocessed;
                 let is_back = |e: &Entry| back.contains(&e.record.hash);
                 let returned: Vec<Entry> = batch.entries.iter().copied().filter(is_back).collect();
+                let gone = |e: &&Entry| back.is_empty() || !is_back(e);
+                let places = batch.entries.iter().filter(gone).map(|e| e.record.place);
+                self.water.settle(places, Settled::Written);
                 let written = (batch.entries.len() - returned.len()) as u64;
                 let by_formula = written as f64 * self.template.write_units();
                 if written > 0 {
@@ -382,6 +396,9 @@ impl<T: BatchWrite> Writer<'_, T> {
             text.as_bytes(),
             Some(&error.to_string()),
         );
+        if noted.is_ok() {
+            self.water.settle([place], Settled::Rejected);
+        }
         if s.end.is_some() {
             return;
         }

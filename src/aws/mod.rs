@@ -69,6 +69,8 @@ pub struct AwsOptions {
 /// Servers on this machine that stand in for AWS.
 #[derive(Debug, Clone)]
 pub struct LocalEndpoints {
+    /// What they serve: the folder.
+    pub home: String,
     /// Endpoint of S3.
     pub s3: String,
     /// Endpoint of DynamoDB.
@@ -90,6 +92,8 @@ pub struct Aws {
     dynamodb_endpoint: Option<String>,
     policy: &'static str,
     local: bool,
+    /// Of servers on this machine: what they serve.
+    home: Option<String>,
 }
 
 impl Aws {
@@ -177,6 +181,7 @@ impl Aws {
             dynamodb_endpoint,
             policy: options.policy.unwrap_or(POLICIES),
             local: local.is_some(),
+            home: local.map(|l| l.home.clone()),
             config,
         })
     }
@@ -228,6 +233,17 @@ impl Aws {
         match &self.dynamodb_endpoint {
             Some(url) => format!("at {url} (region {})", self.region()),
             None => format!("in region {}", self.region()),
+        }
+    }
+
+    /// Where DynamoDB is, to tell one table from another of the same name: alike
+    /// from run to run, though a server of this program's own has another port
+    /// each time.
+    pub fn dynamodb_home(&self) -> String {
+        match (&self.home, &self.dynamodb_endpoint) {
+            (Some(home), _) => home.clone(),
+            (None, Some(url)) => format!("{url} {}", self.region()),
+            (None, None) => self.region().to_owned(),
         }
     }
 

@@ -35,6 +35,11 @@ pub enum Billing {
 pub struct Table {
     /// Its name, as it was asked for.
     pub name: String,
+    /// Its ARN and DynamoDB's own id of it: one that is deleted and made anew has
+    /// another.
+    pub arn: Option<String>,
+    /// See `arn`.
+    pub id: Option<String>,
     /// Its keys.
     pub schema: KeySchema,
     /// How its writes are paid.
@@ -179,6 +184,8 @@ pub async fn describe(aws: &Aws, name: &str, make_for: Option<Algorithm>) -> Res
 pub fn assumed(name: &str, partition: KeyAttribute) -> Table {
     Table {
         name: name.to_owned(),
+        arn: None,
+        id: None,
         schema: KeySchema {
             partition,
             sort: None,
@@ -351,6 +358,8 @@ fn read(name: &str, table: &TableDescription) -> Result<Table> {
         .map(str::to_owned);
     Ok(Table {
         name: name.to_owned(),
+        arn: table.table_arn().map(str::to_owned),
+        id: table.table_id().map(str::to_owned),
         indexes: global.chain(local).collect(),
         replicas: others.collect(),
         warm: table

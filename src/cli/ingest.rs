@@ -5,7 +5,7 @@ use super::{Context, display, duration};
 use crate::aws::Aws;
 use crate::aws::table;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ingest::Ingest;
+use crate::ingest::{Ingest, Keep};
 use crate::item::KeyAttribute;
 use crate::keepalive;
 use crate::rate::{Concurrency, Rate};
@@ -122,6 +122,13 @@ pub(super) struct IngestArgs {
     /// Give up when not one item could be written for this long
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration, help_heading = "Speed")]
     give_up_after: Duration,
+    /// Where to keep the checkpoint, by which the same command takes a run up that did not come to its
+    /// end: a path, s3://bucket/key, or off [default: a file in the user's folder for state]
+    #[arg(long, value_name = "PATH|off", help_heading = "Output")]
+    checkpoint: Option<String>,
+    /// Begin again, whatever checkpoint there is
+    #[arg(long)]
+    restart: bool,
     /// Write the report here, as JSON
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     report: Option<PathBuf>,
@@ -272,6 +279,13 @@ async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report
     if let Some(path) = args.rejects {
         builder = builder.rejects(path);
     }
+    builder = builder
+        .restart(args.restart)
+        .checkpoint(match args.checkpoint {
+            None => Keep::Usual,
+            Some(off) if off == "off" => Keep::Off,
+            Some(place) => Keep::At(place),
+        });
     if let Some(key) = args.key {
         builder = builder.key(key);
     }

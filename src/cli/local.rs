@@ -36,6 +36,7 @@ pub(super) fn start(dir: &Path, s3_port: u16, dynamodb_port: u16) -> Result<Loca
 /// How a client reaches them.
 pub(super) fn endpoints(servers: &LocalServers) -> LocalEndpoints {
     LocalEndpoints {
+        home: servers.dir().display().to_string(),
         s3: servers.s3_endpoint().to_owned(),
         dynamodb: servers.dynamodb_endpoint().to_owned(),
         region: REGION.to_owned(),

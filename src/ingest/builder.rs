@@ -1,6 +1,6 @@
 //! What a run can be told.
 
-use super::{Ingest, Watch};
+use super::{Ingest, Keep, Watch};
 use crate::algorithm::{Algorithm, Case};
 use crate::attribute::{Attribute, Value};
 use crate::aws::{Aws, AwsOptions};
@@ -35,6 +35,8 @@ pub struct IngestBuilder {
     pub(super) burst: f64,
     pub(super) capacity_interval: Option<Duration>,
     pub(super) replica_capacity: Option<f64>,
+    pub(super) keep: Keep,
+    pub(super) restart: bool,
     pub(super) raise_to: Option<u64>,
     pub(super) raise_note: Option<PathBuf>,
     pub(super) concurrency: Concurrency,
@@ -137,6 +139,21 @@ impl IngestBuilder {
     #[must_use]
     pub fn replica_capacity(mut self, units: f64) -> Self {
         self.replica_capacity = Some(units);
+        self
+    }
+
+    /// Where to keep the checkpoint, by which a run that did not come to its end is
+    /// taken up. Default: [`Keep::Usual`].
+    #[must_use]
+    pub fn checkpoint(mut self, keep: Keep) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Begins again, whatever checkpoint there is.
+    #[must_use]
+    pub fn restart(mut self, restart: bool) -> Self {
+        self.restart = restart;
         self
     }
 

@@ -12,10 +12,11 @@ use crate::algorithm::{Algorithm, Case, Hash};
 use crate::aws::error::{CallError, Meaning};
 use crate::aws::operation::BatchWrite;
 use crate::backoff::Backoff;
-use crate::books::Meters;
+use crate::books::{Books, Meters};
 use crate::capacity::{Capacity, Part};
 use crate::control::Controller;
 use crate::item::{ItemTemplate, KeyAttribute, KeySchema, KeyType};
+use crate::lowwater::{HandOver, LowWater, Stretch};
 use crate::pace::Pace;
 use crate::record::{Place, Record};
 use crate::rejects::Rejects;
@@ -279,12 +280,14 @@ async fn play(name: &str) {
     let template = ItemTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &[]).expect("fits");
     let (meters, stop) = (Meters::default(), Stop::new());
     let rejects = Rejects::new(None, vec!["list".into()]).expect("no file");
+    let water = LowWater::default();
     let writer = Writer {
         table: &model,
         table_name: "t",
         template: &template,
         pace: &pace,
         meters: &meters,
+        water: &water,
         rejects: &rejects,
         options: WriterOptions {
             concurrency: 64,
@@ -307,7 +310,21 @@ async fn play(name: &str) {
                     },
                 }
             };
-            if send.send((n..n + 500).map(record).collect()).await.is_err() {
+            let handed = HandOver {
+                stretch: Stretch {
+                    end: Place {
+                        source: 0,
+                        line: n + 499,
+                        byte: 0,
+                    },
+                    books: Books {
+                        lines: 500,
+                        ..Books::default()
+                    },
+                },
+                records: (n..n + 500).map(record).collect(),
+            };
+            if send.send(handed).await.is_err() {
                 return std::future::pending().await;
             }
             n += 500;

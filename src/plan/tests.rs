@@ -320,6 +320,8 @@ fn indexes_count_when_the_items_have_their_keys() {
     let described = Target::described(
         Table {
             name: "known".into(),
+            arn: None,
+            id: None,
             schema: assumed.schema,
             billing: Billing::OnDemand { maximum: None },
             indexes: vec![

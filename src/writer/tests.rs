@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::algorithm::{Algorithm, Case, Hash};
-use crate::books::Counts;
+use crate::books::{Books, Counts};
 use crate::item::{KeyAttribute, KeySchema, KeyType};
+use crate::lowwater::Stretch;
 use crate::record::Place;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -164,12 +165,14 @@ impl Setup {
         let (send, receive) = mpsc::channel(4);
         let records = self.records;
         let begun = Instant::now();
+        let water = LowWater::default();
         let writer = Writer {
             table: &table,
             table_name: "t",
             template: &template,
             pace: &Pace::fixed(self.rate),
             meters: &meters,
+            water: &water,
             rejects: &rejects,
             options: WriterOptions {
                 concurrency: self.concurrency,
@@ -190,7 +193,17 @@ impl Setup {
                 let part: Vec<_> = part.iter().map(record).collect();
                 let n = part.len() as u64;
                 meters.update(|c| c.books.lines += n);
-                if send.send(part).await.is_err() {
+                let handed = HandOver {
+                    stretch: Stretch {
+                        end: part[part.len() - 1].place,
+                        books: Books {
+                            lines: n,
+                            ..Books::default()
+                        },
+                    },
+                    records: part,
+                };
+                if send.send(handed).await.is_err() {
                     meters.update(|c| c.books.failed += n);
                     return;
                 }
@@ -212,6 +225,17 @@ impl Setup {
         let counts = meters.read();
         assert!(counts.books.balanced(), "{:?}", counts.books);
         let seen = table.seen.into_inner().expect("whole");
+        // Below the mark everything is settled, and at the end of a run that is
+        // whole, everything is below it.
+        let mark = water.mark().books;
+        assert!(mark.balanced() && mark.failed == 0 && mark.written <= counts.books.written);
+        assert!(
+            (1..=mark.lines as u32)
+                .all(|n| seen.rows.contains_key(&key(n)) || rejects.first().is_some())
+        );
+        if matches!(end, End::Complete) {
+            assert_eq!(mark, counts.books);
+        }
         Run {
             end,
             counts,

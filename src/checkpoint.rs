@@ -1,0 +1,663 @@
+//! The checkpoint: from where a run can be taken up.
+//!
+//! It holds the [low-water mark](crate::lowwater) of a run (how much of each
+//! source is settled, and the books of that), and by what the run is recognised:
+//! the sources and what they were, the table, the items. A run that is taken up
+//! must be the same in all of these; where it is not, it is refused, never
+//! guessed.
+//!
+//! On disk it is two lines: the checkpoint as JSON, and the SHA-256 of that line,
+//! so that damage is noticed. A local one is replaced whole or not at all; one in
+//! S3 is an object, which is by itself.
+
+use crate::aws::Aws;
+use crate::aws::error::CallError;
+use crate::books::{Books, Counts};
+use crate::durable;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lowwater::{Below, Mark};
+use crate::source::{Identity, Location};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Version of the checkpoint's form.
+pub const VERSION: u32 = 1;
+
+/// Time between two savings.
+pub const SAVE_INTERVAL: Duration = Duration::from_secs(4);
+
+/// A run, up to its low-water mark.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// See [`VERSION`].
+    pub version: u32,
+    /// When it was saved (UTC, RFC 3339).
+    pub saved: String,
+    /// What is being done.
+    pub run: Run,
+    /// The sources that were opened so far, in order.
+    pub read: Vec<Read>,
+    /// The books of all lines below the mark.
+    pub books: Books,
+    /// What it took so far.
+    pub totals: Totals,
+}
+
+/// By what a run is recognised: all of it must be the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// All sources, in order.
+    pub sources: Vec<String>,
+    /// The table's name.
+    pub table: String,
+    /// Where it is: its ARN, or the endpoint and region.
+    pub place: String,
+    /// DynamoDB's own id of it, where it has one: a table that was deleted and
+    /// made anew has another.
+    pub table_id: Option<String>,
+    /// The hash algorithm.
+    pub hash: String,
+    /// The items, as they are written, without their hash.
+    pub item: String,
+}
+
+/// How much of a source is below the mark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Read {
+    /// What it was.
+    pub source: Identity,
+    /// Lines below the mark.
+    pub lines: u64,
+    /// Bytes below the mark.
+    pub bytes: u64,
+}
+
+/// What a run has taken so far, for its report.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Totals {
+    /// BatchWriteItem calls.
+    pub requests: u64,
+    /// Items handed back.
+    pub unprocessed: u64,
+    /// Calls refused whole.
+    pub throttled: u64,
+    /// Calls sent again.
+    pub retries: u64,
+    /// Write capacity units.
+    pub consumed_wcu: f64,
+    /// Seconds.
+    pub elapsed_s: f64,
+}
+
+impl Checkpoint {
+    /// The checkpoint of `run` at `mark`, with the sources opened so far, and what
+    /// was counted in `elapsed`.
+    pub fn new(
+        run: Run,
+        mark: Mark,
+        opened: &[Identity],
+        counts: &Counts,
+        elapsed: Duration,
+    ) -> Self {
+        let below = mark
+            .sources
+            .iter()
+            .copied()
+            .chain(std::iter::repeat(Below::default()));
+        // Sources above the mark are not begun, as far as this knows.
+        let known = opened.iter().take(mark.sources.len().max(1));
+        Checkpoint {
+            version: VERSION,
+            saved: jiff::Timestamp::now().to_string(),
+            run,
+            read: known
+                .zip(below)
+                .map(|(source, below)| Read {
+                    source: source.clone(),
+                    lines: below.lines,
+                    bytes: below.bytes,
+                })
+                .collect(),
+            books: mark.books,
+            totals: Totals {
+                requests: counts.requests,
+                unprocessed: counts.unprocessed,
+                throttled: counts.throttled,
+                retries: counts.retries,
+                consumed_wcu: counts.consumed,
+                elapsed_s: elapsed.as_secs_f64(),
+            },
+        }
+    }
+
+    /// The low-water mark.
+    pub fn mark(&self) -> Mark {
+        let below = |r: &Read| Below {
+            lines: r.lines,
+            bytes: r.bytes,
+        };
+        Mark {
+            sources: self.read.iter().map(below).collect(),
+            books: self.books,
+        }
+    }
+
+    /// The counters of a run that goes on from here.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            books: self.books,
+            bytes_read: self.read.iter().map(|r| r.bytes).sum(),
+            requests: self.totals.requests,
+            unprocessed: self.totals.unprocessed,
+            throttled: self.totals.throttled,
+            retries: self.totals.retries,
+            consumed: self.totals.consumed_wcu,
+            in_flight: 0,
+        }
+    }
+
+    /// Whether it is the checkpoint of `run`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`], naming what is another.
+    pub fn is_of(&self, run: &Run, place: &Place) -> Result<()> {
+        let (had, has) = (&self.run, run);
+        let different = if had.sources != has.sources {
+            format!(
+                "the sources were {}, and are {}",
+                had.sources.join(" "),
+                has.sources.join(" ")
+            )
+        } else if (&had.table, &had.place) != (&has.table, &has.place) {
+            format!(
+                "the table was {} ({}), and is {} ({})",
+                had.table, had.place, has.table, has.place
+            )
+        } else if had.table_id.is_some() && has.table_id.is_some() && had.table_id != has.table_id {
+            format!("table {} was deleted and made anew since", has.table)
+        } else if had.hash != has.hash {
+            format!("the hashes were {}, and are {}", had.hash, has.hash)
+        } else if had.item != has.item {
+            format!("the items were {}, and are {}", had.item, has.item)
+        } else {
+            return Ok(());
+        };
+        Err(Error::usage(format!(
+            "the checkpoint {place} is of another run: {different}"
+        ))
+        .hint("begin again with --restart, or name another place by --checkpoint PATH"))
+    }
+
+    /// As it lies on disk.
+    pub fn to_text(&self) -> String {
+        // A struct of numbers, texts and lists of them always has a JSON form.
+        let json = serde_json::to_string(self).unwrap_or_default();
+        let digest = digest(&json);
+        format!("{json}\n{digest}\n")
+    }
+
+    /// Reads what [`to_text`](Self::to_text) wrote.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_text(text: &[u8]) -> Result<Checkpoint, String> {
+        let text = std::str::from_utf8(text).map_err(|_| "it is not text")?;
+        let mut lines = text.lines();
+        let (Some(json), Some(sum), None) = (lines.next(), lines.next(), lines.next()) else {
+            return Err("expected two lines: the checkpoint and its SHA-256".into());
+        };
+        if digest(json) != sum {
+            return Err("its SHA-256 does not fit: it is cut off, or was changed".into());
+        }
+        let found: Versioned = serde_json::from_str(json).map_err(|e| e.to_string())?;
+        if found.version != VERSION {
+            return Err(format!(
+                "its version is {}, and this program knows {VERSION}",
+                found.version
+            ));
+        }
+        let checkpoint: Checkpoint = serde_json::from_str(json).map_err(|e| e.to_string())?;
+        checkpoint.check()?;
+        Ok(checkpoint)
+    }
+
+    /// Whether it contradicts itself.
+    fn check(&self) -> Result<(), String> {
+        let lines: Option<u64> = self
+            .read
+            .iter()
+            .try_fold(0u64, |sum, r| sum.checked_add(r.lines));
+        let columns = [
+            self.books.written,
+            self.books.duplicates,
+            self.books.rejected,
+            self.books.skipped,
+        ];
+        let sum = columns.iter().try_fold(0u64, |sum, n| sum.checked_add(*n));
+        if self.books.failed != 0 || sum != Some(self.books.lines) || lines != sum {
+            return Err("its books do not balance".into());
+        }
+        let uris = self.read.iter().map(|r| &r.source.uri);
+        let beyond = |r: &Read| r.source.bytes.is_some_and(|b| r.bytes > b);
+        if self.read.is_empty()
+            || self.read.len() > self.run.sources.len()
+            || !uris.eq(self.run.sources.iter().take(self.read.len()))
+            || self.read.iter().any(beyond)
+        {
+            return Err("what it says of its sources does not fit together".into());
+        }
+        Ok(())
+    }
+}
+
+/// Of a later version, no more than that may be understood.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+fn digest(json: &str) -> String {
+    hex(&Sha256::digest(json.as_bytes()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Where a checkpoint lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A local file.
+    File(PathBuf),
+    /// An object.
+    S3 {
+        /// Bucket name.
+        bucket: String,
+        /// Object key.
+        key: String,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::File(path) => write!(f, "{}", path.display()),
+            Place::S3 { bucket, key } => write!(f, "s3://{bucket}/{key}"),
+        }
+    }
+}
+
+impl Place {
+    /// Where a person says: `s3://bucket/key` or a path.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when that is no place to write to.
+    pub fn named(text: &str) -> Result<Place> {
+        match text.parse::<Location>() {
+            Ok(Location::File(path)) => Ok(Place::File(path)),
+            Ok(Location::S3 { bucket, key }) => Ok(Place::S3 { bucket, key }),
+            Ok(Location::Stdin) => Err(Error::usage("a checkpoint cannot be written to -")
+                .hint("give --checkpoint PATH, s3://bucket/key, or off")),
+            Err(e) => Err(Error::usage(format!("--checkpoint: {e}"))),
+        }
+    }
+
+    /// Where it lies when nobody says: a file in the user's folder for state, whose
+    /// name is of the sources and the table. Nothing when there is no such folder.
+    pub fn usual(run: &Run) -> Option<Place> {
+        let mut hash = Sha256::new();
+        for text in run.sources.iter().chain([&run.table, &run.place]) {
+            // With its length, so that two lists never read alike.
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        }
+        let id = hex(&hash.finalize()[..8]);
+        let name = format!("checkpoint-{}-{id}.json", durable::name_part(&run.table));
+        Some(Place::File(durable::folder()?.join(name)))
+    }
+
+    /// Reads the checkpoint; nothing when there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when it is damaged or cannot be read.
+    pub async fn load(&self, aws: &Aws) -> Result<Option<Checkpoint>> {
+        let cannot = || Error::usage(format!("cannot read the checkpoint {self}"));
+        let text = match self {
+            Place::File(path) => match tokio::fs::read(path).await {
+                Ok(text) => text,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                Err(e) => return Err(cannot().because(e)),
+            },
+            Place::S3 { bucket, key } => {
+                let answer = match aws.s3().get_object().bucket(bucket).key(key).send().await {
+                    Ok(answer) => answer,
+                    Err(e) => {
+                        let e = CallError::from_sdk(e);
+                        return match e.code.as_deref() {
+                            Some("NoSuchKey") => Ok(None),
+                            Some("AccessDenied") => Err(cannot().because(e).hint(format!(
+                                "{}; without s3:ListBucket, S3 says so of a missing object too",
+                                aws.needs("s3:GetObject on it")
+                            ))),
+                            _ => Err(cannot().because(e)),
+                        };
+                    }
+                };
+                let body = answer
+                    .body
+                    .collect()
+                    .await
+                    .map_err(|e| cannot().because(e))?;
+                body.to_vec()
+            }
+        };
+        let read = Checkpoint::from_text(&text).map_err(|why| {
+            Error::usage(format!("the checkpoint {self} is damaged: {why}"))
+                .hint("begin again with --restart: writing an item again changes nothing")
+        })?;
+        Ok(Some(read))
+    }
+
+    /// Saves `checkpoint` here.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Output`] when that cannot be done; what was there is still
+    /// there.
+    pub async fn save(&self, checkpoint: &Checkpoint, aws: &Aws) -> Result<()> {
+        let cannot = || {
+            Error::new(ErrorKind::Output, format!("cannot save the checkpoint {self}")).hint(
+                "make room there, or name another place by --checkpoint PATH (or off), then run this again",
+            )
+        };
+        let text = checkpoint.to_text();
+        match self {
+            Place::File(path) => {
+                let path = path.clone();
+                let saved =
+                    tokio::task::spawn_blocking(move || durable::replace(&path, text.as_bytes()));
+                match saved.await {
+                    Ok(saved) => saved.map(drop).map_err(|e| cannot().because(e)),
+                    Err(e) => Err(cannot().because(e)),
+                }
+            }
+            Place::S3 { bucket, key } => {
+                let put = aws
+                    .s3()
+                    .put_object()
+                    .bucket(bucket)
+                    .key(key)
+                    .body(text.into_bytes().into());
+                let put = put.content_type("application/json").send().await;
+                put.map(drop).map_err(|e| {
+                    let e = CallError::from_sdk(e);
+                    match e.code.as_deref() {
+                        Some("AccessDenied") => {
+                            cannot().because(e).hint(aws.needs("s3:PutObject on it"))
+                        }
+                        _ => cannot().because(e),
+                    }
+                })
+            }
+        }
+    }
+
+    /// Removes the checkpoint, if there is one: the run is done.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Output`] when it cannot be removed.
+    pub async fn remove(&self, aws: &Aws) -> Result<()> {
+        let cannot = || {
+            Error::new(
+                ErrorKind::Output,
+                format!("cannot remove the checkpoint {self}"),
+            )
+            .hint("remove it by hand: what it is about is done")
+        };
+        match self {
+            Place::File(path) => match tokio::fs::remove_file(path).await {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(cannot().because(e)),
+                _ => Ok(()),
+            },
+            Place::S3 { bucket, key } => {
+                let gone = aws
+                    .s3()
+                    .delete_object()
+                    .bucket(bucket)
+                    .key(key)
+                    .send()
+                    .await;
+                gone.map(drop)
+                    .map_err(|e| cannot().because(CallError::from_sdk(e)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn run() -> Run {
+        Run {
+            sources: vec!["s3://b/1".into(), "s3://b/2".into()],
+            table: "sha256".into(),
+            place: "us-east-1".into(),
+            table_id: Some("id".into()),
+            hash: "sha256".into(),
+            item: "{…}".into(),
+        }
+    }
+
+    fn identity(uri: &str) -> Identity {
+        Identity {
+            uri: uri.into(),
+            etag: Some("\"e\"".into()),
+            bytes: Some(6500),
+            ..Identity::default()
+        }
+    }
+
+    fn checkpoint() -> Checkpoint {
+        let mark = Mark {
+            sources: vec![
+                Below {
+                    lines: 100,
+                    bytes: 6500,
+                },
+                Below {
+                    lines: 10,
+                    bytes: 650,
+                },
+            ],
+            books: Books {
+                lines: 110,
+                written: 100,
+                duplicates: 4,
+                rejected: 3,
+                skipped: 3,
+                failed: 0,
+            },
+        };
+        let counts = Counts {
+            requests: 7,
+            consumed: 104.5,
+            ..Counts::default()
+        };
+        let opened = [identity("s3://b/1"), identity("s3://b/2")];
+        Checkpoint::new(run(), mark, &opened, &counts, Duration::from_millis(1500))
+    }
+
+    #[test]
+    fn it_is_read_as_it_was_written() {
+        let written = checkpoint();
+        let read = Checkpoint::from_text(written.to_text().as_bytes()).expect("whole");
+        assert_eq!(read, written);
+        assert_eq!(
+            read.mark().sources[1],
+            Below {
+                lines: 10,
+                bytes: 650
+            }
+        );
+        assert_eq!(read.counts().bytes_read, 7150);
+        assert_eq!(read.counts().books, written.books);
+    }
+
+    #[test]
+    fn before_the_first_line_is_settled_there_is_the_beginning() {
+        let opened = [identity("s3://b/1"), identity("s3://b/2")];
+        let none = Checkpoint::new(
+            run(),
+            Mark::default(),
+            &opened,
+            &Counts::default(),
+            Duration::ZERO,
+        );
+        assert_eq!(
+            none.read.len(),
+            1,
+            "the second is opened, but nothing of the first is settled"
+        );
+        assert_eq!(none.mark().sources, [Below::default()]);
+        Checkpoint::from_text(none.to_text().as_bytes()).expect("whole");
+    }
+
+    #[test]
+    fn another_run_is_refused_and_what_is_other_is_named() {
+        let place = Place::File("c".into());
+        let had = checkpoint();
+        had.is_of(&run(), &place).expect("the same");
+        had.is_of(
+            &Run {
+                table_id: None,
+                ..run()
+            },
+            &place,
+        )
+        .expect("not known to be another");
+        for (now, words) in [
+            (
+                Run {
+                    sources: vec!["s3://b/1".into()],
+                    ..run()
+                },
+                "the sources were s3://b/1 s3://b/2, and are s3://b/1",
+            ),
+            (
+                Run {
+                    table: "t".into(),
+                    ..run()
+                },
+                "the table was sha256",
+            ),
+            (
+                Run {
+                    place: "eu-west-1".into(),
+                    ..run()
+                },
+                "(us-east-1), and is sha256 (eu-west-1)",
+            ),
+            (
+                Run {
+                    table_id: Some("other".into()),
+                    ..run()
+                },
+                "made anew",
+            ),
+            (
+                Run {
+                    hash: "md5".into(),
+                    ..run()
+                },
+                "the hashes were sha256, and are md5",
+            ),
+            (
+                Run {
+                    item: "{}".into(),
+                    ..run()
+                },
+                "the items were",
+            ),
+        ] {
+            let e = had.is_of(&now, &place).expect_err(words);
+            assert_eq!(e.exit_status(), 2);
+            assert!(e.to_string().contains(words), "expected {words:?} in {e}");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_damaged() {
+        let sealed = |change: fn(&mut Checkpoint)| {
+            let mut c = checkpoint();
+            change(&mut c);
+            Checkpoint::from_text(c.to_text().as_bytes()).expect_err("damaged")
+        };
+        assert!(sealed(|c| c.version = 2).contains("version is 2"));
+        assert!(sealed(|c| c.books.written += 1).contains("balance"));
+        assert!(sealed(|c| c.books.written = u64::MAX).contains("balance"));
+        assert!(sealed(|c| c.read[0].lines += 1).contains("balance"));
+        assert!(sealed(|c| c.read[0].bytes += 1).contains("sources"));
+        assert!(sealed(|c| c.read[1].source.uri = "s3://b/3".into()).contains("sources"));
+        assert!(sealed(|c| c.run.sources.truncate(1)).contains("sources"));
+    }
+
+    #[test]
+    fn the_usual_place_is_one_for_each_run() {
+        let usual = |run: Run| Place::usual(&run).map(|p| p.to_string());
+        let first = usual(run());
+        assert_eq!(
+            usual(Run {
+                item: String::new(),
+                ..run()
+            }),
+            first,
+            "refused there, not missed"
+        );
+        assert_ne!(
+            usual(Run {
+                sources: vec!["s3://b/1s3://b/2".into()],
+                ..run()
+            }),
+            first
+        );
+        assert_ne!(
+            usual(Run {
+                place: "x".into(),
+                ..run()
+            }),
+            first
+        );
+    }
+
+    proptest! {
+        /// Any damage is noticed, and nothing panics.
+        #[test]
+        fn damage_is_noticed(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
+            let whole = checkpoint().to_text().into_bytes();
+            let mut text = whole.clone();
+            let at = at.index(text.len() - 1);
+            if cut { text.truncate(at) } else { text[at] = byte }
+            let read = Checkpoint::from_text(&text);
+            prop_assert!(read.is_err() || text == whole || text[at] == b'\r' || read == Ok(checkpoint()));
+        }
+
+        #[test]
+        fn anything_at_all_is_read_or_refused(text in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(Checkpoint::from_text(&text).is_err());
+            let mut sealed = text.clone();
+            sealed.retain(|b| *b != b'\n');
+            if let Ok(json) = std::str::from_utf8(&sealed) {
+                let sealed = format!("{json}\n{}\n", digest(json));
+                prop_assert!(Checkpoint::from_text(sealed.as_bytes()).is_err());
+            }
+        }
+    }
+}

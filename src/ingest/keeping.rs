@@ -1,0 +1,192 @@
+//! Keeping a run's checkpoint: where it lies, taking a run up by it, saving it
+//! while the run goes on.
+
+use super::Ingest;
+use crate::aws::Aws;
+use crate::aws::table::Table;
+use crate::books::Meters;
+use crate::checkpoint::{Checkpoint, Place, Run, SAVE_INTERVAL};
+use crate::error::{Error, ErrorKind, Result};
+use crate::item::ItemTemplate;
+use crate::lowwater::{LowWater, Mark};
+use crate::reader::{Beginning, Opened};
+use crate::rejects::Rejects;
+use crate::source::{self, Identity, Location, Source};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Where a run's checkpoint goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// To a file in the user's folder for state, where the run can be taken up at
+    /// all: not from standard input.
+    #[default]
+    Usual,
+    /// To this path, or `s3://bucket/key`.
+    At(String),
+    /// Nowhere.
+    Off,
+}
+
+/// A run whose checkpoint is kept.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    pub(super) place: Place,
+    run: Run,
+    /// What an earlier run had spent of time.
+    pub(super) earlier: Duration,
+}
+
+impl Ingest {
+    /// Where the checkpoint of this run lies, and what is there; nothing when none
+    /// is kept. What is there and must not be used is refused.
+    pub(super) async fn keeping(
+        &self,
+        first: &Identity,
+        table: &Table,
+        template: &ItemTemplate,
+    ) -> Result<Option<(Keeping, Option<Checkpoint>)>> {
+        let with = &self.with;
+        if with.dry_run {
+            return Ok(None);
+        }
+        let run = Run {
+            sources: self.sources.iter().map(ToString::to_string).collect(),
+            table: with.table.clone(),
+            place: match &table.arn {
+                Some(arn) => format!("{} {arn}", self.aws.dynamodb_home()),
+                None => self.aws.dynamodb_home(),
+            },
+            table_id: table.id.clone(),
+            hash: template.algorithm().name().to_owned(),
+            item: template.example(),
+        };
+        let unknown = self.sources.contains(&Location::Stdin) || !first.is_known();
+        let place = match &with.keep {
+            Keep::Off => return Ok(None),
+            Keep::Usual if unknown => {
+                tracing::debug!("no checkpoint: what comes through a pipe cannot be read again");
+                return Ok(None);
+            }
+            Keep::At(_) if unknown => {
+                return Err(Error::usage(
+                    "a checkpoint is of no use here: what comes through a pipe cannot be read again",
+                )
+                .hint("name a file or an object as the source, or leave --checkpoint out"));
+            }
+            Keep::At(text) => Place::named(text)?,
+            Keep::Usual => match Place::usual(&run) {
+                Some(place) => place,
+                None => {
+                    tracing::warn!(
+                        "no checkpoint: there is no folder for it, for HOME is not set (--checkpoint PATH names \
+                         a place)"
+                    );
+                    return Ok(None);
+                }
+            },
+        };
+        let found = match with.restart {
+            true => None,
+            false => place.load(&self.aws).await?,
+        };
+        if let Some(checkpoint) = &found {
+            checkpoint.is_of(&run, &place)?;
+        }
+        let earlier = found.as_ref().map_or(0.0, |c| c.totals.elapsed_s);
+        let keeping = Keeping {
+            place,
+            run,
+            earlier: Duration::try_from_secs_f64(earlier).unwrap_or_default(),
+        };
+        Ok(Some((keeping, found)))
+    }
+
+    /// Where to begin by `checkpoint`: the source that the mark is in, opened there.
+    pub(super) async fn take_up(
+        &self,
+        checkpoint: &Checkpoint,
+        place: &Place,
+    ) -> Result<Beginning> {
+        let Some((last, behind)) = checkpoint.read.split_last() else {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "a checkpoint without a source",
+            ));
+        };
+        for (location, read) in self.sources.iter().zip(behind) {
+            source::unchanged(location, &self.aws, &read.source).await?;
+        }
+        let location = &self.sources[behind.len()];
+        let source = Source::open_again(location, &self.aws, &last.source, last.bytes).await?;
+        tracing::info!(
+            "taking up an earlier run at line {} (byte {}) of {location}: {} lines are in its books \
+             (checkpoint {place}, saved {}; --restart begins again)",
+            last.lines + 1,
+            last.bytes,
+            checkpoint.books.lines,
+            checkpoint.saved,
+        );
+        let below = checkpoint
+            .mark()
+            .sources
+            .last()
+            .copied()
+            .unwrap_or_default();
+        Ok(Beginning {
+            opened: Opened::again(source),
+            number: behind.len() as u32,
+            below,
+            lines: checkpoint.books.lines,
+            rejected: checkpoint.books.rejected,
+        })
+    }
+}
+
+/// What a checkpoint is made of while a run goes on.
+pub(super) struct State<'a> {
+    pub(super) aws: &'a Aws,
+    pub(super) water: &'a LowWater,
+    pub(super) opened: &'a Mutex<Vec<Identity>>,
+    pub(super) meters: &'a Meters,
+    pub(super) rejects: &'a Rejects,
+    pub(super) begun: Instant,
+}
+
+impl Keeping {
+    /// Saves the mark, every so often, until that fails.
+    pub(super) async fn keep(&self, state: &State<'_>) -> Error {
+        let mut saved = None;
+        loop {
+            tokio::time::sleep(SAVE_INTERVAL).await;
+            let mark = state.water.mark();
+            if saved.as_ref() == Some(&mark) {
+                continue;
+            }
+            if let Err(e) = self.save(state, mark.clone()).await {
+                return e;
+            }
+            saved = Some(mark);
+        }
+    }
+
+    /// Saves `mark`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Output`] when the rejected lines below it, or the checkpoint,
+    /// cannot be written.
+    pub(super) async fn save(&self, state: &State<'_>, mark: Mark) -> Result<()> {
+        // What the mark says is rejected must be on the disk before it says so.
+        state.rejects.sync()?;
+        let opened = state
+            .opened
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let elapsed = self.earlier + state.begun.elapsed();
+        let counts = state.meters.read();
+        let checkpoint = Checkpoint::new(self.run.clone(), mark, &opened, &counts, elapsed);
+        self.place.save(&checkpoint, state.aws).await
+    }
+}

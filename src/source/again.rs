@@ -1,0 +1,288 @@
+//! Opening a list again where an earlier run left it: only if it is the same.
+
+use super::{Body, Location, READ_BYTES, S3Body, Source};
+use crate::aws::Aws;
+use crate::aws::error::CallError;
+use crate::backoff::Backoff;
+use crate::error::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+use std::io::SeekFrom;
+use tokio::io::AsyncSeekExt as _;
+
+/// By what a list is recognised.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// `s3://bucket/key` or a path.
+    pub uri: String,
+    /// The object's ETag, with its quotes.
+    pub etag: Option<String>,
+    /// The object's version, in a bucket that keeps versions.
+    pub version_id: Option<String>,
+    /// Length in bytes.
+    pub bytes: Option<u64>,
+    /// When a file was last changed (UTC, RFC 3339).
+    pub modified: Option<String>,
+}
+
+impl Identity {
+    /// What of `now` is not as it was, in words.
+    fn difference(&self, now: &Identity) -> Option<String> {
+        let said = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+        if self.etag != now.etag {
+            return Some(format!(
+                "its ETag was {} and is {}",
+                said(&self.etag),
+                said(&now.etag)
+            ));
+        }
+        if self.bytes != now.bytes {
+            let said = |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), |b| b.to_string());
+            return Some(format!(
+                "its length was {} and is {}",
+                said(self.bytes),
+                said(now.bytes)
+            ));
+        }
+        (self.modified != now.modified).then(|| {
+            format!(
+                "it was last changed at {} and then at {}",
+                said(&self.modified),
+                said(&now.modified)
+            )
+        })
+    }
+
+    /// Whether it can be recognised at all: a pipe cannot.
+    pub fn is_known(&self) -> bool {
+        self.etag.is_some() || self.modified.is_some()
+    }
+}
+
+impl Source {
+    /// By what it can be recognised later.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            uri: self.location.to_string(),
+            etag: self.etag.clone(),
+            version_id: self.version_id.clone(),
+            bytes: self.length,
+            modified: self.modified.clone(),
+        }
+    }
+
+    /// Opens `location`, which was `identity` when an earlier run read it up to
+    /// byte `from`, and goes on there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when it has changed since, or cannot be read;
+    /// [`ErrorKind::Read`] when S3 cannot be asked.
+    pub async fn open_again(
+        location: &Location,
+        aws: &Aws,
+        identity: &Identity,
+        from: u64,
+    ) -> Result<Source> {
+        let mut source = match location {
+            Location::S3 { .. } if identity.bytes == Some(from) => {
+                // There is no byte left that could be asked for.
+                let now = look(location, aws).await?;
+                same(location, identity, &now)?;
+                Source {
+                    location: location.clone(),
+                    etag: now.etag,
+                    version_id: now.version_id,
+                    modified: None,
+                    length: now.bytes,
+                    position: from,
+                    body: Body::Reader(Box::new(tokio::io::empty())),
+                }
+            }
+            Location::S3 { bucket, key } => {
+                let answer = aws
+                    .s3()
+                    .get_object()
+                    .bucket(bucket)
+                    .key(key)
+                    .set_if_match(identity.etag.clone())
+                    .range(format!("bytes={from}-"))
+                    .send()
+                    .await;
+                let answer = match answer {
+                    Ok(answer) => answer,
+                    Err(e) => {
+                        let status = e.raw_response().map(|r| r.status().as_u16());
+                        if matches!(status, Some(412 | 416)) {
+                            let now = look(location, aws).await?;
+                            same(location, identity, &now)?;
+                        }
+                        return Err(super::cannot_open(
+                            location,
+                            aws,
+                            super::redirect_region(&e),
+                            CallError::from_sdk(e),
+                        ));
+                    }
+                };
+                let etag = identity.etag.as_deref().unwrap_or_default();
+                super::check_range(&answer, etag, identity.bytes, from).map_err(|what| {
+                    Error::new(ErrorKind::Read, format!("cannot go on reading {location}"))
+                        .because(what)
+                })?;
+                let body = S3Body {
+                    client: aws.s3().clone(),
+                    broken: 0,
+                    backoff: Backoff::new(fastrand::Rng::new()),
+                    stream: answer.body,
+                };
+                Source {
+                    location: location.clone(),
+                    etag: identity.etag.clone(),
+                    version_id: answer.version_id,
+                    modified: None,
+                    length: identity.bytes,
+                    position: from,
+                    body: Body::S3(Box::new(body)),
+                }
+            }
+            Location::File(path) => {
+                let cannot = |e: std::io::Error| {
+                    Error::usage(format!("cannot read {}", path.display())).because(e)
+                };
+                let mut file = tokio::fs::File::open(path).await.map_err(cannot)?;
+                let metadata = file.metadata().await.map_err(cannot)?;
+                let now = Identity {
+                    bytes: metadata.is_file().then_some(metadata.len()),
+                    modified: super::modified(&metadata),
+                    ..identity.clone()
+                };
+                same(location, identity, &now)?;
+                file.seek(SeekFrom::Start(from)).await.map_err(cannot)?;
+                file.set_max_buf_size(READ_BYTES);
+                Source {
+                    location: location.clone(),
+                    etag: None,
+                    version_id: None,
+                    modified: now.modified,
+                    length: now.bytes,
+                    position: from,
+                    body: Body::Reader(Box::new(file)),
+                }
+            }
+            Location::Stdin => {
+                return Err(Error::usage(
+                    "standard input cannot be read again from where it was left",
+                ));
+            }
+        };
+        source.position = from;
+        Ok(source)
+    }
+}
+
+/// Checks that `location`, which an earlier run has read to its end, is still the
+/// one it read.
+///
+/// # Errors
+/// As [`Source::open_again`].
+pub async fn unchanged(location: &Location, aws: &Aws, identity: &Identity) -> Result<()> {
+    same(location, identity, &look(location, aws).await?)
+}
+
+/// What `location` is now.
+async fn look(location: &Location, aws: &Aws) -> Result<Identity> {
+    let uri = location.to_string();
+    match location {
+        Location::S3 { bucket, key } => {
+            let head = aws
+                .s3()
+                .head_object()
+                .bucket(bucket)
+                .key(key)
+                .send()
+                .await
+                .map_err(|e| {
+                    super::cannot_open(
+                        location,
+                        aws,
+                        super::redirect_region(&e),
+                        CallError::from_sdk(e),
+                    )
+                })?;
+            Ok(Identity {
+                uri,
+                etag: head.e_tag().map(str::to_owned),
+                version_id: head.version_id().map(str::to_owned),
+                bytes: head.content_length().and_then(|l| u64::try_from(l).ok()),
+                modified: None,
+            })
+        }
+        Location::File(path) => {
+            let metadata = tokio::fs::metadata(path)
+                .await
+                .map_err(|e| Error::usage(format!("cannot read {}", path.display())).because(e))?;
+            Ok(Identity {
+                uri,
+                bytes: metadata.is_file().then_some(metadata.len()),
+                modified: super::modified(&metadata),
+                ..Identity::default()
+            })
+        }
+        Location::Stdin => Ok(Identity {
+            uri,
+            ..Identity::default()
+        }),
+    }
+}
+
+fn same(location: &Location, before: &Identity, now: &Identity) -> Result<()> {
+    match before.difference(now) {
+        None => Ok(()),
+        Some(what) => Err(Error::usage(format!(
+            "{location} has changed since the run that is to be taken up: {what}"
+        ))
+        .hint("begin again with --restart, or give that run's list back its place")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_the_same_when_tag_length_and_time_are() {
+        let before = Identity {
+            uri: "s3://b/k".into(),
+            etag: Some("\"a\"".into()),
+            version_id: Some("1".into()),
+            bytes: Some(7),
+            modified: None,
+        };
+        let differs = |now: Identity| before.difference(&now);
+        // The same content once more is the same list.
+        assert_eq!(
+            differs(Identity {
+                version_id: None,
+                ..before.clone()
+            }),
+            None
+        );
+        let tag = differs(Identity {
+            etag: Some("\"b\"".into()),
+            ..before.clone()
+        });
+        assert_eq!(tag.as_deref(), Some("its ETag was \"a\" and is \"b\""));
+        let length = differs(Identity {
+            bytes: Some(8),
+            ..before.clone()
+        });
+        assert_eq!(length.as_deref(), Some("its length was 7 and is 8"));
+        assert!(
+            differs(Identity {
+                modified: Some("x".into()),
+                ..before.clone()
+            })
+            .is_some()
+        );
+    }
+}
