@@ -1,7 +1,7 @@
 //! `hashferry ingest`: a list into a table.
 
 use super::item::ItemArgs;
-use super::{Context, display, duration};
+use super::{Context, LogFormat, display, duration};
 use crate::aws::Aws;
 use crate::aws::table;
 use crate::error::{Error, ErrorKind, Result};
@@ -307,7 +307,23 @@ async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report
         }
         context.complain(&failure);
     }
+    if report.checkpoint.is_some() {
+        let command = command_again(std::env::args());
+        if context.common.log_format == LogFormat::Json {
+            tracing::info!(command, "to go on where this run was left");
+        } else {
+            context.say(&format!("To go on where this run was left:\n  {command}"));
+        }
+    }
     Ok(report)
+}
+
+/// The command that takes this run up: as it was called, but not to begin again.
+fn command_again(args: impl Iterator<Item = String>) -> String {
+    let args: Vec<String> = args.filter(|a| a != "--restart").collect();
+    let words = args.iter().map(String::as_str);
+    // A NUL, which cannot be quoted, cannot be in an argument either.
+    shlex::try_join(words).unwrap_or_else(|_| args.join(" "))
 }
 
 /// Runs `ingest` with its progress on show.
@@ -350,5 +366,26 @@ impl ReportFile {
                 .because(e)
                 .hint("what was written to the table is as the summary says")
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_that_goes_on_can_be_pasted_into_a_shell() {
+        let args = [
+            "hashferry",
+            "ingest",
+            "my list.txt",
+            "--restart",
+            "--desc",
+            "it's",
+        ];
+        assert_eq!(
+            command_again(args.into_iter().map(str::to_owned)),
+            "hashferry ingest 'my list.txt' --desc \"it's\""
+        );
     }
 }
