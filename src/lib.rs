@@ -27,7 +27,9 @@
 //! [`backoff`], how soon again; [`readback`], which reads items; [`scaling`] and
 //! [`keepalive`], by which a table's capacity goes up and comes down by itself.
 //! [`plan`] drives the first half without the second, to say before a run what it
-//! will take; [`prices`] is what that and the report reckon with. `local` is an S3
+//! will take; [`prices`] is what that and the report reckon with. [`verify`] drives
+//! it again after a run, all of it or a [`sample`], and [`ask`]s the table for each
+//! hash: it is what `hashferry verify` runs, and [`Verify`] for programs. `local` is an S3
 //! and a DynamoDB on this machine, and [`cli`] the command line.
 //!
 //! # What always holds
@@ -57,12 +59,13 @@
 //!
 //! 1. `error`, `algorithm`, `attribute`, `backoff`, `prices`
 //! 2. `lines`; then `record`, `books`; then `decode`, `window`, `item`, `batch`,
-//!    `limiter`, `rejects`; then `capacity`; then `control`: no SDK, no sockets
+//!    `limiter`, `rejects`, `sample`; then `capacity`, `ask`; then `control`: no SDK,
+//!    no sockets
 //! 3. `aws`
 //! 4. `stop`, `source`, `report`, `readback`, `scaling`, `keepalive`
 //! 5. `pace`; then `rate`
 //! 6. `reader`, `writer`: never each other
-//! 7. `ingest`, `plan`: never each other
+//! 7. `ingest`, `plan`, `verify`: never each other
 //! 8. `cli`, and the binary
 //!
 //! `local` imports nothing of the rest, so that it cannot share the writer's
@@ -101,7 +104,10 @@ pub mod ingest;
 
 pub mod plan;
 
+pub mod verify;
+
 pub mod algorithm;
+pub mod ask;
 pub mod attribute;
 pub mod aws;
 pub mod backoff;
@@ -112,6 +118,7 @@ pub mod keepalive;
 pub mod prices;
 pub mod rate;
 pub mod readback;
+pub mod sample;
 pub mod scaling;
 pub mod stop;
 
@@ -124,6 +131,7 @@ pub use error::{Error, Result};
 pub use ingest::{Ingest, IngestBuilder};
 pub use report::Report;
 pub use stop::Stop;
+pub use verify::{Verify, VerifyBuilder, VerifyReport};
 
 /// The README's example must compile.
 #[cfg(doctest)]
