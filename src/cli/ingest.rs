@@ -150,7 +150,10 @@ pub(super) async fn run(context: &Context, args: IngestArgs) -> Result<u8> {
         }
     };
     if let Some(file) = &mut report_file {
-        file.write(&report)?;
+        file.write(
+            &report.to_json(),
+            "what was written to the table is as the summary says",
+        )?;
     }
     ended.map(|report| report.exit)
 }
@@ -218,13 +221,14 @@ pub(super) async fn watched(context: &Context, ingest: Ingest) -> Result<Report>
 }
 
 /// The file that the report goes to, opened before there is one.
-struct ReportFile {
+pub(super) struct ReportFile {
     path: PathBuf,
     file: File,
 }
 
 impl ReportFile {
-    fn create(path: &Path) -> Result<Self> {
+    /// Makes or empties the file at `path`.
+    pub(super) fn create(path: &Path) -> Result<Self> {
         let file = File::create(path).map_err(|e| {
             Error::usage(format!("cannot write the report to {}", path.display()))
                 .because(e)
@@ -236,16 +240,15 @@ impl ReportFile {
         })
     }
 
-    fn write(&mut self, report: &Report) -> Result<()> {
-        self.file
-            .write_all(report.to_json().as_bytes())
-            .map_err(|e| {
-                Error::new(
-                    ErrorKind::Output,
-                    format!("cannot write the report to {}", self.path.display()),
-                )
-                .because(e)
-                .hint("what was written to the table is as the summary says")
-            })
+    /// Writes the report; when that fails, `hint` says what is known all the same.
+    pub(super) fn write(&mut self, json: &str, hint: &'static str) -> Result<()> {
+        self.file.write_all(json.as_bytes()).map_err(|e| {
+            Error::new(
+                ErrorKind::Output,
+                format!("cannot write the report to {}", self.path.display()),
+            )
+            .because(e)
+            .hint(hint)
+        })
     }
 }
