@@ -580,6 +580,68 @@ fn the_embedded_servers_are_verified_too() {
     ended.assert_verified([1000, 0, 0, 100, 0, 0, 0, 900]);
 }
 
+#[test]
+fn an_ingest_can_be_followed_by_a_verification() {
+    let hashes = hashes(12_000);
+    let list = [crlf(&hashes), b"no hash\n".to_vec()].concat();
+    let s3 = s3(list);
+    let run = |dynamo: &FakeDynamo, args: &[&'static str]| {
+        let args = [&ATTRIBUTES[..], &["--rate", "max"], args].concat();
+        Run::ingest(URI, &args).s3(&s3).dynamo(dynamo).end()
+    };
+    let read_capacity = || {
+        table().describe(
+            "ProvisionedThroughput",
+            json!({"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 40_000, "WriteCapacityUnits": 9}),
+        )
+    };
+    let dynamo = FakeDynamo::start(read_capacity());
+    let ended = run(&dynamo, &["--verify", "all"]);
+    ended.assert_status(3);
+    ended.assert_books([12_001, 12_000, 0, 1, 0, 0]);
+    assert_eq!(
+        ended.report["verification"],
+        json!({"sample": "all", "found": 12_000, "missing": 0, "different": 0, "unchecked": 0})
+    );
+    assert_eq!(
+        ended.stderr.matches("rejected: ").count(),
+        1,
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(ended.stdout, "");
+    let ended = run(&dynamo, &["--verify", "sample"]);
+    ended.assert_status(3);
+    assert_eq!(
+        ended.report["verification"],
+        json!({"sample": 10_000, "found": 10_000, "missing": 0, "different": 0, "unchecked": 2000})
+    );
+    let ended = run(&dynamo, &[]);
+    assert_eq!(ended.report["verification"], Value::Null);
+
+    // A service that says it has written, and has not.
+    let dynamo = FakeDynamo::start(read_capacity().plan(FaultPlan::default().at(3, Fault::Forget)));
+    let ended = run(&dynamo, &["--verify", "all"]);
+    ended.assert_status(5);
+    ended.assert_books([12_001, 12_000, 0, 1, 0, 0]);
+    assert_eq!(ended.report["outcome"], "mismatch");
+    assert_eq!(ended.report["verification"]["missing"], 25);
+    ended.assert_says(&["is missing"]);
+
+    let dynamo = FakeDynamo::start(read_capacity().plan(FaultPlan::default().deny("BatchGetItem")));
+    let ended = run(&dynamo, &["--verify", "all"]);
+    ended.assert_status(1);
+    ended.assert_says(&["could not be verified", "dynamodb:BatchGetItem"]);
+    assert_eq!(ended.number("written"), 12_000);
+
+    let ended = Run::ingest("-", &["--verify", "all"])
+        .input("")
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(2);
+    ended.assert_says(&["standard input can be read only once"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_signal_keeps_the_books_and_prints_what_is_known() {
