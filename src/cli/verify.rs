@@ -17,18 +17,16 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Check that a table holds what a list says: reads the list again, reads the table by \
-                  BatchGetItem, and compares keys and the attributes that are named. Hashes that are \
-                  missing or different go to standard output, in the order of the list: an ingest of \
-                  them repairs the table. Nothing is written to the table.",
-    after_help = "Exit status: 0 all is there · 3 all is there, some lines are no hashes · 5 something is \
+    after_help = "Hashes that are missing or different go to standard output, in the order of the list: an ingest \
+                  of them repairs the table. Which is which is in the report and, for the first ten, on \
+                  standard error. The table is only read.\n\n\
+                  Exit status: 0 all is there · 3 all is there, some lines are no hashes · 5 something is \
                   missing or different · 1, 2 and 4 as ever\n\
                   Permissions: scripts/iam/verify.json\n\n\
                   Examples:\n  \
     hashferry verify s3://my-bucket/nsrl-sha256.txt --table sha256 --source NSRL --type known\n  \
-    hashferry verify s3://my-bucket/nsrl-sha256.txt --table sha256 --sample 10000\n  \
-    hashferry verify list.txt --table sha256 --source NSRL > wrong.txt || \
-        hashferry ingest wrong.txt --table sha256 --source NSRL"
+    hashferry verify s3://my-bucket/nsrl-sha256.txt --table sha256 --sample 10000 --report verify.json\n  \
+    hashferry verify list.txt --table sha256 | hashferry ingest - --table sha256"
 )]
 pub(super) struct VerifyArgs {
     /// s3://bucket/key, a local path, or - for standard input
