@@ -465,6 +465,31 @@ def sort_key(b, me, full, part):
 
 
 @case
+def verify_every_type(b, me, full, part):
+    # What DynamoDB makes of a number or a set is not what was written.
+    if b.run(me, ["verify", "--help"]).returncode != 0:
+        b.results.skip(me, "this binary has no such command")
+        return
+    table = b.table(me, key_type="B", sort="type")
+    types = ["n:N=1.50", "m:NS=2,1.0,-3e2", "s:SS=b,a", "b:B=AQI=", "f:BOOL=true", "z:NULL="]
+    flags = [x for t in types for x in ("--attr", t)]
+    uri = b.put(me, crlf(part))
+    b.ingest(me, uri, table, *flags)
+    args = ["verify", uri, "--table", table, *ATTR_FLAGS, *flags, "--progress", "none"]
+    b.exit_status(f"{me}: finds all", b.run(me, args), 0)
+    b.ddb.update_item(
+        TableName=table,
+        Key={"sha256": {"B": bytes.fromhex(part[7])}, "type": {"S": ATTRS["type"]}},
+        UpdateExpression="SET n = :n",
+        ExpressionAttributeValues={":n": {"N": "1.51"}},
+    )
+    done = b.run(me, args)
+    b.exit_status(f"{me}: finds what differs", done, 5)
+    out = (done.stdout or b"").decode(errors="replace")
+    b.results.check(f"{me}: names it", out != part[7] + "\n" and f"found {out[:200]!r}")
+
+
+@case
 def prefix(b, me, full, part):
     if b"s3://bucket/prefix/" not in (b.run(me, ["ingest", "--help"]).stdout or b""):
         b.results.skip(me, "this binary takes one object at a time")

@@ -14,6 +14,10 @@ use std::fmt;
 /// Source: DynamoDB developer guide, on-demand capacity mode.
 pub const ON_DEMAND_WRITE_UNITS: f64 = 4000.0;
 
+/// Read request units a second that a new on-demand table takes.
+/// Source: DynamoDB developer guide, on-demand capacity mode.
+pub const ON_DEMAND_READ_UNITS: f64 = 12_000.0;
+
 /// A part of a table that takes writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
@@ -100,8 +104,11 @@ impl Capacity {
 
 /// What DynamoDB's reason for throttling means, and what can be done about it.
 /// Source: DynamoDB developer guide, throttling diagnostics: the reason is
-/// `{Table|Index}Write{ProvisionedThroughput|KeyRangeThroughput|AccountLimit|MaxOnDemandThroughput}Exceeded`.
+/// `{Table|Index}{Read|Write}{ProvisionedThroughput|KeyRangeThroughput|AccountLimit|MaxOnDemandThroughput}Exceeded`.
 pub fn advice(reason: &str) -> &'static str {
+    if let Some((_, kind)) = reason.split_once("Read") {
+        return read_advice(kind);
+    }
     let index = reason.starts_with("Index");
     match reason.split_once("Write").map_or("", |(_, kind)| kind) {
         "ProvisionedThroughputExceeded" if index => {
@@ -120,6 +127,26 @@ pub fn advice(reason: &str) -> &'static str {
         }
         "MaxOnDemandThroughputExceeded" => {
             "the table's own on-demand maximum is reached: raise MaxWriteRequestUnits"
+        }
+        _ => "the table takes less than it says",
+    }
+}
+
+/// The same for reads, by what is exceeded.
+fn read_advice(kind: &str) -> &'static str {
+    match kind {
+        "ProvisionedThroughputExceeded" => {
+            "something else reads the table too, or its capacity was lowered: raise it, or leave room \
+             by --rate 80%"
+        }
+        "KeyRangeThroughputExceeded" => {
+            "one partition gets more than its 3,000 units a second: DynamoDB splits it after a while"
+        }
+        "AccountLimitExceeded" => {
+            "the account's quota in this region is used up: ask for a higher one"
+        }
+        "MaxOnDemandThroughputExceeded" => {
+            "the table's own on-demand maximum is reached: raise MaxReadRequestUnits"
         }
         _ => "the table takes less than it says",
     }
@@ -205,6 +232,8 @@ mod tests {
         assert!(advice("TableWriteKeyRangeThroughputExceeded").contains("partition"));
         assert!(advice("TableWriteAccountLimitExceeded").contains("quota"));
         assert!(advice("TableWriteMaxOnDemandThroughputExceeded").contains("MaxWriteRequestUnits"));
+        assert!(advice("TableReadKeyRangeThroughputExceeded").contains("3,000"));
+        assert!(advice("TableReadProvisionedThroughputExceeded").contains("reads the table"));
         assert!(advice("SomethingNew").contains("less than it says"));
     }
 }

@@ -5,7 +5,7 @@
 //! written, with the way out: taken for text it would end as a heap of rejected
 //! lines. This is the place where decompression belongs.
 
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, Case};
 use crate::error::{Error, Result};
 use crate::lines::{Framer, Line};
 use crate::record::{algorithm_of, looks_like, shown};
@@ -18,6 +18,8 @@ pub const PEEK_BYTES: usize = 64 * 1024;
 pub struct Beginning {
     /// The algorithm of the first line that is a hash, by its length.
     pub algorithm: Option<Algorithm>,
+    /// The case of that line, where it shows one.
+    pub case: Option<Case>,
     /// The first line that is neither blank nor a comment, for messages.
     pub first_line: Option<String>,
 }
@@ -67,6 +69,14 @@ impl Beginning {
     fn take(&mut self, line: &Line<'_>) {
         if self.algorithm.is_none() {
             self.algorithm = algorithm_of(line);
+            let letter = line.bytes.iter().find(|b| b.is_ascii_alphabetic());
+            self.case = self
+                .algorithm
+                .and(letter)
+                .map(|l| match l.is_ascii_uppercase() {
+                    true => Case::Upper,
+                    false => Case::Lower,
+                });
         }
         let text = line.bytes.trim_ascii();
         if self.first_line.is_none() && !text.is_empty() && text[0] != b'#' {
@@ -110,6 +120,7 @@ mod tests {
         )
         .expect("text");
         assert_eq!(got.algorithm, Some(Algorithm::Md5));
+        assert_eq!(got.case, Some(Case::Lower));
         assert_eq!(got.first_line.as_deref(), Some("\"md5\""));
         // A line that is cut off by the peek shows nothing.
         let cut = look_at("x", b"92e792c43c35e96fed3f9566083326fc", false).expect("text");

@@ -30,7 +30,9 @@
 //! a run can be taken up; [`raise`], which raises it for a run and brings it back; [`durable`], the small
 //! files that outlive a run that is killed.
 //! [`plan`] drives the first half without the second, to say before a run what it
-//! will take; [`prices`] is what that and the report reckon with. `local` is an S3
+//! will take; [`prices`] is what that and the report reckon with. [`verify`] drives
+//! it again after a run, all of it or a [`sample`], and [`ask`]s the table for each
+//! hash: it is what `hashferry verify` runs, and [`Verify`] for programs. `local` is an S3
 //! and a DynamoDB on this machine, and [`cli`] the command line.
 //!
 //! # What always holds
@@ -60,12 +62,13 @@
 //!
 //! 1. `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
 //! 2. `lines`; then `record`, `books`; then `decode`, `window`, `item`, `batch`,
-//!    `limiter`, `rejects`, `lowwater`; then `capacity`; then `control`: no SDK, no sockets
+//!    `limiter`, `rejects`, `lowwater`, `sample`; then `capacity`, `ask`; then
+//!    `control`: no SDK, no sockets
 //! 3. `aws`
 //! 4. `stop`, `source`, `report`, `readback`, `scaling`
 //! 5. `pace`, `keepalive`, `raise`, `checkpoint`; then `rate`
 //! 6. `reader`, `writer`: never each other
-//! 7. `ingest`, `plan`: never each other
+//! 7. `ingest`, `plan`, `verify`: never each other
 //! 8. `cli`, and the binary
 //!
 //! `local` imports nothing of the rest, so that it cannot share the writer's
@@ -104,7 +107,10 @@ pub mod ingest;
 
 pub mod plan;
 
+pub mod verify;
+
 pub mod algorithm;
+pub mod ask;
 pub mod attribute;
 pub mod aws;
 pub mod backoff;
@@ -119,6 +125,7 @@ pub mod prices;
 pub mod raise;
 pub mod rate;
 pub mod readback;
+pub mod sample;
 pub mod scaling;
 pub mod stop;
 
@@ -131,6 +138,7 @@ pub use error::{Error, Result};
 pub use ingest::{Ingest, IngestBuilder};
 pub use report::Report;
 pub use stop::Stop;
+pub use verify::{Verify, VerifyBuilder, VerifyReport};
 
 /// The README's example must compile.
 #[cfg(doctest)]

@@ -37,6 +37,22 @@ pub struct HandOver {
     pub records: Vec<Record>,
 }
 
+impl From<Vec<Record>> for HandOver {
+    /// Records alone, for one who keeps no mark.
+    fn from(records: Vec<Record>) -> Self {
+        let end = Place {
+            source: 0,
+            line: 0,
+            byte: 0,
+        };
+        let books = Books::default();
+        HandOver {
+            stretch: Stretch { end, books },
+            records,
+        }
+    }
+}
+
 /// How a record is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {

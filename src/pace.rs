@@ -34,6 +34,8 @@ const LEAST_BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 pub struct Pace {
     limiter: Limiter,
     inner: Mutex<Inner>,
+    /// What the units are, for messages.
+    of: &'static str,
 }
 
 #[derive(Debug)]
@@ -64,7 +66,15 @@ impl Pace {
         Pace {
             limiter,
             inner: Mutex::new(inner),
+            of: "write",
         }
+    }
+
+    /// The same for reads: all units are read capacity units.
+    #[must_use]
+    pub fn of_reads(mut self) -> Self {
+        self.of = "read";
+        self
     }
 
     /// Lets what a table has saved in up to `seconds` without writes be spent at
@@ -138,7 +148,8 @@ impl Pace {
                         if let Some(Event::Followed { from, to }) = event {
                             let (from, to) = (thousands(from), thousands(to));
                             tracing::info!(
-                                "the table's capacity changed: from {from} to {to} write units/s"
+                                "the table's capacity changed: from {from} to {to} {} units/s",
+                                self.of
                             );
                         }
                     }
@@ -174,13 +185,15 @@ impl Pace {
         let to = thousands(to);
         match &inner.reason {
             Some((reason, resource)) => tracing::warn!(
-                "DynamoDB takes less than the table says ({reason}, {resource}): going on at {to} write \
+                "DynamoDB takes less than the table says ({reason}, {resource}): going on at {to} {} \
                  units/s; {}",
+                self.of,
                 advice(reason)
             ),
             None => tracing::warn!(
-                "DynamoDB takes less than the table says: going on at {to} write units/s; something else \
-                 may write to the table, or one of its partitions is the limit"
+                "DynamoDB takes less than the table says: going on at {to} {of} units/s; something else \
+                 may {of} too, or one of the table's partitions is the limit",
+                of = self.of
             ),
         }
     }

@@ -19,6 +19,10 @@ pub const AS_OF: &str = "2026-11-24";
 /// (aws/agent-toolkit-for-aws, `calculate_costs.py`).
 pub const USD_PER_MILLION_WRITE_UNITS: f64 = 0.625;
 
+/// Price of a million read request units of an on-demand table, in USD.
+/// Source: as that of write request units.
+pub const USD_PER_MILLION_READ_UNITS: f64 = 0.125;
+
 /// Price of one provisioned write capacity unit for an hour, in USD. A
 /// replicated one costs the same (DynamoDB developer guide, global tables
 /// billing).

@@ -653,6 +653,8 @@ mod tests {
             ],
             replicas: Vec::new(),
             warm: None,
+            read_units: None,
+            warm_reads: None,
             decreases_today: 0,
         }
     }

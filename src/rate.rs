@@ -38,7 +38,7 @@ impl FromStr for Rate {
         };
         rate.ok_or_else(|| {
             format!(
-                "expected auto, max, write capacity units a second above 0 (such as 1000), \
+                "expected auto, max, capacity units a second above 0 (such as 1000), \
                  or a share of the table's (such as 80%), got {text:?}"
             )
         })

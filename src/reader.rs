@@ -127,7 +127,7 @@ impl Opened {
         if let Some(told) = told {
             if let Some((key, named)) = of_key.filter(|(_, named)| *named != told) {
                 tracing::warn!(
-                    "the partition key is named {key}, which is {named}; writing {told} as told"
+                    "the partition key is named {key}, which is {named}; taking the list for {told} as told"
                 );
             }
             return Ok(told);

@@ -170,6 +170,17 @@ impl Rejects {
         })))
     }
 
+    /// Rejected lines of `sources` are counted, and neither kept nor shown: they
+    /// were when these were read before.
+    pub fn known(sources: Vec<String>) -> Self {
+        Rejects(Mutex::new(Inner {
+            file: None,
+            sources,
+            count: SHOWN,
+            first: None,
+        }))
+    }
+
     /// Takes a rejected line: its place, why, its bytes as far as they are kept,
     /// and what DynamoDB said of it.
     ///

@@ -2,6 +2,7 @@
 
 use crate::books::Counts;
 use crate::prices::USD_PER_MILLION_WRITE_UNITS;
+use crate::sample::Sample;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use std::fmt::Write as _;
@@ -15,10 +16,27 @@ pub enum Outcome {
     Complete,
     /// Every line is accounted for, and some were rejected: exit status 3.
     Rejects,
+    /// A verification found hashes missing or different: exit status 5.
+    Mismatch,
     /// Stopped by a signal or by [`Stop`](crate::Stop): exit status 4.
     Interrupted,
     /// It could not go on: exit status 1, or 2 when it could not begin.
     Failed,
+}
+
+impl Outcome {
+    /// The exit status: that of a failure is its own as long as nothing was
+    /// `sent`; afterwards it is 1, for wrong usage means that nothing was done.
+    pub fn exit_status(self, sent: bool, error: Option<&crate::error::Error>) -> u8 {
+        match self {
+            Outcome::Complete => 0,
+            Outcome::Rejects => 3,
+            Outcome::Interrupted => 4,
+            Outcome::Mismatch => 5,
+            Outcome::Failed if sent => 1,
+            Outcome::Failed => error.map_or(1, crate::error::Error::exit_status),
+        }
+    }
 }
 
 /// What was read of one source.
@@ -45,6 +63,22 @@ pub struct RaisedReport {
     pub to_wcu: u64,
     /// Whether they were brought back.
     pub restored: bool,
+}
+
+/// What a verification after a run found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verification {
+    /// How many of the list's hashes were to be checked: a number, or `"all"`.
+    #[serde(serialize_with = "sample")]
+    pub sample: Sample,
+    /// In the table as they should be.
+    pub found: u64,
+    /// Not in the table.
+    pub missing: u64,
+    /// In the table with other attributes.
+    pub different: u64,
+    /// Not in the sample, or not answered for when it ended.
+    pub unchecked: u64,
 }
 
 /// The account of a run. Field names and meanings are a promise to scripts.
@@ -114,6 +148,9 @@ pub struct Report {
     /// end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
+    /// What a verification after the run found; nothing when there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
     /// Whether nothing was sent, and `written` is what would have been.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
@@ -156,6 +193,7 @@ impl Report {
             estimated_cost_usd: 0.0,
             raised: Vec::new(),
             checkpoint: None,
+            verification: None,
             dry_run: false,
             error: None,
             hint: None,
@@ -186,13 +224,7 @@ impl Report {
     /// wrong usage means that nothing was written.
     pub fn end(&mut self, outcome: Outcome, error: Option<&crate::error::Error>) {
         self.outcome = outcome;
-        self.exit = match outcome {
-            Outcome::Complete => 0,
-            Outcome::Rejects => 3,
-            Outcome::Interrupted => 4,
-            Outcome::Failed if self.requests > 0 => 1,
-            Outcome::Failed => error.map_or(1, crate::error::Error::exit_status),
-        };
+        self.exit = outcome.exit_status(self.requests > 0, error);
         self.error = error.map(ToString::to_string);
         self.hint = error.and_then(|e| e.what_to_do()).map(str::to_owned);
     }
@@ -213,6 +245,9 @@ impl Report {
             Outcome::Interrupted if self.checkpoint.is_some() => {
                 "Interrupted: what was acknowledged is written; the same command takes the run up where it \
                  was left"
+            }
+            Outcome::Mismatch => {
+                "Done: every line is accounted for, and verification found some missing or different"
             }
             Outcome::Interrupted => {
                 "Interrupted: what was acknowledged is written; running this again begins at the \
@@ -304,12 +339,12 @@ fn rounded<S: Serializer>(x: f64, per: f64, s: S) -> Result<S::Ok, S::Error> {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-fn tenths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn tenths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
     rounded(*x, 10.0, s)
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-fn thousandths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn thousandths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
     rounded(*x, 1000.0, s)
 }
 
@@ -318,7 +353,14 @@ pub(crate) fn ten_thousandths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::
     rounded(*x, 10_000.0, s)
 }
 
-fn to_the_second<S: Serializer>(at: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn sample<S: Serializer>(sample: &Sample, s: S) -> Result<S::Ok, S::Error> {
+    match sample {
+        Sample::All => s.serialize_str("all"),
+        Sample::Some(n) => s.serialize_u64(*n),
+    }
+}
+
+pub(crate) fn to_the_second<S: Serializer>(at: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
     s.collect_str(&at.strftime("%Y-%m-%dT%H:%M:%SZ"))
 }
 

@@ -45,7 +45,7 @@ fn the_tour_goes_all_the_way() {
     assert_eq!(ended.status, 0, "{}{}", ended.stdout, ended.stderr);
     for part in [
         "63,663",
-        "63663 of 63663 items are there with the attributes given, 0 are not",
+        "every hash of the list is in the table as it should be",
         ": known (known, Debian, packages of the main archive)",
         ": unknown",
         "tour/s3/demo/debian-packages.sha256.txt",

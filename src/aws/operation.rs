@@ -302,6 +302,19 @@ impl BatchWrite for RawOperation {
     }
 }
 
+/// What a verification needs of a table: one BatchGetItem call. The seam that
+/// tests replace.
+pub trait BatchGet {
+    /// Sends the body of a BatchGetItem request once.
+    fn batch_get(&self, body: Bytes) -> impl Future<Output = Result<Bytes, CallError>> + Send;
+}
+
+impl BatchGet for RawOperation {
+    async fn batch_get(&self, body: Bytes) -> Result<Bytes, CallError> {
+        self.send(body).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use super::Aws;
 use super::error::{CallError, Meaning};
 use crate::algorithm::Algorithm;
-use crate::capacity::{Capacity, Part};
+use crate::capacity::{Capacity, ON_DEMAND_READ_UNITS, Part};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{KeyAttribute, KeySchema, KeyType};
 use aws_sdk_dynamodb::types::{
@@ -50,6 +50,10 @@ pub struct Table {
     pub replicas: Vec<String>,
     /// Write units a second that it is warm for, where it says so.
     pub warm: Option<f64>,
+    /// Read units a second: provisioned, or its own on-demand maximum.
+    pub read_units: Option<f64>,
+    /// Read units a second that it is warm for, where it says so.
+    pub warm_reads: Option<f64>,
     /// How often its capacity was lowered today (UTC): DynamoDB bears 27 times
     /// at most.
     pub decreases_today: u64,
@@ -96,6 +100,18 @@ impl Table {
             on_demand: matches!(self.billing, Billing::OnDemand { .. }),
             parts,
             warm: self.warm,
+        }
+    }
+}
+
+impl Table {
+    /// What the table takes of reads. Indexes and replicas have no part in it.
+    pub fn read_capacity(&self) -> Capacity {
+        let own = self.read_units.map(|units| (Part::Table, units));
+        Capacity {
+            on_demand: matches!(self.billing, Billing::OnDemand { .. }),
+            parts: own.into_iter().collect(),
+            warm: self.warm_reads.or(Some(ON_DEMAND_READ_UNITS)),
         }
     }
 }
@@ -195,6 +211,8 @@ pub fn assumed(name: &str, partition: KeyAttribute) -> Table {
         indexes: Vec::new(),
         replicas: Vec::new(),
         warm: None,
+        read_units: None,
+        warm_reads: None,
         decreases_today: 0,
     }
 }
@@ -367,6 +385,21 @@ fn read(name: &str, table: &TableDescription) -> Result<Table> {
             .and_then(|w| w.write_units_per_second())
             .filter(|w| *w > 0)
             .map(|w| w as f64),
+        read_units: match billing {
+            Billing::Provisioned { .. } => table
+                .provisioned_throughput()
+                .and_then(|p| p.read_capacity_units()),
+            Billing::OnDemand { .. } => table
+                .on_demand_throughput()
+                .and_then(|t| t.max_read_request_units()),
+        }
+        .filter(|u| *u > 0)
+        .map(|u| u as f64),
+        warm_reads: table
+            .warm_throughput()
+            .and_then(|w| w.read_units_per_second())
+            .filter(|w| *w > 0)
+            .map(|w| w as f64),
         decreases_today: table
             .provisioned_throughput()
             .and_then(|p| p.number_of_decreases_today())
@@ -470,11 +503,13 @@ mod tests {
             .provisioned_throughput(
                 aws_sdk_dynamodb::types::ProvisionedThroughputDescription::builder()
                     .write_capacity_units(units)
+                    .read_capacity_units(units / 2)
                     .build(),
             )
             .set_on_demand_throughput(maximum.map(|m| {
                 aws_sdk_dynamodb::types::OnDemandThroughput::builder()
                     .max_write_request_units(m)
+                    .max_read_request_units(m * 2)
                     .build()
             }))
             .build()
@@ -568,6 +603,26 @@ mod tests {
         assert_eq!(units(Some(-1)), 4000.0);
         assert_eq!(units(Some(500)), 500.0);
         assert_eq!(units(Some(9000)), 4000.0);
+    }
+
+    #[test]
+    fn reads_have_a_capacity_of_their_own() {
+        let units = |on_demand, units, maximum| {
+            let table = read("t", &description(on_demand, units, maximum)).expect("readable");
+            table.read_capacity().start()
+        };
+        assert_eq!(units(false, 1000, None), 500.0);
+        assert_eq!(units(true, 0, None), 12_000.0);
+        assert_eq!(units(true, 0, Some(-1)), 12_000.0);
+        assert_eq!(units(true, 0, Some(500)), 1000.0);
+        let mut warm = description(true, 0, None);
+        warm.warm_throughput = Some(
+            aws_sdk_dynamodb::types::TableWarmThroughputDescription::builder()
+                .read_units_per_second(20_000)
+                .build(),
+        );
+        let table = read("t", &warm).expect("readable");
+        assert_eq!(table.read_capacity().start(), 20_000.0);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! How far a run is, for a person at a terminal, for a log, or for a program.
 
 use super::{Context, Progress};
-use crate::books::Counts;
-use crate::ingest::{Plan, Watch};
+use crate::ingest::Watch;
 use crate::report::{seconds, thousands};
+use crate::verify::VerifyWatch;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -17,8 +17,120 @@ const BAR_INTERVAL: Duration = Duration::from_millis(100);
 /// Over how long the rates shown are taken.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
+/// A run whose progress can be shown.
+pub(super) trait Watched {
+    /// How far it is; nothing as long as it has not begun.
+    fn look(&self) -> Option<Look>;
+}
+
+/// How far a run is, at one moment.
+pub(super) struct Look {
+    begun: Instant,
+    /// Bytes to read in all, where that is known, and bytes read.
+    bytes: Option<u64>,
+    bytes_read: u64,
+    lines: u64,
+    /// The columns of the books, and those of them that are not settled yet or
+    /// never will be.
+    columns: Vec<(&'static str, u64)>,
+    open: u64,
+    /// Items written or answered for, and the units that it took.
+    items: u64,
+    units: f64,
+    /// What the units are: `write` or `read`, `wcu` or `rcu`.
+    of: &'static str,
+    unit: &'static str,
+    target: Option<f64>,
+    requests: u64,
+    in_flight: u64,
+    unprocessed: u64,
+    throttled: u64,
+    retries: u64,
+    /// What the person should know of, where it is not none.
+    trouble: Vec<(u64, &'static str)>,
+}
+
+impl Watched for Watch {
+    fn look(&self) -> Option<Look> {
+        let plan = self.plan()?;
+        let counts = self.meters().read();
+        let b = counts.books;
+        Some(Look {
+            begun: plan.begun,
+            bytes: plan.bytes,
+            bytes_read: counts.bytes_read,
+            lines: b.lines,
+            columns: vec![
+                ("written", b.written),
+                ("duplicates", b.duplicates),
+                ("rejected", b.rejected),
+                ("skipped", b.skipped),
+            ],
+            open: b.lines - (b.written + b.duplicates + b.rejected + b.skipped),
+            items: b.written,
+            units: counts.consumed,
+            of: "write",
+            unit: "wcu",
+            target: plan.pace.rate(),
+            requests: counts.requests,
+            in_flight: counts.in_flight,
+            unprocessed: counts.unprocessed,
+            throttled: counts.throttled,
+            retries: counts.retries,
+            trouble: vec![
+                (b.rejected, "rejected"),
+                (counts.unprocessed, "handed back"),
+                (counts.throttled, "throttled"),
+            ],
+        })
+    }
+}
+
+impl Watched for VerifyWatch {
+    fn look(&self) -> Option<Look> {
+        let plan = self.plan()?;
+        let counts = self.meters().read();
+        let (b, asked) = (counts.books, counts.asked);
+        let answered = b.found + b.missing + b.different;
+        let closed = answered + b.duplicates + b.rejected + b.skipped + b.unchecked;
+        Some(Look {
+            begun: plan.begun,
+            bytes: plan.bytes,
+            bytes_read: counts.bytes_read,
+            lines: b.lines,
+            columns: vec![
+                ("found", b.found),
+                ("missing", b.missing),
+                ("different", b.different),
+                ("duplicates", b.duplicates),
+                ("rejected", b.rejected),
+                ("skipped", b.skipped),
+                ("unchecked", b.unchecked),
+            ],
+            open: b.lines.saturating_sub(closed),
+            items: answered,
+            units: asked.consumed,
+            of: "read",
+            unit: "rcu",
+            target: plan.pace.rate(),
+            requests: asked.requests,
+            in_flight: asked.in_flight,
+            unprocessed: asked.unprocessed,
+            throttled: asked.throttled,
+            retries: asked.retries,
+            trouble: vec![
+                (b.missing, "missing"),
+                (b.different, "different"),
+                (b.rejected, "rejected"),
+                (asked.unprocessed, "left unread"),
+                (asked.throttled, "throttled"),
+            ],
+        })
+    }
+}
+
 /// Shows the progress of `watch` until it is dropped.
-pub(super) async fn show(context: &Context, watch: &Watch) -> Infallible {
+pub(super) async fn show(context: &Context, watch: &impl Watched) -> Infallible {
     let how = match context.common.progress {
         Progress::Auto if context.common.quiet => Progress::None,
         Progress::Auto if std::io::stderr().is_terminal() => Progress::Bar,
@@ -44,40 +156,41 @@ impl Rates {
         }
     }
 
-    /// Items and write units a second, up to now.
-    fn take(&mut self, counts: &Counts) -> (f64, f64) {
+    /// Items and units a second, up to now.
+    fn take(&mut self, look: &Look) -> (f64, f64) {
         let now = Instant::now();
         while self.samples.len() > 1 && now - self.samples[0].0 > RATE_WINDOW {
             self.samples.pop_front();
         }
-        self.samples
-            .push_back((now, counts.books.written, counts.consumed));
-        let (then, written, consumed) = self.samples[0];
+        self.samples.push_back((now, look.items, look.units));
+        let (then, items, units) = self.samples[0];
         let elapsed = (now - then).as_secs_f64();
         if elapsed < 0.05 {
             return (0.0, 0.0);
         }
         (
-            (counts.books.written - written) as f64 / elapsed,
-            (counts.consumed - consumed) / elapsed,
+            (look.items - items) as f64 / elapsed,
+            (look.units - units) / elapsed,
         )
     }
 }
 
-/// Bytes whose lines are settled: read-ahead does not count.
-fn settled_bytes(counts: &Counts) -> u64 {
-    let b = counts.books;
-    let settled = b.written + b.duplicates + b.rejected + b.skipped;
-    (counts.bytes_read as f64 * settled as f64 / b.lines.max(1) as f64) as u64
+impl Look {
+    /// Bytes whose lines are settled: read-ahead does not count.
+    fn done(&self) -> u64 {
+        let settled = self.lines - self.open;
+        (self.bytes_read as f64 * settled as f64 / self.lines.max(1) as f64) as u64
+    }
+
+    /// Time left, from the mean over the whole run so far.
+    fn left(&self) -> Option<f64> {
+        let done = self.done();
+        let total = self.bytes.filter(|_| done > 0)?;
+        Some(self.begun.elapsed().as_secs_f64() * total.saturating_sub(done) as f64 / done as f64)
+    }
 }
 
-/// Time left, from the mean over the whole run so far.
-fn left(plan: &Plan, done: u64) -> Option<f64> {
-    let total = plan.bytes.filter(|_| done > 0)?;
-    Some(plan.begun.elapsed().as_secs_f64() * total.saturating_sub(done) as f64 / done as f64)
-}
-
-async fn bar(context: &Context, watch: &Watch) -> Infallible {
+async fn bar(context: &Context, watch: &impl Watched) -> Infallible {
     let bar = context.terminal.add(ProgressBar::no_length());
     bar.set_style(style("{spinner} {msg}"));
     bar.set_message("opening the source and asking for the table");
@@ -85,19 +198,17 @@ async fn bar(context: &Context, watch: &Watch) -> Infallible {
     let mut rates = Rates::new();
     let mut styled = false;
     loop {
-        if let Some(plan) = watch.plan() {
+        if let Some(look) = watch.look() {
             if !styled {
                 styled = true;
-                if let Some(bytes) = plan.bytes {
+                if let Some(bytes) = look.bytes {
                     bar.set_length(bytes.max(1));
                     bar.set_style(style("{wide_bar:.cyan/blue} {percent:>3} %\n{msg}"));
                 }
             }
-            let counts = watch.meters().read();
-            let done = settled_bytes(&counts);
-            bar.set_position(done);
-            let (items, units) = rates.take(&counts);
-            bar.set_message(message(plan, &counts, done, items, units));
+            bar.set_position(look.done());
+            let (items, units) = rates.take(&look);
+            bar.set_message(message(&look, items, units));
         }
         bar.tick();
         tokio::time::sleep(BAR_INTERVAL).await;
@@ -120,123 +231,139 @@ impl Drop for ClearOnDrop {
 }
 
 /// One line that says it all.
-fn message(plan: &Plan, counts: &Counts, done: u64, items: f64, units: f64) -> String {
-    let bytes = match plan.bytes {
+fn message(look: &Look, items: f64, units: f64) -> String {
+    let done = look.done();
+    let bytes = match look.bytes {
         Some(total) => format!("{} of {}", HumanBytes(done), HumanBytes(total)),
         None => HumanBytes(done).to_string(),
     };
-    let target = plan
-        .pace
-        .rate()
+    let target = look
+        .target
         .map(|t| format!(" of {}", thousands(t)))
         .unwrap_or_default();
-    let left = left(plan, done)
+    let left = look
+        .left()
         .map(|s| format!(", {} left", seconds(s)))
         .unwrap_or_default();
     let mut trouble = String::new();
-    for (n, what) in [
-        (counts.books.rejected, "rejected"),
-        (counts.unprocessed, "handed back"),
-        (counts.throttled, "throttled"),
-    ] {
-        if n > 0 {
-            trouble.push_str(&format!(", {} {what}", HumanCount(n)));
+    for (n, what) in &look.trouble {
+        if *n > 0 {
+            trouble.push_str(&format!(", {} {what}", HumanCount(*n)));
         }
     }
     format!(
-        "{bytes}, {} lines, {} items/s, {}{target} write units/s{trouble}{left}",
-        HumanCount(counts.books.lines),
+        "{bytes}, {} lines, {} items/s, {}{target} {} units/s{trouble}{left}",
+        HumanCount(look.lines),
         thousands(items.round()),
         thousands(units.round()),
+        look.of,
     )
 }
 
-async fn lines(context: &Context, watch: &Watch, json: bool) -> Infallible {
+async fn lines(context: &Context, watch: &impl Watched, json: bool) -> Infallible {
     let mut rates = Rates::new();
     let mut tick = tokio::time::interval(context.common.progress_interval);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tick.tick().await;
     loop {
         tick.tick().await;
-        let Some(plan) = watch.plan() else { continue };
-        let counts = watch.meters().read();
-        let done = settled_bytes(&counts);
-        let (mut items, mut units) = rates.take(&counts);
+        let Some(look) = watch.look() else { continue };
+        let (mut items, mut units) = rates.take(&look);
         if rates.samples.len() < 2 {
-            let elapsed = plan.begun.elapsed().as_secs_f64().max(0.001);
-            (items, units) = (
-                counts.books.written as f64 / elapsed,
-                counts.consumed / elapsed,
-            );
+            let elapsed = look.begun.elapsed().as_secs_f64().max(0.001);
+            (items, units) = (look.items as f64 / elapsed, look.units / elapsed);
         }
         if json {
-            let b = counts.books;
-            let event = serde_json::json!({
-                "event": "progress",
-                "elapsed_s": (plan.begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
-                "bytes_read": counts.bytes_read, "bytes": plan.bytes, "lines": b.lines,
-                "written": b.written, "duplicates": b.duplicates, "rejected": b.rejected, "skipped": b.skipped,
-                "requests": counts.requests, "in_flight": counts.in_flight,
-                "unprocessed": counts.unprocessed, "throttled": counts.throttled, "retries": counts.retries,
-                "items_per_s": items.round(), "wcu_per_s": units.round(), "target_wcu_per_s": plan.pace.rate(),
-                "left_s": left(plan, done).map(f64::round),
-            });
-            context.say(&event.to_string());
+            context.say(&event(&look, items, units).to_string());
         } else {
-            let percent = match plan.bytes {
+            let percent = match look.bytes {
                 Some(total) if total > 0 => {
-                    format!("{:.1} %, ", done as f64 * 100.0 / total as f64)
+                    format!("{:.1} %, ", look.done() as f64 * 100.0 / total as f64)
                 }
                 _ => String::new(),
             };
-            tracing::info!("{percent}{}", message(plan, &counts, done, items, units));
+            tracing::info!("{percent}{}", message(&look, items, units));
         }
     }
+}
+
+/// The same for a program.
+fn event(look: &Look, items: f64, units: f64) -> serde_json::Value {
+    let mut event = serde_json::json!({
+        "event": "progress",
+        "elapsed_s": (look.begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+        "bytes_read": look.bytes_read, "bytes": look.bytes, "lines": look.lines,
+        "requests": look.requests, "in_flight": look.in_flight,
+        "unprocessed": look.unprocessed, "throttled": look.throttled, "retries": look.retries,
+        "items_per_s": items.round(), "left_s": look.left().map(f64::round),
+    });
+    for (name, count) in &look.columns {
+        event[*name] = (*count).into();
+    }
+    event[format!("{}_per_s", look.unit)] = units.round().into();
+    event[format!("target_{}_per_s", look.unit)] = look.target.into();
+    event
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::algorithm::Algorithm;
-    use crate::books::Books;
+
+    fn look() -> Look {
+        Look {
+            begun: Instant::now(),
+            bytes: Some(6_600),
+            bytes_read: 3_960,
+            lines: 60,
+            columns: vec![("written", 50)],
+            open: 10,
+            items: 50,
+            units: 50.0,
+            of: "write",
+            unit: "wcu",
+            target: Some(1000.0),
+            requests: 5,
+            in_flight: 1,
+            unprocessed: 0,
+            throttled: 3,
+            retries: 0,
+            trouble: vec![(0, "rejected"), (3, "throttled")],
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_line_says_bytes_lines_rates_trouble_and_time_left() {
-        let plan = Plan {
-            algorithm: Algorithm::Sha256,
-            bytes: Some(6_600),
-            pace: std::sync::Arc::new(crate::pace::Pace::fixed(Some(1000.0))),
-            begun: Instant::now(),
-        };
+        let look = look();
         tokio::time::advance(Duration::from_secs(10)).await;
-        let books = Books {
-            lines: 60,
-            written: 50,
-            ..Books::default()
-        };
-        let counts = Counts {
-            books,
-            bytes_read: 3_960,
-            throttled: 3,
-            ..Counts::default()
-        };
-        let done = settled_bytes(&counts);
-        assert_eq!(done, 3_300, "ten of sixty lines are read ahead");
-        let text = message(&plan, &counts, done, 5.0, 1234.4);
+        assert_eq!(look.done(), 3_300, "ten of sixty lines are read ahead");
         assert_eq!(
-            text,
+            message(&look, 5.0, 1234.4),
             "3.22 KiB of 6.45 KiB, 60 lines, 5 items/s, 1,234 of 1,000 write units/s, 3 throttled, 10.0 s left"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_event_names_its_columns_and_units() {
+        let look = look();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(
+            event(&look, 5.0, 1234.4),
+            serde_json::json!({
+                "event": "progress", "elapsed_s": 10.0, "bytes_read": 3960, "bytes": 6600, "lines": 60,
+                "written": 50, "requests": 5, "in_flight": 1, "unprocessed": 0, "throttled": 3, "retries": 0,
+                "items_per_s": 5.0, "wcu_per_s": 1234.0, "target_wcu_per_s": 1000.0, "left_s": 10.0,
+            })
         );
     }
 
     #[tokio::test(start_paused = true)]
     async fn rates_are_of_the_last_seconds() {
         let mut rates = Rates::new();
-        let mut counts = Counts::default();
+        let mut look = look();
         let mut last = (0.0, 0.0);
         for second in 0..20 {
-            last = rates.take(&counts);
-            counts.books.written += if second < 10 { 100 } else { 1000 };
+            last = rates.take(&look);
+            look.items += if second < 10 { 100 } else { 1000 };
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert_eq!(last.0, 1000.0);

@@ -1,7 +1,7 @@
 //! `hashferry ingest`: a list into a table.
 
 use super::item::ItemArgs;
-use super::{Context, LogFormat, display, duration};
+use super::{Context, LogFormat, display, duration, verify};
 use crate::aws::Aws;
 use crate::aws::table;
 use crate::error::{Error, ErrorKind, Result};
@@ -11,7 +11,9 @@ use crate::keepalive;
 use crate::rate::{Concurrency, Rate};
 use crate::rejects::MaxRejects;
 use crate::report::{Outcome, Report};
+use crate::sample::Sample;
 use crate::scaling;
+use crate::verify::Verify;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use std::fs::File;
@@ -133,9 +135,27 @@ pub(super) struct IngestArgs {
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     report: Option<PathBuf>,
     /// Do everything but the writes
-    #[arg(long)]
+    #[arg(long, conflicts_with = "verify")]
     dry_run: bool,
+    /// Read back what was written, and compare: nothing, a sample of 10,000, or all of it
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "off")]
+    verify: VerifyArg,
 }
+
+/// What is verified after the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum VerifyArg {
+    /// Nothing
+    Off,
+    /// 10,000 hashes, drawn at random
+    Sample,
+    /// Everything
+    All,
+}
+
+/// Hashes that `--verify sample` draws: when none of them is missing, fewer than
+/// 1 in 3,338 of all are, with 95 % certainty.
+const VERIFY_SAMPLE: u64 = 10_000;
 
 /// Forms of lists. More will come.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -205,7 +225,10 @@ pub(super) async fn run(context: &Context, args: IngestArgs) -> Result<u8> {
         }
     };
     if let Some(file) = &mut report_file {
-        file.write(&report)?;
+        file.write(
+            &report.to_json(),
+            "what was written to the table is as the summary says",
+        )?;
     }
     if let (Some(connection), Some(interval), true) = (&connection, settle, report.requests > 0) {
         settle_down(context, &connection.aws, &table, interval).await;
@@ -249,6 +272,7 @@ async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report
             tracing::warn!("--settle will not help: {e}");
         }
     }
+    let again = again(context, aws, &args).await?;
     let mut builder = Ingest::builder()
         .aws(aws.clone())
         .table(args.table)
@@ -296,9 +320,12 @@ async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report
         builder = builder.raise_note(path);
     }
     let ingest = builder.build().await?;
-    let report = watched(context, ingest).await?;
+    let mut report = watched(context, ingest).await?;
     if !context.common.quiet {
         context.say(report.summary().trim_end());
+    }
+    if let (Some(again), Outcome::Complete | Outcome::Rejects) = (again, report.outcome) {
+        verify_after(context, again, &mut report).await;
     }
     if let Some(error) = &report.error {
         let mut failure = Error::new(ErrorKind::Write, error.clone());
@@ -326,6 +353,67 @@ fn command_again(args: impl Iterator<Item = String>) -> String {
     shlex::try_join(words).unwrap_or_else(|_| args.join(" "))
 }
 
+/// The verification that is to follow, where one is asked for.
+async fn again(context: &Context, aws: &Aws, args: &IngestArgs) -> Result<Option<Verify>> {
+    let sample = match args.verify {
+        VerifyArg::Off => return Ok(None),
+        VerifyArg::Sample => Sample::Some(VERIFY_SAMPLE),
+        VerifyArg::All => Sample::All,
+    };
+    if args.sources.iter().any(|s| s == "-") {
+        return Err(Error::usage(
+            "--verify reads the list a second time, and standard input can be read only once",
+        )
+        .hint("put the list into a file or into S3, or leave --verify out"));
+    }
+    let mut builder = Verify::builder()
+        .aws(aws.clone())
+        .table(&args.table)
+        .case(args.item.case())
+        .sample(sample)
+        .rejects_known(true)
+        .stop(context.stop.clone());
+    for source in &args.sources {
+        builder = builder.source(source);
+    }
+    if let Some(algorithm) = args.item.hash {
+        builder = builder.algorithm(algorithm);
+    }
+    for a in args.item.clone().into_attributes() {
+        builder = builder.attribute(a.name, a.value);
+    }
+    builder.build().await.map(Some)
+}
+
+/// Verifies what was written, and enters it in the report.
+async fn verify_after(context: &Context, again: Verify, report: &mut Report) {
+    let verified = match verify::watched(context, again, |_| Ok(())).await {
+        Ok(verified) => verified,
+        Err(e) => {
+            let e =
+                Error::new(ErrorKind::Read, "what was written could not be verified").because(e);
+            return report.end(Outcome::Failed, Some(&e));
+        }
+    };
+    if !context.common.quiet {
+        context.say(verified.summary().trim_end());
+    }
+    report.verification = Some(verified.verification());
+    match verified.outcome {
+        Outcome::Complete | Outcome::Rejects => {}
+        Outcome::Mismatch | Outcome::Interrupted => report.end(verified.outcome, None),
+        Outcome::Failed => {
+            let error = verified.error.unwrap_or_default();
+            let what = format!("what was written could not be verified: {error}");
+            let mut e = Error::new(ErrorKind::Read, what);
+            if let Some(hint) = verified.hint {
+                e = e.hint(hint);
+            }
+            report.end(Outcome::Failed, Some(&e));
+        }
+    }
+}
+
 /// Runs `ingest` with its progress on show.
 pub(super) async fn watched(context: &Context, ingest: Ingest) -> Result<Report> {
     let watch = ingest.watch();
@@ -337,13 +425,14 @@ pub(super) async fn watched(context: &Context, ingest: Ingest) -> Result<Report>
 }
 
 /// The file that the report goes to, opened before there is one.
-struct ReportFile {
+pub(super) struct ReportFile {
     path: PathBuf,
     file: File,
 }
 
 impl ReportFile {
-    fn create(path: &Path) -> Result<Self> {
+    /// Makes or empties the file at `path`.
+    pub(super) fn create(path: &Path) -> Result<Self> {
         let file = File::create(path).map_err(|e| {
             Error::usage(format!("cannot write the report to {}", path.display()))
                 .because(e)
@@ -355,17 +444,16 @@ impl ReportFile {
         })
     }
 
-    fn write(&mut self, report: &Report) -> Result<()> {
-        self.file
-            .write_all(report.to_json().as_bytes())
-            .map_err(|e| {
-                Error::new(
-                    ErrorKind::Output,
-                    format!("cannot write the report to {}", self.path.display()),
-                )
-                .because(e)
-                .hint("what was written to the table is as the summary says")
-            })
+    /// Writes the report; when that fails, `hint` says what is known all the same.
+    pub(super) fn write(&mut self, json: &str, hint: &'static str) -> Result<()> {
+        self.file.write_all(json.as_bytes()).map_err(|e| {
+            Error::new(
+                ErrorKind::Output,
+                format!("cannot write the report to {}", self.path.display()),
+            )
+            .because(e)
+            .hint(hint)
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use crate::algorithm::{Algorithm, Case};
 use crate::attribute::{Attribute, Value};
 use clap::{Args, ValueEnum};
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct ItemArgs {
     /// Hash algorithm [default: by the name of the table's partition key, else by the first hash]
     #[arg(long, value_name = "NAME")]

@@ -14,6 +14,7 @@ mod item;
 mod local;
 mod logging;
 mod plan;
+mod verify;
 
 use crate::aws::{Aws, AwsOptions};
 use crate::error::{Error, Result};
@@ -33,11 +34,12 @@ use std::time::Duration;
     arg_required_else_help = true,
     max_term_width = 100,
     after_help = "Exit status: 0 done · 1 failed · 2 wrong usage or configuration, nothing was written · \
-                  3 done, some lines rejected · 4 interrupted\n\n\
+                  3 done, some lines rejected · 4 interrupted · 5 something missing or different\n\n\
                   Examples:\n  \
                   hashferry demo\n  \
                   hashferry plan s3://my-bucket/nsrl-sha256.txt\n  \
                   hashferry ingest s3://my-bucket/nsrl-sha256.txt --table sha256\n  \
+                  hashferry verify s3://my-bucket/nsrl-sha256.txt --table sha256\n  \
                   hashferry ingest hashes.txt --table sha256 --local ./hashes"
 )]
 struct Cli {
@@ -51,6 +53,8 @@ struct Cli {
 enum Command {
     /// Write hash lists into a table
     Ingest(Box<ingest::IngestArgs>),
+    /// Check that a table holds what a list says
+    Verify(Box<verify::VerifyArgs>),
     /// Show how much a table can take, and why
     Capacity(capacity::CapacityArgs),
     /// Make traffic that changes no data, so that auto scaling brings a table down
@@ -73,6 +77,7 @@ impl Command {
             Command::Capacity(args) => args.policy(),
             Command::Keepalive(_) => "scripts/iam/keepalive.json",
             Command::Plan(_) => "scripts/iam/plan.json",
+            Command::Verify(_) => "scripts/iam/verify.json",
             #[cfg(feature = "local")]
             Command::Local(_) | Command::Demo(_) => "scripts/iam",
         }
@@ -193,6 +198,7 @@ pub fn main() -> ExitCode {
         watch_signals(context.stop.clone());
         match cli.command {
             Command::Ingest(args) => ingest::run(&context, *args).await,
+            Command::Verify(args) => verify::run(&context, *args).await,
             Command::Capacity(args) => capacity::show(&context, &args).await,
             Command::Keepalive(args) => capacity::keep(&context, &args).await,
             Command::Plan(args) => plan::run(&context, *args).await,

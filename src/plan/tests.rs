@@ -332,6 +332,8 @@ fn indexes_count_when_the_items_have_their_keys() {
             ],
             replicas: vec!["eu-west-1".into(), "eu-west-2".into()],
             warm: None,
+            read_units: None,
+            warm_reads: None,
             decreases_today: 0,
         },
         &["source=x".parse().expect("one")],

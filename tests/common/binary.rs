@@ -12,6 +12,18 @@ use super::fake_s3::FakeS3;
 /// The secret that must never be seen anywhere.
 pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
+/// The columns of a verification's books; the first is the sum of the others.
+pub const VERIFY_COLUMNS: [&str; 8] = [
+    "lines",
+    "found",
+    "missing",
+    "different",
+    "duplicates",
+    "rejected",
+    "skipped",
+    "unchecked",
+];
+
 /// How the binary is run: its arguments, environment and input.
 pub struct Run {
     command: Command,
@@ -67,7 +79,16 @@ impl Run {
 
     /// `hashferry ingest SOURCE --table sha256 ARGS…` with a report.
     pub fn ingest<S: AsRef<str>>(source: &str, args: &[S]) -> Self {
-        let mut run = Self::new(&["ingest", source]);
+        Self::reported("ingest", source, args)
+    }
+
+    /// `hashferry verify SOURCE --table sha256 ARGS…` with a report.
+    pub fn verify<S: AsRef<str>>(source: &str, args: &[S]) -> Self {
+        Self::reported("verify", source, args)
+    }
+
+    fn reported<S: AsRef<str>>(command: &str, source: &str, args: &[S]) -> Self {
+        let mut run = Self::new(&[command, source]);
         run.command.args(["--progress", "none"]);
         if !args.iter().any(|a| a.as_ref() == "--table") {
             run.command.args(["--table", "sha256"]);
@@ -250,7 +271,10 @@ impl Ended {
         );
         if !self.report.is_null() {
             assert_eq!(self.report["exit"], status, "{}", self.report);
-            let columns = ["written", "duplicates", "rejected", "skipped", "failed"];
+            let columns: &[_] = match self.report["command"].as_str() {
+                Some("verify") => &VERIFY_COLUMNS[1..],
+                _ => &["written", "duplicates", "rejected", "skipped", "failed"],
+            };
             let sum: u64 = columns.iter().map(|c| self.number(c)).sum();
             assert_eq!(self.number("lines"), sum, "{}", self.report);
         }
@@ -269,6 +293,18 @@ impl Ended {
         ];
         assert_eq!(
             columns.map(|c| self.number(c)),
+            expected,
+            "{}\n{}",
+            self.report,
+            self.stderr
+        );
+    }
+
+    /// Asserts what the columns of a verification's books hold: as
+    /// [`VERIFY_COLUMNS`].
+    pub fn assert_verified(&self, expected: [u64; 8]) {
+        assert_eq!(
+            VERIFY_COLUMNS.map(|c| self.number(c)),
             expected,
             "{}\n{}",
             self.report,

@@ -149,6 +149,8 @@ pub enum Fault {
     UnprocessedAll,
     /// Everything is written, and an item nobody sent comes back.
     UnknownUnprocessed,
+    /// Everything is acknowledged; nothing written.
+    Forget,
     /// ProvisionedThroughputExceededException; nothing written.
     Throttle,
     /// ThrottlingException with these reasons; nothing written.
@@ -237,6 +239,10 @@ pub struct FaultPlan {
     pub writes_from: Option<(u64, Fault)>,
     /// The k-th BatchGetItem's fault, from 1.
     pub reads: BTreeMap<u64, Fault>,
+    /// From the k-th BatchGetItem on, this fault.
+    pub reads_from: Option<(u64, Fault)>,
+    /// Items that an eventually consistent read does not see yet.
+    pub unseen: Option<Refuse>,
     /// Faults by rates, for BatchWriteItem calls without one of the above.
     pub chance: Chance,
     /// Items that make their whole batch fail with ValidationException.
@@ -264,6 +270,18 @@ impl FaultPlan {
     /// This fault for the k-th BatchGetItem.
     pub fn read_at(mut self, k: u64, fault: Fault) -> Self {
         self.reads.insert(k, fault);
+        self
+    }
+
+    /// This fault for every BatchGetItem from the k-th on.
+    pub fn reads_from(mut self, k: u64, fault: Fault) -> Self {
+        self.reads_from = Some((k, fault));
+        self
+    }
+
+    /// Hides the items of which this is true from eventually consistent reads.
+    pub fn unseen(mut self, unseen: impl Fn(&Item) -> bool + Send + Sync + 'static) -> Self {
+        self.unseen = Some(Arc::new(unseen));
         self
     }
 
@@ -312,6 +330,8 @@ impl fmt::Debug for FaultPlan {
             .field("writes", &self.writes)
             .field("writes_from", &self.writes_from)
             .field("reads", &self.reads)
+            .field("reads_from", &self.reads_from)
+            .field("unseen", &self.unseen.is_some())
             .field("chance", &self.chance)
             .field("refuse", &self.refuse.is_some())
             .field("capacity", &self.capacity)
@@ -358,6 +378,18 @@ pub struct Stats {
     pub unsigned: u64,
     /// Write units consumed.
     pub consumed_units: u64,
+    /// BatchGetItem calls, whatever became of them.
+    pub gets: u64,
+    /// Keys in those that were carried out, by consistency: eventual, strong.
+    pub keys_asked: [u64; 2],
+    /// Keys handed back unread.
+    pub keys_unprocessed: u64,
+    /// BatchGetItem calls throttled whole.
+    pub gets_throttled: u64,
+    /// Read units consumed.
+    pub consumed_read_units: f64,
+    /// The attribute names that BatchGetItem calls asked for.
+    pub projected: BTreeSet<String>,
     /// Connections accepted.
     pub connections: u64,
     /// Write units of the table and its indexes after each UpdateTable.
@@ -853,7 +885,9 @@ impl Shared {
                 && !(by_chance > 0.0 && rng.f64() < by_chance)
                 && state.bucket.as_mut().is_none_or(|bucket| bucket.take(cost));
             if taken {
-                state.items.insert(key, item);
+                if fault != Some(Fault::Forget) {
+                    state.items.insert(key, item);
+                }
                 stored += 1;
                 units += cost;
             } else {
@@ -1169,12 +1203,17 @@ impl Shared {
 
     fn batch_get(&self, state: &mut State, body: &Item) -> Reply {
         state.reads += 1;
-        let fault = state.plan.reads.get(&state.reads).cloned();
+        state.stats.gets += 1;
+        let lasting = state.plan.reads_from.as_ref();
+        let lasting = lasting.filter(|(from, _)| state.reads >= *from);
+        let planned = state.plan.reads.get(&state.reads);
+        let fault = planned.or(lasting.map(|(_, fault)| fault)).cloned();
         if let Some(fault) = &fault {
             if let Some(reply) = unread(fault) {
                 return reply;
             }
             if let Some(refusal) = self.throttle(fault) {
+                state.stats.gets_throttled += 1;
                 return refusal.into();
             }
         }
@@ -1188,7 +1227,7 @@ impl Shared {
 
     fn batch_get_answer(
         &self,
-        state: &State,
+        state: &mut State,
         body: &Item,
         fault: Option<&Fault>,
     ) -> Result<Answer, Answer> {
@@ -1219,12 +1258,27 @@ impl Shared {
             _ => keys.len(),
         };
         let projection = Projection::of(wanted)?;
-        let mut found = Vec::new();
+        if let Some(names) = wanted.get("ExpressionAttributeNames") {
+            projection.uses_all(names)?;
+        }
+        let strong = wanted.get("ConsistentRead").and_then(Value::as_bool) == Some(true);
+        let (mut found, mut units) = (Vec::new(), 0.0);
         for key in &keys[..kept] {
             let key = key.as_object().map(|key| self.key.exact_key(key));
-            if let Some(item) = key.transpose()?.and_then(|key| state.items.get(&key)) {
-                found.push(projection.apply(item));
-            }
+            let item = key.transpose()?.and_then(|key| state.items.get(&key));
+            let behind = state.plan.unseen.as_ref().filter(|_| !strong);
+            let item = item.filter(|item| !behind.is_some_and(|unseen| unseen(item)));
+            // What is not there costs as much as the smallest item.
+            let size = item.map_or(0, |item| item::size(item).unwrap_or(0));
+            let four_kb = size.div_ceil(4096).max(1) as f64;
+            units += if strong { four_kb } else { four_kb / 2.0 };
+            found.extend(item.map(|item| projection.apply(item)));
+        }
+        state.stats.keys_asked[usize::from(strong)] += keys.len() as u64;
+        state.stats.keys_unprocessed += (keys.len() - kept) as u64;
+        state.stats.consumed_read_units += units;
+        if let Projection(Some(names)) = &projection {
+            state.stats.projected.extend(names.iter().cloned());
         }
         let mut answer = json!({ "Responses": { *table: found }, "UnprocessedKeys": {} });
         if kept < keys.len() {
@@ -1232,6 +1286,8 @@ impl Shared {
             back.insert("Keys".to_owned(), keys[kept..].into());
             answer["UnprocessedKeys"][*table] = Value::Object(back);
         }
+        let capacity = body.get("ReturnConsumedCapacity").and_then(Value::as_str);
+        self.consumed(&mut answer, capacity.unwrap_or("NONE"), units);
         Ok(ok(&answer))
     }
 
@@ -1372,6 +1428,21 @@ impl Projection {
             })
         });
         Ok(Self(Some(names.collect::<Result<_, _>>()?)))
+    }
+
+    /// DynamoDB refuses names that an expression does not use.
+    fn uses_all(&self, names: &Value) -> Result<(), Answer> {
+        let used = self.0.as_deref().unwrap_or_default();
+        let unused = names.as_object().into_iter().flatten().find(|(_, name)| {
+            let name = name.as_str().unwrap_or_default();
+            !used.iter().any(|used| used == name)
+        });
+        match unused {
+            None => Ok(()),
+            Some((name, _)) => Err(invalid(format!(
+                "Value provided in ExpressionAttributeNames unused in expressions: keys: {{{name}}}"
+            ))),
+        }
     }
 
     fn apply(&self, item: &Item) -> Value {

@@ -1,0 +1,552 @@
+//! Hashes → a BatchGetItem request, and the answer → what of it is there.
+//!
+//! The counterpart of [`item`](crate::item) for reading: all keys of a run are
+//! alike but for their hash, so the JSON around it is worked out once, in an
+//! [`AskTemplate`], and a request is copied together without a map. An answer is
+//! read in one pass over its bytes: of each item the hash is taken and the
+//! attributes are compared where they stand; nothing is kept of an item that is
+//! as it must be.
+
+mod value;
+
+use crate::algorithm::{Algorithm, Case, Hash, MAX_HASH_BYTES};
+use crate::attribute::Attribute;
+use crate::error::Result;
+use crate::item::{Consumed, ItemTemplate, KeyAttribute, KeySchema, KeyType};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Deserialize;
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use std::fmt;
+use value::{Expected, Text, Wire};
+
+/// Keys in one BatchGetItem call, at most.
+/// Source: DynamoDB API reference, BatchGetItem.
+pub const MAX_GET_KEYS: usize = 100;
+
+/// Read capacity units of one item of up to 4 KB, when it is read eventually
+/// consistently. An item that is not there costs as much.
+/// Source: DynamoDB developer guide, read/write capacity mode.
+pub const EVENTUAL_READ_UNITS: f64 = 0.5;
+
+/// The same for a strongly consistent read.
+pub const CONSISTENT_READ_UNITS: f64 = 1.0;
+
+/// An attribute that is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The attribute's name.
+    pub attribute: String,
+    /// What it is instead, with its type and cut to a readable length; nothing
+    /// when the item has no such attribute.
+    pub found: Option<String>,
+}
+
+/// An item that is in the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its hash.
+    pub hash: Hash,
+    /// The first of the attributes named that is not as it must be.
+    pub difference: Option<Box<Difference>>,
+}
+
+/// What DynamoDB answered to a batch of keys.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Answer {
+    /// The items that are there, in no order.
+    pub items: Vec<Item>,
+    /// Keys that it left unread.
+    pub unprocessed: Vec<Hash>,
+    /// What it says it consumed, where it says so.
+    pub consumed: Option<Consumed>,
+}
+
+/// Everything about a run's keys but the hash, and what each item must hold. See
+/// the [module](self).
+#[derive(Debug, Clone)]
+pub struct AskTemplate {
+    partition: KeyAttribute,
+    case: Case,
+    opening: Vec<u8>,
+    before: Vec<u8>,
+    after: Vec<u8>,
+    /// The end of an eventually and of a strongly consistent request.
+    closing: [Vec<u8>; 2],
+    expected: Vec<Expected>,
+}
+
+impl AskTemplate {
+    /// The template of keys for `table`, whose schema is `schema`: hashes of
+    /// `algorithm`, text keys in `case`. `attributes` are what each item must
+    /// hold; one of them is the sort key, where the table has one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when such items
+    /// could not be in the table; the message says what would.
+    pub fn new(
+        table: &str,
+        schema: &KeySchema,
+        algorithm: Algorithm,
+        case: Case,
+        attributes: &[Attribute],
+    ) -> Result<Self> {
+        // What cannot be written is not there to be read.
+        ItemTemplate::new(table, schema, algorithm, case, attributes)?;
+        let partition = schema.partition.clone();
+        let is_sort = |a: &&Attribute| schema.sort.as_ref().is_some_and(|s| s.name == a.name);
+        let text = |s: &str| serde_json::Value::from(s).to_string();
+        let before = format!("{{{}:{{\"{}\":\"", text(&partition.name), partition.kind);
+        let mut after = "\"}".to_owned();
+        if let Some(sort) = attributes.iter().find(is_sort) {
+            after.push_str(&format!(",{}:{}", text(&sort.name), sort.value.to_json()));
+        }
+        after.push('}');
+        // The sort key is a part of what is asked for: it is what it is.
+        let expected: Vec<Expected> = attributes
+            .iter()
+            .filter(|a| !is_sort(a))
+            .map(Expected::new)
+            .collect::<Result<_>>()?;
+        let mut projection = "#k".to_owned();
+        let mut names = format!("\"#k\":{}", text(&partition.name));
+        for (i, e) in expected.iter().enumerate() {
+            projection.push_str(&format!(",#a{i}"));
+            names.push_str(&format!(",\"#a{i}\":{}", text(&e.name)));
+        }
+        let closing = |consistent: bool| {
+            format!(
+                "],\"ProjectionExpression\":\"{projection}\",\"ExpressionAttributeNames\":{{{names}}},\
+                 \"ConsistentRead\":{consistent}}}}},\"ReturnConsumedCapacity\":\"TOTAL\"}}"
+            )
+            .into_bytes()
+        };
+        Ok(AskTemplate {
+            partition,
+            case,
+            opening: format!("{{\"RequestItems\":{{{}:{{\"Keys\":[", text(table)).into_bytes(),
+            before: before.into_bytes(),
+            after: after.into_bytes(),
+            closing: [closing(false), closing(true)],
+            expected,
+        })
+    }
+
+    /// The attributes that are compared.
+    pub fn compared(&self) -> impl Iterator<Item = &str> {
+        self.expected.iter().map(|e| e.name.as_str())
+    }
+
+    /// The body of the BatchGetItem request that asks for `hashes`, none of them
+    /// twice and no more than [`MAX_GET_KEYS`].
+    pub fn write_request<'a>(
+        &self,
+        hashes: impl IntoIterator<Item = &'a Hash>,
+        consistent: bool,
+        out: &mut Vec<u8>,
+    ) {
+        out.extend_from_slice(&self.opening);
+        for (i, hash) in hashes.into_iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(&self.before);
+            match self.partition.kind {
+                KeyType::B => {
+                    let mut text = [0u8; MAX_HASH_BYTES * 2];
+                    // 64 bytes make 88 digits: the slice is always large enough.
+                    let n = BASE64.encode_slice(hash.as_bytes(), &mut text).unwrap_or(0);
+                    out.extend_from_slice(&text[..n]);
+                }
+                _ => hash.write_hex(self.case, out),
+            }
+            out.extend_from_slice(&self.after);
+        }
+        out.extend_from_slice(&self.closing[usize::from(consistent)]);
+    }
+
+    /// Reads the body of DynamoDB's answer to such a request.
+    ///
+    /// # Errors
+    /// When it is no such answer, or holds an item that is none of ours; the
+    /// text says which.
+    pub fn read_answer(&self, body: &[u8]) -> Result<Answer, String> {
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let answer = AnswerOf(self)
+            .deserialize(&mut json)
+            .map_err(|e| e.to_string())?;
+        json.end().map_err(|e| e.to_string())?;
+        Ok(answer)
+    }
+
+    /// The hash that a key's value holds.
+    fn hash_of(&self, key: &Wire<'_>) -> Option<Hash> {
+        match (self.partition.kind, key) {
+            (KeyType::B, Wire::B(b)) => {
+                let mut raw = [0; MAX_HASH_BYTES + 3];
+                let n = BASE64.decode_slice(b.as_bytes(), &mut raw).ok()?;
+                Hash::from_bytes(&raw[..n])
+            }
+            (KeyType::S, Wire::S(s)) => Hash::from_hex(s.as_bytes()),
+            _ => None,
+        }
+    }
+}
+
+/// A table's capacity consumed.
+#[derive(Deserialize)]
+struct WireCapacity {
+    #[serde(rename = "CapacityUnits", default)]
+    units: f64,
+}
+
+/// The whole answer.
+struct AnswerOf<'t>(&'t AskTemplate);
+
+impl<'de> DeserializeSeed<'de> for AnswerOf<'_> {
+    type Value = Answer;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Answer, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AnswerOf<'_> {
+    type Value = Answer;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an answer of BatchGetItem")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Answer, A::Error> {
+        let mut answer = Answer::default();
+        let mut whole = false;
+        while let Some(name) = map.next_key::<Text<'de>>()? {
+            match name.0.as_ref() {
+                // Without it nothing would be there: an answer must say that.
+                "Responses" => {
+                    whole = true;
+                    map.next_value_seed(Tables(self.0, &mut answer, Part::Items))?;
+                }
+                "UnprocessedKeys" => {
+                    map.next_value_seed(Tables(self.0, &mut answer, Part::Unprocessed))?;
+                }
+                "ConsumedCapacity" => {
+                    if let Some(tables) = map.next_value::<Option<Vec<WireCapacity>>>()? {
+                        let total = tables.iter().map(|t| t.units).sum();
+                        answer.consumed = Some(Consumed {
+                            total,
+                            ..Consumed::default()
+                        });
+                    }
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        match whole {
+            true => Ok(answer),
+            false => Err(A::Error::missing_field("Responses")),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    Items,
+    Unprocessed,
+}
+
+/// A map by table name, of which there is one: a request names one table.
+struct Tables<'t>(&'t AskTemplate, &'t mut Answer, Part);
+
+impl<'de> DeserializeSeed<'de> for Tables<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Tables<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map by table")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while map.next_key::<IgnoredAny>()?.is_some() {
+            match self.2 {
+                Part::Items => map.next_value_seed(Items(self.0, &mut *self.1))?,
+                Part::Unprocessed => map.next_value_seed(Unprocessed(self.0, &mut *self.1))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The items of a table.
+struct Items<'t>(&'t AskTemplate, &'t mut Answer);
+
+impl<'de> DeserializeSeed<'de> for Items<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Items<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of items")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        // Which attributes an item has; used again for each of them.
+        let mut seen = Vec::with_capacity(self.0.expected.len());
+        while let Some(item) = items.next_element_seed(ItemOf(self.0, &mut seen))? {
+            self.1.items.push(item);
+        }
+        Ok(())
+    }
+}
+
+/// One item, or one key.
+struct ItemOf<'t>(&'t AskTemplate, &'t mut Vec<bool>);
+
+impl<'de> DeserializeSeed<'de> for ItemOf<'_> {
+    type Value = Item;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Item, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ItemOf<'_> {
+    type Value = Item;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an item")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Item, A::Error> {
+        let ItemOf(template, seen) = self;
+        seen.clear();
+        seen.resize(template.expected.len(), false);
+        let mut hash = None;
+        let mut difference: Option<(usize, Option<String>)> = None;
+        let mut differs = |at: usize, found: Option<String>| {
+            if difference.as_ref().is_none_or(|(first, _)| at < *first) {
+                difference = Some((at, found));
+            }
+        };
+        while let Some(name) = map.next_key::<Text<'de>>()? {
+            if name.0 == template.partition.name {
+                hash = template.hash_of(&map.next_value()?);
+                if hash.is_none() {
+                    return Err(A::Error::custom("it holds an item whose key is no hash"));
+                }
+            } else if let Some(at) = template.expected.iter().position(|e| e.name == name.0) {
+                seen[at] = true;
+                let value: Wire<'de> = map.next_value()?;
+                if !template.expected[at].is(&value) {
+                    differs(at, Some(value.shown()));
+                }
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        if let Some(at) = seen.iter().position(|seen| !seen) {
+            differs(at, None);
+        }
+        let hash = hash.ok_or_else(|| {
+            let name = &template.partition.name;
+            A::Error::custom(format!("it holds an item without its key {name:?}"))
+        })?;
+        Ok(Item {
+            hash,
+            difference: difference.map(|(at, found)| {
+                Box::new(Difference {
+                    attribute: template.expected[at].name.clone(),
+                    found,
+                })
+            }),
+        })
+    }
+}
+
+/// What came back of a table: the request's own form, of which only the keys
+/// matter.
+struct Unprocessed<'t>(&'t AskTemplate, &'t mut Answer);
+
+impl<'de> DeserializeSeed<'de> for Unprocessed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unprocessed<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("keys that were not read")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<Text<'de>>()? {
+            if name.0 == "Keys" {
+                let mut keys = Answer::default();
+                map.next_value_seed(Items(self.0, &mut keys))?;
+                self.1.unprocessed.extend(keys.items.iter().map(|k| k.hash));
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn key(name: &str, kind: KeyType) -> KeyAttribute {
+        KeyAttribute {
+            name: name.into(),
+            kind,
+        }
+    }
+
+    fn template(kind: KeyType, sort: Option<KeyAttribute>, attributes: &[&str]) -> AskTemplate {
+        let schema = KeySchema {
+            partition: key("md5", kind),
+            sort,
+            index_keys: vec![],
+        };
+        let attributes: Vec<Attribute> =
+            attributes.iter().map(|a| a.parse().expect("one")).collect();
+        AskTemplate::new("t", &schema, Algorithm::Md5, Case::Lower, &attributes).expect("fits")
+    }
+
+    fn md5(n: u8) -> Hash {
+        Hash::from_bytes(&[n; 16]).expect("16 bytes")
+    }
+
+    fn request(t: &AskTemplate, hashes: &[Hash], consistent: bool) -> serde_json::Value {
+        let mut body = Vec::new();
+        t.write_request(hashes, consistent, &mut body);
+        serde_json::from_slice(&body).expect("JSON")
+    }
+
+    #[test]
+    fn a_request_names_the_keys_and_only_what_is_compared() {
+        let t = template(KeyType::S, None, &["source=NSRL", "n:N=1"]);
+        assert_eq!(
+            request(&t, &[md5(0xAB), md5(1)], false),
+            json!({
+                "RequestItems": {"t": {
+                    "Keys": [{"md5": {"S": "ab".repeat(16)}}, {"md5": {"S": "01".repeat(16)}}],
+                    "ProjectionExpression": "#k,#a0,#a1",
+                    "ExpressionAttributeNames": {"#k": "md5", "#a0": "source", "#a1": "n"},
+                    "ConsistentRead": false,
+                }},
+                "ReturnConsumedCapacity": "TOTAL",
+            })
+        );
+        assert_eq!(t.compared().collect::<Vec<_>>(), ["source", "n"]);
+    }
+
+    #[test]
+    fn a_binary_key_is_base64_and_a_sort_key_is_a_part_of_the_key() {
+        let t = template(
+            KeyType::B,
+            Some(key("set", KeyType::N)),
+            &["x=y", "set:N=7"],
+        );
+        let got = request(&t, &[md5(0)], true);
+        let table = &got["RequestItems"]["t"];
+        assert_eq!(
+            table["Keys"],
+            json!([{"md5": {"B": "AAAAAAAAAAAAAAAAAAAAAA=="}, "set": {"N": "7"}}])
+        );
+        assert_eq!(table["ProjectionExpression"], "#k,#a0");
+        assert_eq!(table["ConsistentRead"], true);
+        let answer = json!({"Responses": {"t": [{"x": {"S": "y"},
+            "md5": {"B": "AAAAAAAAAAAAAAAAAAAAAA=="}}]}});
+        let answer = t.read_answer(answer.to_string().as_bytes()).expect("read");
+        assert_eq!(
+            answer.items,
+            [Item {
+                hash: md5(0),
+                difference: None
+            }]
+        );
+    }
+
+    #[test]
+    fn an_answer_says_what_is_there_and_what_differs() {
+        let t = template(KeyType::S, None, &["source=NSRL", "n:N=1"]);
+        let text = |n: u8| md5(n).to_hex(Case::Lower);
+        let answer = json!({
+            "ConsumedCapacity": [{"TableName": "t", "CapacityUnits": 2.5}],
+            "Responses": {"t": [
+                {"md5": {"S": text(1)}, "source": {"S": "NSRL"}, "n": {"N": "1.0"}},
+                {"n": {"N": "2"}, "md5": {"S": text(2)}, "source": {"S": "nsrl"}},
+                {"md5": {"S": text(3)}, "source": {"S": "NSRL"}},
+                {"md5": {"S": text(4)}},
+            ]},
+            "UnprocessedKeys": {"t": {"Keys": [{"md5": {"S": text(5)}}], "ConsistentRead": false}},
+            "More": {"that": ["nobody", "knows"]},
+        });
+        let answer = t.read_answer(answer.to_string().as_bytes()).expect("read");
+        let differs = |attribute: &str, found: Option<&str>| {
+            Some(Box::new(Difference {
+                attribute: attribute.into(),
+                found: found.map(str::to_owned),
+            }))
+        };
+        let expected = [
+            (1, None),
+            (2, differs("source", Some("S \"nsrl\""))),
+            (3, differs("n", None)),
+            (4, differs("source", None)),
+        ];
+        let expected = expected.map(|(n, difference)| Item {
+            hash: md5(n),
+            difference,
+        });
+        assert_eq!(answer.items, expected);
+        assert_eq!(answer.unprocessed, [md5(5)]);
+        assert_eq!(answer.consumed.map(|c| c.total), Some(2.5));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_not_taken_for_one() {
+        let t = template(KeyType::S, None, &[]);
+        for body in [
+            "",
+            "{}",
+            "<html>",
+            "[]",
+            r#"{"UnprocessedKeys":{}}"#,
+            r#"{"Responses":{"t":[]}"#,
+            r#"{"Responses":{"t":[]}} x"#,
+            r#"{"Responses":{"t":[{}]}}"#,
+            r#"{"Responses":{"t":[{"md5":{"S":"xyz"}}]}}"#,
+            r#"{"Responses":{"t":[{"md5":{"N":"7"}}]}}"#,
+        ] {
+            assert!(t.read_answer(body.as_bytes()).is_err(), "{body}");
+        }
+        let empty = t.read_answer(br#"{"Responses":{},"UnprocessedKeys":{}}"#);
+        assert_eq!(empty, Ok(Answer::default()));
+    }
+}

@@ -1,0 +1,190 @@
+//! What a verification can be told.
+
+use super::{Verify, VerifyWatch};
+use crate::algorithm::{Algorithm, Case};
+use crate::attribute::{Attribute, Value};
+use crate::aws::{Aws, AwsOptions};
+use crate::error::{Error, Result};
+use crate::rate::{Concurrency, Rate};
+use crate::rejects::MaxRejects;
+use crate::sample::Sample;
+use crate::source;
+use crate::stop::Stop;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a verification goes on without a single key being answered.
+pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// What a verification is to do. Made by [`Verify::builder`].
+#[derive(Debug, Clone, Default)]
+pub struct VerifyBuilder {
+    pub(super) aws: Option<Aws>,
+    pub(super) sources: Vec<String>,
+    pub(super) table: String,
+    pub(super) algorithm: Option<Algorithm>,
+    pub(super) case: Case,
+    pub(super) attributes: Vec<Attribute>,
+    pub(super) sample: Sample,
+    pub(super) seed: Option<u64>,
+    pub(super) consistent: bool,
+    pub(super) rate: Rate,
+    pub(super) concurrency: Concurrency,
+    pub(super) give_up_after: Option<Duration>,
+    pub(super) rejects: Option<PathBuf>,
+    pub(super) max_rejects: MaxRejects,
+    pub(super) rejects_known: bool,
+    pub(super) stop: Stop,
+}
+
+impl VerifyBuilder {
+    /// The connection to AWS; without one, [`build`](Self::build) makes one by
+    /// the standard chain.
+    #[must_use]
+    pub fn aws(mut self, aws: Aws) -> Self {
+        self.aws = Some(aws);
+        self
+    }
+
+    /// Adds a source: `s3://bucket/key`, a local path, or `-` for standard
+    /// input. Several are read one after another.
+    #[must_use]
+    pub fn source(mut self, source: impl Into<String>) -> Self {
+        self.sources.push(source.into());
+        self
+    }
+
+    /// The table's name. Required.
+    #[must_use]
+    pub fn table(mut self, table: impl Into<String>) -> Self {
+        self.table = table.into();
+        self
+    }
+
+    /// The hash algorithm. Without it, the name of the table's partition key
+    /// says it, or else the length of the first hash.
+    #[must_use]
+    pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = Some(algorithm);
+        self
+    }
+
+    /// Upper or lower case of text keys in the table.
+    #[must_use]
+    pub fn case(mut self, case: Case) -> Self {
+        self.case = case;
+        self
+    }
+
+    /// Adds an attribute that every item must have. What is not named is not
+    /// judged; a table with a sort key takes it from one of these.
+    #[must_use]
+    pub fn attribute(mut self, name: impl Into<String>, value: Value) -> Self {
+        self.attributes.push(Attribute {
+            name: name.into(),
+            value,
+        });
+        self
+    }
+
+    /// How much of the list to check. Default: [`Sample::All`].
+    #[must_use]
+    pub fn sample(mut self, sample: Sample) -> Self {
+        self.sample = sample;
+        self
+    }
+
+    /// Draws the sample by this seed instead of a random one: the same seed
+    /// draws the same lines of the same list.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Whether to read strongly consistently at once, at twice the read units.
+    /// Default: no; what an eventually consistent read does not find as it
+    /// should be is read again that way all the same.
+    #[must_use]
+    pub fn consistent(mut self, consistent: bool) -> Self {
+        self.consistent = consistent;
+        self
+    }
+
+    /// How fast to read, in read capacity units a second. Default:
+    /// [`Rate::Auto`].
+    #[must_use]
+    pub fn rate(mut self, rate: Rate) -> Self {
+        self.rate = rate;
+        self
+    }
+
+    /// Calls in flight. Default: [`Concurrency::Auto`].
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+
+    /// How long to go on without a single key being answered. Default:
+    /// [`GIVE_UP_AFTER`].
+    #[must_use]
+    pub fn give_up_after(mut self, limit: Duration) -> Self {
+        self.give_up_after = Some(limit);
+        self
+    }
+
+    /// A file for rejected lines, as JSON lines.
+    #[must_use]
+    pub fn rejects(mut self, path: impl Into<PathBuf>) -> Self {
+        self.rejects = Some(path.into());
+        self
+    }
+
+    /// How many rejected lines to bear. Default: one in ten.
+    #[must_use]
+    pub fn max_rejects(mut self, max: MaxRejects) -> Self {
+        self.max_rejects = max;
+        self
+    }
+
+    /// Whether the rejected lines are known from an ingest of the same sources:
+    /// they are counted, and neither shown nor judged again.
+    #[must_use]
+    pub fn rejects_known(mut self, known: bool) -> Self {
+        self.rejects_known = known;
+        self
+    }
+
+    /// A handle by which the verification can be stopped.
+    #[must_use]
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Checks what was given. Nothing is asked or opened yet, but for the
+    /// configuration when there is no connection.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when something is missing or makes no sense.
+    pub async fn build(self) -> Result<Verify> {
+        if self.table.is_empty() {
+            return Err(Error::usage("no table is named").hint("give --table NAME"));
+        }
+        if self.sample == Sample::Some(0) {
+            return Err(Error::usage("a sample of none says nothing"));
+        }
+        let sources = source::locations(&self.sources)?;
+        let aws = match &self.aws {
+            Some(aws) => aws.clone(),
+            None => Aws::load(&AwsOptions::default()).await?,
+        };
+        Ok(Verify {
+            aws,
+            sources,
+            watch: VerifyWatch::default(),
+            with: self,
+        })
+    }
+}
