@@ -3,8 +3,8 @@
 //! Auto scaling does not lower the capacity of a table that nobody uses: with
 //! nothing consumed its alarm has no data, which is not the same as little use.
 //! A delete of a key that cannot exist costs one write unit and leaves nothing,
-//! and a read of it costs one read unit. Indexes are not helped: such a delete
-//! writes nothing to them.
+//! and a read of it costs one read unit. Global indexes are not helped: such a
+//! delete writes nothing to them.
 
 use crate::aws::Aws;
 use crate::aws::error::CallError;
@@ -58,6 +58,13 @@ pub async fn once(aws: &Aws, table: &Table) -> Result<f64> {
         .consumed_capacity()
         .and_then(|c| c.capacity_units())
         .unwrap_or(1.0))
+}
+
+/// Names of the indexes that this does not help: the global ones, which have a
+/// capacity of their own. A local one draws on the table's.
+pub fn not_helped(table: &Table) -> Vec<&str> {
+    let global = table.indexes.iter().filter(|i| i.global);
+    global.map(|i| i.name.as_str()).collect()
 }
 
 fn value(key: &KeyAttribute) -> AttributeValue {

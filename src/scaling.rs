@@ -2,6 +2,7 @@
 
 use crate::aws::Aws;
 use crate::aws::error::CallError;
+use crate::aws::table::{Billing, Table};
 use crate::capacity::Part;
 use crate::error::{Error, ErrorKind, Result};
 use aws_sdk_applicationautoscaling::types::{ScalableDimension, ScalableTarget, ServiceNamespace};
@@ -85,6 +86,49 @@ pub async fn describe(aws: &Aws, name: &str, indexes: &[String]) -> Result<Vec<S
     }
     scalings.sort_by(|a, b| a.resource.cmp(&b.resource));
     Ok(scalings)
+}
+
+/// How far a table is above the least that auto scaling lowers it to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descent {
+    /// Its provisioned write capacity units a second.
+    pub write_units: u64,
+    /// The least that auto scaling lowers them to.
+    pub min: u64,
+}
+
+impl Descent {
+    /// Whether there is nothing left to lower.
+    pub fn is_done(self) -> bool {
+        self.write_units <= self.min
+    }
+}
+
+/// How far `table` is above its minimum. Its indexes are not looked at.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when nothing lowers it: it is paid per request, or has
+/// no auto scaling of its writes; [`ErrorKind::Write`] when auto scaling cannot
+/// be asked.
+pub async fn descent(aws: &Aws, table: &Table) -> Result<Descent> {
+    let Billing::Provisioned { write_units } = table.billing else {
+        return Err(Error::usage(format!(
+            "table {} is paid per request: it has no capacity to come down",
+            table.name
+        )));
+    };
+    let scalings = describe(aws, &table.name, &[]).await?;
+    let Some(scaling) = scalings.first() else {
+        return Err(Error::usage(format!(
+            "table {} has no auto scaling of its writes",
+            table.name
+        ))
+        .hint("without auto scaling, lower the capacity by: aws dynamodb update-table"));
+    };
+    Ok(Descent {
+        write_units,
+        min: scaling.min,
+    })
 }
 
 fn of_target(target: &ScalableTarget, policy_keeps_up: bool) -> Scaling {

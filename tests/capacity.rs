@@ -144,6 +144,16 @@ fn keepalive_consumes_a_unit_and_changes_nothing() {
 
     let dynamo = FakeDynamo::start(with_index(table(1000)));
     run(&["keepalive"], &dynamo, &scaling).assert_says(&["indexes are not helped"]);
+    // One that draws on the table's capacity is.
+    let local = table(1000).describe(
+        "LocalSecondaryIndexes",
+        json!([{"IndexName": "by-day", "Projection": {"ProjectionType": "ALL"},
+            "KeySchema": [{"AttributeName": "sha256", "KeyType": "HASH"},
+                {"AttributeName": "day", "KeyType": "RANGE"}]}]),
+    );
+    let ended = run(&["keepalive"], &FakeDynamo::start(local), &scaling);
+    assert_eq!(ended.status, 0, "{}", ended.stderr);
+    assert!(!ended.stderr.contains("not helped"), "{}", ended.stderr);
 
     let denied = table(1000).plan(FaultPlan::default().deny("DeleteItem"));
     let ended = run(&["keepalive"], &FakeDynamo::start(denied), &scaling);

@@ -4,7 +4,7 @@
 use super::{Context, duration};
 use crate::aws::table::{self, Billing, Table};
 use crate::capacity::ON_DEMAND_WRITE_UNITS;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::keepalive;
 use crate::report::thousands;
 use crate::scaling::{self, Scaling};
@@ -201,35 +201,23 @@ async fn keep_on(context: &Context, args: &KeepaliveArgs, aws: &crate::aws::Aws)
     loop {
         let table = table::describe(aws, &args.table, None).await?;
         if args.until_min {
-            let Billing::Provisioned { write_units } = table.billing else {
-                return Err(Error::usage(format!(
-                    "table {} is paid per request: it has no capacity to come down",
-                    table.name
-                )));
-            };
-            let scalings = scaling::describe(aws, &table.name, &[]).await?;
-            let Some(scaling) = scalings.first() else {
-                return Err(Error::usage(format!(
-                    "table {} has no auto scaling of its writes",
-                    table.name
-                ))
-                .hint("without auto scaling, lower the capacity by: aws dynamodb update-table"));
-            };
-            if write_units <= scaling.min {
+            let descent = scaling::descent(aws, &table).await?;
+            if descent.is_done() {
                 println!(
                     "Table {} is at its minimum of {} write units/s.",
-                    table.name, scaling.min
+                    table.name, descent.min
                 );
                 return Ok(0);
             }
             tracing::info!(
-                "table {}: {write_units} write units/s, the minimum is {}",
+                "table {}: {} write units/s, the minimum is {}",
                 table.name,
-                scaling.min
+                descent.write_units,
+                descent.min
             );
         }
         let consumed = keepalive::once(aws, &table).await?;
-        if !table.indexes.is_empty() {
+        if !keepalive::not_helped(&table).is_empty() {
             tracing::warn!(
                 "the table's indexes are not helped by this: set the maximum of their scaling policies to \
                  the minimum, or put and delete real items"
