@@ -28,7 +28,8 @@
 //! [`keepalive`], by which a table's capacity goes up and comes down by itself.
 //! [`plan`] drives the first half without the second, to say before a run what it
 //! will take; [`prices`] is what that and the report reckon with. `local` is an S3
-//! and a DynamoDB on this machine, and [`cli`] the command line.
+//! and a DynamoDB on this machine, [`cli`] the command line, and `lambda` the
+//! keep-alive as an AWS Lambda function.
 //!
 //! # What always holds
 //!
@@ -63,7 +64,7 @@
 //! 5. `pace`; then `rate`
 //! 6. `reader`, `writer`: never each other
 //! 7. `ingest`, `plan`: never each other
-//! 8. `cli`, and the binary
+//! 8. `cli`, and the binary; `lambda`, and its own
 //!
 //! `local` imports nothing of the rest, so that it cannot share the writer's
 //! mistakes; only `cli` and tests use it.
@@ -119,6 +120,9 @@ pub mod stop;
 pub mod local;
 
 pub mod cli;
+
+#[cfg(feature = "lambda")]
+pub mod lambda;
 
 pub use error::{Error, Result};
 pub use ingest::{Ingest, IngestBuilder};

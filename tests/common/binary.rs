@@ -38,8 +38,13 @@ impl Run {
     /// `hashferry ARGS…` with no AWS configuration but static credentials and a
     /// region, in an empty folder.
     pub fn new<S: AsRef<str>>(args: &[S]) -> Self {
+        Self::of(env!("CARGO_BIN_EXE_hashferry"), args)
+    }
+
+    /// The same with another of the package's binaries, by its path.
+    pub fn of<S: AsRef<str>>(binary: &str, args: &[S]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hashferry"));
+        let mut command = Command::new(binary);
         command
             .args(args.iter().map(AsRef::as_ref))
             .env_clear()
@@ -177,6 +182,11 @@ impl Started {
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
         nix::sys::signal::kill(pid, signal).expect("it runs");
+    }
+
+    /// Ends it as the system does when there is no asking.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs");
     }
 
     /// Waits until it has said `text` on stderr.
