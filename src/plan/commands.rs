@@ -1,6 +1,7 @@
 //! The commands that do what a plan proposes, ready to be pasted.
 
-use super::{ImportForm, Planning, Target};
+use super::import::ImportForm;
+use super::{Planning, Target};
 use crate::algorithm::Case;
 use crate::attribute::Value;
 use crate::aws::table::Billing;
