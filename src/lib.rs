@@ -26,14 +26,15 @@
 //! seam to the SDK; [`capacity`], [`control`] and [`rate`], which decide how fast;
 //! [`backoff`], how soon again; [`readback`], which reads items; [`scaling`] and
 //! [`keepalive`], by which a table's capacity goes up and comes down by itself;
-//! [`lowwater`], below which every line is settled, and [`checkpoint`], from where
-//! a run can be taken up; [`raise`], which raises it for a run and brings it back; [`durable`], the small
-//! files that outlive a run that is killed.
+//! [`raise`], which raises it for a run and brings it back; [`lowwater`], below which
+//! every line is settled, and [`checkpoint`], from where a run can be taken up;
+//! [`durable`], the small files that outlive a run that is killed.
 //! [`plan`] drives the first half without the second, to say before a run what it
 //! will take; [`prices`] is what that and the report reckon with. [`verify`] drives
 //! it again after a run, all of it or a [`sample`], and [`ask`]s the table for each
-//! hash: it is what `hashferry verify` runs, and [`Verify`] for programs. `local` is an S3
-//! and a DynamoDB on this machine, and [`cli`] the command line.
+//! hash: it is what `hashferry verify` runs, and [`Verify`] for programs. `local` is
+//! an S3 and a DynamoDB on this machine, [`cli`] the command line, and `lambda` the
+//! keep-alive as an AWS Lambda function.
 //!
 //! # What always holds
 //!
@@ -69,7 +70,7 @@
 //! 5. `pace`, `keepalive`, `raise`, `checkpoint`; then `rate`
 //! 6. `reader`, `writer`: never each other
 //! 7. `ingest`, `plan`, `verify`: never each other
-//! 8. `cli`, and the binary
+//! 8. `cli`, and the binary; `lambda`, and its own
 //!
 //! `local` imports nothing of the rest, so that it cannot share the writer's
 //! mistakes; only `cli` and tests use it.
@@ -133,6 +134,9 @@ pub mod stop;
 pub mod local;
 
 pub mod cli;
+
+#[cfg(feature = "lambda")]
+pub mod lambda;
 
 pub use error::{Error, Result};
 pub use ingest::{Ingest, IngestBuilder};

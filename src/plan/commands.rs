@@ -1,6 +1,7 @@
 //! The commands that do what a plan proposes, ready to be pasted.
 
-use super::{ImportForm, Planning, Target};
+use super::import::ImportForm;
+use super::{Planning, Target};
 use crate::algorithm::Case;
 use crate::attribute::Value;
 use crate::aws::table::Billing;
@@ -56,11 +57,19 @@ impl Words {
                 let below = rate < write_units as f64;
                 vec![self.ingest(target, below.then_some(rate))]
             }
-            Some(billing) => {
-                let mut change = vec!["--provisioned-throughput".to_owned(), throughput("READ")];
-                if matches!(billing, Billing::OnDemand { .. }) {
-                    change.extend(["--billing-mode", "PROVISIONED"].map(str::to_owned));
-                }
+            Some(Billing::Provisioned { .. }) => {
+                vec![format!(
+                    "{} --raise-to {capacity}",
+                    self.ingest(target, None)
+                )]
+            }
+            Some(Billing::OnDemand { .. }) => {
+                let change = [
+                    "--provisioned-throughput".to_owned(),
+                    throughput("READ"),
+                    "--billing-mode".to_owned(),
+                    "PROVISIONED".to_owned(),
+                ];
                 vec![self.update(target, &change), self.ingest(target, None)]
             }
         }

@@ -1,4 +1,9 @@
+use super::forecast::filling_hours;
+use super::import::ImportForm;
+use super::survey::{Column, Counted, Total};
 use super::*;
+use crate::aws::table::{Billing, Table};
+use crate::item::KeyType;
 
 fn counted(lengths: &[(u64, bool)]) -> Counted {
     let mut c = Counted::default();

@@ -14,6 +14,7 @@
 
 pub mod binary;
 pub mod fake_dynamo;
+pub mod fake_lambda;
 pub mod fake_s3;
 pub mod fake_scaling;
 pub mod item;

@@ -1,0 +1,233 @@
+//! `hashferry keepalive` as an AWS Lambda function, which a schedule invokes
+//! once a minute.
+//!
+//! One invocation is one round: the table is described, and then one key that
+//! cannot exist is deleted and read (see [`keepalive`]). The event names the
+//! table; with `until_min` a table that is at the minimum of its auto scaling is
+//! left alone. The answer, and a log line of the same, say which it was.
+//!
+//! ```json
+//! {"table": "sha256", "until_min": true}
+//! ```
+//!
+//! What goes wrong fails the invocation, and is over with it: the next event
+//! comes in a minute. How it is built and deployed: `scripts/keepalive`.
+
+use crate::aws::table::{self, Billing};
+use crate::aws::{Aws, AwsOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::shown;
+use crate::{keepalive, scaling};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// What Lambda sets, and its runtime's library does not do without.
+/// Source: Lambda developer guide, defined runtime environment variables.
+const ENVIRONMENT: [&str; 4] = [
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+];
+
+/// The event: what the schedule sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The table's name.
+    pub table: String,
+    /// Whether to leave the table alone at its auto scaling minimum.
+    pub until_min: bool,
+}
+
+impl Event {
+    /// Reads an event. One with anything that is not known is refused: a
+    /// misspelt `until_min` would mean traffic for ever.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`], with what was expected. Of what was sent, it shows
+    /// no more than the name of a field.
+    pub fn read(event: &Value) -> Result<Event> {
+        let wrong = |what: String| {
+            Error::usage(what).hint(
+                r#"the schedule's input has to be {"table":"NAME","until_min":true}; without until_min there is traffic at the minimum too"#,
+            )
+        };
+        let Some(fields) = event.as_object() else {
+            return Err(wrong("the event is no JSON object".to_owned()));
+        };
+        let mut read = Event {
+            table: String::new(),
+            until_min: false,
+        };
+        for (name, value) in fields {
+            match (name.as_str(), value) {
+                ("table", Value::String(table)) if !table.is_empty() => {
+                    table.clone_into(&mut read.table);
+                }
+                ("table", _) => return Err(wrong("the event's table is no name".to_owned())),
+                ("until_min", Value::Bool(until_min)) => read.until_min = *until_min,
+                ("until_min", _) => {
+                    return Err(wrong(
+                        "the event's until_min is neither true nor false".to_owned(),
+                    ));
+                }
+                _ => {
+                    let name = shown(name.as_bytes(), 40);
+                    return Err(wrong(format!("the event has an unknown field: {name}")));
+                }
+            }
+        }
+        if read.table.is_empty() {
+            return Err(wrong("the event names no table".to_owned()));
+        }
+        Ok(read)
+    }
+}
+
+/// What was done. Field names and meanings are a promise to whoever invokes it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Answer {
+    /// The table's name.
+    pub table: String,
+    /// Its provisioned write capacity units a second; nothing when it is paid
+    /// per request.
+    pub write_units: Option<u64>,
+    /// The least that auto scaling lowers them to; nothing when that was not
+    /// asked for.
+    pub min: Option<u64>,
+    /// Write units that were consumed: 0 when nothing was done.
+    pub consumed: f64,
+    /// Whether the table is at its minimum, and the schedule can be deleted;
+    /// nothing when that was not asked for.
+    pub at_minimum: Option<bool>,
+    /// Global indexes, which are not helped by this.
+    pub not_helped: Vec<String>,
+}
+
+/// One round, as `event` says.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when the event is not as it must be, or nothing can bring
+/// the table down; [`ErrorKind::Write`] when DynamoDB or auto scaling refuses.
+pub async fn handle(aws: &Aws, event: &Value) -> Result<Answer> {
+    let event = Event::read(event)?;
+    let table = table::describe(aws, &event.table, None).await?;
+    let descent = match event.until_min {
+        true => Some(scaling::descent(aws, &table).await?),
+        false => None,
+    };
+    let at_minimum = descent.map(|d| d.is_done());
+    let consumed = match at_minimum {
+        Some(true) => 0.0,
+        _ => keepalive::once(aws, &table).await?,
+    };
+    Ok(Answer {
+        write_units: match table.billing {
+            Billing::Provisioned { write_units } => Some(write_units),
+            Billing::OnDemand { .. } => None,
+        },
+        min: descent.map(|d| d.min),
+        consumed,
+        at_minimum,
+        not_helped: keepalive::not_helped(&table)
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
+        table: table.name,
+    })
+}
+
+/// Answers the events of Lambda until it ends this process; only a failure comes
+/// back.
+pub fn main() -> ExitCode {
+    // CloudWatch keeps each line by itself, with its own time stamp. The SDK's
+    // events are left out, as on the command line: some show headers.
+    let _ = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_target(false)
+        .with_env_filter(EnvFilter::new("error,hashferry=info,lambda_runtime=info"))
+        .with_writer(std::io::stderr)
+        .try_init();
+    let ended = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::new(ErrorKind::Internal, "cannot start").because(e))
+        .and_then(|runtime| runtime.block_on(serve()));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let status = error.exit_status();
+            tracing::error!("{:?}", Failed(error));
+            ExitCode::from(status)
+        }
+    }
+}
+
+async fn serve() -> Result<()> {
+    for name in ENVIRONMENT {
+        let value = std::env::var(name).unwrap_or_default();
+        let number = name.ends_with("_SIZE");
+        if value.is_empty() || (number && value.parse::<i32>().is_err()) {
+            return Err(Error::usage(format!(
+                "{name} is {}: this is the bootstrap of an AWS Lambda function, and Lambda did not start it",
+                if value.is_empty() { "not set" } else { "no number" },
+            ))
+            .hint("on any other machine: hashferry keepalive --table NAME --until-min"));
+        }
+    }
+    // Once for all events; the credentials in the environment are as old as it.
+    let aws = &Aws::load(&AwsOptions::default()).await?;
+    let handler = service_fn(async |event: LambdaEvent<Value>| {
+        let answer = handle(aws, &event.payload).await.map_err(Failed)?;
+        tracing::info!(
+            table = answer.table,
+            write_units = answer.write_units,
+            min = answer.min,
+            consumed = answer.consumed,
+            at_minimum = answer.at_minimum,
+            not_helped = answer.not_helped.join(", "),
+            "{}",
+            match answer.at_minimum {
+                Some(true) => "at its minimum: nothing was done, the schedule can be deleted",
+                _ => "consumed write units; nothing was changed",
+            }
+        );
+        Ok::<_, Failed>(answer)
+    });
+    lambda_runtime::run(handler).await.map_err(|e| {
+        Error::new(
+            ErrorKind::Internal,
+            "the Lambda runtime API does not answer as it should",
+        )
+        .because(e)
+    })
+}
+
+/// Why an invocation failed, as Lambda is told. Its runtime's library logs what
+/// it is for debugging, so that is a sentence too.
+struct Failed(Error);
+
+impl fmt::Debug for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        match self.0.what_to_do() {
+            Some(hint) => write!(f, "; what to do: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<Failed> for Diagnostic {
+    fn from(failed: Failed) -> Self {
+        Diagnostic {
+            error_type: format!("hashferry.{:?}", failed.0.kind()),
+            error_message: format!("{failed:?}"),
+        }
+    }
+}

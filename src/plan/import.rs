@@ -1,0 +1,73 @@
+//! The form that ImportTable takes a list in.
+
+use super::survey::Survey;
+use crate::algorithm::{Hash, MAX_HASH_BYTES};
+use crate::item::{ItemTemplate, KeySchema};
+
+/// What ImportTable would be given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ImportForm {
+    /// `CSV` or `DYNAMODB_JSON`.
+    pub(super) name: &'static str,
+    /// The columns of CSV, in order.
+    pub(super) columns: Vec<String>,
+    /// A row, without its line feed; all have its length.
+    pub(super) row: String,
+    /// Whether the one S3 object that was read can be imported as it lies there.
+    pub(super) as_it_lies: bool,
+}
+
+impl ImportForm {
+    /// CSV where every attribute is a text (CSV knows no other type, keys
+    /// aside), else DynamoDB JSON.
+    pub(super) fn of(survey: &Survey, template: &ItemTemplate, schema: &KeySchema) -> Self {
+        let mut body = Vec::new();
+        let example = Hash::from_bytes(&[0xAB; MAX_HASH_BYTES][..survey.algorithm.bytes()]);
+        template.write_request(&example, &mut body);
+        // What the template writes, taken apart again: the item and no copy of
+        // how it is made.
+        let request: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let item = request
+            .pointer("/RequestItems")
+            .and_then(|tables| tables.as_object()?.values().next())
+            .and_then(|puts| puts.pointer("/0/PutRequest/Item"))
+            .cloned()
+            .unwrap_or_default();
+        let key = &schema.partition.name;
+        let mut columns = vec![key.clone()];
+        let attributes = item.as_object().into_iter().flat_map(|item| item.keys());
+        columns.extend(attributes.filter(|name| *name != key).cloned());
+        let texts: Option<Vec<&str>> = columns
+            .iter()
+            .map(|name| item.get(name)?.get("S")?.as_str())
+            .collect();
+        match texts {
+            Some(texts) => ImportForm {
+                name: "CSV",
+                as_it_lies: survey.verbatim
+                    && texts.len() == 1
+                    && matches!(&survey.sources[..], [one] if one.uri.starts_with("s3://")),
+                row: texts
+                    .iter()
+                    .map(|t| csv_field(t))
+                    .collect::<Vec<_>>()
+                    .join(","),
+                columns,
+            },
+            None => ImportForm {
+                name: "DYNAMODB_JSON",
+                columns,
+                row: serde_json::json!({ "Item": item }).to_string(),
+                as_it_lies: false,
+            },
+        }
+    }
+}
+
+fn csv_field(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}

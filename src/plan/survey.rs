@@ -1,0 +1,285 @@
+//! What the sources hold: the reading stages of a run, counted.
+
+use super::figure::Figure;
+use crate::algorithm::{Algorithm, Case, MAX_HASH_BYTES};
+use crate::aws::Aws;
+use crate::error::Result;
+use crate::lines::{Framer, Line};
+use crate::reader::Opened;
+use crate::record::{LineParser, Parsed};
+use crate::rejects::MaxRejects;
+use crate::source::Location;
+use crate::window::Window;
+use serde::Serialize;
+
+/// How much of a source is read for an estimate, in bytes. Some 30,000 lines of
+/// SHA-256, less than a second to fetch.
+pub const SAMPLE_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Lines that a sample has at least, however long they are.
+const SAMPLE_LINES: u64 = 100;
+
+/// Standard deviations to either side that hold 95 % of a normal distribution.
+const Z_95: f64 = 1.96;
+
+/// How many lines are of one kind, and their bytes with their line feeds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Column {
+    pub(super) lines: u64,
+    pub(super) bytes: u64,
+}
+
+impl Column {
+    pub(super) fn add(&mut self, bytes: u64) {
+        self.lines += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// What was counted of one source.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counted {
+    pub(super) all: Column,
+    /// Sum of the squares of the lines' lengths.
+    pub(super) squares: u128,
+    pub(super) hashes: Column,
+    pub(super) duplicates: Column,
+    pub(super) rejected: Column,
+    pub(super) skipped: Column,
+}
+
+/// A total that is growing, source by source: its value, what of it was seen,
+/// and its variance.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Total {
+    value: f64,
+    seen: u64,
+    variance: f64,
+}
+
+impl Total {
+    /// Adds `column` of `sample`, and what the `rest` bytes after it should hold.
+    ///
+    /// Ratio estimation: with `y` lines of the kind in `x` bytes of sample there
+    /// are `y / x` a byte. A line of length `l` departs from that by
+    /// `d = [it is of the kind] - l * y / x`; the variance of `d` tells how far
+    /// off the ratio may be (over `n` lines), and how far the rest may depart
+    /// from it by itself.
+    pub(super) fn add(&mut self, sample: &Counted, column: Column, rest: u64) {
+        self.seen += column.lines;
+        self.value += column.lines as f64;
+        let (n, x) = (sample.all.lines, sample.all.bytes);
+        if rest == 0 || n == 0 || x == 0 {
+            return;
+        }
+        let rest_lines = rest as f64 * n as f64 / x as f64;
+        self.value += rest as f64 * column.lines as f64 / x as f64;
+        // Whole numbers, so that lines of one length come to exactly nothing.
+        let (x2, y) = (i128::from(x), i128::from(column.lines));
+        let squares = i128::try_from(sample.squares).unwrap_or(i128::MAX);
+        let departures = y * x2 * x2 - 2 * y * x2 * i128::from(column.bytes) + y * y * squares;
+        let each = departures.max(0) as f64 / (x as f64 * x as f64) / (n as f64 - 1.0).max(1.0);
+        self.variance += each * rest_lines * rest_lines / n as f64 + each * rest_lines;
+    }
+
+    pub(super) fn figure(self) -> Figure {
+        let margin = Z_95 * self.variance.sqrt();
+        // Saturates: a float of any size becomes a u64.
+        let value = self.value.round() as u64;
+        if margin == 0.0 {
+            return Figure::exact(value);
+        }
+        Figure {
+            value,
+            low: ((self.value - margin).floor().max(0.0) as u64).max(self.seen),
+            high: (self.value + margin).ceil() as u64,
+        }
+    }
+}
+
+/// What was read of one source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Surveyed {
+    /// `s3://bucket/key`, a path, or `-`.
+    pub uri: String,
+    /// Its length in bytes, where that was known or it was read to its end.
+    pub bytes: Option<u64>,
+    /// Bytes read.
+    pub bytes_read: u64,
+    /// Whether it was read to its end.
+    pub whole: bool,
+}
+
+/// What the sources hold, counted or estimated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// The hash algorithm.
+    pub algorithm: Algorithm,
+    /// The sources, in order.
+    pub sources: Vec<Surveyed>,
+    /// Lines.
+    pub lines: Figure,
+    /// Hashes that become items: without the duplicates.
+    pub hashes: Figure,
+    /// Hashes that came again within the window.
+    pub duplicates: Figure,
+    /// Lines that are no hash of this kind.
+    pub rejected: Figure,
+    /// Blank lines, comments, headers.
+    pub skipped: Figure,
+    /// Whether each line that was read is the text key of its item and nothing
+    /// else, so that the list is a CSV file as it lies there.
+    pub verbatim: bool,
+    /// Whether so many lines that were read are rejected that a run would stop
+    /// for it.
+    pub too_many_rejects: bool,
+}
+
+impl Survey {
+    /// Whether everything was read.
+    pub fn is_exact(&self) -> bool {
+        self.sources.iter().all(|s| s.whole)
+    }
+
+    /// Bytes of all sources, as far as they are known.
+    pub fn bytes(&self) -> u64 {
+        self.sources.iter().filter_map(|s| s.bytes).sum()
+    }
+}
+
+/// Reads sources through the stages of a run, without its writing half.
+struct Surveyor {
+    algorithm: Algorithm,
+    case: Case,
+    parser: LineParser,
+    window: Window,
+    counted: Counted,
+    verbatim: bool,
+    key: Vec<u8>,
+}
+
+impl Surveyor {
+    fn take(&mut self, line: &Line<'_>, terminator: u64) {
+        let bytes = line.length + terminator;
+        let counted = &mut self.counted;
+        counted.all.add(bytes);
+        counted.squares += u128::from(bytes) * u128::from(bytes);
+        match self.parser.parse(line) {
+            Parsed::Hash(hash) => {
+                if self.verbatim {
+                    self.key.clear();
+                    hash.write_hex(self.case, &mut self.key);
+                    self.verbatim = self.key == line.bytes;
+                }
+                if self.window.take(&hash) {
+                    counted.hashes.add(bytes);
+                } else {
+                    counted.duplicates.add(bytes);
+                }
+                return;
+            }
+            Parsed::Skipped => counted.skipped.add(bytes),
+            Parsed::Rejected(_) => counted.rejected.add(bytes),
+        }
+        self.verbatim = false;
+    }
+
+    /// Reads a source: all of it, or when it is longer than a sample and not
+    /// everything is wanted, its beginning. The bytes that were counted, and
+    /// whether it came to the end.
+    async fn source(&mut self, opened: &mut Opened, exact: bool) -> Result<(u64, bool)> {
+        let sampled = !exact && opened.length().is_some_and(|l| l > SAMPLE_BYTES);
+        let mut framer = Framer::new();
+        let mut read = 0;
+        while let Some(chunk) = opened.next().await? {
+            let mut rest = &chunk[..];
+            while !rest.is_empty() {
+                // A sample ends at the same byte however the source is cut.
+                let room = match SAMPLE_BYTES.checked_sub(read) {
+                    Some(room @ 1..) if sampled => usize::try_from(room).unwrap_or(usize::MAX),
+                    _ => rest.len(),
+                };
+                let part = rest.len().min(room);
+                let mut lines = framer.push(&rest[..part]);
+                while let Some(line) = lines.next() {
+                    self.take(&line, 1);
+                }
+                read += part as u64;
+                rest = &rest[part..];
+                if sampled
+                    && read >= SAMPLE_BYTES
+                    && self.counted.all.lines >= SAMPLE_LINES
+                    && opened.length().is_some_and(|l| read < l)
+                {
+                    return Ok((read, false));
+                }
+            }
+        }
+        if let Some(line) = framer.finish() {
+            self.take(&line, 0);
+        }
+        Ok((read, true))
+    }
+}
+
+/// Reads `first` and then `rest`: their beginnings, or all of them when `exact`.
+/// What has no known length is read to its end.
+///
+/// # Errors
+/// When a source cannot be opened or read.
+pub(super) async fn survey(
+    aws: &Aws,
+    first: Opened,
+    rest: &[Location],
+    algorithm: Algorithm,
+    case: Case,
+    exact: bool,
+) -> Result<Survey> {
+    let mut surveyor = Surveyor {
+        algorithm,
+        case,
+        parser: LineParser::new(algorithm),
+        window: Window::new(algorithm),
+        counted: Counted::default(),
+        verbatim: true,
+        key: Vec::with_capacity(MAX_HASH_BYTES * 2),
+    };
+    let mut totals = [Total::default(); 5];
+    let mut sources = Vec::new();
+    let mut opened = first;
+    for next in rest.iter().map(Some).chain([None]) {
+        surveyor.counted = Counted::default();
+        let (read, whole) = surveyor.source(&mut opened, exact).await?;
+        let c = surveyor.counted;
+        let bytes = if whole { Some(read) } else { opened.length() };
+        let unseen = match bytes {
+            Some(length) if !whole => length.saturating_sub(c.all.bytes),
+            _ => 0,
+        };
+        let columns = [c.all, c.hashes, c.duplicates, c.rejected, c.skipped];
+        for (total, column) in totals.iter_mut().zip(columns) {
+            total.add(&c, column, unseen);
+        }
+        sources.push(Surveyed {
+            uri: opened.report().uri,
+            bytes,
+            bytes_read: read,
+            whole,
+        });
+        let Some(location) = next else { break };
+        opened = Opened::open(location, aws).await?;
+    }
+    let [lines, hashes, duplicates, rejected, skipped] = totals.map(Total::figure);
+    let seen = |of: usize| totals[of].seen;
+    Ok(Survey {
+        algorithm: surveyor.algorithm,
+        sources,
+        lines,
+        hashes,
+        duplicates,
+        rejected,
+        skipped,
+        verbatim: surveyor.verbatim && seen(1) > 0,
+        too_many_rejects: MaxRejects::default().exceeded(seen(3), seen(0)),
+    })
+}

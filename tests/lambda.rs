@@ -1,0 +1,303 @@
+//! The keep-alive as a Lambda function: its binary, started as Lambda starts it,
+//! against a Runtime API, a DynamoDB and an auto scaling of the test's own.
+
+mod common;
+
+use common::binary::{Run, SECRET, Started};
+use common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, FaultPlan, KeyType};
+use common::fake_lambda::{FakeLambda, Sent};
+use common::fake_scaling::{FakeScaling, Target};
+use hashferry::aws::{Aws, AwsOptions, LocalEndpoints};
+use hashferry::error::ErrorKind;
+use hashferry::lambda::{Event, handle};
+use serde_json::{Value, json};
+
+/// What the schedule of scripts/keepalive/lambda.yaml sends.
+const EVENT: &str = r#"{"table":"sha256","until_min":true}"#;
+
+fn table(wcu: u64) -> DynamoConfig {
+    DynamoConfig::new("sha256", "sha256", KeyType::S)
+        .billing(Billing::Provisioned { wcu })
+        .secret(SECRET)
+}
+
+fn scaling(targets: &[(u64, u64)]) -> FakeScaling {
+    let targets = targets.iter().map(|&(min, max)| Target {
+        resource: "table/sha256".to_owned(),
+        min,
+        max,
+        aim: Some(70.0),
+        suspended: false,
+    });
+    FakeScaling::start(targets.collect())
+}
+
+/// The bootstrap with all that Lambda sets.
+fn bootstrap(lambda: &FakeLambda) -> Run {
+    Run::of(env!("CARGO_BIN_EXE_keepalive-lambda"), &[""; 0])
+        .env("AWS_LAMBDA_RUNTIME_API", &lambda.host())
+        .env("AWS_LAMBDA_FUNCTION_NAME", "keepalive")
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+}
+
+fn start(lambda: &FakeLambda, dynamo: &FakeDynamo, scaling: &FakeScaling) -> Started {
+    bootstrap(lambda)
+        .dynamo(dynamo)
+        .env(
+            "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING",
+            &scaling.endpoint(),
+        )
+        .start()
+}
+
+fn answer(request: u64, body: Value) -> Sent {
+    Sent {
+        path: format!("invocation/request-{request}/response"),
+        body,
+    }
+}
+
+/// Asserts that the invocation failed, and that its error says each of `parts`.
+fn assert_failed(sent: &Sent, request: u64, kind: &str, parts: &[&str]) {
+    assert_eq!(sent.path, format!("invocation/request-{request}/error"));
+    assert_eq!(sent.body["errorType"], kind, "{}", sent.body);
+    let message = sent.body["errorMessage"].as_str().expect("a text");
+    for part in parts {
+        assert!(message.contains(part), "expected {part:?} in: {message}");
+    }
+}
+
+/// The lines of a log, each of which is one JSON object.
+fn log(stderr: &str) -> Vec<Value> {
+    let lines = stderr.lines();
+    lines
+        .map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}")))
+        .collect()
+}
+
+#[test]
+fn one_event_is_one_round_until_the_minimum() {
+    let (lambda, scaling) = (FakeLambda::start(), scaling(&[(25, 2000)]));
+    let dynamo = FakeDynamo::start(table(1000));
+    let mut started = start(&lambda, &dynamo, &scaling);
+
+    let expected = json!({"table": "sha256", "write_units": 1000, "min": 25,
+        "consumed": 1.0, "at_minimum": false, "not_helped": []});
+    assert_eq!(lambda.invoke(EVENT), answer(1, expected));
+    let stats = dynamo.stats();
+    assert_eq!((stats.consumed_units, stats.distinct), (1, 0));
+    assert_eq!(
+        (calls(&dynamo, "DeleteItem"), calls(&dynamo, "GetItem")),
+        (1, 1)
+    );
+
+    // Auto scaling has lowered it.
+    dynamo.set_billing(Billing::Provisioned { wcu: 25 });
+    let expected = json!({"table": "sha256", "write_units": 25, "min": 25,
+        "consumed": 0.0, "at_minimum": true, "not_helped": []});
+    assert_eq!(lambda.invoke(EVENT), answer(2, expected));
+    assert_eq!(
+        (calls(&dynamo, "DeleteItem"), calls(&dynamo, "GetItem")),
+        (1, 1)
+    );
+
+    // Without until_min there is traffic all the same, and nobody is asked about
+    // a minimum.
+    let asked = scaling.calls().len();
+    let expected = json!({"table": "sha256", "write_units": 25, "min": null,
+        "consumed": 1.0, "at_minimum": null, "not_helped": []});
+    assert_eq!(lambda.invoke(r#"{"table":"sha256"}"#), answer(3, expected));
+    assert_eq!(dynamo.stats().consumed_units, 2);
+    assert_eq!(scaling.calls().len(), asked);
+    assert!(scaling.calls().iter().all(|c| c.starts_with("Describe")));
+    assert_eq!(dynamo.stats().unsigned, 0, "by the credentials given");
+
+    started.kill();
+    let ended = started.end();
+    assert_eq!(ended.status, -1, "a signal ended it");
+    assert_eq!(ended.stdout, "");
+    assert!(!ended.stderr.contains(SECRET), "{}", ended.stderr);
+    let lines = log(&ended.stderr);
+    assert_eq!(lines.len(), 3, "one line an event: {}", ended.stderr);
+    assert_eq!(lines[0]["span"]["requestId"], "request-1", "{}", lines[0]);
+    assert_eq!(
+        (&lines[1]["level"], &lines[1]["at_minimum"]),
+        (&json!("INFO"), &json!(true))
+    );
+    let message = lines[1]["message"].as_str().expect("a text");
+    assert!(message.contains("the schedule can be deleted"), "{message}");
+}
+
+fn calls(dynamo: &FakeDynamo, operation: &str) -> u64 {
+    let targets = dynamo.stats().targets;
+    let of =
+        |(target, n): (&String, &u64)| target.ends_with(&format!(".{operation}")).then_some(*n);
+    targets.iter().filter_map(of).sum()
+}
+
+#[test]
+fn an_invocation_that_fails_says_why_and_the_next_one_is_served() {
+    let (lambda, targets) = (FakeLambda::start(), scaling(&[(25, 2000)]));
+    let dynamo = FakeDynamo::start(table(1000));
+    let mut started = start(&lambda, &dynamo, &targets);
+
+    let sent = lambda.invoke(r#"{"table":"sha256","untilmin":true}"#);
+    let expected = r#"{"table":"NAME","until_min":true}"#;
+    assert_failed(
+        &sent,
+        1,
+        "hashferry.Usage",
+        &["unknown field: untilmin", expected],
+    );
+    let sent = lambda.invoke(r#"{"table":"other","until_min":true}"#);
+    assert_failed(&sent, 2, "hashferry.Usage", &["there is no table other"]);
+    dynamo.set_plan(FaultPlan::default().deny("DeleteItem"));
+    let sent = lambda.invoke(EVENT);
+    assert_failed(
+        &sent,
+        3,
+        "hashferry.Write",
+        &["DeleteItem on table sha256", "dynamodb:DeleteItem"],
+    );
+    dynamo.set_plan(FaultPlan::default());
+    dynamo.set_billing(Billing::OnDemand { max: None });
+    assert_failed(
+        &lambda.invoke(EVENT),
+        4,
+        "hashferry.Usage",
+        &["paid per request"],
+    );
+    dynamo.set_billing(Billing::Provisioned { wcu: 1000 });
+    assert_eq!(lambda.invoke(EVENT).path, "invocation/request-5/response");
+    assert_eq!(dynamo.stats().consumed_units, 1, "one round only");
+
+    started.kill();
+    let ended = started.end();
+    ended.assert_says(&["unknown field: untilmin", "there is no table other"]);
+    assert!(!ended.stderr.contains(SECRET), "{}", ended.stderr);
+    let lines = log(&ended.stderr);
+    let levels: Vec<_> = lines.iter().map(|l| l["level"].as_str()).collect();
+    let error = Some("ERROR");
+    assert_eq!(levels, [error, error, error, error, Some("INFO")]);
+
+    // Nothing would ever bring this one down.
+    let (lambda, none) = (FakeLambda::start(), scaling(&[]));
+    let mut started = start(&lambda, &dynamo, &none);
+    let sent = lambda.invoke(EVENT);
+    assert_failed(
+        &sent,
+        1,
+        "hashferry.Usage",
+        &["no auto scaling of its writes"],
+    );
+    assert_eq!(dynamo.stats().consumed_units, 1, "no round");
+    started.kill();
+    started.end();
+}
+
+#[test]
+fn it_ends_when_it_is_not_in_lambda() {
+    let lambda = FakeLambda::start();
+    for (name, value, why) in [
+        ("AWS_LAMBDA_RUNTIME_API", None, "not set"),
+        ("AWS_LAMBDA_FUNCTION_NAME", None, "not set"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", None, "not set"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", Some("much"), "no number"),
+    ] {
+        let run = match value {
+            None => bootstrap(&lambda).without_env(name),
+            Some(value) => bootstrap(&lambda).env(name, value),
+        };
+        let ended = run.end();
+        assert_eq!(ended.status, 2, "{}", ended.stderr);
+        ended.assert_says(&[name, why, "hashferry keepalive --table NAME"]);
+    }
+    let ended = bootstrap(&lambda).without_env("AWS_REGION").end();
+    assert_eq!(ended.status, 2, "{}", ended.stderr);
+    ended.assert_says(&["no AWS region"]);
+
+    // The API is gone: nothing to wait for.
+    let run = bootstrap(&lambda);
+    drop(lambda);
+    let ended = run.end();
+    assert_eq!(ended.status, 1, "{}", ended.stderr);
+    ended.assert_says(&["the Lambda runtime API does not answer as it should"]);
+}
+
+#[tokio::test]
+async fn the_handler_is_of_use_without_lambda_too() {
+    let index = |name| {
+        json!([{"IndexName": name, "IndexStatus": "ACTIVE",
+        "KeySchema": [{"AttributeName": "source", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"}}])
+    };
+    let config = DynamoConfig::new("sha256", "sha256", KeyType::B)
+        .billing(Billing::OnDemand { max: None })
+        .describe("GlobalSecondaryIndexes", index("by-source"))
+        .describe("LocalSecondaryIndexes", index("local"));
+    let dynamo = FakeDynamo::start(config);
+    let local = LocalEndpoints {
+        s3: dynamo.endpoint(),
+        dynamodb: dynamo.endpoint(),
+        region: "us-east-1".to_owned(),
+        access_key_id: "AKIDEXAMPLE".to_owned(),
+        secret_access_key: SECRET.to_owned(),
+    };
+    let options = AwsOptions {
+        local: Some(local),
+        ..AwsOptions::default()
+    };
+    let aws = Aws::load(&options).await.expect("a configuration");
+    let answer = handle(&aws, &json!({"table": "sha256", "until_min": false})).await;
+    let answer = serde_json::to_value(answer.expect("a round")).expect("JSON");
+    let expected = json!({"table": "sha256", "write_units": null, "min": null,
+        "consumed": 1.0, "at_minimum": null, "not_helped": ["by-source"]});
+    assert_eq!(answer, expected);
+    let stats = dynamo.stop();
+    assert_eq!((stats.consumed_units, stats.distinct), (1, 0));
+}
+
+#[test]
+fn an_event_that_is_not_the_schedules_is_refused() {
+    let read = |text: &str| Event::read(&serde_json::from_str(text).expect("JSON"));
+    let event = |until_min| Event {
+        table: "sha256".to_owned(),
+        until_min,
+    };
+    assert_eq!(read(EVENT).expect("an event"), event(true));
+    assert_eq!(read(r#"{"table":"sha256"}"#).expect("one"), event(false));
+    for (text, why) in [
+        ("null", "no JSON object"),
+        ("[]", "no JSON object"),
+        (r#""hunter2""#, "no JSON object"),
+        ("{}", "names no table"),
+        (r#"{"until_min":true}"#, "names no table"),
+        (r#"{"table":""}"#, "table is no name"),
+        (r#"{"table":{"hunter2":1}}"#, "table is no name"),
+        (
+            r#"{"table":"sha256","until_min":"hunter2"}"#,
+            "neither true nor false",
+        ),
+        (
+            r#"{"table":"sha256","Until_Min":"hunter2"}"#,
+            "unknown field: Until_Min",
+        ),
+        // What a schedule without an input sends.
+        (
+            r#"{"version":"0","id":"hunter2","detail-type":"Scheduled Event","detail":"{}"}"#,
+            "unknown field",
+        ),
+    ] {
+        let error = read(text).expect_err(text);
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        let said = error.to_string();
+        assert!(said.contains(why), "{text}: {said}");
+        assert!(!said.contains("hunter2"), "it shows no values: {said}");
+        let hint = error.what_to_do().expect("what was expected");
+        assert!(
+            hint.contains(r#"{"table":"NAME","until_min":true}"#),
+            "{hint}"
+        );
+    }
+}
