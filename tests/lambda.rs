@@ -238,6 +238,7 @@ async fn the_handler_is_of_use_without_lambda_too() {
         .describe("LocalSecondaryIndexes", index("local"));
     let dynamo = FakeDynamo::start(config);
     let local = LocalEndpoints {
+        home: String::new(),
         s3: dynamo.endpoint(),
         dynamodb: dynamo.endpoint(),
         region: "us-east-1".to_owned(),

@@ -241,11 +241,11 @@ fn a_rate_below_the_tables_capacity_saves_nothing() {
     assert_eq!(at.billed_capacity, Some(2000));
     close(at.usd.value, 2000.0 * 2.0 * 0.00065);
     assert!(at.commands[0].ends_with("--rate 1000"), "{at:?}");
-    // Above it the table has to be raised first.
+    // Above it the table has to be raised, and is brought back.
     given.at = Some(4000.0);
     let f = forecast(survey_of(Figure::exact(1)), &target(Some(billing)), &given);
     assert!(
-        f.routes[1].commands[0].contains("WriteCapacityUnits=4000"),
+        f.routes[1].commands[0].ends_with("--raise-to 4000"),
         "{f:?}"
     );
 }
