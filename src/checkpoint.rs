@@ -29,6 +29,9 @@ pub const VERSION: u32 = 1;
 /// Time between two savings.
 pub const SAVE_INTERVAL: Duration = Duration::from_secs(4);
 
+/// The policy that a checkpoint in S3 needs.
+const POLICY: &str = "scripts/iam/checkpoint.json";
+
 /// A run, up to its low-water mark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -344,7 +347,7 @@ impl Place {
                             Some("NoSuchKey") => Ok(None),
                             Some("AccessDenied") => Err(cannot().because(e).hint(format!(
                                 "{}; without s3:ListBucket, S3 says so of a missing object too",
-                                aws.needs("s3:GetObject on it")
+                                aws.with_policy(POLICY).needs("s3:GetObject on it")
                             ))),
                             _ => Err(cannot().because(e)),
                         };
@@ -398,9 +401,9 @@ impl Place {
                 put.map(drop).map_err(|e| {
                     let e = CallError::from_sdk(e);
                     match e.code.as_deref() {
-                        Some("AccessDenied") => {
-                            cannot().because(e).hint(aws.needs("s3:PutObject on it"))
-                        }
+                        Some("AccessDenied") => cannot()
+                            .because(e)
+                            .hint(aws.with_policy(POLICY).needs("s3:PutObject on it")),
                         _ => cannot().because(e),
                     }
                 })

@@ -63,6 +63,8 @@ pub struct Plan {
     pub pace: Arc<Pace>,
     /// When writing began.
     pub begun: Instant,
+    /// What an earlier run had counted, which this one has taken up.
+    pub earlier: Counts,
 }
 
 impl Watch {
@@ -247,6 +249,10 @@ impl Ingest {
             bytes,
             pace: pace.clone(),
             begun,
+            earlier: checkpoint
+                .as_ref()
+                .map(Checkpoint::counts)
+                .unwrap_or_default(),
         });
         self.announce(&table, &template, target, concurrency);
 

@@ -247,6 +247,15 @@ impl Aws {
         }
     }
 
+    /// The same connection, for what another policy is about.
+    #[must_use]
+    pub fn with_policy(&self, policy: &'static str) -> Aws {
+        Aws {
+            policy,
+            ..self.clone()
+        }
+    }
+
     /// What to do when the permission for `action` (`dynamodb:PutItem`) is
     /// missing.
     pub fn needs(&self, action: &str) -> String {

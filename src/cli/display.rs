@@ -26,6 +26,8 @@ pub(super) trait Watched {
 /// How far a run is, at one moment.
 pub(super) struct Look {
     begun: Instant,
+    /// Bytes, items and units of an earlier run, which this one has taken up.
+    earlier: (u64, u64, f64),
     /// Bytes to read in all, where that is known, and bytes read.
     bytes: Option<u64>,
     bytes_read: u64,
@@ -57,6 +59,11 @@ impl Watched for Watch {
         let b = counts.books;
         Some(Look {
             begun: plan.begun,
+            earlier: (
+                plan.earlier.bytes_read,
+                plan.earlier.books.written,
+                plan.earlier.consumed,
+            ),
             bytes: plan.bytes,
             bytes_read: counts.bytes_read,
             lines: b.lines,
@@ -95,6 +102,7 @@ impl Watched for VerifyWatch {
         let closed = answered + b.duplicates + b.rejected + b.skipped + b.unchecked;
         Some(Look {
             begun: plan.begun,
+            earlier: (0, 0, 0.0),
             bytes: plan.bytes,
             bytes_read: counts.bytes_read,
             lines: b.lines,
@@ -185,8 +193,9 @@ impl Look {
     /// Time left, from the mean over the whole run so far.
     fn left(&self) -> Option<f64> {
         let done = self.done();
-        let total = self.bytes.filter(|_| done > 0)?;
-        Some(self.begun.elapsed().as_secs_f64() * total.saturating_sub(done) as f64 / done as f64)
+        let ours = done.saturating_sub(self.earlier.0);
+        let total = self.bytes.filter(|_| ours > 0)?;
+        Some(self.begun.elapsed().as_secs_f64() * total.saturating_sub(done) as f64 / ours as f64)
     }
 }
 
@@ -271,7 +280,9 @@ async fn lines(context: &Context, watch: &impl Watched, json: bool) -> Infallibl
         let (mut items, mut units) = rates.take(&look);
         if rates.samples.len() < 2 {
             let elapsed = look.begun.elapsed().as_secs_f64().max(0.001);
-            (items, units) = (look.items as f64 / elapsed, look.units / elapsed);
+            let (_, items_before, units_before) = look.earlier;
+            items = look.items.saturating_sub(items_before) as f64 / elapsed;
+            units = (look.units - units_before) / elapsed;
         }
         if json {
             context.say(&event(&look, items, units).to_string());
@@ -312,6 +323,7 @@ mod tests {
     fn look() -> Look {
         Look {
             begun: Instant::now(),
+            earlier: (0, 0, 0.0),
             bytes: Some(6_600),
             bytes_read: 3_960,
             lines: 60,
@@ -340,6 +352,12 @@ mod tests {
             message(&look, 5.0, 1234.4),
             "3.22 KiB of 6.45 KiB, 60 lines, 5 items/s, 1,234 of 1,000 write units/s, 3 throttled, 10.0 s left"
         );
+        // Of a run that was taken up, only what it has done itself tells how fast it is.
+        let taken_up = Look {
+            earlier: (1_650, 25, 25.0),
+            ..look
+        };
+        assert_eq!(taken_up.left(), Some(20.0));
     }
 
     #[tokio::test(start_paused = true)]

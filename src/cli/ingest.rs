@@ -27,7 +27,8 @@ use std::time::Duration;
     gunzip -c list.gz | hashferry ingest - --table md5 --rate 80% --report report.json\n  \
     hashferry ingest hashes.txt --table sha256 --local ./hashes --attr release:N=2026\n  \
     hashferry ingest s3://my-bucket/list.txt --table sha256 --raise-to 5000 --settle\n\n\
-    Permissions: scripts/iam/ingest.json, with --raise-to or --settle scripts/iam/ingest-raise.json")]
+    Permissions: scripts/iam/ingest.json (with --raise-to ingest-raise.json), and besides: with --settle \
+    keepalive.json, with --verify verify.json, with --checkpoint s3://… checkpoint.json")]
 pub(super) struct IngestArgs {
     /// s3://bucket/key, a local path, or - for standard input
     #[arg(required = true, value_name = "SOURCE")]
@@ -195,7 +196,7 @@ fn burst(text: &str) -> Result<f64, String> {
 impl IngestArgs {
     /// The file with the least IAM policy.
     pub(super) fn policy(&self) -> &'static str {
-        match self.raise_to.is_some() || self.settle {
+        match self.raise_to.is_some() {
             true => "scripts/iam/ingest-raise.json",
             false => "scripts/iam/ingest.json",
         }
@@ -231,7 +232,8 @@ pub(super) async fn run(context: &Context, args: IngestArgs) -> Result<u8> {
         )?;
     }
     if let (Some(connection), Some(interval), true) = (&connection, settle, report.requests > 0) {
-        settle_down(context, &connection.aws, &table, interval).await;
+        let aws = connection.aws.with_policy("scripts/iam/keepalive.json");
+        settle_down(context, &aws, &table, interval).await;
     }
     if let Some(connection) = connection {
         connection.close();
@@ -267,8 +269,9 @@ async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report
     let (FormatArg::Auto | FormatArg::Lines) = args.format;
     let (CompressionArg::Auto | CompressionArg::None) = args.compression;
     if args.settle {
-        let table = table::describe(aws, &args.table, None).await?;
-        if let Err(e) = scaling::descent(aws, &table).await {
+        let aws = aws.with_policy("scripts/iam/keepalive.json");
+        let table = table::describe(&aws, &args.table, None).await?;
+        if let Err(e) = scaling::descent(&aws, &table).await {
             tracing::warn!("--settle will not help: {e}");
         }
     }
@@ -367,7 +370,7 @@ async fn again(context: &Context, aws: &Aws, args: &IngestArgs) -> Result<Option
         .hint("put the list into a file or into S3, or leave --verify out"));
     }
     let mut builder = Verify::builder()
-        .aws(aws.clone())
+        .aws(aws.with_policy("scripts/iam/verify.json"))
         .table(&args.table)
         .case(args.item.case())
         .sample(sample)
