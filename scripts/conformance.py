@@ -308,12 +308,20 @@ def verify_after(b, me, uri, table, full):
     gone = sorted(full)[100:103]
     for h in gone:
         b.ddb.delete_item(TableName=table, Key={"sha256": {"S": h}})
+    changed = sorted(full)[200:202]
+    for h in changed:
+        b.ddb.update_item(
+            TableName=table,
+            Key={"sha256": {"S": h}},
+            UpdateExpression="SET #t = :t",
+            ExpressionAttributeNames={"#t": "type"},
+            ExpressionAttributeValues={":t": {"S": "another"}},
+        )
     done = b.run(me, args)
-    b.exit_status(name + " finds what is gone", done, 5)
-    out = (done.stdout or b"").decode(errors="replace").upper()
-    silent = [h for h in gone if h not in out]
+    b.exit_status(name + " finds what is gone or changed", done, 5)
+    out = (done.stdout or b"").decode(errors="replace").split()
     b.results.check(
-        name + " names what is gone", silent and f"not on stdout: {', '.join(silent)}"
+        name + " names exactly those", set(out) ^ {*gone, *changed} and f"found {out[:10]}"
     )
 
 
@@ -565,6 +573,59 @@ def resumed(b, me, full, part):
         f"{me}: says that it resumed", None if books.get("resumed_from") else "resumed_from is empty"
     )
     b.items(me, table, part)
+
+
+@case
+def raised(b, me, full, part):
+    uri = b.put(me, crlf(part))
+    name = b.table(me)
+    note = b.work / f"{me}.note.json"
+    raising = ["--raise-to", "400", "--raise-note", str(note)]
+
+    def provisioned(units=None):
+        if units:
+            capacity = {"ReadCapacityUnits": 50, "WriteCapacityUnits": units}
+            b.ddb.update_table(TableName=name, ProvisionedThroughput=capacity)
+            b.ddb.get_waiter("table_exists").wait(TableName=name)
+        return b.ddb.describe_table(TableName=name)["Table"]["ProvisionedThroughput"]
+
+    def back(what, units):
+        end = time.monotonic() + 30
+        while (got := provisioned()["WriteCapacityUnits"]) != units and time.monotonic() < end:
+            time.sleep(0.1)
+        why = got != units and f"{got} write units, not {units}"
+        b.results.check(f"{me}, {what}: the capacity is as before", why)
+
+    provisioned(5)
+    few = b.put(f"{me}-few", crlf(part[:500]))
+    report = b.ingest(me, few, name, *raising)
+    b.fields(me, report, target_wcu_per_s=400.0, raised=[
+        {"index": None, "from_wcu": 5, "to_wcu": 400, "restored": True}
+    ])  # fmt: skip
+    back("done", 5)
+
+    for what, how, exit in [("terminated", signal.SIGTERM, 4), ("killed", signal.SIGKILL, -9)]:
+        args = b.ingest_args(uri, name, b.work / f"{me}.report.json", *raising, "--restart")
+        run = subprocess.Popen(
+            [b.binary, *args], env=b.env(me), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            end = time.monotonic() + 30
+            while provisioned()["WriteCapacityUnits"] != 400 and time.monotonic() < end:
+                time.sleep(0.05)
+            run.send_signal(how)
+            status = run.wait(30)
+        finally:
+            run.kill()
+            run.wait()
+        b.exit_status(f"{me}, {what}", subprocess.CompletedProcess(args, status, b"", b""), exit)
+        if how == signal.SIGKILL:
+            got = provisioned()["WriteCapacityUnits"]
+            b.results.check(f"{me}, {what}: it is raised still", got != 400 and f"{got}")
+            args = ["capacity", "--table", name, "--restore", str(note)]
+            b.exit_status(f"{me}, {what}: restore", b.run(me, args), 0)
+        back(what, 5)
 
 
 def refused(b, me, uri, table, names, **extra_env):
