@@ -16,7 +16,7 @@ use crate::books::{Counts, Meters};
 use crate::capacity::Capacity;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::item::{ItemTemplate, KeyAttribute, KeyType};
+use crate::item::ItemTemplate;
 use crate::lowwater::LowWater;
 use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::raise::note::Raised;
@@ -413,7 +413,7 @@ impl Ingest {
         let make_for = shown.or(Algorithm::from_name(&with.table));
         let table = match table::describe(&self.aws, &with.table, make_for).await {
             Err(e) if e.kind() == ErrorKind::Denied && with.raise_to.is_none() => {
-                self.assumed(e, make_for)?
+                table::assumed(e, &with.table, with.key.clone(), make_for)?
             }
             described => described?,
         };
@@ -472,26 +472,6 @@ impl Ingest {
             checkpoint,
             keeping,
         })
-    }
-
-    /// The table as it is taken to be, when it may not be described.
-    fn assumed(&self, denied: Error, algorithm: Option<Algorithm>) -> Result<Table> {
-        let named = algorithm.map(|a| KeyAttribute {
-            name: a.name().to_owned(),
-            kind: KeyType::S,
-        });
-        let Some(key) = self.with.key.clone().or(named) else {
-            return Err(denied);
-        };
-        tracing::warn!(
-            "{denied}: going on without. Its partition key is taken to be {} ({}; --key says otherwise), indexes \
-             and replicas are not known, and the rate follows what is refused (--rate N says how much there is). \
-             {}",
-            key.name,
-            key.kind,
-            denied.what_to_do().unwrap_or_default()
-        );
-        Ok(table::assumed(&self.with.table, key))
     }
 
     /// What the table takes of this run's items: itself, the indexes that they

@@ -28,7 +28,7 @@ pub use survey::{SAMPLE_BYTES, Survey, Surveyed};
 use crate::algorithm::{Algorithm, Case};
 use crate::attribute::Attribute;
 use crate::aws::{Aws, table};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::item::ItemTemplate;
 use crate::prices::Prices;
 use crate::reader::Opened;
@@ -81,7 +81,17 @@ impl Planning {
         let described = match &self.table {
             // A local DynamoDB makes the table when a run needs it, not before.
             Some(name) if aws.is_local() && !table::exists(aws, name).await? => None,
-            Some(name) => Some(table::describe(aws, name, None).await?),
+            Some(name) => match table::describe(aws, name, None).await {
+                Err(e) if e.kind() == ErrorKind::Denied => {
+                    tracing::warn!(
+                        "{e}: reckoning as for a new table, without indexes and replicas (--indexes and \
+                         --replicas say otherwise). What to do: {}",
+                        e.what_to_do().unwrap_or_default()
+                    );
+                    None
+                }
+                described => Some(described?),
+            },
             None => None,
         };
         let key = described.as_ref().map(|t| t.schema.partition.name.clone());

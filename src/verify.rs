@@ -351,7 +351,13 @@ impl Verify {
             tracing::info!("reading standard input");
         }
         let opened = Opened::open(&self.sources[0], &self.aws).await?;
-        let table = table::describe(&self.aws, &with.table, None).await?;
+        let table = match table::describe(&self.aws, &with.table, None).await {
+            Err(e) if e.kind() == ErrorKind::Denied => {
+                let shown = with.algorithm.or(opened.beginning.algorithm);
+                table::assumed(e, &with.table, with.key.clone(), shown)?
+            }
+            described => described?,
+        };
         let algorithm = opened.algorithm(with.algorithm, Some(&table.schema.partition.name))?;
         let template = AskTemplate::new(
             &with.table,

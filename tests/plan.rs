@@ -3,7 +3,7 @@
 mod common;
 
 use common::binary::{Ended, Run};
-use common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, KeyType};
+use common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, FaultPlan, KeyType};
 use common::fake_s3::{FakeS3, S3Config};
 use serde_json::{Value, json};
 
@@ -353,4 +353,23 @@ fn a_list_on_this_machine_needs_no_aws_at_all() {
         "{}",
         ended.stdout
     );
+}
+
+#[test]
+fn a_table_that_may_not_be_described_is_planned_for_as_a_new_one() {
+    let denied = DynamoConfig::new("sha256", "sha256", KeyType::S)
+        .plan(FaultPlan::default().deny("DescribeTable"));
+    let dynamo = FakeDynamo::start(denied);
+    let list: String = (0..300).map(|i| format!("{i:064X}\n")).collect();
+    let ended = Run::new(&["plan", "-", "--table", "sha256"])
+        .input(list)
+        .dynamo(&dynamo)
+        .end();
+    assert_eq!(ended.status, 0, "{}", ended.stderr);
+    ended.assert_says(&[
+        "dynamodb:DescribeTable",
+        "scripts/iam/plan.json",
+        "reckoning as for a new table",
+    ]);
+    assert!(ended.stdout.contains("create-table"), "{}", ended.stdout);
 }

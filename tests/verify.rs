@@ -499,11 +499,6 @@ fn what_cannot_work_is_told_with_what_to_do() {
     assert_eq!(ended.report["outcome"], "failed");
     assert_eq!(ended.number("unchecked"), ended.number("lines"));
 
-    let dynamo = FakeDynamo::start(table().plan(FaultPlan::default().deny("DescribeTable")));
-    let ended = run(&dynamo, &[]);
-    ended.assert_status(2);
-    ended.assert_says(&["dynamodb:DescribeTable", "scripts/iam"]);
-
     let dynamo = FakeDynamo::start(table());
     let ended = run(&dynamo, &["--table", "other"]);
     ended.assert_status(2);
@@ -736,4 +731,28 @@ fn help_has_examples_and_names_the_policy() {
         assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
     }
     assert_eq!(Run::new(&["verify"]).end().status, 2);
+}
+
+#[test]
+fn a_table_that_may_not_be_described_is_verified_all_the_same() {
+    let list: String = (0..300).map(|i| format!("{i:064X}\n")).collect();
+    let dynamo = FakeDynamo::start(
+        DynamoConfig::new("sha256", "sha256", KeyType::S)
+            .plan(FaultPlan::default().deny("DescribeTable")),
+    );
+    Run::ingest::<&str>("-", &[])
+        .input(list.clone())
+        .dynamo(&dynamo)
+        .end()
+        .assert_status(0);
+    dynamo
+        .delete(format!("{:064X}", 7).as_bytes())
+        .expect("there");
+    let ended = Run::new(&["verify", "-", "--table", "sha256"])
+        .input(list)
+        .dynamo(&dynamo)
+        .end();
+    assert_eq!(ended.status, 5, "{}", ended.stderr);
+    assert_eq!(ended.stdout, format!("{:064X}\n", 7));
+    ended.assert_says(&["dynamodb:DescribeTable", "scripts/iam/verify.json"]);
 }

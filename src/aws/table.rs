@@ -194,11 +194,35 @@ pub async fn describe(aws: &Aws, name: &str, make_for: Option<Algorithm>) -> Res
     }
 }
 
-/// What is taken for granted of the table `name` where it may not be described:
-/// this partition key, and that its writes are paid per request, which is where
-/// the rate then begins before it follows what is refused.
-pub fn assumed(name: &str, partition: KeyAttribute) -> Table {
-    Table {
+/// What is taken for granted of the table `name` where describing it was
+/// `denied`: that its partition key is `key`, or else text and named as
+/// `algorithm` is, and that it is paid per request, which is where the rate then
+/// begins before it follows what is refused.
+///
+/// # Errors
+/// `denied`, when nothing says what the key is.
+pub fn assumed(
+    denied: Error,
+    name: &str,
+    key: Option<KeyAttribute>,
+    algorithm: Option<Algorithm>,
+) -> Result<Table> {
+    let named = algorithm.map(|a| KeyAttribute {
+        name: a.name().to_owned(),
+        kind: KeyType::S,
+    });
+    let Some(partition) = key.or(named) else {
+        return Err(denied);
+    };
+    tracing::warn!(
+        "{denied}: going on without. Its partition key is taken to be {} ({}; --key says otherwise), indexes \
+         and replicas are not known, and the rate follows what is refused (--rate N says how much there is). \
+         What to do: {}",
+        partition.name,
+        partition.kind,
+        denied.what_to_do().unwrap_or_default()
+    );
+    Ok(Table {
         name: name.to_owned(),
         arn: None,
         id: None,
@@ -214,7 +238,7 @@ pub fn assumed(name: &str, partition: KeyAttribute) -> Table {
         read_units: None,
         warm_reads: None,
         decreases_today: 0,
-    }
+    })
 }
 
 /// Whether there is a table `name`.

@@ -6,7 +6,6 @@ use crate::aws::Aws;
 use crate::aws::table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Ingest, Keep};
-use crate::item::KeyAttribute;
 use crate::keepalive;
 use crate::rate::{Concurrency, Rate};
 use crate::rejects::MaxRejects;
@@ -38,10 +37,6 @@ pub(super) struct IngestArgs {
     table: String,
     #[command(flatten)]
     item: ItemArgs,
-    /// The table's partition key, where it may not be described (dynamodb:DescribeTable)
-    /// [default: named as the hash, type S]
-    #[arg(long, value_name = "NAME[:S|B]", help_heading = "Item")]
-    key: Option<KeyAttribute>,
     /// Form of the list
     #[arg(
         long,
@@ -294,6 +289,7 @@ async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report
     if let Some(algorithm) = args.item.hash {
         builder = builder.algorithm(algorithm);
     }
+    let key = args.item.key.clone();
     for a in args.item.into_attributes() {
         builder = builder.attribute(a.name, a.value);
     }
@@ -313,7 +309,7 @@ async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report
             Some(off) if off == "off" => Keep::Off,
             Some(place) => Keep::At(place),
         });
-    if let Some(key) = args.key {
+    if let Some(key) = key {
         builder = builder.key(key);
     }
     if let Some(units) = args.raise_to {
@@ -378,6 +374,9 @@ async fn again(context: &Context, aws: &Aws, args: &IngestArgs) -> Result<Option
         .stop(context.stop.clone());
     for source in &args.sources {
         builder = builder.source(source);
+    }
+    if let Some(key) = args.item.key.clone() {
+        builder = builder.key(key);
     }
     if let Some(algorithm) = args.item.hash {
         builder = builder.algorithm(algorithm);

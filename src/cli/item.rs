@@ -2,6 +2,7 @@
 
 use crate::algorithm::{Algorithm, Case};
 use crate::attribute::{Attribute, Value};
+use crate::item::KeyAttribute;
 use clap::{Args, ValueEnum};
 
 #[derive(Debug, Clone, Args)]
@@ -9,6 +10,10 @@ pub(super) struct ItemArgs {
     /// Hash algorithm [default: by the name of the table's partition key, else by the first hash]
     #[arg(long, value_name = "NAME")]
     pub(super) hash: Option<Algorithm>,
+    /// The table's partition key, where it may not be described (dynamodb:DescribeTable)
+    /// [default: named as the hash, type S]
+    #[arg(long, value_name = "NAME[:S|B]", help_heading = "Item")]
+    pub(super) key: Option<KeyAttribute>,
     /// Case of the hash as text (a key of type B holds raw bytes)
     #[arg(
         long,

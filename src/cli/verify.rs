@@ -125,6 +125,9 @@ async fn verify(context: &Context, args: VerifyArgs) -> Result<VerifyReport> {
     for source in args.sources {
         builder = builder.source(source);
     }
+    if let Some(key) = args.item.key.clone() {
+        builder = builder.key(key);
+    }
     if let Some(algorithm) = args.item.hash {
         builder = builder.algorithm(algorithm);
     }

@@ -5,6 +5,7 @@ use crate::algorithm::{Algorithm, Case};
 use crate::attribute::{Attribute, Value};
 use crate::aws::{Aws, AwsOptions};
 use crate::error::{Error, Result};
+use crate::item::KeyAttribute;
 use crate::rate::{Concurrency, Rate};
 use crate::rejects::MaxRejects;
 use crate::sample::Sample;
@@ -23,6 +24,7 @@ pub struct VerifyBuilder {
     pub(super) sources: Vec<String>,
     pub(super) table: String,
     pub(super) algorithm: Option<Algorithm>,
+    pub(super) key: Option<KeyAttribute>,
     pub(super) case: Case,
     pub(super) attributes: Vec<Attribute>,
     pub(super) sample: Sample,
@@ -43,6 +45,14 @@ impl VerifyBuilder {
     #[must_use]
     pub fn aws(mut self, aws: Aws) -> Self {
         self.aws = Some(aws);
+        self
+    }
+
+    /// The table's partition key, where it may not be described. Default: named
+    /// as the hash algorithm, text.
+    #[must_use]
+    pub fn key(mut self, key: KeyAttribute) -> Self {
+        self.key = Some(key);
         self
     }
 
