@@ -20,7 +20,9 @@ use tokio::time::Instant;
 /// How often the table is described when nothing happens.
 pub const CAPACITY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The least time between two descriptions: DescribeTable is for now and then.
+/// The least time between two descriptions that refusals led to: DescribeTable is
+/// for now and then. One that was due anyway holds up none of them, since a
+/// refusal after it is news.
 const LEAST_BETWEEN: Duration = Duration::from_millis(500);
 
 /// How long one description may take before it is given up for this time.
@@ -132,16 +134,26 @@ impl Pace {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut described = Instant::now();
+        let mut hurried: Option<Instant> = None;
         let mut refused = 0.0;
         let mut warned: Option<Instant> = None;
         loop {
-            tick.tick().await;
+            // Not at the tick after it: that would make a second 1.1.
+            let due = described + interval.max(TICK);
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = tokio::time::sleep_until(due) => {}
+            }
             let tally = self.inner().tally;
             let now = Instant::now();
-            let hurry = tally.refused > refused && now - described >= LEAST_BETWEEN;
-            if hurry || now - described >= interval {
+            let hurry =
+                tally.refused > refused && hurried.is_none_or(|at| now - at >= LEAST_BETWEEN);
+            if hurry || now >= due {
                 refused = tally.refused;
                 described = now;
+                if hurry {
+                    hurried = Some(now);
+                }
                 match tokio::time::timeout(DESCRIBE_LIMIT, describe()).await {
                     Ok(Ok(capacity)) => {
                         let event = self.steer(|c| c.described(capacity));
@@ -200,5 +212,69 @@ impl Pace {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capacity::Part;
+
+    fn pace() -> Pace {
+        Pace::controlled(Controller::new(capacity(), 1.0, None, Instant::now()))
+    }
+
+    fn capacity() -> Capacity {
+        Capacity {
+            on_demand: false,
+            parts: vec![(Part::Table, 1000.0)],
+            warm: None,
+        }
+    }
+
+    /// Follows for so many seconds, a description taking 130 ms, while something
+    /// is refused at each of these milliseconds: when the table was described, in
+    /// milliseconds.
+    async fn looks(seconds: u64, refusals: &[u64]) -> Vec<u128> {
+        let pace = pace();
+        let begun = Instant::now();
+        let looks = Mutex::new(Vec::new());
+        let describe = || async {
+            let at = begun.elapsed().as_millis();
+            looks.lock().expect("whole").push(at);
+            tokio::time::sleep(Duration::from_millis(130)).await;
+            Ok(capacity())
+        };
+        let refuse = async {
+            for at in refusals {
+                tokio::time::sleep_until(begun + Duration::from_millis(*at)).await;
+                pace.refused(1.0, &[]);
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            never = pace.follow(Duration::from_secs(1), describe) => match never {},
+            () = refuse => {}
+            () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
+        }
+        looks.into_inner().expect("whole")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_table_is_described_when_that_is_due_and_not_at_the_tick_after() {
+        assert_eq!(looks(6, &[]).await, [1000, 2000, 3000, 4000, 5000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_just_after_a_look_leads_to_another_at_once() {
+        // Refused until 1.7 s. Then the next is due a second after the last.
+        let refusals: Vec<u64> = (1150..1700).step_by(10).collect();
+        let looks = looks(3, &refusals).await;
+        let &[due, first, second, last] = &looks[..] else {
+            panic!("{looks:?}");
+        };
+        assert_eq!((due, last), (1000, second + 1000), "{looks:?}");
+        assert!((1150..=1250).contains(&first), "{looks:?}");
+        assert!((500..=600).contains(&(second - first)), "{looks:?}");
     }
 }

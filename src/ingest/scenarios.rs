@@ -4,8 +4,8 @@
 //! Each scenario is a file in `tests/scenarios`, which says what the table does,
 //! what is expected of the run, and why. The model gives each part (the table,
 //! an index, a replica, a hidden limit) a bucket that holds one second of its
-//! capacity and begins with one batch: harder than DynamoDB, which saves up to five
-//! minutes. Items beyond it are handed back; a call of which no item fits is
+//! capacity, or less where the scenario says so, and begins with one batch: harder
+//! than DynamoDB, which saves up to five minutes. Items beyond it are handed back; a call of which no item fits is
 //! throttled.
 
 use crate::algorithm::{Algorithm, Case, Hash};
@@ -65,6 +65,13 @@ struct TableModel {
     /// What is taken in truth, though nothing says so, from a second on.
     #[serde(default)]
     hidden: Vec<(f64, f64)>,
+    /// Seconds of its capacity that each part saves; one batch at least.
+    #[serde(default = "one")]
+    saves: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -166,7 +173,8 @@ impl Model {
             let dt = (next - s.seen).as_secs_f64();
             let capacities = self.capacities(s, t);
             for (level, capacity) in s.levels.iter_mut().zip(capacities) {
-                *level = (*level + capacity * dt).min(capacity);
+                let brim = (capacity * self.table.saves).max(25.0);
+                *level = (*level + capacity * dt).min(brim);
             }
             s.available += capacities.into_iter().fold(f64::INFINITY, f64::min) * dt;
             s.seen = next;
@@ -377,6 +385,7 @@ macro_rules! scenarios {
 scenarios! {
     steady,
     steps,
+    steps_after_a_look,
     auto_scaling,
     on_demand_hidden_limit,
     on_demand_ramp,
