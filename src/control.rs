@@ -154,9 +154,12 @@ impl Controller {
             }
             self.lowered = Some(now);
             self.raised = now;
+            let from = self.rate();
             let to = (accepted / elapsed * BACK_OFF / self.share).max(LEAST);
             self.found = Some(self.found.map_or(to, |f| f.min(to)));
-            return Some(Event::Lowered { to: self.rate() });
+            let to = self.rate();
+            // All of the rate may have been accepted, and refused what came on top.
+            return (to < from).then_some(Event::Lowered { to });
         }
         if let Some(found) = self.found
             && refused == 0.0
@@ -247,6 +250,22 @@ mod tests {
         for _ in 0..600 {
             tally.accepted += 99.8;
             tally.refused += 0.2;
+            now += TICK;
+            assert_eq!(c.tick(tally, now), None);
+        }
+        assert_eq!(c.rate(), 1000.0);
+    }
+
+    #[test]
+    fn a_rate_that_stays_is_not_called_lowered() {
+        let mut now = Instant::now();
+        let mut c = Controller::new(provisioned(1000.0), 1.0, None, now);
+        // Begun with what the bucket held: more than the table takes.
+        for n in 1..=10 {
+            let tally = Tally {
+                accepted: f64::from(n) * 103.0,
+                refused: f64::from(n) * 2.0,
+            };
             now += TICK;
             assert_eq!(c.tick(tally, now), None);
         }
