@@ -312,7 +312,7 @@ impl Ingest {
             water: &water,
             rejects: &rejects,
             options: WriterOptions {
-                concurrency,
+                concurrency: with.concurrency,
                 give_up_after: with.give_up_after.unwrap_or(GIVE_UP_AFTER),
             },
         };

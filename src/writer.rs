@@ -30,6 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Answer, ItemTemplate};
 use crate::lowwater::{HandOver, LowWater, Settled};
 use crate::pace::Pace;
+use crate::rate::Concurrency;
 use crate::record::{Reason, Record};
 use crate::rejects::Rejects;
 use crate::stop::Stop;
@@ -56,8 +57,9 @@ const ALL_REFUSED: u32 = 25;
 /// How a [`Writer`] goes about it.
 #[derive(Debug, Clone, Copy)]
 pub struct WriterOptions {
-    /// Calls in flight, at most.
-    pub concurrency: usize,
+    /// Calls in flight, at most: by the rate of the moment, where it is left to
+    /// that.
+    pub concurrency: Concurrency,
     /// How long to go on without a single item being written.
     pub give_up_after: Duration,
 }
@@ -120,8 +122,7 @@ impl<T: BatchWrite> Writer<'_, T> {
     ) -> End {
         let batch_items = self.template.batch_items();
         let item_units = self.template.write_units();
-        // Enough to fill every call from retries alone; reading pauses beyond.
-        let again_limit = self.options.concurrency * batch_items * 2;
+        let batch_units = item_units * batch_items as f64;
         let mut s = State {
             queue: Queue::new(batch_items),
             backoff,
@@ -139,8 +140,14 @@ impl<T: BatchWrite> Writer<'_, T> {
 
         loop {
             let now = Instant::now();
+            let concurrency = self
+                .options
+                .concurrency
+                .calls(self.pace.rate(), batch_units);
+            // Enough to fill every call from retries alone; reading pauses beyond.
+            let again_limit = concurrency * batch_items * 2;
             if s.end.is_none() {
-                if next.is_none() && in_flight.len() < self.options.concurrency {
+                if next.is_none() && in_flight.len() < concurrency {
                     let flush = !open || linger.is_some_and(|at| at <= now);
                     next = s.queue.compose(now, flush);
                     let duplicates = s.queue.take_duplicates();
@@ -170,7 +177,7 @@ impl<T: BatchWrite> Writer<'_, T> {
                 }
             }
             let running = s.end.is_none();
-            let may_send = running && next.is_some() && in_flight.len() < self.options.concurrency;
+            let may_send = running && next.is_some() && in_flight.len() < concurrency;
             let may_read = running
                 && open
                 && s.queue.fresh() < batch_items

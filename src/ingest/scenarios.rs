@@ -18,6 +18,7 @@ use crate::control::Controller;
 use crate::item::{ItemTemplate, KeyAttribute, KeySchema, KeyType};
 use crate::lowwater::{HandOver, LowWater, Stretch};
 use crate::pace::Pace;
+use crate::rate::Concurrency;
 use crate::record::{Place, Record};
 use crate::rejects::Rejects;
 use crate::stop::Stop;
@@ -68,10 +69,17 @@ struct TableModel {
     /// Seconds of its capacity that each part saves; one batch at least.
     #[serde(default = "one")]
     saves: f64,
+    /// Milliseconds between a call and what becomes of it.
+    #[serde(default = "five")]
+    latency_ms: u64,
 }
 
 fn one() -> f64 {
     1.0
+}
+
+fn five() -> u64 {
+    5
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -222,7 +230,7 @@ impl Model {
 
 impl BatchWrite for Model {
     async fn batch_write(&self, body: Bytes) -> Result<Bytes, CallError> {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(self.table.latency_ms)).await;
         let request: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
         let puts = request["RequestItems"]["t"].as_array().expect("puts");
         let n = puts.len();
@@ -298,7 +306,7 @@ async fn play(name: &str) {
         water: &water,
         rejects: &rejects,
         options: WriterOptions {
-            concurrency: 64,
+            concurrency: Concurrency::Auto,
             give_up_after: Duration::from_secs(900),
         },
     };
@@ -387,6 +395,7 @@ scenarios! {
     steps,
     steps_after_a_look,
     auto_scaling,
+    raised_far_away,
     on_demand_hidden_limit,
     on_demand_ramp,
     hot_partition,

@@ -175,7 +175,7 @@ impl Setup {
             water: &water,
             rejects: &rejects,
             options: WriterOptions {
-                concurrency: self.concurrency,
+                concurrency: Concurrency::Calls(self.concurrency),
                 give_up_after: self.give_up_after,
             },
         };
