@@ -6,7 +6,7 @@
 //! error that says where it ended.
 
 use crate::aws::Aws;
-use crate::aws::error::{CallError, Meaning};
+use crate::aws::error::{CallError, Meaning, innermost};
 use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
@@ -15,7 +15,9 @@ use bytes::{Bytes, BytesMut};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::{Instant, timeout, timeout_at};
 
 mod again;
 
@@ -28,6 +30,14 @@ const READ_BYTES: usize = 256 * 1024;
 /// How often in a row a broken S3 body is asked for again without a byte of
 /// progress.
 const MAX_BROKEN_READS: u32 = 8;
+
+/// How long all of that may take, the SDK's own retries of each call included.
+const MAX_BROKEN_TIME: Duration = Duration::from_secs(15 * 60);
+
+/// How long to wait for the next bytes of an S3 body before it counts as broken:
+/// a connection that died silently says nothing, for ever. As long as the SDK's
+/// stalled-stream protection takes, on which this does not depend.
+pub const STALLED: Duration = Duration::from_secs(20);
 
 /// Where a list lies, as it was named on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,9 +142,12 @@ enum Body {
 }
 
 struct S3Body {
-    client: aws_sdk_s3::Client,
+    aws: Aws,
     stream: ByteStream,
+    /// How often in a row it broke without a byte of progress.
     broken: u32,
+    /// Since when.
+    since: Option<Instant>,
     backoff: Backoff,
 }
 
@@ -171,12 +184,7 @@ impl Source {
                     })?;
                 let (etag, length) = (answer.e_tag.clone(), total_length(&answer));
                 let version_id = answer.version_id.clone();
-                let body = S3Body {
-                    client: aws.s3().clone(),
-                    stream: answer.body,
-                    broken: 0,
-                    backoff: Backoff::new(fastrand::Rng::new()),
-                };
+                let body = S3Body::new(aws, answer.body);
                 Ok(Source {
                     location: location.clone(),
                     etag,
@@ -272,17 +280,28 @@ impl Source {
         } = self;
         let Body::S3(s3) = body else { return Ok(None) };
         loop {
-            let why = match s3.stream.next().await {
-                Some(Ok(chunk)) if chunk.is_empty() => continue,
-                Some(Ok(chunk)) => {
-                    s3.broken = 0;
+            let why = match timeout(STALLED, s3.stream.next()).await {
+                Ok(Some(Ok(chunk))) if chunk.is_empty() => continue,
+                Ok(Some(Ok(chunk))) => {
+                    let end = *position + chunk.len() as u64;
+                    if let Some(length) = length.filter(|l| end > *l) {
+                        return Err(broken(location, *position)
+                            .because(format!(
+                                "the object has {length} bytes, and {end} have come"
+                            ))
+                            .hint(
+                                "whatever serves it does not serve it as it is; run this again",
+                            ));
+                    }
+                    (s3.broken, s3.since) = (0, None);
                     return Ok(Some(chunk));
                 }
-                None if length.is_none_or(|l| l == *position) => return Ok(None),
-                None => "the body ended before its length".to_owned(),
-                Some(Err(e)) => {
-                    aws_smithy_types::error::display::DisplayErrorContext(e).to_string()
-                }
+                // All of it came: how the connection ends is no loss.
+                _ if *length == Some(*position) => return Ok(None),
+                Ok(None) if length.is_none() => return Ok(None),
+                Ok(None) => "the body ended before its length".to_owned(),
+                Ok(Some(Err(e))) => innermost(&e),
+                Err(_) => format!("nothing came for {} s", STALLED.as_secs()),
             };
             s3.resume(location, etag.as_deref(), *length, *position, &why)
                 .await?;
@@ -291,6 +310,16 @@ impl Source {
 }
 
 impl S3Body {
+    fn new(aws: &Aws, stream: ByteStream) -> Self {
+        S3Body {
+            aws: aws.clone(),
+            stream,
+            broken: 0,
+            since: None,
+            backoff: Backoff::new(fastrand::Rng::new()),
+        }
+    }
+
     /// Asks for the rest from `position` on, until it comes or there is no hope.
     async fn resume(
         &mut self,
@@ -304,10 +333,12 @@ impl S3Body {
             return Ok(());
         };
         let mut why = why.to_owned();
+        let deadline = *self.since.get_or_insert_with(Instant::now) + MAX_BROKEN_TIME;
         loop {
             self.broken += 1;
+            let hope = self.broken <= MAX_BROKEN_READS && Instant::now() < deadline;
             // Without an ETag nothing says that the rest is of the same object.
-            let Some(etag) = etag.filter(|_| self.broken <= MAX_BROKEN_READS) else {
+            let Some(etag) = etag.filter(|_| hope) else {
                 return Err(broken(location, position)
                     .because(why)
                     .hint("what was read before is written or in the books; run this again"));
@@ -316,15 +347,18 @@ impl S3Body {
                 "{location}: reading broke off at byte {position} ({why}); going on from there"
             );
             tokio::time::sleep(self.backoff.wait(self.broken)).await;
-            let answer = self
-                .client
+            let rest = self
+                .aws
+                .s3()
                 .get_object()
                 .bucket(bucket)
                 .key(key)
                 .if_match(etag)
                 .range(format!("bytes={position}-"))
-                .send()
-                .await;
+                .send();
+            let Ok(answer) = timeout_at(deadline, rest).await else {
+                continue;
+            };
             match answer {
                 Ok(answer) => {
                     check_range(&answer, etag, length, position)
@@ -336,9 +370,14 @@ impl S3Body {
                     let status = error.raw_response().map(|r| r.status().as_u16());
                     let error = CallError::from_sdk(error);
                     if status == Some(412) {
+                        let now = match again::look(location, &self.aws).await {
+                            Ok(now) => now.etag.unwrap_or_else(|| "none".to_owned()),
+                            Err(e) => format!("not to be learnt ({e})"),
+                        };
                         return Err(broken(location, position)
                             .because(format!(
-                                "the object was replaced while it was read (it was {etag})"
+                                "the object was replaced while it was read: its ETag was {etag} \
+                                 and is {now}"
                             ))
                             .hint("let it be written whole first, then run this again"));
                     }

@@ -212,7 +212,7 @@ fn credentials_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Cred
 
 /// The last two links of a chain of causes: «dispatch failure» helps nobody,
 /// «connection refused» does.
-fn innermost(error: &dyn StdError) -> String {
+pub(crate) fn innermost(error: &dyn StdError) -> String {
     let mut chain = vec![error.to_string()];
     let mut next = error.source();
     while let Some(e) = next {

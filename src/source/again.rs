@@ -3,7 +3,6 @@
 use super::{Body, Location, READ_BYTES, S3Body, Source};
 use crate::aws::Aws;
 use crate::aws::error::CallError;
-use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::io::SeekFrom;
@@ -129,12 +128,7 @@ impl Source {
                     Error::new(ErrorKind::Read, format!("cannot go on reading {location}"))
                         .because(what)
                 })?;
-                let body = S3Body {
-                    client: aws.s3().clone(),
-                    broken: 0,
-                    backoff: Backoff::new(fastrand::Rng::new()),
-                    stream: answer.body,
-                };
+                let body = S3Body::new(aws, answer.body);
                 Source {
                     location: location.clone(),
                     etag: identity.etag.clone(),
@@ -190,7 +184,7 @@ pub async fn unchanged(location: &Location, aws: &Aws, identity: &Identity) -> R
 }
 
 /// What `location` is now.
-async fn look(location: &Location, aws: &Aws) -> Result<Identity> {
+pub(super) async fn look(location: &Location, aws: &Aws) -> Result<Identity> {
     let uri = location.to_string();
     match location {
         Location::S3 { bucket, key } => {

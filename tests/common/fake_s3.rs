@@ -129,6 +129,12 @@ pub enum S3Fault {
     SlowDown,
     /// 403 AccessDenied.
     AccessDenied,
+    /// So many bytes more than there are, made up, and a Content-Length that
+    /// counts them.
+    Longer(u64),
+    /// A ranged answer that begins so many bytes before what was asked for, and
+    /// says so.
+    Earlier(u64),
     /// 301 PermanentRedirect to the region where the bucket is.
     Redirect(&'static str),
 }
@@ -392,6 +398,8 @@ struct Body {
     from: u64,
     length: u64,
     chunk: usize,
+    /// Made-up bytes that follow.
+    more: u64,
     /// Ends after so many bytes, by closing or by falling silent.
     cut: Option<(u64, bool)>,
     /// Where this GET is recorded.
@@ -444,6 +452,10 @@ impl Shared {
             self.changed.notify_all();
             // Gives the pieces a chance to arrive one by one.
             tokio::task::yield_now().await;
+        }
+        if body.cut.is_none() {
+            let more = vec![b'0'; usize::try_from(body.more).expect("a few")];
+            connection.write(&more).await?;
         }
         match body.cut {
             None => Ok(true),
@@ -508,6 +520,8 @@ impl State {
                 }),
                 other => other,
             },
+            Some((None, S3Fault::Longer(more))) => longer(reply, more),
+            Some((None, S3Fault::Earlier(by))) => earlier(reply, by),
             Some((None, fault)) => instead(&fault, bucket, key),
         };
         if record < MAX_RECORDS {
@@ -605,6 +619,7 @@ impl State {
             from,
             length,
             chunk: plan.chunk.unwrap_or(CHUNK).max(1),
+            more: 0,
             cut: None,
             record,
         })
@@ -675,10 +690,41 @@ fn cut(fault: &S3Fault) -> Option<(u64, bool)> {
     }
 }
 
+/// The same with `more` bytes than there are.
+fn longer(reply: Reply, more: u64) -> Reply {
+    let Reply::Body(mut body) = reply else {
+        return reply;
+    };
+    body.more = more;
+    body.head.length = Some(body.length + more);
+    Reply::Body(body)
+}
+
+/// The same from `by` bytes before what was asked for.
+fn earlier(reply: Reply, by: u64) -> Reply {
+    let Reply::Body(mut body) = reply else {
+        return reply;
+    };
+    let by = by.min(body.from);
+    let (from, total) = (body.from - by, body.content.length());
+    for (name, value) in &mut body.head.headers {
+        if *name == "Content-Range" {
+            *value = format!("bytes {from}-{}/{total}", body.from + body.length - 1);
+        }
+    }
+    body.from = from;
+    body.length += by;
+    body.head.length = Some(body.length);
+    Reply::Body(body)
+}
+
 /// What comes instead of an object.
 fn instead(fault: &S3Fault, bucket: &str, key: &str) -> Reply {
     Reply::Answer(match fault {
-        S3Fault::EndAfter(_) | S3Fault::StallAfter(_) => unreachable!("these cut a body"),
+        S3Fault::EndAfter(_)
+        | S3Fault::StallAfter(_)
+        | S3Fault::Longer(_)
+        | S3Fault::Earlier(_) => unreachable!("these change a body"),
         S3Fault::Reset => return Reply::Reset,
         S3Fault::Stall => return Reply::Stall,
         S3Fault::InternalError => {
