@@ -76,11 +76,15 @@ const TRANSIENT_CODES: [&str; 9] = [
     "IDPCommunicationError",
 ];
 
+/// How the code of an expired token begins: S3's is this, DynamoDB's goes on with
+/// `Exception`.
+pub(super) const EXPIRED_TOKEN: &str = "ExpiredToken";
+
 /// Codes of credentials, or of a clock, that are not valid now and may be soon.
 /// The clock: the SDK learns its error from each answer and signs the next
 /// request by the corrected time.
 const EXPIRED_CODES: [&str; 7] = [
-    "ExpiredToken",
+    EXPIRED_TOKEN,
     "ExpiredTokenException",
     "RequestExpired",
     "TokenRefreshRequired",

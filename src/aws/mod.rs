@@ -9,6 +9,7 @@
 //! whatever either of them returns into the few cases that matter to a writer.
 
 pub mod error;
+mod identity;
 pub mod operation;
 pub mod table;
 
@@ -18,11 +19,11 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_runtime::client::identity::IdentityCache;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
+use identity::Identities;
 use std::time::Duration;
 
 /// How long an unused connection is kept. S3 closes one after about 20 s, and
@@ -87,6 +88,7 @@ pub struct LocalEndpoints {
 #[derive(Debug, Clone)]
 pub struct Aws {
     config: SdkConfig,
+    identities: Identities,
     s3: aws_sdk_s3::Client,
     dynamodb: aws_sdk_dynamodb::Client,
     dynamodb_endpoint: Option<String>,
@@ -108,9 +110,10 @@ impl Aws {
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .build_https();
+        let identities = Identities::new();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
-            .identity_cache(IdentityCache::lazy().build())
+            .identity_cache(identities.clone())
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .timeout_config(
                 TimeoutConfig::builder()
@@ -167,13 +170,16 @@ impl Aws {
             .response_checksum_validation(
                 aws_sdk_s3::config::ResponseChecksumValidation::WhenRequired,
             )
+            .retry_classifier(identities.clone())
             .timeout_config(timeouts(
                 TimeoutConfig::builder().read_timeout(S3_READ_TIMEOUT),
             ));
         s3.set_endpoint_url(s3_endpoint);
-        let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&config).timeout_config(
-            timeouts(TimeoutConfig::builder().operation_attempt_timeout(DYNAMODB_ATTEMPT_TIMEOUT)),
-        );
+        let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&config)
+            .retry_classifier(identities.clone())
+            .timeout_config(timeouts(
+                TimeoutConfig::builder().operation_attempt_timeout(DYNAMODB_ATTEMPT_TIMEOUT),
+            ));
         dynamodb.set_endpoint_url(dynamodb_endpoint.clone());
         Ok(Aws {
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
@@ -182,6 +188,7 @@ impl Aws {
             policy: options.policy.unwrap_or(POLICIES),
             local: local.is_some(),
             home: local.map(|l| l.home.clone()),
+            identities,
             config,
         })
     }
@@ -213,6 +220,7 @@ impl Aws {
     pub fn dynamodb_in(&self, region: &str) -> aws_sdk_dynamodb::Client {
         let mut config = aws_sdk_dynamodb::config::Builder::from(&self.config)
             .region(Region::new(region.to_owned()))
+            .retry_classifier(self.identities.clone())
             .timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(CONNECT_TIMEOUT)

@@ -9,7 +9,8 @@
 //! connections. What is left out: retries, which are the writer's, and the
 //! telemetry that asks for an own header of every call.
 
-use super::error::CallError;
+use super::error::{CallError, Meaning};
+use super::identity::Identities;
 use super::{Aws, CONNECT_TIMEOUT, DYNAMODB_ATTEMPT_TIMEOUT};
 use crate::error::{Error, ErrorKind, Result};
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -48,7 +49,10 @@ use std::fmt;
 
 /// A prebuilt DynamoDB operation on one table. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct RawOperation(Operation<Bytes, Bytes, ServiceError>);
+pub struct RawOperation {
+    operation: Operation<Bytes, Bytes, ServiceError>,
+    identities: Identities,
+}
 
 impl RawOperation {
     /// The operation `name` (such as `BatchWriteItem`) on `table`, by the
@@ -167,7 +171,10 @@ impl RawOperation {
                 )))
             })
             .build();
-        Ok(RawOperation(operation))
+        Ok(RawOperation {
+            operation,
+            identities: aws.identities.clone(),
+        })
     }
 
     /// Sends `body` once and returns the body of the answer.
@@ -175,15 +182,19 @@ impl RawOperation {
     /// # Errors
     /// Whatever is no answer with status 200.
     pub async fn send(&self, body: Bytes) -> Result<Bytes, CallError> {
-        self.0.invoke(body).await.map_err(|error| {
+        self.operation.invoke(body).await.map_err(|error| {
             let reasons = error
                 .as_service_error()
                 .map(|e| e.reasons.clone())
                 .unwrap_or_default();
-            CallError {
+            let error = CallError {
                 reasons,
                 ..CallError::from_sdk(error)
+            };
+            if error.meaning == Meaning::Expired {
+                self.identities.expired();
             }
+            error
         })
     }
 }
@@ -318,7 +329,6 @@ impl BatchGet for RawOperation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::error::Meaning;
 
     #[test]
     fn errors_are_read_from_body_or_header() {

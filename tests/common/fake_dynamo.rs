@@ -250,6 +250,9 @@ pub struct FaultPlan {
     /// The table's capacity. Items beyond it come back unprocessed; a call of
     /// which none fits is throttled.
     pub capacity: Option<Capacity>,
+    /// From the k-th BatchWriteItem on, whatever comes with this access key is
+    /// refused with ExpiredTokenException.
+    pub expired: Option<(u64, String)>,
     /// Operations (`DescribeTable`, …) refused with AccessDeniedException.
     pub denied: BTreeSet<&'static str>,
 }
@@ -317,6 +320,12 @@ impl FaultPlan {
         self
     }
 
+    /// Refuses this access key as expired from the k-th BatchWriteItem on.
+    pub fn expire(mut self, k: u64, access_key_id: &str) -> Self {
+        self.expired = Some((k, access_key_id.to_owned()));
+        self
+    }
+
     /// Refuses an operation with AccessDeniedException.
     pub fn deny(mut self, operation: &'static str) -> Self {
         self.denied.insert(operation);
@@ -335,6 +344,7 @@ impl fmt::Debug for FaultPlan {
             .field("chance", &self.chance)
             .field("refuse", &self.refuse.is_some())
             .field("capacity", &self.capacity)
+            .field("expired", &self.expired)
             .field("denied", &self.denied)
             .finish()
     }
@@ -376,6 +386,8 @@ pub struct Stats {
     pub targets: BTreeMap<String, u64>,
     /// Requests refused for their signature.
     pub unsigned: u64,
+    /// Requests refused because their access key has expired.
+    pub expired: u64,
     /// Write units consumed.
     pub consumed_units: u64,
     /// BatchGetItem calls, whatever became of them.
@@ -780,6 +792,12 @@ impl Shared {
             Some(known) if request.method == "POST" => known,
             _ => return (malformed("no operation of DynamoDB_20120810").into(), id),
         };
+        let writes = state.writes + u64::from(operation == "BatchWriteItem");
+        let expired = state.plan.expired.as_ref();
+        if expired.is_some_and(|(k, key)| writes >= *k && request.is_of_key(key)) {
+            state.stats.expired += 1;
+            return (unread(&Fault::ExpiredToken).expect("an answer"), id);
+        }
         if state.plan.denied.contains(operation) {
             let what = format!(
                 "User: arn:aws:iam::{ACCOUNT}:user/test is not authorized to perform: \

@@ -151,6 +151,9 @@ pub struct S3Plan {
     /// From the k-th GET on, every object has this ETag, as if it had been
     /// replaced: given with its quotes.
     pub etag_from: Option<(u64, String)>,
+    /// From the k-th GET on, whatever comes with this access key is refused with
+    /// ExpiredToken.
+    pub expired: Option<(u64, String)>,
     /// Bytes of a body written at once. Small ones cut lines at odd places.
     pub chunk: Option<usize>,
     /// Whether ranges are ignored, as simple servers do: status 200 and the
@@ -180,6 +183,12 @@ impl S3Plan {
     /// This ETag from the k-th GET on.
     pub fn etag_from(mut self, k: u64, etag: &str) -> Self {
         self.etag_from = Some((k, etag.to_owned()));
+        self
+    }
+
+    /// Refuses this access key as expired from the k-th GET on.
+    pub fn expire(mut self, k: u64, access_key_id: &str) -> Self {
+        self.expired = Some((k, access_key_id.to_owned()));
         self
     }
 
@@ -511,7 +520,13 @@ impl State {
                 .or(lasting.map(|(_, fault)| fault));
             (fault.cloned(), self.body(request, bucket, key, record))
         };
+        let expired = self.config.plan.expired.as_ref();
+        let expired = expired.is_some_and(|(k, id)| self.gets >= *k && request.is_of_key(id));
         let reply = match fault.map(|fault| (cut(&fault), fault)) {
+            _ if expired => {
+                let why = "The provided token has expired.";
+                Reply::Answer(error(400, "ExpiredToken", why, key))
+            }
             None => reply,
             Some((Some(cut), _)) => match reply {
                 Reply::Body(body) => Reply::Body(Body {

@@ -62,6 +62,13 @@ impl Request {
 }
 
 impl Request {
+    /// Whether this access key signed the request, or says so.
+    pub fn is_of_key(&self, access_key_id: &str) -> bool {
+        let credential = format!("Credential={access_key_id}/");
+        self.header("authorization")
+            .is_some_and(|a| a.contains(&credential))
+    }
+
     /// Whether the request is signed for this service with this secret: the
     /// signature fits what arrived, all headers that matter are under it, and
     /// the body is the one that was signed.
