@@ -224,7 +224,7 @@ fn clients(arguments: &Arguments) -> Outcome<Vec<Client>> {
     }
     if let Some(python) = &arguments.python {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/baseline.py");
-        let base = [text(python)?, text(&script)?, "bench", "list", "sha256"];
+        let base = [text(python)?, text(&script)?, "s3://bench/list", "sha256"];
         for (name, more) in [
             ("boto3, readline", None),
             ("boto3, iter_lines", Some("--iter-lines")),
