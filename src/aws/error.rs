@@ -175,10 +175,14 @@ impl CallError {
             ),
             _ => (Meaning::Transient, None, innermost(&error)),
         };
-        let message = if message.is_empty() {
-            innermost(&error)
-        } else {
-            message
+        let message = match code.as_deref() {
+            _ if message.is_empty() => innermost(&error),
+            // What follows is the request as the service would have signed it, its
+            // session token included.
+            Some("InvalidSignatureException" | "SignatureDoesNotMatch") => {
+                message.lines().next().unwrap_or_default().to_owned()
+            }
+            _ => message,
         };
         CallError {
             meaning,

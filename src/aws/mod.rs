@@ -8,6 +8,7 @@
 //! signing, clock-skew correction and HTTP client all official. [`error`] sorts
 //! whatever either of them returns into the few cases that matter to a writer.
 
+pub mod endpoint;
 pub mod error;
 mod identity;
 pub mod operation;
@@ -140,7 +141,7 @@ impl Aws {
                 loader = loader.region(Region::new(region.clone()));
             }
             if let Some(url) = &options.endpoint_url {
-                loader = loader.endpoint_url(check_endpoint("--endpoint-url", url)?);
+                loader = loader.endpoint_url(endpoint::check("--endpoint-url", url)?);
             }
         }
         let config = loader.load().await;
@@ -212,7 +213,12 @@ impl Aws {
         if self.local || (self.dynamodb_endpoint.is_some() && own.is_none()) {
             return None;
         }
-        Some(aws_sdk_applicationautoscaling::Client::new(&self.config))
+        let mut config = aws_sdk_applicationautoscaling::config::Builder::from(&self.config)
+            .retry_classifier(self.identities.clone());
+        config.set_endpoint_url(own);
+        Some(aws_sdk_applicationautoscaling::Client::from_conf(
+            config.build(),
+        ))
     }
 
     /// A DynamoDB client for another region; where an endpoint was given, for
@@ -304,18 +310,6 @@ fn service_endpoint(config: &SdkConfig, service: &str) -> Result<Option<String>>
         service.to_uppercase().replace(' ', "_")
     );
     own.or_else(|| config.endpoint_url().map(str::to_owned))
-        .map(|url| check_endpoint(&variable, &url).map(str::to_owned))
+        .map(|url| endpoint::check(&variable, &url))
         .transpose()
-}
-
-/// `url` if it can be an endpoint.
-fn check_endpoint<'a>(origin: &str, url: &'a str) -> Result<&'a str> {
-    let ok = url.parse::<http::Uri>().is_ok_and(|u| {
-        matches!(u.scheme_str(), Some("http" | "https")) && u.host().is_some_and(|h| !h.is_empty())
-    });
-    if ok {
-        return Ok(url);
-    }
-    Err(Error::usage(format!("{origin}: {url:?} is no URL of a server"))
-        .hint("expected something like http://127.0.0.1:8000 or https://dynamodb.eu-west-1.amazonaws.com"))
 }

@@ -3,7 +3,7 @@
 use super::item::ItemArgs;
 use super::{Context, LogFormat, display, duration, verify};
 use crate::aws::Aws;
-use crate::aws::table;
+use crate::aws::{endpoint, table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Ingest, Keep};
 use crate::keepalive;
@@ -344,9 +344,21 @@ async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report
     Ok(report)
 }
 
-/// The command that takes this run up: as it was called, but not to begin again.
+/// The command that takes this run up: as it was called, but not to begin again,
+/// and without what may be secret.
 fn command_again(args: impl Iterator<Item = String>) -> String {
-    let args: Vec<String> = args.filter(|a| a != "--restart").collect();
+    const ENDPOINT: &str = "--endpoint-url";
+    let mut before = String::new();
+    let shown = args.map(|arg| {
+        let url = match arg.strip_prefix(ENDPOINT).and_then(|a| a.strip_prefix('=')) {
+            Some(url) => endpoint::plain(url).map(|url| format!("{ENDPOINT}={url}")),
+            None if before == ENDPOINT => endpoint::plain(&arg),
+            None => None,
+        };
+        before = arg;
+        url.unwrap_or_else(|| before.clone())
+    });
+    let args: Vec<String> = shown.filter(|a| a != "--restart").collect();
     let words = args.iter().map(String::as_str);
     // A NUL, which cannot be quoted, cannot be in an argument either.
     shlex::try_join(words).unwrap_or_else(|_| args.join(" "))
@@ -477,5 +489,18 @@ mod tests {
             command_again(args.into_iter().map(str::to_owned)),
             "hashferry ingest 'my list.txt' --desc \"it's\""
         );
+        for (args, shown) in [
+            (
+                "h --endpoint-url http://u:p@h:1/?s x",
+                "h --endpoint-url http://h:1/ x",
+            ),
+            (
+                "h --endpoint-url=http://u:p@h x",
+                "h --endpoint-url=http://h x",
+            ),
+            ("h http://u@h x", "h http://u@h x"),
+        ] {
+            assert_eq!(command_again(args.split(' ').map(str::to_owned)), shown);
+        }
     }
 }

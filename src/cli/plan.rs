@@ -3,6 +3,7 @@
 use super::Context;
 use super::ingest::units;
 use super::item::ItemArgs;
+use crate::aws::endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Copies, Figure, Forecast, Planning, Route, Span, Way};
 use crate::prices::Prices;
@@ -70,6 +71,7 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
             .into_iter()
             .flatten()
     };
+    let endpoint_url = common.endpoint_url.as_deref().and_then(endpoint::plain);
     let local = common.local.as_ref().map(|d| d.display().to_string());
     let prices = Prices::default();
     let json = args.json;
@@ -101,7 +103,7 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
         },
         aws_flags: flag("--region", common.region.as_ref())
             .chain(flag("--profile", common.profile.as_ref()))
-            .chain(flag("--endpoint-url", common.endpoint_url.as_ref()))
+            .chain(flag("--endpoint-url", endpoint_url.as_ref()))
             .collect(),
         own_flags: flag("--local", local.as_ref()).collect(),
     };

@@ -783,10 +783,15 @@ impl Shared {
             && !request.is_signed(secret, "dynamodb")
         {
             state.stats.unsigned += 1;
-            let why = "The request signature we calculated does not match the signature you \
-                       provided. Check your AWS Secret Access Key and signing method. Consult \
-                       the service documentation for details.";
-            return (error(400, "InvalidSignatureException", why).into(), id);
+            let why = format!(
+                "The request signature we calculated does not match the signature you \
+                 provided. Check your AWS Secret Access Key and signing method. Consult \
+                 the service documentation for details.\n\nThe Canonical String for this \
+                 request should have been\n'POST\n/\n\nhost:{}\nx-amz-security-token:{}\n'\n",
+                request.header("host").unwrap_or_default(),
+                request.header("x-amz-security-token").unwrap_or_default(),
+            );
+            return (error(400, "InvalidSignatureException", &why).into(), id);
         }
         let operation = match operation {
             Some(known) if request.method == "POST" => known,
