@@ -127,6 +127,9 @@ pub(super) struct IngestArgs {
     /// Begin again, whatever checkpoint there is
     #[arg(long)]
     restart: bool,
+    /// Time between two savings of the checkpoint, at most 5s
+    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = save_interval, help_heading = "Output")]
+    checkpoint_interval: Duration,
     /// Write the report here, as JSON
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     report: Option<PathBuf>,
@@ -177,6 +180,17 @@ pub(super) fn units(text: &str) -> Result<f64, String> {
         Ok(Rate::Units(units)) => Ok(units),
         _ => Err(format!(
             "expected write capacity units a second above 0, got {text:?}"
+        )),
+    }
+}
+
+fn save_interval(text: &str) -> Result<Duration, String> {
+    let most = Duration::from_secs(5);
+    let interval = duration(text)?;
+    match interval <= most {
+        true => Ok(interval),
+        false => Err(format!(
+            "expected 5s at most, got {text:?}: what is not saved is written again"
         )),
     }
 }
@@ -304,6 +318,7 @@ async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report
     }
     builder = builder
         .restart(args.restart)
+        .save_interval(args.checkpoint_interval)
         .checkpoint(match args.checkpoint {
             None => Keep::Usual,
             Some(off) if off == "off" => Keep::Off,

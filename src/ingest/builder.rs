@@ -36,6 +36,7 @@ pub struct IngestBuilder {
     pub(super) capacity_interval: Option<Duration>,
     pub(super) replica_capacity: Option<f64>,
     pub(super) keep: Keep,
+    pub(super) save_interval: Option<Duration>,
     pub(super) restart: bool,
     pub(super) raise_to: Option<u64>,
     pub(super) raise_note: Option<PathBuf>,
@@ -147,6 +148,14 @@ impl IngestBuilder {
     #[must_use]
     pub fn checkpoint(mut self, keep: Keep) -> Self {
         self.keep = keep;
+        self
+    }
+
+    /// Time between two savings of the checkpoint. Default:
+    /// [`SAVE_INTERVAL`](crate::checkpoint::SAVE_INTERVAL).
+    #[must_use]
+    pub fn save_interval(mut self, interval: Duration) -> Self {
+        self.save_interval = Some(interval);
         self
     }
 

@@ -34,6 +34,7 @@ pub enum Keep {
 pub(super) struct Keeping {
     pub(super) place: Place,
     run: Run,
+    interval: Duration,
     /// What an earlier run had spent of time.
     pub(super) earlier: Duration,
 }
@@ -98,6 +99,7 @@ impl Ingest {
         let keeping = Keeping {
             place,
             run,
+            interval: with.save_interval.unwrap_or(SAVE_INTERVAL),
             earlier: Duration::try_from_secs_f64(earlier).unwrap_or_default(),
         };
         Ok(Some((keeping, found)))
@@ -159,7 +161,7 @@ impl Keeping {
     pub(super) async fn keep(&self, state: &State<'_>) -> Error {
         let mut saved = None;
         loop {
-            tokio::time::sleep(SAVE_INTERVAL).await;
+            tokio::time::sleep(self.interval).await;
             let mark = state.water.mark();
             if saved.as_ref() == Some(&mark) {
                 continue;
