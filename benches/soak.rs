@@ -19,7 +19,6 @@
 //! Times are printed, not judged.
 
 #[path = "../tests/common/mod.rs"]
-#[allow(dead_code, unreachable_pub)]
 mod common;
 
 use clap::Parser;

@@ -511,7 +511,7 @@ mod tests {
             ),
             (
                 "h --endpoint-url=http://u:p@h x",
-                "h --endpoint-url=http://h x",
+                "h '--endpoint-url=http://h' x",
             ),
             ("h http://u@h x", "h http://u@h x"),
         ] {
