@@ -15,11 +15,11 @@ pub fn plain(url: &str) -> Option<String> {
     // What is a port to the parser may be the beginning of a password.
     let port = server.strip_prefix(authority.host())?;
     let has_port = port.is_empty() || authority.port_u16().is_some();
-    let begin = url.find(authority.as_str())? + authority.as_str().len();
-    if authority.host().is_empty() || !has_port || url[begin..].contains('@') {
+    let rest = url.get(scheme.len() + "://".len() + authority.as_str().len()..)?;
+    if authority.host().is_empty() || !has_port || rest.contains('@') {
         return None;
     }
-    let path = url[begin..].split(['?', '#']).next().unwrap_or_default();
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
     Some(format!("{scheme}://{server}{path}"))
 }
 
