@@ -442,6 +442,7 @@ fn check_key_value(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn key(name: &str, kind: KeyType) -> KeyAttribute {
         KeyAttribute {
@@ -623,5 +624,50 @@ mod tests {
         let mut indexed = schema(KeyType::S, None);
         indexed.index_keys.push(key("source", KeyType::N));
         assert!(refusal(&indexed, &["source=x"]).contains("index key"));
+    }
+
+    /// JSON of any shape, with the names that answers have here and there.
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let name = prop_oneof![
+            Just("UnprocessedItems".to_owned()),
+            Just("ConsumedCapacity".to_owned()),
+            Just("PutRequest".to_owned()),
+            Just("Item".to_owned()),
+            Just("sha256".to_owned()),
+            Just("S".to_owned()),
+            "[a-zA-Z]{0,9}",
+        ];
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            "[0-9a-fA-F]{64}".prop_map(Into::into),
+            ".{0,20}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(6, 40, 5, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Into::into),
+                prop::collection::btree_map(name.clone(), inner, 0..5)
+                    .prop_map(|m| serde_json::Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whatever is answered is read or refused; nothing panics.
+        #[test]
+        fn any_answer_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), json in json()) {
+            let schema = schema(KeyType::S, None);
+            let template = ItemTemplate::new("t", &schema, Algorithm::Sha256, Case::Upper, &[]).expect("fits");
+            let _ = template.read_answer(&bytes);
+            let text = json.to_string();
+            if let Ok(answer) = template.read_answer(text.as_bytes()) {
+                prop_assert!(answer.unprocessed.iter().all(|h| !h.as_bytes().is_empty()));
+            }
+            // Cut off anywhere, an answer that hands items back is none.
+            let whole = r#"{"UnprocessedItems":{"t":[{"PutRequest":{"Item":{"sha256":{"S":"00"}}}}]}}"#;
+            let at = bytes.len() * whole.len() / 201;
+            prop_assert!(template.read_answer(&whole.as_bytes()[..at]).is_err());
+        }
     }
 }

@@ -253,9 +253,11 @@ mod tests {
             std::future::pending().await
         };
         tokio::select! {
+            // The end first: a look that is due at that very moment is none of these.
+            biased;
+            () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
             never = pace.follow(Duration::from_secs(1), describe) => match never {},
             () = refuse => {}
-            () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
         }
         looks.into_inner().expect("whole")
     }

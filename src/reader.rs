@@ -23,6 +23,9 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
 
+#[cfg(test)]
+mod tests;
+
 /// Records handed on at once: some batches' worth, so that the channel costs
 /// nothing per line.
 const HAND_OVER: usize = 500;

@@ -225,6 +225,7 @@ const _: () = assert!(MAX_LINE_BYTES == 65_536);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const HEX: &str = "3a2118df47bf3f04285649f0455c2fc6fe2dc7f0b237073038aa00af41f0d5f2";
 
@@ -355,5 +356,23 @@ mod tests {
         );
         assert_eq!(shown(&[b'x'; 100], 5), "xxxxx…");
         assert_eq!(shown("ééééé".as_bytes(), 5), "ééééé");
+    }
+
+    proptest! {
+        /// Any line at all is a hash, skipped or rejected; nothing panics, and what
+        /// is a hash is the line's.
+        #[test]
+        fn any_line_is_something(bytes in prop::collection::vec(any::<u8>(), 0..100), blanks in "[ \t]{0,3}", raw in any::<[u8; 16]>(), upper in any::<bool>()) {
+            let parser = LineParser::new(Algorithm::Md5);
+            fn line(bytes: &[u8]) -> Line<'_> { Line { bytes, offset: 0, number: 1, length: bytes.len() as u64 } }
+            if let Parsed::Hash(hash) = parser.parse(&line(&bytes)) {
+                let text = String::from_utf8(bytes.clone()).expect("a hash is text").to_lowercase();
+                prop_assert!(text.contains(&hash.to_hex(crate::algorithm::Case::Lower)));
+            }
+            let hash = Hash::from_bytes(&raw).expect("16 bytes");
+            let case = if upper { crate::algorithm::Case::Upper } else { crate::algorithm::Case::Lower };
+            let text = format!("{blanks}{}{blanks}\r", hash.to_hex(case));
+            prop_assert_eq!(parser.parse(&line(text.as_bytes())), Parsed::Hash(hash));
+        }
     }
 }

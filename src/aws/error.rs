@@ -253,6 +253,7 @@ impl StdError for CallError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn codes_and_statuses_are_sorted() {
@@ -329,5 +330,14 @@ mod tests {
             error.to_string(),
             "ThrottlingException: slow down (IndexWriteProvisionedThroughputExceeded, arn:x)"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn any_refusal_has_a_meaning(status in any::<u16>(), code in proptest::option::of("[A-Za-z:#. ]{0,30}"), message in ".{0,30}") {
+            let meaning = CallError::meaning_of(status, code.as_deref(), &message);
+            // What a server says of itself is never the items' fault.
+            prop_assert!(status < 500 || meaning != Meaning::Invalid || code.is_some());
+        }
     }
 }

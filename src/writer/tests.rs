@@ -6,6 +6,7 @@ use crate::books::{Books, Counts};
 use crate::item::{KeyAttribute, KeySchema, KeyType};
 use crate::lowwater::Stretch;
 use crate::record::Place;
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -500,4 +501,46 @@ async fn a_trickle_is_written_without_waiting_for_a_full_batch() {
     let run = setup.run(|_, _| Act::Write).await;
     assert_eq!(run.rows.len(), 3);
     assert_eq!(run.calls.len(), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever the table answers, each line is in one column, and below the mark
+    /// is only what was acknowledged: [`Setup::run`] sees to both.
+    #[test]
+    fn whatever_is_answered_the_books_balance(
+        acts in prop::collection::vec(0u8..9, 1..40),
+        stop_after in proptest::option::of(0u64..200),
+        concurrency in 1usize..12,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        let run = runtime.block_on(async {
+            let setup = Setup {
+                records: 400,
+                concurrency,
+                give_up_after: Duration::from_secs(60),
+                stop_after: stop_after.map(Duration::from_millis),
+                ..Setup::default()
+            };
+            setup.run(|k, _| match acts.get(k - 1) {
+                Some(0) => Act::HandBack(7),
+                Some(1) => Act::HandBack(25),
+                Some(2) => Act::LoseAnswer,
+                Some(3) => Act::Fail(Meaning::Throttled, "ThrottlingException"),
+                Some(4) => Act::Fail(Meaning::Transient, "InternalServerError"),
+                Some(5) => Act::Fail(Meaning::Invalid, "ValidationException"),
+                Some(6) => Act::Say("{\"UnprocessedItems\":{\"t\":[{\"PutRequest\":{\"Item\":{}}}]}}"),
+                Some(7) => Act::Say("[1e999"),
+                _ => Act::Write,
+            })
+            .await
+        });
+        prop_assert!(run.counts.books.lines <= 400);
+        prop_assert!(run.rows.len() as u64 >= run.counts.books.written);
+    }
 }
