@@ -24,7 +24,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
-use identity::Identities;
+use identity::{Chain, Identities};
 use std::time::Duration;
 
 /// How long an unused connection is kept. S3 closes one after about 20 s, and
@@ -144,7 +144,7 @@ impl Aws {
                 loader = loader.endpoint_url(endpoint::check("--endpoint-url", url)?);
             }
         }
-        let config = loader.load().await;
+        let mut config = loader.load().await;
         if config.region().is_none() {
             return Err(Error::usage("no AWS region is set").hint(
                 "give --region REGION, or set AWS_REGION, or a region in the profile (aws configure)",
@@ -152,6 +152,11 @@ impl Aws {
         }
 
         let local = options.local.as_ref();
+        if local.is_none() {
+            let chain =
+                Chain::provider(identities.clone(), config.clone(), options.profile.clone());
+            config = config.into_builder().credentials_provider(chain).build();
+        }
         let s3_endpoint = match local {
             Some(l) => Some(l.s3.clone()),
             None => service_endpoint(&config, "S3")?,
