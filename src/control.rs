@@ -20,8 +20,8 @@ use tokio::time::Instant;
 /// How often the controller looks at what came of the calls.
 pub const TICK: Duration = Duration::from_millis(100);
 
-/// Over how long acceptance is measured, and the least time between two steps
-/// down: DynamoDB's own bucket is one of seconds.
+/// Over how long acceptance is measured, at least, and the least time between two
+/// steps: DynamoDB's own bucket is one of seconds.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// The share of refused units that is no reason to go down: the two buckets are
@@ -77,9 +77,9 @@ pub struct Controller {
     /// What has been found out by trying: always so for an on-demand table,
     /// else only after refusals.
     found: Option<f64>,
-    /// The tallies of the last second, the oldest first.
+    /// The tallies of the last [`PERIOD`], or since the last step down, the oldest
+    /// first.
     past: VecDeque<(Instant, Tally)>,
-    lowered: Option<Instant>,
     raised: Instant,
 }
 
@@ -94,7 +94,6 @@ impl Controller {
             capacity,
             found,
             past: VecDeque::from([(now, Tally::default())]),
-            lowered: None,
             raised: now,
         }
     }
@@ -137,22 +136,23 @@ impl Controller {
 
     /// Time has passed: `tally` is what came of all calls so far.
     pub fn tick(&mut self, tally: Tally, now: Instant) -> Option<Event> {
-        while self.past.len() > 1 && now - self.past[0].0 > PERIOD {
+        // The youngest that is a period old, for a tick is always a little late:
+        // hardly any is a period old to the millisecond.
+        while self.past.len() > 1 && now - self.past[1].0 >= PERIOD {
             self.past.pop_front();
         }
         let (then, before) = *self.past.front().unwrap_or(&(now, tally));
         self.past.push_back((now, tally));
-        let elapsed = (now - then).as_secs_f64();
-        let accepted = tally.accepted - before.accepted;
-        let refused = tally.refused - before.refused;
-        if elapsed + 1e-3 < PERIOD.as_secs_f64() {
+        let elapsed = now - then;
+        if elapsed < PERIOD {
             return None;
         }
+        let elapsed = elapsed.as_secs_f64();
+        let accepted = tally.accepted - before.accepted;
+        let refused = tally.refused - before.refused;
         if refused > TOLERATED * (accepted + refused) {
-            if self.lowered.is_some_and(|at| now - at < PERIOD) {
-                return None;
-            }
-            self.lowered = Some(now);
+            // What comes of the lower rate is to be judged by itself.
+            self.past = VecDeque::from([(now, tally)]);
             self.raised = now;
             let from = self.rate();
             let to = (accepted / elapsed * BACK_OFF / self.share).max(LEAST);
@@ -199,14 +199,18 @@ mod tests {
         }
     }
 
-    /// Runs `seconds` against a resource that takes `limit` units a second.
+    /// Runs `seconds` against a resource that takes `limit` units a second, with
+    /// ticks that are up to 3 ms late.
     fn drive(c: &mut Controller, now: &mut Instant, tally: &mut Tally, limit: f64, seconds: u32) {
-        for _ in 0..seconds * 10 {
-            let offered = c.rate() / 10.0;
-            let accepted = offered.min(limit / 10.0);
+        let (begun, mut late) = (*now, fastrand::Rng::with_seed(7));
+        for n in 1..=seconds * 10 {
+            let next = begun + n * TICK + Duration::from_micros(late.u64(0..3000));
+            let elapsed = (next - *now).as_secs_f64();
+            let offered = c.rate() * elapsed;
+            let accepted = offered.min(limit * elapsed);
             tally.accepted += accepted;
             tally.refused += offered - accepted;
-            *now += TICK;
+            *now = next;
             c.tick(*tally, *now);
         }
     }
@@ -241,6 +245,28 @@ mod tests {
         drive(&mut c, &mut now, &mut tally, 2000.0, 30);
         assert_eq!(c.rate(), 1000.0);
         assert_eq!(c.found, None);
+    }
+
+    #[test]
+    fn it_goes_down_within_a_second_however_late_the_ticks_are() {
+        for late in [0, 1, 200, 3000, 70_000, 2_000_000].map(Duration::from_micros) {
+            let mut now = Instant::now();
+            let mut c = Controller::new(provisioned(1000.0), 1.0, None, now);
+            let begun = now;
+            let mut ticks = 0;
+            while c.rate() == 1000.0 {
+                ticks += 1;
+                now = begun + ticks * (TICK + late);
+                let elapsed = (now - begun).as_secs_f64();
+                let tally = Tally {
+                    accepted: 600.0 * elapsed,
+                    refused: 400.0 * elapsed,
+                };
+                c.tick(tally, now);
+                assert!(now - begun < PERIOD + TICK + late, "{late:?}");
+            }
+            assert!((580.0..=600.0).contains(&c.rate()), "{}", c.rate());
+        }
     }
 
     #[test]
