@@ -1,14 +1,23 @@
-//! What kind of bytes a list begins with.
+//! The bytes of a source → text: what kind they are, and decompression.
 //!
-//! Plain text goes through as it is. Whatever else the first bytes show
-//! (compression, UTF-16, a database, a program) is refused before anything is
-//! written, with the way out: taken for text it would end as a heap of rejected
-//! lines. This is the place where decompression belongs.
+//! Plain text goes through as it is, and what is compressed is decompressed as it
+//! comes ([`unpack`]), known by its first bytes ([`Codec::seen`]) and not by its
+//! name. Whatever else the first bytes of the text show (UTF-16, a database, a
+//! program, compression once more) is refused before anything is written, with
+//! the way out: taken for text it would end as a heap of rejected lines.
 
 use crate::algorithm::{Algorithm, Case};
 use crate::error::{Error, Result};
 use crate::lines::{Framer, Line};
 use crate::record::{algorithm_of, looks_like, shown};
+
+mod codec;
+mod feed;
+mod unpack;
+pub mod zip;
+
+pub use codec::{Codec, Compression, Packed, Seen, Unpack};
+pub use unpack::{Chunk, MAX_WINDOW_BYTES, unpack};
 
 /// How many bytes at the beginning are looked at before the first line is taken.
 pub const PEEK_BYTES: usize = 64 * 1024;
@@ -24,27 +33,48 @@ pub struct Beginning {
     pub first_line: Option<String>,
 }
 
-/// Looks at the first bytes of the list called `name`; `whole` when there are
-/// no more than these.
+/// Looks at the first bytes of the text of the list called `name`, which was
+/// compressed by `codec`; `whole` when there are no more than these.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when they are not the
 /// beginning of a text.
-pub fn look_at(name: &str, head: &[u8], whole: bool) -> Result<Beginning> {
-    if let Some((kind, command)) = compression(head) {
-        let hint = match command {
-            Some(command) => {
-                format!("decompress it on the way in: {command} {name} | hashferry ingest - …")
-            }
-            None => "extract the list from it first, then ingest that".to_owned(),
+pub fn look_at(name: &str, codec: Option<Codec>, head: &[u8], whole: bool) -> Result<Beginning> {
+    let inside = match codec {
+        Some(codec) => format!("what {name} holds, {codec}-compressed,"),
+        None => name.to_owned(),
+    };
+    let through = |command: &str| {
+        let way = match codec {
+            Some(codec) => format!("{} | {command}", codec::piped(name, codec.command())),
+            None => codec::piped(name, command),
         };
-        return Err(Error::usage(format!("{name} is {kind}, not a plain list")).hint(hint));
+        format!("{way} | hashferry ingest - …")
+    };
+    if let (Some(_), Seen::Codec(nested)) = (codec, Codec::seen(head)) {
+        return Err(Error::usage(format!(
+            "{inside} is {nested}-compressed once more, not a plain list"
+        ))
+        .hint(format!(
+            "decompress it on the way in: {}",
+            through(nested.command())
+        )));
+    }
+    if let Some((kind, command)) = container(head) {
+        let hint = match (command, codec) {
+            // It reads files, and no pipes.
+            (Some(command), None) if name != "-" && !name.starts_with("s3://") => {
+                format!("decompress it on the way in: {}", through(command))
+            }
+            _ => "extract the list from it first, then ingest that".to_owned(),
+        };
+        return Err(Error::usage(format!("{inside} is {kind}, not a plain list")).hint(hint));
     }
     if head.starts_with(b"\xFF\xFE") || head.starts_with(b"\xFE\xFF") {
         return Err(
-            Error::usage(format!("{name} is UTF-16 text, as PowerShell writes it")).hint(format!(
-                "convert it first: iconv -f UTF-16 -t UTF-8 {name} | hashferry ingest - …"
-            )),
+            Error::usage(format!("{inside} is UTF-16 text, as PowerShell writes it")).hint(
+                format!("convert it first: {}", through("iconv -f UTF-16 -t UTF-8")),
+            ),
         );
     }
     let mut beginning = Beginning::default();
@@ -57,10 +87,10 @@ pub fn look_at(name: &str, head: &[u8], whole: bool) -> Result<Beginning> {
         beginning.take(&line);
     }
     if beginning.algorithm.is_none() && head.contains(&0) {
-        return Err(
-            Error::usage(format!("{name} is a binary file: no line of it is a hash"))
-                .hint("expected text with one hash a line"),
-        );
+        return Err(Error::usage(format!(
+            "{inside} is a binary file: no line of it is a hash"
+        ))
+        .hint("expected text with one hash a line"));
     }
     Ok(beginning)
 }
@@ -88,15 +118,10 @@ impl Beginning {
     }
 }
 
-/// What compression or container the bytes show, and the command that undoes it.
-fn compression(head: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
-    const MAGIC: [(&[u8], &str, Option<&str>); 9] = [
-        (b"\x1F\x8B", "gzip-compressed", Some("gunzip -c")),
-        (b"\x28\xB5\x2F\xFD", "zstd-compressed", Some("zstd -dc")),
-        (b"\xFD7zXZ\0", "xz-compressed", Some("xz -dc")),
-        (b"BZh", "bzip2-compressed", Some("bunzip2 -c")),
-        (b"\x04\x22\x4D\x18", "lz4-compressed", Some("lz4 -dc")),
-        (b"PK\x03\x04", "a zip archive", Some("unzip -p")),
+/// What container the bytes show that is not undone here, and the command that
+/// does it.
+fn container(head: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
+    const MAGIC: [(&[u8], &str, Option<&str>); 3] = [
         (b"7z\xBC\xAF\x27\x1C", "a 7z archive", Some("7z x -so")),
         (b"SQLite format 3\0", "an SQLite database", None),
         (b"HASH\r\n\xFF\0", "an EnCase hash set", None),
@@ -115,6 +140,7 @@ mod tests {
     fn the_first_hash_shows_the_algorithm_past_comments_and_a_header() {
         let got = look_at(
             "x",
+            None,
             b"# list\n\nmd5\n92e792c43c35e96fed3f9566083326fc\r\n",
             true,
         )
@@ -123,21 +149,40 @@ mod tests {
         assert_eq!(got.case, Some(Case::Lower));
         assert_eq!(got.first_line.as_deref(), Some("\"md5\""));
         // A line that is cut off by the peek shows nothing.
-        let cut = look_at("x", b"92e792c43c35e96fed3f9566083326fc", false).expect("text");
+        let cut = look_at("x", None, b"92e792c43c35e96fed3f9566083326fc", false).expect("text");
         assert_eq!(cut, Beginning::default());
     }
 
     #[test]
     fn what_is_no_text_is_refused_with_the_way_out() {
-        for (head, expected) in [
-            (&b"\x1F\x8B\x08"[..], "gunzip -c list"),
-            (b"\x28\xB5\x2F\xFD\0", "zstd -dc list"),
-            (b"PK\x03\x04", "unzip -p list"),
-            (b"SQLite format 3\0", "extract"),
-            (b"\xFF\xFEa\0b\0", "iconv"),
-            (b"\x7FELF\0\0\0\n", "one hash a line"),
+        for (codec, head, expected) in [
+            (
+                None,
+                &b"7z\xBC\xAF\x27\x1C\0"[..],
+                "7z x -so list | hashferry",
+            ),
+            (None, b"SQLite format 3\0", "extract"),
+            (None, b"HASH\r\n\xFF\0", "extract"),
+            (
+                None,
+                b"\xFF\xFEa\0b\0",
+                "iconv -f UTF-16 -t UTF-8 list | hashferry",
+            ),
+            (None, b"\x7FELF\0\0\0\n", "one hash a line"),
+            (Some(Codec::Gzip), b"SQLite format 3\0", "extract"),
+            (Some(Codec::Gzip), b"7z\xBC\xAF\x27\x1C\0", "extract"),
+            (
+                Some(Codec::Xz),
+                b"\xFF\xFEa\0b\0",
+                "xz -dc list | iconv -f UTF-16 -t UTF-8 | hashferry",
+            ),
+            (
+                Some(Codec::Zstd),
+                b"\x1F\x8B\x08",
+                "zstd -dc list | gunzip -c | hashferry",
+            ),
         ] {
-            let error = look_at("list", head, true).expect_err("refused");
+            let error = look_at("list", codec, head, true).expect_err("refused");
             assert_eq!(error.exit_status(), 2);
             assert!(
                 error.what_to_do().is_some_and(|h| h.contains(expected)),
@@ -148,11 +193,22 @@ mod tests {
 
     #[test]
     fn a_nul_in_a_list_of_hashes_is_a_line_to_reject_not_a_binary_file() {
-        assert!(look_at("x", b"ab\0cd\n92e792c43c35e96fed3f9566083326fc\n", true).is_ok());
+        assert!(
+            look_at(
+                "x",
+                None,
+                b"ab\0cd\n92e792c43c35e96fed3f9566083326fc\n",
+                true
+            )
+            .is_ok()
+        );
     }
 
     #[test]
     fn an_empty_list_shows_nothing() {
-        assert_eq!(look_at("x", b"", true).expect("text"), Beginning::default());
+        assert_eq!(
+            look_at("x", None, b"", true).expect("text"),
+            Beginning::default()
+        );
     }
 }

@@ -243,16 +243,17 @@ impl Ingest {
             1 => beginning.opened.length(),
             _ => None,
         };
+        let earlier_counts = checkpoint
+            .as_ref()
+            .map(|c| c.counts(beginning.opened.behind()))
+            .unwrap_or_default();
         // Set once: a run happens once.
         let _ = self.watch.0.plan.set(Plan {
             algorithm,
             bytes,
             pace: pace.clone(),
             begun,
-            earlier: checkpoint
-                .as_ref()
-                .map(Checkpoint::counts)
-                .unwrap_or_default(),
+            earlier: earlier_counts,
         });
         self.announce(&table, &template, target, concurrency);
 
@@ -266,7 +267,7 @@ impl Ingest {
         let opened = Mutex::new(Vec::new());
         let first = beginning.number as usize;
         if let Some(checkpoint) = &checkpoint {
-            meters.update(|c| *c = checkpoint.counts());
+            meters.update(|c| *c = earlier_counts);
             report.resumed_from = Some(checkpoint.books.lines);
             for read in &checkpoint.read[..first] {
                 opened
@@ -280,7 +281,7 @@ impl Ingest {
                         .etag
                         .clone()
                         .map(|e| e.trim_matches('"').to_owned()),
-                    bytes: read.bytes,
+                    bytes: read.lying(),
                     lines: read.lines,
                 });
             }
@@ -296,6 +297,7 @@ impl Ingest {
         let (records, fresh) = mpsc::channel(HAND_OVERS);
         let reader = Reader {
             aws: &self.aws,
+            unpack: &with.unpack,
             algorithm,
             max_rejects: with.max_rejects,
             meters,
@@ -407,7 +409,7 @@ impl Ingest {
         if self.sources[0] == Location::Stdin {
             tracing::info!("reading standard input");
         }
-        let opened = Opened::open(&self.sources[0], &self.aws).await?;
+        let opened = Opened::open(&self.sources[0], &self.aws, &with.unpack).await?;
         // For a table that a local DynamoDB is to make.
         let shown = with.algorithm.or(opened.beginning.algorithm);
         let make_for = shown.or(Algorithm::from_name(&with.table));

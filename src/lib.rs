@@ -9,7 +9,7 @@
 //! | stage | from | to |
 //! |---|---|---|
 //! | [`source`] | an S3 object, a file, standard input | chunks of bytes |
-//! | [`decode`] | the first chunk | what kind of bytes these are |
+//! | [`decode`] | chunks, compressed or not | text, and what kind it is |
 //! | [`lines`] | chunks | lines, each with its place |
 //! | [`record`] | a line | a hash, or why it is none |
 //! | [`window`] | a hash | whether it was taken a short while ago |
@@ -45,7 +45,7 @@
 //!   sent and not acknowledged is sent again; a put can be repeated.
 //! * **No batch names a key twice,** and none is larger than DynamoDB takes.
 //! * **Whatever is sent has paid at the token bucket,** retries too.
-//! * **Everything is bounded:** a line, the channel, the queue of what must be
+//! * **Everything is bounded:** a line, the channel, a decoder's window, the queue of what must be
 //!   sent again, calls in flight. Memory does not grow with the list.
 //! * **What decides knows no socket.** Framing, parsing, encoding, batching and
 //!   the bucket are plain functions of bytes and instants.

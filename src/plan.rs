@@ -28,6 +28,7 @@ pub use survey::{SAMPLE_BYTES, Survey, Surveyed};
 use crate::algorithm::{Algorithm, Case};
 use crate::attribute::Attribute;
 use crate::aws::{Aws, table};
+use crate::decode::Unpack;
 use crate::error::{ErrorKind, Result};
 use crate::item::ItemTemplate;
 use crate::prices::Prices;
@@ -40,6 +41,8 @@ use survey::survey;
 pub struct Planning {
     /// The sources, as they were named.
     pub sources: Vec<String>,
+    /// How they are compressed.
+    pub unpack: Unpack,
     /// The table; without one, a text key named as the algorithm is assumed.
     pub table: Option<String>,
     /// The hash algorithm, where it was told.
@@ -77,7 +80,7 @@ impl Planning {
         if sources[0] == Location::Stdin {
             tracing::info!("reading standard input");
         }
-        let opened = Opened::open(&sources[0], aws).await?;
+        let opened = Opened::open(&sources[0], aws, &self.unpack).await?;
         let described = match &self.table {
             // A local DynamoDB makes the table when a run needs it, not before.
             Some(name) if aws.is_local() && !table::exists(aws, name).await? => None,
@@ -122,7 +125,16 @@ impl Planning {
             self.case,
             &self.attributes,
         )?;
-        let survey = survey(aws, opened, &sources[1..], algorithm, self.case, self.exact).await?;
+        let survey = survey(
+            aws,
+            opened,
+            &sources[1..],
+            algorithm,
+            self.case,
+            self.exact,
+            &self.unpack,
+        )
+        .await?;
         let assumptions = Assumptions {
             at: self.at,
             prices: self.prices.clone(),

@@ -1,4 +1,4 @@
-//! The reading half: source → lines → records, up to the queue of the writer.
+//! The reading half: source → text → lines → records, up to the queue of the writer.
 //!
 //! One task reads the sources one after another. What it hands on waits in a
 //! bounded channel, so that a slow table slows the reading down and nothing
@@ -8,23 +8,25 @@
 use crate::algorithm::Algorithm;
 use crate::aws::Aws;
 use crate::books::{Books, Meters};
-use crate::decode;
+use crate::decode::Unpack;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lines::{Framer, Line};
 use crate::lowwater::{Below, HandOver, Stretch};
 use crate::record::{LineParser, Parsed, Place, Record, looks_like, shown};
 use crate::rejects::{JUDGED_FROM_LINES, MaxRejects, Rejects};
 use crate::report::SourceReport;
-use crate::source::{Identity, Location, Source};
+use crate::source::{Identity, Location};
 use crate::stop::Stop;
 use crate::window::Window;
-use bytes::{Bytes, BytesMut};
-use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
 
+mod opened;
 #[cfg(test)]
 mod tests;
+mod unpacking;
+
+pub use opened::Opened;
 
 /// Records handed on at once: some batches' worth, so that the channel costs
 /// nothing per line.
@@ -32,145 +34,6 @@ const HAND_OVER: usize = 500;
 
 /// Hand-overs that may wait in the channel.
 pub const HAND_OVERS: usize = 8;
-
-/// An opened source whose first bytes have been looked at.
-#[derive(Debug)]
-pub struct Opened {
-    source: Source,
-    /// The chunks that were looked at, to be read again.
-    peeked: VecDeque<Bytes>,
-    ended: bool,
-    /// What they show.
-    pub beginning: decode::Beginning,
-}
-
-impl Opened {
-    /// Opens `location` and looks at its first bytes.
-    ///
-    /// # Errors
-    /// As [`Source::open`], and when it is no text.
-    pub async fn open(location: &Location, aws: &Aws) -> Result<Opened> {
-        let mut source = Source::open(location, aws).await?;
-        let mut peeked = VecDeque::new();
-        let mut bytes = 0;
-        let mut ended = false;
-        let mut head = BytesMut::new();
-        let mut beginning = decode::Beginning::default();
-        while bytes < decode::PEEK_BYTES && beginning.algorithm.is_none() {
-            match source.next().await? {
-                Some(chunk) => {
-                    bytes += chunk.len();
-                    let room = decode::PEEK_BYTES.saturating_sub(head.len());
-                    head.extend_from_slice(&chunk[..chunk.len().min(room)]);
-                    peeked.push_back(chunk);
-                }
-                None => {
-                    ended = true;
-                    break;
-                }
-            }
-            // A pipe that has brought one line and then waits has shown enough.
-            beginning = decode::look_at(&location.to_string(), &head, false)?;
-        }
-        let whole = ended && bytes <= decode::PEEK_BYTES;
-        if beginning.algorithm.is_none() {
-            beginning = decode::look_at(&location.to_string(), &head, whole)?;
-        }
-        if ended && bytes == 0 {
-            tracing::warn!(
-                "{location} is empty: there is nothing to write; is it the list you meant?"
-            );
-        }
-        Ok(Opened {
-            source,
-            peeked,
-            ended,
-            beginning,
-        })
-    }
-
-    /// A source that goes on where an earlier run left it: there is nothing to look
-    /// at.
-    pub fn again(source: Source) -> Opened {
-        Opened {
-            source,
-            peeked: VecDeque::new(),
-            ended: false,
-            beginning: decode::Beginning::default(),
-        }
-    }
-
-    /// By what it can be recognised later.
-    pub fn identity(&self) -> Identity {
-        self.source.identity()
-    }
-
-    /// Its length in bytes, where that is known.
-    pub fn length(&self) -> Option<u64> {
-        self.source.length()
-    }
-
-    /// Its report, before anything of it is read.
-    pub fn report(&self) -> SourceReport {
-        SourceReport {
-            uri: self.source.location().to_string(),
-            etag: self.source.etag().map(str::to_owned),
-            bytes: 0,
-            lines: 0,
-        }
-    }
-
-    /// The algorithm of the list: as `told`, as the table's partition key is
-    /// named (`key`), or as the first hash shows.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`] when nothing says it.
-    pub fn algorithm(&self, told: Option<Algorithm>, key: Option<&str>) -> Result<Algorithm> {
-        let of_key = key.and_then(|key| Some((key, Algorithm::from_name(key)?)));
-        if let Some(told) = told {
-            if let Some((key, named)) = of_key.filter(|(_, named)| *named != told) {
-                tracing::warn!(
-                    "the partition key is named {key}, which is {named}; taking the list for {told} as told"
-                );
-            }
-            return Ok(told);
-        }
-        if let Some((_, named)) = of_key {
-            return Ok(named);
-        }
-        if let Some(seen) = self.beginning.algorithm {
-            tracing::info!(
-                "taking the list for {seen}, by the length of its first hash (--hash says otherwise)"
-            );
-            return Ok(seen);
-        }
-        if self.length() == Some(0) {
-            return Ok(Algorithm::Sha256);
-        }
-        let first = match &self.beginning.first_line {
-            Some(line) => format!("its first line is {line}"),
-            None => "it has nothing but blank lines and comments there".to_owned(),
-        };
-        Err(Error::usage(format!(
-            "the first {} KiB of {} show no hash: {first}",
-            decode::PEEK_BYTES / 1024,
-            self.source.location()
-        ))
-        .hint("name the algorithm by --hash, such as --hash sha256"))
-    }
-
-    /// The next chunk, from the beginning on; nothing at the end.
-    ///
-    /// # Errors
-    /// As [`Source::next`].
-    pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        match self.peeked.pop_front() {
-            Some(chunk) => Ok(Some(chunk)),
-            None if self.ended => Ok(None),
-            None => self.source.next().await,
-        }
-    }
-}
 
 impl Beginning {
     /// The beginning of the first source.
@@ -190,6 +53,8 @@ impl Beginning {
 pub struct Reader<'a> {
     /// Where the connection is.
     pub aws: &'a Aws,
+    /// How the sources are compressed.
+    pub unpack: &'a Unpack,
     /// What the lines are.
     pub algorithm: Algorithm,
     /// How many may be none.
@@ -285,14 +150,13 @@ impl Reader<'_> {
                     .unwrap_or_else(PoisonError::into_inner)
                     .push(opened.identity());
                 reports.push(SourceReport {
-                    bytes: below.bytes,
                     lines: below.lines,
                     ..opened.report()
                 });
                 self.source(&mut taking, opened, number, below, reports)
                     .await?;
                 let Some(location) = next else { break };
-                opened = Opened::open(location, self.aws).await?;
+                opened = Opened::open(location, self.aws, self.unpack).await?;
                 below = Below::default();
             }
             Ok::<(), Halt>(())
@@ -336,10 +200,15 @@ impl Reader<'_> {
             byte: below.bytes,
         };
         while let Some(chunk) = opened.next().await? {
-            let mut rest = &chunk[..];
+            let mut rest = &chunk.bytes[..];
+            let mut lying = chunk.lying;
             // A chunk may hold more lines than are handed over at once.
             while !rest.is_empty() {
                 let part = self.part(rest);
+                // Of the source's bytes, as much as of the text.
+                let share = lying as u128 * part as u128 / rest.len() as u128;
+                let share = u64::try_from(share).unwrap_or(lying);
+                lying -= share;
                 let before = taking.lines;
                 let mut lines = framer.push(&rest[..part]);
                 while let Some(line) = lines.next() {
@@ -348,12 +217,19 @@ impl Reader<'_> {
                 rest = &rest[part..];
                 if let Some(report) = reports.last_mut() {
                     report.lines += taking.lines - before;
-                    report.bytes += part as u64;
+                    report.bytes += share;
                 }
-                self.meters.update(|c| c.bytes_read += part as u64);
+                self.meters.update(|c| c.bytes_read += share);
                 if taking.books.lines > 0 {
                     self.hand_on(taking).await?;
                 }
+            }
+            // What of the source bore no text: headers, checksums.
+            if let Some(report) = reports.last_mut() {
+                report.bytes += lying;
+            }
+            if lying > 0 {
+                self.meters.update(|c| c.bytes_read += lying);
             }
         }
         if let Some(line) = framer.finish() {

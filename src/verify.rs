@@ -265,6 +265,7 @@ impl Verify {
         };
         let reader = Reader {
             aws: &self.aws,
+            unpack: &with.unpack,
             algorithm,
             max_rejects: match with.rejects_known {
                 true => MaxRejects::Count(u64::MAX),
@@ -350,7 +351,7 @@ impl Verify {
         if self.sources[0] == Location::Stdin {
             tracing::info!("reading standard input");
         }
-        let opened = Opened::open(&self.sources[0], &self.aws).await?;
+        let opened = Opened::open(&self.sources[0], &self.aws, &with.unpack).await?;
         let table = match table::describe(&self.aws, &with.table, None).await {
             Err(e) if e.kind() == ErrorKind::Denied => {
                 let shown = with.algorithm.or(opened.beginning.algorithm);

@@ -515,7 +515,7 @@ fn bad_input_is_told_apart_and_says_what_to_do() {
     let s3 = FakeS3::start(
         S3Config::default()
             .object("lists", "a/list.txt", crlf(&hashes(30)))
-            .object("lists", "gz", &b"\x1F\x8B\x08\0\0\0\0\0"[..])
+            .object("lists", "7z", &b"7z\xBC\xAF\x27\x1C\0\x04"[..])
             .object(
                 "lists",
                 "elf",
@@ -550,7 +550,7 @@ fn bad_input_is_told_apart_and_says_what_to_do() {
         (run("gs://lists/a", &[]), &["expected s3://bucket/key"]),
         (run("missing.txt", &[]), &["missing.txt", "No such file"]),
         (run(".", &[]), &["is a directory"]),
-        (run("s3://lists/gz", &[]), &["gzip", "gunzip -c"]),
+        (run("s3://lists/7z", &[]), &["a 7z archive", "extract"]),
         (
             run("s3://lists/elf", &[]),
             &["binary file", "one hash a line"],

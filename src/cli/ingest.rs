@@ -1,6 +1,7 @@
 //! `hashferry ingest`: a list into a table.
 
 use super::item::ItemArgs;
+use super::unpack::UnpackArgs;
 use super::{Context, LogFormat, display, duration, verify};
 use crate::aws::Aws;
 use crate::aws::{endpoint, table};
@@ -23,7 +24,7 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     hashferry ingest s3://my-bucket/nsrl-sha256.txt --table sha256 --source NSRL --type known\n  \
-    gunzip -c list.gz | hashferry ingest - --table md5 --rate 80% --report report.json\n  \
+    hashferry ingest list.gz --table md5 --rate 80% --report report.json\n  \
     hashferry ingest hashes.txt --table sha256 --local ./hashes --attr release:N=2026\n  \
     hashferry ingest s3://my-bucket/list.txt --table sha256 --raise-to 5000 --settle\n\n\
     Permissions: scripts/iam/ingest.json (with --raise-to ingest-raise.json), and besides: with --settle \
@@ -46,15 +47,8 @@ pub(super) struct IngestArgs {
         help_heading = "Input"
     )]
     format: FormatArg,
-    /// Compression of the list
-    #[arg(
-        long,
-        value_enum,
-        value_name = "HOW",
-        default_value = "auto",
-        help_heading = "Input"
-    )]
-    compression: CompressionArg,
+    #[command(flatten)]
+    unpack: UnpackArgs,
     /// Keep rejected lines here, as JSON lines [default: show the first ten]
     #[arg(long, value_name = "PATH", help_heading = "Input")]
     rejects: Option<PathBuf>,
@@ -165,15 +159,6 @@ enum FormatArg {
     Lines,
 }
 
-/// Compressions. More will come.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum CompressionArg {
-    /// As it looks; compressed lists are recognised and refused
-    Auto,
-    /// None
-    None,
-}
-
 /// Reads write capacity units a second.
 pub(super) fn units(text: &str) -> Result<f64, String> {
     match text.parse() {
@@ -276,7 +261,6 @@ async fn settle_down(context: &Context, aws: &Aws, table: &str, interval: Durati
 async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report> {
     // The only forms there are.
     let (FormatArg::Auto | FormatArg::Lines) = args.format;
-    let (CompressionArg::Auto | CompressionArg::None) = args.compression;
     if args.settle {
         let aws = aws.with_policy("scripts/iam/keepalive.json");
         let table = table::describe(&aws, &args.table, None).await?;
@@ -288,6 +272,7 @@ async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report
     let mut builder = Ingest::builder()
         .aws(aws.clone())
         .table(args.table)
+        .unpack(args.unpack.unpack())
         .case(args.item.case())
         .rate(args.rate)
         .concurrency(args.concurrency)
@@ -395,6 +380,7 @@ async fn again(context: &Context, aws: &Aws, args: &IngestArgs) -> Result<Option
     let mut builder = Verify::builder()
         .aws(aws.with_policy("scripts/iam/verify.json"))
         .table(&args.table)
+        .unpack(args.unpack.unpack())
         .case(args.item.case())
         .sample(sample)
         .rejects_known(true)

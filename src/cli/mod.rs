@@ -14,6 +14,7 @@ mod item;
 mod local;
 mod logging;
 mod plan;
+mod unpack;
 mod verify;
 
 use crate::aws::{Aws, AwsOptions};

@@ -3,6 +3,7 @@
 use super::Context;
 use super::ingest::units;
 use super::item::ItemArgs;
+use super::unpack::UnpackArgs;
 use crate::aws::endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Copies, Figure, Forecast, Planning, Route, Span, Way};
@@ -27,7 +28,10 @@ pub(super) struct PlanArgs {
     table: Option<String>,
     #[command(flatten)]
     item: ItemArgs,
-    /// Read everything and count, instead of estimating from the beginning
+    #[command(flatten)]
+    unpack: UnpackArgs,
+    /// Read everything and count, instead of estimating from the beginning (what is compressed is
+    /// always read to its end)
     #[arg(long)]
     exact: bool,
     /// Reckon with so many provisioned write capacity units a second, too
@@ -82,6 +86,7 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
             .any(|source| source.starts_with("s3://"));
     let planning = Planning {
         sources: args.sources,
+        unpack: args.unpack.unpack(),
         table: args.table,
         algorithm: args.item.hash,
         case: args.item.case(),
@@ -105,7 +110,9 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
             .chain(flag("--profile", common.profile.as_ref()))
             .chain(flag("--endpoint-url", endpoint_url.as_ref()))
             .collect(),
-        own_flags: flag("--local", local.as_ref()).collect(),
+        own_flags: flag("--local", local.as_ref())
+            .chain(args.unpack.words())
+            .collect(),
     };
     // A list on this machine, for a table that is not there yet: AWS is not asked.
     let connection = match asks_aws {

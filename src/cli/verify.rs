@@ -2,6 +2,7 @@
 
 use super::ingest::ReportFile;
 use super::item::ItemArgs;
+use super::unpack::UnpackArgs;
 use super::{Context, display, duration};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rate::{Concurrency, Rate};
@@ -37,6 +38,8 @@ pub(super) struct VerifyArgs {
     table: String,
     #[command(flatten)]
     item: ItemArgs,
+    #[command(flatten)]
+    unpack: UnpackArgs,
     /// How many of the list's hashes to check: all, or a number drawn at random, 1,000,000 at most
     #[arg(long, value_name = "N", default_value = "all", help_heading = "Sample")]
     sample: Sample,
@@ -114,6 +117,7 @@ async fn verify(context: &Context, args: VerifyArgs) -> Result<VerifyReport> {
     let mut builder = Verify::builder()
         .aws(connection.aws.clone())
         .table(args.table)
+        .unpack(args.unpack.unpack())
         .case(args.item.case())
         .sample(args.sample)
         .rate(args.rate)

@@ -4,6 +4,7 @@ use super::{Ingest, Keep, Watch};
 use crate::algorithm::{Algorithm, Case};
 use crate::attribute::{Attribute, Value};
 use crate::aws::{Aws, AwsOptions};
+use crate::decode::Unpack;
 use crate::error::{Error, Result};
 use crate::item::KeyAttribute;
 use crate::rate::{Concurrency, Rate};
@@ -25,6 +26,7 @@ pub const MAX_BURST_SECONDS: f64 = 300.0;
 pub struct IngestBuilder {
     pub(super) aws: Option<Aws>,
     pub(super) sources: Vec<String>,
+    pub(super) unpack: Unpack,
     pub(super) table: String,
     pub(super) algorithm: Option<Algorithm>,
     pub(super) key: Option<KeyAttribute>,
@@ -62,6 +64,13 @@ impl IngestBuilder {
     #[must_use]
     pub fn source(mut self, source: impl Into<String>) -> Self {
         self.sources.push(source.into());
+        self
+    }
+
+    /// How the sources are compressed. Default: as the first bytes of each show.
+    #[must_use]
+    pub fn unpack(mut self, unpack: Unpack) -> Self {
+        self.unpack = unpack;
         self
     }
 

@@ -117,11 +117,23 @@ impl Ingest {
                 "a checkpoint without a source",
             ));
         };
+        for (location, read) in self.sources.iter().zip(&checkpoint.read) {
+            let packed = read.source.packed.as_ref();
+            self.with.unpack.agrees(packed).map_err(|what| {
+                Error::usage(format!(
+                    "the checkpoint {place} is of another run: of {location}, {what}"
+                ))
+                .hint("give the same --compression and --member, or begin again with --restart")
+            })?;
+        }
         for (location, read) in self.sources.iter().zip(behind) {
             source::unchanged(location, &self.aws, &read.source).await?;
         }
         let location = &self.sources[behind.len()];
-        let source = Source::open_again(location, &self.aws, &last.source, last.bytes).await?;
+        let packed = last.source.packed.clone();
+        // There is no going into the middle of compressed data.
+        let from = if packed.is_some() { 0 } else { last.bytes };
+        let source = Source::open_again(location, &self.aws, &last.source, from).await?;
         tracing::info!(
             "taking up an earlier run at line {} (byte {}) of {location}: {} lines are in its books \
              (checkpoint {place}, saved {}; --restart begins again)",
@@ -137,7 +149,7 @@ impl Ingest {
             .copied()
             .unwrap_or_default();
         Ok(Beginning {
-            opened: Opened::again(source),
+            opened: Opened::again(source, packed, last.bytes).await?,
             number: behind.len() as u32,
             below,
             lines: checkpoint.books.lines,

@@ -3,6 +3,7 @@
 use super::figure::Figure;
 use crate::algorithm::{Algorithm, Case, MAX_HASH_BYTES};
 use crate::aws::Aws;
+use crate::decode::Unpack;
 use crate::error::Result;
 use crate::lines::{Framer, Line};
 use crate::reader::Opened;
@@ -102,9 +103,9 @@ impl Total {
 pub struct Surveyed {
     /// `s3://bucket/key`, a path, or `-`.
     pub uri: String,
-    /// Its length in bytes, where that was known or it was read to its end.
+    /// The length of its text in bytes, where that was known or it was read to its end.
     pub bytes: Option<u64>,
-    /// Bytes read.
+    /// Bytes of text read.
     pub bytes_read: u64,
     /// Whether it was read to its end.
     pub whole: bool,
@@ -188,11 +189,13 @@ impl Surveyor {
     /// everything is wanted, its beginning. The bytes that were counted, and
     /// whether it came to the end.
     async fn source(&mut self, opened: &mut Opened, exact: bool) -> Result<(u64, bool)> {
-        let sampled = !exact && opened.length().is_some_and(|l| l > SAMPLE_BYTES);
+        let sampled = !exact && opened.text_length().is_some_and(|l| l > SAMPLE_BYTES);
         let mut framer = Framer::new();
         let mut read = 0;
+        // As it lies there it is no such file.
+        self.verbatim &= !opened.is_packed();
         while let Some(chunk) = opened.next().await? {
-            let mut rest = &chunk[..];
+            let mut rest = &chunk.bytes[..];
             while !rest.is_empty() {
                 // A sample ends at the same byte however the source is cut.
                 let room = match SAMPLE_BYTES.checked_sub(read) {
@@ -209,7 +212,7 @@ impl Surveyor {
                 if sampled
                     && read >= SAMPLE_BYTES
                     && self.counted.all.lines >= SAMPLE_LINES
-                    && opened.length().is_some_and(|l| read < l)
+                    && opened.text_length().is_some_and(|l| read < l)
                 {
                     return Ok((read, false));
                 }
@@ -223,7 +226,7 @@ impl Surveyor {
 }
 
 /// Reads `first` and then `rest`: their beginnings, or all of them when `exact`.
-/// What has no known length is read to its end.
+/// What has no known length is read to its end; what is compressed has none.
 ///
 /// # Errors
 /// When a source cannot be opened or read.
@@ -234,6 +237,7 @@ pub(super) async fn survey(
     algorithm: Algorithm,
     case: Case,
     exact: bool,
+    unpack: &Unpack,
 ) -> Result<Survey> {
     let mut surveyor = Surveyor {
         algorithm,
@@ -251,7 +255,11 @@ pub(super) async fn survey(
         surveyor.counted = Counted::default();
         let (read, whole) = surveyor.source(&mut opened, exact).await?;
         let c = surveyor.counted;
-        let bytes = if whole { Some(read) } else { opened.length() };
+        let bytes = if whole {
+            Some(read)
+        } else {
+            opened.text_length()
+        };
         let unseen = match bytes {
             Some(length) if !whole => length.saturating_sub(c.all.bytes),
             _ => 0,
@@ -267,7 +275,7 @@ pub(super) async fn survey(
             whole,
         });
         let Some(location) = next else { break };
-        opened = Opened::open(location, aws).await?;
+        opened = Opened::open(location, aws, unpack).await?;
     }
     let [lines, hashes, duplicates, rejected, skipped] = totals.map(Total::figure);
     let seen = |of: usize| totals[of].seen;

@@ -119,6 +119,7 @@ fn survey_of(hashes: Figure) -> Survey {
 
 fn planning() -> Planning {
     Planning {
+        unpack: crate::decode::Unpack::default(),
         sources: vec!["s3://lists/a b.txt".into()],
         table: None,
         algorithm: None,

@@ -3,6 +3,7 @@
 use super::*;
 use crate::aws::{AwsOptions, LocalEndpoints};
 use crate::books::Counts;
+use crate::decode::Unpack;
 use proptest::prelude::*;
 
 /// A connection that is never used.
@@ -30,6 +31,7 @@ async fn read(aws: &Aws, chunks: &[&[u8]], below: Below) -> (Vec<HandOver>, Coun
     let (records, mut handed) = mpsc::channel(HAND_OVERS);
     let reader = Reader {
         aws,
+        unpack: &Unpack::default(),
         algorithm: Algorithm::Md5,
         max_rejects: MaxRejects::Count(u64::MAX),
         meters: &meters,
@@ -37,14 +39,8 @@ async fn read(aws: &Aws, chunks: &[&[u8]], below: Below) -> (Vec<HandOver>, Coun
         opened: &opened,
         records,
     };
-    let source = Source::open(&Location::Stdin, aws).await.expect("opened");
     let first = Beginning {
-        opened: Opened {
-            source,
-            peeked: chunks.iter().map(|c| Bytes::copy_from_slice(c)).collect(),
-            ended: true,
-            beginning: decode::Beginning::default(),
-        },
+        opened: Opened::of_chunks(aws, chunks).await,
         number: 0,
         below,
         lines: below.lines,

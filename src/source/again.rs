@@ -3,6 +3,7 @@
 use super::{Body, Location, READ_BYTES, S3Body, Source};
 use crate::aws::Aws;
 use crate::aws::error::CallError;
+use crate::decode::Packed;
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::io::SeekFrom;
@@ -22,6 +23,9 @@ pub struct Identity {
     pub bytes: Option<u64>,
     /// When a file was last changed (UTC, RFC 3339).
     pub modified: Option<String>,
+    /// How it is compressed, where it is and that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packed: Option<Packed>,
 }
 
 impl Identity {
@@ -67,6 +71,7 @@ impl Source {
             version_id: self.version_id.clone(),
             bytes: self.length,
             modified: self.modified.clone(),
+            packed: None,
         }
     }
 
@@ -208,7 +213,7 @@ pub(super) async fn look(location: &Location, aws: &Aws) -> Result<Identity> {
                 etag: head.e_tag().map(str::to_owned),
                 version_id: head.version_id().map(str::to_owned),
                 bytes: head.content_length().and_then(|l| u64::try_from(l).ok()),
-                modified: None,
+                ..Identity::default()
             })
         }
         Location::File(path) => {
@@ -250,7 +255,7 @@ mod tests {
             etag: Some("\"a\"".into()),
             version_id: Some("1".into()),
             bytes: Some(7),
-            modified: None,
+            ..Identity::default()
         };
         let differs = |now: Identity| before.difference(&now);
         // The same content once more is the same list.

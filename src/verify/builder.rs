@@ -4,6 +4,7 @@ use super::{Verify, VerifyWatch};
 use crate::algorithm::{Algorithm, Case};
 use crate::attribute::{Attribute, Value};
 use crate::aws::{Aws, AwsOptions};
+use crate::decode::Unpack;
 use crate::error::{Error, Result};
 use crate::item::KeyAttribute;
 use crate::rate::{Concurrency, Rate};
@@ -22,6 +23,7 @@ pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 pub struct VerifyBuilder {
     pub(super) aws: Option<Aws>,
     pub(super) sources: Vec<String>,
+    pub(super) unpack: Unpack,
     pub(super) table: String,
     pub(super) algorithm: Option<Algorithm>,
     pub(super) key: Option<KeyAttribute>,
@@ -61,6 +63,13 @@ impl VerifyBuilder {
     #[must_use]
     pub fn source(mut self, source: impl Into<String>) -> Self {
         self.sources.push(source.into());
+        self
+    }
+
+    /// How the sources are compressed. Default: as the first bytes of each show.
+    #[must_use]
+    pub fn unpack(mut self, unpack: Unpack) -> Self {
+        self.unpack = unpack;
         self
     }
 

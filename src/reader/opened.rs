@@ -1,0 +1,393 @@
+//! A source that is open: its text from the beginning on, and what that shows.
+
+use super::unpacking::Unpacking;
+use crate::algorithm::Algorithm;
+use crate::aws::Aws;
+use crate::decode::{self, Chunk, Codec, Compression, Packed, Seen, Unpack, zip};
+use crate::error::{Error, ErrorKind, Result};
+use crate::report::SourceReport;
+use crate::source::{Identity, Location, Source};
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+
+/// An opened source whose first bytes have been looked at.
+#[derive(Debug)]
+pub struct Opened {
+    location: Location,
+    identity: Identity,
+    text: Text,
+    /// The chunks that were looked at, to be read again.
+    peeked: VecDeque<Chunk>,
+    ended: bool,
+    /// Bytes of it that are behind, as they lie there, when reading begins.
+    behind: u64,
+    /// What they show.
+    pub beginning: decode::Beginning,
+}
+
+/// Where the text comes from.
+#[derive(Debug)]
+enum Text {
+    /// As it lies there.
+    Plain(Box<Source>),
+    Packed(Unpacking),
+}
+
+#[cfg(test)]
+impl Opened {
+    /// A source that holds these chunks of plain text.
+    pub(super) async fn of_chunks(aws: &Aws, chunks: &[&[u8]]) -> Opened {
+        let source = Source::open(&Location::Stdin, aws).await.expect("opened");
+        Opened {
+            location: Location::Stdin,
+            identity: source.identity(),
+            text: Text::Plain(Box::new(source)),
+            peeked: chunks
+                .iter()
+                .map(|c| plain(Bytes::copy_from_slice(c)))
+                .collect(),
+            ended: true,
+            behind: 0,
+            beginning: decode::Beginning::default(),
+        }
+    }
+}
+
+impl Opened {
+    /// Opens `location`, which is compressed as `unpack` tells or its first bytes
+    /// show, and looks at the beginning of its text.
+    ///
+    /// # Errors
+    /// As [`Source::open`], when it is no text, and when it cannot be decompressed.
+    pub async fn open(location: &Location, aws: &Aws, unpack: &Unpack) -> Result<Opened> {
+        let mut source = Source::open(location, aws).await?;
+        let name = location.to_string();
+        let mut first = VecDeque::new();
+        let mut ended = false;
+        let mut head = BytesMut::new();
+        if unpack.compression == Compression::Auto {
+            while Codec::seen(&head) == Seen::TooFew && head.len() < decode::PEEK_BYTES && !ended {
+                match source.next().await? {
+                    Some(chunk) => {
+                        let room = decode::PEEK_BYTES - head.len();
+                        head.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                        first.push_back(chunk);
+                    }
+                    None => ended = true,
+                }
+            }
+        }
+        let packed = unpack.packed(&name, Codec::shown(&head))?;
+        let mut identity = source.identity();
+        let peeked = match &packed {
+            None => std::mem::take(&mut first).into_iter().map(plain).collect(),
+            Some(packed) => {
+                let told = match unpack.compression {
+                    Compression::Auto => " (--compression none takes the bytes as they are)",
+                    _ => "",
+                };
+                tracing::info!(
+                    "{name} is {}-compressed: decompressing it{told}",
+                    packed.codec
+                );
+                if packed.codec == Codec::Zip
+                    && let Some(members) = members(location, aws, &identity).await?
+                {
+                    zip::choose(&name, packed.member.as_deref(), &members)?;
+                }
+                head.clear();
+                VecDeque::new()
+            }
+        };
+        identity.packed = packed.clone();
+        let mut opened = Opened {
+            location: location.clone(),
+            identity,
+            text: match packed {
+                None => Text::Plain(Box::new(source)),
+                Some(packed) => Text::Packed(Unpacking::start(name, packed, first, ended, source)),
+            },
+            peeked,
+            ended: false,
+            behind: 0,
+            beginning: decode::Beginning::default(),
+        };
+        // Of a packed source, that its compressed bytes have ended says nothing.
+        opened.ended = ended && !opened.is_packed();
+        opened.look(head).await?;
+        Ok(opened)
+    }
+
+    /// Looks at the beginning of the text, of which `head` is peeked already.
+    async fn look(&mut self, mut head: BytesMut) -> Result<()> {
+        let name = self.location.to_string();
+        let codec = self.identity.packed.as_ref().map(|p| p.codec);
+        let mut bytes: usize = self.peeked.iter().map(|c| c.bytes.len()).sum();
+        loop {
+            // A pipe that has brought one line and then waits has shown enough.
+            if !head.is_empty() {
+                self.beginning = decode::look_at(&name, codec, &head, false)?;
+            }
+            if self.ended || bytes >= decode::PEEK_BYTES || self.beginning.algorithm.is_some() {
+                break;
+            }
+            match self.pull().await? {
+                Some(chunk) => {
+                    bytes += chunk.bytes.len();
+                    let room = decode::PEEK_BYTES.saturating_sub(head.len());
+                    head.extend_from_slice(&chunk.bytes[..chunk.bytes.len().min(room)]);
+                    self.peeked.push_back(chunk);
+                }
+                None => self.ended = true,
+            }
+        }
+        let whole = self.ended && bytes <= decode::PEEK_BYTES;
+        if self.beginning.algorithm.is_none() {
+            self.beginning = decode::look_at(&name, codec, &head, whole)?;
+        }
+        if self.ended && bytes == 0 {
+            tracing::warn!("{name} is empty: there is nothing to write; is it the list you meant?");
+        }
+        Ok(())
+    }
+
+    /// A source that goes on where an earlier run left it, at byte `from` of its
+    /// text: there is nothing to look at. `source` stands at that byte, or at its
+    /// beginning when it is `packed`.
+    ///
+    /// # Errors
+    /// When it cannot be read or decompressed up to there.
+    pub async fn again(source: Source, packed: Option<Packed>, from: u64) -> Result<Opened> {
+        let location = source.location().clone();
+        let identity = Identity {
+            packed: packed.clone(),
+            ..source.identity()
+        };
+        let text = match packed {
+            None => Text::Plain(Box::new(source)),
+            Some(packed) => {
+                let name = location.to_string();
+                Text::Packed(Unpacking::start(
+                    name,
+                    packed,
+                    VecDeque::new(),
+                    false,
+                    source,
+                ))
+            }
+        };
+        let mut opened = Opened {
+            location,
+            identity,
+            text,
+            peeked: VecDeque::new(),
+            ended: false,
+            behind: from,
+            beginning: decode::Beginning::default(),
+        };
+        if opened.is_packed() {
+            opened.pass(from).await?;
+        }
+        Ok(opened)
+    }
+
+    /// Decompresses up to byte `from` of the text, and no further.
+    async fn pass(&mut self, from: u64) -> Result<()> {
+        if from > 0 {
+            tracing::info!(
+                "{} is compressed: reading again up to byte {from} of its text, nothing is written twice",
+                self.location
+            );
+        }
+        self.behind = 0;
+        let mut left = from;
+        while left > 0 {
+            let Some(mut chunk) = self.pull().await? else {
+                return Err(Error::new(
+                    ErrorKind::Read,
+                    format!(
+                        "{} has {} bytes of text, and an earlier run had read {from}",
+                        self.location,
+                        from - left
+                    ),
+                )
+                .hint("begin again with --restart"));
+            };
+            let length = chunk.bytes.len() as u64;
+            match usize::try_from(left) {
+                Ok(part) if left < length => {
+                    let share = u128::from(chunk.lying) * u128::from(left) / u128::from(length);
+                    let share = u64::try_from(share).unwrap_or(chunk.lying);
+                    self.behind += share;
+                    chunk.lying -= share;
+                    chunk.bytes = chunk.bytes.slice(part..);
+                    self.peeked.push_back(chunk);
+                    left = 0;
+                }
+                _ => {
+                    self.behind += chunk.lying;
+                    left -= length;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// By what it can be recognised later.
+    pub fn identity(&self) -> Identity {
+        self.identity.clone()
+    }
+
+    /// Its length in bytes as it lies there, where that is known.
+    pub fn length(&self) -> Option<u64> {
+        self.identity.bytes
+    }
+
+    /// The length of its text in bytes, where that is known.
+    pub fn text_length(&self) -> Option<u64> {
+        self.length().filter(|_| !self.is_packed())
+    }
+
+    /// Whether it is compressed.
+    pub fn is_packed(&self) -> bool {
+        self.identity.packed.is_some()
+    }
+
+    /// Bytes of it that are behind, as they lie there, when reading begins.
+    pub fn behind(&self) -> u64 {
+        self.behind
+    }
+
+    /// Its report, before anything more of it is read.
+    pub fn report(&self) -> SourceReport {
+        SourceReport {
+            uri: self.location.to_string(),
+            etag: (self.identity.etag.as_deref()).map(|e| e.trim_matches('"').to_owned()),
+            bytes: self.behind,
+            lines: 0,
+        }
+    }
+
+    /// The algorithm of the list: as `told`, as the table's partition key is
+    /// named (`key`), or as the first hash shows.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when nothing says it.
+    pub fn algorithm(&self, told: Option<Algorithm>, key: Option<&str>) -> Result<Algorithm> {
+        let of_key = key.and_then(|key| Some((key, Algorithm::from_name(key)?)));
+        if let Some(told) = told {
+            if let Some((key, named)) = of_key.filter(|(_, named)| *named != told) {
+                tracing::warn!(
+                    "the partition key is named {key}, which is {named}; taking the list for {told} as told"
+                );
+            }
+            return Ok(told);
+        }
+        if let Some((_, named)) = of_key {
+            return Ok(named);
+        }
+        if let Some(seen) = self.beginning.algorithm {
+            tracing::info!(
+                "taking the list for {seen}, by the length of its first hash (--hash says otherwise)"
+            );
+            return Ok(seen);
+        }
+        if self.ended && self.peeked.iter().all(|c| c.bytes.is_empty()) {
+            return Ok(Algorithm::Sha256);
+        }
+        let first = match &self.beginning.first_line {
+            Some(line) => format!("its first line is {line}"),
+            None => "it has nothing but blank lines and comments there".to_owned(),
+        };
+        Err(Error::usage(format!(
+            "the first {} KiB of {} show no hash: {first}",
+            decode::PEEK_BYTES / 1024,
+            self.location
+        ))
+        .hint("name the algorithm by --hash, such as --hash sha256"))
+    }
+
+    /// The next chunk of text, from the beginning on; nothing at the end.
+    ///
+    /// # Errors
+    /// As [`Source::next`], and when it is cut off or damaged.
+    pub async fn next(&mut self) -> Result<Option<Chunk>> {
+        match self.peeked.pop_front() {
+            Some(chunk) => Ok(Some(chunk)),
+            None if self.ended => Ok(None),
+            None => self.pull().await,
+        }
+    }
+
+    async fn pull(&mut self) -> Result<Option<Chunk>> {
+        match &mut self.text {
+            Text::Plain(source) => Ok(source.next().await?.map(plain)),
+            Text::Packed(unpacking) => unpacking.next().await,
+        }
+    }
+}
+
+/// A chunk of a source that is not compressed.
+fn plain(bytes: Bytes) -> Chunk {
+    Chunk {
+        lying: bytes.len() as u64,
+        bytes,
+    }
+}
+
+/// The members of the ZIP archive at `location`, by its table of contents; nothing
+/// where that cannot be read out of turn, or is none: then the archive itself shows
+/// them as it is read.
+async fn members(
+    location: &Location,
+    aws: &Aws,
+    identity: &Identity,
+) -> Result<Option<Vec<String>>> {
+    let Some(length) = identity.bytes.filter(|_| identity.is_known()) else {
+        return Ok(None);
+    };
+    let from = length.saturating_sub(zip::TAIL_BYTES);
+    let tail = part(location, aws, identity, from, length - from).await?;
+    let mut place = zip::place(&tail);
+    if let Some(zip::Place::EndRecord64(at)) = place {
+        let record = match at < length {
+            true => part(location, aws, identity, at, 56).await?,
+            false => Vec::new(),
+        };
+        place = zip::place_64(&record);
+    }
+    let Some(zip::Place::At(at, size)) = place else {
+        return Ok(None);
+    };
+    if size > zip::MAX_DIRECTORY_BYTES || at.checked_add(size).is_none_or(|end| end > length) {
+        return Ok(None);
+    }
+    let directory = match usize::try_from(at.wrapping_sub(from)) {
+        // It mostly is in the tail.
+        Ok(start) if at >= from && size <= length - at => {
+            tail.get(start..start + size as usize).map(<[u8]>::to_vec)
+        }
+        _ => Some(part(location, aws, identity, at, size).await?),
+    };
+    Ok(directory.and_then(|d| zip::names(&d)))
+}
+
+/// `length` bytes of the source from `from` on; fewer when it ends before.
+async fn part(
+    location: &Location,
+    aws: &Aws,
+    identity: &Identity,
+    from: u64,
+    length: u64,
+) -> Result<Vec<u8>> {
+    let mut source = Source::open_again(location, aws, identity, from).await?;
+    let mut bytes = Vec::new();
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    while bytes.len() < length
+        && let Some(chunk) = source.next().await?
+    {
+        bytes.extend_from_slice(&chunk);
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
