@@ -376,8 +376,10 @@ impl Place {
             }
         };
         let read = Checkpoint::from_text(&text).map_err(|why| {
-            Error::usage(format!("the checkpoint {self} is damaged, or not of this version: {why}"))
-                .hint("begin again with --restart: writing an item again changes nothing")
+            Error::usage(format!(
+                "the checkpoint {self} is damaged, or not of this version: {why}"
+            ))
+            .hint("begin again with --restart: writing an item again changes nothing")
         })?;
         Ok(Some(read))
     }

@@ -121,11 +121,20 @@ impl Beginning {
 /// What container the bytes show that is not undone here, and the command that
 /// does it.
 fn container(head: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
-    const MAGIC: [(&[u8], &str, Option<&str>); 3] = [
+    const MAGIC: [(&[u8], &str, Option<&str>); 4] = [
+        (
+            b"\x02\x21\x4C\x18",
+            "LZ4 in its legacy form",
+            Some("lz4 -dc"),
+        ),
         (b"7z\xBC\xAF\x27\x1C", "a 7z archive", Some("7z x -so")),
         (b"SQLite format 3\0", "an SQLite database", None),
         (b"HASH\r\n\xFF\0", "an EnCase hash set", None),
     ];
+    // The name of the format stands in the first header, behind a file's name.
+    if head.get(257..262) == Some(b"ustar") {
+        return Some(("a tar archive", None));
+    }
     MAGIC
         .iter()
         .find(|(magic, ..)| head.starts_with(magic))
@@ -155,6 +164,9 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_refused_with_the_way_out() {
+        let mut tar = [0; 512];
+        tar[..8].copy_from_slice(b"list.txt");
+        tar[257..263].copy_from_slice(b"ustar\0");
         for (codec, head, expected) in [
             (
                 None,
@@ -162,6 +174,9 @@ mod tests {
                 "7z x -so list | hashferry",
             ),
             (None, b"SQLite format 3\0", "extract"),
+            (None, b"\x02\x21\x4C\x18\0", "lz4 -dc list | hashferry"),
+            (None, &tar, "extract"),
+            (Some(Codec::Gzip), &tar, "extract"),
             (None, b"HASH\r\n\xFF\0", "extract"),
             (
                 None,
