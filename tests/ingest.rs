@@ -867,7 +867,8 @@ fn a_second_signal_waits_for_nothing() {
     use nix::sys::signal::Signal;
     let s3 = s3(crlf(&hashes(1000)));
     let dynamo = FakeDynamo::start(table().plan(FaultPlan::default().from(2, Fault::Stall)));
-    let started = Run::ingest(URI, &[] as &[&str])
+    // The second call is sent once the first one's answer is in the books.
+    let started = Run::ingest(URI, &["--concurrency", "1"])
         .s3(&s3)
         .dynamo(&dynamo)
         .start();
