@@ -5,6 +5,7 @@
 //! new one is there, whole: beside it, flushed to the disk, then renamed over it.
 //! They live in [`folder`] unless a person says where.
 
+use etcetera::base_strategy::{BaseStrategy as _, choose_base_strategy};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,8 @@ use std::path::{Path, PathBuf};
 /// `$XDG_STATE_HOME` (`~/.local/state`) or what the system has in its place.
 /// Nothing when the user has no home.
 pub fn folder() -> Option<PathBuf> {
-    let base = dirs::state_dir().or_else(dirs::data_local_dir)?;
+    let user = choose_base_strategy().ok()?;
+    let base = user.state_dir().unwrap_or_else(|| user.data_dir());
     Some(base.join("hashferry"))
 }
 

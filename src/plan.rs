@@ -72,7 +72,7 @@ impl Planning {
     /// Asks for the table, reads the sources, and reckons.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when a source or the
+    /// [`ErrorKind::Usage`] when a source or the
     /// table is not there or the items do not fit it; other kinds when one of
     /// them cannot be read.
     pub async fn run(self, aws: &Aws) -> Result<Forecast> {
