@@ -33,6 +33,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 mod builder;
 mod keeping;
@@ -326,9 +327,10 @@ impl Ingest {
                 .await)
         };
         let follow = pace.follow(interval, describe);
+        let over = CancellationToken::new();
         let save = async {
             match &keeping {
-                Some(keeping) => keeping.keep(&state).await,
+                Some(keeping) => keeping.keep(&state, &over).await,
                 None => std::future::pending().await,
             }
         };
@@ -349,10 +351,21 @@ impl Ingest {
             loop {
                 tokio::select! {
                     biased;
-                    ended = &mut work => break ended,
+                    ended = &mut work => {
+                        over.cancel();
+                        if keeping.is_some() && unsaved.is_none() {
+                            // What comes of it no longer matters: the last word follows.
+                            tokio::select! {
+                                biased;
+                                _ = &mut save => {}
+                                () = with.stop.insisted() => {}
+                            }
+                        }
+                        break ended;
+                    }
                     never = &mut follow => match never {},
                     // Going on without it would be going on blind.
-                    e = &mut save, if unsaved.is_none() => {
+                    Err(e) = &mut save, if unsaved.is_none() => {
                         unsaved = Some(e);
                         with.stop.request();
                     }

@@ -15,6 +15,7 @@ use crate::source::{self, Identity, Location, Source};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Where a run's checkpoint goes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -169,18 +170,22 @@ pub(super) struct State<'a> {
 }
 
 impl Keeping {
-    /// Saves the mark, every so often, until that fails.
-    pub(super) async fn keep(&self, state: &State<'_>) -> Error {
+    /// Saves the mark, every so often, until that fails or the run is `over`. A
+    /// saving that is under way then comes to its end first: one that came later
+    /// would undo what is done to the checkpoint at the end of the run.
+    pub(super) async fn keep(&self, state: &State<'_>, over: &CancellationToken) -> Result<()> {
         let mut saved = None;
         loop {
-            tokio::time::sleep(self.interval).await;
+            tokio::select! {
+                biased;
+                () = over.cancelled() => return Ok(()),
+                () = tokio::time::sleep(self.interval) => {}
+            }
             let mark = state.water.mark();
             if saved.as_ref() == Some(&mark) {
                 continue;
             }
-            if let Err(e) = self.save(state, mark.clone()).await {
-                return e;
-            }
+            self.save(state, mark.clone()).await?;
             saved = Some(mark);
         }
     }
