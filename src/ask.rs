@@ -236,10 +236,11 @@ impl<'de> Visitor<'de> for AnswerOf<'_> {
                 "ConsumedCapacity" => {
                     if let Some(tables) = map.next_value::<Option<Vec<WireCapacity>>>()? {
                         let total = tables.iter().map(|t| t.units).sum();
-                        answer.consumed = Some(Consumed {
+                        answer.consumed = Consumed {
                             total,
                             ..Consumed::default()
-                        });
+                        }
+                        .if_possible();
                     }
                 }
                 _ => {
@@ -417,6 +418,8 @@ impl<'de> Visitor<'de> for Unprocessed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::item::hostile;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn key(name: &str, kind: KeyType) -> KeyAttribute {
@@ -548,5 +551,70 @@ mod tests {
         }
         let empty = t.read_answer(br#"{"Responses":{},"UnprocessedKeys":{}}"#);
         assert_eq!(empty, Ok(Answer::default()));
+    }
+
+    /// An answer that names some of eight keys as there, and some as unread.
+    fn some_answer() -> impl Strategy<Value = Vec<u8>> {
+        let marks = prop::collection::vec(0u8..4, 8);
+        (marks, hostile::json()).prop_map(|(marks, more)| {
+            let of = |wanted: u8| {
+                let keys = (0u8..)
+                    .zip(&marks)
+                    .filter(move |(_, mark)| **mark == wanted);
+                keys.map(|(n, _)| md5(n).to_hex(Case::Lower))
+                    .collect::<Vec<_>>()
+            };
+            let there = of(1);
+            let there = there
+                .iter()
+                .map(|k| json!({"md5": {"S": k}, "source": {"S": "x"}}));
+            let unread = of(2);
+            let unread = unread.iter().map(|k| json!({"md5": {"S": k}}));
+            json!({
+                "Responses": {"t": there.collect::<Vec<_>>()},
+                "UnprocessedKeys": {"t": {"Keys": unread.collect::<Vec<_>>(), "More": more}},
+            })
+            .to_string()
+            .into_bytes()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Whatever comes is read or refused; what is read has consumed what a call
+        /// can consume.
+        #[test]
+        fn nothing_that_comes_breaks_the_reading(body in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            hostile::json().prop_map(|json| json.to_string().into_bytes()),
+            some_answer(),
+            hostile::mutated(some_answer()),
+        ]) {
+            for kind in [KeyType::S, KeyType::B] {
+                let t = template(kind, None, &["source=x", "n:N=1"]);
+                if let Ok(answer) = t.read_answer(&body) {
+                    let units = answer.consumed.map_or(0.0, |c| c.total);
+                    prop_assert!((0.0..=1e6).contains(&units));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_nested_deeply_is_refused_or_passed_over() {
+        let t = template(KeyType::S, None, &["source=x"]);
+        for body in hostile::deep("Responses", r#"{"t":[{"source":"#) {
+            let answer = t.read_answer(body.as_bytes());
+            assert_no_item(&answer);
+        }
+    }
+
+    /// Nothing of such an answer is taken for an item.
+    fn assert_no_item(answer: &std::result::Result<Answer, String>) {
+        assert!(
+            answer.as_ref().map_or(true, |a| a.items.is_empty()),
+            "{answer:?}"
+        );
     }
 }

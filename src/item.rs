@@ -41,6 +41,11 @@ pub const MAX_PARTITION_KEY_BYTES: usize = 2048;
 /// Source: DynamoDB developer guide, Constraints.
 pub const MAX_SORT_KEY_BYTES: usize = 1024;
 
+/// Capacity units that one call can have consumed, at the very most: 16 MB are
+/// 16,384 write units, and each of some 25 indexes takes up to two writes for one
+/// of the table. An answer that says more is not believed.
+const MAX_CALL_UNITS: f64 = 1_000_000.0;
+
 /// The type of a key attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // DynamoDB's own letters
@@ -124,6 +129,16 @@ pub struct Consumed {
     pub table: Option<f64>,
     /// Of each index, by its name.
     pub indexes: Vec<(String, f64)>,
+}
+
+impl Consumed {
+    /// Itself, when a call can have consumed that. What is paid at the token bucket
+    /// follows it: a figure beyond all bounds would stop a run for good.
+    pub(crate) fn if_possible(self) -> Option<Self> {
+        let possible = |units: f64| (0.0..=MAX_CALL_UNITS).contains(&units);
+        let indexes = self.indexes.iter().all(|(_, units)| possible(*units));
+        (possible(self.total) && self.table.is_none_or(possible) && indexes).then_some(self)
+    }
 }
 
 /// Everything about a run's items but the hash. See the [module](self).
@@ -267,7 +282,7 @@ impl ItemTemplate {
         let wire: WireAnswer = serde_json::from_slice(body).map_err(|e| e.to_string())?;
         let mut answer = Answer {
             unprocessed: Vec::new(),
-            consumed: wire.consumed.map(consumed),
+            consumed: wire.consumed.map(consumed).and_then(Consumed::if_possible),
         };
         for request in wire.unprocessed.into_values().flatten() {
             let item = request
@@ -297,7 +312,9 @@ impl ItemTemplate {
 
 #[derive(Deserialize)]
 struct WireAnswer {
-    #[serde(rename = "UnprocessedItems", default)]
+    /// Without it nothing is said of the items; there is always one, if empty.
+    /// Source: DynamoDB API reference, BatchWriteItem, Response Elements.
+    #[serde(rename = "UnprocessedItems")]
     unprocessed: HashMap<String, Vec<WireRequest>>,
     #[serde(rename = "ConsumedCapacity")]
     consumed: Option<Vec<WireCapacity>>,
@@ -440,6 +457,9 @@ fn check_key_value(
 }
 
 #[cfg(test)]
+pub(crate) mod hostile;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -558,7 +578,9 @@ mod tests {
             t.read_answer(br#"{"UnprocessedItems":{}}"#),
             Ok(none.clone())
         );
-        assert_eq!(t.read_answer(b"{}"), Ok(none));
+        let unbelievable =
+            br#"{"UnprocessedItems":{},"ConsumedCapacity":[{"CapacityUnits":1e300}]}"#;
+        assert_eq!(t.read_answer(unbelievable), Ok(none));
         let body = format!(
             r#"{{"ConsumedCapacity":[{{"TableName":"t","CapacityUnits":36.0,"Table":{{"CapacityUnits":24.0}},
                 "GlobalSecondaryIndexes":{{"i":{{"CapacityUnits":12.0}}}}}}],"UnprocessedItems":
@@ -583,6 +605,8 @@ mod tests {
             "",
             "not JSON",
             "[]",
+            "{}",
+            r#"{"message":"please log in"}"#,
             r#"{"UnprocessedItems":{"t":[{"DeleteRequest":{}}]}}"#,
             r#"{"UnprocessedItems":{"t":[{"PutRequest":{"Item":{}}}]}}"#,
             r#"{"UnprocessedItems":{"t":[{"PutRequest":{"Item":{"sha256":{"S":"zz"}}}}]}}"#,

@@ -329,6 +329,8 @@ impl BatchGet for RawOperation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::item::hostile;
+    use proptest::prelude::*;
 
     #[test]
     fn errors_are_read_from_body_or_header() {
@@ -349,5 +351,42 @@ mod tests {
         let e = ServiceError::read(502, None, b"<html>");
         assert_eq!(e.meta.code(), None);
         assert_eq!(CallError::meaning_of(502, None, ""), Meaning::Transient);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Whatever is answered has a meaning and words to show; and only a status or
+        /// a code that says so stops a run for good.
+        #[test]
+        fn whatever_is_answered_has_a_meaning(
+            status in any::<u16>(),
+            kind in prop::option::of(any::<String>()),
+            body in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..200),
+                hostile::json().prop_map(|json| json.to_string().into_bytes()),
+                (any::<String>(), any::<String>(), hostile::json()).prop_map(|(code, text, reasons)| {
+                    serde_json::json!({"__type": code, "message": text, "throttlingReasons": reasons})
+                        .to_string()
+                        .into_bytes()
+                }),
+            ],
+        ) {
+            let error = ServiceError::read(status, kind.as_deref(), &body);
+            let (code, message) = (error.meta.code(), error.meta.message().unwrap_or_default());
+            let meaning = CallError::meaning_of(status, code, message);
+            let shown = CallError {
+                meaning,
+                code: code.map(str::to_owned),
+                message: message.to_owned(),
+                reasons: error.reasons.clone(),
+                no_credentials: false,
+            };
+            prop_assert!(!shown.to_string().is_empty() || code == Some(""));
+            if meaning == Meaning::Permanent {
+                prop_assert!(code.is_some() || status == 401 || status == 403);
+                prop_assert!(status < 500 && status != 408 && status != 429);
+            }
+        }
     }
 }
