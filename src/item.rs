@@ -279,6 +279,10 @@ impl ItemTemplate {
         if body == br#"{"UnprocessedItems":{}}"# {
             return Ok(Answer::default());
         }
+        // A list would be read as the fields in their order.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err("it is no JSON object".to_owned());
+        }
         let wire: WireAnswer = serde_json::from_slice(body).map_err(|e| e.to_string())?;
         let mut answer = Answer {
             unprocessed: Vec::new(),
@@ -605,6 +609,7 @@ mod tests {
             "",
             "not JSON",
             "[]",
+            "[{},[]]",
             "{}",
             r#"{"message":"please log in"}"#,
             r#"{"UnprocessedItems":{"t":[{"DeleteRequest":{}}]}}"#,

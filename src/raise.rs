@@ -192,7 +192,7 @@ impl Raise {
                     tracing::info!(
                         "raising {}: from {from} to {to} write units/s, by the minimum of its auto scaling, \
                          which is {minimum}",
-                        part.name()
+                        part.part()
                     );
                     set_minimum(aws, &note.table, part, part.raised_to).await?;
                 }
@@ -204,7 +204,7 @@ impl Raise {
                     tracing::info!(
                         "raising {}: from {from} to {to} write units/s; DynamoDB lets it be lowered {} times \
                          more today",
-                        part.name(),
+                        part.part(),
                         DECREASES_A_DAY.saturating_sub(lowered)
                     );
                 }
@@ -286,7 +286,7 @@ impl Raise {
         for (part, before) in &lower {
             tracing::info!(
                 "bringing {} back: from {} to {} write units/s",
-                part.name(),
+                part.part(),
                 thousands(part.write_units as f64),
                 thousands(*before as f64)
             );
@@ -307,11 +307,8 @@ impl Raise {
 }
 
 impl Throughput {
-    fn name(&self) -> String {
-        match &self.index {
-            None => "the table".to_owned(),
-            Some(index) => format!("index {index}"),
-        }
+    fn part(&self) -> Part {
+        self.index.clone().map_or(Part::Table, Part::Index)
     }
 }
 
@@ -362,8 +359,7 @@ fn plan(
         .iter()
         .filter(|p| p.index.as_deref().is_none_or(feeds))
     {
-        let as_part = part.index.clone().map_or(Part::Table, Part::Index);
-        let resource = scaling::resource_id(&table.name, &as_part);
+        let resource = scaling::resource_id(&table.name, &part.part());
         let scaling = scalings.iter().find(|s| s.resource == resource);
         let minimum = match scaling {
             None => None,
@@ -394,7 +390,7 @@ fn plan(
         if part.decreases >= DECREASES_A_DAY {
             return Err(Error::usage(format!(
                 "{} of table {} was lowered {} times today: it could not be brought back before tomorrow (UTC)",
-                part.name(),
+                part.part(),
                 table.name,
                 part.decreases
             ))
@@ -404,7 +400,7 @@ fn plan(
             tracing::warn!(
                 "{} was lowered {} times today: DynamoDB lowers it again only when it was not lowered for an \
                  hour, {} times more today",
-                part.name(),
+                part.part(),
                 part.decreases,
                 DECREASES_A_DAY - part.decreases
             );
@@ -482,7 +478,7 @@ async fn wait_for(
         if begun.elapsed() >= WAIT {
             let now: Vec<String> = parts
                 .iter()
-                .map(|t| format!("{} has {} write units/s", t.name(), t.write_units))
+                .map(|t| format!("{} has {} write units/s", t.part(), t.write_units))
                 .collect();
             return Err(Error::new(
                 ErrorKind::Write,
@@ -583,11 +579,10 @@ async fn set_minimum(aws: &Aws, name: &str, part: &Raised, minimum: u64) -> Resu
         None => ScalableDimension::DynamoDbTableWriteCapacityUnits,
         Some(_) => ScalableDimension::DynamoDbIndexWriteCapacityUnits,
     };
-    let as_part = part.index.clone().map_or(Part::Table, Part::Index);
     client
         .register_scalable_target()
         .service_namespace(ServiceNamespace::Dynamodb)
-        .resource_id(scaling::resource_id(name, &as_part))
+        .resource_id(scaling::resource_id(name, &part.part()))
         .scalable_dimension(dimension)
         .min_capacity(i32::try_from(minimum).unwrap_or(i32::MAX))
         .send()

@@ -49,6 +49,15 @@ fn restore(dynamo: &FakeDynamo, note: &Path) -> Ended {
         .end()
 }
 
+/// Looks at the table until the last change of it is done.
+fn settle(dynamo: &FakeDynamo) {
+    for _ in 0..2 {
+        Run::new(&["capacity", "--table", "sha256"])
+            .dynamo(dynamo)
+            .end();
+    }
+}
+
 fn units(updates: &[(&str, u64)]) -> BTreeMap<String, u64> {
     updates
         .iter()
@@ -81,12 +90,7 @@ fn the_table_and_the_index_that_is_fed_are_raised_and_brought_back() {
         "26 times more today",
     ]);
     // Asked once more, so that the last change is done.
-    Run::new(&["capacity", "--table", "sha256"])
-        .dynamo(&dynamo)
-        .end();
-    Run::new(&["capacity", "--table", "sha256"])
-        .dynamo(&dynamo)
-        .end();
+    settle(&dynamo);
     let stats = dynamo.stop();
     assert_eq!(
         stats.updates,
@@ -113,12 +117,7 @@ fn after_a_failure_the_table_is_brought_back() {
     ended.assert_status(1);
     ended.assert_says(&["dynamodb:BatchWriteItem"]);
     assert_eq!(ended.report["raised"][0]["restored"], true);
-    Run::new(&["capacity", "--table", "sha256"])
-        .dynamo(&dynamo)
-        .end();
-    Run::new(&["capacity", "--table", "sha256"])
-        .dynamo(&dynamo)
-        .end();
+    settle(&dynamo);
     assert_eq!(dynamo.write_units(), Some(5));
 }
 
@@ -139,12 +138,7 @@ fn after_a_signal_the_table_is_brought_back() {
         let ended = started.end();
         ended.assert_status(4);
         assert_eq!(ended.report["raised"][0]["restored"], true);
-        Run::new(&["capacity", "--table", "sha256"])
-            .dynamo(&dynamo)
-            .end();
-        Run::new(&["capacity", "--table", "sha256"])
-            .dynamo(&dynamo)
-            .end();
+        settle(&dynamo);
         assert_eq!(dynamo.write_units(), Some(5));
     }
 }
@@ -198,12 +192,7 @@ fn a_run_that_is_killed_leaves_a_note_by_which_the_table_is_brought_back() {
         ended.stdout
     );
     assert!(!note.exists());
-    Run::new(&["capacity", "--table", "sha256"])
-        .dynamo(&dynamo)
-        .end();
-    Run::new(&["capacity", "--table", "sha256"])
-        .dynamo(&dynamo)
-        .end();
+    settle(&dynamo);
     assert_eq!(
         dynamo.stats().updates.last(),
         Some(&units(&[("sha256", 5), ("by-source", 7)]))
@@ -225,12 +214,7 @@ fn a_run_after_one_that_was_killed_brings_back_what_was_before_both() {
         .end();
     ended.assert_status(0);
     ended.assert_says(&["left raised by a run that was killed"]);
-    Run::new(&["capacity", "--table", "sha256"])
-        .dynamo(&dynamo)
-        .end();
-    Run::new(&["capacity", "--table", "sha256"])
-        .dynamo(&dynamo)
-        .end();
+    settle(&dynamo);
     assert_eq!(dynamo.write_units(), Some(5));
 }
 
@@ -265,12 +249,7 @@ fn where_auto_scaling_looks_after_the_table_its_minimum_is_moved() {
     ended.assert_status(0);
     ended.assert_says(&["by the minimum of its auto scaling"]);
     assert_eq!(ended.report["target_wcu_per_s"], 1000.0);
-    Run::new(&["capacity", "--table", "sha256"])
-        .dynamo(&dynamo)
-        .end();
-    Run::new(&["capacity", "--table", "sha256"])
-        .dynamo(&dynamo)
-        .end();
+    settle(&dynamo);
     assert_eq!(
         (scaling.targets()[0].min, scaling.targets()[0].max),
         (5, 2000)

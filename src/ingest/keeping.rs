@@ -209,3 +209,63 @@ impl Keeping {
         self.place.save(&checkpoint, state.aws).await
     }
 }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::{AwsOptions, LocalEndpoints};
+    use std::task::Poll;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_saving_under_way_is_done_before_the_run_is_over() {
+        let nowhere = "http://127.0.0.1:9".to_owned();
+        let options = AwsOptions {
+            local: Some(LocalEndpoints {
+                home: "nowhere".into(),
+                s3: nowhere.clone(),
+                dynamodb: nowhere,
+                region: "us-east-1".into(),
+                access_key_id: "a".into(),
+                secret_access_key: "b".into(),
+            }),
+            ..AwsOptions::default()
+        };
+        let aws = Aws::load(&options).await.expect("it loads");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("checkpoint");
+        let keeping = Keeping {
+            place: Place::File(path.clone()),
+            run: Run {
+                sources: vec!["list".into()],
+                table: "t".into(),
+                place: String::new(),
+                table_id: None,
+                hash: "sha256".into(),
+                item: String::new(),
+            },
+            interval: SAVE_INTERVAL,
+            earlier: Duration::ZERO,
+        };
+        let (water, meters) = (LowWater::default(), Meters::default());
+        let rejects = Rejects::new(None, vec!["list".into()]).expect("no file");
+        let opened = Mutex::new(vec![Identity::default()]);
+        let state = State {
+            aws: &aws,
+            water: &water,
+            opened: &opened,
+            meters: &meters,
+            rejects: &rejects,
+            begun: Instant::now(),
+        };
+        let over = CancellationToken::new();
+        let keep = keeping.keep(&state, &over);
+        tokio::pin!(keep);
+        // Up to its first sleep, and then into its first saving.
+        for wait in [SAVE_INTERVAL, Duration::ZERO] {
+            std::future::poll_fn(|cx| Poll::Ready(keep.as_mut().poll(cx).is_ready())).await;
+            tokio::time::advance(wait).await;
+        }
+        over.cancel();
+        keep.await.expect("it is saved");
+        assert!(path.exists());
+    }
+}

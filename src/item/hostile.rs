@@ -118,7 +118,7 @@ fn some_answer() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     /// Whatever comes is read or refused; what is read has consumed what a call can
     /// consume.

@@ -7,6 +7,7 @@
 //! process, however that ends.
 
 use crate::aws::Aws;
+use crate::capacity::Part;
 use crate::durable;
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -47,12 +48,9 @@ pub struct Raised {
 }
 
 impl Raised {
-    /// For messages.
-    pub fn name(&self) -> String {
-        match &self.index {
-            None => "the table".to_owned(),
-            Some(index) => format!("index {index}"),
-        }
+    /// The part of the table that it is.
+    pub fn part(&self) -> Part {
+        self.index.clone().map_or(Part::Table, Part::Index)
     }
 }
 
