@@ -10,15 +10,19 @@
 mod value;
 
 use crate::algorithm::{Algorithm, Case, Hash, MAX_HASH_BYTES};
-use crate::attribute::Attribute;
+use crate::attribute::{Attribute, AttributeFrom};
 use crate::error::Result;
+use crate::extra::Extra;
 use crate::item::{Consumed, ItemTemplate, KeyAttribute, KeySchema, KeyType};
+use crate::record::Record;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
+use serde_json::value::RawValue;
+use std::collections::HashMap;
 use std::fmt;
 use value::{Expected, Text, Wire};
 
@@ -45,12 +49,25 @@ pub struct Difference {
 }
 
 /// An item that is in the table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Item {
     /// Its hash.
     pub hash: Hash,
     /// The first of the attributes named that is not as it must be.
     pub difference: Option<Box<Difference>>,
+    /// Its values of the attributes that items take from their rows, as
+    /// [`AskTemplate::own_difference`] compares them.
+    own: Vec<Option<Box<RawValue>>>,
+}
+
+impl PartialEq for Item {
+    fn eq(&self, other: &Self) -> bool {
+        let own = |item: &Item| -> Vec<Option<String>> {
+            let text = |v: &Option<Box<RawValue>>| v.as_ref().map(|v| v.get().to_owned());
+            item.own.iter().map(text).collect()
+        };
+        (self.hash, &self.difference, own(self)) == (other.hash, &other.difference, own(other))
+    }
 }
 
 /// What DynamoDB answered to a batch of keys.
@@ -76,6 +93,8 @@ pub struct AskTemplate {
     /// The end of an eventually and of a strongly consistent request.
     closing: [Vec<u8>; 2],
     expected: Vec<Expected>,
+    /// Names of the attributes that items take from their rows, without the sort key.
+    own: Vec<String>,
 }
 
 impl AskTemplate {
@@ -93,17 +112,34 @@ impl AskTemplate {
         case: Case,
         attributes: &[Attribute],
     ) -> Result<Self> {
+        AskTemplate::with_columns(table, schema, algorithm, case, attributes, &[])
+    }
+
+    /// The same for items that take the attributes `from` their rows, besides.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_columns(
+        table: &str,
+        schema: &KeySchema,
+        algorithm: Algorithm,
+        case: Case,
+        attributes: &[Attribute],
+        from: &[AttributeFrom],
+    ) -> Result<Self> {
         // What cannot be written is not there to be read.
-        ItemTemplate::new(table, schema, algorithm, case, attributes)?;
+        ItemTemplate::with_columns(table, schema, algorithm, case, attributes, from)?;
         let partition = schema.partition.clone();
-        let is_sort = |a: &&Attribute| schema.sort.as_ref().is_some_and(|s| s.name == a.name);
+        let is_sort_key = |name: &str| schema.sort.as_ref().is_some_and(|s| s.name == name);
+        let is_sort = |a: &&Attribute| is_sort_key(&a.name);
+        let own = from.iter().map(|a| a.name.clone());
+        let own: Vec<String> = own.filter(|name| !is_sort_key(name)).collect();
         let text = |s: &str| serde_json::Value::from(s).to_string();
         let before = format!("{{{}:{{\"{}\":\"", text(&partition.name), partition.kind);
         let mut after = "\"}".to_owned();
         if let Some(sort) = attributes.iter().find(is_sort) {
             after.push_str(&format!(",{}:{}", text(&sort.name), sort.value.to_json()));
         }
-        after.push('}');
         // The sort key is a part of what is asked for: it is what it is.
         let expected: Vec<Expected> = attributes
             .iter()
@@ -115,6 +151,10 @@ impl AskTemplate {
         for (i, e) in expected.iter().enumerate() {
             projection.push_str(&format!(",#a{i}"));
             names.push_str(&format!(",\"#a{i}\":{}", text(&e.name)));
+        }
+        for (i, name) in own.iter().enumerate() {
+            projection.push_str(&format!(",#o{i}"));
+            names.push_str(&format!(",\"#o{i}\":{}", text(name)));
         }
         let closing = |consistent: bool| {
             format!(
@@ -131,24 +171,47 @@ impl AskTemplate {
             after: after.into_bytes(),
             closing: [closing(false), closing(true)],
             expected,
+            own,
         })
     }
 
     /// The attributes that are compared.
     pub fn compared(&self) -> impl Iterator<Item = &str> {
-        self.expected.iter().map(|e| e.name.as_str())
+        let own = self.own.iter().map(String::as_str);
+        self.expected.iter().map(|e| e.name.as_str()).chain(own)
     }
 
-    /// The body of the BatchGetItem request that asks for `hashes`, none of them
-    /// twice and no more than [`MAX_GET_KEYS`].
+    /// The first of the attributes that `item` should have from its row, as `extra`
+    /// has them, and has not.
+    pub fn own_difference(&self, item: &Item, extra: &Extra) -> Option<Box<Difference>> {
+        let json = extra.json().strip_prefix(b",")?;
+        let json = [b"{", json, b"}"].concat();
+        // It was written by us.
+        let expected: HashMap<Text<'_>, Wire<'_>> = serde_json::from_slice(&json).ok()?;
+        self.own.iter().enumerate().find_map(|(at, name)| {
+            let expected = expected.get(name.as_str())?;
+            let raw = item.own.get(at).and_then(Option::as_ref);
+            let found: Option<Wire<'_>> = raw.and_then(|r| serde_json::from_str(r.get()).ok());
+            let same = found.as_ref().is_some_and(|f| expected.is_same(f));
+            (!same).then(|| {
+                Box::new(Difference {
+                    attribute: name.clone(),
+                    found: found.map(|f| f.shown()),
+                })
+            })
+        })
+    }
+
+    /// The body of the BatchGetItem request that asks for the items of `records`, no
+    /// hash twice and no more than [`MAX_GET_KEYS`].
     pub fn write_request<'a>(
         &self,
-        hashes: impl IntoIterator<Item = &'a Hash>,
+        records: impl IntoIterator<Item = &'a Record>,
         consistent: bool,
         out: &mut Vec<u8>,
     ) {
         out.extend_from_slice(&self.opening);
-        for (i, hash) in hashes.into_iter().enumerate() {
+        for (i, record) in records.into_iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }
@@ -156,13 +219,16 @@ impl AskTemplate {
             match self.partition.kind {
                 KeyType::B => {
                     let mut text = [0u8; MAX_HASH_BYTES * 2];
+                    let raw = record.hash.as_bytes();
                     // 64 bytes make 88 digits: the slice is always large enough.
-                    let n = BASE64.encode_slice(hash.as_bytes(), &mut text).unwrap_or(0);
+                    let n = BASE64.encode_slice(raw, &mut text).unwrap_or(0);
                     out.extend_from_slice(&text[..n]);
                 }
-                _ => hash.write_hex(self.case, out),
+                _ => record.hash.write_hex(self.case, out),
             }
             out.extend_from_slice(&self.after);
+            out.extend_from_slice(record.extra.key_json());
+            out.push(b'}');
         }
         out.extend_from_slice(&self.closing[usize::from(consistent)]);
     }
@@ -341,6 +407,7 @@ impl<'de> Visitor<'de> for ItemOf<'_> {
         seen.clear();
         seen.resize(template.expected.len(), false);
         let mut hash = None;
+        let mut own = Vec::new();
         let mut difference: Option<(usize, Option<String>)> = None;
         let mut differs = |at: usize, found: Option<String>| {
             if difference.as_ref().is_none_or(|(first, _)| at < *first) {
@@ -359,6 +426,9 @@ impl<'de> Visitor<'de> for ItemOf<'_> {
                 if !template.expected[at].is(&value) {
                     differs(at, Some(value.shown()));
                 }
+            } else if let Some(at) = template.own.iter().position(|own| *own == name.0) {
+                own.resize_with(template.own.len(), || None);
+                own[at] = Some(map.next_value()?);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -372,6 +442,7 @@ impl<'de> Visitor<'de> for ItemOf<'_> {
         })?;
         Ok(Item {
             hash,
+            own,
             difference: difference.map(|(at, found)| {
                 Box::new(Difference {
                     attribute: template.expected[at].name.clone(),
@@ -419,6 +490,7 @@ impl<'de> Visitor<'de> for Unprocessed<'_> {
 mod tests {
     use super::*;
     use crate::item::hostile;
+    use crate::record::Place;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -440,13 +512,79 @@ mod tests {
         AskTemplate::new("t", &schema, Algorithm::Md5, Case::Lower, &attributes).expect("fits")
     }
 
+    #[test]
+    fn what_items_take_from_their_rows_is_compared_with_them() {
+        let schema = KeySchema {
+            partition: KeyAttribute {
+                name: "md5".into(),
+                kind: KeyType::S,
+            },
+            sort: Some(KeyAttribute {
+                name: "name".into(),
+                kind: KeyType::S,
+            }),
+            index_keys: vec![],
+        };
+        let from = ["size:N=2", "name=3", "bad:BOOL=4"].map(|a| a.parse().expect("one"));
+        let t = AskTemplate::with_columns("t", &schema, Algorithm::Md5, Case::Lower, &[], &from)
+            .expect("fits");
+        assert_eq!(t.compared().collect::<Vec<_>>(), ["size", "bad"]);
+        let key = r#","name":{"S":"x"}"#;
+        let json = format!(r#"{key},"size":{{"N":"7"}}"#);
+        let row = Record {
+            extra: Extra::alone(json.into_bytes(), key.len(), 10),
+            ..record(&md5(1))
+        };
+        let mut body = Vec::new();
+        t.write_request([&row], false, &mut body);
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        let table = &body["RequestItems"]["t"];
+        assert_eq!(
+            table["Keys"],
+            json!([{"md5": {"S": "01".repeat(16)}, "name": {"S": "x"}}])
+        );
+        assert_eq!(table["ProjectionExpression"], "#k,#o0,#o1");
+        for (size, said) in [
+            (json!({"size": {"N": "7.0"}, "bad": {"BOOL": true}}), None),
+            (json!({"size": {"N": "8"}}), Some(Some("N 8".to_owned()))),
+            (
+                json!({"size": {"S": "7"}}),
+                Some(Some("S \"7\"".to_owned())),
+            ),
+            (json!({}), Some(None)),
+        ] {
+            let mut item = size;
+            item["md5"] = json!({"S": "01".repeat(16)});
+            let answer = json!({"Responses": {"t": [item]}});
+            let answer = t.read_answer(answer.to_string().as_bytes()).expect("read");
+            let difference = t.own_difference(&answer.items[0], &row.extra);
+            let expected = said.map(|found| {
+                Box::new(Difference {
+                    attribute: "size".into(),
+                    found,
+                })
+            });
+            assert_eq!(difference, expected);
+        }
+    }
+
     fn md5(n: u8) -> Hash {
         Hash::from_bytes(&[n; 16]).expect("16 bytes")
     }
 
+    fn record(hash: &Hash) -> Record {
+        let place = Place {
+            source: 0,
+            line: 1,
+            byte: 0,
+        };
+        Record::new(*hash, place)
+    }
+
     fn request(t: &AskTemplate, hashes: &[Hash], consistent: bool) -> serde_json::Value {
         let mut body = Vec::new();
-        t.write_request(hashes, consistent, &mut body);
+        let records: Vec<Record> = hashes.iter().map(record).collect();
+        t.write_request(&records, consistent, &mut body);
         serde_json::from_slice(&body).expect("JSON")
     }
 
@@ -490,7 +628,8 @@ mod tests {
             answer.items,
             [Item {
                 hash: md5(0),
-                difference: None
+                difference: None,
+                own: vec![]
             }]
         );
     }
@@ -526,6 +665,7 @@ mod tests {
         let expected = expected.map(|(n, difference)| Item {
             hash: md5(n),
             difference,
+            own: vec![],
         });
         assert_eq!(answer.items, expected);
         assert_eq!(answer.unprocessed, [md5(5)]);

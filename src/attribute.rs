@@ -6,6 +6,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use std::fmt;
 use std::str::FromStr;
 
+mod column;
+
+pub use column::{AttributeFrom, ColumnType};
+
 /// An attribute that every item gets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attribute {
@@ -77,7 +81,7 @@ impl Value {
 
 /// About one byte for two significant digits, and one more; zeros at either end
 /// are trimmed.
-fn number_size(n: &str) -> usize {
+pub(crate) fn number_size(n: &str) -> usize {
     let mantissa = n.split(['e', 'E']).next().unwrap_or(n);
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
     digits.trim_matches('0').len().div_ceil(2) + 1
@@ -85,7 +89,7 @@ fn number_size(n: &str) -> usize {
 
 /// Whether DynamoDB takes `n` as a number: at most 38 significant digits.
 /// (Its exponent range is left to DynamoDB.)
-fn is_number(n: &str) -> bool {
+pub(crate) fn is_number(n: &str) -> bool {
     let significant = n
         .split(['e', 'E'])
         .next()

@@ -15,7 +15,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use tokio::time::Instant;
 
 /// A record on its way, and how often it has been sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The record.
     pub record: Record,
@@ -33,9 +33,11 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Whether a record with the same hash is in it.
+    /// Whether a record of the same item is in it.
     fn holds(&self, record: &Record) -> bool {
-        self.entries.iter().any(|e| e.record.hash == record.hash)
+        self.entries
+            .iter()
+            .any(|e| e.record.is_of_same_item(record))
     }
 }
 
@@ -224,14 +226,12 @@ mod tests {
     use std::time::Duration;
 
     fn record(n: u8) -> Record {
-        Record {
-            hash: Hash::from_bytes(&[n; 32]).expect("32 bytes"),
-            place: Place {
-                source: 0,
-                line: u64::from(n),
-                byte: 0,
-            },
-        }
+        let place = Place {
+            source: 0,
+            line: u64::from(n),
+            byte: 0,
+        };
+        Record::new(Hash::from_bytes(&[n; 32]).expect("32 bytes"), place)
     }
 
     fn again(n: u8, attempts: u32) -> Entry {

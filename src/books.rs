@@ -1,7 +1,7 @@
 //! The books: every line that was read is in exactly one column.
 //!
-//! `lines = written + duplicates + rejected + skipped + failed`, always. The
-//! columns are counted where each thing happens, by stages that do not know each
+//! `lines = written + duplicates + rejected + skipped + failed`, always; a refresh has
+//! `deleted` and `unchanged` beside them. The columns are counted where each thing happens, by stages that do not know each
 //! other; none is derived from the others. So the sum is a proof, not a
 //! definition, and [`Books::balanced`] can fail.
 
@@ -26,12 +26,17 @@ pub struct Books {
     pub skipped: u64,
     /// Lines read but not acknowledged when the run ended.
     pub failed: u64,
+    /// Items whose deletion DynamoDB has acknowledged.
+    pub deleted: u64,
+    /// Lines of a refresh whose hash needs nothing: it stands in both lists.
+    pub unchanged: u64,
 }
 
 impl Books {
     /// Whether each line is in one column.
     pub fn balanced(&self) -> bool {
-        self.lines == self.written + self.duplicates + self.rejected + self.skipped + self.failed
+        let settled = self.written + self.deleted + self.unchanged;
+        self.lines == settled + self.duplicates + self.rejected + self.skipped + self.failed
     }
 }
 
@@ -43,6 +48,8 @@ impl AddAssign for Books {
         self.rejected += other.rejected;
         self.skipped += other.skipped;
         self.failed += other.failed;
+        self.deleted += other.deleted;
+        self.unchanged += other.unchanged;
     }
 }
 
@@ -91,12 +98,14 @@ mod tests {
     #[test]
     fn books_balance_when_each_line_is_in_one_column() {
         let mut books = Books {
-            lines: 15,
+            lines: 28,
             written: 1,
             duplicates: 2,
             rejected: 3,
             skipped: 4,
             failed: 5,
+            deleted: 6,
+            unchanged: 7,
         };
         assert!(books.balanced());
         books += Books {

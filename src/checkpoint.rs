@@ -502,7 +502,7 @@ mod tests {
                 duplicates: 4,
                 rejected: 3,
                 skipped: 3,
-                failed: 0,
+                ..Books::default()
             },
         };
         let counts = Counts {

@@ -15,6 +15,7 @@ use crate::backoff::Backoff;
 use crate::books::{Counts, Meters};
 use crate::capacity::Capacity;
 use crate::checkpoint::Checkpoint;
+use crate::columns::Columns;
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::ItemTemplate;
 use crate::lowwater::LowWater;
@@ -220,6 +221,7 @@ impl Ingest {
             beginning,
             mut table,
             template,
+            columns,
             rejects,
             sink,
             checkpoint,
@@ -300,6 +302,7 @@ impl Ingest {
             aws: &self.aws,
             unpack: &with.unpack,
             algorithm,
+            columns: &columns,
             max_rejects: with.max_rejects,
             meters,
             rejects: &rejects,
@@ -433,12 +436,19 @@ impl Ingest {
             described => described?,
         };
         let algorithm = opened.algorithm(with.algorithm, Some(&table.schema.partition.name))?;
-        let template = ItemTemplate::new(
+        let template = ItemTemplate::with_columns(
             &with.table,
             &table.schema,
             algorithm,
             with.case,
             &with.attributes,
+            &with.attributes_from,
+        )?;
+        let columns = Columns::new(
+            &with.table,
+            &table.schema,
+            &with.attributes_from,
+            template.item_bytes(),
         )?;
         let (keeping, checkpoint) =
             match self.keeping(&opened.identity(), &table, &template).await? {
@@ -482,6 +492,7 @@ impl Ingest {
             beginning,
             table,
             template,
+            columns,
             rejects,
             sink,
             checkpoint,
@@ -516,7 +527,9 @@ impl Ingest {
     /// The attributes that every item of this run has, its key included.
     fn attribute_names<'a>(&'a self, table: &'a Table) -> Vec<&'a str> {
         let names = self.with.attributes.iter().map(|a| a.name.as_str());
+        let of_rows = self.with.attributes_from.iter().map(|a| a.name.as_str());
         names
+            .chain(of_rows)
             .chain([table.schema.partition.name.as_str()])
             .collect()
     }
@@ -551,13 +564,17 @@ impl Ingest {
             None => "as fast as it goes".to_owned(),
         };
         let key = &table.schema.partition;
+        let own = match template.from().is_empty() {
+            true => "",
+            false => " without what it takes from its row",
+        };
         let dry = if self.with.dry_run {
             ", dry run: nothing is sent"
         } else {
             ""
         };
         tracing::info!(
-            "writing {} to table {} {}: key {} ({}), {} bytes and {} write unit{} an item, \
+            "writing {} to table {} {}: key {} ({}), {} bytes and {} write unit{} an item{own}, \
              {rate}, up to {concurrency} calls in flight{dry}",
             template.algorithm(),
             table.name,
@@ -587,6 +604,7 @@ struct Prepared {
     beginning: Beginning,
     table: Table,
     template: ItemTemplate,
+    columns: Columns,
     rejects: Rejects,
     sink: Sink,
     /// The one that the run is taken up by.

@@ -1,21 +1,25 @@
 //! Hash → DynamoDB item: key schema, attributes, size, and the request's bytes.
 //!
-//! All items of a run are alike but for their hash. So everything about an item
-//! that can be known is worked out once, in an [`ItemTemplate`]: whether the
-//! table's schema fits, what the item weighs in write units, and the JSON around
-//! the hash. Writing a request is then copying bytes; no map is built, nothing is
-//! allocated per item. The other way, [`ItemTemplate::read_answer`] finds out
-//! which items DynamoDB handed back.
+//! All items of a run are alike but for their hash, and what they take from their
+//! rows. So everything about an item that can be known is worked out once, in an
+//! [`ItemTemplate`]: whether the table's schema fits, what the item weighs in write
+//! units, and the JSON around the hash. Writing a request is then copying bytes; no
+//! map is built, nothing is allocated per item. The other way,
+//! [`ItemTemplate::read_answer`] finds out which items DynamoDB handed back.
 
 use crate::algorithm::{Algorithm, Case, Hash, MAX_HASH_BYTES};
-use crate::attribute::Attribute;
+use crate::attribute::{Attribute, AttributeFrom};
 use crate::error::{Error, Result};
+use crate::lines::MAX_LINE_BYTES;
+use crate::record::{Action, Record};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::Deserialize;
-use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+
+mod answer;
+
+pub use answer::{Answer, Consumed, Returned};
 
 /// Put requests in one BatchWriteItem call, at most.
 /// Source: DynamoDB API reference, BatchWriteItem.
@@ -40,11 +44,6 @@ pub const MAX_PARTITION_KEY_BYTES: usize = 2048;
 /// Bytes of a sort key's value, at most.
 /// Source: DynamoDB developer guide, Constraints.
 pub const MAX_SORT_KEY_BYTES: usize = 1024;
-
-/// Capacity units that one call can have consumed, at the very most: 16 MB are
-/// 16,384 write units, and each of some 25 indexes takes up to two writes for one
-/// of the table. An answer that says more is not believed.
-const MAX_CALL_UNITS: f64 = 1_000_000.0;
 
 /// The type of a key attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,36 +110,6 @@ pub struct KeySchema {
     pub index_keys: Vec<KeyAttribute>,
 }
 
-/// What DynamoDB answered to a batch.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Answer {
-    /// Items it handed back unwritten.
-    pub unprocessed: Vec<Hash>,
-    /// What it says it consumed, where it says so.
-    pub consumed: Option<Consumed>,
-}
-
-/// Write capacity units that a call consumed.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Consumed {
-    /// Of the table and its indexes together.
-    pub total: f64,
-    /// Of the table alone, where that is said.
-    pub table: Option<f64>,
-    /// Of each index, by its name.
-    pub indexes: Vec<(String, f64)>,
-}
-
-impl Consumed {
-    /// Itself, when a call can have consumed that. What is paid at the token bucket
-    /// follows it: a figure beyond all bounds would stop a run for good.
-    pub(crate) fn if_possible(self) -> Option<Self> {
-        let possible = |units: f64| (0.0..=MAX_CALL_UNITS).contains(&units);
-        let indexes = self.indexes.iter().all(|(_, units)| possible(*units));
-        (possible(self.total) && self.table.is_none_or(possible) && indexes).then_some(self)
-    }
-}
-
 /// Everything about a run's items but the hash. See the [module](self).
 #[derive(Debug, Clone)]
 pub struct ItemTemplate {
@@ -148,10 +117,19 @@ pub struct ItemTemplate {
     partition: KeyAttribute,
     case: Case,
     opening: Vec<u8>,
+    /// What stands before the hash of an item that is put.
     before: Vec<u8>,
+    /// After the hash: the attributes that all items have.
     after: Vec<u8>,
+    /// The same of an item that is deleted: of it the key alone is named.
+    before_delete: Vec<u8>,
+    after_delete: Vec<u8>,
     closing: Vec<u8>,
     item_bytes: usize,
+    /// What items take from their rows.
+    from: Vec<AttributeFrom>,
+    /// The sort key, where it comes from the row.
+    row_key: Option<KeyAttribute>,
 }
 
 impl ItemTemplate {
@@ -168,7 +146,22 @@ impl ItemTemplate {
         case: Case,
         attributes: &[Attribute],
     ) -> Result<Self> {
-        check_schema(table, schema, attributes)?;
+        ItemTemplate::with_columns(table, schema, algorithm, case, attributes, &[])
+    }
+
+    /// The same for items that also take the attributes `from` their rows.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_columns(
+        table: &str,
+        schema: &KeySchema,
+        algorithm: Algorithm,
+        case: Case,
+        attributes: &[Attribute],
+        from: &[AttributeFrom],
+    ) -> Result<Self> {
+        check_schema(table, schema, attributes, from)?;
         let partition = schema.partition.clone();
         let key_bytes = match partition.kind {
             KeyType::B => algorithm.bytes(),
@@ -189,32 +182,42 @@ impl ItemTemplate {
             ));
         }
         let text = |s: &str| serde_json::Value::from(s).to_string();
-        let before = format!(
-            "{{\"PutRequest\":{{\"Item\":{{{}:{{\"{}\":\"",
-            text(&partition.name),
-            partition.kind
-        );
-        let mut after = "\"}".to_owned();
+        let key = format!("{}:{{\"{}\":\"", text(&partition.name), partition.kind);
+        let (mut after, mut after_delete) = ("\"}".to_owned(), "\"}".to_owned());
+        let is_key = |name: &str| schema.sort.as_ref().is_some_and(|s| s.name == name);
         for a in attributes {
-            after.push_str(&format!(",{}:{}", text(&a.name), a.value.to_json()));
+            let json = format!(",{}:{}", text(&a.name), a.value.to_json());
+            if is_key(&a.name) {
+                after_delete.push_str(&json);
+            }
+            after.push_str(&json);
         }
-        after.push_str("}}}");
+        let row_key = schema.sort.clone();
+        let row_key = row_key.filter(|key| from.iter().any(|a| a.name == key.name));
         Ok(ItemTemplate {
             algorithm,
             partition,
             case,
             opening: format!("{{\"RequestItems\":{{{}:[", text(table)).into_bytes(),
-            before: before.into_bytes(),
+            before: format!("{{\"PutRequest\":{{\"Item\":{{{key}").into_bytes(),
             after: after.into_bytes(),
+            before_delete: format!("{{\"DeleteRequest\":{{\"Key\":{{{key}").into_bytes(),
+            after_delete: after_delete.into_bytes(),
             closing: b"]},\"ReturnConsumedCapacity\":\"INDEXES\"}".to_vec(),
             item_bytes,
+            from: from.to_vec(),
+            row_key,
         })
     }
 
-    /// An item as it is written, without its hash: by which it is recognised that
-    /// two runs write the same.
+    /// An item as it is written, without its hash and with the names of the columns
+    /// that it takes: by which it is recognised that two runs write the same.
     pub fn example(&self) -> String {
-        let item = [&self.before[..], b"...", &self.after].concat();
+        let mut item = [&self.before[..], b"...", &self.after].concat();
+        for a in &self.from {
+            item.extend_from_slice(format!(",{a}").as_bytes());
+        }
+        item.extend_from_slice(CLOSE);
         let case = match (self.partition.kind, self.case) {
             (KeyType::B, _) => "bytes",
             (_, Case::Upper) => "upper case",
@@ -230,152 +233,98 @@ impl ItemTemplate {
         self.algorithm
     }
 
-    /// Size of one item in bytes, as DynamoDB counts it.
+    /// Size of one item in bytes, as DynamoDB counts it, without what it takes from
+    /// its row.
     pub fn item_bytes(&self) -> usize {
         self.item_bytes
     }
 
-    /// Write capacity units that writing one item costs:
-    /// `ceil(bytes / 1024)`, each item rounded up by itself.
+    /// Write capacity units that writing one item costs, without what it takes from
+    /// its row: `ceil(bytes / 1024)`, each item rounded up by itself.
     pub fn write_units(&self) -> f64 {
-        self.item_bytes.div_ceil(WRITE_UNIT_BYTES).max(1) as f64
+        units(self.item_bytes)
+    }
+
+    /// Write capacity units that writing the item of `record` costs. What deleting one
+    /// costs depends on the item that is there: it is taken for one of this list.
+    pub fn units_of(&self, record: &Record) -> f64 {
+        units(self.item_bytes + record.extra.stored_bytes())
+    }
+
+    /// What items take from their rows.
+    pub fn from(&self) -> &[AttributeFrom] {
+        &self.from
     }
 
     /// Items that go into one BatchWriteItem call: 25, or fewer where 25 such
-    /// items would make a request of more than 16 MB.
+    /// items could make a request of more than 16 MB.
     pub fn batch_items(&self) -> usize {
-        let each = self.before.len() + MAX_HASH_BYTES * 2 + self.after.len() + 1;
+        let mut each = self.before.len() + MAX_HASH_BYTES * 2 + self.after.len() + 8;
+        if !self.from.is_empty() {
+            // What a row holds, each character of it escaped.
+            each += MAX_LINE_BYTES * 6;
+        }
         (MAX_BATCH_BYTES.saturating_sub(4096) / each).clamp(1, MAX_BATCH_ITEMS)
     }
 
-    /// The body of the BatchWriteItem request that puts `hashes`.
-    pub fn write_request<'a>(&self, hashes: impl IntoIterator<Item = &'a Hash>, out: &mut Vec<u8>) {
+    /// The body of the BatchWriteItem request that puts, or deletes, the items of
+    /// `records`.
+    pub fn write_request<'a>(
+        &self,
+        records: impl IntoIterator<Item = &'a Record>,
+        out: &mut Vec<u8>,
+    ) {
         out.extend_from_slice(&self.opening);
-        for (i, hash) in hashes.into_iter().enumerate() {
+        for (i, record) in records.into_iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(&self.before);
-            match self.partition.kind {
-                KeyType::B => {
-                    let mut text = [0u8; MAX_HASH_BYTES * 2];
-                    // 64 bytes make 88 digits: the slice is always large enough.
-                    let n = BASE64.encode_slice(hash.as_bytes(), &mut text).unwrap_or(0);
-                    out.extend_from_slice(&text[..n]);
-                }
-                _ => hash.write_hex(self.case, out),
-            }
-            out.extend_from_slice(&self.after);
+            let (before, after, extra) = match record.action {
+                Action::Put => (&self.before, &self.after, record.extra.json()),
+                Action::Delete => (
+                    &self.before_delete,
+                    &self.after_delete,
+                    record.extra.key_json(),
+                ),
+            };
+            out.extend_from_slice(before);
+            self.write_hash(&record.hash, out);
+            out.extend_from_slice(after);
+            out.extend_from_slice(extra);
+            out.extend_from_slice(CLOSE);
         }
         out.extend_from_slice(&self.closing);
     }
 
-    /// Reads the body of DynamoDB's answer to such a request.
-    ///
-    /// # Errors
-    /// When it is no such answer, or hands back something that is no item of
-    /// ours; the text says which.
-    pub fn read_answer(&self, body: &[u8]) -> Result<Answer, String> {
-        if body == br#"{"UnprocessedItems":{}}"# {
-            return Ok(Answer::default());
+    fn write_hash(&self, hash: &Hash, out: &mut Vec<u8>) {
+        match self.partition.kind {
+            KeyType::B => {
+                let mut text = [0u8; MAX_HASH_BYTES * 2];
+                // 64 bytes make 88 digits: the slice is always large enough.
+                let n = BASE64.encode_slice(hash.as_bytes(), &mut text).unwrap_or(0);
+                out.extend_from_slice(&text[..n]);
+            }
+            _ => hash.write_hex(self.case, out),
         }
-        // A list would be read as the fields in their order.
-        if body.trim_ascii_start().first() != Some(&b'{') {
-            return Err("it is no JSON object".to_owned());
-        }
-        let wire: WireAnswer = serde_json::from_slice(body).map_err(|e| e.to_string())?;
-        let mut answer = Answer {
-            unprocessed: Vec::new(),
-            consumed: wire.consumed.map(consumed).and_then(Consumed::if_possible),
-        };
-        for request in wire.unprocessed.into_values().flatten() {
-            let item = request
-                .put
-                .ok_or("it hands back a request that is no put")?
-                .item;
-            let key = item.get(&self.partition.name).ok_or_else(|| {
-                format!(
-                    "an item without its key {:?} is handed back",
-                    self.partition.name
-                )
-            })?;
-            let hash = match (self.partition.kind, &key.s, &key.b) {
-                (KeyType::B, _, Some(b)) => {
-                    BASE64.decode(b).ok().and_then(|raw| Hash::from_bytes(&raw))
-                }
-                (_, Some(s), _) => Hash::from_hex(s.as_bytes()),
-                _ => None,
-            };
-            answer
-                .unprocessed
-                .push(hash.ok_or("an item whose key is no hash is handed back")?);
-        }
-        Ok(answer)
     }
 }
 
-#[derive(Deserialize)]
-struct WireAnswer {
-    /// Without it nothing is said of the items; there is always one, if empty.
-    /// Source: DynamoDB API reference, BatchWriteItem, Response Elements.
-    #[serde(rename = "UnprocessedItems")]
-    unprocessed: HashMap<String, Vec<WireRequest>>,
-    #[serde(rename = "ConsumedCapacity")]
-    consumed: Option<Vec<WireCapacity>>,
+/// The end of an item, and of the request that it is in.
+const CLOSE: &[u8] = b"}}}";
+
+/// Write capacity units of an item of so many bytes.
+fn units(bytes: usize) -> f64 {
+    bytes.div_ceil(WRITE_UNIT_BYTES).max(1) as f64
 }
 
-#[derive(Deserialize)]
-struct WireRequest {
-    #[serde(rename = "PutRequest")]
-    put: Option<WirePut>,
-}
-
-#[derive(Deserialize)]
-struct WirePut {
-    #[serde(rename = "Item")]
-    item: HashMap<String, WireKey>,
-}
-
-#[derive(Deserialize)]
-struct WireKey {
-    #[serde(rename = "S")]
-    s: Option<String>,
-    #[serde(rename = "B")]
-    b: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct WireCapacity {
-    #[serde(rename = "CapacityUnits", default)]
-    units: f64,
-    #[serde(rename = "Table")]
-    table: Option<WireUnits>,
-    #[serde(rename = "GlobalSecondaryIndexes", default)]
-    indexes: HashMap<String, WireUnits>,
-}
-
-#[derive(Deserialize)]
-struct WireUnits {
-    #[serde(rename = "CapacityUnits", default)]
-    units: f64,
-}
-
-/// The requests name one table, so there is one entry.
-fn consumed(tables: Vec<WireCapacity>) -> Consumed {
-    let mut sum = Consumed::default();
-    for t in tables {
-        sum.total += t.units;
-        if let Some(table) = t.table {
-            sum.table = Some(sum.table.unwrap_or(0.0) + table.units);
-        }
-        sum.indexes
-            .extend(t.indexes.into_iter().map(|(name, i)| (name, i.units)));
-    }
-    sum
-}
-
-/// Whether items of a hash and `attributes` fit `schema`, and if not, what would.
-fn check_schema(table: &str, schema: &KeySchema, attributes: &[Attribute]) -> Result<()> {
+/// Whether items of a hash, `attributes`, and those `from` their rows fit `schema`,
+/// and if not, what would.
+fn check_schema(
+    table: &str,
+    schema: &KeySchema,
+    attributes: &[Attribute],
+    from: &[AttributeFrom],
+) -> Result<()> {
     let partition = &schema.partition;
     if partition.kind == KeyType::N {
         return Err(Error::usage(format!(
@@ -389,20 +338,21 @@ fn check_schema(table: &str, schema: &KeySchema, attributes: &[Attribute]) -> Re
         ));
     }
     let mut names = std::collections::HashSet::new();
-    for a in attributes {
-        if !names.insert(&a.name) {
-            return Err(Error::usage(format!("the attribute {:?} is given twice", a.name))
+    let all = attributes.iter().map(|a| &a.name);
+    for name in all.chain(from.iter().map(|a| &a.name)) {
+        if !names.insert(name) {
+            return Err(Error::usage(format!("the attribute {name:?} is given twice"))
                 .hint("--type, --source and --desc set the attributes of these names; leave one of the two out"));
         }
-        if a.name == partition.name {
+        if *name == partition.name {
             return Err(Error::usage(format!(
-                "the attribute {:?} is the partition key of table {table}, which the hash itself fills",
-                a.name
+                "the attribute {name:?} is the partition key of table {table}, which the hash itself fills"
             ))
             .hint("leave this attribute out, or give it another name by --attr NAME=TEXT"));
         }
     }
-    if let Some(sort) = &schema.sort {
+    let of_row = |key: &&KeyAttribute| from.iter().any(|a| a.name == key.name);
+    if let Some(sort) = schema.sort.as_ref().filter(|key| !of_row(key)) {
         let how = match (sort.name.as_str(), sort.kind) {
             (name @ ("type" | "source" | "desc"), KeyType::S) => format!("--{name} TEXT"),
             (name, KeyType::S) => format!("--attr {name}=TEXT"),
@@ -413,7 +363,7 @@ fn check_schema(table: &str, schema: &KeySchema, attributes: &[Attribute]) -> Re
                 "table {table} has a sort key, {:?} ({}), and the items have no such attribute",
                 sort.name, sort.kind
             ))
-            .hint(format!("give it by {how}")));
+            .hint(format!("give it by {how}, or from a column by --attr-from")));
         };
         check_key_value(table, "sort key", sort, given, &how, MAX_SORT_KEY_BYTES)?;
     }
@@ -466,6 +416,8 @@ pub(crate) mod hostile;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::extra::Extra;
+    use crate::record::Place;
     use proptest::prelude::*;
 
     fn key(name: &str, kind: KeyType) -> KeyAttribute {
@@ -504,6 +456,79 @@ mod tests {
         Hash::from_bytes(&[byte; 32]).expect("32 bytes")
     }
 
+    fn record(byte: u8) -> Record {
+        let place = Place {
+            source: 0,
+            line: u64::from(byte),
+            byte: 0,
+        };
+        Record::new(hash(byte), place)
+    }
+
+    #[test]
+    fn puts_and_deletes_go_in_one_request_and_are_known_when_they_come_back() {
+        let schema = schema(KeyType::S, Some(key("n", KeyType::N)));
+        let from = [
+            "name=FileName".parse().expect("one"),
+            "n:N=Size".parse().expect("one"),
+        ];
+        let t = ItemTemplate::with_columns(
+            "t",
+            &schema,
+            Algorithm::Sha256,
+            Case::Upper,
+            &attributes(&["type=x"]),
+            &from,
+        )
+        .expect("fits");
+        let extra = || Extra::alone(br#","n":{"N":"7"},"name":{"S":"a"}"#.to_vec(), 14, 1000);
+        let put = Record {
+            extra: extra(),
+            ..record(0xAB)
+        };
+        let delete = Record {
+            action: Action::Delete,
+            ..put.clone()
+        };
+        let mut out = Vec::new();
+        t.write_request([&put, &delete], &mut out);
+        let got: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        let sha256 = serde_json::json!({"S": "AB".repeat(32)});
+        let requests = serde_json::json!([
+            {"PutRequest": {"Item": {"sha256": sha256, "type": {"S": "x"}, "n": {"N": "7"}, "name": {"S": "a"}}}},
+            {"DeleteRequest": {"Key": {"sha256": sha256, "n": {"N": "7"}}}},
+        ]);
+        assert_eq!(got["RequestItems"]["t"], requests);
+        assert_eq!((t.write_units(), t.units_of(&put)), (1.0, 2.0));
+        // What comes back is known by both parts of its key.
+        let body = serde_json::json!({"UnprocessedItems": {"t": requests}}).to_string();
+        let back = t
+            .read_answer(body.as_bytes())
+            .expect("an answer")
+            .unprocessed;
+        assert!(back.len() == 2 && back.iter().all(|r| r.is_of(&put)));
+        assert!(!back[0].is_of(&record(0xAB)));
+        assert!(t.example().contains("n:N=Size"), "{}", t.example());
+    }
+
+    #[test]
+    fn a_delete_names_a_sort_key_that_all_items_have() {
+        let schema = schema(KeyType::S, Some(key("type", KeyType::S)));
+        let all = attributes(&["type=x", "desc=y"]);
+        let t = ItemTemplate::new("t", &schema, Algorithm::Sha256, Case::Upper, &all);
+        let mut out = Vec::new();
+        let delete = Record {
+            action: Action::Delete,
+            ..record(0xAB)
+        };
+        t.expect("fits").write_request([&delete], &mut out);
+        let got: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!(
+            got["RequestItems"]["t"][0]["DeleteRequest"]["Key"],
+            serde_json::json!({"sha256": {"S": "AB".repeat(32)}, "type": {"S": "x"}})
+        );
+    }
+
     #[test]
     fn a_request_is_the_json_that_dynamodb_expects() {
         let t = template(
@@ -517,7 +542,7 @@ mod tests {
             ],
         );
         let mut out = Vec::new();
-        t.write_request(&[hash(0xAB), hash(0x01)], &mut out);
+        t.write_request(&[record(0xAB), record(0x01)], &mut out);
         let got: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
         let item = |hex: &str| {
             serde_json::json!({"PutRequest": {"Item": {
@@ -535,7 +560,7 @@ mod tests {
     fn a_binary_key_is_base64_of_the_raw_bytes() {
         let t = template(KeyType::B, &[]);
         let mut out = Vec::new();
-        t.write_request(&[hash(0)], &mut out);
+        t.write_request(&[record(0)], &mut out);
         let got: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
         let b = &got["RequestItems"]["t"][0]["PutRequest"]["Item"]["sha256"]["B"];
         assert_eq!(b, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
@@ -565,8 +590,8 @@ mod tests {
         // 300,000 control characters take six bytes each on the wire.
         let big = template(KeyType::S, &[&format!("a={}", "\u{1}".repeat(300_000))]);
         let mut out = Vec::new();
-        let hashes: Vec<_> = (0..big.batch_items() as u8).map(hash).collect();
-        big.write_request(&hashes, &mut out);
+        let records: Vec<_> = (0..big.batch_items() as u8).map(record).collect();
+        big.write_request(&records, &mut out);
         assert!(
             big.batch_items() < 25 && out.len() <= MAX_BATCH_BYTES,
             "{} bytes",
@@ -592,7 +617,10 @@ mod tests {
             "ab".repeat(32)
         );
         let expected = Answer {
-            unprocessed: vec![hash(0xAB)],
+            unprocessed: vec![Returned {
+                hash: hash(0xAB),
+                row_key: vec![],
+            }],
             consumed: Some(Consumed {
                 total: 36.0,
                 table: Some(24.0),
@@ -691,7 +719,7 @@ mod tests {
             let _ = template.read_answer(&bytes);
             let text = json.to_string();
             if let Ok(answer) = template.read_answer(text.as_bytes()) {
-                prop_assert!(answer.unprocessed.iter().all(|h| !h.as_bytes().is_empty()));
+                prop_assert!(answer.unprocessed.iter().all(|r| !r.hash.as_bytes().is_empty()));
             }
             // Cut off anywhere, an answer that hands items back is none.
             let whole = r#"{"UnprocessedItems":{"t":[{"PutRequest":{"Item":{"sha256":{"S":"00"}}}}]}}"#;

@@ -62,8 +62,8 @@
 //! Each layer only those before it; `scripts/check` sees to it.
 //!
 //! 1. `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
-//! 2. `lines`; then `record`, `books`; then `decode`, `window`, `item`, `batch`,
-//!    `limiter`, `rejects`, `lowwater`, `sample`; then `capacity`, `ask`; then
+//! 2. `lines`, `extra`; then `record`, `books`; then `decode`, `window`, `item`, `batch`,
+//!    `limiter`, `rejects`, `lowwater`, `sample`; then `capacity`, `ask`, `columns`; then
 //!    `control`: no SDK, no sockets
 //! 3. `aws`
 //! 4. `stop`, `source`, `report`, `readback`, `scaling`
@@ -117,9 +117,11 @@ pub mod aws;
 pub mod backoff;
 pub mod capacity;
 pub mod checkpoint;
+pub mod columns;
 pub mod control;
 pub mod durable;
 pub mod error;
+pub mod extra;
 pub mod keepalive;
 pub mod lowwater;
 pub mod prices;

@@ -58,6 +58,8 @@ impl From<Vec<Record>> for HandOver {
 pub enum Settled {
     /// Acknowledged by DynamoDB.
     Written,
+    /// Its deletion was acknowledged.
+    Deleted,
     /// Found to be on its way already.
     Duplicate,
     /// Refused by DynamoDB for good.
@@ -132,6 +134,7 @@ impl LowWater {
             };
             match how {
                 Settled::Written => stretch.books.written += 1,
+                Settled::Deleted => stretch.books.deleted += 1,
                 Settled::Duplicate => stretch.books.duplicates += 1,
                 Settled::Rejected => stretch.books.rejected += 1,
             }

@@ -5,19 +5,22 @@
 //! piles up. It counts lines as it takes them: each becomes a record, a
 //! duplicate, a reject or skipped.
 
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, Hash};
 use crate::aws::Aws;
 use crate::books::{Books, Meters};
+use crate::columns::Columns;
 use crate::decode::Unpack;
 use crate::error::{Error, ErrorKind, Result};
+use crate::extra::{Extra, Gathering};
 use crate::lines::{Framer, Line};
 use crate::lowwater::{Below, HandOver, Stretch};
-use crate::record::{LineParser, Parsed, Place, Record, looks_like, shown};
+use crate::record::{LineParser, Parsed, Place, Reason, Record, looks_like, shown};
 use crate::rejects::{JUDGED_FROM_LINES, MaxRejects, Rejects};
 use crate::report::SourceReport;
 use crate::source::{Identity, Location};
 use crate::stop::Stop;
 use crate::window::Window;
+use sha2::{Digest as _, Sha256};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
 
@@ -57,6 +60,8 @@ pub struct Reader<'a> {
     pub unpack: &'a Unpack,
     /// What the lines are.
     pub algorithm: Algorithm,
+    /// What each item takes from its row.
+    pub columns: &'a Columns,
     /// How many may be none.
     pub max_rejects: MaxRejects,
     /// The counters.
@@ -95,9 +100,28 @@ struct Taking {
     end: Place,
     /// Records that are not handed on yet.
     taken: Vec<Record>,
+    /// What they take from their rows.
+    gathering: Gathering,
     /// All lines, and rejected ones, of the run.
     lines: u64,
     rejected: u64,
+}
+
+impl Taking {
+    /// Whether the item of `hash` and `extra`, which was gathered last, was not taken
+    /// a short while ago.
+    fn is_new(&mut self, hash: &Hash, extra: &Extra) -> bool {
+        let row_key = self.gathering.key_json(extra);
+        if row_key.is_empty() {
+            return self.window.take(hash);
+        }
+        // Both together are what the item is known by.
+        let digest = Sha256::new()
+            .chain_update(hash.as_bytes())
+            .chain_update(row_key);
+        let digest = Hash::from_bytes(&digest.finalize());
+        digest.is_none_or(|digest| self.window.take(&digest))
+    }
 }
 
 /// Why reading stops early.
@@ -130,7 +154,11 @@ impl Reader<'_> {
     ) -> Result<bool> {
         let mut taking = Taking {
             parser: LineParser::new(self.algorithm),
-            window: Window::new(self.algorithm),
+            window: Window::new(match self.columns.has_sort_key() {
+                // See `Taking::is_new`.
+                true => Algorithm::Sha256,
+                false => self.algorithm,
+            }),
             books: Books::default(),
             end: Place {
                 source: first.number,
@@ -138,6 +166,7 @@ impl Reader<'_> {
                 byte: first.below.bytes,
             },
             taken: Vec::with_capacity(HAND_OVER),
+            gathering: Gathering::default(),
             lines: first.lines,
             rejected: first.rejected,
         };
@@ -268,30 +297,50 @@ impl Reader<'_> {
             line: line.number,
             byte: line.offset,
         };
-        match taking.parser.parse(line) {
-            Parsed::Hash(hash) => {
-                if taking.window.take(&hash) {
-                    taking.taken.push(Record { hash, place });
-                } else {
+        let parsed = taking.parser.parse(line);
+        let rejected = match parsed {
+            Parsed::Hash(hash) => match self.extra(taking) {
+                Ok(extra) if taking.is_new(&hash, &extra) => {
+                    taking.taken.push(Record {
+                        extra,
+                        ..Record::new(hash, place)
+                    });
+                    None
+                }
+                Ok(extra) => {
+                    taking.gathering.take_back(&extra);
                     taking.books.duplicates += 1;
+                    None
                 }
+                Err(reason) => Some(reason),
+            },
+            Parsed::Skipped => {
+                taking.books.skipped += 1;
+                None
             }
-            Parsed::Skipped => taking.books.skipped += 1,
-            Parsed::Rejected(reason) => {
-                taking.books.rejected += 1;
-                taking.rejected += 1;
-                self.rejects.add(place, reason, line.bytes, None)?;
-                if self.max_rejects.exceeded(taking.rejected, taking.lines) {
-                    return Err(self.too_many(taking, line));
-                }
-            }
+            Parsed::Rejected(reason) => Some(reason),
+        };
+        if let Some(reason) = rejected {
+            taking.books.rejected += 1;
+            taking.rejected += 1;
+            self.rejects.add(place, reason, line.bytes, None)?;
         }
-        if taking.lines == JUDGED_FROM_LINES
-            && self.max_rejects.exceeded(taking.rejected, taking.lines)
-        {
+        let judged = rejected.is_some() || taking.lines == JUDGED_FROM_LINES;
+        if judged && self.max_rejects.exceeded(taking.rejected, taking.lines) {
             return Err(self.too_many(taking, line));
         }
         Ok(())
+    }
+
+    /// What the item of the row that was parsed last takes from it.
+    fn extra(&self, taking: &mut Taking) -> std::result::Result<Extra, Reason> {
+        if self.columns.is_empty() {
+            return Ok(Extra::default());
+        }
+        let Taking {
+            parser, gathering, ..
+        } = taking;
+        gathering.add(|out| self.columns.write(|n| parser.wanted(n), out))
     }
 
     fn too_many(&self, taking: &Taking, line: &Line<'_>) -> Error {
@@ -326,6 +375,9 @@ impl Reader<'_> {
     fn close_stretch(&self, taking: &mut Taking) -> HandOver {
         let books = std::mem::take(&mut taking.books);
         self.meters.update(|c| c.books += books);
+        taking
+            .gathering
+            .share(taking.taken.iter_mut().map(|r| &mut r.extra));
         HandOver {
             stretch: Stretch {
                 end: taking.end,

@@ -10,6 +10,7 @@
 //! such name can be a hash.
 
 use crate::algorithm::{Algorithm, Hash, fold};
+use crate::extra::Extra;
 use crate::lines::{Line, MAX_LINE_BYTES};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -26,13 +27,46 @@ pub struct Place {
     pub byte: u64,
 }
 
+/// What is to be done about a record's item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Action {
+    /// It is to be in the table.
+    #[default]
+    Put,
+    /// It is not to be there.
+    Delete,
+}
+
 /// A line that is to be written: its hash and where it came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The hash.
     pub hash: Hash,
     /// Where it was read.
     pub place: Place,
+    /// What its item has of its own besides the hash.
+    pub extra: Extra,
+    /// What is to be done.
+    pub action: Action,
+}
+
+impl Record {
+    /// A record whose item is to be in the table, with nothing of its own besides
+    /// `hash`.
+    pub fn new(hash: Hash, place: Place) -> Record {
+        Record {
+            hash,
+            place,
+            extra: Extra::default(),
+            action: Action::Put,
+        }
+    }
+
+    /// Whether `other` is about the same item: the same hash, and the same sort key
+    /// where that comes from the row.
+    pub fn is_of_same_item(&self, other: &Record) -> bool {
+        self.hash == other.hash && self.extra.key_json() == other.extra.key_json()
+    }
 }
 
 /// What a line turned out to be.
@@ -63,6 +97,14 @@ pub enum Reason {
     Hex,
     /// DynamoDB refused the item on its own, other items being accepted.
     Refused,
+    /// A column that gives an attribute holds no value of the attribute's type.
+    Attribute,
+    /// The column that gives the table's sort key is empty.
+    NoKey,
+    /// The column that gives a key holds more than DynamoDB takes for one.
+    LongKey,
+    /// The item would be larger than DynamoDB takes.
+    LargeItem,
 }
 
 impl fmt::Display for Reason {
@@ -74,6 +116,10 @@ impl fmt::Display for Reason {
             Reason::Length => "not as long as a hash of this algorithm",
             Reason::Hex => "not hexadecimal",
             Reason::Refused => "refused by DynamoDB",
+            Reason::Attribute => "a column that gives an attribute holds no value of its type",
+            Reason::NoKey => "the column that gives the sort key is empty",
+            Reason::LongKey => "a column that gives a key holds more than DynamoDB takes for one",
+            Reason::LargeItem => "the item would be larger than 400 KB",
         })
     }
 }
@@ -117,6 +163,12 @@ impl LineParser {
             }
         }
         self.parse_unusual(line)
+    }
+
+    /// Of the row that was parsed last, the n-th of the columns that were wanted: a
+    /// plain list has none.
+    pub fn wanted(&self, _n: usize) -> Option<&[u8]> {
+        None
     }
 
     #[cold]

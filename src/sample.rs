@@ -101,14 +101,14 @@ mod tests {
     use crate::record::Place;
 
     fn record(line: u64) -> Record {
-        Record {
-            hash: Hash::from_bytes(&line.to_be_bytes()).expect("8 bytes"),
-            place: Place {
+        Record::new(
+            Hash::from_bytes(&line.to_be_bytes()).expect("8 bytes"),
+            Place {
                 source: 0,
                 line,
                 byte: 0,
             },
-        }
+        )
     }
 
     fn lines(size: u64, seed: u64, of: u64) -> Vec<u64> {

@@ -20,6 +20,7 @@ use crate::aws::Aws;
 use crate::aws::operation::RawOperation;
 use crate::aws::table::{self, Table};
 use crate::backoff::Backoff;
+use crate::columns::Columns;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lowwater::HandOver;
 use crate::pace::{CAPACITY_INTERVAL, Pace};
@@ -206,6 +207,7 @@ impl Verify {
             table,
             algorithm,
             template,
+            columns,
             rejects,
             operation,
         } = prepared;
@@ -267,6 +269,7 @@ impl Verify {
             aws: &self.aws,
             unpack: &with.unpack,
             algorithm,
+            columns: &columns,
             max_rejects: match with.rejects_known {
                 true => MaxRejects::Count(u64::MAX),
                 false => with.max_rejects,
@@ -360,13 +363,15 @@ impl Verify {
             described => described?,
         };
         let algorithm = opened.algorithm(with.algorithm, Some(&table.schema.partition.name))?;
-        let template = AskTemplate::new(
+        let template = AskTemplate::with_columns(
             &with.table,
             &table.schema,
             algorithm,
             with.case,
             &with.attributes,
+            &with.attributes_from,
         )?;
+        let columns = Columns::new(&with.table, &table.schema, &with.attributes_from, 0)?;
         let names = self.sources.iter().map(ToString::to_string).collect();
         let rejects = match with.rejects_known {
             true => Rejects::known(names),
@@ -378,6 +383,7 @@ impl Verify {
             table,
             algorithm,
             template,
+            columns,
             rejects,
             operation,
         })
@@ -427,6 +433,7 @@ struct Prepared {
     table: Table,
     algorithm: Algorithm,
     template: AskTemplate,
+    columns: Columns,
     rejects: Rejects,
     operation: RawOperation,
 }

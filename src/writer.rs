@@ -20,18 +20,17 @@
 //! When the run is stopped, nothing more is sent; what is in flight may finish
 //! for [`DRAIN`], and what is then not acknowledged is `failed`.
 
-use crate::algorithm::Hash;
 use crate::aws::error::{CallError, Meaning};
 use crate::aws::operation::BatchWrite;
 use crate::backoff::Backoff;
 use crate::batch::{Batch, Entry, Queue};
 use crate::books::Meters;
 use crate::error::{Error, ErrorKind, Result};
-use crate::item::{Answer, ItemTemplate};
+use crate::item::{Answer, ItemTemplate, Returned};
 use crate::lowwater::{HandOver, LowWater, Settled};
 use crate::pace::Pace;
 use crate::rate::Concurrency;
-use crate::record::{Reason, Record};
+use crate::record::{Action, Reason, Record};
 use crate::rejects::Rejects;
 use crate::stop::Stop;
 use bytes::Bytes;
@@ -121,8 +120,7 @@ impl<T: BatchWrite> Writer<'_, T> {
         backoff: Backoff,
     ) -> End {
         let batch_items = self.template.batch_items();
-        let item_units = self.template.write_units();
-        let batch_units = item_units * batch_items as f64;
+        let batch_units = self.template.write_units() * batch_items as f64;
         let mut s = State {
             queue: Queue::new(batch_items),
             backoff,
@@ -183,9 +181,7 @@ impl<T: BatchWrite> Writer<'_, T> {
                 && s.queue.fresh() < batch_items
                 && s.queue.again() < again_limit
                 && !self.water.is_full();
-            let units = next
-                .as_ref()
-                .map_or(0.0, |b| b.entries.len() as f64 * item_units);
+            let units = next.as_ref().map_or(0.0, |b| self.units(&b.entries));
             // When to look again though nothing happens.
             let wake = match drain {
                 Some(at) => Some(at),
@@ -249,7 +245,7 @@ impl<T: BatchWrite> Writer<'_, T> {
         // A request of 25 items of a few short attributes has some 6 KB.
         let mut body = Vec::with_capacity(8 * 1024);
         self.template
-            .write_request(batch.entries.iter().map(|e| &e.record.hash), &mut body);
+            .write_request(batch.entries.iter().map(|e| &e.record), &mut body);
         let again = batch.suspect || batch.entries.iter().any(|e| e.attempts > 0);
         self.meters.update(|c| {
             c.requests += 1;
@@ -272,8 +268,8 @@ impl<T: BatchWrite> Writer<'_, T> {
             if answer.unprocessed.is_empty() {
                 s.last = Some((body, answer.clone()));
             }
-            let ours = |hash: &Hash| batch.entries.iter().any(|e| e.record.hash == *hash);
-            match answer.unprocessed.iter().find(|h| !ours(h)) {
+            let ours = |r: &Returned| batch.entries.iter().any(|e| r.is_of(&e.record));
+            match answer.unprocessed.iter().find(|r| !ours(r)) {
                 Some(_) => Err(CallError::strange_answer(
                     "it hands back an item that was not in the batch",
                 )),
@@ -283,26 +279,26 @@ impl<T: BatchWrite> Writer<'_, T> {
         let error = match answer {
             Ok(answer) => {
                 let back = answer.unprocessed;
-                let is_back = |e: &Entry| back.contains(&e.record.hash);
-                let returned: Vec<Entry> = batch.entries.iter().copied().filter(is_back).collect();
-                let gone = |e: &&Entry| back.is_empty() || !is_back(e);
-                let places = batch.entries.iter().filter(gone).map(|e| e.record.place);
-                self.water.settle(places, Settled::Written);
-                let written = (batch.entries.len() - returned.len()) as u64;
-                let by_formula = written as f64 * self.template.write_units();
-                if written > 0 {
+                let is_back = |e: &Entry| back.iter().any(|r| r.is_of(&e.record));
+                let (returned, done): (Vec<Entry>, Vec<Entry>) = match back.is_empty() {
+                    true => (Vec::new(), batch.entries),
+                    false => batch.entries.into_iter().partition(is_back),
+                };
+                let (deleted, written) = self.settle(&done);
+                let by_formula = self.units(&done);
+                if !done.is_empty() {
                     self.pace.accepted(by_formula, answer.consumed.as_ref());
                 }
-                let back_units = returned.len() as f64 * self.template.write_units();
-                if back_units > 0.0 {
-                    self.pace.refused(back_units, &[]);
+                if !returned.is_empty() {
+                    self.pace.refused(self.units(&returned), &[]);
                 }
                 self.meters.update(|c| {
                     c.books.written += written;
+                    c.books.deleted += deleted;
                     c.unprocessed += returned.len() as u64;
                     c.consumed += answer.consumed.as_ref().map_or(by_formula, |c| c.total);
                 });
-                if written > 0 {
+                if !done.is_empty() {
                     s.stalled = None;
                     s.refused = 0;
                 }
@@ -310,7 +306,7 @@ impl<T: BatchWrite> Writer<'_, T> {
                     return;
                 }
                 self.send_again(s, returned);
-                if written > 0 {
+                if !done.is_empty() {
                     return;
                 }
                 CallError {
@@ -325,8 +321,8 @@ impl<T: BatchWrite> Writer<'_, T> {
                 match error.meaning {
                     Meaning::Invalid => return self.refused(s, batch, &error),
                     Meaning::Throttled => {
-                        let units = batch.entries.len() as f64 * self.template.write_units();
-                        self.pace.refused(units, &error.reasons);
+                        self.pace
+                            .refused(self.units(&batch.entries), &error.reasons);
                         self.meters.update(|c| c.throttled += 1);
                     }
                     Meaning::Transient | Meaning::Expired | Meaning::Permanent => {}
@@ -337,6 +333,30 @@ impl<T: BatchWrite> Writer<'_, T> {
             }
         };
         self.judge(s, &error);
+    }
+
+    /// Write capacity units of a call with `entries`.
+    fn units(&self, entries: &[Entry]) -> f64 {
+        entries
+            .iter()
+            .map(|e| self.template.units_of(&e.record))
+            .sum()
+    }
+
+    /// Enters what was acknowledged: how many deletions, and how many puts.
+    fn settle(&self, done: &[Entry]) -> (u64, u64) {
+        let mut counts = [0; 2];
+        for (count, action, how) in [
+            (0, Action::Delete, Settled::Deleted),
+            (1, Action::Put, Settled::Written),
+        ] {
+            let of = done.iter().filter(|e| e.record.action == action);
+            counts[count] = of.clone().count() as u64;
+            if counts[count] > 0 {
+                self.water.settle(of.map(|e| e.record.place), how);
+            }
+        }
+        (counts[0], counts[1])
     }
 
     /// Puts entries back into the queue, to be sent after a back-off.
@@ -403,7 +423,7 @@ impl<T: BatchWrite> Writer<'_, T> {
         let Some(entry) = s.queue.push_refused(batch) else {
             return;
         };
-        let Record { hash, place } = entry.record;
+        let Record { hash, place, .. } = entry.record;
         self.meters.update(|c| c.books.rejected += 1);
         s.refused += 1;
         let text = hash.to_hex(crate::algorithm::Case::Upper);

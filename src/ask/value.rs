@@ -10,14 +10,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 
 /// How much of a value is shown to a person, in characters.
 const SHOWN_CHARACTERS: usize = 80;
 
 /// Text of an answer: borrowed from it, but where it is written with escapes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Hash, Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+impl Borrow<str> for Text<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
 
 /// An attribute's value, as it stands in an answer.
 #[derive(Debug, Deserialize)]
@@ -44,6 +50,16 @@ pub(super) enum Wire<'a> {
 }
 
 impl Wire<'_> {
+    /// Whether `other` is the same value, of the types that a column can give.
+    pub(super) fn is_same(&self, other: &Wire<'_>) -> bool {
+        match (self, other) {
+            (Wire::S(a), Wire::S(b)) => a == b,
+            (Wire::N(a), Wire::N(b)) => same_number(a, b),
+            (Wire::Bool(a), Wire::Bool(b)) => a == b,
+            _ => false,
+        }
+    }
+
     /// The value for a person.
     pub(super) fn shown(&self) -> String {
         let text =

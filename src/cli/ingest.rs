@@ -289,6 +289,9 @@ async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report
         builder = builder.algorithm(algorithm);
     }
     let key = args.item.key.clone();
+    for from in args.item.attributes_from.clone() {
+        builder = builder.attribute_from(from);
+    }
     for a in args.item.into_attributes() {
         builder = builder.attribute(a.name, a.value);
     }
@@ -393,6 +396,9 @@ async fn again(context: &Context, aws: &Aws, args: &IngestArgs) -> Result<Option
     }
     if let Some(algorithm) = args.item.hash {
         builder = builder.algorithm(algorithm);
+    }
+    for from in args.item.attributes_from.clone() {
+        builder = builder.attribute_from(from);
     }
     for a in args.item.clone().into_attributes() {
         builder = builder.attribute(a.name, a.value);

@@ -1,7 +1,7 @@
 //! The flags that say what an item is, alike for every command that makes items.
 
 use crate::algorithm::{Algorithm, Case};
-use crate::attribute::{Attribute, Value};
+use crate::attribute::{Attribute, AttributeFrom, Value};
 use crate::item::KeyAttribute;
 use clap::{Args, ValueEnum};
 
@@ -36,6 +36,10 @@ pub(super) struct ItemArgs {
     /// NULL, SS or NS
     #[arg(long = "attr", value_name = "NAME=VALUE", help_heading = "Item")]
     attributes: Vec<Attribute>,
+    /// An attribute from a column of each row: NAME=COLUMN, or NAME:TYPE=COLUMN with type S, N or
+    /// BOOL; the column by its name or number, in JSON the field
+    #[arg(long = "attr-from", value_name = "NAME=COLUMN", help_heading = "Item")]
+    pub(super) attributes_from: Vec<AttributeFrom>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

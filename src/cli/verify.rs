@@ -135,6 +135,9 @@ async fn verify(context: &Context, args: VerifyArgs) -> Result<VerifyReport> {
     if let Some(algorithm) = args.item.hash {
         builder = builder.algorithm(algorithm);
     }
+    for from in args.item.attributes_from.clone() {
+        builder = builder.attribute_from(from);
+    }
     for a in args.item.into_attributes() {
         builder = builder.attribute(a.name, a.value);
     }

@@ -2,7 +2,7 @@
 
 use super::{Ingest, Keep, Watch};
 use crate::algorithm::{Algorithm, Case};
-use crate::attribute::{Attribute, Value};
+use crate::attribute::{Attribute, AttributeFrom, Value};
 use crate::aws::{Aws, AwsOptions};
 use crate::decode::Unpack;
 use crate::error::{Error, Result};
@@ -32,6 +32,7 @@ pub struct IngestBuilder {
     pub(super) key: Option<KeyAttribute>,
     pub(super) case: Case,
     pub(super) attributes: Vec<Attribute>,
+    pub(super) attributes_from: Vec<AttributeFrom>,
     pub(super) rate: Rate,
     pub(super) max_rate: Option<f64>,
     pub(super) burst: f64,
@@ -111,6 +112,13 @@ impl IngestBuilder {
             name: name.into(),
             value,
         });
+        self
+    }
+
+    /// Adds an attribute that each item takes from a column of its row.
+    #[must_use]
+    pub fn attribute_from(mut self, from: AttributeFrom) -> Self {
+        self.attributes_from.push(from);
         self
     }
 

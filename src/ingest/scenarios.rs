@@ -317,14 +317,14 @@ async fn play(name: &str) {
             let record = |i: u64| {
                 let mut raw = [0; 16];
                 raw[..8].copy_from_slice(&i.to_be_bytes());
-                Record {
-                    hash: Hash::from_bytes(&raw).expect("16 bytes"),
-                    place: Place {
+                Record::new(
+                    Hash::from_bytes(&raw).expect("16 bytes"),
+                    Place {
                         source: 0,
                         line: i,
                         byte: 0,
                     },
-                }
+                )
             };
             let handed = HandOver {
                 stretch: Stretch {

@@ -131,7 +131,7 @@ proptest! {
     ]) {
         for kind in [KeyType::S, KeyType::B] {
             if let Ok(Answer { consumed: Some(consumed), .. }) = template(kind).read_answer(&body) {
-                prop_assert!((0.0..=MAX_CALL_UNITS).contains(&consumed.total));
+                prop_assert!((0.0..=super::answer::MAX_CALL_UNITS).contains(&consumed.total));
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::survey::Survey;
 use crate::algorithm::{Hash, MAX_HASH_BYTES};
 use crate::item::{ItemTemplate, KeySchema};
+use crate::record::{Place, Record};
 
 /// What ImportTable would be given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,12 @@ impl ImportForm {
     pub(super) fn of(survey: &Survey, template: &ItemTemplate, schema: &KeySchema) -> Self {
         let mut body = Vec::new();
         let example = Hash::from_bytes(&[0xAB; MAX_HASH_BYTES][..survey.algorithm.bytes()]);
+        let nowhere = Place {
+            source: 0,
+            line: 0,
+            byte: 0,
+        };
+        let example = example.map(|hash| Record::new(hash, nowhere));
         template.write_request(&example, &mut body);
         // What the template writes, taken apart again: the item and no copy of
         // how it is made.

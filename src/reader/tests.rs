@@ -3,6 +3,7 @@
 use super::*;
 use crate::aws::{AwsOptions, LocalEndpoints};
 use crate::books::Counts;
+use crate::columns::Columns;
 use crate::decode::Unpack;
 use proptest::prelude::*;
 
@@ -33,6 +34,7 @@ async fn read(aws: &Aws, chunks: &[&[u8]], below: Below) -> (Vec<HandOver>, Coun
         aws,
         unpack: &Unpack::default(),
         algorithm: Algorithm::Md5,
+        columns: &Columns::default(),
         max_rejects: MaxRejects::Count(u64::MAX),
         meters: &meters,
         rejects: &rejects,
@@ -96,7 +98,7 @@ proptest! {
             prop_assert_eq!(counts.bytes_read, text.len() as u64);
 
             let records = |all: &[HandOver]| -> Vec<Record> {
-                all.iter().flat_map(|h| h.records.iter().copied()).collect()
+                all.iter().flat_map(|h| h.records.iter().cloned()).collect()
             };
             let (mut line, mut open) = (0, 0);
             for handed in &all {

@@ -2,7 +2,7 @@
 
 use super::{Verify, VerifyWatch};
 use crate::algorithm::{Algorithm, Case};
-use crate::attribute::{Attribute, Value};
+use crate::attribute::{Attribute, AttributeFrom, Value};
 use crate::aws::{Aws, AwsOptions};
 use crate::decode::Unpack;
 use crate::error::{Error, Result};
@@ -29,6 +29,7 @@ pub struct VerifyBuilder {
     pub(super) key: Option<KeyAttribute>,
     pub(super) case: Case,
     pub(super) attributes: Vec<Attribute>,
+    pub(super) attributes_from: Vec<AttributeFrom>,
     pub(super) sample: Sample,
     pub(super) seed: Option<u64>,
     pub(super) consistent: bool,
@@ -103,6 +104,14 @@ impl VerifyBuilder {
             name: name.into(),
             value,
         });
+        self
+    }
+
+    /// Adds an attribute that each item must have as the column of its row has it.
+    /// A column that is empty is not judged.
+    #[must_use]
+    pub fn attribute_from(mut self, from: AttributeFrom) -> Self {
+        self.attributes_from.push(from);
         self
     }
 

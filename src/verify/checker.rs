@@ -243,9 +243,9 @@ impl<T: BatchGet> Checker<'_, T> {
         // A request of 100 keys of SHA-256 has some 9 KB.
         let mut body = Vec::with_capacity(12 * 1024);
         let keys = &batch.keys.0;
-        let hashes = keys.iter().map(|e| &e.record.hash);
+        let records = keys.iter().map(|e| &e.record);
         self.template
-            .write_request(hashes, batch.consistent, &mut body);
+            .write_request(records, batch.consistent, &mut body);
         let again = keys.iter().any(|e| e.attempts > 0);
         self.meters.update(|a| {
             a.requests += 1;
@@ -260,7 +260,7 @@ impl<T: BatchGet> Checker<'_, T> {
         let answer = answer.and_then(|body| {
             let answer = self.template.read_answer(&body);
             answer
-                .and_then(|answer| marks(&batch.keys, answer))
+                .and_then(|answer| self.marks(&batch.keys, answer))
                 .map_err(CallError::strange_answer)
         });
         let count = batch.keys.0.len();
@@ -318,7 +318,7 @@ impl<T: BatchGet> Checker<'_, T> {
         let (mut found, mut missing, mut different) = (0, 0, 0);
         let mut unread = Vec::new();
         for (entry, mark) in batch.keys.0.into_iter().zip(marks) {
-            let Record { hash, place } = entry.record;
+            let Record { hash, place, .. } = entry.record;
             let what = match mark {
                 Mark::There => {
                     found += 1;
@@ -395,6 +395,32 @@ impl<T: BatchGet> Checker<'_, T> {
             s.end = Some(End::Failed(e.hint(hint)));
         }
     }
+
+    /// What `answer` says of each of `keys`, and what it consumed.
+    fn marks(
+        &self,
+        keys: &Keys,
+        answer: Answer,
+    ) -> Result<(Vec<Mark>, Option<crate::item::Consumed>), String> {
+        let mut marks: Vec<Mark> = keys.0.iter().map(|_| Mark::Absent).collect();
+        let strange = || "it holds a key that was not asked for".to_owned();
+        for item in answer.items {
+            let at = keys.find(&item.hash).ok_or_else(strange)?;
+            let own = || {
+                self.template
+                    .own_difference(&item, &keys.0[at].record.extra)
+            };
+            marks[at] = match item.difference.clone().or_else(own) {
+                None => Mark::There,
+                Some(difference) => Mark::Differs(What::Different(difference)),
+            };
+        }
+        for hash in answer.unprocessed {
+            let at = keys.find(&hash).ok_or_else(strange)?;
+            marks[at] = Mark::Unread;
+        }
+        Ok((marks, answer.consumed))
+    }
 }
 
 impl State {
@@ -436,27 +462,6 @@ impl State {
             self.end = Some(End::Failed(e));
         }
     }
-}
-
-/// What `answer` says of each of `keys`, and what it consumed.
-fn marks(
-    keys: &Keys,
-    answer: Answer,
-) -> Result<(Vec<Mark>, Option<crate::item::Consumed>), String> {
-    let mut marks: Vec<Mark> = keys.0.iter().map(|_| Mark::Absent).collect();
-    let strange = || "it holds a key that was not asked for".to_owned();
-    for item in answer.items {
-        let at = keys.find(&item.hash).ok_or_else(strange)?;
-        marks[at] = match item.difference {
-            None => Mark::There,
-            Some(difference) => Mark::Differs(What::Different(difference)),
-        };
-    }
-    for hash in answer.unprocessed {
-        let at = keys.find(&hash).ok_or_else(strange)?;
-        marks[at] = Mark::Unread;
-    }
-    Ok((marks, answer.consumed))
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 pub(super) const LINGER: Duration = Duration::from_millis(200);
 
 /// A record on its way, and how many calls for it were in vain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) record: Record,
     pub(super) attempts: u32,
@@ -147,7 +147,7 @@ impl Waiting {
         keys.dedup_by(|later, kept| {
             let twice = later.record.hash == kept.record.hash;
             if twice {
-                left.push_front(*later);
+                left.push_front(later.clone());
             }
             twice
         });
@@ -162,14 +162,12 @@ mod tests {
     use crate::record::Place;
 
     fn record(hash: u8, line: u64) -> Record {
-        Record {
-            hash: Hash::from_bytes(&[hash; 16]).expect("16 bytes"),
-            place: Place {
-                source: 0,
-                line,
-                byte: 0,
-            },
-        }
+        let place = Place {
+            source: 0,
+            line,
+            byte: 0,
+        };
+        Record::new(Hash::from_bytes(&[hash; 16]).expect("16 bytes"), place)
     }
 
     fn lines(keys: Option<Keys>) -> Vec<u64> {
@@ -211,7 +209,7 @@ mod tests {
             record: record(9, 1),
             attempts: 1,
         };
-        waiting.push_again(failed, later);
+        waiting.push_again(failed.clone(), later);
         assert!(waiting.compose(start, true).is_none());
         assert_eq!(waiting.next(), Some(later));
         waiting.push(record(3, 2), later);

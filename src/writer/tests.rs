@@ -183,13 +183,15 @@ impl Setup {
         let feed = async {
             let all: Vec<u32> = (1..=records).collect();
             for part in all.chunks(37) {
-                let record = |&n: &u32| Record {
-                    hash: hash(n),
-                    place: Place {
-                        source: 0,
-                        line: u64::from(n),
-                        byte: u64::from(n) * 33,
-                    },
+                let record = |&n: &u32| {
+                    Record::new(
+                        hash(n),
+                        Place {
+                            source: 0,
+                            line: u64::from(n),
+                            byte: u64::from(n) * 33,
+                        },
+                    )
                 };
                 let part: Vec<_> = part.iter().map(record).collect();
                 let n = part.len() as u64;

@@ -198,14 +198,14 @@ impl Setup {
             for part in self.list.chunks(37) {
                 let records = part.iter().map(|n| {
                     line += 1;
-                    Record {
-                        hash: hash(*n),
-                        place: Place {
+                    Record::new(
+                        hash(*n),
+                        Place {
                             source: 0,
                             line,
                             byte: 0,
                         },
-                    }
+                    )
                 });
                 let records: Vec<_> = records.collect();
                 let n = records.len() as u64;
