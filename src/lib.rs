@@ -63,7 +63,7 @@
 //!
 //! 1. `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
 //! 2. `lines`, `extra`; then `record`, `books`; then `decode`, `window`, `item`, `batch`,
-//!    `limiter`, `rejects`, `lowwater`, `sample`; then `capacity`, `ask`, `columns`; then
+//!    `limiter`, `rejects`, `lowwater`, `sample`, `sorter`; then `capacity`, `ask`, `columns`; then
 //!    `control`: no SDK, no sockets
 //! 3. `aws`
 //! 4. `stop`, `source`, `report`, `readback`, `scaling`
@@ -130,6 +130,7 @@ pub mod rate;
 pub mod readback;
 pub mod sample;
 pub mod scaling;
+pub mod sorter;
 pub mod stop;
 
 #[cfg(feature = "local")]
