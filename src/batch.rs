@@ -9,7 +9,7 @@
 //!
 //! Pure: instants are arguments, nothing sleeps.
 
-use crate::record::{Place, Record};
+use crate::record::Record;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use tokio::time::Instant;
@@ -49,7 +49,7 @@ pub struct Queue {
     again: BinaryHeap<Reverse<Again>>,
     suspects: VecDeque<Batch>,
     arrivals: u64,
-    duplicates: Vec<Place>,
+    duplicates: Vec<Record>,
 }
 
 #[derive(Debug)]
@@ -151,9 +151,9 @@ impl Queue {
         self.again.peek().map(|Reverse(a)| a.ready)
     }
 
-    /// Where fresh records stood that were found to be on their way already when they were put
+    /// Fresh records that were found to be on their way already when they were put
     /// together with a record sent again, since this was last asked.
-    pub fn take_duplicates(&mut self) -> Vec<Place> {
+    pub fn take_duplicates(&mut self) -> Vec<Record> {
         std::mem::take(&mut self.duplicates)
     }
 
@@ -191,7 +191,7 @@ impl Queue {
             // Fresh ones differ among themselves: the window saw to that. One
             // that is here as a record sent again is on its way already.
             if returned > 0 && batch.holds(&record) {
-                self.duplicates.push(record.place);
+                self.duplicates.push(record);
             } else {
                 batch.entries.push(Entry {
                     record,
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(lines(&queue.compose(now, true).expect("some")), [1, 2]);
         assert_eq!(
             queue.take_duplicates(),
-            [record(1).place],
+            [record(1)],
             "the fresh one is on its way already"
         );
         assert_eq!(lines(&queue.compose(now, true).expect("some")), [1]);

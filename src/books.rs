@@ -32,7 +32,54 @@ pub struct Books {
     pub unchanged: u64,
 }
 
+/// How a record is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Acknowledged by DynamoDB.
+    Written,
+    /// Its deletion was acknowledged.
+    Deleted,
+    /// Found to be on its way already.
+    Duplicate,
+    /// Refused by DynamoDB for good.
+    Rejected,
+    /// Found to need nothing.
+    Unchanged,
+}
+
 impl Books {
+    /// Enters `count` lines that are settled.
+    pub fn enter(&mut self, how: Settled, count: u64) {
+        *match how {
+            Settled::Written => &mut self.written,
+            Settled::Deleted => &mut self.deleted,
+            Settled::Duplicate => &mut self.duplicates,
+            Settled::Rejected => &mut self.rejected,
+            Settled::Unchanged => &mut self.unchanged,
+        } += count;
+    }
+
+    /// Lines that are in no column yet.
+    pub fn open(&self) -> u64 {
+        let settled = self.written + self.deleted + self.unchanged + self.failed;
+        (self.lines).saturating_sub(settled + self.duplicates + self.rejected + self.skipped)
+    }
+
+    /// Takes `other` out.
+    #[must_use]
+    pub fn without(self, other: Books) -> Books {
+        Books {
+            lines: self.lines.saturating_sub(other.lines),
+            written: self.written.saturating_sub(other.written),
+            duplicates: self.duplicates.saturating_sub(other.duplicates),
+            rejected: self.rejected.saturating_sub(other.rejected),
+            skipped: self.skipped.saturating_sub(other.skipped),
+            failed: self.failed.saturating_sub(other.failed),
+            deleted: self.deleted.saturating_sub(other.deleted),
+            unchanged: self.unchanged.saturating_sub(other.unchanged),
+        }
+    }
+
     /// Whether each line is in one column.
     pub fn balanced(&self) -> bool {
         let settled = self.written + self.deleted + self.unchanged;

@@ -10,6 +10,7 @@
 //! so that damage is noticed. A local one is replaced whole or not at all; one in
 //! S3 is an object, which is by itself.
 
+use crate::accounts::{Accounts, Behind};
 use crate::aws::Aws;
 use crate::aws::error::CallError;
 use crate::books::{Books, Counts};
@@ -24,7 +25,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Version of the checkpoint's form.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Time between two savings.
 pub const SAVE_INTERVAL: Duration = Duration::from_secs(4);
@@ -42,8 +43,14 @@ pub struct Checkpoint {
     pub saved: String,
     /// What is being done.
     pub run: Run,
-    /// The sources that were opened so far, in order.
-    pub read: Vec<Read>,
+    /// The sources that are settled.
+    pub behind: Behind,
+    /// The one that the mark is in; nothing when none of its lines is in the books.
+    pub read: Option<Read>,
+    /// How many of all hashes, in the order of their bytes, are settled, where they are
+    /// written in that order; all sources are then read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sorted: Option<u64>,
     /// The books of all lines below the mark.
     pub books: Books,
     /// What it took so far.
@@ -54,8 +61,10 @@ pub struct Checkpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
-    /// All sources, in order.
+    /// The sources as they were named, in order.
     pub sources: Vec<String>,
+    /// How they are read.
+    pub reading: String,
     /// The table's name.
     pub table: String,
     /// Where it is: its ARN, or the endpoint and region.
@@ -75,20 +84,10 @@ pub struct Run {
 pub struct Read {
     /// What it was.
     pub source: Identity,
-    /// Lines below the mark.
-    pub lines: u64,
     /// Bytes below the mark, of its text: decompressed, where it is compressed.
     pub bytes: u64,
-}
-
-impl Read {
-    /// Bytes of a source that is read to its end, as they lie there.
-    pub fn lying(&self) -> u64 {
-        match (&self.source.packed, self.source.bytes) {
-            (Some(_), Some(bytes)) => bytes,
-            _ => self.bytes,
-        }
-    }
+    /// The books of the lines below the mark.
+    pub books: Books,
 }
 
 /// What a run has taken so far, for its report.
@@ -110,34 +109,27 @@ pub struct Totals {
 }
 
 impl Checkpoint {
-    /// The checkpoint of `run` at `mark`, with the sources opened so far, and what
+    /// The checkpoint of `run` at `mark`, with the `accounts` of its sources, and what
     /// was counted in `elapsed`.
     pub fn new(
         run: Run,
-        mark: Mark,
-        opened: &[Identity],
+        mark: &Mark,
+        accounts: &Accounts,
         counts: &Counts,
         elapsed: Duration,
     ) -> Self {
-        let below = mark
-            .sources
-            .iter()
-            .copied()
-            .chain(std::iter::repeat(Below::default()));
-        // Sources above the mark are not begun, as far as this knows.
-        let known = opened.iter().take(mark.sources.len().max(1));
+        let read = accounts.identity(mark.source).map(|source| Read {
+            source,
+            bytes: mark.below.bytes,
+            books: mark.here,
+        });
         Checkpoint {
             version: VERSION,
             saved: jiff::Timestamp::now().to_string(),
             run,
-            read: known
-                .zip(below)
-                .map(|(source, below)| Read {
-                    source: source.clone(),
-                    lines: below.lines,
-                    bytes: below.bytes,
-                })
-                .collect(),
+            behind: accounts.behind(),
+            read,
+            sorted: None,
             books: mark.books,
             totals: Totals {
                 requests: counts.requests,
@@ -150,25 +142,37 @@ impl Checkpoint {
         }
     }
 
+    /// The same without the source that the mark is in: a run that is taken up reads
+    /// that from its beginning.
+    #[must_use]
+    pub fn without_the_last(mut self) -> Self {
+        if let Some(read) = self.read.take() {
+            self.books = self.books.without(read.books);
+        }
+        self
+    }
+
     /// The low-water mark.
     pub fn mark(&self) -> Mark {
-        let below = |r: &Read| Below {
-            lines: r.lines,
-            bytes: r.bytes,
-        };
+        let read = self.read.as_ref();
         Mark {
-            sources: self.read.iter().map(below).collect(),
+            // The reader does not number more than that.
+            source: u32::try_from(self.behind.count()).unwrap_or(u32::MAX),
+            below: read.map_or_else(Below::default, |r| Below {
+                lines: r.books.lines,
+                bytes: r.bytes,
+            }),
+            here: read.map(|r| r.books).unwrap_or_default(),
             books: self.books,
         }
     }
 
     /// The counters of a run that goes on from here, with `behind` bytes of the
-    /// last source behind it, as they lie there.
+    /// source that the mark is in behind it, as they lie there.
     pub fn counts(&self, behind: u64) -> Counts {
-        let done = self.read.split_last().map_or(&[][..], |(_, done)| done);
         Counts {
             books: self.books,
-            bytes_read: done.iter().map(Read::lying).sum::<u64>() + behind,
+            bytes_read: self.behind.read() + behind,
             requests: self.totals.requests,
             unprocessed: self.totals.unprocessed,
             throttled: self.totals.throttled,
@@ -189,6 +193,11 @@ impl Checkpoint {
                 "the sources were {}, and are {}",
                 had.sources.join(" "),
                 has.sources.join(" ")
+            )
+        } else if had.reading != has.reading {
+            format!(
+                "its lists were read {}, and are read {}",
+                had.reading, has.reading
             )
         } else if (&had.table, &had.place) != (&has.table, &has.place) {
             format!(
@@ -245,34 +254,63 @@ impl Checkpoint {
 
     /// Whether it contradicts itself.
     fn check(&self) -> Result<(), String> {
-        let lines: Option<u64> = self
-            .read
-            .iter()
-            .try_fold(0u64, |sum, r| sum.checked_add(r.lines));
-        let columns = [
-            self.books.written,
-            self.books.duplicates,
-            self.books.rejected,
-            self.books.skipped,
-        ];
-        let sum = columns.iter().try_fold(0u64, |sum, n| sum.checked_add(*n));
-        if self.books.failed != 0 || sum != Some(self.books.lines) || lines != sum {
+        // A figure that is too large to be one must not overflow the sums.
+        let all = [self.books].into_iter();
+        let here = self.read.iter().map(|r| r.books);
+        let kept = self.behind.kept.iter().map(|a| a.books);
+        let each = all
+            .chain(here)
+            .chain(kept)
+            .chain([self.behind.beyond.books]);
+        let columns = |b: &Books| {
+            [
+                b.lines,
+                b.written,
+                b.duplicates,
+                b.rejected,
+                b.skipped,
+                b.failed,
+                b.deleted,
+                b.unchanged,
+            ]
+        };
+        if each
+            .clone()
+            .any(|b| columns(&b).iter().any(|n| *n > MOST_LINES))
+        {
             return Err("its books do not balance".into());
         }
-        let uris = self.read.iter().map(|r| &r.source.uri);
+        let mut sum = self.behind.books();
+        if let Some(read) = &self.read {
+            sum += read.books;
+        }
+        let sorted = self.sorted.is_some();
+        if each.into_iter().any(|b| !b.balanced() || b.failed != 0)
+            || (!sorted && sum != self.books)
+        {
+            return Err("its books do not balance".into());
+        }
         // The text of a compressed source may be longer than it is.
-        let beyond =
-            |r: &Read| r.source.packed.is_none() && r.source.bytes.is_some_and(|b| r.bytes > b);
-        if self.read.is_empty()
-            || self.read.len() > self.run.sources.len()
-            || !uris.eq(self.run.sources.iter().take(self.read.len()))
-            || self.read.iter().any(beyond)
+        let beyond = |r: &Read| {
+            let plain = r.source.packed.is_none() && !sorted;
+            plain && r.source.bytes.is_some_and(|b| r.bytes > b)
+        };
+        let none = self.behind.count() == 0;
+        let many = self.behind.count() > u64::from(u32::MAX);
+        if self.read.as_ref().is_some_and(beyond)
+            || (sorted && self.read.is_some())
+            || many
+            || none != self.behind.digest.is_empty()
         {
             return Err("what it says of its sources does not fit together".into());
         }
         Ok(())
     }
 }
+
+/// Lines of a run at most, by which a figure that is damaged is known: a list of them
+/// would have some hundred petabytes.
+const MOST_LINES: u64 = 1 << 50;
 
 /// Of a later version, no more than that may be understood.
 #[derive(Deserialize)]
@@ -462,11 +500,13 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::Account;
     use proptest::prelude::*;
 
     fn run() -> Run {
         Run {
             sources: vec!["s3://b/1".into(), "s3://b/2".into()],
+            reading: "as they are".into(),
             table: "sha256".into(),
             place: "us-east-1".into(),
             table_id: Some("id".into()),
@@ -484,34 +524,55 @@ mod tests {
         }
     }
 
+    fn written(written: u64) -> Books {
+        Books {
+            lines: written + 3,
+            written,
+            rejected: 1,
+            skipped: 2,
+            ..Books::default()
+        }
+    }
+
+    /// The accounts of two sources, of which the first is settled.
+    fn accounts() -> Accounts {
+        let accounts = Accounts::default();
+        for (uri, books) in [("s3://b/1", written(97)), ("s3://b/2", Books::default())] {
+            accounts.begin(Account {
+                source: identity(uri),
+                read: 6500,
+                books,
+            });
+        }
+        accounts
+    }
+
     fn checkpoint() -> Checkpoint {
+        let accounts = accounts();
+        accounts.close_below(1);
+        let mut books = written(97);
+        books += written(7);
         let mark = Mark {
-            sources: vec![
-                Below {
-                    lines: 100,
-                    bytes: 6500,
-                },
-                Below {
-                    lines: 10,
-                    bytes: 650,
-                },
-            ],
-            books: Books {
-                lines: 110,
-                written: 100,
-                duplicates: 4,
-                rejected: 3,
-                skipped: 3,
-                ..Books::default()
+            source: 1,
+            below: Below {
+                lines: 10,
+                bytes: 650,
             },
+            here: written(7),
+            books,
         };
         let counts = Counts {
             requests: 7,
             consumed: 104.5,
             ..Counts::default()
         };
-        let opened = [identity("s3://b/1"), identity("s3://b/2")];
-        Checkpoint::new(run(), mark, &opened, &counts, Duration::from_millis(1500))
+        Checkpoint::new(
+            run(),
+            &mark,
+            &accounts,
+            &counts,
+            Duration::from_millis(1500),
+        )
     }
 
     #[test]
@@ -519,34 +580,46 @@ mod tests {
         let written = checkpoint();
         let read = Checkpoint::from_text(written.to_text().as_bytes()).expect("whole");
         assert_eq!(read, written);
+        let mark = read.mark();
         assert_eq!(
-            read.mark().sources[1],
-            Below {
-                lines: 10,
-                bytes: 650
-            }
+            (mark.source, mark.below.lines, mark.below.bytes),
+            (1, 10, 650)
         );
+        assert_eq!((read.books.lines, mark.here.lines), (110, 10));
         assert_eq!(read.counts(650).bytes_read, 7150);
         assert_eq!(read.counts(0).books, written.books);
     }
 
     #[test]
     fn before_the_first_line_is_settled_there_is_the_beginning() {
-        let opened = [identity("s3://b/1"), identity("s3://b/2")];
+        let counts = Counts::default();
         let none = Checkpoint::new(
             run(),
-            Mark::default(),
-            &opened,
-            &Counts::default(),
+            &Mark::default(),
+            &accounts(),
+            &counts,
             Duration::ZERO,
         );
+        let uri = none.read.as_ref().map(|r| r.source.uri.as_str());
         assert_eq!(
-            none.read.len(),
-            1,
-            "the second is opened, but nothing of the first is settled"
+            uri,
+            Some("s3://b/1"),
+            "the second is opened, and nothing of the first settled"
         );
-        assert_eq!(none.mark().sources, [Below::default()]);
+        assert_eq!((none.behind.count(), none.mark()), (0, Mark::default()));
         Checkpoint::from_text(none.to_text().as_bytes()).expect("whole");
+    }
+
+    #[test]
+    fn a_source_that_is_damaged_is_left_out_and_read_again() {
+        let whole = checkpoint().without_the_last();
+        let read = Checkpoint::from_text(whole.to_text().as_bytes()).expect("whole");
+        assert_eq!((read.books, read.read.is_none()), (written(97), true));
+        let mark = read.mark();
+        assert_eq!(
+            (mark.source, mark.below, mark.here.lines),
+            (1, Below::default(), 0)
+        );
     }
 
     #[test]
@@ -569,6 +642,13 @@ mod tests {
                     ..run()
                 },
                 "the sources were s3://b/1 s3://b/2, and are s3://b/1",
+            ),
+            (
+                Run {
+                    reading: "as CSV".into(),
+                    ..run()
+                },
+                "its lists were read as they are, and are read as CSV",
             ),
             (
                 Run {
@@ -614,18 +694,19 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_is_damaged() {
-        let sealed = |change: fn(&mut Checkpoint)| {
+        fn sealed(change: impl Fn(&mut Checkpoint)) -> String {
             let mut c = checkpoint();
             change(&mut c);
             Checkpoint::from_text(c.to_text().as_bytes()).expect_err("damaged")
-        };
-        assert!(sealed(|c| c.version = 2).contains("version is 2"));
+        }
+        assert!(sealed(|c| c.version = 1).contains("version is 1"));
         assert!(sealed(|c| c.books.written += 1).contains("balance"));
         assert!(sealed(|c| c.books.written = u64::MAX).contains("balance"));
-        assert!(sealed(|c| c.read[0].lines += 1).contains("balance"));
-        assert!(sealed(|c| c.read[0].bytes += 1).contains("sources"));
-        assert!(sealed(|c| c.read[1].source.uri = "s3://b/3".into()).contains("sources"));
-        assert!(sealed(|c| c.run.sources.truncate(1)).contains("sources"));
+        let read = |c: &mut Checkpoint, change: fn(&mut Read)| c.read.iter_mut().for_each(change);
+        assert!(sealed(move |c| read(c, |r| r.books.lines += 1)).contains("balance"));
+        assert!(sealed(|c| c.behind.kept[0].books.written += 1).contains("balance"));
+        assert!(sealed(move |c| read(c, |r| r.bytes = 6501)).contains("sources"));
+        assert!(sealed(|c| c.behind.digest.clear()).contains("sources"));
     }
 
     #[test]

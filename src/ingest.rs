@@ -6,13 +6,14 @@
 //! [writer](crate::writer) run until both have ended; then it draws up the
 //! [`Report`].
 
+use crate::accounts::Account;
 use crate::algorithm::Algorithm;
 use crate::aws::Aws;
 use crate::aws::error::CallError;
 use crate::aws::operation::{BatchWrite, RawOperation};
 use crate::aws::table::{self, Billing, Table};
 use crate::backoff::Backoff;
-use crate::books::{Counts, Meters};
+use crate::books::{Books, Counts, Meters};
 use crate::capacity::Capacity;
 use crate::checkpoint::Checkpoint;
 use crate::columns::Columns;
@@ -22,15 +23,15 @@ use crate::lowwater::LowWater;
 use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::raise::note::Raised;
 use crate::raise::{self, Raise};
-use crate::reader::{Beginning, HAND_OVERS, Opened, Reader};
+use crate::reader::{Ahead, Beginning, HAND_OVERS, Objects, Opened, Reader};
 use crate::rejects::Rejects;
-use crate::report::{Outcome, RaisedReport, Report, SourceReport};
-use crate::source::Location;
+use crate::report::{self, Outcome, RaisedReport, Report};
+use crate::source::Sources;
 use crate::writer::{End, Writer, WriterOptions};
 use bytes::Bytes;
 use jiff::Timestamp;
 use keeping::Keeping;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -103,7 +104,7 @@ impl Watch {
 #[derive(Debug)]
 pub struct Ingest {
     aws: Aws,
-    sources: Vec<Location>,
+    sources: Sources,
     watch: Watch,
     with: IngestBuilder,
 }
@@ -219,6 +220,7 @@ impl Ingest {
         let with = &self.with;
         let Prepared {
             beginning,
+            mut ahead,
             mut table,
             template,
             columns,
@@ -242,13 +244,16 @@ impl Ingest {
         let pace = Arc::new(pace);
         let batch_units = template.write_units() * template.batch_items() as f64;
         let concurrency = with.concurrency.calls(target, batch_units);
-        let bytes = match self.sources.len() {
-            1 => beginning.opened.length(),
-            _ => None,
-        };
+        let first = beginning.as_ref().map(|b| &b.opened);
+        let behind = first.map_or(0, Opened::behind);
+        let length = first.map_or(Some(0), Opened::length);
+        let to_come = ahead
+            .bytes_to_come()
+            .filter(|_| beginning.as_ref().is_none_or(|b| b.number == 0));
+        let bytes = length.zip(to_come).map(|(first, rest)| first + rest);
         let earlier_counts = checkpoint
             .as_ref()
-            .map(|c| c.counts(beginning.opened.behind()))
+            .map(|c| c.counts(behind))
             .unwrap_or_default();
         // Set once: a run happens once.
         let _ = self.watch.0.plan.set(Plan {
@@ -261,52 +266,29 @@ impl Ingest {
         self.announce(&table, &template, target, concurrency);
 
         let meters = self.watch.meters();
-        let water = LowWater::new(
-            checkpoint
-                .as_ref()
-                .map(Checkpoint::mark)
-                .unwrap_or_default(),
-        );
-        let opened = Mutex::new(Vec::new());
-        let first = beginning.number as usize;
+        let water = match &checkpoint {
+            Some(c) => LowWater::new(c.mark(), c.behind.clone()),
+            None => LowWater::default(),
+        };
         if let Some(checkpoint) = &checkpoint {
             meters.update(|c| *c = earlier_counts);
             report.resumed_from = Some(checkpoint.books.lines);
-            for read in &checkpoint.read[..first] {
-                opened
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(read.source.clone());
-                report.sources.push(SourceReport {
-                    uri: read.source.uri.clone(),
-                    etag: read
-                        .source
-                        .etag
-                        .clone()
-                        .map(|e| e.trim_matches('"').to_owned()),
-                    bytes: read.lying(),
-                    lines: read.lines,
-                });
-            }
         }
         let state = keeping::State {
             aws: &self.aws,
             water: &water,
-            opened: &opened,
             meters,
             rejects: &rejects,
             begun,
         };
         let (records, fresh) = mpsc::channel(HAND_OVERS);
         let reader = Reader {
-            aws: &self.aws,
-            unpack: &with.unpack,
             algorithm,
             columns: &columns,
             max_rejects: with.max_rejects,
             meters,
             rejects: &rejects,
-            opened: &opened,
+            accounts: water.accounts(),
             records,
         };
         let writer = Writer {
@@ -340,15 +322,13 @@ impl Ingest {
         let mut unsaved = None;
         let (end, read) = {
             let work = async {
-                tokio::join!(
-                    writer.run(fresh, &with.stop, backoff),
-                    reader.run(
-                        beginning,
-                        &self.sources[first + 1..],
-                        &mut report.sources,
-                        &with.stop
-                    ),
-                )
+                tokio::join!(writer.run(fresh, &with.stop, backoff), async {
+                    match beginning {
+                        Some(beginning) => reader.run(beginning, &mut ahead, &with.stop).await,
+                        // All that there is was read by an earlier run.
+                        None => Ok(true),
+                    }
+                },)
             };
             tokio::pin!(work, follow, save);
             loop {
@@ -377,6 +357,7 @@ impl Ingest {
         };
 
         let counts = meters.read();
+        (report.sources, report.further_sources) = report::sources(water.accounts().all(), true);
         report.hash = Some(algorithm.name().to_owned());
         report.target_wcu_per_s = pace.rate();
         let earlier = keeping.as_ref().map_or(Duration::ZERO, |k| k.earlier);
@@ -404,9 +385,10 @@ impl Ingest {
         }
         report.checkpoint = Some(keeping.place.to_string());
         // Told to stop at once: what was saved last is true, too.
+        let mark = water.mark();
         let saved = tokio::select! {
             biased;
-            saved = keeping.save(&state, water.mark()) => saved,
+            saved = keeping.save(&state, &mark) => saved,
             () = with.stop.insisted() => Ok(()),
         };
         match (ended, saved) {
@@ -422,10 +404,16 @@ impl Ingest {
     /// Everything that must be known before the first write.
     async fn prepare(&self) -> Result<Prepared> {
         let with = &self.with;
-        if self.sources[0] == Location::Stdin {
+        if self.sources.has_stdin() {
             tracing::info!("reading standard input");
         }
-        let opened = Opened::open(&self.sources[0], &self.aws, &with.unpack).await?;
+        let objects = Objects::new(&self.sources, &self.aws);
+        let mut ahead = Ahead::new(objects, &self.aws, &with.unpack);
+        let Some(opened) = ahead.next().await? else {
+            return Err(Error::usage(
+                "there is nothing to read: the sources name no object",
+            ));
+        };
         // For a table that a local DynamoDB is to make.
         let shown = with.algorithm.or(opened.beginning.algorithm);
         let make_for = shown.or(Algorithm::from_name(&with.table));
@@ -455,41 +443,49 @@ impl Ingest {
                 Some((keeping, checkpoint)) => (Some(keeping), checkpoint),
                 None => (None, None),
             };
-        let names: Vec<String> = self.sources.iter().map(ToString::to_string).collect();
         let beginning = match (&checkpoint, &keeping) {
-            (Some(checkpoint), Some(keeping)) => self.take_up(checkpoint, &keeping.place).await?,
-            _ => Beginning::of(opened),
+            (Some(checkpoint), Some(keeping)) => {
+                let (beginning, rest) = self.take_up(checkpoint, &keeping.place).await?;
+                ahead = rest;
+                beginning
+            }
+            _ => Some(Beginning::of(opened)),
         };
         let rejects = match (&checkpoint, &with.rejects) {
-            (Some(checkpoint), Some(path)) => Rejects::take_up(path, names, |source, line| {
-                let read = checkpoint.read.iter().find(|r| r.source.uri == source);
-                read.is_some_and(|r| line <= r.lines)
-            })?,
-            (_, path) => Rejects::new(path.as_deref(), names)?,
+            (Some(checkpoint), Some(path)) => {
+                let mark = checkpoint.mark();
+                let below = |object, line| (object, line) <= (mark.source, mark.below.lines);
+                Rejects::take_up(path, below)?
+            }
+            (_, path) => Rejects::new(path.as_deref())?,
         };
         let sink = match with.dry_run {
             true => Sink::Nowhere,
             false => Sink::Table(RawOperation::new(&self.aws, "BatchWriteItem", &with.table)?),
         };
-        if let (Some(keeping), None) = (&keeping, &checkpoint) {
+        if let (Some(keeping), None, Some(beginning)) = (&keeping, &checkpoint, &beginning) {
             // What cannot be saved must be known before the first write.
             let (water, meters) = (LowWater::default(), Meters::default());
-            let opened = Mutex::new(vec![beginning.opened.identity()]);
+            water.accounts().begin(Account {
+                source: beginning.opened.identity(),
+                read: 0,
+                books: Books::default(),
+            });
             let state = keeping::State {
                 aws: &self.aws,
                 water: &water,
-                opened: &opened,
                 meters: &meters,
                 rejects: &rejects,
                 begun: Instant::now(),
             };
-            keeping.save(&state, water.mark()).await.map_err(|e| {
+            keeping.save(&state, &water.mark()).await.map_err(|e| {
                 let hint = e.what_to_do().unwrap_or_default().to_owned();
                 Error::usage("nothing was written").because(e).hint(hint)
             })?;
         }
         Ok(Prepared {
             beginning,
+            ahead,
             table,
             template,
             columns,
@@ -601,7 +597,9 @@ enum Ended {
 
 /// What is known before the first write.
 struct Prepared {
-    beginning: Beginning,
+    /// Nothing when an earlier run has read everything.
+    beginning: Option<Beginning>,
+    ahead: Ahead,
     table: Table,
     template: ItemTemplate,
     columns: Columns,

@@ -63,7 +63,8 @@
 //!
 //! 1. `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
 //! 2. `lines`, `extra`; then `record`, `books`; then `decode`, `window`, `item`, `batch`,
-//!    `limiter`, `rejects`, `lowwater`, `sample`, `sorter`; then `capacity`, `ask`, `columns`; then
+//!    `limiter`, `rejects`, `sample`, `sorter`; then `capacity`, `ask`, `columns`,
+//!    `identity`; then `accounts`; then `lowwater`; then
 //!    `control`: no SDK, no sockets
 //! 3. `aws`
 //! 4. `stop`, `source`, `report`, `readback`, `scaling`
@@ -110,6 +111,7 @@ pub mod plan;
 
 pub mod verify;
 
+pub mod accounts;
 pub mod algorithm;
 pub mod ask;
 pub mod attribute;
@@ -122,6 +124,7 @@ pub mod control;
 pub mod durable;
 pub mod error;
 pub mod extra;
+pub mod identity;
 pub mod keepalive;
 pub mod lowwater;
 pub mod prices;

@@ -7,11 +7,12 @@
 //! otherwise, is entered in those of its stretch; and the mark moves up over each
 //! stretch at the bottom in which no line is open any more.
 //!
-//! Memory: a stretch of some 500 lines is 80 bytes, and no more than
+//! Memory: a stretch of some 500 lines is 88 bytes, and no more than
 //! [`MOST_STRETCHES`] are open above the mark: a reader that is further ahead than
 //! that has to wait for the one item that is holding everything up.
 
-use crate::books::Books;
+use crate::accounts::{Accounts, Behind};
+use crate::books::{Books, Settled};
 use crate::record::{Place, Record};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -53,25 +54,15 @@ impl From<Vec<Record>> for HandOver {
     }
 }
 
-/// How a record is settled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// Acknowledged by DynamoDB.
-    Written,
-    /// Its deletion was acknowledged.
-    Deleted,
-    /// Found to be on its way already.
-    Duplicate,
-    /// Refused by DynamoDB for good.
-    Rejected,
-}
-
 /// Where everything below is settled.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mark {
-    /// Lines and bytes of each source below the mark; the last is the one that the
-    /// mark is in.
-    pub sources: Vec<Below>,
+    /// The number of the source that it is in.
+    pub source: u32,
+    /// How much of that source is below.
+    pub below: Below,
+    /// The books of the lines of that source below.
+    pub here: Books,
     /// The books of all lines below. Nothing in them is open, and nothing failed.
     pub books: Books,
 }
@@ -85,24 +76,37 @@ pub struct Below {
     pub bytes: u64,
 }
 
-/// The mark of a run that is under way: the reader and the writer move it, the
-/// checkpoint looks. See the [module](self).
+/// The mark of a run that is under way, and the [accounts](Accounts) of its sources:
+/// the reader and the writer move them, the checkpoint looks. See the [module](self).
 #[derive(Debug, Default)]
-pub struct LowWater(Mutex<Inner>);
+pub struct LowWater {
+    inner: Mutex<Inner>,
+    accounts: Accounts,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
     mark: Mark,
     open: VecDeque<Stretch>,
+    /// The number of the first that is open.
+    first: u64,
 }
 
 impl LowWater {
-    /// Begins at `mark`.
-    pub fn new(mark: Mark) -> Self {
-        LowWater(Mutex::new(Inner {
-            mark,
-            open: VecDeque::new(),
-        }))
+    /// Begins at `mark`, with the sources `behind` it.
+    pub fn new(mark: Mark, behind: Behind) -> Self {
+        LowWater {
+            inner: Mutex::new(Inner {
+                mark,
+                ..Inner::default()
+            }),
+            accounts: Accounts::new(behind),
+        }
+    }
+
+    /// The accounts of the sources.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// The mark.
@@ -116,56 +120,74 @@ impl LowWater {
         self.inner().open.len() >= MOST_STRETCHES
     }
 
-    /// The next stretch: its records are now open.
-    pub fn open(&self, stretch: Stretch) {
+    /// The next stretch: its `records` are now open, and know that they are of it.
+    pub fn open(&self, stretch: Stretch, records: &mut [Record]) {
         let mut inner = self.inner();
+        let number = inner.first + inner.open.len() as u64;
+        for record in records {
+            record.stretch = number;
+        }
         inner.open.push_back(stretch);
-        inner.advance();
+        let source = inner.advance();
+        drop(inner);
+        self.accounts.close_below(source);
     }
 
-    /// The records at `places` are settled.
-    pub fn settle(&self, places: impl IntoIterator<Item = Place>, how: Settled) {
+    /// `records` are settled.
+    pub fn settle<'a>(&self, records: impl IntoIterator<Item = &'a Record>, how: Settled) {
         let mut inner = self.inner();
-        for place in places {
-            let before = |s: &Stretch| (s.end.source, s.end.line) < (place.source, place.line);
-            let at = inner.open.partition_point(before);
-            let Some(stretch) = inner.open.get_mut(at) else {
-                continue;
-            };
-            match how {
-                Settled::Written => stretch.books.written += 1,
-                Settled::Deleted => stretch.books.deleted += 1,
-                Settled::Duplicate => stretch.books.duplicates += 1,
-                Settled::Rejected => stretch.books.rejected += 1,
+        // Mostly all are of one source.
+        let (mut source, mut count) = (0, 0);
+        for record in records {
+            if record.place.source != source {
+                self.accounts.settle(source, how, count);
+                (source, count) = (record.place.source, 0);
+            }
+            count += 1;
+            let at = record.stretch.checked_sub(inner.first);
+            let at = at.and_then(|at| usize::try_from(at).ok());
+            if let Some(stretch) = at.and_then(|at| inner.open.get_mut(at)) {
+                stretch.books.enter(how, 1);
             }
         }
-        inner.advance();
+        self.accounts.settle(source, how, count);
+        let source = inner.advance();
+        drop(inner);
+        self.accounts.close_below(source);
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
-    fn advance(&mut self) {
+    /// Moves the mark; the source that it is in then.
+    fn advance(&mut self) -> u32 {
         while let Some(stretch) = self.open.pop_front_if(|s| s.books.balanced()) {
-            self.mark.books += stretch.books;
-            let source = stretch.end.source as usize;
-            if self.mark.sources.len() <= source {
-                self.mark.sources.resize(source + 1, Below::default());
+            self.first += 1;
+            let mark = &mut self.mark;
+            if stretch.end.source != mark.source {
+                mark.source = stretch.end.source;
+                mark.here = Books::default();
             }
-            self.mark.sources[source] = Below {
+            mark.books += stretch.books;
+            mark.here += stretch.books;
+            mark.below = Below {
                 lines: stretch.end.line,
                 bytes: stretch.end.byte,
             };
         }
+        self.mark.source
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::Account;
+    use crate::algorithm::Hash;
+    use crate::identity::Identity;
     use proptest::prelude::*;
 
     fn place(source: u32, line: u64) -> Place {
@@ -188,61 +210,96 @@ mod tests {
         }
     }
 
-    fn below(water: &LowWater) -> Vec<(u64, u64)> {
+    fn below(water: &LowWater) -> (u32, u64, u64) {
         let mark = water.mark();
-        mark.sources.iter().map(|b| (b.lines, b.bytes)).collect()
+        (mark.source, mark.below.lines, mark.below.bytes)
+    }
+
+    /// Opens a stretch, with a record for each of its lines.
+    fn open(water: &LowWater, stretch: Stretch) -> Vec<Record> {
+        let Place { source, line, .. } = stretch.end;
+        let lines = line - stretch.books.lines + 1..=line;
+        let hash = Hash::from_bytes(&[1]).expect("a byte");
+        let mut records: Vec<Record> = lines.map(|l| Record::new(hash, place(source, l))).collect();
+        water.open(stretch, &mut records);
+        records
     }
 
     #[test]
     fn the_mark_moves_only_over_what_is_settled_whatever_the_order() {
         let water = LowWater::default();
-        water.open(stretch(0, 3, 3, 1)); // lines 1 to 3, one of them a comment
-        water.open(stretch(0, 5, 2, 0)); // lines 4 and 5
-        assert!(below(&water).is_empty());
-        water.settle([place(0, 4), place(0, 5)], Settled::Written);
-        assert!(below(&water).is_empty(), "lines 1 and 3 are open");
-        water.settle([place(0, 3)], Settled::Rejected);
-        assert!(below(&water).is_empty());
-        water.settle([place(0, 1)], Settled::Duplicate);
-        assert_eq!(below(&water), [(5, 325)]);
+        let first = open(&water, stretch(0, 3, 3, 1)); // lines 1 to 3, the second a comment
+        let second = open(&water, stretch(0, 5, 2, 0)); // lines 4 and 5
+        assert_eq!(below(&water), (0, 0, 0));
+        water.settle(&second, Settled::Written);
+        assert_eq!(below(&water), (0, 0, 0), "lines 1 and 3 are open");
+        water.settle([&first[2]], Settled::Rejected);
+        assert_eq!(below(&water), (0, 0, 0));
+        water.settle([&first[0]], Settled::Duplicate);
+        assert_eq!(below(&water), (0, 5, 325));
         let books = water.mark().books;
         assert!(books.balanced());
         assert_eq!((books.lines, books.written, books.duplicates), (5, 2, 1));
         assert_eq!((books.rejected, books.skipped), (1, 1));
+        assert_eq!(water.mark().here, books);
     }
 
     #[test]
     fn sources_follow_one_another_and_an_empty_one_counts_too() {
-        let water = LowWater::new(Mark {
-            sources: vec![Below {
+        let books = Books {
+            lines: 2,
+            written: 2,
+            ..Books::default()
+        };
+        let mark = Mark {
+            below: Below {
                 lines: 2,
                 bytes: 130,
-            }],
-            books: Books {
-                lines: 2,
-                written: 2,
-                ..Books::default()
             },
-        });
-        water.open(stretch(0, 3, 1, 0));
-        water.open(stretch(1, 0, 0, 0));
-        water.open(stretch(2, 1, 1, 0));
-        water.settle([place(2, 1)], Settled::Written);
-        assert_eq!(below(&water), [(2, 130)]);
-        water.settle([place(0, 3)], Settled::Written);
-        assert_eq!(below(&water), [(3, 195), (0, 0), (1, 65)]);
-        assert_eq!(water.mark().books.written, 4);
+            here: books,
+            books,
+            ..Mark::default()
+        };
+        let water = LowWater::new(mark, Behind::default());
+        for uri in ["a", "b", "c"] {
+            water.accounts().begin(Account {
+                source: Identity {
+                    uri: uri.into(),
+                    ..Identity::default()
+                },
+                read: 0,
+                books: Books::default(),
+            });
+        }
+        let first = open(&water, stretch(0, 3, 1, 0));
+        open(&water, stretch(1, 0, 0, 0));
+        let last = open(&water, stretch(2, 1, 1, 0));
+        water.settle(&last, Settled::Written);
+        assert_eq!(below(&water), (0, 2, 130));
+        assert_eq!(water.accounts().behind().count(), 0);
+        water.settle(&first, Settled::Written);
+        assert_eq!(below(&water), (2, 1, 65));
+        let mark = water.mark();
+        assert_eq!((mark.books.written, mark.here.written), (4, 1));
+        // Those that are behind are closed, with what was written of each.
+        let behind = water.accounts().behind();
+        let written: Vec<u64> = behind.kept.iter().map(|a| a.books.written).collect();
+        assert_eq!(written, [1, 0]);
     }
 
     #[test]
     fn too_far_ahead_is_said() {
         let water = LowWater::default();
+        let mut first = Vec::new();
         for line in 1..=MOST_STRETCHES as u64 {
             assert!(!water.is_full());
-            water.open(stretch(0, line, 1, 0));
+            let records = open(&water, stretch(0, line, 1, 0));
+            if line == 1 {
+                first = records;
+            }
         }
         assert!(water.is_full());
-        water.settle([place(0, 1)], Settled::Written);
+        water.settle(&first, Settled::Written);
         assert!(!water.is_full());
     }
 
@@ -257,20 +314,20 @@ mod tests {
         ) {
             let water = LowWater::default();
             let mut ends = vec![0];
+            let mut records = Vec::new();
             for size in &sizes {
                 let end = ends[ends.len() - 1] + size;
-                water.open(stretch(0, end, *size, 0));
+                records.extend(open(&water, stretch(0, end, *size, 0)));
                 ends.push(end);
             }
             let total = ends[ends.len() - 1];
-            let mut lines: Vec<u64> = (1..=total).collect();
-            fastrand::Rng::with_seed(seed).shuffle(&mut lines);
-            lines.truncate(order.index(total as usize + 1));
-            let mut open: Vec<bool> = vec![true; total as usize + 1];
-            for line in &lines {
-                water.settle([place(0, *line)], Settled::Written);
-                open[*line as usize] = false;
-                let lowest = (1..=total).find(|l| open[*l as usize]).unwrap_or(total + 1) - 1;
+            fastrand::Rng::with_seed(seed).shuffle(&mut records);
+            records.truncate(order.index(total as usize + 1));
+            let mut is_open: Vec<bool> = vec![true; total as usize + 1];
+            for record in &records {
+                water.settle([record], Settled::Written);
+                is_open[record.place.line as usize] = false;
+                let lowest = (1..=total).find(|l| is_open[*l as usize]).unwrap_or(total + 1) - 1;
                 let expected = ends.iter().copied().filter(|e| *e <= lowest).max().unwrap_or(0);
                 prop_assert_eq!(water.mark().books.lines, expected);
                 prop_assert!(water.mark().books.balanced());

@@ -1,6 +1,7 @@
 //! Before a run: what a list will take, in lines, write units, time and money.
 //!
-//! Two halves. [`Planning::run`] drives the reading stages of a run ([`Opened`],
+//! Two halves. [`Planning::run`] drives the reading stages of a run
+//! ([`Opened`](crate::reader::Opened),
 //! [`lines`](crate::lines), [`record`](crate::record), [`window`](crate::window))
 //! over the beginning of each source, or all of it, and counts. [`Forecast::of`]
 //! is arithmetic on what was counted. Nothing is written anywhere.
@@ -29,11 +30,11 @@ use crate::algorithm::{Algorithm, Case};
 use crate::attribute::Attribute;
 use crate::aws::{Aws, table};
 use crate::decode::Unpack;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::item::ItemTemplate;
 use crate::prices::Prices;
-use crate::reader::Opened;
-use crate::source::{self, Location};
+use crate::reader::{Ahead, Objects};
+use crate::source::{Globs, Sources};
 use survey::survey;
 
 /// What is to be planned.
@@ -41,6 +42,10 @@ use survey::survey;
 pub struct Planning {
     /// The sources, as they were named.
     pub sources: Vec<String>,
+    /// Lists of sources, after those named.
+    pub manifests: Vec<String>,
+    /// Which of the objects under a prefix or in a manifest.
+    pub globs: Globs,
     /// How they are compressed.
     pub unpack: Unpack,
     /// The table; without one, a text key named as the algorithm is assumed.
@@ -76,11 +81,16 @@ impl Planning {
     /// table is not there or the items do not fit it; other kinds when one of
     /// them cannot be read.
     pub async fn run(self, aws: &Aws) -> Result<Forecast> {
-        let sources = source::locations(&self.sources)?;
-        if sources[0] == Location::Stdin {
+        let sources = Sources::read(&self.sources, &self.manifests, self.globs.clone())?;
+        if sources.has_stdin() {
             tracing::info!("reading standard input");
         }
-        let opened = Opened::open(&sources[0], aws, &self.unpack).await?;
+        let mut ahead = Ahead::new(Objects::new(&sources, aws), aws, &self.unpack);
+        let Some(opened) = ahead.next().await? else {
+            return Err(Error::usage(
+                "there is nothing to read: the sources name no object",
+            ));
+        };
         let described = match &self.table {
             // A local DynamoDB makes the table when a run needs it, not before.
             Some(name) if aws.is_local() && !table::exists(aws, name).await? => None,
@@ -125,16 +135,7 @@ impl Planning {
             self.case,
             &self.attributes,
         )?;
-        let survey = survey(
-            aws,
-            opened,
-            &sources[1..],
-            algorithm,
-            self.case,
-            self.exact,
-            &self.unpack,
-        )
-        .await?;
+        let survey = survey(opened, &mut ahead, algorithm, self.case, self.exact).await?;
         let assumptions = Assumptions {
             at: self.at,
             prices: self.prices.clone(),

@@ -5,30 +5,31 @@
 //! piles up. It counts lines as it takes them: each becomes a record, a
 //! duplicate, a reject or skipped.
 
+use crate::accounts::{Account, Accounts};
 use crate::algorithm::{Algorithm, Hash};
-use crate::aws::Aws;
 use crate::books::{Books, Meters};
 use crate::columns::Columns;
-use crate::decode::Unpack;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extra::{Extra, Gathering};
 use crate::lines::{Framer, Line};
 use crate::lowwater::{Below, HandOver, Stretch};
 use crate::record::{LineParser, Parsed, Place, Reason, Record, looks_like, shown};
 use crate::rejects::{JUDGED_FROM_LINES, MaxRejects, Rejects};
-use crate::report::SourceReport;
-use crate::source::{Identity, Location};
 use crate::stop::Stop;
 use crate::window::Window;
 use sha2::{Digest as _, Sha256};
-use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
 
+mod ahead;
+mod manifest;
+mod objects;
 mod opened;
 #[cfg(test)]
 mod tests;
 mod unpacking;
 
+pub use ahead::Ahead;
+pub use objects::Objects;
 pub use opened::Opened;
 
 /// Records handed on at once: some batches' worth, so that the channel costs
@@ -45,6 +46,7 @@ impl Beginning {
             opened,
             number: 0,
             below: Below::default(),
+            here: Books::default(),
             lines: 0,
             rejected: 0,
         }
@@ -54,10 +56,6 @@ impl Beginning {
 /// Reads sources into records. See the [module](self).
 #[derive(Debug)]
 pub struct Reader<'a> {
-    /// Where the connection is.
-    pub aws: &'a Aws,
-    /// How the sources are compressed.
-    pub unpack: &'a Unpack,
     /// What the lines are.
     pub algorithm: Algorithm,
     /// What each item takes from its row.
@@ -68,8 +66,8 @@ pub struct Reader<'a> {
     pub meters: &'a Meters,
     /// Where rejected lines go.
     pub rejects: &'a Rejects,
-    /// What the sources are that were opened so far, in order.
-    pub opened: &'a Mutex<Vec<Identity>>,
+    /// The accounts of the sources.
+    pub accounts: &'a Accounts,
     /// Where records go.
     pub records: mpsc::Sender<HandOver>,
 }
@@ -83,6 +81,8 @@ pub struct Beginning {
     pub number: u32,
     /// What of it is behind.
     pub below: Below,
+    /// The books of that.
+    pub here: Books,
     /// All lines behind, and rejected ones: what is judged is the whole.
     pub lines: u64,
     /// See `lines`.
@@ -96,6 +96,8 @@ struct Taking {
     /// What was counted and is not in the meters yet: the books of the stretch that
     /// is handed on next.
     books: Books,
+    /// Bytes read that are not in the meters yet.
+    read: u64,
     /// Where the last line taken ends.
     end: Place,
     /// Records that are not handed on yet.
@@ -124,6 +126,14 @@ impl Taking {
     }
 }
 
+fn too_many_sources() -> Error {
+    Error::new(
+        ErrorKind::Input,
+        "there are more than 4,294,967,295 objects",
+    )
+    .hint("name a longer prefix, and the others in further runs")
+}
+
 /// Why reading stops early.
 enum Halt {
     /// The other side takes no more.
@@ -139,19 +149,13 @@ impl From<Error> for Halt {
 
 impl Reader<'_> {
     /// Reads from `first` on, and then `rest`, to the end, or until `stop`; says whether it
-    /// came to the end. What was read of each is entered in `reports`.
+    /// came to the end. What was read of each is entered in its account.
     ///
     /// # Errors
     /// When a source cannot be read to its end, when rejected lines cannot be
     /// written down, or when there are too many of them. What was handed on
     /// before is still to be written.
-    pub async fn run(
-        self,
-        first: Beginning,
-        rest: &[Location],
-        reports: &mut Vec<SourceReport>,
-        stop: &Stop,
-    ) -> Result<bool> {
+    pub async fn run(self, first: Beginning, rest: &mut Ahead, stop: &Stop) -> Result<bool> {
         let mut taking = Taking {
             parser: LineParser::new(self.algorithm),
             window: Window::new(match self.columns.has_sort_key() {
@@ -160,6 +164,7 @@ impl Reader<'_> {
                 false => self.algorithm,
             }),
             books: Books::default(),
+            read: 0,
             end: Place {
                 source: first.number,
                 line: first.below.lines,
@@ -171,22 +176,19 @@ impl Reader<'_> {
             rejected: first.rejected,
         };
         let read = async {
-            let mut opened = first.opened;
-            let mut below = first.below;
-            for (number, next) in (first.number..).zip(rest.iter().map(Some).chain([None])) {
-                self.opened
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(opened.identity());
-                reports.push(SourceReport {
-                    lines: below.lines,
-                    ..opened.report()
+            let mut begun = Some((first.opened, first.below, first.here));
+            let mut number = first.number;
+            while let Some((opened, below, here)) = begun {
+                let behind = opened.behind();
+                self.accounts.begin(Account {
+                    source: opened.identity(),
+                    read: behind,
+                    books: here,
                 });
-                self.source(&mut taking, opened, number, below, reports)
-                    .await?;
-                let Some(location) = next else { break };
-                opened = Opened::open(location, self.aws, self.unpack).await?;
-                below = Below::default();
+                self.source(&mut taking, opened, number, below).await?;
+                number = number.checked_add(1).ok_or_else(too_many_sources)?;
+                let next = rest.next().await?;
+                begun = next.map(|opened| (opened, Below::default(), Books::default()));
             }
             Ok::<(), Halt>(())
         };
@@ -220,7 +222,6 @@ impl Reader<'_> {
         mut opened: Opened,
         number: u32,
         below: Below,
-        reports: &mut [SourceReport],
     ) -> Result<(), Halt> {
         let mut framer = Framer::after(below.lines, below.bytes);
         taking.end = Place {
@@ -238,34 +239,21 @@ impl Reader<'_> {
                 let share = lying as u128 * part as u128 / rest.len() as u128;
                 let share = u64::try_from(share).unwrap_or(lying);
                 lying -= share;
-                let before = taking.lines;
+                taking.read += share;
                 let mut lines = framer.push(&rest[..part]);
                 while let Some(line) = lines.next() {
                     self.take(taking, number, &line, 1)?;
                 }
                 rest = &rest[part..];
-                if let Some(report) = reports.last_mut() {
-                    report.lines += taking.lines - before;
-                    report.bytes += share;
-                }
-                self.meters.update(|c| c.bytes_read += share);
                 if taking.books.lines > 0 {
                     self.hand_on(taking).await?;
                 }
             }
             // What of the source bore no text: headers, checksums.
-            if let Some(report) = reports.last_mut() {
-                report.bytes += lying;
-            }
-            if lying > 0 {
-                self.meters.update(|c| c.bytes_read += lying);
-            }
+            taking.read += lying;
         }
         if let Some(line) = framer.finish() {
             self.take(taking, number, &line, 0)?;
-            if let Some(report) = reports.last_mut() {
-                report.lines += 1;
-            }
         }
         // Even when there is nothing in it: this source is behind now.
         self.hand_on(taking).await
@@ -323,7 +311,8 @@ impl Reader<'_> {
         if let Some(reason) = rejected {
             taking.books.rejected += 1;
             taking.rejected += 1;
-            self.rejects.add(place, reason, line.bytes, None)?;
+            let name = self.accounts.name(place.source);
+            self.rejects.add(place, &name, reason, line.bytes, None)?;
         }
         let judged = rejected.is_some() || taking.lines == JUDGED_FROM_LINES;
         if judged && self.max_rejects.exceeded(taking.rejected, taking.lines) {
@@ -374,7 +363,12 @@ impl Reader<'_> {
     /// Ends the stretch that was taken: enters it in the meters.
     fn close_stretch(&self, taking: &mut Taking) -> HandOver {
         let books = std::mem::take(&mut taking.books);
-        self.meters.update(|c| c.books += books);
+        let read = std::mem::take(&mut taking.read);
+        self.accounts.count(taking.end.source, read, books);
+        self.meters.update(|c| {
+            c.books += books;
+            c.bytes_read += read;
+        });
         taking
             .gathering
             .share(taking.taken.iter_mut().map(|r| &mut r.extra));

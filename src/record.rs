@@ -48,6 +48,8 @@ pub struct Record {
     pub extra: Extra,
     /// What is to be done.
     pub action: Action,
+    /// The number of the [stretch](crate::lowwater) that it is in, once it is known.
+    pub stretch: u64,
 }
 
 impl Record {
@@ -59,6 +61,7 @@ impl Record {
             place,
             extra: Extra::default(),
             action: Action::Put,
+            stretch: 0,
         }
     }
 

@@ -69,8 +69,6 @@ pub struct Rejects(Mutex<Inner>);
 #[derive(Debug)]
 struct Inner {
     file: Option<(PathBuf, BufWriter<File>)>,
-    /// Names of the sources, by their number.
-    sources: Vec<String>,
     count: u64,
     first: Option<String>,
 }
@@ -78,6 +76,8 @@ struct Inner {
 #[derive(Serialize)]
 struct Reject<'a> {
     source: &'a str,
+    #[serde(skip_serializing_if = "is_first")]
+    object: u32,
     line: u64,
     byte: u64,
     reason: Reason,
@@ -89,17 +89,24 @@ struct Reject<'a> {
 /// What is read of a line that an earlier run has written.
 #[derive(Deserialize)]
 struct Was {
-    source: String,
+    /// The source's number.
+    #[serde(default)]
+    object: u32,
     line: u64,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_first(object: &u32) -> bool {
+    *object == 0
+}
+
 impl Rejects {
-    /// Rejected lines of `sources` go to the file at `path`, which is made or
+    /// Rejected lines go to the file at `path`, which is made or
     /// emptied now; without one, the first ten go to the log.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] when the file cannot be made.
-    pub fn new(path: Option<&Path>, sources: Vec<String>) -> Result<Self> {
+    pub fn new(path: Option<&Path>) -> Result<Self> {
         let file = path
             .map(|path| {
                 File::create(path)
@@ -112,23 +119,18 @@ impl Rejects {
             .transpose()?;
         Ok(Rejects(Mutex::new(Inner {
             file,
-            sources,
             count: 0,
             first: None,
         })))
     }
 
     /// The same for a run that is taken up: of what is in the file, the lines stay
-    /// of which `keep` is true, by their source and number; the rest will be
-    /// rejected again.
+    /// of which `keep` is true, by the number of their source and their own; the rest
+    /// will be rejected again.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] when the file cannot be read or written.
-    pub fn take_up(
-        path: &Path,
-        sources: Vec<String>,
-        keep: impl Fn(&str, u64) -> bool,
-    ) -> Result<Self> {
+    pub fn take_up(path: &Path, keep: impl Fn(u32, u64) -> bool) -> Result<Self> {
         let cannot = |e: std::io::Error| {
             Error::usage(format!(
                 "cannot take up the rejected lines in {}",
@@ -146,7 +148,7 @@ impl Rejects {
                     let Ok(was) = serde_json::from_slice::<Was>(&line) else {
                         continue;
                     };
-                    if keep(&was.source, was.line) {
+                    if keep(was.object, was.line) {
                         kept.extend_from_slice(&line);
                         kept.push(b'\n');
                     }
@@ -164,24 +166,22 @@ impl Rejects {
         let file = crate::durable::replace(path, &kept).map_err(cannot)?;
         Ok(Rejects(Mutex::new(Inner {
             file: Some((path.to_owned(), BufWriter::new(file))),
-            sources,
             count,
             first: None,
         })))
     }
 
-    /// Rejected lines of `sources` are counted, and neither kept nor shown: they
+    /// Rejected lines are counted, and neither kept nor shown: they
     /// were when these were read before.
-    pub fn known(sources: Vec<String>) -> Self {
+    pub fn known() -> Self {
         Rejects(Mutex::new(Inner {
             file: None,
-            sources,
             count: SHOWN,
             first: None,
         }))
     }
 
-    /// Takes a rejected line: its place, why, its bytes as far as they are kept,
+    /// Takes a rejected line: its place, the source's name, why, its bytes as far as they are kept,
     /// and what DynamoDB said of it.
     ///
     /// # Errors
@@ -189,21 +189,14 @@ impl Rejects {
     pub fn add(
         &self,
         place: Place,
+        source: &str,
         reason: Reason,
         text: &[u8],
         detail: Option<&str>,
     ) -> Result<()> {
         let mut inner = self.inner();
-        let Inner {
-            file,
-            sources,
-            count,
-            first,
-        } = &mut *inner;
+        let Inner { file, count, first } = &mut *inner;
         *count += 1;
-        let source = sources
-            .get(place.source as usize)
-            .map_or("", String::as_str);
         let text = shown(text, TEXT_CHARACTERS);
         if first.is_none() {
             *first = Some(format!(
@@ -215,6 +208,7 @@ impl Rejects {
             Some((path, file)) => {
                 let reject = Reject {
                     source,
+                    object: place.source,
                     line: place.line,
                     byte: place.byte,
                     reason,
@@ -316,14 +310,14 @@ mod tests {
     fn rejected_lines_are_json_lines_with_their_place() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("rejects");
-        let rejects = Rejects::new(Some(&path), vec!["s3://b/k".into()]).expect("made");
+        let rejects = Rejects::new(Some(&path)).expect("made");
         let place = Place {
             source: 0,
             line: 7,
             byte: 420,
         };
         rejects
-            .add(place, Reason::Nul, b"a\0\"b\r", None)
+            .add(place, "s3://b/k", Reason::Nul, b"a\0\"b\r", None)
             .expect("written");
         rejects.finish().expect("written");
         let text = std::fs::read_to_string(path).expect("readable");

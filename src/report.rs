@@ -1,6 +1,7 @@
 //! The account of a run: what a script reads, and what a person reads.
 
-use crate::books::Counts;
+use crate::accounts::Behind;
+use crate::books::{Books, Counts};
 use crate::prices::USD_PER_MILLION_WRITE_UNITS;
 use crate::sample::Sample;
 use jiff::Timestamp;
@@ -50,6 +51,77 @@ pub struct SourceReport {
     pub bytes: u64,
     /// Lines read.
     pub lines: u64,
+    /// Where they went; nothing for a verification.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub books: Option<Columns>,
+}
+
+/// The columns of the [books](crate::books::Books) besides the lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[allow(missing_docs)] // as in the books
+pub struct Columns {
+    pub written: u64,
+    pub duplicates: u64,
+    pub rejected: u64,
+    pub skipped: u64,
+    pub failed: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub deleted: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unchanged: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+impl From<Books> for Columns {
+    fn from(books: Books) -> Columns {
+        Columns {
+            written: books.written,
+            duplicates: books.duplicates,
+            rejected: books.rejected,
+            skipped: books.skipped,
+            failed: books.failed,
+            deleted: books.deleted,
+            unchanged: books.unchanged,
+        }
+    }
+}
+
+/// The sources of a run that are not listed one by one, summed up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FurtherSources {
+    /// How many they are.
+    pub count: u64,
+    /// Bytes read of them.
+    pub bytes: u64,
+    /// Lines read of them.
+    pub lines: u64,
+    /// Where they went; nothing for a verification.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub books: Option<Columns>,
+}
+
+/// What a report says of the sources: the first [`MOST_KEPT`](crate::accounts::MOST_KEPT)
+/// one by one. Of what they are written (`columns`) it says where their lines went.
+pub(crate) fn sources(all: Behind, columns: bool) -> (Vec<SourceReport>, Option<FurtherSources>) {
+    let books = |books: Books| columns.then(|| books.into());
+    let beyond = (all.beyond.count > 0).then(|| FurtherSources {
+        count: all.beyond.count,
+        bytes: all.beyond.read,
+        lines: all.beyond.books.lines,
+        books: books(all.beyond.books),
+    });
+    let each = all.kept.into_iter().map(|a| SourceReport {
+        uri: a.source.uri,
+        etag: a.source.etag.map(|e| e.trim_matches('"').to_owned()),
+        bytes: a.read,
+        lines: a.books.lines,
+        books: books(a.books),
+    });
+    (each.collect(), beyond)
 }
 
 /// A part of the table whose capacity was raised for the run.
@@ -96,8 +168,11 @@ pub struct Report {
     pub table: String,
     /// The hash algorithm's name, once it is known.
     pub hash: Option<String>,
-    /// The sources, in order.
+    /// The sources, in order; the first 10,000 of them.
     pub sources: Vec<SourceReport>,
+    /// Those after them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub further_sources: Option<FurtherSources>,
     /// When it began (UTC, RFC 3339).
     #[serde(serialize_with = "to_the_second")]
     pub started: Timestamp,
@@ -116,6 +191,12 @@ pub struct Report {
     pub skipped: u64,
     /// See [`Books`](crate::books::Books).
     pub failed: u64,
+    /// See [`Books`](crate::books::Books); of a refresh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<u64>,
+    /// See [`Books`](crate::books::Books); of a refresh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unchanged: Option<u64>,
     /// Bytes read from all sources.
     pub bytes_read: u64,
     /// BatchWriteItem calls sent.
@@ -173,6 +254,7 @@ impl Report {
             table: table.to_owned(),
             hash: None,
             sources: Vec::new(),
+            further_sources: None,
             started,
             elapsed_s: 0.0,
             lines: 0,
@@ -181,6 +263,8 @@ impl Report {
             rejected: 0,
             skipped: 0,
             failed: 0,
+            deleted: None,
+            unchanged: None,
             bytes_read: 0,
             requests: 0,
             unprocessed: 0,
@@ -210,6 +294,10 @@ impl Report {
         self.rejected = books.rejected;
         self.skipped = books.skipped;
         self.failed = books.failed;
+        if self.command == "refresh" {
+            self.deleted = Some(books.deleted);
+            self.unchanged = Some(books.unchanged);
+        }
         self.bytes_read = counts.bytes_read;
         self.requests = counts.requests;
         self.unprocessed = counts.unprocessed;
@@ -261,9 +349,25 @@ impl Report {
             ""
         };
         let _ = writeln!(out, "{how}{what}.");
+        let objects = self.sources.len() as u64;
+        let objects = objects + self.further_sources.as_ref().map_or(0, |f| f.count);
+        let of_objects = match objects {
+            0 | 1 => String::new(),
+            objects => format!("of {} objects", n(objects)),
+        };
         let rows = [
-            ("lines read", self.lines, ""),
+            ("lines read", self.lines, of_objects.as_str()),
             ("written", self.written, "acknowledged by DynamoDB"),
+            (
+                "deleted",
+                self.deleted.unwrap_or(0),
+                "their deletion acknowledged by DynamoDB",
+            ),
+            (
+                "unchanged",
+                self.unchanged.unwrap_or(0),
+                "lines whose hash needs nothing",
+            ),
             (
                 "duplicates",
                 self.duplicates,
@@ -274,6 +378,9 @@ impl Report {
             ("failed", self.failed, "read, but not acknowledged"),
         ];
         for (name, value, note) in rows {
+            if self.deleted.is_none() && matches!(name, "deleted" | "unchanged") {
+                continue;
+            }
             let zero = value == 0 && !matches!(name, "lines read" | "written");
             let note = if zero || note.is_empty() {
                 String::new()
@@ -367,7 +474,6 @@ pub(crate) fn to_the_second<S: Serializer>(at: &Timestamp, s: S) -> Result<S::Ok
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::books::Books;
 
     #[test]
     fn the_json_is_what_scripts_rely_on() {
@@ -378,6 +484,7 @@ mod tests {
             etag: Some("e".into()),
             bytes: 4_201_758,
             lines: 63_663,
+            books: None,
         });
         report.target_wcu_per_s = Some(1000.0);
         let books = Books {

@@ -20,8 +20,13 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 mod again;
+mod listing;
+mod named;
 
-pub use again::{Identity, unchanged};
+pub use crate::identity::Identity;
+pub use again::{look, same, unchanged};
+pub use listing::{Listing, Object};
+pub use named::{Globs, Named, Sources};
 
 /// How much of a file or pipe is read at once. Large enough that the hand-over
 /// to the thread that reads costs nothing, small enough to hold a few of.
@@ -101,28 +106,6 @@ impl fmt::Display for Location {
             Location::Stdin => f.write_str("-"),
         }
     }
-}
-
-/// Reads the names of a run's sources.
-///
-/// # Errors
-/// [`ErrorKind::Usage`] when there is none, when one is no name of a place, or
-/// when standard input is among them twice.
-pub fn locations(names: &[String]) -> Result<Vec<Location>> {
-    let sources = names
-        .iter()
-        .map(|s| s.parse().map_err(|e: String| Error::usage(e)))
-        .collect::<Result<Vec<Location>>>()?;
-    if sources.is_empty() {
-        return Err(Error::usage("no source is named")
-            .hint("give s3://bucket/key, a path, or - for standard input"));
-    }
-    if sources.iter().filter(|s| **s == Location::Stdin).count() > 1 {
-        return Err(Error::usage(
-            "standard input (-) is named twice, and can be read once",
-        ));
-    }
-    Ok(sources)
 }
 
 /// An opened list.

@@ -12,6 +12,7 @@
 //! more, strongly consistently: only that second answer counts against the
 //! table. [`VerifyBuilder::consistent`] has every key read so at once.
 
+use crate::accounts::Accounts;
 use crate::algorithm::{Algorithm, Hash};
 use crate::ask::{
     AskTemplate, CONSISTENT_READ_UNITS, Difference, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
@@ -24,15 +25,15 @@ use crate::columns::Columns;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lowwater::HandOver;
 use crate::pace::{CAPACITY_INTERVAL, Pace};
-use crate::reader::{Beginning, HAND_OVERS, Opened, Reader};
+use crate::reader::{Ahead, Beginning, HAND_OVERS, Objects, Opened, Reader};
 use crate::record::{Place, Record};
 use crate::rejects::{MaxRejects, Rejects};
 use crate::report::{Outcome, thousands};
 use crate::sample::{Reservoir, Sample};
-use crate::source::Location;
+use crate::source::Sources;
 use jiff::Timestamp;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -155,7 +156,7 @@ impl VerifyWatch {
 #[derive(Debug)]
 pub struct Verify {
     aws: Aws,
-    sources: Vec<Location>,
+    sources: Sources,
     watch: VerifyWatch,
     with: VerifyBuilder,
 }
@@ -204,6 +205,7 @@ impl Verify {
         };
         let Prepared {
             opened,
+            mut ahead,
             table,
             algorithm,
             template,
@@ -221,10 +223,11 @@ impl Verify {
         let concurrency = with
             .concurrency
             .calls(target, key_units * MAX_GET_KEYS as f64);
-        let bytes = match self.sources.len() {
-            1 => opened.length(),
-            _ => None,
-        };
+        let to_come = ahead.bytes_to_come();
+        let bytes = opened
+            .length()
+            .zip(to_come)
+            .map(|(first, rest)| first + rest);
         // Set once: a run happens once.
         let _ = self.watch.0.plan.set(VerifyPlan {
             bytes,
@@ -234,7 +237,7 @@ impl Verify {
         self.announce(&table, algorithm, &template, target, concurrency);
 
         let meters = self.watch.meters();
-        let names: Vec<String> = self.sources.iter().map(ToString::to_string).collect();
+        let accounts = Accounts::default();
         let case = opened.beginning.case.unwrap_or(with.case);
         let mut problems = Vec::new();
         let mut shown = 0;
@@ -242,7 +245,7 @@ impl Verify {
             let Finding { hash, place, what } = finding;
             let problem = Problem {
                 hash: &hash.to_hex(case),
-                source: names.get(place.source as usize).map_or("", String::as_str),
+                source: &accounts.name(place.source),
                 line: place.line,
                 byte: place.byte,
                 what: &what,
@@ -254,7 +257,6 @@ impl Verify {
             tell(problem)
         };
 
-        let sources = Mutex::new(Vec::new());
         let (records, read) = mpsc::channel(HAND_OVERS);
         let (fresh, drawing) = match with.sample {
             Sample::All => (read, None),
@@ -266,8 +268,6 @@ impl Verify {
             }
         };
         let reader = Reader {
-            aws: &self.aws,
-            unpack: &with.unpack,
             algorithm,
             columns: &columns,
             max_rejects: match with.rejects_known {
@@ -276,7 +276,7 @@ impl Verify {
             },
             meters: &meters.reading,
             rejects: &rejects,
-            opened: &sources,
+            accounts: &accounts,
             records,
         };
         let checker = Checker {
@@ -301,12 +301,7 @@ impl Verify {
             tokio::join!(
                 checker.run(fresh, tell_all, &with.stop, backoff),
                 draw,
-                reader.run(
-                    Beginning::of(opened),
-                    &self.sources[1..],
-                    &mut report.sources,
-                    &with.stop
-                ),
+                reader.run(Beginning::of(opened), &mut ahead, &with.stop),
             )
         };
         let describe = || async {
@@ -323,6 +318,7 @@ impl Verify {
         report.hash = Some(algorithm.name().to_owned());
         report.target_rcu_per_s = pace.rate();
         report.problems = problems;
+        (report.sources, report.further_sources) = crate::report::sources(accounts.all(), false);
         report.count(&counts, begun.elapsed());
         let (failure, to_the_end) = match (checked, read) {
             (Err(e), _) | (_, Err(e)) => (Some(e), false),
@@ -351,10 +347,16 @@ impl Verify {
     /// Everything that must be known before the first question.
     async fn prepare(&self) -> Result<Prepared> {
         let with = &self.with;
-        if self.sources[0] == Location::Stdin {
+        if self.sources.has_stdin() {
             tracing::info!("reading standard input");
         }
-        let opened = Opened::open(&self.sources[0], &self.aws, &with.unpack).await?;
+        let objects = Objects::new(&self.sources, &self.aws);
+        let mut ahead = Ahead::new(objects, &self.aws, &with.unpack);
+        let Some(opened) = ahead.next().await? else {
+            return Err(Error::usage(
+                "there is nothing to read: the sources name no object",
+            ));
+        };
         let table = match table::describe(&self.aws, &with.table, None).await {
             Err(e) if e.kind() == ErrorKind::Denied => {
                 let shown = with.algorithm.or(opened.beginning.algorithm);
@@ -372,14 +374,14 @@ impl Verify {
             &with.attributes_from,
         )?;
         let columns = Columns::new(&with.table, &table.schema, &with.attributes_from, 0)?;
-        let names = self.sources.iter().map(ToString::to_string).collect();
         let rejects = match with.rejects_known {
-            true => Rejects::known(names),
-            false => Rejects::new(with.rejects.as_deref(), names)?,
+            true => Rejects::known(),
+            false => Rejects::new(with.rejects.as_deref())?,
         };
         let operation = RawOperation::new(&self.aws, "BatchGetItem", &with.table)?;
         Ok(Prepared {
             opened,
+            ahead,
             table,
             algorithm,
             template,
@@ -430,6 +432,7 @@ impl Verify {
 /// What is known before the first question.
 struct Prepared {
     opened: Opened,
+    ahead: Ahead,
     table: Table,
     algorithm: Algorithm,
     template: AskTemplate,

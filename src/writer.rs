@@ -24,10 +24,10 @@ use crate::aws::error::{CallError, Meaning};
 use crate::aws::operation::BatchWrite;
 use crate::backoff::Backoff;
 use crate::batch::{Batch, Entry, Queue};
-use crate::books::Meters;
+use crate::books::{Meters, Settled};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Answer, ItemTemplate, Returned};
-use crate::lowwater::{HandOver, LowWater, Settled};
+use crate::lowwater::{HandOver, LowWater};
 use crate::pace::Pace;
 use crate::rate::Concurrency;
 use crate::record::{Action, Reason, Record};
@@ -152,7 +152,7 @@ impl<T: BatchWrite> Writer<'_, T> {
                     if !duplicates.is_empty() {
                         let count = duplicates.len() as u64;
                         self.meters.update(|c| c.books.duplicates += count);
-                        self.water.settle(duplicates, Settled::Duplicate);
+                        self.water.settle(&duplicates, Settled::Duplicate);
                     }
                     if next.is_some() {
                         linger = None;
@@ -212,8 +212,8 @@ impl<T: BatchWrite> Writer<'_, T> {
                     }
                 }
                 more = fresh.recv(), if may_read => match more {
-                    Some(handed) => {
-                        self.water.open(handed.stretch);
+                    Some(mut handed) => {
+                        self.water.open(handed.stretch, &mut handed.records);
                         s.queue.push_fresh(handed.records);
                     }
                     None => open = false,
@@ -353,7 +353,7 @@ impl<T: BatchWrite> Writer<'_, T> {
             let of = done.iter().filter(|e| e.record.action == action);
             counts[count] = of.clone().count() as u64;
             if counts[count] > 0 {
-                self.water.settle(of.map(|e| e.record.place), how);
+                self.water.settle(of.map(|e| &e.record), how);
             }
         }
         (counts[0], counts[1])
@@ -423,18 +423,19 @@ impl<T: BatchWrite> Writer<'_, T> {
         let Some(entry) = s.queue.push_refused(batch) else {
             return;
         };
-        let Record { hash, place, .. } = entry.record;
+        let Record { hash, place, .. } = &entry.record;
         self.meters.update(|c| c.books.rejected += 1);
         s.refused += 1;
         let text = hash.to_hex(crate::algorithm::Case::Upper);
         let noted = self.rejects.add(
-            place,
+            *place,
+            &self.water.accounts().name(place.source),
             Reason::Refused,
             text.as_bytes(),
             Some(&error.to_string()),
         );
         if noted.is_ok() {
-            self.water.settle([place], Settled::Rejected);
+            self.water.settle([&entry.record], Settled::Rejected);
         }
         if s.end.is_some() {
             return;

@@ -360,9 +360,9 @@ fn a_run_that_was_stopped_goes_on_behind_what_it_had_decompressed() {
     first.assert_status(4);
     let saved = std::fs::read(&place).expect("a checkpoint");
     let checkpoint = Checkpoint::from_text(&saved).expect("whole");
-    let below = &checkpoint.read[0];
+    let below = checkpoint.read.as_ref().expect("a source");
     assert!(
-        below.lines > 4000 && below.bytes > length.min(200_000),
+        below.books.lines > 4000 && below.bytes > length.min(200_000),
         "{below:?}"
     );
 

@@ -1,6 +1,7 @@
 //! `hashferry ingest`: a list into a table.
 
 use super::item::ItemArgs;
+use super::sources::SourceArgs;
 use super::unpack::UnpackArgs;
 use super::{Context, LogFormat, display, duration, verify};
 use crate::aws::Aws;
@@ -30,9 +31,8 @@ use std::time::Duration;
     Permissions: scripts/iam/ingest.json (with --raise-to ingest-raise.json), and besides: with --settle \
     keepalive.json, with --verify verify.json, with --checkpoint s3://… checkpoint.json")]
 pub(super) struct IngestArgs {
-    /// s3://bucket/key, a local path, or - for standard input
-    #[arg(required = true, value_name = "SOURCE")]
-    sources: Vec<String>,
+    #[command(flatten)]
+    sources: SourceArgs,
     /// The table to write to
     #[arg(long, value_name = "NAME")]
     table: String,
@@ -282,8 +282,12 @@ async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report
         .max_rejects(args.max_rejects)
         .dry_run(args.dry_run)
         .stop(context.stop.clone());
-    for source in args.sources {
+    builder = builder.globs(args.sources.globs()?);
+    for source in args.sources.sources {
         builder = builder.source(source);
+    }
+    for manifest in args.sources.manifests {
+        builder = builder.manifest(manifest);
     }
     if let Some(algorithm) = args.item.hash {
         builder = builder.algorithm(algorithm);
@@ -374,7 +378,7 @@ async fn again(context: &Context, aws: &Aws, args: &IngestArgs) -> Result<Option
         VerifyArg::Sample => Sample::Some(VERIFY_SAMPLE),
         VerifyArg::All => Sample::All,
     };
-    if args.sources.iter().any(|s| s == "-") {
+    if args.sources.has_stdin() {
         return Err(Error::usage(
             "--verify reads the list a second time, and standard input can be read only once",
         )
@@ -388,8 +392,12 @@ async fn again(context: &Context, aws: &Aws, args: &IngestArgs) -> Result<Option
         .sample(sample)
         .rejects_known(true)
         .stop(context.stop.clone());
-    for source in &args.sources {
+    builder = builder.globs(args.sources.globs()?);
+    for source in &args.sources.sources {
         builder = builder.source(source);
+    }
+    for manifest in &args.sources.manifests {
+        builder = builder.manifest(manifest);
     }
     if let Some(key) = args.item.key.clone() {
         builder = builder.key(key);

@@ -14,6 +14,7 @@ mod item;
 mod local;
 mod logging;
 mod plan;
+mod sources;
 mod unpack;
 mod verify;
 

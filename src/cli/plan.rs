@@ -3,6 +3,7 @@
 use super::Context;
 use super::ingest::units;
 use super::item::ItemArgs;
+use super::sources::SourceArgs;
 use super::unpack::UnpackArgs;
 use crate::aws::endpoint;
 use crate::error::{Error, ErrorKind, Result};
@@ -20,9 +21,8 @@ use std::io::Write as _;
     hashferry plan list.txt --exact --at 10000 --replicas 2 --indexes 1 --json\n\n\
     Permissions: scripts/iam/plan.json")]
 pub(super) struct PlanArgs {
-    /// s3://bucket/key, a local path, or - for standard input
-    #[arg(required = true, value_name = "SOURCE")]
-    sources: Vec<String>,
+    #[command(flatten)]
+    sources: SourceArgs,
     /// The table that is to be written to [default: a new one with a text key named as the hash]
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
@@ -82,10 +82,13 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
     let asks_aws = args.table.is_some()
         || args
             .sources
+            .sources
             .iter()
+            .chain(&args.sources.manifests)
             .any(|source| source.starts_with("s3://"));
     let planning = Planning {
-        sources: args.sources,
+        globs: args.sources.globs()?,
+        manifests: args.sources.manifests.clone(),
         unpack: args.unpack.unpack(),
         table: args.table,
         algorithm: args.item.hash,
@@ -112,7 +115,9 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
             .collect(),
         own_flags: flag("--local", local.as_ref())
             .chain(args.unpack.words())
+            .chain(args.sources.words())
             .collect(),
+        sources: args.sources.sources,
     };
     // A list on this machine, for a table that is not there yet: AWS is not asked.
     let connection = match asks_aws {

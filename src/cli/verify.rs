@@ -2,6 +2,7 @@
 
 use super::ingest::ReportFile;
 use super::item::ItemArgs;
+use super::sources::SourceArgs;
 use super::unpack::UnpackArgs;
 use super::{Context, display, duration};
 use crate::error::{Error, ErrorKind, Result};
@@ -30,9 +31,8 @@ use std::time::Duration;
     hashferry verify list.txt --table sha256 | hashferry ingest - --table sha256"
 )]
 pub(super) struct VerifyArgs {
-    /// s3://bucket/key, a local path, or - for standard input
-    #[arg(required = true, value_name = "SOURCE")]
-    sources: Vec<String>,
+    #[command(flatten)]
+    sources: SourceArgs,
     /// The table to read
     #[arg(long, value_name = "NAME")]
     table: String,
@@ -126,8 +126,12 @@ async fn verify(context: &Context, args: VerifyArgs) -> Result<VerifyReport> {
         .give_up_after(args.give_up_after)
         .max_rejects(args.max_rejects)
         .stop(context.stop.clone());
-    for source in args.sources {
+    builder = builder.globs(args.sources.globs()?);
+    for source in args.sources.sources {
         builder = builder.source(source);
+    }
+    for manifest in args.sources.manifests {
+        builder = builder.manifest(manifest);
     }
     if let Some(key) = args.item.key.clone() {
         builder = builder.key(key);

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::item::KeyAttribute;
 use crate::rate::{Concurrency, Rate};
 use crate::rejects::MaxRejects;
-use crate::source;
+use crate::source::{Globs, Sources};
 use crate::stop::Stop;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub const MAX_BURST_SECONDS: f64 = 300.0;
 pub struct IngestBuilder {
     pub(super) aws: Option<Aws>,
     pub(super) sources: Vec<String>,
+    pub(super) manifests: Vec<String>,
+    pub(super) globs: Globs,
     pub(super) unpack: Unpack,
     pub(super) table: String,
     pub(super) algorithm: Option<Algorithm>,
@@ -60,11 +62,27 @@ impl IngestBuilder {
         self
     }
 
-    /// Adds a source: `s3://bucket/key`, a local path, or `-` for standard
-    /// input. Several are read one after another.
+    /// Adds a source: `s3://bucket/key`, `s3://bucket/prefix/` (every object under it,
+    /// in key order), a local path, or `-` for standard input. Several are read one
+    /// after another.
     #[must_use]
     pub fn source(mut self, source: impl Into<String>) -> Self {
         self.sources.push(source.into());
+        self
+    }
+
+    /// Adds a list of sources: a file or an object with one `s3://bucket/key` or path a
+    /// line, or the `manifest.json` of an S3 inventory.
+    #[must_use]
+    pub fn manifest(mut self, manifest: impl Into<String>) -> Self {
+        self.manifests.push(manifest.into());
+        self
+    }
+
+    /// Which of the objects under a prefix or in a manifest are read. Default: all.
+    #[must_use]
+    pub fn globs(mut self, globs: Globs) -> Self {
+        self.globs = globs;
         self
     }
 
@@ -252,7 +270,7 @@ impl IngestBuilder {
         if self.table.is_empty() {
             return Err(Error::usage("no table is named").hint("give --table NAME"));
         }
-        let sources = source::locations(&self.sources)?;
+        let sources = Sources::read(&self.sources, &self.manifests, self.globs.clone())?;
         if let Some(max) = self.max_rate.filter(|m| !(m.is_finite() && *m > 0.0)) {
             return Err(Error::usage(format!(
                 "a maximum rate of {max} write units a second is none"

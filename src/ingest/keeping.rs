@@ -2,17 +2,17 @@
 //! while the run goes on.
 
 use super::Ingest;
+use crate::accounts::next_digest;
 use crate::aws::Aws;
 use crate::aws::table::Table;
 use crate::books::Meters;
 use crate::checkpoint::{Checkpoint, Place, Run, SAVE_INTERVAL};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::item::ItemTemplate;
 use crate::lowwater::{LowWater, Mark};
-use crate::reader::{Beginning, Opened};
+use crate::reader::{Ahead, Beginning, Objects, Opened};
 use crate::rejects::Rejects;
-use crate::source::{self, Identity, Location, Source};
-use std::sync::{Mutex, PoisonError};
+use crate::source::{self, Identity, Source};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -54,7 +54,8 @@ impl Ingest {
             return Ok(None);
         }
         let run = Run {
-            sources: self.sources.iter().map(ToString::to_string).collect(),
+            sources: self.sources.names(),
+            reading: self.reading(),
             table: with.table.clone(),
             place: match &table.arn {
                 Some(arn) => format!("{} {arn}", self.aws.dynamodb_home()),
@@ -64,7 +65,7 @@ impl Ingest {
             hash: template.algorithm().name().to_owned(),
             item: template.example(),
         };
-        let unknown = self.sources.contains(&Location::Stdin) || !first.is_known();
+        let unknown = self.sources.has_stdin() || !first.is_known();
         let place = match &with.keep {
             Keep::Off => return Ok(None),
             Keep::Usual if unknown => {
@@ -106,64 +107,134 @@ impl Ingest {
         Ok(Some((keeping, found)))
     }
 
-    /// Where to begin by `checkpoint`: the source that the mark is in, opened there.
+    /// How the lists are read: by which it is recognised that two runs read the same.
+    fn reading(&self) -> String {
+        "line by line".to_owned()
+    }
+
+    /// Where to begin by `checkpoint`: the source that the mark is in, opened there,
+    /// with the sources that come after it. Nothing when none is left.
     pub(super) async fn take_up(
         &self,
         checkpoint: &Checkpoint,
         place: &Place,
-    ) -> Result<Beginning> {
-        let Some((last, behind)) = checkpoint.read.split_last() else {
-            return Err(Error::new(
-                ErrorKind::Internal,
-                "a checkpoint without a source",
-            ));
+    ) -> Result<(Option<Beginning>, Ahead)> {
+        let mut objects = Objects::new(&self.sources, &self.aws);
+        self.pass(checkpoint, &mut objects).await?;
+        let number = checkpoint.mark().source;
+        let Some(last) = &checkpoint.read else {
+            let mut ahead = Ahead::new(objects, &self.aws, &self.with.unpack);
+            let next = ahead.next().await?;
+            if let Some(opened) = &next {
+                tracing::info!(
+                    "taking up an earlier run at the beginning of {}: {} lines are in its books \
+                     (checkpoint {place}, saved {}; --restart begins again)",
+                    opened.name(),
+                    checkpoint.books.lines,
+                    checkpoint.saved,
+                );
+            }
+            let beginning = next.map(|opened| Beginning {
+                number,
+                lines: checkpoint.books.lines,
+                rejected: checkpoint.books.rejected,
+                ..Beginning::of(opened)
+            });
+            return Ok((beginning, ahead));
         };
-        for (location, read) in self.sources.iter().zip(&checkpoint.read) {
-            let packed = read.source.packed.as_ref();
-            self.with.unpack.agrees(packed).map_err(|what| {
-                Error::usage(format!(
-                    "the checkpoint {place} is of another run: of {location}, {what}"
-                ))
-                .hint("give the same --compression and --member, or begin again with --restart")
-            })?;
+        let was = &last.source;
+        let Some(object) = objects.next().await? else {
+            return Err(gone(&was.uri));
+        };
+        let location = object.location;
+        if location.to_string() != was.uri {
+            return Err(another(&was.uri, &location.to_string()));
         }
-        for (location, read) in self.sources.iter().zip(behind) {
-            source::unchanged(location, &self.aws, &read.source).await?;
-        }
-        let location = &self.sources[behind.len()];
-        let packed = last.source.packed.clone();
+        let packed = was.packed.as_ref();
+        self.with.unpack.agrees(packed).map_err(|what| {
+            Error::usage(format!(
+                "the checkpoint {place} is of another run: of {location}, {what}"
+            ))
+            .hint("give the same --compression and --member, or begin again with --restart")
+        })?;
+        let packed = was.packed.clone();
         // There is no going into the middle of compressed data.
         let from = if packed.is_some() { 0 } else { last.bytes };
-        let source = Source::open_again(location, &self.aws, &last.source, from).await?;
+        let source = Source::open_again(&location, &self.aws, was, from).await?;
         tracing::info!(
             "taking up an earlier run at line {} (byte {}) of {location}: {} lines are in its books \
              (checkpoint {place}, saved {}; --restart begins again)",
-            last.lines + 1,
+            last.books.lines + 1,
             last.bytes,
             checkpoint.books.lines,
             checkpoint.saved,
         );
-        let below = checkpoint
-            .mark()
-            .sources
-            .last()
-            .copied()
-            .unwrap_or_default();
-        Ok(Beginning {
+        let beginning = Beginning {
             opened: Opened::again(source, packed, last.bytes).await?,
-            number: behind.len() as u32,
-            below,
+            number,
+            below: checkpoint.mark().below,
+            here: last.books,
             lines: checkpoint.books.lines,
             rejected: checkpoint.books.rejected,
-        })
+        };
+        let ahead = Ahead::new(objects, &self.aws, &self.with.unpack);
+        Ok((Some(beginning), ahead))
     }
+
+    /// Passes over the sources behind the mark, which must be what they were.
+    async fn pass(&self, checkpoint: &Checkpoint, objects: &mut Objects) -> Result<()> {
+        let behind = &checkpoint.behind;
+        let mut digest = String::new();
+        let mut last = String::new();
+        for n in 0..behind.count() {
+            let was = (usize::try_from(n).ok()).and_then(|n| behind.kept.get(n));
+            let was = was.map(|a| &a.source);
+            let Some(object) = objects.next().await? else {
+                let uri = was.map_or("the next one", |w| w.uri.as_str());
+                return Err(gone(uri));
+            };
+            let location = &object.location;
+            if let Some(was) = was.filter(|was| was.uri != location.to_string()) {
+                return Err(another(&was.uri, &location.to_string()));
+            }
+            let now = match object.listed {
+                Some(listed) => listed,
+                None => source::look(location, &self.aws).await?,
+            };
+            if let Some(was) = was {
+                source::same(location, was, &now)?;
+            }
+            digest = next_digest(&digest, &now);
+            last = now.uri;
+        }
+        match digest == behind.digest {
+            true => Ok(()),
+            false => Err(Error::usage(format!(
+                "of the objects up to {last}, which an earlier run has read, one has changed since"
+            ))
+            .hint("begin again with --restart")),
+        }
+    }
+}
+
+fn gone(uri: &str) -> Error {
+    Error::usage(format!(
+        "{uri}, which an earlier run has read, is no longer among the sources"
+    ))
+    .hint("begin again with --restart, or give that run's list back its place")
+}
+
+fn another(was: &str, now: &str) -> Error {
+    Error::usage(format!(
+        "an earlier run has read {was}, and where that was {now} comes now: the sources have changed"
+    ))
+    .hint("begin again with --restart, or give that run's lists back their places")
 }
 
 /// What a checkpoint is made of while a run goes on.
 pub(super) struct State<'a> {
     pub(super) aws: &'a Aws,
     pub(super) water: &'a LowWater,
-    pub(super) opened: &'a Mutex<Vec<Identity>>,
     pub(super) meters: &'a Meters,
     pub(super) rejects: &'a Rejects,
     pub(super) begun: Instant,
@@ -185,7 +256,7 @@ impl Keeping {
             if saved.as_ref() == Some(&mark) {
                 continue;
             }
-            self.save(state, mark.clone()).await?;
+            self.save(state, &mark).await?;
             saved = Some(mark);
         }
     }
@@ -193,20 +264,31 @@ impl Keeping {
     /// Saves `mark`.
     ///
     /// # Errors
-    /// [`ErrorKind::Output`] when the rejected lines below it, or the checkpoint,
+    /// [`ErrorKind::Output`](crate::error::ErrorKind::Output) when the rejected lines below it, or the checkpoint,
     /// cannot be written.
-    pub(super) async fn save(&self, state: &State<'_>, mark: Mark) -> Result<()> {
+    pub(super) async fn save(&self, state: &State<'_>, mark: &Mark) -> Result<()> {
+        self.place
+            .save(&self.checkpoint(state, mark)?, state.aws)
+            .await
+    }
+
+    /// The checkpoint at `mark`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Output`](crate::error::ErrorKind::Output) when the rejected lines below it cannot be written.
+    pub(super) fn checkpoint(&self, state: &State<'_>, mark: &Mark) -> Result<Checkpoint> {
         // What the mark says is rejected must be on the disk before it says so.
         state.rejects.sync()?;
-        let opened = state
-            .opened
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
         let elapsed = self.earlier + state.begun.elapsed();
         let counts = state.meters.read();
-        let checkpoint = Checkpoint::new(self.run.clone(), mark, &opened, &counts, elapsed);
-        self.place.save(&checkpoint, state.aws).await
+        let accounts = state.water.accounts();
+        Ok(Checkpoint::new(
+            self.run.clone(),
+            mark,
+            accounts,
+            &counts,
+            elapsed,
+        ))
     }
 }
 #[cfg(test)]
@@ -236,6 +318,7 @@ mod tests {
             place: Place::File(path.clone()),
             run: Run {
                 sources: vec!["list".into()],
+                reading: String::new(),
                 table: "t".into(),
                 place: String::new(),
                 table_id: None,
@@ -246,12 +329,10 @@ mod tests {
             earlier: Duration::ZERO,
         };
         let (water, meters) = (LowWater::default(), Meters::default());
-        let rejects = Rejects::new(None, vec!["list".into()]).expect("no file");
-        let opened = Mutex::new(vec![Identity::default()]);
+        let rejects = Rejects::new(None).expect("no file");
         let state = State {
             aws: &aws,
             water: &water,
-            opened: &opened,
             meters: &meters,
             rejects: &rejects,
             begun: Instant::now(),

@@ -295,7 +295,7 @@ async fn play(name: &str) {
     };
     let template = ItemTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &[]).expect("fits");
     let (meters, stop) = (Meters::default(), Stop::new());
-    let rejects = Rejects::new(None, vec!["list".into()]).expect("no file");
+    let rejects = Rejects::new(None).expect("no file");
     let water = LowWater::default();
     let writer = Writer {
         table: &model,

@@ -2,14 +2,11 @@
 
 use super::figure::Figure;
 use crate::algorithm::{Algorithm, Case, MAX_HASH_BYTES};
-use crate::aws::Aws;
-use crate::decode::Unpack;
 use crate::error::Result;
 use crate::lines::{Framer, Line};
-use crate::reader::Opened;
+use crate::reader::{Ahead, Opened};
 use crate::record::{LineParser, Parsed};
 use crate::rejects::MaxRejects;
-use crate::source::Location;
 use crate::window::Window;
 use serde::Serialize;
 
@@ -231,13 +228,11 @@ impl Surveyor {
 /// # Errors
 /// When a source cannot be opened or read.
 pub(super) async fn survey(
-    aws: &Aws,
     first: Opened,
-    rest: &[Location],
+    rest: &mut Ahead,
     algorithm: Algorithm,
     case: Case,
     exact: bool,
-    unpack: &Unpack,
 ) -> Result<Survey> {
     let mut surveyor = Surveyor {
         algorithm,
@@ -250,8 +245,8 @@ pub(super) async fn survey(
     };
     let mut totals = [Total::default(); 5];
     let mut sources = Vec::new();
-    let mut opened = first;
-    for next in rest.iter().map(Some).chain([None]) {
+    let mut next = Some(first);
+    while let Some(mut opened) = next {
         surveyor.counted = Counted::default();
         let (read, whole) = surveyor.source(&mut opened, exact).await?;
         let c = surveyor.counted;
@@ -269,13 +264,12 @@ pub(super) async fn survey(
             total.add(&c, column, unseen);
         }
         sources.push(Surveyed {
-            uri: opened.report().uri,
+            uri: opened.name(),
             bytes,
             bytes_read: read,
             whole,
         });
-        let Some(location) = next else { break };
-        opened = Opened::open(location, aws, unpack).await?;
+        next = rest.next().await?;
     }
     let [lines, hashes, duplicates, rejected, skipped] = totals.map(Total::figure);
     let seen = |of: usize| totals[of].seen;

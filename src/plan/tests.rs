@@ -121,6 +121,8 @@ fn planning() -> Planning {
     Planning {
         unpack: crate::decode::Unpack::default(),
         sources: vec!["s3://lists/a b.txt".into()],
+        manifests: vec![],
+        globs: Default::default(),
         table: None,
         algorithm: None,
         case: Case::Upper,

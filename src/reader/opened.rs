@@ -5,7 +5,6 @@ use crate::algorithm::Algorithm;
 use crate::aws::Aws;
 use crate::decode::{self, Chunk, Codec, Compression, Packed, Seen, Unpack, zip};
 use crate::error::{Error, ErrorKind, Result};
-use crate::report::SourceReport;
 use crate::source::{Identity, Location, Source};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -258,14 +257,14 @@ impl Opened {
         self.behind
     }
 
-    /// Its report, before anything more of it is read.
-    pub fn report(&self) -> SourceReport {
-        SourceReport {
-            uri: self.location.to_string(),
-            etag: (self.identity.etag.as_deref()).map(|e| e.trim_matches('"').to_owned()),
-            bytes: self.behind,
-            lines: 0,
-        }
+    /// The first of its text that was looked at.
+    pub(super) fn head(&self) -> &[u8] {
+        self.peeked.front().map_or(&[], |chunk| &chunk.bytes)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        self.location.to_string()
     }
 
     /// The algorithm of the list: as `told`, as the table's partition key is

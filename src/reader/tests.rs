@@ -1,10 +1,11 @@
 //! The reading half on any bytes, however they are cut.
 
 use super::*;
-use crate::aws::{AwsOptions, LocalEndpoints};
+use crate::aws::{Aws, AwsOptions, LocalEndpoints};
 use crate::books::Counts;
 use crate::columns::Columns;
 use crate::decode::Unpack;
+use crate::source::Sources;
 use proptest::prelude::*;
 
 /// A connection that is never used.
@@ -27,28 +28,28 @@ async fn nowhere() -> Aws {
 /// Reads `chunks` as what is left of a source of which `below` is behind.
 async fn read(aws: &Aws, chunks: &[&[u8]], below: Below) -> (Vec<HandOver>, Counts) {
     let (meters, stop) = (Meters::default(), Stop::new());
-    let rejects = Rejects::new(None, vec!["-".into()]).expect("no file");
-    let opened = Mutex::new(Vec::new());
+    let rejects = Rejects::new(None).expect("no file");
+    let accounts = Accounts::default();
     let (records, mut handed) = mpsc::channel(HAND_OVERS);
     let reader = Reader {
-        aws,
-        unpack: &Unpack::default(),
         algorithm: Algorithm::Md5,
         columns: &Columns::default(),
         max_rejects: MaxRejects::Count(u64::MAX),
         meters: &meters,
         rejects: &rejects,
-        opened: &opened,
+        accounts: &accounts,
         records,
     };
     let first = Beginning {
         opened: Opened::of_chunks(aws, chunks).await,
         number: 0,
         below,
+        here: Books::default(),
         lines: below.lines,
         rejected: 0,
     };
-    let mut reports = Vec::new();
+    let objects = Objects::new(&Sources::default(), aws);
+    let mut rest = Ahead::new(objects, aws, &Unpack::default());
     let take = async {
         let mut all = Vec::new();
         while let Some(one) = handed.recv().await {
@@ -56,7 +57,7 @@ async fn read(aws: &Aws, chunks: &[&[u8]], below: Below) -> (Vec<HandOver>, Coun
         }
         all
     };
-    let (ended, all) = tokio::join!(reader.run(first, &[], &mut reports, &stop), take);
+    let (ended, all) = tokio::join!(reader.run(first, &mut rest, &stop), take);
     assert!(ended.expect("read"), "to the end");
     (all, meters.read())
 }

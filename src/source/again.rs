@@ -3,64 +3,10 @@
 use super::{Body, Location, READ_BYTES, S3Body, Source};
 use crate::aws::Aws;
 use crate::aws::error::CallError;
-use crate::decode::Packed;
 use crate::error::{Error, ErrorKind, Result};
-use serde::{Deserialize, Serialize};
+use crate::identity::Identity;
 use std::io::SeekFrom;
 use tokio::io::AsyncSeekExt as _;
-
-/// By what a list is recognised.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Identity {
-    /// `s3://bucket/key` or a path.
-    pub uri: String,
-    /// The object's ETag, with its quotes.
-    pub etag: Option<String>,
-    /// The object's version, in a bucket that keeps versions.
-    pub version_id: Option<String>,
-    /// Length in bytes.
-    pub bytes: Option<u64>,
-    /// When a file was last changed (UTC, RFC 3339).
-    pub modified: Option<String>,
-    /// How it is compressed, where it is and that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub packed: Option<Packed>,
-}
-
-impl Identity {
-    /// What of `now` is not as it was, in words.
-    fn difference(&self, now: &Identity) -> Option<String> {
-        let said = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-        if self.etag != now.etag {
-            return Some(format!(
-                "its ETag was {} and is {}",
-                said(&self.etag),
-                said(&now.etag)
-            ));
-        }
-        if self.bytes != now.bytes {
-            let said = |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), |b| b.to_string());
-            return Some(format!(
-                "its length was {} and is {}",
-                said(self.bytes),
-                said(now.bytes)
-            ));
-        }
-        (self.modified != now.modified).then(|| {
-            format!(
-                "it was last changed at {} and then at {}",
-                said(&self.modified),
-                said(&now.modified)
-            )
-        })
-    }
-
-    /// Whether it can be recognised at all: a pipe cannot.
-    pub fn is_known(&self) -> bool {
-        self.etag.is_some() || self.modified.is_some()
-    }
-}
 
 impl Source {
     /// By what it can be recognised later.
@@ -189,7 +135,10 @@ pub async fn unchanged(location: &Location, aws: &Aws, identity: &Identity) -> R
 }
 
 /// What `location` is now.
-pub(super) async fn look(location: &Location, aws: &Aws) -> Result<Identity> {
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when it is not there, or cannot be asked for.
+pub async fn look(location: &Location, aws: &Aws) -> Result<Identity> {
     let uri = location.to_string();
     match location {
         Location::S3 { bucket, key } => {
@@ -234,54 +183,16 @@ pub(super) async fn look(location: &Location, aws: &Aws) -> Result<Identity> {
     }
 }
 
-fn same(location: &Location, before: &Identity, now: &Identity) -> Result<()> {
+/// Checks that `location`, which was `before`, is so `now`.
+///
+/// # Errors
+/// [`ErrorKind::Usage`], naming what is another.
+pub fn same(location: &Location, before: &Identity, now: &Identity) -> Result<()> {
     match before.difference(now) {
         None => Ok(()),
         Some(what) => Err(Error::usage(format!(
             "{location} has changed since the run that is to be taken up: {what}"
         ))
         .hint("begin again with --restart, or give that run's list back its place")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_is_the_same_when_tag_length_and_time_are() {
-        let before = Identity {
-            uri: "s3://b/k".into(),
-            etag: Some("\"a\"".into()),
-            version_id: Some("1".into()),
-            bytes: Some(7),
-            ..Identity::default()
-        };
-        let differs = |now: Identity| before.difference(&now);
-        // The same content once more is the same list.
-        assert_eq!(
-            differs(Identity {
-                version_id: None,
-                ..before.clone()
-            }),
-            None
-        );
-        let tag = differs(Identity {
-            etag: Some("\"b\"".into()),
-            ..before.clone()
-        });
-        assert_eq!(tag.as_deref(), Some("its ETag was \"a\" and is \"b\""));
-        let length = differs(Identity {
-            bytes: Some(8),
-            ..before.clone()
-        });
-        assert_eq!(length.as_deref(), Some("its length was 7 and is 8"));
-        assert!(
-            differs(Identity {
-                modified: Some("x".into()),
-                ..before.clone()
-            })
-            .is_some()
-        );
     }
 }

@@ -10,7 +10,7 @@ use crate::item::KeyAttribute;
 use crate::rate::{Concurrency, Rate};
 use crate::rejects::MaxRejects;
 use crate::sample::Sample;
-use crate::source;
+use crate::source::{Globs, Sources};
 use crate::stop::Stop;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 pub struct VerifyBuilder {
     pub(super) aws: Option<Aws>,
     pub(super) sources: Vec<String>,
+    pub(super) manifests: Vec<String>,
+    pub(super) globs: Globs,
     pub(super) unpack: Unpack,
     pub(super) table: String,
     pub(super) algorithm: Option<Algorithm>,
@@ -59,11 +61,27 @@ impl VerifyBuilder {
         self
     }
 
-    /// Adds a source: `s3://bucket/key`, a local path, or `-` for standard
-    /// input. Several are read one after another.
+    /// Adds a source: `s3://bucket/key`, `s3://bucket/prefix/` (every object under it,
+    /// in key order), a local path, or `-` for standard input. Several are read one
+    /// after another.
     #[must_use]
     pub fn source(mut self, source: impl Into<String>) -> Self {
         self.sources.push(source.into());
+        self
+    }
+
+    /// Adds a list of sources: a file or an object with one `s3://bucket/key` or path a
+    /// line, or the `manifest.json` of an S3 inventory.
+    #[must_use]
+    pub fn manifest(mut self, manifest: impl Into<String>) -> Self {
+        self.manifests.push(manifest.into());
+        self
+    }
+
+    /// Which of the objects under a prefix or in a manifest are read. Default: all.
+    #[must_use]
+    pub fn globs(mut self, globs: Globs) -> Self {
+        self.globs = globs;
         self
     }
 
@@ -203,7 +221,7 @@ impl VerifyBuilder {
         if self.sample == Sample::Some(0) {
             return Err(Error::usage("a sample of none says nothing"));
         }
-        let sources = source::locations(&self.sources)?;
+        let sources = Sources::read(&self.sources, &self.manifests, self.globs.clone())?;
         let aws = match &self.aws {
             Some(aws) => aws.clone(),
             None => Aws::load(&AwsOptions::default()).await?,

@@ -4,8 +4,8 @@ use super::{Problem, VerifyCounts, What};
 use crate::error::Error;
 use crate::prices::USD_PER_MILLION_READ_UNITS;
 use crate::report::{
-    Outcome, SourceReport, Verification, sample, seconds, ten_thousandths, tenths, thousands,
-    thousandths, to_the_second,
+    FurtherSources, Outcome, SourceReport, Verification, sample, seconds, ten_thousandths, tenths,
+    thousands, thousandths, to_the_second,
 };
 use crate::sample::Sample;
 use jiff::Timestamp;
@@ -33,8 +33,11 @@ pub struct VerifyReport {
     pub table: String,
     /// The hash algorithm's name, once it is known.
     pub hash: Option<String>,
-    /// The sources, in order.
+    /// The sources, in order; the first 10,000 of them.
     pub sources: Vec<SourceReport>,
+    /// Those after them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub further_sources: Option<FurtherSources>,
     /// When it began (UTC, RFC 3339).
     #[serde(serialize_with = "to_the_second")]
     pub started: Timestamp,
@@ -142,6 +145,7 @@ impl VerifyReport {
             table: table.to_owned(),
             hash: None,
             sources: Vec::new(),
+            further_sources: None,
             started,
             elapsed_s: 0.0,
             sample,

@@ -161,7 +161,7 @@ impl Setup {
             seen: Mutex::default(),
         };
         let meters = Meters::default();
-        let rejects = Rejects::new(None, vec!["list".into()]).expect("no file");
+        let rejects = Rejects::new(None).expect("no file");
         let stop = Stop::new();
         let (send, receive) = mpsc::channel(4);
         let records = self.records;

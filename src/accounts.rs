@@ -1,0 +1,303 @@
+//! The account of each source: what it is, how much of it was read, and where its
+//! lines went.
+//!
+//! A prefix may hold a million objects. Those that are settled, from the first on up
+//! to the one that the [low-water mark](crate::lowwater) is in, are kept one by one up
+//! to [`MOST_KEPT`] and summed up [beyond](Beyond) that; by a running digest a later
+//! run knows all of them again. Above the mark each is kept: there are as many as the
+//! reader is ahead.
+
+use crate::books::{Books, Settled};
+use crate::identity::Identity;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Settled sources whose accounts are kept one by one: some 3 MB.
+pub const MOST_KEPT: usize = 10_000;
+
+/// The account of one source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// What it is.
+    pub source: Identity,
+    /// Bytes read of it, as it lies there.
+    pub read: u64,
+    /// Where its lines went.
+    pub books: Books,
+}
+
+/// The accounts that are not kept one by one, summed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beyond {
+    /// How many they are.
+    pub count: u64,
+    /// Bytes read of them.
+    pub read: u64,
+    /// Where their lines went.
+    pub books: Books,
+}
+
+/// The sources that are settled, from the first on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Behind {
+    /// The first [`MOST_KEPT`].
+    pub kept: Vec<Account>,
+    /// Those after them.
+    pub beyond: Beyond,
+    /// Of what each is, one after another, in hex; empty when there is none.
+    pub digest: String,
+}
+
+impl Behind {
+    /// How many they are.
+    pub fn count(&self) -> u64 {
+        self.kept.len() as u64 + self.beyond.count
+    }
+
+    /// The books of all of them.
+    pub fn books(&self) -> Books {
+        let mut books = self.beyond.books;
+        self.kept.iter().for_each(|a| books += a.books);
+        books
+    }
+
+    /// Bytes read of all of them.
+    pub fn read(&self) -> u64 {
+        self.kept.iter().map(|a| a.read).sum::<u64>() + self.beyond.read
+    }
+
+    /// Adds the next.
+    pub fn add(&mut self, account: Account) {
+        self.digest = next_digest(&self.digest, &account.source);
+        if self.kept.len() < MOST_KEPT {
+            self.kept.push(account);
+        } else {
+            self.beyond.count += 1;
+            self.beyond.read += account.read;
+            self.beyond.books += account.books;
+        }
+    }
+}
+
+/// The digest of sources of which all but the last have `digest`.
+pub fn next_digest(digest: &str, last: &Identity) -> String {
+    let mut hash = Sha256::new();
+    let length = last.bytes.map(|b| b.to_string());
+    let etag = (last.etag.as_deref()).map(|e| e.trim_matches('"'));
+    let parts = [
+        Some(digest),
+        Some(&last.uri),
+        etag,
+        length.as_deref(),
+        last.modified.as_deref(),
+    ];
+    for part in parts {
+        let part = part.unwrap_or_default();
+        // With its length, so that two lists never read alike.
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    (hash.finalize().iter()).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
+/// The accounts of a run that is under way. See the [module](self).
+#[derive(Debug, Default)]
+pub struct Accounts(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    behind: Behind,
+    /// Those that are not settled yet; the first has the number of those behind.
+    open: VecDeque<Account>,
+}
+
+impl Accounts {
+    /// The accounts of a run of which these sources are settled already.
+    pub fn new(behind: Behind) -> Accounts {
+        Accounts(Mutex::new(Inner {
+            behind,
+            open: VecDeque::new(),
+        }))
+    }
+
+    /// The next source, of which so much is settled already.
+    pub fn begin(&self, account: Account) {
+        self.inner().open.push_back(account);
+    }
+
+    /// Counts what was read of a source: bytes, as it lies there, and lines with what
+    /// the reader found out about them.
+    pub fn count(&self, source: u32, read: u64, books: Books) {
+        if let Some(account) = self.inner().at(source) {
+            account.read += read;
+            account.books += books;
+        }
+    }
+
+    /// Enters `count` lines of a source that are settled.
+    pub fn settle(&self, source: u32, how: Settled, count: u64) {
+        if let Some(account) = self.inner().at(source) {
+            account.books.enter(how, count);
+        }
+    }
+
+    /// The sources before this one are settled.
+    pub fn close_below(&self, source: u32) {
+        let mut inner = self.inner();
+        while inner.behind.count() < u64::from(source)
+            && let Some(account) = inner.open.pop_front()
+        {
+            inner.behind.add(account);
+        }
+    }
+
+    /// What a source that is not settled is.
+    pub fn identity(&self, source: u32) -> Option<Identity> {
+        self.inner().at(source).map(|a| a.source.clone())
+    }
+
+    /// The name of a source, as far as its account is kept.
+    pub fn name(&self, source: u32) -> String {
+        let mut inner = self.inner();
+        if let Some(account) = inner.at(source) {
+            return account.source.uri.clone();
+        }
+        let kept = inner.behind.kept.get(source as usize);
+        kept.map(|a| a.source.uri.clone()).unwrap_or_default()
+    }
+
+    /// The sources that are settled.
+    pub fn behind(&self) -> Behind {
+        self.inner().behind.clone()
+    }
+
+    /// How many sources there are.
+    pub fn len(&self) -> u64 {
+        let inner = self.inner();
+        inner.behind.count() + inner.open.len() as u64
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All sources at the end of a run. Lines that are in no column have failed.
+    pub fn all(&self) -> Behind {
+        let inner = self.inner();
+        let mut all = inner.behind.clone();
+        for account in &inner.open {
+            let mut account = account.clone();
+            account.books.failed += account.books.open();
+            all.add(account);
+        }
+        all
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn at(&mut self, source: u32) -> Option<&mut Account> {
+        let at = u64::from(source).checked_sub(self.behind.count())?;
+        self.open.get_mut(usize::try_from(at).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(n: u64) -> Account {
+        Account {
+            source: Identity {
+                uri: format!("s3://b/{n}"),
+                etag: Some(format!("\"{n}\"")),
+                bytes: Some(n),
+                ..Identity::default()
+            },
+            read: 0,
+            books: Books::default(),
+        }
+    }
+
+    fn lines(lines: u64, skipped: u64) -> Books {
+        Books {
+            lines,
+            skipped,
+            ..Books::default()
+        }
+    }
+
+    #[test]
+    fn each_source_has_its_own_books_and_what_is_open_at_the_end_has_failed() {
+        let accounts = Accounts::default();
+        accounts.begin(account(0));
+        accounts.count(0, 100, lines(3, 1));
+        accounts.begin(account(1));
+        accounts.count(1, 50, lines(2, 0));
+        accounts.settle(0, Settled::Written, 2);
+        accounts.settle(1, Settled::Duplicate, 1);
+        accounts.close_below(1);
+        assert_eq!(accounts.behind().count(), 1);
+        assert_eq!(
+            (accounts.name(0), accounts.name(1)),
+            ("s3://b/0".into(), "s3://b/1".into())
+        );
+        assert_eq!((accounts.identity(0), accounts.len()), (None, 2));
+        let all = accounts.all();
+        assert!(all.kept.iter().all(|a| a.books.balanced()));
+        let got: Vec<_> = (all.kept.iter())
+            .map(|a| (a.read, a.books.written, a.books.failed))
+            .collect();
+        assert_eq!(got, [(100, 2, 0), (50, 0, 1)]);
+        assert_eq!((all.read(), all.books().lines), (150, 5));
+    }
+
+    #[test]
+    fn a_million_objects_take_the_room_of_some_thousand() {
+        let accounts = Accounts::default();
+        let many = MOST_KEPT as u64 + 500;
+        for n in 0..many {
+            accounts.begin(account(n));
+            accounts.count(n as u32, 1, lines(1, 1));
+            accounts.close_below(n as u32);
+        }
+        accounts.close_below(many as u32);
+        let behind = accounts.behind();
+        assert_eq!((behind.kept.len(), behind.beyond.count), (MOST_KEPT, 500));
+        assert_eq!(
+            (behind.count(), behind.read(), behind.books()),
+            (many, many, lines(many, many))
+        );
+        assert_eq!(accounts.name(MOST_KEPT as u32), "", "it is not kept");
+    }
+
+    #[test]
+    fn the_digest_is_of_each_source_and_their_order() {
+        let digest = |sources: &[Account]| {
+            sources
+                .iter()
+                .fold(String::new(), |d, a| next_digest(&d, &a.source))
+        };
+        let (a, b) = (account(1), account(2));
+        let whole = digest(&[a.clone(), b.clone()]);
+        assert_eq!(whole.len(), 64);
+        assert_ne!(whole, digest(&[b.clone(), a.clone()]));
+        let mut other = a.clone();
+        other.source.bytes = Some(9);
+        assert_ne!(whole, digest(&[other, b.clone()]));
+        // Quotes around a tag, and what was found inside, are no difference.
+        let mut bare = a;
+        bare.source.etag = Some("1".into());
+        bare.source.version_id = Some("v".into());
+        assert_eq!(whole, digest(&[bare, b]));
+    }
+}

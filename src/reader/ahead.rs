@@ -1,0 +1,111 @@
+//! Opening ahead: small objects are opened while the ones before them are read, so
+//! that a thousand of them are not a thousand round trips one after another.
+
+use super::Opened;
+use super::objects::Objects;
+use crate::aws::Aws;
+use crate::decode::Unpack;
+use crate::error::{Error, ErrorKind, Result};
+use crate::source::Object;
+use std::collections::VecDeque;
+use tokio::task::JoinHandle;
+
+/// Objects that are opened ahead at most.
+const OBJECTS_AHEAD: usize = 8;
+
+/// The largest object that is opened ahead, in bytes: its connection must not lie idle
+/// while a large one is read.
+const MOST_BYTES_AHEAD: u64 = 1024 * 1024;
+
+/// The sources that are still to be read.
+#[derive(Debug)]
+pub struct Ahead {
+    objects: Objects,
+    aws: Aws,
+    unpack: Unpack,
+    opening: VecDeque<Opening>,
+    /// One that is too large, and is opened when it is its turn.
+    large: Option<Object>,
+    ended: bool,
+    /// What went wrong about the one that comes after those that are being opened.
+    failed: Option<Error>,
+}
+
+#[derive(Debug)]
+struct Opening(JoinHandle<Result<Opened>>);
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Ahead {
+    /// Those of `objects` that were not taken yet.
+    pub fn new(objects: Objects, aws: &Aws, unpack: &Unpack) -> Ahead {
+        Ahead {
+            objects,
+            aws: aws.clone(),
+            unpack: unpack.clone(),
+            opening: VecDeque::new(),
+            large: None,
+            ended: false,
+            failed: None,
+        }
+    }
+
+    /// Bytes of the sources that are still to come, where that is known already.
+    pub fn bytes_to_come(&self) -> Option<u64> {
+        match self.opening.is_empty() && self.large.is_none() {
+            true => self.objects.bytes_to_come(),
+            false => None,
+        }
+    }
+
+    /// The next source, opened; nothing at the end.
+    ///
+    /// # Errors
+    /// When it cannot be found out which one that is, or when it cannot be opened.
+    pub async fn next(&mut self) -> Result<Option<Opened>> {
+        self.fill().await;
+        if let Some(opening) = self.opening.front_mut() {
+            let opened = (&mut opening.0).await;
+            self.opening.pop_front();
+            return match opened {
+                Ok(opened) => opened.map(Some),
+                Err(e) => Err(Error::new(
+                    ErrorKind::Internal,
+                    "the opening of a source broke down; this is a fault of hashferry",
+                )
+                .because(e)),
+            };
+        }
+        if let Some(large) = self.large.take() {
+            return Opened::open(&large.location, &self.aws, &self.unpack)
+                .await
+                .map(Some);
+        }
+        self.failed.take().map_or(Ok(None), Err)
+    }
+
+    /// Begins to open what comes next, as far as that may be.
+    async fn fill(&mut self) {
+        while self.opening.len() < OBJECTS_AHEAD
+            && self.large.is_none()
+            && self.failed.is_none()
+            && !self.ended
+        {
+            match self.objects.next().await {
+                Ok(Some(object)) if object.bytes().is_some_and(|b| b <= MOST_BYTES_AHEAD) => {
+                    let (aws, unpack) = (self.aws.clone(), self.unpack.clone());
+                    self.opening.push_back(Opening(tokio::spawn(async move {
+                        Opened::open(&object.location, &aws, &unpack).await
+                    })));
+                }
+                Ok(Some(object)) => self.large = Some(object),
+                Ok(None) => self.ended = true,
+                Err(e) => self.failed = Some(e),
+            }
+        }
+    }
+}
