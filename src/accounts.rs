@@ -9,6 +9,7 @@
 
 use crate::books::{Books, Settled};
 use crate::identity::Identity;
+use crate::record::LANE;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
@@ -71,6 +72,16 @@ impl Behind {
         self.kept.iter().map(|a| a.read).sum::<u64>() + self.beyond.read
     }
 
+    /// What they are, without what became of their lines.
+    #[must_use]
+    pub fn without_books(mut self) -> Behind {
+        self.kept
+            .iter_mut()
+            .for_each(|a| a.books = Books::default());
+        self.beyond.books = Books::default();
+        self
+    }
+
     /// Adds the next.
     pub fn add(&mut self, account: Account) {
         self.digest = next_digest(&self.digest, &account.source);
@@ -107,10 +118,12 @@ pub fn next_digest(digest: &str, last: &Identity) -> String {
 
 /// The accounts of a run that is under way. See the [module](self).
 #[derive(Debug, Default)]
-pub struct Accounts(Mutex<Inner>);
+pub struct Accounts(Mutex<[Lane; 2]>);
 
+/// The sources of one list; where two are read, the second's are numbered from [`LANE`]
+/// on.
 #[derive(Debug, Default)]
-struct Inner {
+struct Lane {
     behind: Behind,
     /// Those that are not settled yet; the first has the number of those behind.
     open: VecDeque<Account>,
@@ -119,21 +132,27 @@ struct Inner {
 impl Accounts {
     /// The accounts of a run of which these sources are settled already.
     pub fn new(behind: Behind) -> Accounts {
-        Accounts(Mutex::new(Inner {
+        let first = Lane {
             behind,
             open: VecDeque::new(),
-        }))
+        };
+        Accounts(Mutex::new([first, Lane::default()]))
     }
 
-    /// The next source, of which so much is settled already.
-    pub fn begin(&self, account: Account) {
-        self.inner().open.push_back(account);
+    /// Begins anew.
+    pub fn reset(&self) {
+        *self.lanes() = Default::default();
+    }
+
+    /// The next source, which has this number, and of which so much is settled already.
+    pub fn begin(&self, source: u32, account: Account) {
+        lane(&mut self.lanes(), source).open.push_back(account);
     }
 
     /// Counts what was read of a source: bytes, as it lies there, and lines with what
     /// the reader found out about them.
     pub fn count(&self, source: u32, read: u64, books: Books) {
-        if let Some(account) = self.inner().at(source) {
+        if let Some(account) = at(&mut self.lanes(), source) {
             account.read += read;
             account.books += books;
         }
@@ -141,45 +160,47 @@ impl Accounts {
 
     /// Enters `count` lines of a source that are settled.
     pub fn settle(&self, source: u32, how: Settled, count: u64) {
-        if let Some(account) = self.inner().at(source) {
+        if let Some(account) = at(&mut self.lanes(), source) {
             account.books.enter(how, count);
         }
     }
 
-    /// The sources before this one are settled.
+    /// The sources of the first list before this one are settled.
     pub fn close_below(&self, source: u32) {
-        let mut inner = self.inner();
-        while inner.behind.count() < u64::from(source)
-            && let Some(account) = inner.open.pop_front()
+        let mut lanes = self.lanes();
+        let Lane { behind, open } = &mut lanes[0];
+        while behind.count() < u64::from(source)
+            && let Some(account) = open.pop_front()
         {
-            inner.behind.add(account);
+            behind.add(account);
         }
     }
 
     /// What a source that is not settled is.
     pub fn identity(&self, source: u32) -> Option<Identity> {
-        self.inner().at(source).map(|a| a.source.clone())
+        at(&mut self.lanes(), source).map(|a| a.source.clone())
     }
 
     /// The name of a source, as far as its account is kept.
     pub fn name(&self, source: u32) -> String {
-        let mut inner = self.inner();
-        if let Some(account) = inner.at(source) {
+        let mut lanes = self.lanes();
+        if let Some(account) = at(&mut lanes, source) {
             return account.source.uri.clone();
         }
-        let kept = inner.behind.kept.get(source as usize);
-        kept.map(|a| a.source.uri.clone()).unwrap_or_default()
+        let kept = &lane(&mut lanes, source).behind.kept;
+        let account = kept.get((source % LANE) as usize);
+        account.map(|a| a.source.uri.clone()).unwrap_or_default()
     }
 
-    /// The sources that are settled.
+    /// The sources of the first list that are settled.
     pub fn behind(&self) -> Behind {
-        self.inner().behind.clone()
+        self.lanes()[0].behind.clone()
     }
 
     /// How many sources there are.
     pub fn len(&self) -> u64 {
-        let inner = self.inner();
-        inner.behind.count() + inner.open.len() as u64
+        let of = |lane: &Lane| lane.behind.count() + lane.open.len() as u64;
+        self.lanes().iter().map(of).sum()
     }
 
     /// Whether there is none.
@@ -187,11 +208,12 @@ impl Accounts {
         self.len() == 0
     }
 
-    /// All sources at the end of a run. Lines that are in no column have failed.
+    /// All sources at the end of a run, those of a second list last. Lines that are in no
+    /// column have failed.
     pub fn all(&self) -> Behind {
-        let inner = self.inner();
-        let mut all = inner.behind.clone();
-        for account in &inner.open {
+        let lanes = self.lanes();
+        let mut all = lanes[0].behind.clone();
+        for account in lanes[0].open.iter().chain(&lanes[1].open) {
             let mut account = account.clone();
             account.books.failed += account.books.open();
             all.add(account);
@@ -199,16 +221,19 @@ impl Accounts {
         all
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn lanes(&self) -> MutexGuard<'_, [Lane; 2]> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
-    fn at(&mut self, source: u32) -> Option<&mut Account> {
-        let at = u64::from(source).checked_sub(self.behind.count())?;
-        self.open.get_mut(usize::try_from(at).ok()?)
-    }
+fn lane(lanes: &mut [Lane; 2], source: u32) -> &mut Lane {
+    &mut lanes[usize::from(source >= LANE)]
+}
+
+fn at(lanes: &mut [Lane; 2], source: u32) -> Option<&mut Account> {
+    let lane = lane(lanes, source);
+    let at = u64::from(source % LANE).checked_sub(lane.behind.count())?;
+    lane.open.get_mut(usize::try_from(at).ok()?)
 }
 
 #[cfg(test)]
@@ -239,9 +264,9 @@ mod tests {
     #[test]
     fn each_source_has_its_own_books_and_what_is_open_at_the_end_has_failed() {
         let accounts = Accounts::default();
-        accounts.begin(account(0));
+        accounts.begin(0, account(0));
         accounts.count(0, 100, lines(3, 1));
-        accounts.begin(account(1));
+        accounts.begin(1, account(1));
         accounts.count(1, 50, lines(2, 0));
         accounts.settle(0, Settled::Written, 2);
         accounts.settle(1, Settled::Duplicate, 1);
@@ -262,11 +287,28 @@ mod tests {
     }
 
     #[test]
+    fn two_lists_have_their_own_sources() {
+        let accounts = Accounts::default();
+        accounts.begin(0, account(0));
+        accounts.begin(LANE, account(1));
+        accounts.begin(1, account(2));
+        accounts.count(LANE, 7, lines(1, 0));
+        accounts.settle(LANE, Settled::Unchanged, 1);
+        let names = [0, 1, LANE].map(|n| accounts.name(n));
+        assert_eq!(names, ["s3://b/0", "s3://b/2", "s3://b/1"]);
+        let all = accounts.all();
+        let last = all.kept.last().expect("three");
+        assert_eq!((all.count(), last.read, last.books.unchanged), (3, 7, 1));
+        accounts.reset();
+        assert!(accounts.is_empty());
+    }
+
+    #[test]
     fn a_million_objects_take_the_room_of_some_thousand() {
         let accounts = Accounts::default();
         let many = MOST_KEPT as u64 + 500;
         for n in 0..many {
-            accounts.begin(account(n));
+            accounts.begin(n as u32, account(n));
             accounts.count(n as u32, 1, lines(1, 1));
             accounts.close_below(n as u32);
         }

@@ -146,6 +146,19 @@ impl Checkpoint {
         }
     }
 
+    /// The same of a run that writes in the order of hashes: all its sources are what
+    /// they are, and the mark is so many records from the beginning.
+    #[must_use]
+    pub fn of_sorted(mut self, mark: &Mark, accounts: &Accounts) -> Self {
+        self.read = None;
+        self.sorted = Some(mark.below.lines);
+        self.behind = Behind::default();
+        if *mark != Mark::default() {
+            self.behind = accounts.all().without_books();
+        }
+        self
+    }
+
     /// The same without the source that the mark is in: a run that is taken up reads
     /// that from its beginning.
     #[must_use]
@@ -542,12 +555,16 @@ mod tests {
     /// The accounts of two sources, of which the first is settled.
     fn accounts() -> Accounts {
         let accounts = Accounts::default();
-        for (uri, books) in [("s3://b/1", written(97)), ("s3://b/2", Books::default())] {
-            accounts.begin(Account {
+        for (n, uri, books) in [
+            (0, "s3://b/1", written(97)),
+            (1, "s3://b/2", Books::default()),
+        ] {
+            let account = Account {
                 source: identity(uri),
                 read: 6500,
                 books,
-            });
+            };
+            accounts.begin(n, account);
         }
         accounts
     }

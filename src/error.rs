@@ -30,6 +30,8 @@ pub enum ErrorKind {
     Output,
     /// The input does not look like a list of this kind (exit status 1).
     Input,
+    /// A list is not in the order that it was said to be in (exit status 1).
+    Unsorted,
     /// An invariant of this program does not hold (exit status 1).
     Internal,
 }

@@ -8,6 +8,7 @@
 
 use crate::accounts::Account;
 use crate::algorithm::Algorithm;
+use crate::attribute::AttributeFrom;
 use crate::aws::Aws;
 use crate::aws::error::CallError;
 use crate::aws::operation::{BatchWrite, RawOperation};
@@ -17,6 +18,7 @@ use crate::books::{Books, Counts, Meters};
 use crate::capacity::Capacity;
 use crate::checkpoint::Checkpoint;
 use crate::columns::Columns;
+use crate::distinct::Distinct;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::RowParser;
 use crate::item::ItemTemplate;
@@ -29,6 +31,7 @@ use crate::rejects::Rejects;
 use crate::report::{self, Outcome, RaisedReport, Report};
 use crate::source::Sources;
 use crate::writer::{End, Writer, WriterOptions};
+use arranged::Arranged;
 use bytes::Bytes;
 use jiff::Timestamp;
 use keeping::Keeping;
@@ -38,11 +41,13 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+mod arranged;
 mod builder;
 mod keeping;
 #[cfg(test)]
 mod scenarios;
 
+pub use arranged::{MAX_CHANGE_PERCENT, Refresh};
 pub use builder::{GIVE_UP_AFTER, IngestBuilder, MAX_BURST_SECONDS};
 pub use keeping::Keep;
 
@@ -106,6 +111,8 @@ impl Watch {
 pub struct Ingest {
     aws: Aws,
     sources: Sources,
+    /// The old list of a refresh.
+    from: Sources,
     watch: Watch,
     with: IngestBuilder,
 }
@@ -128,7 +135,7 @@ impl Ingest {
     /// When it cannot begin; then nothing was written.
     pub async fn run(self) -> Result<Report> {
         let with = &self.with;
-        let mut report = Report::begun("ingest", &with.table, Timestamp::now());
+        let mut report = Report::begun(self.command(), &with.table, Timestamp::now());
         report.dry_run = with.dry_run;
         let begun = Instant::now();
         let prepared = tokio::select! {
@@ -171,6 +178,19 @@ impl Ingest {
         };
         report.end(outcome, failure.as_ref());
         Ok(report)
+    }
+
+    /// The command that it is.
+    fn command(&self) -> &'static str {
+        match self.with.refresh {
+            Some(_) => "refresh",
+            None => "ingest",
+        }
+    }
+
+    /// Whether records are put in order before they are written.
+    fn is_arranged(&self) -> bool {
+        self.with.refresh.is_some() || self.with.distinct == Distinct::Exact
     }
 
     /// Raises the table for this run.
@@ -252,10 +272,15 @@ impl Ingest {
             .bytes_to_come()
             .filter(|_| beginning.as_ref().is_none_or(|b| b.number == 0));
         let bytes = length.zip(to_come).map(|(first, rest)| first + rest);
-        let earlier_counts = checkpoint
+        let mut earlier_counts = checkpoint
             .as_ref()
             .map(|c| c.counts(behind))
             .unwrap_or_default();
+        if self.is_arranged() {
+            // All of it is read again.
+            earlier_counts.books = Books::default();
+            earlier_counts.bytes_read = 0;
+        }
         // Set once: a run happens once.
         let _ = self.watch.0.plan.set(Plan {
             algorithm,
@@ -267,10 +292,10 @@ impl Ingest {
         self.announce(&table, &template, target, concurrency);
 
         let meters = self.watch.meters();
-        let water = match &checkpoint {
-            Some(c) => LowWater::new(c.mark(), c.behind.clone()),
-            None => LowWater::default(),
-        };
+        let water = Arc::new(match &checkpoint {
+            Some(c) if !self.is_arranged() => LowWater::new(c.mark(), c.behind.clone()),
+            _ => LowWater::default(),
+        });
         if let Some(checkpoint) = &checkpoint {
             meters.update(|c| *c = earlier_counts);
             report.resumed_from = Some(checkpoint.books.lines);
@@ -285,12 +310,21 @@ impl Ingest {
         let (records, fresh) = mpsc::channel(HAND_OVERS);
         let reader = Reader {
             algorithm,
+            distinct: with.distinct,
             columns: &columns,
             max_rejects: with.max_rejects,
             meters,
             rejects: &rejects,
             accounts: water.accounts(),
-            records,
+            records: records.clone(),
+        };
+        let arranged = Arranged {
+            ingest: self,
+            algorithm,
+            columns: &columns,
+            rejects: &rejects,
+            water: &water,
+            earlier: checkpoint.as_ref(),
         };
         let writer = Writer {
             table: &sink,
@@ -323,13 +357,21 @@ impl Ingest {
         let mut unsaved = None;
         let (end, read) = {
             let work = async {
-                tokio::join!(writer.run(fresh, &with.stop, backoff), async {
+                let read = async move {
                     match beginning {
-                        Some(beginning) => reader.run(beginning, &mut ahead, &with.stop).await,
+                        Some(beginning) if self.is_arranged() => {
+                            drop(reader);
+                            arranged.run(Some((beginning, ahead)), records).await
+                        }
+                        Some(beginning) => {
+                            drop(records);
+                            reader.run(beginning, &mut ahead, &with.stop).await
+                        }
                         // All that there is was read by an earlier run.
                         None => Ok(true),
                     }
-                },)
+                };
+                tokio::join!(writer.run(fresh, &with.stop, backoff), read)
             };
             tokio::pin!(work, follow, save);
             loop {
@@ -433,6 +475,9 @@ impl Ingest {
             &with.attributes,
             &with.attributes_from,
         )?;
+        if self.is_arranged() || with.distinct == Distinct::Sorted {
+            refuse_row_key(&table, &with.attributes_from)?;
+        }
         let columns = Columns::new(
             &with.table,
             &table.schema,
@@ -447,6 +492,10 @@ impl Ingest {
                 None => (None, None),
             };
         let beginning = match (&checkpoint, &keeping) {
+            (Some(checkpoint), Some(_)) if self.is_arranged() => {
+                self.all_unchanged(checkpoint).await?;
+                Some(Beginning::of(opened))
+            }
             (Some(checkpoint), Some(keeping)) => {
                 let (beginning, rest) = self.take_up(checkpoint, &keeping.place).await?;
                 ahead = rest;
@@ -457,7 +506,10 @@ impl Ingest {
         let rejects = match (&checkpoint, &with.rejects) {
             (Some(checkpoint), Some(path)) => {
                 let mark = checkpoint.mark();
-                let below = |object, line| (object, line) <= (mark.source, mark.below.lines);
+                // Lines that are read again are rejected again.
+                let below = |object, line| {
+                    !self.is_arranged() && (object, line) <= (mark.source, mark.below.lines)
+                };
                 Rejects::take_up(path, below)?
             }
             (_, path) => Rejects::new(path.as_deref())?,
@@ -469,11 +521,12 @@ impl Ingest {
         if let (Some(keeping), None, Some(beginning)) = (&keeping, &checkpoint, &beginning) {
             // What cannot be saved must be known before the first write.
             let (water, meters) = (LowWater::default(), Meters::default());
-            water.accounts().begin(Account {
+            let account = Account {
                 source: beginning.opened.identity(),
                 read: 0,
                 books: Books::default(),
-            });
+            };
+            water.accounts().begin(0, account);
             let state = keeping::State {
                 aws: &self.aws,
                 water: &water,
@@ -540,7 +593,8 @@ impl Ingest {
             let what = format!("the books do not balance: {books:?}; this is a fault of hashferry");
             return Some(Error::new(ErrorKind::Internal, what));
         }
-        if failure.is_none() && counts.requests > 0 && books.written == 0 && books.failed == 0 {
+        let done = books.written + books.deleted;
+        if failure.is_none() && counts.requests > 0 && done == 0 && books.failed == 0 {
             let what = format!("DynamoDB refused every item for table {}", self.with.table);
             return Some(Error::new(ErrorKind::Write, what).hint(
                 "the attributes (--type, --source, --desc, --attr) do not fit the table or its \
@@ -588,6 +642,20 @@ impl Ingest {
                 ""
             },
         );
+    }
+}
+
+/// A sort key from a column goes with the hash: there is more than one item a hash.
+fn refuse_row_key(table: &Table, from: &[AttributeFrom]) -> Result<()> {
+    let sort = table.schema.sort.as_ref();
+    match sort.filter(|key| from.iter().any(|a| a.name == key.name)) {
+        None => Ok(()),
+        Some(key) => Err(Error::usage(format!(
+            "the sort key {:?} of table {} is taken from a column, so that a hash may have several items, and \
+             each hash is to be taken once",
+            key.name, table.name
+        ))
+        .hint("leave --distinct out; a refresh needs a table without such a key")),
     }
 }
 

@@ -13,7 +13,8 @@
 //! | [`lines`] | chunks | lines, each with its place |
 //! | [`format`](mod@format) | lines | rows, and where in each the hash stands |
 //! | [`record`] | a line | a hash, or why it is none |
-//! | [`window`] | a hash | whether it was taken a short while ago |
+//! | [`window`], [`distinct`] | a hash | whether it was taken before |
+//! | [`arranging`], [`sorter`] | records | the same in order, or the difference of two lists |
 //! | [`item`] | hashes | the request's JSON, and the answer read back |
 //! | [`batch`] | records, fresh or handed back | what the next call carries |
 //! | [`limiter`], [`pace`] | write capacity units | when they may be spent |
@@ -64,13 +65,13 @@
 //!
 //! 1. `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
 //! 2. `lines`, `extra`; then `record`, `books`; then `format`; then `decode`, `window`, `item`, `batch`,
-//!    `limiter`, `rejects`, `sample`, `sorter`; then `capacity`, `ask`, `columns`,
+//!    `limiter`, `rejects`, `sample`, `sorter`; then `distinct`; then `capacity`, `ask`, `columns`,
 //!    `identity`; then `accounts`; then `lowwater`; then
 //!    `control`: no SDK, no sockets
 //! 3. `aws`
 //! 4. `stop`, `source`, `report`, `readback`, `scaling`
 //! 5. `pace`, `keepalive`, `raise`, `checkpoint`; then `rate`
-//! 6. `reader`, `writer`: never each other
+//! 6. `reader`, `writer`, `arranging`: never each other
 //! 7. `ingest`, `plan`, `verify`: never each other
 //! 8. `cli`, and the binary; `lambda`, and its own
 //!
@@ -89,6 +90,10 @@ pub mod format;
 pub mod record;
 
 pub mod window;
+
+pub mod distinct;
+
+pub mod arranging;
 
 pub mod item;
 

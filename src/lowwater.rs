@@ -261,15 +261,16 @@ mod tests {
             ..Mark::default()
         };
         let water = LowWater::new(mark, Behind::default());
-        for uri in ["a", "b", "c"] {
-            water.accounts().begin(Account {
+        for (n, uri) in (0..).zip(["a", "b", "c"]) {
+            let account = Account {
                 source: Identity {
                     uri: uri.into(),
                     ..Identity::default()
                 },
                 read: 0,
                 books: Books::default(),
-            });
+            };
+            water.accounts().begin(n, account);
         }
         let first = open(&water, stretch(0, 3, 1, 0));
         open(&water, stretch(1, 0, 0, 0));

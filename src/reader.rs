@@ -9,16 +9,16 @@ use crate::accounts::{Account, Accounts};
 use crate::algorithm::{Algorithm, Hash};
 use crate::books::{Books, Meters};
 use crate::columns::Columns;
+use crate::distinct::{Distinct, Known, Seen};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extra::{Extra, Gathering};
 use crate::format::RowParser;
 use crate::format::rows::{Row, Rows};
 use crate::lines::{Framer, Line};
 use crate::lowwater::{Below, HandOver, Stretch};
-use crate::record::{Parsed, Place, Reason, Record, looks_like, shown};
+use crate::record::{LANE, Parsed, Place, Reason, Record, looks_like, shown};
 use crate::rejects::{JUDGED_FROM_LINES, MaxRejects, Rejects};
 use crate::stop::Stop;
-use crate::window::Window;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
@@ -60,6 +60,8 @@ impl Beginning {
 pub struct Reader<'a> {
     /// What the lines are.
     pub algorithm: Algorithm,
+    /// How repeats are found.
+    pub distinct: Distinct,
     /// What each item takes from its row.
     pub columns: &'a Columns,
     /// How many may be none.
@@ -95,7 +97,7 @@ pub struct Beginning {
 struct Taking {
     /// Of the source that is being read.
     rows: Option<Rows>,
-    window: Window,
+    known: Known,
     /// What was counted and is not in the meters yet: the books of the stretch that
     /// is handed on next.
     books: Books,
@@ -113,26 +115,34 @@ struct Taking {
 }
 
 impl Taking {
-    /// Whether the item of `hash` and `extra`, which was gathered last, was not taken
-    /// a short while ago.
-    fn is_new(&mut self, hash: &Hash, extra: &Extra) -> bool {
+    /// Whether the item of `hash` and `extra`, which was gathered last, was taken before.
+    fn seen(&mut self, hash: &Hash, extra: &Extra, place: Place) -> Seen {
         let row_key = self.gathering.key_json(extra);
         if row_key.is_empty() {
-            return self.window.take(hash);
+            return self.known.take(hash, place);
         }
         // Both together are what the item is known by.
         let digest = Sha256::new()
             .chain_update(hash.as_bytes())
             .chain_update(row_key);
-        let digest = Hash::from_bytes(&digest.finalize());
-        digest.is_none_or(|digest| self.window.take(&digest))
+        match Hash::from_bytes(&digest.finalize()) {
+            Some(digest) => self.known.take(&digest, place),
+            None => Seen::New,
+        }
+    }
+}
+
+fn one_line() -> Books {
+    Books {
+        lines: 1,
+        ..Books::default()
     }
 }
 
 fn too_many_sources() -> Error {
     Error::new(
         ErrorKind::Input,
-        "there are more than 4,294,967,295 objects",
+        "there are more than 2,147,483,648 objects",
     )
     .hint("name a longer prefix, and the others in further runs")
 }
@@ -161,11 +171,14 @@ impl Reader<'_> {
     pub async fn run(self, first: Beginning, rest: &mut Ahead, stop: &Stop) -> Result<bool> {
         let mut taking = Taking {
             rows: None,
-            window: Window::new(match self.columns.has_sort_key() {
-                // See `Taking::is_new`.
-                true => Algorithm::Sha256,
-                false => self.algorithm,
-            }),
+            known: Known::new(
+                self.distinct,
+                match self.columns.has_sort_key() {
+                    // See `Taking::seen`.
+                    true => Algorithm::Sha256,
+                    false => self.algorithm,
+                },
+            ),
             books: Books::default(),
             read: 0,
             end: Place {
@@ -185,14 +198,18 @@ impl Reader<'_> {
             while let Some((opened, below, here)) = begun {
                 let behind = opened.behind();
                 let parser = self.parser(&opened, rest, &mut said)?;
-                self.accounts.begin(Account {
+                let account = Account {
                     source: opened.identity(),
                     read: behind,
                     books: here,
-                });
+                };
+                self.accounts.begin(number, account);
                 taking.rows = Some(Rows::new(parser));
                 self.source(&mut taking, opened, number, below).await?;
-                number = number.checked_add(1).ok_or_else(too_many_sources)?;
+                number = number.wrapping_add(1);
+                if number % LANE == 0 {
+                    return Err(too_many_sources().into());
+                }
                 let next = rest.next().await?;
                 begun = next.map(|opened| (opened, Below::default(), Books::default()));
             }
@@ -303,6 +320,7 @@ impl Reader<'_> {
         parser: &RowParser,
     ) -> Result<()> {
         let line = &row.line;
+        let end_before = taking.end;
         taking.end = Place {
             source,
             line: row.last,
@@ -317,16 +335,28 @@ impl Reader<'_> {
         };
         let rejected = match row.parsed {
             Parsed::Hash(hash) => match self.extra(taking, parser) {
-                Ok(extra) if taking.is_new(&hash, &extra) => {
-                    taking.taken.push(Record {
-                        extra,
-                        ..Record::new(hash, place)
-                    });
-                    None
-                }
                 Ok(extra) => {
-                    taking.gathering.take_back(&extra);
-                    taking.books.duplicates += 1;
+                    match taking.seen(&hash, &extra, place) {
+                        Seen::New => taking.taken.push(Record {
+                            extra,
+                            ..Record::new(hash, place)
+                        }),
+                        Seen::Repeat => {
+                            taking.gathering.take_back(&extra);
+                            taking.books.duplicates += 1;
+                        }
+                        Seen::OutOfOrder(before) => {
+                            // Of no stretch: a run that is taken up reads it again.
+                            taking.end = end_before;
+                            taking.books.lines -= 1;
+                            self.accounts.count(source, 0, one_line());
+                            self.meters.update(|c| {
+                                c.books += one_line();
+                                c.books.failed += 1;
+                            });
+                            return Err(self.out_of_order(place, before));
+                        }
+                    }
                     None
                 }
                 Err(reason) => Some(reason),
@@ -359,6 +389,25 @@ impl Reader<'_> {
         }
         let wanted = |n| parser.wanted(n);
         taking.gathering.add(|out| self.columns.write(wanted, out))
+    }
+
+    fn out_of_order(&self, place: Place, before: Place) -> Error {
+        let at = |p: Place| {
+            let name = self.accounts.name(p.source);
+            format!("line {} (byte {}) of {name}", p.line, p.byte)
+        };
+        Error::new(
+            ErrorKind::Unsorted,
+            format!(
+                "the list is not sorted: the hash in {} comes before the one in {}",
+                at(place),
+                at(before)
+            ),
+        )
+        .hint(
+            "leave --distinct sorted out, take --distinct exact, or sort the list first: LC_ALL=C sort -u, \
+             all of one case",
+        )
     }
 
     fn too_many(&self, taking: &Taking, line: &Line<'_>) -> Error {

@@ -16,10 +16,14 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt;
 
+/// The number of the first source of a second list, where two are read.
+pub const LANE: u32 = 1 << 31;
+
 /// Where a line stands, so that whatever happens to it can be said of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Which source, counted from 0 in the order they were given.
+    /// Which source, counted from 0 in the order they were given; those of a second
+    /// list from [`LANE`] on.
     pub source: u32,
     /// Line number, from 1.
     pub line: u64,

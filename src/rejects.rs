@@ -1,10 +1,10 @@
 //! Rejected lines: each is written down, or the first ten are shown.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{Place, Reason, shown};
+use crate::record::{LANE, Place, Reason, shown};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, BufWriter, Write};
+use std::io::{BufRead as _, BufReader, BufWriter, Seek as _, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
@@ -171,6 +171,23 @@ impl Rejects {
         })))
     }
 
+    /// Begins anew: what was rejected so far will be again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Output`] when the file cannot be emptied.
+    pub fn reset(&self) -> Result<()> {
+        let mut inner = self.inner();
+        (inner.count, inner.first) = (0, None);
+        if let Some((path, file)) = &mut inner.file {
+            let emptied = file
+                .flush()
+                .and_then(|()| file.get_ref().set_len(0))
+                .and_then(|()| file.rewind());
+            emptied.map_err(|e| cannot_write(path).because(e))?;
+        }
+        Ok(())
+    }
+
     /// Rejected lines are counted, and neither kept nor shown: they
     /// were when these were read before.
     pub fn known() -> Self {
@@ -208,7 +225,7 @@ impl Rejects {
             Some((path, file)) => {
                 let reject = Reject {
                     source,
-                    object: place.source,
+                    object: place.source % LANE,
                     line: place.line,
                     byte: place.byte,
                     reason,

@@ -19,7 +19,7 @@ use crate::algorithm::{Algorithm, Hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Place;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -91,7 +91,7 @@ pub struct Sorter {
     /// In the order of the input.
     runs: Vec<Run>,
     /// Repeats that were dropped, by the number of their source.
-    dropped: Vec<u64>,
+    dropped: BTreeMap<u32, u64>,
     entries: u64,
     disk_bytes: u64,
 }
@@ -105,7 +105,7 @@ impl Sorter {
             buffer: Vec::new(),
             keys: Vec::new(),
             runs: Vec::new(),
-            dropped: Vec::new(),
+            dropped: BTreeMap::new(),
             entries: 0,
             disk_bytes: 0,
         }
@@ -250,7 +250,7 @@ pub struct Sorted {
     buffer: Vec<u8>,
     keys: Vec<Key>,
     runs: Vec<Run>,
-    dropped: Vec<u64>,
+    dropped: BTreeMap<u32, u64>,
     entries: u64,
     disk_bytes: u64,
 }
@@ -268,7 +268,7 @@ impl Sorted {
 
     /// Repeats that were found while sorting, by the number of their source. Those
     /// that a [reading](Self::read) still finds come with its entries.
-    pub fn dropped(&self) -> &[u64] {
+    pub fn dropped(&self) -> &BTreeMap<u32, u64> {
         &self.dropped
     }
 
@@ -544,19 +544,14 @@ fn source_of(bytes: &[u8], at: usize) -> u32 {
     u32_at(bytes, at)
 }
 
-fn count(dropped: &mut Vec<u64>, source: u32) {
-    let at = source as usize;
-    if dropped.len() <= at {
-        dropped.resize(at + 1, 0);
-    }
-    dropped[at] += 1;
+fn count(dropped: &mut BTreeMap<u32, u64>, source: u32) {
+    *dropped.entry(source).or_default() += 1;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeMap;
 
     fn md5(n: u8) -> Hash {
         let mut raw = [7; 16];
@@ -577,8 +572,8 @@ mod tests {
     type Row = (Vec<u8>, u64, Vec<u8>);
 
     /// All rows, and the repeats by source, of a reading.
-    fn all(sorted: &mut Sorted) -> (Vec<Row>, Vec<u64>) {
-        let mut repeats = sorted.dropped().to_vec();
+    fn all(sorted: &mut Sorted) -> (Vec<Row>, BTreeMap<u32, u64>) {
+        let mut repeats = sorted.dropped().clone();
         let mut rows = Vec::new();
         let mut reading = sorted.read().expect("read");
         while let Some(entry) = reading.next().expect("an entry") {
@@ -606,22 +601,21 @@ mod tests {
             let folder = tempfile::tempdir().expect("a folder");
             let mut sorter = Sorter::new(Algorithm::Md5, options(folder.path(), memory, fan_in));
             let mut map: BTreeMap<Vec<u8>, (u64, Vec<u8>)> = BTreeMap::new();
-            let mut repeats = vec![0u64; 3];
+            let mut repeats = BTreeMap::new();
             for (line, (n, payload)) in input.iter().enumerate() {
                 let (line, payload) = (line as u64, vec![*n; *payload]);
                 let place = Place { source: (line / 70) as u32, line, byte: line * 33 };
                 sorter.push(&md5(*n), place, &payload).expect("taken");
                 match map.entry(md5(*n).as_bytes().to_vec()) {
                     std::collections::btree_map::Entry::Vacant(v) => drop(v.insert((line, payload))),
-                    std::collections::btree_map::Entry::Occupied(_) => repeats[place.source as usize] += 1,
+                    std::collections::btree_map::Entry::Occupied(_) => count(&mut repeats, place.source),
                 }
             }
             let mut sorted = sorter.finish().expect("sorted");
             prop_assert_eq!(sorted.entries(), input.len() as u64);
             let expected: Vec<Row> = map.into_iter().map(|(h, (l, p))| (h, l, p)).collect();
             for _ in 0..2 {
-                let (rows, mut found) = all(&mut sorted);
-                found.resize(3, 0);
+                let (rows, found) = all(&mut sorted);
                 prop_assert_eq!(&rows, &expected);
                 prop_assert_eq!(&found, &repeats);
             }
@@ -645,7 +639,8 @@ mod tests {
                 .expect("taken");
         }
         let mut sorted = sorter.finish().expect("sorted");
-        assert_eq!((sorted.disk_bytes(), sorted.dropped()), (0, &[1][..]));
+        assert_eq!(sorted.disk_bytes(), 0);
+        assert_eq!(sorted.dropped().get(&0), Some(&1));
         assert_eq!(all(&mut sorted).0.len(), 2);
     }
 

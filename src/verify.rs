@@ -22,6 +22,7 @@ use crate::aws::operation::RawOperation;
 use crate::aws::table::{self, Table};
 use crate::backoff::Backoff;
 use crate::columns::Columns;
+use crate::distinct::Distinct;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::RowParser;
 use crate::lowwater::HandOver;
@@ -270,6 +271,7 @@ impl Verify {
         };
         let reader = Reader {
             algorithm,
+            distinct: Distinct::InFlight,
             columns: &columns,
             max_rejects: match with.rejects_known {
                 true => MaxRejects::Count(u64::MAX),

@@ -7,8 +7,9 @@ use super::unpack::UnpackArgs;
 use super::{Context, LogFormat, display, duration, verify};
 use crate::aws::Aws;
 use crate::aws::{endpoint, table};
+use crate::distinct::Distinct;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ingest::{Ingest, Keep};
+use crate::ingest::{Ingest, Keep, Refresh};
 use crate::keepalive;
 use crate::rate::{Concurrency, Rate};
 use crate::rejects::MaxRejects;
@@ -34,6 +35,32 @@ use std::time::Duration;
 pub(super) struct IngestArgs {
     #[command(flatten)]
     sources: SourceArgs,
+    /// How repeated hashes are found: among the last ones taken, in a list that is sorted (which is
+    /// checked), or in any list by sorting it on disk first
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value = "in-flight",
+        help_heading = "Input"
+    )]
+    distinct: DistinctArg,
+    #[command(flatten)]
+    run: RunArgs,
+    /// Read back what was written, and compare: nothing, a sample of 10,000, or all of it
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        default_value = "off",
+        conflicts_with = "dry_run"
+    )]
+    verify: VerifyArg,
+}
+
+/// What is given to every run that writes.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
     /// The table to write to
     #[arg(long, value_name = "NAME")]
     table: String,
@@ -122,11 +149,62 @@ pub(super) struct IngestArgs {
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     report: Option<PathBuf>,
     /// Do everything but the writes
-    #[arg(long, conflicts_with = "verify")]
+    #[arg(long)]
     dry_run: bool,
-    /// Read back what was written, and compare: nothing, a sample of 10,000, or all of it
-    #[arg(long, value_enum, value_name = "WHAT", default_value = "off")]
+    /// The folder for temporary files, where lists are sorted [default: the system's]
+    #[arg(long, value_name = "DIR", help_heading = "Input")]
+    work_dir: Option<PathBuf>,
+}
+
+/// How repeats are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum DistinctArg {
+    /// Among the last 65,536 taken
+    InFlight,
+    /// In a list that is in the order of its hashes
+    Sorted,
+    /// In any list, by sorting it on disk
+    Exact,
+}
+
+impl DistinctArg {
+    pub(super) fn distinct(self) -> Distinct {
+        match self {
+            DistinctArg::InFlight => Distinct::InFlight,
+            DistinctArg::Sorted => Distinct::Sorted,
+            DistinctArg::Exact => Distinct::Exact,
+        }
+    }
+}
+
+/// A run that writes, whatever command it is.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) command: &'static str,
+    pub(super) sources: SourceArgs,
+    pub(super) distinct: Distinct,
+    pub(super) refresh: Option<Refresh>,
+    pub(super) run: RunArgs,
     verify: VerifyArg,
+}
+
+impl Task {
+    /// A refresh.
+    pub(super) fn refresh(
+        sources: SourceArgs,
+        distinct: Distinct,
+        refresh: Refresh,
+        run: RunArgs,
+    ) -> Task {
+        Task {
+            command: "refresh",
+            sources,
+            distinct,
+            refresh: Some(refresh),
+            run,
+            verify: VerifyArg::Off,
+        }
+    }
 }
 
 /// What is verified after the run.
@@ -175,6 +253,13 @@ fn burst(text: &str) -> Result<f64, String> {
 impl IngestArgs {
     /// The file with the least IAM policy.
     pub(super) fn policy(&self) -> &'static str {
+        self.run.policy()
+    }
+}
+
+impl RunArgs {
+    /// The file with the least IAM policy.
+    pub(super) fn policy(&self) -> &'static str {
         match self.raise_to.is_some() {
             true => "scripts/iam/ingest-raise.json",
             false => "scripts/iam/ingest.json",
@@ -184,14 +269,28 @@ impl IngestArgs {
 
 /// Runs the command; its exit status.
 pub(super) async fn run(context: &Context, args: IngestArgs) -> Result<u8> {
+    let task = Task {
+        command: "ingest",
+        distinct: args.distinct.distinct(),
+        sources: args.sources,
+        refresh: None,
+        run: args.run,
+        verify: args.verify,
+    };
+    run_task(context, task).await
+}
+
+/// Runs what a command is to do; its exit status.
+pub(super) async fn run_task(context: &Context, task: Task) -> Result<u8> {
+    let args = &task.run;
     // A report that cannot be written must be known before the first write.
     let mut report_file = args.report.as_deref().map(ReportFile::create).transpose()?;
     let started = Timestamp::now();
-    let table = args.table.clone();
+    let (command, table) = (task.command, args.table.clone());
     let settle = args.settle.then_some(args.settle_interval);
     let (connection, ended) = match context.connect().await {
         Ok(connection) => {
-            let ended = ingest(context, args, &connection.aws).await;
+            let ended = ingest(context, task, &connection.aws).await;
             (Some(connection), ended)
         }
         Err(e) => (None, Err(e)),
@@ -199,7 +298,7 @@ pub(super) async fn run(context: &Context, args: IngestArgs) -> Result<u8> {
     let report = match &ended {
         Ok(report) => report.clone(),
         Err(error) => {
-            let mut report = Report::begun("ingest", &table, started);
+            let mut report = Report::begun(command, &table, started);
             report.end(Outcome::Failed, Some(error));
             report
         }
@@ -243,7 +342,15 @@ async fn settle_down(context: &Context, aws: &Aws, table: &str, interval: Durati
     }
 }
 
-async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report> {
+async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<Report> {
+    let again = again(context, aws, &task).await?;
+    let Task {
+        sources,
+        distinct,
+        refresh,
+        run: args,
+        ..
+    } = task;
     if args.settle {
         let aws = aws.with_policy("scripts/iam/keepalive.json");
         let table = table::describe(&aws, &args.table, None).await?;
@@ -251,12 +358,12 @@ async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report
             tracing::warn!("--settle will not help: {e}");
         }
     }
-    let again = again(context, aws, &args).await?;
     let mut builder = Ingest::builder()
         .aws(aws.clone())
         .table(args.table)
         .unpack(args.unpack.unpack())
         .form(args.form.form())
+        .distinct(distinct)
         .case(args.item.case())
         .rate(args.rate)
         .concurrency(args.concurrency)
@@ -266,11 +373,17 @@ async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report
         .max_rejects(args.max_rejects)
         .dry_run(args.dry_run)
         .stop(context.stop.clone());
-    builder = builder.globs(args.sources.globs()?);
-    for source in args.sources.sources {
+    builder = builder.globs(sources.globs()?);
+    if let Some(refresh) = refresh {
+        builder = builder.refresh(refresh);
+    }
+    if let Some(folder) = args.work_dir {
+        builder = builder.work_dir(folder);
+    }
+    for source in sources.sources {
         builder = builder.source(source);
     }
-    for manifest in args.sources.manifests {
+    for manifest in sources.manifests {
         builder = builder.manifest(manifest);
     }
     if let Some(algorithm) = args.item.hash {
@@ -356,13 +469,14 @@ fn command_again(args: impl Iterator<Item = String>) -> String {
 }
 
 /// The verification that is to follow, where one is asked for.
-async fn again(context: &Context, aws: &Aws, args: &IngestArgs) -> Result<Option<Verify>> {
-    let sample = match args.verify {
+async fn again(context: &Context, aws: &Aws, task: &Task) -> Result<Option<Verify>> {
+    let (args, sources) = (&task.run, &task.sources);
+    let sample = match task.verify {
         VerifyArg::Off => return Ok(None),
         VerifyArg::Sample => Sample::Some(VERIFY_SAMPLE),
         VerifyArg::All => Sample::All,
     };
-    if args.sources.has_stdin() {
+    if sources.has_stdin() {
         return Err(Error::usage(
             "--verify reads the list a second time, and standard input can be read only once",
         )
@@ -377,11 +491,11 @@ async fn again(context: &Context, aws: &Aws, args: &IngestArgs) -> Result<Option
         .sample(sample)
         .rejects_known(true)
         .stop(context.stop.clone());
-    builder = builder.globs(args.sources.globs()?);
-    for source in &args.sources.sources {
+    builder = builder.globs(sources.globs()?);
+    for source in &sources.sources {
         builder = builder.source(source);
     }
-    for manifest in &args.sources.manifests {
+    for manifest in &sources.manifests {
         builder = builder.manifest(manifest);
     }
     if let Some(key) = args.item.key.clone() {

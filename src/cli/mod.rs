@@ -15,6 +15,7 @@ mod item;
 mod local;
 mod logging;
 mod plan;
+mod refresh;
 mod sources;
 mod unpack;
 mod verify;
@@ -56,6 +57,8 @@ struct Cli {
 enum Command {
     /// Write hash lists into a table
     Ingest(Box<ingest::IngestArgs>),
+    /// Write only the difference between two lists: put what is new, delete what is gone
+    Refresh(Box<refresh::RefreshArgs>),
     /// Check that a table holds what a list says
     Verify(Box<verify::VerifyArgs>),
     /// Show how much a table can take, and why
@@ -77,6 +80,7 @@ impl Command {
     fn policy(&self) -> &'static str {
         match self {
             Command::Ingest(args) => args.policy(),
+            Command::Refresh(args) => args.policy(),
             Command::Capacity(args) => args.policy(),
             Command::Keepalive(_) => "scripts/iam/keepalive.json",
             Command::Plan(_) => "scripts/iam/plan.json",
@@ -201,6 +205,7 @@ pub fn main() -> ExitCode {
         watch_signals(context.stop.clone());
         match cli.command {
             Command::Ingest(args) => ingest::run(&context, *args).await,
+            Command::Refresh(args) => refresh::run(&context, *args).await,
             Command::Verify(args) => verify::run(&context, *args).await,
             Command::Capacity(args) => capacity::show(&context, &args).await,
             Command::Keepalive(args) => capacity::keep(&context, &args).await,

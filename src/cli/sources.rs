@@ -24,6 +24,16 @@ pub(super) struct SourceArgs {
 }
 
 impl SourceArgs {
+    /// These sources, without a manifest.
+    pub(super) fn of(sources: Vec<String>, include: Vec<String>, exclude: Vec<String>) -> Self {
+        SourceArgs {
+            sources,
+            manifests: Vec::new(),
+            include,
+            exclude,
+        }
+    }
+
     /// The flags as they were given, to be given again.
     pub(super) fn words(&self) -> Vec<String> {
         let flags = [

@@ -1,10 +1,11 @@
 //! What a run can be told.
 
-use super::{Ingest, Keep, Watch};
+use super::{Ingest, Keep, Refresh, Watch};
 use crate::algorithm::{Algorithm, Case};
 use crate::attribute::{Attribute, AttributeFrom, Value};
 use crate::aws::{Aws, AwsOptions};
 use crate::decode::Unpack;
+use crate::distinct::Distinct;
 use crate::error::{Error, Result};
 use crate::format::Form;
 use crate::item::KeyAttribute;
@@ -31,6 +32,9 @@ pub struct IngestBuilder {
     pub(super) globs: Globs,
     pub(super) unpack: Unpack,
     pub(super) form: Form,
+    pub(super) distinct: Distinct,
+    pub(super) work_dir: Option<PathBuf>,
+    pub(super) refresh: Option<Refresh>,
     pub(super) table: String,
     pub(super) algorithm: Option<Algorithm>,
     pub(super) key: Option<KeyAttribute>,
@@ -99,6 +103,28 @@ impl IngestBuilder {
     #[must_use]
     pub fn form(mut self, form: Form) -> Self {
         self.form = form;
+        self
+    }
+
+    /// How repeated hashes are found. Default: [`Distinct::InFlight`].
+    #[must_use]
+    pub fn distinct(mut self, distinct: Distinct) -> Self {
+        self.distinct = distinct;
+        self
+    }
+
+    /// The folder for temporary files of a run that sorts. Default: the system's.
+    #[must_use]
+    pub fn work_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.work_dir = Some(folder.into());
+        self
+    }
+
+    /// Only the difference between an old list and the sources, the new one: puts what
+    /// is new, deletes what is gone.
+    #[must_use]
+    pub fn refresh(mut self, refresh: Refresh) -> Self {
+        self.refresh = Some(refresh);
         self
     }
 
@@ -280,6 +306,15 @@ impl IngestBuilder {
             return Err(Error::usage("no table is named").hint("give --table NAME"));
         }
         let sources = Sources::read(&self.sources, &self.manifests, self.globs.clone())?;
+        let from = match &self.refresh {
+            Some(refresh) => Sources::read(&refresh.from, &[], Globs::default())?,
+            None => Sources::default(),
+        };
+        if sources.has_stdin() && from.has_stdin() {
+            return Err(Error::usage(
+                "standard input (-) is named twice, and can be read once",
+            ));
+        }
         if let Some(max) = self.max_rate.filter(|m| !(m.is_finite() && *m > 0.0)) {
             return Err(Error::usage(format!(
                 "a maximum rate of {max} write units a second is none"
@@ -297,6 +332,7 @@ impl IngestBuilder {
         Ok(Ingest {
             aws,
             sources,
+            from,
             watch: Watch::default(),
             with: self,
         })

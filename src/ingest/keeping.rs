@@ -7,6 +7,7 @@ use crate::aws::Aws;
 use crate::aws::table::Table;
 use crate::books::Meters;
 use crate::checkpoint::{Checkpoint, Place, Run, SAVE_INTERVAL};
+use crate::distinct::Distinct;
 use crate::error::{Error, Result};
 use crate::item::ItemTemplate;
 use crate::lowwater::{LowWater, Mark};
@@ -35,6 +36,8 @@ pub enum Keep {
 pub(super) struct Keeping {
     pub(super) place: Place,
     run: Run,
+    /// Whether records are written in the order of their hashes.
+    sorted: bool,
     interval: Duration,
     /// What an earlier run had spent of time.
     pub(super) earlier: Duration,
@@ -54,7 +57,7 @@ impl Ingest {
             return Ok(None);
         }
         let run = Run {
-            sources: self.sources.names(),
+            sources: self.names(),
             reading: self.reading(),
             table: with.table.clone(),
             place: match &table.arn {
@@ -65,7 +68,8 @@ impl Ingest {
             hash: template.algorithm().name().to_owned(),
             item: template.example(),
         };
-        let unknown = self.sources.has_stdin() || !first.is_known();
+        let stdin = self.sources.has_stdin() || self.from.has_stdin();
+        let unknown = stdin || !first.is_known();
         let place = match &with.keep {
             Keep::Off => return Ok(None),
             Keep::Usual if unknown => {
@@ -101,15 +105,33 @@ impl Ingest {
         let keeping = Keeping {
             place,
             run,
+            sorted: self.is_arranged(),
             interval: with.save_interval.unwrap_or(SAVE_INTERVAL),
             earlier: Duration::try_from_secs_f64(earlier).unwrap_or_default(),
         };
         Ok(Some((keeping, found)))
     }
 
+    /// The sources as they were named; of a refresh, those of the old list before.
+    fn names(&self) -> Vec<String> {
+        let from = self.from.names().into_iter();
+        let from = from.map(|name| format!("from {name}"));
+        from.chain(self.sources.names()).collect()
+    }
+
     /// How the lists are read: by which it is recognised that two runs read the same.
     fn reading(&self) -> String {
-        self.with.form.words()
+        let distinct = match self.with.distinct {
+            Distinct::InFlight => "",
+            other => other.name(),
+        };
+        let deletes = match &self.with.refresh {
+            Some(refresh) if !refresh.delete => "without deletions",
+            _ => "",
+        };
+        let words = [&self.with.form.words(), distinct, deletes];
+        let said: Vec<&str> = words.into_iter().filter(|w| !w.is_empty()).collect();
+        said.join(", ")
     }
 
     /// Where to begin by `checkpoint`: the source that the mark is in, opened there,
@@ -120,7 +142,8 @@ impl Ingest {
         place: &Place,
     ) -> Result<(Option<Beginning>, Ahead)> {
         let mut objects = Objects::new(&self.sources, &self.aws);
-        self.pass(checkpoint, &mut objects).await?;
+        self.pass(checkpoint, std::slice::from_mut(&mut objects))
+            .await?;
         let number = checkpoint.mark().source;
         let Some(last) = &checkpoint.read else {
             let mut ahead = Ahead::new(objects, &self.aws, &self.with.unpack, &self.with.form);
@@ -180,15 +203,48 @@ impl Ingest {
         Ok((Some(beginning), ahead))
     }
 
+    /// Checks that all sources are what they were, of a run that reads them again.
+    pub(super) async fn all_unchanged(&self, checkpoint: &Checkpoint) -> Result<()> {
+        if checkpoint.behind.count() == 0 {
+            return Ok(());
+        }
+        let from = Objects::new(&self.from, &self.aws);
+        let mut objects = [from, Objects::new(&self.sources, &self.aws)];
+        self.pass(checkpoint, &mut objects).await?;
+        for rest in &mut objects {
+            if let Some(object) = rest.next().await? {
+                return Err(another("the end", &object.location.to_string()));
+            }
+        }
+        tracing::info!(
+            "taking up an earlier run, after {} of the hashes that are to be written in order (saved {}; \
+             --restart begins again): the lists are read again, nothing is written twice",
+            checkpoint.sorted.unwrap_or(0),
+            checkpoint.saved
+        );
+        Ok(())
+    }
+
     /// Passes over the sources behind the mark, which must be what they were.
-    async fn pass(&self, checkpoint: &Checkpoint, objects: &mut Objects) -> Result<()> {
+    async fn pass(&self, checkpoint: &Checkpoint, lists: &mut [Objects]) -> Result<()> {
+        let mut lists = lists.iter_mut();
+        let mut objects = lists.next();
         let behind = &checkpoint.behind;
         let mut digest = String::new();
         let mut last = String::new();
         for n in 0..behind.count() {
             let was = (usize::try_from(n).ok()).and_then(|n| behind.kept.get(n));
             let was = was.map(|a| &a.source);
-            let Some(object) = objects.next().await? else {
+            let object = loop {
+                let Some(list) = &mut objects else {
+                    break None;
+                };
+                match list.next().await? {
+                    Some(object) => break Some(object),
+                    None => objects = lists.next(),
+                }
+            };
+            let Some(object) = object else {
                 let uri = was.map_or("the next one", |w| w.uri.as_str());
                 return Err(gone(uri));
             };
@@ -252,7 +308,9 @@ impl Keeping {
                 () = tokio::time::sleep(self.interval) => {}
             }
             let mark = state.water.mark();
-            if saved.as_ref() == Some(&mark) {
+            // Of what is only sorted nothing can be taken up.
+            let nothing = self.sorted && mark == Mark::default();
+            if nothing || saved.as_ref() == Some(&mark) {
                 continue;
             }
             self.save(state, &mark).await?;
@@ -281,13 +339,11 @@ impl Keeping {
         let elapsed = self.earlier + state.begun.elapsed();
         let counts = state.meters.read();
         let accounts = state.water.accounts();
-        Ok(Checkpoint::new(
-            self.run.clone(),
-            mark,
-            accounts,
-            &counts,
-            elapsed,
-        ))
+        let checkpoint = Checkpoint::new(self.run.clone(), mark, accounts, &counts, elapsed);
+        Ok(match self.sorted {
+            true => checkpoint.of_sorted(mark, accounts),
+            false => checkpoint,
+        })
     }
 }
 #[cfg(test)]
@@ -324,6 +380,7 @@ mod tests {
                 hash: "sha256".into(),
                 item: String::new(),
             },
+            sorted: false,
             interval: SAVE_INTERVAL,
             earlier: Duration::ZERO,
         };

@@ -33,6 +33,7 @@ async fn read(aws: &Aws, chunks: &[&[u8]], below: Below) -> (Vec<HandOver>, Coun
     let (records, mut handed) = mpsc::channel(HAND_OVERS);
     let reader = Reader {
         algorithm: Algorithm::Md5,
+        distinct: Distinct::InFlight,
         columns: &Columns::default(),
         max_rejects: MaxRejects::Count(u64::MAX),
         meters: &meters,

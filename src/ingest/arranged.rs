@@ -1,0 +1,603 @@
+//! A run whose records are put in order before they are written: each hash once of
+//! all lists, or only the difference of two.
+//!
+//! First everything is read, and sorted where it is not in order; by then all books are
+//! closed but for the records that are to be written, and it is known how many these
+//! are. Then those are handed to the writer in the order of their hashes. A run that is
+//! taken up does the first half again and passes over what is settled: the order is the
+//! same each time.
+
+use super::{Ingest, Watch};
+use crate::accounts::Accounts;
+use crate::algorithm::Algorithm;
+use crate::arranging::{Handing, Side, Step, Walk, sort};
+use crate::books::{Books, Meters, Settled};
+use crate::checkpoint::Checkpoint;
+use crate::columns::Columns;
+use crate::distinct::Distinct;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lowwater::{HandOver, LowWater};
+use crate::reader::{Ahead, Beginning, HAND_OVERS, Objects, Reader};
+use crate::record::{Action, LANE, Record};
+use crate::rejects::{MaxRejects, Rejects};
+use crate::report::thousands;
+use crate::sorter::{Sorted, Sorter, SorterOptions, disk_bytes};
+use crate::source::Sources;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// The share of the old list that a refresh may change unless it is told otherwise, in
+/// percent.
+pub const MAX_CHANGE_PERCENT: f64 = 20.0;
+
+/// The difference of two lists instead of one list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refresh {
+    /// The sources of the old list, as they are named; those of the run are the new
+    /// one's.
+    pub from: Vec<String>,
+    /// Whether what is gone is deleted.
+    pub delete: bool,
+    /// How much of the old list may change, in percent; nothing when any change is
+    /// confirmed.
+    pub max_change: Option<f64>,
+}
+
+/// What a run of this kind works with.
+pub(super) struct Arranged<'a> {
+    pub(super) ingest: &'a Ingest,
+    pub(super) algorithm: Algorithm,
+    pub(super) columns: &'a Columns,
+    pub(super) rejects: &'a Rejects,
+    pub(super) water: &'a Arc<LowWater>,
+    /// What an earlier run had settled, which is taken up.
+    pub(super) earlier: Option<&'a Checkpoint>,
+}
+
+/// What is to be walked through in order.
+enum Lists {
+    /// They were sorted: the new one, and the old one of a refresh.
+    Sorted(Sorted, Option<Sorted>),
+    /// They lie in order and are read again.
+    InOrder,
+}
+
+/// How a list is read.
+struct Reading<'a> {
+    lane: u32,
+    distinct: Distinct,
+    meters: &'a Meters,
+    rejects: &'a Rejects,
+    accounts: &'a Accounts,
+    max_rejects: MaxRejects,
+}
+
+/// What a difference comes to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    puts: u64,
+    deletes: u64,
+    /// Hashes that stand in both lists, alike.
+    same: u64,
+    /// Hashes of the old list.
+    old: u64,
+}
+
+impl Arranged<'_> {
+    /// Reads the run's lists, of which `first` is opened already, and hands the records
+    /// that are to be written to `records`; says whether it came to the end.
+    pub(super) async fn run(
+        &self,
+        first: Option<(Beginning, Ahead)>,
+        records: mpsc::Sender<HandOver>,
+    ) -> Result<bool> {
+        let with = &self.ingest.with;
+        let lists = match &with.refresh {
+            None => {
+                let sorted = self.sort(0, &self.ingest.sources, first).await?;
+                sorted.map(|sorted| Lists::Sorted(sorted, None))
+            }
+            Some(refresh) => self.difference(refresh, first).await?,
+        };
+        let Some(lists) = lists else {
+            return Ok(false);
+        };
+        match lists {
+            Lists::Sorted(mut new, mut old) => {
+                let hand_on = self.hand_on(records);
+                let handed = tokio::task::spawn_blocking(move || {
+                    let old = old.as_mut().map(|old| old.read().map(Side::Sorted));
+                    let walk = Walk::new(Side::Sorted(new.read()?), old.transpose()?);
+                    hand_on(walk)
+                });
+                handed.await.map_err(broken)?
+            }
+            Lists::InOrder => {
+                let hand_on = self.hand_on(records);
+                let handed = self.again(move |walk| hand_on(walk)).await?;
+                Ok(handed.unwrap_or(false))
+            }
+        }
+    }
+
+    /// The two lists of a refresh, once it is known what their difference comes to, and
+    /// that it may be made. Nothing when the run was stopped.
+    async fn difference(
+        &self,
+        refresh: &Refresh,
+        first: Option<(Beginning, Ahead)>,
+    ) -> Result<Option<Lists>> {
+        let ingest = self.ingest;
+        let once = ingest.sources.has_stdin() || ingest.from.has_stdin();
+        let told = ingest.with.distinct;
+        if told != Distinct::Exact && !once {
+            // It is read again: what is opened is of no use here.
+            drop(first);
+            match self.in_order(refresh).await {
+                Err(e) if e.kind() == ErrorKind::Unsorted && told == Distinct::InFlight => {
+                    tracing::info!("{e}: sorting both lists on disk");
+                    self.ingest
+                        .watch
+                        .meters()
+                        .update(|c| c.books = Books::default());
+                    self.ingest.watch.meters().update(|c| c.bytes_read = 0);
+                    self.water.accounts().reset();
+                    self.rejects.reset()?;
+                }
+                ended => return Ok(ended?.then_some(Lists::InOrder)),
+            }
+            return self.sorted(refresh, None).await;
+        }
+        self.sorted(refresh, first).await
+    }
+
+    /// Reads both lists, which must be in order, and finds out what their difference
+    /// comes to; false when the run was stopped.
+    async fn in_order(&self, refresh: &Refresh) -> Result<bool> {
+        let tally = self.tally(refresh.delete);
+        let of_run = |lane| Reading {
+            lane,
+            distinct: Distinct::Sorted,
+            meters: self.ingest.watch.meters(),
+            rejects: self.rejects,
+            accounts: self.water.accounts(),
+            max_rejects: self.ingest.with.max_rejects,
+        };
+        let tally = self
+            .both(of_run(1), of_run(0), move |walk| tally(walk))
+            .await?;
+        match tally {
+            Some(tally) => self.may(refresh, tally).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Walks through both lists, which lie in order and were counted before.
+    async fn again<T: Send + 'static>(
+        &self,
+        walk: impl FnOnce(Walk<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<Option<T>> {
+        let (meters, rejects) = (Meters::default(), Rejects::known());
+        let accounts = Accounts::default();
+        let quiet = |lane| Reading {
+            lane,
+            distinct: Distinct::Sorted,
+            meters: &meters,
+            rejects: &rejects,
+            accounts: &accounts,
+            max_rejects: MaxRejects::Count(u64::MAX),
+        };
+        let walked = self.both(quiet(1), quiet(0), walk).await?;
+        let (before, now) = (self.water.accounts().all().digest, accounts.all().digest);
+        match walked.is_none() || before == now {
+            true => Ok(walked),
+            false => Err(Error::new(
+                ErrorKind::Read,
+                "a list was changed while it was read: the second reading is of another one",
+            )
+            .hint("let the lists be written whole first, then run this again")),
+        }
+    }
+
+    /// Reads the new and the old list side by side, and walks through them as they come.
+    async fn both<T: Send + 'static>(
+        &self,
+        new: Reading<'_>,
+        old: Reading<'_>,
+        walk: impl FnOnce(Walk<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<Option<T>> {
+        let (to_new, from_new) = mpsc::channel(HAND_OVERS);
+        let (to_old, from_old) = mpsc::channel(HAND_OVERS);
+        let walked = tokio::task::spawn_blocking(move || {
+            walk(Walk::new(
+                Side::stream(from_new),
+                Some(Side::stream(from_old)),
+            ))
+        });
+        let (new, old, walked) = tokio::join!(
+            self.read(new, &self.ingest.sources, None, to_new),
+            self.read(old, &self.ingest.from, None, to_old),
+            walked,
+        );
+        let walked = walked.map_err(broken)??;
+        Ok((new? && old?).then_some(walked))
+    }
+
+    /// Sorts both lists, and finds out what their difference comes to.
+    async fn sorted(
+        &self,
+        refresh: &Refresh,
+        first: Option<(Beginning, Ahead)>,
+    ) -> Result<Option<Lists>> {
+        let Some(mut old) = self.sort(0, &self.ingest.from, None).await? else {
+            return Ok(None);
+        };
+        let Some(mut new) = self.sort(1, &self.ingest.sources, first).await? else {
+            return Ok(None);
+        };
+        let tally = self.tally(refresh.delete);
+        let counted = tokio::task::spawn_blocking(move || {
+            let walk = Walk::new(Side::Sorted(new.read()?), Some(Side::Sorted(old.read()?)));
+            let tally = tally(walk)?;
+            Ok::<_, Error>((tally, new, old))
+        });
+        let (tally, new, old) = counted.await.map_err(broken)??;
+        self.may(refresh, tally)?;
+        Ok(Some(Lists::Sorted(new, Some(old))))
+    }
+
+    /// Reads and sorts a list; nothing when the run was stopped.
+    async fn sort(
+        &self,
+        lane: u32,
+        sources: &Sources,
+        first: Option<(Beginning, Ahead)>,
+    ) -> Result<Option<Sorted>> {
+        let folder = match &self.ingest.with.work_dir {
+            Some(folder) => folder.clone(),
+            None => std::env::temp_dir(),
+        };
+        let length = first
+            .as_ref()
+            .and_then(|(b, rest)| Some(b.opened.text_length()? + rest.bytes_to_come()?));
+        let width = self.algorithm.bytes() as u64;
+        // A line of text has two digits a byte, and its end.
+        let needs = length.map(|bytes| disk_bytes(self.algorithm, bytes / (width * 2 + 1), 0));
+        let needs = needs.map_or_else(
+            || format!("{} bytes a hash", disk_bytes(self.algorithm, 1, 0)),
+            |needs| {
+                format!(
+                    "some {}, as far as can be told",
+                    indicatif::HumanBytes(needs)
+                )
+            },
+        );
+        tracing::info!(
+            "sorting in {}: it takes up to twice {needs}, and what items take from their rows",
+            folder.display()
+        );
+        let sorter = Sorter::new(self.algorithm, SorterOptions::in_folder(folder));
+        let (to, from) = mpsc::channel(HAND_OVERS);
+        let sorting = tokio::task::spawn_blocking(move || sort(from, sorter));
+        let reading = Reading {
+            lane,
+            distinct: Distinct::Exact,
+            meters: self.ingest.watch.meters(),
+            rejects: self.rejects,
+            accounts: self.water.accounts(),
+            max_rejects: self.ingest.with.max_rejects,
+        };
+        let (read, sorted) = tokio::join!(self.read(reading, sources, first, to), sorting);
+        let sorted = sorted.map_err(broken)??;
+        if !read? {
+            return Ok(None);
+        }
+        self.settle(&sorted);
+        tracing::info!(
+            "{} hashes are sorted, with {} on disk",
+            thousands(sorted.entries() as f64),
+            indicatif::HumanBytes(sorted.disk_bytes()),
+        );
+        Ok(Some(sorted))
+    }
+
+    /// Enters the repeats that were found while sorting.
+    fn settle(&self, sorted: &Sorted) {
+        let mut settling = Settling::new(self.ingest.watch.clone(), self.water.clone());
+        for (source, count) in sorted.dropped() {
+            settling.enter(*source, Settled::Duplicate, *count);
+        }
+    }
+
+    /// Reads a list to `to`; false when the run was stopped.
+    async fn read(
+        &self,
+        how: Reading<'_>,
+        sources: &Sources,
+        first: Option<(Beginning, Ahead)>,
+        to: mpsc::Sender<HandOver>,
+    ) -> Result<bool> {
+        let ingest = self.ingest;
+        let (beginning, mut ahead) = match first {
+            Some(first) => first,
+            None => {
+                let objects = Objects::new(sources, &ingest.aws);
+                let with = &ingest.with;
+                let mut ahead = Ahead::new(objects, &ingest.aws, &with.unpack, &with.form);
+                let opened = tokio::select! {
+                    biased;
+                    () = with.stop.requested() => return Ok(false),
+                    opened = ahead.next() => opened?,
+                };
+                let Some(opened) = opened else {
+                    return Err(Error::usage(
+                        "there is nothing to read: the sources name no object",
+                    ));
+                };
+                (Beginning::of(opened), ahead)
+            }
+        };
+        let reader = Reader {
+            algorithm: self.algorithm,
+            distinct: how.distinct,
+            columns: self.columns,
+            max_rejects: how.max_rejects,
+            meters: how.meters,
+            rejects: how.rejects,
+            accounts: how.accounts,
+            records: to,
+        };
+        let beginning = Beginning {
+            number: how.lane * LANE,
+            ..beginning
+        };
+        reader.run(beginning, &mut ahead, &ingest.with.stop).await
+    }
+
+    /// Counts what a difference comes to, and enters the lines that need nothing.
+    fn tally(&self, delete: bool) -> impl FnOnce(Walk<'_>) -> Result<Tally> + Send + 'static {
+        let mut settling = Settling::new(self.ingest.watch.clone(), self.water.clone());
+        move |mut walk| {
+            let mut tally = Tally::default();
+            while let Some(step) = walk.next()? {
+                match step {
+                    Step::Put(_, old) => {
+                        tally.puts += 1;
+                        if let Some(old) = old {
+                            tally.old += 1;
+                            settling.enter(old.source, Settled::Unchanged, 1);
+                        }
+                    }
+                    Step::Delete(_) if delete => {
+                        tally.deletes += 1;
+                        tally.old += 1;
+                    }
+                    Step::Delete(record) => {
+                        tally.old += 1;
+                        settling.enter(record.place.source, Settled::Unchanged, 1);
+                    }
+                    Step::Same(new, old) => {
+                        tally.same += 1;
+                        tally.old += 1;
+                        settling.enter(new.source, Settled::Unchanged, 1);
+                        settling.enter(old.source, Settled::Unchanged, 1);
+                    }
+                }
+                for source in walk.repeats.drain(..) {
+                    settling.enter(source, Settled::Duplicate, 1);
+                }
+            }
+            Ok(tally)
+        }
+    }
+
+    /// Says what a difference comes to, and whether it may be made.
+    fn may(&self, refresh: &Refresh, tally: Tally) -> Result<()> {
+        let Tally {
+            puts,
+            deletes,
+            same,
+            old,
+        } = tally;
+        let n = |n: u64| thousands(n as f64);
+        if puts + deletes == 0 {
+            tracing::info!(
+                "nothing is to be written: {} hashes are in both lists, and nothing else is",
+                n(same)
+            );
+            return Ok(());
+        }
+        let share = (puts + deletes) as f64 * 100.0 / old.max(1) as f64;
+        let what = format!(
+            "{} hashes to put and {} to delete, {} in both lists: {share:.1} % of the old one changes",
+            n(puts),
+            n(deletes),
+            n(same),
+        );
+        match refresh.max_change {
+            // An earlier run of it was let through.
+            Some(most) if share > most && self.earlier.is_none() => Err(Error::new(
+                ErrorKind::Input,
+                format!("{what}, and --max-change lets {most} % pass; nothing was written"),
+            )
+            .hint(
+                "check that these are the lists that you mean; --confirm makes any change, --max-change P% \\
+                 says how large one may be, and ingest is for the first list of a table",
+            )),
+            _ => {
+                tracing::info!("{what}");
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands the records of a walk on, but for those that an earlier run has settled;
+    /// false when nobody takes them any more.
+    fn hand_on(
+        &self,
+        records: mpsc::Sender<HandOver>,
+    ) -> impl FnOnce(Walk<'_>) -> Result<bool> + Send + 'static {
+        let mut settling = Settling::new(self.ingest.watch.clone(), self.water.clone());
+        let refresh = self.ingest.with.refresh.as_ref();
+        let (is_refresh, delete) = (refresh.is_some(), refresh.is_none_or(|r| r.delete));
+        let skip = self.earlier.and_then(|c| c.sorted).unwrap_or(0);
+        let was = self.earlier.map(|c| c.books).unwrap_or_default();
+        move |mut walk| {
+            // Everything is in the books by now, but for what is to be written.
+            let books = settling.watch.meters().read().books;
+            let settled = Books {
+                lines: books.lines - books.open(),
+                ..books
+            };
+            let mut handing = Handing::new(&records);
+            handing.settled(settled);
+            let mut passed = Passed::default();
+            let mut flushed = false;
+            while let Some(step) = walk.next()? {
+                // Those of a refresh were counted before.
+                let repeats = walk.repeats.drain(..).filter(|_| !is_refresh);
+                let mut found = Books::default();
+                for source in repeats {
+                    settling.enter(source, Settled::Duplicate, 1);
+                    found.lines += 1;
+                    found.duplicates += 1;
+                }
+                handing.settled(found);
+                let record = match step {
+                    Step::Put(record, _) => record,
+                    Step::Delete(record) if delete => record,
+                    Step::Delete(_) | Step::Same(..) => continue,
+                };
+                if handing.position() < skip {
+                    handing.pass();
+                    passed.take(&record);
+                    continue;
+                }
+                if !flushed {
+                    flushed = true;
+                    handing.settled(passed.settle(was, &mut settling));
+                    if !handing.flush() {
+                        return Ok(false);
+                    }
+                }
+                if !handing.push(record) {
+                    return Ok(false);
+                }
+            }
+            if !flushed {
+                handing.settled(passed.settle(was, &mut settling));
+            }
+            Ok(handing.flush())
+        }
+    }
+}
+
+fn broken(e: tokio::task::JoinError) -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        "putting the hashes in order broke down; this is a fault of hashferry",
+    )
+    .because(e)
+}
+
+/// Records that an earlier run has settled, by the number of their source.
+#[derive(Debug, Default)]
+struct Passed {
+    puts: Vec<(u32, u64)>,
+    deletes: Vec<(u32, u64)>,
+}
+
+impl Passed {
+    fn take(&mut self, record: &Record) {
+        let counts = match record.action {
+            Action::Put => &mut self.puts,
+            Action::Delete => &mut self.deletes,
+        };
+        let source = record.place.source;
+        match counts.last_mut() {
+            Some((last, count)) if *last == source => *count += 1,
+            // As many entries as sources, or they alternate: then some more.
+            _ => counts.push((source, 1)),
+        }
+        if counts.len() > 4096 {
+            counts.sort_unstable();
+            counts.dedup_by(|later, kept| {
+                let same = later.0 == kept.0;
+                kept.1 += if same { later.1 } else { 0 };
+                same
+            });
+        }
+    }
+
+    /// Enters them as an earlier run, of which these `were` the books, has settled them.
+    fn settle(&mut self, were: Books, settling: &mut Settling) -> Books {
+        let count = |counts: &[(u32, u64)]| counts.iter().map(|(_, n)| n).sum::<u64>();
+        let (puts, deletes) = (count(&self.puts), count(&self.deletes));
+        let written = were.written.min(puts);
+        let deleted = were.deleted.min(deletes);
+        // What was neither was refused by DynamoDB.
+        let mut refused = [puts - written, deletes - deleted];
+        for (n, (counts, how)) in [
+            (std::mem::take(&mut self.puts), Settled::Written),
+            (std::mem::take(&mut self.deletes), Settled::Deleted),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            for (source, count) in counts {
+                let rejected = refused[n].min(count);
+                refused[n] -= rejected;
+                settling.enter(source, Settled::Rejected, rejected);
+                settling.enter(source, how, count - rejected);
+            }
+        }
+        Books {
+            lines: puts + deletes,
+            written,
+            deleted,
+            rejected: puts - written + deletes - deleted,
+            ..Books::default()
+        }
+    }
+}
+
+/// Enters settled lines in the meters and the accounts, many at once.
+struct Settling {
+    watch: Watch,
+    water: Arc<LowWater>,
+    now: Option<(u32, Settled)>,
+    count: u64,
+}
+
+impl Settling {
+    fn new(watch: Watch, water: Arc<LowWater>) -> Settling {
+        Settling {
+            watch,
+            water,
+            now: None,
+            count: 0,
+        }
+    }
+
+    fn enter(&mut self, source: u32, how: Settled, count: u64) {
+        if self.now != Some((source, how)) {
+            self.flush();
+            self.now = Some((source, how));
+        }
+        self.count += count;
+    }
+
+    fn flush(&mut self) {
+        let count = std::mem::take(&mut self.count);
+        if let Some((source, how)) = self.now.filter(|_| count > 0) {
+            self.watch.meters().update(|c| c.books.enter(how, count));
+            self.water.accounts().settle(source, how, count);
+        }
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
