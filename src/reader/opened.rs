@@ -59,6 +59,26 @@ impl Opened {
     /// # Errors
     /// As [`Source::open`], when it is no text, and when it cannot be decompressed.
     pub async fn open(location: &Location, aws: &Aws, unpack: &Unpack) -> Result<Opened> {
+        let (mut opened, head) = Opened::unlooked(location, aws, unpack).await?;
+        opened.look(head).await?;
+        Ok(opened)
+    }
+
+    /// The same for text that is no list of hashes: its beginning is not looked at.
+    ///
+    /// # Errors
+    /// As [`Source::open`], and when it cannot be decompressed.
+    pub async fn open_text(location: &Location, aws: &Aws, unpack: &Unpack) -> Result<Opened> {
+        let (opened, _) = Opened::unlooked(location, aws, unpack).await?;
+        Ok(opened)
+    }
+
+    /// Opens `location`, and begins to decompress it; what of its text is peeked, too.
+    async fn unlooked(
+        location: &Location,
+        aws: &Aws,
+        unpack: &Unpack,
+    ) -> Result<(Opened, BytesMut)> {
         let mut source = Source::open(location, aws).await?;
         let name = location.to_string();
         let mut first = VecDeque::new();
@@ -113,8 +133,7 @@ impl Opened {
         };
         // Of a packed source, that its compressed bytes have ended says nothing.
         opened.ended = ended && !opened.is_packed();
-        opened.look(head).await?;
-        Ok(opened)
+        Ok((opened, head))
     }
 
     /// Looks at the beginning of the text, of which `head` is peeked already.
