@@ -192,14 +192,19 @@ struct Counts {
 impl Counts {
     fn tell(&self, context: &Context, json: bool) {
         if self.tabs > 0 && !json {
-            let what = "hold a tab: where their columns end cannot be told; --json can";
-            tracing::warn!("{} of the paths {what}", HumanCount(self.tabs));
+            tracing::warn!(
+                "paths with a tab in them: {}; where their columns end cannot be told, but with --json",
+                HumanCount(self.tabs)
+            );
         }
+        let s = |n: u64| if n == 1 { "" } else { "s" };
         if !context.common.quiet {
             context.say(&format!(
-                "{} lines: {} paths, {} skipped (empty), {} rejected",
+                "{} line{}: {} path{}, {} skipped (empty), {} rejected",
                 HumanCount(self.lines),
+                s(self.lines),
                 HumanCount(self.paths),
+                s(self.paths),
                 HumanCount(self.skipped),
                 HumanCount(self.rejected),
             ));
@@ -275,11 +280,9 @@ impl Work<'_> {
     fn line(&mut self, line: &Line<'_>, source: u32, name: &str, out: &mut Vec<u8>) -> Result<()> {
         let first = line.number == 1;
         if first && (line.bytes.starts_with(b"\xFF\xFE") || line.bytes.starts_with(b"\xFE\xFF")) {
-            return Err(Error::new(
-                ErrorKind::Input,
-                format!("{name} is UTF-16 text, as PowerShell writes it"),
-            )
-            .hint("convert it first: iconv -f UTF-16 -t UTF-8 LIST | hashferry normalize"));
+            let what = format!("{name} is UTF-16 text, as PowerShell writes it");
+            return Err(Error::usage(what)
+                .hint("convert it first: iconv -f UTF-16 -t UTF-8 LIST | hashferry normalize"));
         }
         self.counts.lines += 1;
         let (reason, detail) = match line.is_overlong() {
