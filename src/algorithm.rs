@@ -224,6 +224,17 @@ impl Hash {
     }
 }
 
+impl From<[u8; 32]> for Hash {
+    fn from(raw: [u8; 32]) -> Self {
+        let mut bytes = [0; MAX_HASH_BYTES];
+        bytes[..raw.len()].copy_from_slice(&raw);
+        Hash {
+            length: raw.len() as u8,
+            bytes,
+        }
+    }
+}
+
 impl PartialEq for Hash {
     fn eq(&self, other: &Self) -> bool {
         self.as_bytes() == other.as_bytes()

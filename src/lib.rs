@@ -36,7 +36,8 @@
 //! it again after a run, all of it or a [`sample`], and [`ask`]s the table for each
 //! hash: it is what `hashferry verify` runs, and [`Verify`] for programs. `local` is
 //! an S3 and a DynamoDB on this machine, [`cli`] the command line, and `lambda` the
-//! keep-alive as an AWS Lambda function.
+//! keep-alive as an AWS Lambda function. [`matchmeta`] makes paths comparable, whose
+//! hashes are a list like any other.
 //!
 //! # What always holds
 //!
@@ -64,7 +65,7 @@
 //! Each layer only those before it; `scripts/check` sees to it.
 //!
 //! 1. `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
-//! 2. `lines`, `extra`; then `record`, `books`; then `format`; then `decode`, `window`, `item`, `batch`,
+//! 2. `lines`, `extra`, `matchmeta`; then `record`, `books`; then `format`; then `decode`, `window`, `item`, `batch`,
 //!    `limiter`, `rejects`, `sample`, `sorter`; then `distinct`; then `capacity`, `ask`, `columns`,
 //!    `identity`; then `accounts`; then `lowwater`; then
 //!    `control`: no SDK, no sockets
@@ -135,6 +136,7 @@ pub mod extra;
 pub mod identity;
 pub mod keepalive;
 pub mod lowwater;
+pub mod matchmeta;
 pub mod prices;
 pub mod raise;
 pub mod rate;

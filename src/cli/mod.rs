@@ -14,6 +14,7 @@ mod item;
 #[cfg(feature = "local")]
 mod local;
 mod logging;
+mod normalize;
 mod plan;
 mod refresh;
 mod sources;
@@ -67,6 +68,8 @@ enum Command {
     Keepalive(capacity::KeepaliveArgs),
     /// Say beforehand what a list will take: lines, write units, time and cost; writes nothing
     Plan(Box<plan::PlanArgs>),
+    /// Make paths comparable (MatchMeta): path, normalised path, SHA-256
+    Normalize(normalize::NormalizeArgs),
     /// Serve an embedded S3 and DynamoDB on this machine, for any AWS client
     #[cfg(feature = "local")]
     Local(local::LocalArgs),
@@ -84,6 +87,7 @@ impl Command {
             Command::Capacity(args) => args.policy(),
             Command::Keepalive(_) => "scripts/iam/keepalive.json",
             Command::Plan(_) => "scripts/iam/plan.json",
+            Command::Normalize(_) => "scripts/iam/normalize.json",
             Command::Verify(_) => "scripts/iam/verify.json",
             #[cfg(feature = "local")]
             Command::Local(_) | Command::Demo(_) => "scripts/iam",
@@ -210,6 +214,7 @@ pub fn main() -> ExitCode {
             Command::Capacity(args) => capacity::show(&context, &args).await,
             Command::Keepalive(args) => capacity::keep(&context, &args).await,
             Command::Plan(args) => plan::run(&context, *args).await,
+            Command::Normalize(args) => normalize::run(&context, args).await,
             #[cfg(feature = "local")]
             Command::Local(args) => local::run(&context, &args).await,
             #[cfg(feature = "local")]

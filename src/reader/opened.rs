@@ -65,6 +65,26 @@ impl Opened {
         unpack: &Unpack,
         form: &Form,
     ) -> Result<Opened> {
+        let (mut opened, head) = Opened::unlooked(location, aws, unpack).await?;
+        opened.look(head, form).await?;
+        Ok(opened)
+    }
+
+    /// The same for text that is no list of hashes: its beginning is not looked at.
+    ///
+    /// # Errors
+    /// As [`Source::open`], and when it cannot be decompressed.
+    pub async fn open_text(location: &Location, aws: &Aws, unpack: &Unpack) -> Result<Opened> {
+        let (opened, _) = Opened::unlooked(location, aws, unpack).await?;
+        Ok(opened)
+    }
+
+    /// Opens `location`, and begins to decompress it; what of its text is peeked, too.
+    async fn unlooked(
+        location: &Location,
+        aws: &Aws,
+        unpack: &Unpack,
+    ) -> Result<(Opened, BytesMut)> {
         let mut source = Source::open(location, aws).await?;
         let name = location.to_string();
         let mut first = VecDeque::new();
@@ -111,8 +131,7 @@ impl Opened {
         };
         // Of a packed source, that its compressed bytes have ended says nothing.
         opened.ended = ended && !opened.is_packed();
-        opened.look(head, form).await?;
-        Ok(opened)
+        Ok((opened, head))
     }
 
     /// Looks at the beginning of the text, of which `head` is peeked already.
