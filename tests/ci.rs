@@ -176,7 +176,7 @@ impl World {
         world.program("aws", AWS);
         world.program("date", "#!/bin/sh\necho 2026-11\n");
         world.program("dbhash", "#!/bin/sh\ncat \"$STUB/dbhash\"\n");
-        world.write("stub/dbhash", &format!("{DBHASH} database\n"));
+        world.write("stub/dbhash", format!("{DBHASH} database\n"));
         tool(
             "mkfifo",
             &[world.path("stub/never").to_str().expect("UTF-8")],

@@ -337,7 +337,6 @@ apply() {
   fi
 
   if [[ $phase != written ]]; then
-    rm -f "$reports/$1".*
     # Before the first write: from here on the table is neither the one release nor
     # the other, and this one has to be finished before any other.
     [[ $phase == writing ]] || state_write begun "$mark writing"
@@ -420,6 +419,7 @@ if command -v flock >/dev/null; then
   flock -n 9 || die "another run works in $NSRL_WORK" 1
 fi
 export SQLITE_TMPDIR=$NSRL_WORK TMPDIR=$NSRL_WORK LC_ALL=C
+rm -f "$reports"/* # what was worth it is in the state
 trap stop INT TERM
 trap 'rm -f "$NSRL_WORK"/*.partial "$NSRL_WORK"/*.partial-*' EXIT
 
