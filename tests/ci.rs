@@ -19,13 +19,16 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/ci/nsrl-refre
 /// What the script needs besides what every system has.
 const TOOLS: [&str; 6] = ["bash", "curl", "sha1sum", "sqlite3", "unzip", "zstd"];
 
-/// Notes its arguments, writes a report, and ends as the file named like the
-/// command says.
+/// Notes its arguments, writes a report, adds to the rejected lines, and ends as
+/// the file named like the command says.
 const HASHFERRY: &str = r#"#!/bin/sh
 echo "$*" >>"$STUB/calls"
 before=
 for argument; do
-  [ "$before" != --report ] || echo "{\"command\":\"$1\"}" >"$argument"
+  case $before in
+  --report) echo "{\"command\":\"$1\"}" >"$argument" ;;
+  --rejects) echo "{\"line\":1}" >>"$argument" ;;
+  esac
   before=$argument
 done
 ends=$(cat "$STUB/$1" 2>/dev/null) || exit 0
@@ -670,6 +673,9 @@ fn a_run_that_failed_is_taken_up_with_the_same_list() {
         let again = world.calls();
         assert_eq!(again[..1], first);
         assert_eq!(again.len(), 2);
+        // The first run's are still there.
+        let rejects = world.read("state/reports/2026.09.1.rejects.jsonl");
+        assert_eq!(rejects, "{\"line\":1}\n".repeat(2));
         world.assert_state("2026.09.1", "");
     }
 }

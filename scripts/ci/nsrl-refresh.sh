@@ -328,7 +328,8 @@ give_up() {
 # Brings the table from the release in $applied to release $1. $2: how far a run
 # before this one came with it.
 apply() {
-  local base=RDS_$1_$NSRL_SET.$NSRL_HASH mark="$1 $NSRL_SET $NSRL_HASH $TABLE" phase=$2 list rejected=''
+  local base=RDS_$1_$NSRL_SET.$NSRL_HASH mark="$1 $NSRL_SET $NSRL_HASH $TABLE" phase=$2
+  local list rejects=$reports/$1.rejects.jsonl rejected='' # by this run
   list=$(state_uri "$base.zst")
   if state_has "$base.zst"; then
     say "the list of release $1 is in the state already"
@@ -339,8 +340,13 @@ apply() {
   if [[ $phase != written ]]; then
     # Before the first write: from here on the table is neither the one release nor
     # the other, and this one has to be finished before any other.
-    [[ $phase == writing ]] || state_write begun "$mark writing"
-    local args=(--checkpoint "$(state_uri "$base.checkpoint")" --rejects "$reports/$1.rejects.jsonl")
+    if [[ $phase != writing ]]; then
+      state_write begun "$mark writing"
+    elif [[ ! -f $rejects ]]; then
+      # The run that is taken up was on another machine; this one adds to them.
+      state_read "reports/${rejects##*/}" >"$rejects"
+    fi
+    local args=(--checkpoint "$(state_uri "$base.checkpoint")" --rejects "$rejects")
     if [[ -z $applied ]]; then
       say "first time: writing all of release $1"
       ferry ingest "$list" "${args[@]}" --report "$reports/$1.ingest.json"
@@ -419,13 +425,14 @@ if command -v flock >/dev/null; then
   flock -n 9 || die "another run works in $NSRL_WORK" 1
 fi
 export SQLITE_TMPDIR=$NSRL_WORK TMPDIR=$NSRL_WORK LC_ALL=C
-rm -f "$reports"/* # what was worth it is in the state
 trap stop INT TERM
 trap 'rm -f "$NSRL_WORK"/*.partial "$NSRL_WORK"/*.partial-*' EXIT
 
 state_of release
 applied=$release_of
 state_of begun
+# What is left of other releases is in the state.
+find "$reports" -type f ! -name "${release_of:--}.*" -delete
 status=0
 if [[ -n $release_of ]]; then
   if [[ $release_of == "$applied" ]]; then
