@@ -5,6 +5,8 @@
 
 #![cfg(unix)]
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -13,6 +15,8 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+use common::fake_s3::{FakeS3, S3Config};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/ci/nsrl-refresh.sh");
 
@@ -462,6 +466,7 @@ fn the_same_release_again_is_left_alone() {
         return;
     };
     fs::rename(world.path("www/rds_2026.09.1"), world.path("www/later")).expect("taken back");
+    fs::rename(world.path("www/rds_2026.06.1"), world.path("www/older")).expect("gone");
     fs::remove_dir_all(world.path("work")).expect("another machine");
     for asked in ["", "2026.06.1"] {
         world.set("NSRL_RELEASE", asked);
@@ -868,14 +873,22 @@ fn a_failure_to_ask_is_no_answer() {
         &["cannot fetch ftp://127.0.0.1/RDS/rds_2026.09.3/version.txt"],
     );
     assert_eq!(world.calls(), [""; 0]);
-    // Nobody there at all, for a state that has nothing.
+    // Nothing there at all, for a state that has nothing: no file, and what a bucket
+    // that may not be listed says of an object that it has not.
+    let s3 = FakeS3::start(S3Config::default().bucket("rds"));
     let (empty, state) = (world.path("none"), world.path("new").display().to_string());
     fs::create_dir(&empty).expect("a folder");
-    world.set("NSRL_BASE_URL", &format!("file://{}", empty.display()));
     world.set("STATE", &state);
-    world
-        .run()
-        .assert(1, &["no release of the last 8 quarters is published"]);
+    for url in [
+        format!("file://{}", empty.display()),
+        format!("{}/rds", s3.endpoint()),
+    ] {
+        world.set("NSRL_BASE_URL", &url);
+        world
+            .run()
+            .assert(1, &["no release of the last 8 quarters is published"]);
+    }
+    s3.stop();
 }
 
 #[test]
