@@ -1,0 +1,454 @@
+#!/usr/bin/env bash
+# One quarterly refresh of a table from NIST's NSRL RDS: finds the release, fetches
+# what it is made of, makes the sorted list of its hashes, writes the difference to
+# the list of last time, verifies a sample, and remembers the release.
+#
+#   STATE=s3://my-bucket/nsrl/ TABLE=sha256 scripts/ci/nsrl-refresh.sh
+#
+# Whatever ends a run, the same command takes it up. What is in the environment:
+#
+#   STATE            folder or s3://bucket/prefix/ that outlives the run (required)
+#   TABLE            the table (required)
+#   NSRL_RELEASE     YYYY.MM.P         [default: the newest that is published]
+#   NSRL_SET         modern_minimal, legacy_minimal, android_minimal or ios_minimal
+#                                      [default: modern_minimal]
+#   NSRL_HASH        sha256, sha1 or md5                          [default: sha256]
+#   NSRL_MAX_CHANGE  stop when more of the list changes than this    [default: 20%]
+#   NSRL_CONFIRM     1 or true: write it all the same
+#   NSRL_WORK        folder for downloads and the database     [default: nsrl-work]
+#   NSRL_BASE_URL    where the folders rds_YYYY.MM.P are           [default: NIST's]
+#   NSRL_ITEM_FLAGS  attributes of the items [default: --type known --source NSRL]
+#   HASHFERRY_FLAGS  further flags of every call of hashferry; no word of either
+#                    may hold a blank
+#
+# Exit status: that of hashferry where it ran; 1 when something before it failed, 2
+# when it is configured wrongly, 4 when it was interrupted. See README.md beside it.
+set -euo pipefail
+shopt -s inherit_errexit
+
+NSRL_BASE_URL=${NSRL_BASE_URL:-https://s3.amazonaws.com/rds.nsrl.nist.gov/RDS}
+NSRL_BASE_URL=${NSRL_BASE_URL%/}
+NSRL_SET=${NSRL_SET:-modern_minimal}
+NSRL_HASH=${NSRL_HASH:-sha256}
+NSRL_MAX_CHANGE=${NSRL_MAX_CHANGE:-20%}
+NSRL_WORK=${NSRL_WORK:-nsrl-work}
+SAMPLE=10000  # hashes that are looked for in the table afterwards
+QUARTERS=8    # how far back the newest release is looked for
+PATCHES=(3 2 1) # the P of YYYY.MM.P, of which .2 has been seen
+
+read -r -a item_flags <<<"${NSRL_ITEM_FLAGS---type known --source NSRL}"
+read -r -a flags <<<"${HASHFERRY_FLAGS-}"
+
+say() { printf 'nsrl-refresh: %s\n' "$*" >&2; }
+die() { say "error: $1"; exit "${2:-1}"; }
+
+# -- the state ----------------------------------------------------------------
+# A folder, or objects below a prefix. In it:
+#   release         what the table holds: RELEASE SET HASH TABLE. Written last.
+#   begun           the same of a release that is being written, and how far it is:
+#                   writing, or written and to be verified
+#   RDS_….zst       the lists, each of one release, by its name
+#   RDS_….checkpoint  hashferry's own, while it writes
+#   reports/        what hashferry reported
+
+state_keys() {
+  aws s3api list-objects-v2 --bucket "$bucket" --prefix "$prefix$1" \
+    --query 'Contents[].Key' --output text
+}
+
+state_has() {
+  if [[ -z $bucket ]]; then
+    [[ -f $STATE/$1 ]]
+    return
+  fi
+  # Asked by a listing, and not by reading it: without it, an object that is not
+  # there looks like one that may not be read, and the reverse.
+  local keys
+  keys=$(state_keys "$1") || die "cannot list $STATE: the state needs s3:ListBucket on its prefix"
+  tr '\t' '\n' <<<"$keys" | grep -Fxq -- "$prefix$1"
+}
+
+state_read() {
+  state_has "$1" || return 0
+  if [[ -z $bucket ]]; then
+    cat "$STATE/$1"
+  else
+    aws s3 cp --only-show-errors "s3://$bucket/$prefix$1" - || die "cannot read $STATE$1"
+  fi
+}
+
+# Whole or not at all: an object is by itself.
+state_put() {
+  if [[ -z $bucket ]]; then
+    mkdir -p "$(dirname "$STATE/$2")"
+    cp "$1" "$STATE/$2.part"
+    sync "$STATE/$2.part"
+    mv -f "$STATE/$2.part" "$STATE/$2"
+  else
+    aws s3 cp --only-show-errors "$1" "s3://$bucket/$prefix$2"
+  fi
+}
+
+state_write() {
+  printf '%s\n' "$2" >"$NSRL_WORK/state.tmp"
+  state_put "$NSRL_WORK/state.tmp" "$1"
+  rm -f "$NSRL_WORK/state.tmp"
+}
+
+state_remove() {
+  if [[ -z $bucket ]]; then
+    rm -f "$STATE/$1"
+  else
+    aws s3 rm --only-show-errors "s3://$bucket/$prefix$1"
+  fi
+}
+
+# A file of the state, as hashferry names it.
+state_uri() {
+  if [[ -z $bucket ]]; then printf '%s' "$STATE/$1"; else printf 's3://%s/%s' "$bucket" "$prefix$1"; fi
+}
+
+# Reads `release` or `begun` into $release_of and $phase_of, which are empty where
+# there is none.
+state_of() {
+  local text set hash table
+  text=$(state_read "$1")
+  release_of='' phase_of=''
+  [[ -n $text ]] || return 0
+  read -r release_of set hash table phase_of <<<"$text" || true
+  is_release "$release_of" || die "$1 in $STATE names no release: $text" 2
+  if [[ "$set $hash $table" != "$NSRL_SET $NSRL_HASH $TABLE" ]]; then
+    die "$STATE is that of $set, $hash, table $table, and not of $NSRL_SET, $NSRL_HASH, table $TABLE: give each a STATE of its own" 2
+  fi
+}
+
+# -- what is published --------------------------------------------------------
+
+CURL=(curl --fail --location --proto '=https,http,file' --proto-redir '=https'
+  --retry 5 --retry-connrefused --connect-timeout 30 --speed-limit 1000 --speed-time 120)
+
+RELEASE='[0-9]{4}\.[0-9]{2}\.[0-9]' # YYYY.MM.P
+is_release() { [[ $1 =~ ^$RELEASE$ ]]; }
+
+# Fetches a small file; 1 where it is not published. NIST's bucket may not be
+# listed, and answers 403 for what is not there.
+published() {
+  local code status
+  code=$("${CURL[@]}" --silent --output "$2" --write-out '%{http_code}' "$1") && return 0
+  status=$?
+  rm -f "$2"
+  case $status:$code in
+    22:403 | 22:404 | 37:*) return 1 ;; # 37: a file:// URL of no file
+  esac
+  die "cannot fetch $1: curl ended with status $status (HTTP $code)"
+}
+
+# The newest release that is newer than $1, by trying their names; nothing where
+# there is none.
+newest() {
+  local year month patch name i
+  IFS=- read -r year month < <(date -u +%Y-%m)
+  month=$((10#$month / 3 * 3))
+  for ((i = 0; i < QUARTERS; i++)); do
+    if [[ $month == 0 ]]; then
+      year=$((year - 1)) month=12
+    fi
+    for patch in "${PATCHES[@]}"; do
+      printf -v name '%d.%02d.%d' "$year" "$month" "$patch"
+      [[ $name > $1 ]] || return 0
+      if published "$NSRL_BASE_URL/rds_$name/version.txt" "$NSRL_WORK/version.txt"; then
+        echo "$name"
+        return 0
+      fi
+    done
+    month=$((month - 3))
+  done
+}
+
+# What the database of release $1 is made of, in order, a name a line: first the
+# dbhash of the result, or - where none is published.
+chain() {
+  local hashes=$NSRL_WORK/dbhashes.txt
+  if published "$NSRL_BASE_URL/rds_$1/dbhashes.txt" "$hashes" && awk -v set="$NSRL_SET" '
+    { sub(/\r$/, "") }
+    found && $1 ~ /^[0-9]+\.$/ { parts = parts "\n" $2; next }
+    found && NF { exit }
+    length($1) == 40 && $2 ~ ("^RDS_[0-9.]+_" set "[.]db$") { found = $1 }
+    END { if (parts == "") exit 1; print found parts }' "$hashes"; then
+    return 0
+  fi
+  printf '%s\n' - "RDS_$1_$NSRL_SET.db"
+}
+
+sha1() { sha1sum <"$1" | cut -c 1-40; }
+
+# Fetches the archive $2 of release $1 into the work folder, and checks it against
+# its published SHA-1. What came so far is kept when the connection breaks, for the
+# next run to go on from, and removed when it is not what was published.
+fetch() {
+  local url=$NSRL_BASE_URL/rds_$1/$2 file=$NSRL_WORK/$2 want got status
+  published "$url.sha" "$file.sha" || die "$2 is not published (no $url.sha): try again later, or name another NSRL_RELEASE"
+  # "SHA1(NAME)= …", as openssl writes it; any other form with one hash in it will do.
+  want=$({ grep -Eio '\b[0-9a-f]{40}\b' "$file.sha" || true; } | tr A-F a-f | sort -u)
+  [[ ${#want} == 40 ]] || die "$url.sha holds no SHA-1, or several: expected one of 40 hexadecimal digits"
+  if [[ -f $file ]]; then
+    if [[ $(sha1 "$file") == "$want" ]]; then
+      say "$2 is here already, as published"
+      return 0
+    fi
+    rm -f "$file"
+  fi
+  say "fetching $url"
+  # Only what is not all there already: no range is left of that.
+  if [[ ! -f $file.part || $(sha1 "$file.part") != "$want" ]]; then
+    status=0
+    "${CURL[@]}" --silent --show-error --continue-at - --output "$file.part" "$url" || status=$?
+    [[ $status == 0 ]] || die "cannot fetch $url: curl ended with status $status; nothing was applied, and the next run goes on from what came"
+  fi
+  got=$(sha1 "$file.part")
+  if [[ $got != "$want" ]]; then
+    rm -f "$file.part"
+    die "$2 is not what was published: SHA-1 $got, expected $want; nothing was applied, and the file was removed"
+  fi
+  mv -f "$file.part" "$file"
+}
+
+# The name, in archive $1, of the one file that is called $2.
+member() {
+  unzip -Z1 "$1" | awk -v name="$2" '
+    { base = $0; sub(/.*\//, "", base) }
+    base == name { member = $0; n++ }
+    END { if (n != 1) exit 1; print member }' || die "$1 holds no file $2, or several"
+}
+
+# -- the list -----------------------------------------------------------------
+
+SQLITE=(sqlite3 -batch -bail -init /dev/null)
+
+# Makes the list of release $1 and puts it into the state, as $2. The database is
+# one of its own, from the archive of the full one, and gone afterwards.
+make_list() {
+  local db=$NSRL_WORK/database.partial list=$NSRL_WORK/list.partial text parts dbhash name archive file needed free lines
+  text=$(chain "$1")
+  mapfile -t parts <<<"$text"
+  dbhash=${parts[0]}
+  parts=("${parts[@]:1}")
+  say "release $1 of $NSRL_SET is made of ${parts[*]}"
+  for name in "${parts[@]}"; do
+    [[ $name =~ ^RDS_($RELEASE)_${NSRL_SET}(\.db|_delta\.sql)$ ]] ||
+      die "dbhashes.txt of release $1 names $name: expected RDS_YYYY.MM.P_$NSRL_SET.db or …_delta.sql"
+    fetch "${BASH_REMATCH[1]}" "${name%.*}.zip"
+  done
+
+  rm -f "$db" "$db"-*
+  for name in "${parts[@]}"; do
+    archive=$NSRL_WORK/${name%.*}.zip
+    file=$(member "$archive" "$name")
+    if [[ $name == *.db ]]; then
+      needed=$(($(unzip -Zt "$archive" | awk '{ print $3 }') / 1024))
+      free=$(df -Pk "$NSRL_WORK" | awk 'END { print $4 }')
+      ((free > needed)) || die "$NSRL_WORK has $free KiB free, and $name alone takes $needed: set NSRL_WORK to a folder on a larger disk"
+      say "unpacking $name, $needed KiB"
+      unzip -p "$archive" "$file" >"$db"
+    else
+      say "applying $name"
+      # The delta is one transaction by itself. What follows it fails when that was
+      # not committed, for it cannot begin inside of it; an error ends the run, and
+      # what is half done is thrown away. -safe: it is SQL from elsewhere.
+      { unzip -p "$archive" "$file" && printf '\n;BEGIN; ROLLBACK;\n'; } |
+        "${SQLITE[@]}" -safe -cmd 'PRAGMA synchronous = OFF' -cmd 'PRAGMA cache_size = -262144' "$db" >/dev/null ||
+        die "$name cannot be applied to what comes before it; nothing was written, and the next run begins with the full database"
+    fi
+  done
+
+  if [[ $dbhash == - ]]; then
+    say "no dbhash is published for $1: the archives' checksums stand alone"
+  elif command -v dbhash >/dev/null; then
+    say "comparing the database with the published dbhash"
+    name=$(dbhash "$db" | cut -c 1-40)
+    [[ $name == "$dbhash" ]] || die "the database is not what was published: dbhash $name, expected $dbhash; nothing was written"
+  else
+    say "dbhash (of SQLite) is not installed: the archives' checksums stand alone"
+  fi
+
+  say "listing the distinct $NSRL_HASH hashes"
+  # In the order of an index where there is one, and otherwise by SQLite's own sort
+  # on disk. The second sort makes it hold whatever case they are stored in.
+  "${SQLITE[@]}" -safe -readonly "$db" "SELECT DISTINCT $NSRL_HASH FROM FILE ORDER BY $NSRL_HASH" |
+    tr a-f A-F | sort -u | zstd -q -T0 -f -o "$list" ||
+    die "the database cannot be listed; nothing was written"
+  rm -f "$db" "$db"-*
+  lines=$(zstd -q -d -c "$list" | wc -l)
+  ((lines > 0)) || die "release $1 of $NSRL_SET has not one $NSRL_HASH: nothing was written"
+  say "$lines distinct hashes"
+  state_put "$list" "$2"
+  rm -f "$list"
+}
+
+# -- the table ----------------------------------------------------------------
+
+child='' stopping=0 # signals heard
+# shellcheck disable=SC2329 # called by the trap
+stop() {
+  stopping=$((stopping + 1))
+  [[ -n $child ]] || exit 4
+  kill -TERM "$child" 2>/dev/null || true
+}
+
+# Runs hashferry to its end, which a signal only hastens; its exit status is in
+# $status. In the background, for bash hears no signal while it waits for what is
+# in front.
+ferry() {
+  local heard
+  hashferry "$@" --table "$TABLE" --hash "$NSRL_HASH" "${item_flags[@]}" "${flags[@]}" &
+  child=$!
+  while :; do
+    heard=$stopping status=0
+    wait "$child" || status=$?
+    [[ $status -gt 128 && $heard != "$stopping" ]] || break
+  done
+  child=
+}
+
+# Publishes what hashferry left of release $1 so far.
+publish() {
+  local file
+  for file in "$reports/$1".*; do
+    [[ ! -s $file ]] || state_put "$file" "reports/${file##*/}"
+  done
+}
+
+# Ends a run that did not come to the end of release $1, with hashferry's status.
+give_up() {
+  publish "$1" || say "the reports could not be published: they are in $reports"
+  say "$2"
+  exit "$status"
+}
+
+# Brings the table from the release in $applied to release $1. $2: how far a run
+# before this one came with it.
+apply() {
+  local base=RDS_$1_$NSRL_SET.$NSRL_HASH mark="$1 $NSRL_SET $NSRL_HASH $TABLE" phase=$2
+  local list rejects=$reports/$1.rejects.jsonl rejected='' # by this run
+  list=$(state_uri "$base.zst")
+  if state_has "$base.zst"; then
+    say "the list of release $1 is in the state already"
+  else
+    make_list "$1" "$base.zst"
+  fi
+
+  if [[ $phase != written ]]; then
+    # Before the first write: from here on the table is neither the one release nor
+    # the other, and this one has to be finished before any other.
+    if [[ $phase != writing ]]; then
+      state_write begun "$mark writing"
+    elif [[ ! -f $rejects ]]; then
+      # The run that is taken up was on another machine; this one adds to them.
+      state_read "reports/${rejects##*/}" >"$rejects"
+    fi
+    local args=(--checkpoint "$(state_uri "$base.checkpoint")" --rejects "$rejects")
+    if [[ -z $applied ]]; then
+      say "first time: writing all of release $1"
+      ferry ingest "$list" "${args[@]}" --report "$reports/$1.ingest.json"
+    else
+      say "writing the difference of releases $applied and $1"
+      args+=(--distinct sorted --max-change "$NSRL_MAX_CHANGE")
+      case ${NSRL_CONFIRM:-} in 1 | true | yes) args+=(--confirm) ;; esac
+      ferry refresh --from "$(state_uri "RDS_${applied}_$NSRL_SET.$NSRL_HASH.zst")" --to "$list" \
+        "${args[@]}" --report "$reports/$1.refresh.json"
+    fi
+    case $status in
+      0 | 3) ;;
+      2)
+        # Nothing was written: by this run.
+        [[ $phase == writing ]] || state_remove begun
+        give_up "$1" "hashferry ended with 2: nothing was written"
+        ;;
+      4) give_up "$1" "interrupted: run this again, and it goes on" ;;
+      *) give_up "$1" "hashferry ended with $status: run this again, and it goes on; if it stopped because more than $NSRL_MAX_CHANGE changes and that is right, with NSRL_CONFIRM=1" ;;
+    esac
+    [[ $status == 0 ]] || rejected=1
+    state_write begun "$mark written"
+    publish "$1"
+    [[ $stopping == 0 ]] || exit 4
+  fi
+
+  say "verifying $SAMPLE hashes of release $1"
+  ferry verify "$list" --sample "$SAMPLE" --report "$reports/$1.verify.json" >"$reports/$1.missing.txt"
+  case $status in
+    0 | 3) ;;
+    5)
+      state_write begun "$mark writing"
+      give_up "$1" "not all of the sample is in the table as it should be: something else writes to it, or the attributes were others. Repair it by hashferry verify $list --table $TABLE … | hashferry ingest - --table $TABLE …, then run this again"
+      ;;
+    *) give_up "$1" "the table is written, but not verified: hashferry ended with $status; run this again" ;;
+  esac
+  [[ -z $rejected ]] || status=3
+  publish "$1"
+  state_write release "$mark"
+  state_remove begun
+  applied=$1
+  say "table $TABLE holds release $1"
+}
+
+# -- the run ------------------------------------------------------------------
+
+[[ -n ${STATE:-} ]] || die "STATE is not set: a folder or s3://bucket/prefix/ that outlives the run" 2
+[[ -n ${TABLE:-} ]] || die "TABLE is not set: the table to write" 2
+[[ $TABLE =~ ^[A-Za-z0-9_.-]+$ ]] || die "TABLE is $TABLE: expected a name of a table, which has letters, digits, _ . and - only" 2
+case $NSRL_SET in
+  modern_minimal | legacy_minimal | android_minimal | ios_minimal) ;;
+  *) die "NSRL_SET is $NSRL_SET: expected modern_minimal, legacy_minimal, android_minimal or ios_minimal, which have the same distinct hashes as the full sets" 2 ;;
+esac
+case $NSRL_HASH in
+  sha256 | sha1 | md5) ;;
+  *) die "NSRL_HASH is $NSRL_HASH: expected sha256, sha1 or md5" 2 ;;
+esac
+[[ -z ${NSRL_RELEASE:-} ]] || is_release "$NSRL_RELEASE" || die "NSRL_RELEASE is $NSRL_RELEASE: expected YYYY.MM.P, such as 2026.09.1" 2
+[[ $NSRL_BASE_URL == *://* ]] || die "NSRL_BASE_URL is $NSRL_BASE_URL: expected a URL" 2
+bucket='' prefix=''
+if [[ $STATE == s3://* ]]; then
+  [[ $STATE =~ ^s3://([a-z0-9.-]+)/(([A-Za-z0-9_.=-]+/)*)$ ]] || die "STATE is $STATE: expected s3://bucket/prefix/, with the slash at its end" 2
+  bucket=${BASH_REMATCH[1]} prefix=${BASH_REMATCH[2]}
+else
+  STATE=${STATE%/}
+  mkdir -p "$STATE" || die "cannot make the folder $STATE" 2
+fi
+for tool in hashferry curl unzip sqlite3 zstd sha1sum awk ${bucket:+aws}; do
+  command -v "$tool" >/dev/null || die "$tool is not installed" 2
+done
+
+reports=$NSRL_WORK/reports
+mkdir -p "$reports" || die "cannot make the folder $reports" 2
+if command -v flock >/dev/null; then
+  exec 9>"$NSRL_WORK/lock"
+  flock -n 9 || die "another run works in $NSRL_WORK" 1
+fi
+export SQLITE_TMPDIR=$NSRL_WORK TMPDIR=$NSRL_WORK LC_ALL=C
+trap stop INT TERM
+trap 'rm -f "$NSRL_WORK"/*.partial "$NSRL_WORK"/*.partial-*' EXIT
+
+state_of release
+applied=$release_of
+state_of begun
+# What is left of other releases is in the state.
+find "$reports" -type f ! -name "${release_of:--}.*" -delete
+status=0
+if [[ -n $release_of ]]; then
+  if [[ $release_of == "$applied" ]]; then
+    state_remove begun # the last step of a run that was ended just before it
+  else
+    say "going on with release $release_of"
+    apply "$release_of" "$phase_of"
+  fi
+fi
+
+wanted=${NSRL_RELEASE:-$(newest "$applied")}
+if [[ -z $wanted && -z $applied ]]; then
+  die "no release of the last $QUARTERS quarters is published at $NSRL_BASE_URL: name one by NSRL_RELEASE"
+elif [[ -z $wanted || $wanted == "$applied" ]]; then
+  say "table $TABLE holds release $applied: nothing newer to apply"
+else
+  apply "$wanted" ''
+fi
+exit "$status"
