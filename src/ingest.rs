@@ -399,6 +399,10 @@ impl Ingest {
             }
         };
 
+        if self.is_arranged() && !matches!((&end, &read), (End::Complete, Ok(true))) {
+            // What was read and not handed to the writer.
+            meters.update(|c| c.books.failed += c.books.open());
+        }
         let counts = meters.read();
         (report.sources, report.further_sources) = report::sources(water.accounts().all(), true);
         report.hash = Some(algorithm.name().to_owned());

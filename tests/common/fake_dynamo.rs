@@ -1,6 +1,6 @@
 //! A DynamoDB with one table, which keeps the rules and breaks them on demand.
 //!
-//! It answers DescribeTable, BatchWriteItem (puts), BatchGetItem, GetItem and
+//! It answers DescribeTable, BatchWriteItem, BatchGetItem, GetItem and
 //! Scan over HTTP on the loopback interface, refuses what DynamoDB refuses in
 //! DynamoDB's own words, and counts: what was offered, stored, handed back and
 //! acknowledged, how often and how large. A test runs a client against it and
@@ -357,9 +357,9 @@ pub struct Stats {
     pub calls: u64,
     /// Items in these calls.
     pub items_offered: u64,
-    /// Puts acknowledged to the client.
+    /// Puts and deletes acknowledged to the client.
     pub items_written: u64,
-    /// Puts done, acknowledged or not.
+    /// Puts and deletes done, acknowledged or not.
     pub items_stored: u64,
     /// Items in the table now.
     pub distinct: u64,
@@ -701,7 +701,8 @@ fn malformed(why: impl Into<String>) -> Answer {
 
 /// A BatchWriteItem that may be carried out.
 struct Batch {
-    puts: Vec<(Vec<u8>, Item)>,
+    /// Keys, and the items to be put under them; nothing where one is deleted.
+    requests: Vec<(Vec<u8>, Option<Item>, Value)>,
     capacity: String,
 }
 
@@ -864,9 +865,10 @@ impl Shared {
         let batch = batch.and_then(|batch| {
             let refuse = state.plan.refuse.as_ref();
             match batch
-                .puts
+                .requests
                 .iter()
-                .any(|(_, item)| refuse.is_some_and(|refuse| refuse(item)))
+                .filter_map(|(_, item, _)| item.as_ref())
+                .any(|item| refuse.is_some_and(|refuse| refuse(item)))
             {
                 true => Err(invalid(
                     "One or more parameter values were invalid: an item of this batch is refused",
@@ -886,7 +888,7 @@ impl Shared {
             return refusal.into();
         }
 
-        let count = batch.puts.len();
+        let count = batch.requests.len();
         let kept = match &fault {
             Some(Fault::Unprocessed(n)) => count.saturating_sub(*n),
             Some(Fault::UnprocessedAll) => 0,
@@ -901,20 +903,22 @@ impl Shared {
             0.0
         };
         let (mut stored, mut units, mut back) = (0, 0, Vec::new());
-        for (index, (key, item)) in batch.puts.into_iter().enumerate() {
+        for (index, (key, item, request)) in batch.requests.into_iter().enumerate() {
             let old = state.items.get(&key).map_or(0, units_of);
-            let cost = old.max(units_of(&item));
+            let cost = old.max(item.as_ref().map_or(1, units_of));
             let taken = index < kept
                 && !(by_chance > 0.0 && rng.f64() < by_chance)
                 && state.bucket.as_mut().is_none_or(|bucket| bucket.take(cost));
             if taken {
-                if fault != Some(Fault::Forget) {
-                    state.items.insert(key, item);
+                match item {
+                    _ if fault == Some(Fault::Forget) => {}
+                    Some(item) => drop(state.items.insert(key, item)),
+                    None => drop(state.items.remove(&key)),
                 }
                 stored += 1;
                 units += cost;
             } else {
-                back.push(json!({ "PutRequest": { "Item": item } }));
+                back.push(request);
             }
         }
         if stored == 0 && fault.is_none() {
@@ -979,24 +983,32 @@ impl Shared {
         // are counted.
         let mut seen = HashSet::new();
         let mut repeated = 0;
-        let puts: Vec<Result<(Vec<u8>, Item), Answer>> = offered
+        let requests: Vec<Result<(Vec<u8>, Option<Item>, Value), Answer>> = offered
             .into_iter()
             .map(|(_, request)| {
+                if let Some(key) = request
+                    .pointer("/DeleteRequest/Key")
+                    .and_then(Value::as_object)
+                {
+                    let key = self.key.exact_key(key)?;
+                    repeated += u64::from(!seen.insert(key.clone()));
+                    return Ok((key, None, request.clone()));
+                }
                 let item = request
                     .pointer("/PutRequest/Item")
                     .and_then(Value::as_object);
-                let item = item.ok_or_else(|| invalid("this server takes puts only"))?;
+                let item = item.ok_or_else(|| invalid("neither a put nor a delete"))?;
                 let size = item::size(item)?;
                 let key = self.key.key_of(item)?;
                 repeated += u64::from(!seen.insert(key.clone()));
                 if size > item::MAX_ITEM {
                     return Err(invalid("Item size has exceeded the maximum allowed size"));
                 }
-                Ok((key, item.clone()))
+                Ok((key, Some(item.clone()), request.clone()))
             })
             .collect();
         stats.duplicates_in_batch += repeated;
-        let puts = puts.into_iter().collect::<Result<_, _>>()?;
+        let requests = requests.into_iter().collect::<Result<_, _>>()?;
         if repeated > 0 {
             return Err(invalid("Provided list of item keys contains duplicates"));
         }
@@ -1008,7 +1020,7 @@ impl Shared {
                  to satisfy constraint: Member must satisfy enum value set: [INDEXES, TOTAL, NONE]"
             )));
         }
-        Ok(Batch { puts, capacity })
+        Ok(Batch { requests, capacity })
     }
 
     /// The answer to a call that is throttled whole.

@@ -1,0 +1,469 @@
+//! Each hash once of whole lists, and the difference of two lists, by the real binary:
+//! the table ends up as the new list is, nothing else is written, and the books balance.
+
+#![cfg(unix)]
+
+mod common;
+
+use common::binary::{Ended, Run};
+use common::fake_dynamo::{Chance, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
+use common::fake_s3::{FakeS3, S3Config};
+use nix::sys::signal::Signal;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+fn table() -> DynamoConfig {
+    DynamoConfig::new("sha256", "sha256", KeyType::S)
+}
+
+/// A hash for each number, in an order that is not that of the numbers.
+fn hash(n: u64) -> String {
+    format!("{:016X}{n:048X}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+}
+
+fn list(numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    let lines = numbers.into_iter().map(|n| hash(n) + "\n");
+    lines.collect::<String>().into_bytes()
+}
+
+fn sorted(numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    let hashes: BTreeSet<String> = numbers.into_iter().map(hash).collect();
+    let lines = hashes.into_iter().map(|h| h + "\n");
+    lines.collect::<String>().into_bytes()
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Folder(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().expect("text").to_owned()
+    }
+
+    fn with(&self, name: &str, text: impl AsRef<[u8]>) -> String {
+        std::fs::write(self.path(name), text).expect("written");
+        self.text(name)
+    }
+
+    fn refresh(&self, old: &str, new: &str, args: &[&str]) -> Run {
+        let report = self.text("report");
+        let all = [
+            "refresh",
+            "--from",
+            old,
+            "--to",
+            new,
+            "--table",
+            "sha256",
+            "--progress",
+            "none",
+            "--report",
+            &report,
+            "--rate",
+            "max",
+        ];
+        Run::new(&[&all, args].concat())
+    }
+
+    fn report(&self) -> serde_json::Value {
+        let text = std::fs::read(self.path("report")).expect("a report");
+        serde_json::from_slice(&text).expect("JSON")
+    }
+
+    /// lines, written, deleted, unchanged, duplicates, rejected, skipped, failed.
+    fn assert_books(&self, expected: [u64; 8]) {
+        let report = self.report();
+        let names = [
+            "lines",
+            "written",
+            "deleted",
+            "unchanged",
+            "duplicates",
+            "rejected",
+            "skipped",
+            "failed",
+        ];
+        let got = names.map(|n| report[n].as_u64().expect(n));
+        assert_eq!(got, expected, "{report}");
+        assert_eq!(got[0], got[1..].iter().sum::<u64>());
+    }
+}
+
+/// A table with what the old list holds.
+fn filled(numbers: impl IntoIterator<Item = u64>) -> FakeDynamo {
+    let dynamo = FakeDynamo::start(table());
+    for n in numbers {
+        dynamo.put(json!({"sha256": {"S": hash(n)}}));
+    }
+    dynamo
+}
+
+fn holds(dynamo: &FakeDynamo) -> BTreeSet<String> {
+    let items = dynamo.items().into_values();
+    items
+        .map(|i| i["sha256"]["S"].as_str().expect("a key").to_owned())
+        .collect()
+}
+
+fn hashes(numbers: impl IntoIterator<Item = u64>) -> BTreeSet<String> {
+    numbers.into_iter().map(hash).collect()
+}
+
+fn assert_ended(ended: &Ended, status: i32) {
+    assert_eq!(ended.status, status, "{}", ended.stderr);
+}
+
+#[test]
+fn only_the_difference_is_written_whatever_the_order_of_the_lists() {
+    let folder = Folder::new();
+    for (how, old, new, args) in [
+        ("sorted", sorted(0..2000), sorted(50..2070), &[][..]),
+        (
+            "said to be sorted",
+            sorted(0..2000),
+            sorted(50..2070),
+            &["--distinct", "sorted"],
+        ),
+        ("not sorted", list(0..2000), list(50..2070), &[]),
+        (
+            "to be sorted",
+            sorted(0..2000),
+            sorted(50..2070),
+            &["--distinct", "exact"],
+        ),
+    ] {
+        let dynamo = filled(0..2000);
+        let (old, new) = (folder.with("old", old), folder.with("new", new));
+        let ended = folder.refresh(&old, &new, args).dynamo(&dynamo).end();
+        assert_ended(&ended, 0);
+        ended.assert_says(&["70 hashes to put and 50 to delete, 1,950 in both lists: 6.0 %"]);
+        assert_eq!(holds(&dynamo), hashes(50..2070), "{how}");
+        folder.assert_books([4020, 70, 50, 3900, 0, 0, 0, 0]);
+        let sources = folder.report()["sources"].clone();
+        let columns: Vec<_> = (0..2)
+            .map(|i| {
+                (
+                    sources[i]["lines"].clone(),
+                    sources[i]["written"].clone(),
+                    sources[i]["deleted"].clone(),
+                )
+            })
+            .collect();
+        assert_eq!(columns[0], (json!(2000), json!(0), json!(50)), "{how}");
+        assert_eq!(
+            (&columns[1].0, &columns[1].1),
+            (&json!(2020), &json!(70)),
+            "{how}"
+        );
+        let stats = dynamo.stop();
+        assert_eq!(
+            (stats.items_written, stats.duplicates_in_batch),
+            (120, 0),
+            "{how}"
+        );
+    }
+}
+
+#[test]
+fn equal_lists_write_nothing_and_what_is_gone_can_be_left() {
+    let folder = Folder::new();
+    let (old, same) = (
+        folder.with("old", sorted(0..1000)),
+        folder.with("same", list(0..1000)),
+    );
+    let dynamo = filled(0..1000);
+    for new in [&old, &same] {
+        let ended = folder.refresh(&old, new, &[]).dynamo(&dynamo).end();
+        assert_ended(&ended, 0);
+        ended.assert_says(&["nothing is to be written: 1,000 hashes are in both lists"]);
+        folder.assert_books([2000, 0, 0, 2000, 0, 0, 0, 0]);
+        assert_eq!(folder.report()["requests"], 0);
+    }
+    assert_eq!(dynamo.stats().calls, 0);
+    let new = folder.with("new", list(10..1010));
+    let ended = folder
+        .refresh(&old, &new, &["--no-delete"])
+        .dynamo(&dynamo)
+        .end();
+    assert_ended(&ended, 0);
+    folder.assert_books([2000, 10, 0, 1990, 0, 0, 0, 0]);
+    assert_eq!(holds(&dynamo), hashes(0..1010));
+}
+
+#[test]
+fn too_large_a_change_stops_before_anything_is_written_unless_it_is_confirmed() {
+    let folder = Folder::new();
+    let (old, new) = (
+        folder.with("old", list(0..1000)),
+        folder.with("new", list(150..1100)),
+    );
+    let dynamo = filled(0..1000);
+    let ended = folder.refresh(&old, &new, &[]).dynamo(&dynamo).end();
+    assert_ended(&ended, 1);
+    ended.assert_says(&[
+        "25.0 % of the old one changes",
+        "--max-change lets 20 % pass",
+        "--confirm",
+    ]);
+    assert_eq!((dynamo.stats().calls, holds(&dynamo).len()), (0, 1000));
+    assert_eq!(folder.report()["outcome"], "failed");
+    for args in [&["--max-change", "25%"][..], &["--confirm"]] {
+        let dynamo = filled(0..1000);
+        let ended = folder.refresh(&old, &new, args).dynamo(&dynamo).end();
+        assert_ended(&ended, 0);
+        assert_eq!(holds(&dynamo), hashes(150..1100));
+    }
+}
+
+#[test]
+fn what_is_in_the_lists_besides_is_in_the_books() {
+    let folder = Folder::new();
+    let mut old = list(0..1000);
+    old.extend_from_slice(b"# a comment\nno hash\n");
+    old.extend(list(5..8));
+    let mut new = list(0..1001);
+    new.extend_from_slice(b"\nno hash either\n");
+    new.extend(list(0..2));
+    let (old, new) = (folder.with("old", old), folder.with("new", new));
+    let dynamo = filled(0..1000);
+    let rejects = folder.text("rejects");
+    let ended = folder
+        .refresh(&old, &new, &["--rejects", &rejects])
+        .dynamo(&dynamo)
+        .end();
+    assert_ended(&ended, 3);
+    folder.assert_books([2010, 1, 0, 2000, 5, 2, 2, 0]);
+    let text = std::fs::read_to_string(&rejects).expect("a file");
+    let named: Vec<bool> = text.lines().map(|l| l.contains(&old)).collect();
+    assert_eq!(named, [true, false], "{text}");
+}
+
+#[test]
+fn a_refresh_that_was_stopped_or_killed_goes_on_and_writes_the_rest() {
+    let folder = Folder::new();
+    let (old, new) = (
+        folder.with("old", list(0..20_000)),
+        folder.with("new", list(3000..23_000)),
+    );
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let dynamo = filled(0..20_000);
+        let checkpoint = folder.text("checkpoint");
+        let args = [
+            "--checkpoint",
+            &checkpoint,
+            "--checkpoint-interval",
+            "10ms",
+            "--confirm",
+        ];
+        let slow = [&args[..], &["--rate", "2000"]].concat();
+        let report = folder.text("report");
+        let mut all = vec![
+            "refresh",
+            "--from",
+            &old,
+            "--to",
+            &new,
+            "--table",
+            "sha256",
+            "--progress",
+            "none",
+            "--report",
+            &report,
+        ];
+        all.extend(&slow);
+        let started = Run::new(&all).dynamo(&dynamo).start();
+        dynamo
+            .wait_until(LIMIT, |s| s.items_written >= 2000)
+            .expect("it writes");
+        started.signal(signal);
+        let first = started.end();
+        if signal == Signal::SIGTERM {
+            assert_ended(&first, 4);
+            first.assert_says(&["To go on where this run was left:"]);
+        }
+        assert!(folder.path("checkpoint").exists(), "{}", first.stderr);
+        let before = dynamo.stats().items_written;
+        // Without --confirm: it was let through when it began.
+        let ended = folder.refresh(&old, &new, &args[..4]).dynamo(&dynamo).end();
+        assert_ended(&ended, 0);
+        ended.assert_says(&["taking up an earlier run", "nothing is written twice"]);
+        folder.assert_books([40_000, 3000, 3000, 34_000, 0, 0, 0, 0]);
+        assert_eq!(holds(&dynamo), hashes(3000..23_000));
+        let again = dynamo.stop().items_written - before;
+        assert!(again < 5000, "{again} of 6,000 were written after {before}");
+        assert!(!folder.path("checkpoint").exists());
+    }
+}
+
+#[test]
+fn faults_lose_no_put_and_no_delete() {
+    let folder = Folder::new();
+    let (old, new) = (
+        folder.with("old", list(0..4000)),
+        folder.with("new", list(400..4400)),
+    );
+    let dynamo = filled(0..4000);
+    let chance = Chance {
+        unprocessed: 0.2,
+        ..Chance::default()
+    };
+    dynamo.set_plan(
+        FaultPlan::default()
+            .chance(chance)
+            .at(2, Fault::Throttle)
+            .at(4, Fault::DropAfter),
+    );
+    let ended = folder.refresh(&old, &new, &[]).dynamo(&dynamo).end();
+    assert_ended(&ended, 0);
+    assert_eq!(holds(&dynamo), hashes(400..4400));
+    folder.assert_books([8000, 400, 400, 7200, 0, 0, 0, 0]);
+}
+
+#[test]
+fn an_item_whose_column_has_changed_is_put_again() {
+    let folder = Folder::new();
+    let row = |n: u64, size: u64| format!("{},{size}\n", hash(n));
+    let table = |size: &dyn Fn(u64) -> u64| (0..1000).map(|n| row(n, size(n))).collect::<String>();
+    let old = folder.with("old", format!("sha256,size\n{}", table(&|n| n)));
+    let new = folder.with(
+        "new",
+        format!("sha256,size\n{}", table(&|n| if n < 3 { 7 } else { n })),
+    );
+    let dynamo = filled([]);
+    let args = ["--attr-from", "size:N=size"];
+    let ended = folder.refresh(&old, &new, &args).dynamo(&dynamo).end();
+    assert_ended(&ended, 0);
+    folder.assert_books([2002, 3, 0, 1997, 0, 0, 2, 0]);
+    let sizes: BTreeSet<String> = dynamo
+        .items()
+        .into_values()
+        .map(|i| i["size"]["N"].to_string())
+        .collect();
+    assert_eq!(sizes, BTreeSet::from(["\"7\"".to_owned()]));
+}
+
+#[test]
+fn prefixes_are_refreshed_too() {
+    let folder = Folder::new();
+    let part = |from: u64| list(from..from + 100);
+    let s3 = (0..5).fold(FakeS3Config::default(), |config, n| {
+        config
+            .object("lists", &format!("v1/{n}.txt"), part(n * 100))
+            .object("lists", &format!("v2/{n}.txt"), part(n * 100 + 10))
+    });
+    let (s3, dynamo) = (FakeS3::start(s3), filled(0..500));
+    let ended = folder
+        .refresh("s3://lists/v1/", "s3://lists/v2/", &[])
+        .s3(&s3)
+        .dynamo(&dynamo)
+        .end();
+    assert_ended(&ended, 0);
+    assert_eq!(holds(&dynamo), hashes(10..510));
+    assert_eq!(
+        folder.report()["sources"].as_array().map(Vec::len),
+        Some(10)
+    );
+}
+
+type FakeS3Config = S3Config;
+
+#[test]
+fn each_hash_is_written_once_of_a_whole_list() {
+    // 500 hashes six times, further apart than any window.
+    let rows = |n: u64| (0..6).flat_map(move |_| 0..n);
+    let folder = Folder::new();
+    let unsorted = folder.with("unsorted", list(rows(70_000)));
+    let dynamo = FakeDynamo::start(table());
+    let work = folder.text("work");
+    std::fs::create_dir(&work).expect("a folder");
+    let exact = ["--distinct", "exact", "--work-dir", &work, "--rate", "max"];
+    let ended = Run::ingest(&unsorted, &exact).dynamo(&dynamo).end();
+    ended.assert_status(0);
+    ended.assert_books([420_000, 70_000, 350_000, 0, 0, 0]);
+    ended.assert_says(&[&format!("sorting in {work}"), "on disk"]);
+    assert_eq!(dynamo.stop().items_written, 70_000);
+    assert_eq!(std::fs::read_dir(&work).expect("there").count(), 0);
+
+    let mut text: Vec<String> = rows(2000).map(hash).collect();
+    text.sort();
+    let sorted = folder.with("sorted", text.join("\n"));
+    let dynamo = FakeDynamo::start(table());
+    let ended = Run::ingest(&sorted, &["--distinct", "sorted", "--rate", "max"])
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(0);
+    ended.assert_books([12_000, 2000, 10_000, 0, 0, 0]);
+    assert_eq!(dynamo.stop().items_written, 2000);
+}
+
+#[test]
+fn a_list_that_is_not_sorted_is_named_and_what_came_before_is_written() {
+    let folder = Folder::new();
+    let mut text = sorted(0..1000);
+    text.extend(list([0]));
+    let (file, dynamo) = (folder.with("list", text), FakeDynamo::start(table()));
+    let ended = Run::ingest(&file, &["--distinct", "sorted", "--rate", "max"])
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(1);
+    ended.assert_says(&["not sorted", "line 1001 (byte 65000)", "--distinct exact"]);
+    ended.assert_books([1001, 1000, 0, 0, 0, 1]);
+    assert_eq!(dynamo.stop().distinct, 1000);
+}
+
+#[test]
+fn an_exact_run_that_was_killed_goes_on_by_its_place_in_the_order() {
+    let folder = Folder::new();
+    let file = folder.with("list", list((0..30_000).chain(0..30_000)));
+    let dynamo = FakeDynamo::start(table());
+    let checkpoint = folder.text("checkpoint");
+    let args = [
+        "--distinct",
+        "exact",
+        "--checkpoint",
+        &checkpoint,
+        "--checkpoint-interval",
+        "10ms",
+    ];
+    let slow = [&args[..], &["--rate", "4000"]].concat();
+    let mut started = Run::ingest(&file, &slow).dynamo(&dynamo).start();
+    dynamo
+        .wait_until(LIMIT, |s| s.items_written >= 5000)
+        .expect("it writes");
+    started.kill();
+    started.end();
+    let before = dynamo.stats().items_written;
+    let fast = [&args[..], &["--rate", "max"]].concat();
+    let ended = Run::ingest(&file, &fast).dynamo(&dynamo).end();
+    ended.assert_status(0);
+    ended.assert_books([60_000, 30_000, 30_000, 0, 0, 0]);
+    let stats = dynamo.stop();
+    assert_eq!(stats.distinct, 30_000);
+    assert!(
+        stats.items_written - before < 28_000,
+        "it begins where it was"
+    );
+
+    // Another way of finding repeats is another run.
+    let left = FakeDynamo::start(table());
+    left.set_plan(FaultPlan::default().from(60, Fault::AccessDenied));
+    Run::ingest(&file, &args)
+        .dynamo(&left)
+        .end()
+        .assert_status(1);
+    left.set_plan(FaultPlan::default());
+    let ended = Run::ingest(&file, &args[2..]).dynamo(&left).end();
+    ended.assert_status(2);
+    ended.assert_says(&["another run", "exact"]);
+}
