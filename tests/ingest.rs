@@ -546,7 +546,14 @@ fn bad_input_is_told_apart_and_says_what_to_do() {
             &["no table other", "us-east-1", "--region"],
         ),
         (run("s3://lists", &[]), &["names no object"]),
-        (run("s3://lists/a/", &[]), &["prefix"]),
+        (
+            run("s3://lists/b/", &[]),
+            &["no object under s3://lists/b/", "case-sensitive"],
+        ),
+        (
+            run("s3://lists/a", &[]),
+            &["no such object", "ends in / where all objects under it"],
+        ),
         (run("gs://lists/a", &[]), &["expected s3://bucket/key"]),
         (run("missing.txt", &[]), &["missing.txt", "No such file"]),
         (run(".", &[]), &["is a directory"]),
