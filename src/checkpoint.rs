@@ -84,6 +84,9 @@ pub struct Run {
 pub struct Read {
     /// What it was.
     pub source: Identity,
+    /// Lines of its text below the mark: more than in the books, where a row spans
+    /// several.
+    pub lines: u64,
     /// Bytes below the mark, of its text: decompressed, where it is compressed.
     pub bytes: u64,
     /// The books of the lines below the mark.
@@ -120,6 +123,7 @@ impl Checkpoint {
     ) -> Self {
         let read = accounts.identity(mark.source).map(|source| Read {
             source,
+            lines: mark.below.lines,
             bytes: mark.below.bytes,
             books: mark.here,
         });
@@ -159,7 +163,7 @@ impl Checkpoint {
             // The reader does not number more than that.
             source: u32::try_from(self.behind.count()).unwrap_or(u32::MAX),
             below: read.map_or_else(Below::default, |r| Below {
-                lines: r.books.lines,
+                lines: r.lines,
                 bytes: r.bytes,
             }),
             here: read.map(|r| r.books).unwrap_or_default(),
@@ -299,6 +303,7 @@ impl Checkpoint {
         let many = self.behind.count() > u64::from(u32::MAX);
         if self.read.as_ref().is_some_and(beyond)
             || (sorted && self.read.is_some())
+            || self.read.as_ref().is_some_and(|r| r.lines < r.books.lines)
             || many
             || none != self.behind.digest.is_empty()
         {

@@ -8,8 +8,9 @@
 
 use crate::algorithm::{Algorithm, Case};
 use crate::error::{Error, Result};
+use crate::format::{Form, Format, Layout, first_hash, sums_algorithm};
 use crate::lines::{Framer, Line};
-use crate::record::{algorithm_of, looks_like, shown};
+use crate::record::{looks_like, shown};
 
 mod codec;
 mod feed;
@@ -25,21 +26,33 @@ pub const PEEK_BYTES: usize = 64 * 1024;
 /// What the beginning of a list shows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Beginning {
-    /// The algorithm of the first line that is a hash, by its length.
+    /// The form of the list.
+    pub layout: Layout,
+    /// The algorithm of the hashes that it shows: of a plain list the first one by its
+    /// length, of others the only one that has a column.
     pub algorithm: Option<Algorithm>,
-    /// The case of that line, where it shows one.
+    /// The algorithms that have columns, with these, where there are several.
+    pub several: Vec<(Algorithm, String)>,
+    /// The case of the first line of a plain list that is a hash, where it shows one.
     pub case: Option<Case>,
     /// The first line that is neither blank nor a comment, for messages.
     pub first_line: Option<String>,
 }
 
 /// Looks at the first bytes of the text of the list called `name`, which was
-/// compressed by `codec`; `whole` when there are no more than these.
+/// compressed by `codec` and is to be read as `form` says; `whole` when there are no
+/// more than these.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when they are not the
 /// beginning of a text.
-pub fn look_at(name: &str, codec: Option<Codec>, head: &[u8], whole: bool) -> Result<Beginning> {
+pub fn look_at(
+    name: &str,
+    codec: Option<Codec>,
+    head: &[u8],
+    whole: bool,
+    form: &Form,
+) -> Result<Beginning> {
     let inside = match codec {
         Some(codec) => format!("what {name} holds, {codec}-compressed,"),
         None => name.to_owned(),
@@ -77,44 +90,66 @@ pub fn look_at(name: &str, codec: Option<Codec>, head: &[u8], whole: bool) -> Re
             ),
         );
     }
-    let mut beginning = Beginning::default();
-    let mut framer = Framer::new();
-    let mut lines = framer.push(head);
-    while let Some(line) = lines.next() {
-        beginning.take(&line);
+    let layout = Layout::seen(name, head, whole, form)?;
+    let mut beginning = Beginning {
+        first_line: first_line(head, whole),
+        ..Beginning::default()
+    };
+    if layout.format == Format::Lines {
+        if let Some((algorithm, text)) = first_hash(head, whole) {
+            beginning.algorithm = Some(algorithm);
+            let letter = text.iter().find(|b| b.is_ascii_alphabetic());
+            beginning.case = letter.map(|l| match l.is_ascii_uppercase() {
+                true => Case::Upper,
+                false => Case::Lower,
+            });
+        }
+    } else {
+        let seen = layout.algorithms(form);
+        match seen[..] {
+            [(algorithm, _)] => beginning.algorithm = Some(algorithm),
+            _ => beginning.several = seen,
+        }
+        if layout.format == Format::Sums {
+            beginning.algorithm = sums_algorithm(head, whole);
+        }
     }
-    if whole && let Some(line) = framer.finish() {
-        beginning.take(&line);
-    }
-    if beginning.algorithm.is_none() && head.contains(&0) {
+    beginning.layout = layout;
+    let nothing = beginning.algorithm.is_none() && beginning.several.is_empty();
+    if nothing && head.contains(&0) {
         return Err(Error::usage(format!(
             "{inside} is a binary file: no line of it is a hash"
         ))
-        .hint("expected text with one hash a line"));
+        .hint("expected text with one hash a line, or a table of them"));
     }
     Ok(beginning)
 }
 
-impl Beginning {
-    fn take(&mut self, line: &Line<'_>) {
-        if self.algorithm.is_none() {
-            self.algorithm = algorithm_of(line);
-            let letter = line.bytes.iter().find(|b| b.is_ascii_alphabetic());
-            self.case = self
-                .algorithm
-                .and(letter)
-                .map(|l| match l.is_ascii_uppercase() {
-                    true => Case::Upper,
-                    false => Case::Lower,
-                });
-        }
+/// The first line that is neither blank nor a comment, for messages.
+fn first_line(head: &[u8], whole: bool) -> Option<String> {
+    let mut framer = Framer::new();
+    let mut lines = framer.push(head);
+    let said = |line: &Line<'_>| {
         let text = line.bytes.trim_ascii();
-        if self.first_line.is_none() && !text.is_empty() && text[0] != b'#' {
-            let looks = looks_like(text)
-                .map(|l| format!(" ({l})"))
-                .unwrap_or_default();
-            self.first_line = Some(format!("{:?}{looks}", shown(text, 80)));
+        let looks = looks_like(text).map(|l| format!(" ({l})"));
+        let looks = looks.unwrap_or_default();
+        (!text.is_empty() && text[0] != b'#').then(|| format!("{:?}{looks}", shown(text, 80)))
+    };
+    while let Some(line) = lines.next() {
+        if let Some(said) = said(&line) {
+            return Some(said);
         }
+    }
+    framer
+        .finish()
+        .filter(|_| whole)
+        .and_then(|line| said(&line))
+}
+
+impl Beginning {
+    /// Whether it shows what the list is.
+    pub fn decides(&self) -> bool {
+        self.algorithm.is_some() || !self.several.is_empty()
     }
 }
 
@@ -152,13 +187,21 @@ mod tests {
             None,
             b"# list\n\nmd5\n92e792c43c35e96fed3f9566083326fc\r\n",
             true,
+            &Form::default(),
         )
         .expect("text");
         assert_eq!(got.algorithm, Some(Algorithm::Md5));
         assert_eq!(got.case, Some(Case::Lower));
         assert_eq!(got.first_line.as_deref(), Some("\"md5\""));
         // A line that is cut off by the peek shows nothing.
-        let cut = look_at("x", None, b"92e792c43c35e96fed3f9566083326fc", false).expect("text");
+        let cut = look_at(
+            "x",
+            None,
+            b"92e792c43c35e96fed3f9566083326fc",
+            false,
+            &Form::default(),
+        )
+        .expect("text");
         assert_eq!(cut, Beginning::default());
     }
 
@@ -197,7 +240,7 @@ mod tests {
                 "zstd -dc list | gunzip -c | hashferry",
             ),
         ] {
-            let error = look_at("list", codec, head, true).expect_err("refused");
+            let error = look_at("list", codec, head, true, &Form::default()).expect_err("refused");
             assert_eq!(error.exit_status(), 2);
             assert!(
                 error.what_to_do().is_some_and(|h| h.contains(expected)),
@@ -213,7 +256,8 @@ mod tests {
                 "x",
                 None,
                 b"ab\0cd\n92e792c43c35e96fed3f9566083326fc\n",
-                true
+                true,
+                &Form::default()
             )
             .is_ok()
         );
@@ -222,7 +266,7 @@ mod tests {
     #[test]
     fn an_empty_list_shows_nothing() {
         assert_eq!(
-            look_at("x", None, b"", true).expect("text"),
+            look_at("x", None, b"", true, &Form::default()).expect("text"),
             Beginning::default()
         );
     }

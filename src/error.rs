@@ -59,6 +59,13 @@ impl Error {
         Error::new(ErrorKind::Usage, what)
     }
 
+    /// Says before what happened of what it did: `name: …`.
+    #[must_use]
+    pub fn of(mut self, name: &str) -> Self {
+        self.what = format!("{name}: {}", self.what).into();
+        self
+    }
+
     /// Adds what the person can do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {

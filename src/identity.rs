@@ -1,6 +1,7 @@
 //! By what a list is recognised later: that it is the one that was read.
 
 use crate::decode::Packed;
+use crate::format::Layout;
 use serde::{Deserialize, Serialize};
 
 /// By what a list is recognised.
@@ -20,6 +21,9 @@ pub struct Identity {
     /// How it is compressed, where it is and that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packed: Option<Packed>,
+    /// Its form, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
 }
 
 impl Identity {

@@ -18,6 +18,7 @@ use crate::capacity::Capacity;
 use crate::checkpoint::Checkpoint;
 use crate::columns::Columns;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::RowParser;
 use crate::item::ItemTemplate;
 use crate::lowwater::LowWater;
 use crate::pace::{CAPACITY_INTERVAL, Pace};
@@ -408,7 +409,7 @@ impl Ingest {
             tracing::info!("reading standard input");
         }
         let objects = Objects::new(&self.sources, &self.aws);
-        let mut ahead = Ahead::new(objects, &self.aws, &with.unpack);
+        let mut ahead = Ahead::new(objects, &self.aws, &with.unpack, &with.form);
         let Some(opened) = ahead.next().await? else {
             return Err(Error::usage(
                 "there is nothing to read: the sources name no object",
@@ -438,6 +439,8 @@ impl Ingest {
             &with.attributes_from,
             template.item_bytes(),
         )?;
+        // What its columns lack must be known before the first write.
+        RowParser::new(opened.layout(), &with.form, algorithm, columns.wanted())?;
         let (keeping, checkpoint) =
             match self.keeping(&opened.identity(), &table, &template).await? {
                 Some((keeping, checkpoint)) => (Some(keeping), checkpoint),

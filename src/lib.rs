@@ -11,6 +11,7 @@
 //! | [`source`] | an S3 object, a file, standard input | chunks of bytes |
 //! | [`decode`] | chunks, compressed or not | text, and what kind it is |
 //! | [`lines`] | chunks | lines, each with its place |
+//! | [`format`](mod@format) | lines | rows, and where in each the hash stands |
 //! | [`record`] | a line | a hash, or why it is none |
 //! | [`window`] | a hash | whether it was taken a short while ago |
 //! | [`item`] | hashes | the request's JSON, and the answer read back |
@@ -62,7 +63,7 @@
 //! Each layer only those before it; `scripts/check` sees to it.
 //!
 //! 1. `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
-//! 2. `lines`, `extra`; then `record`, `books`; then `decode`, `window`, `item`, `batch`,
+//! 2. `lines`, `extra`; then `record`, `books`; then `format`; then `decode`, `window`, `item`, `batch`,
 //!    `limiter`, `rejects`, `sample`, `sorter`; then `capacity`, `ask`, `columns`,
 //!    `identity`; then `accounts`; then `lowwater`; then
 //!    `control`: no SDK, no sockets
@@ -82,6 +83,8 @@ pub mod source;
 pub mod decode;
 
 pub mod lines;
+
+pub mod format;
 
 pub mod record;
 

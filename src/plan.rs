@@ -27,10 +27,12 @@ pub use forecast::{Assumptions, Copies, Forecast, ItemSize, Route, TABLE_QUOTA, 
 pub use survey::{SAMPLE_BYTES, Survey, Surveyed};
 
 use crate::algorithm::{Algorithm, Case};
-use crate::attribute::Attribute;
+use crate::attribute::{Attribute, AttributeFrom};
 use crate::aws::{Aws, table};
+use crate::columns::Columns;
 use crate::decode::Unpack;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::Form;
 use crate::item::ItemTemplate;
 use crate::prices::Prices;
 use crate::reader::{Ahead, Objects};
@@ -48,6 +50,8 @@ pub struct Planning {
     pub globs: Globs,
     /// How they are compressed.
     pub unpack: Unpack,
+    /// Their form.
+    pub form: Form,
     /// The table; without one, a text key named as the algorithm is assumed.
     pub table: Option<String>,
     /// The hash algorithm, where it was told.
@@ -56,6 +60,8 @@ pub struct Planning {
     pub case: Case,
     /// Attributes of every item.
     pub attributes: Vec<Attribute>,
+    /// Attributes that each item takes from its row.
+    pub attributes_from: Vec<AttributeFrom>,
     /// Whether to read everything.
     pub exact: bool,
     /// A rate to reckon with, in write units a second.
@@ -85,7 +91,7 @@ impl Planning {
         if sources.has_stdin() {
             tracing::info!("reading standard input");
         }
-        let mut ahead = Ahead::new(Objects::new(&sources, aws), aws, &self.unpack);
+        let mut ahead = Ahead::new(Objects::new(&sources, aws), aws, &self.unpack, &self.form);
         let Some(opened) = ahead.next().await? else {
             return Err(Error::usage(
                 "there is nothing to read: the sources name no object",
@@ -109,7 +115,7 @@ impl Planning {
         };
         let key = described.as_ref().map(|t| t.schema.partition.name.clone());
         let algorithm = match &described {
-            None if self.algorithm.is_none() && opened.beginning.algorithm.is_none() => {
+            None if self.algorithm.is_none() && !opened.beginning.decides() => {
                 let by_name = self.table.as_deref().and_then(Algorithm::from_name);
                 opened.algorithm(by_name, None)?
             }
@@ -128,14 +134,24 @@ impl Planning {
                 copies.count = count;
             }
         }
-        let template = ItemTemplate::new(
+        let template = ItemTemplate::with_columns(
             target.table.as_deref().unwrap_or(algorithm.name()),
             &target.schema,
             algorithm,
             self.case,
             &self.attributes,
+            &self.attributes_from,
         )?;
-        let survey = survey(opened, &mut ahead, algorithm, self.case, self.exact).await?;
+        let columns = Columns::new(
+            target.table.as_deref().unwrap_or(algorithm.name()),
+            &target.schema,
+            &self.attributes_from,
+            template.item_bytes(),
+        )?;
+        let survey = survey(
+            opened, &mut ahead, &template, &columns, self.case, self.exact,
+        )
+        .await?;
         let assumptions = Assumptions {
             at: self.at,
             prices: self.prices.clone(),

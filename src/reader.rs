@@ -11,9 +11,11 @@ use crate::books::{Books, Meters};
 use crate::columns::Columns;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extra::{Extra, Gathering};
+use crate::format::RowParser;
+use crate::format::rows::{Row, Rows};
 use crate::lines::{Framer, Line};
 use crate::lowwater::{Below, HandOver, Stretch};
-use crate::record::{LineParser, Parsed, Place, Reason, Record, looks_like, shown};
+use crate::record::{Parsed, Place, Reason, Record, looks_like, shown};
 use crate::rejects::{JUDGED_FROM_LINES, MaxRejects, Rejects};
 use crate::stop::Stop;
 use crate::window::Window;
@@ -91,7 +93,8 @@ pub struct Beginning {
 
 /// What is carried from line to line.
 struct Taking {
-    parser: LineParser,
+    /// Of the source that is being read.
+    rows: Option<Rows>,
     window: Window,
     /// What was counted and is not in the meters yet: the books of the stretch that
     /// is handed on next.
@@ -157,7 +160,7 @@ impl Reader<'_> {
     /// before is still to be written.
     pub async fn run(self, first: Beginning, rest: &mut Ahead, stop: &Stop) -> Result<bool> {
         let mut taking = Taking {
-            parser: LineParser::new(self.algorithm),
+            rows: None,
             window: Window::new(match self.columns.has_sort_key() {
                 // See `Taking::is_new`.
                 true => Algorithm::Sha256,
@@ -178,13 +181,16 @@ impl Reader<'_> {
         let read = async {
             let mut begun = Some((first.opened, first.below, first.here));
             let mut number = first.number;
+            let mut said = Vec::new();
             while let Some((opened, below, here)) = begun {
                 let behind = opened.behind();
+                let parser = self.parser(&opened, rest, &mut said)?;
                 self.accounts.begin(Account {
                     source: opened.identity(),
                     read: behind,
                     books: here,
                 });
+                taking.rows = Some(Rows::new(parser));
                 self.source(&mut taking, opened, number, below).await?;
                 number = number.checked_add(1).ok_or_else(too_many_sources)?;
                 let next = rest.next().await?;
@@ -229,6 +235,9 @@ impl Reader<'_> {
             line: below.lines,
             byte: below.bytes,
         };
+        let Some(mut rows) = taking.rows.take() else {
+            return Ok(());
+        };
         while let Some(chunk) = opened.next().await? {
             let mut rest = &chunk.bytes[..];
             let mut lying = chunk.lying;
@@ -242,7 +251,9 @@ impl Reader<'_> {
                 taking.read += share;
                 let mut lines = framer.push(&rest[..part]);
                 while let Some(line) = lines.next() {
-                    self.take(taking, number, &line, 1)?;
+                    rows.push(&line, 1, &mut |row, parser| {
+                        self.take(taking, number, &row, parser)
+                    })?;
                 }
                 rest = &rest[part..];
                 if taking.books.lines > 0 {
@@ -252,11 +263,29 @@ impl Reader<'_> {
             // What of the source bore no text: headers, checksums.
             taking.read += lying;
         }
+        let mut take = |row: Row<'_>, parser: &RowParser| self.take(taking, number, &row, parser);
         if let Some(line) = framer.finish() {
-            self.take(taking, number, &line, 0)?;
+            rows.push(&line, 0, &mut take)?;
         }
+        rows.finish(&mut take)?;
         // Even when there is nothing in it: this source is behind now.
         self.hand_on(taking).await
+    }
+
+    /// The parser of a source, which says how it is read, unless the one before was read
+    /// alike.
+    fn parser(&self, opened: &Opened, ahead: &Ahead, said: &mut Vec<String>) -> Result<RowParser> {
+        let form = ahead.form();
+        let parser = RowParser::new(opened.layout(), form, self.algorithm, self.columns.wanted())
+            .map_err(|e| e.of(&opened.name()))?;
+        let says = opened.said(ahead.unpack(), form, self.algorithm);
+        if says != *said {
+            for what in &says {
+                tracing::info!("{} is {what}", opened.name());
+            }
+            *said = says;
+        }
+        Ok(parser)
     }
 
     /// How much of `rest` to take before records are handed on: about as many
@@ -265,18 +294,19 @@ impl Reader<'_> {
         rest.len().min(HAND_OVER * (self.algorithm.bytes() * 2 + 1))
     }
 
-    /// Takes a line that was ended by `terminator` bytes.
+    /// Takes a row.
     fn take(
         &self,
         taking: &mut Taking,
         source: u32,
-        line: &Line<'_>,
-        terminator: u64,
+        row: &Row<'_>,
+        parser: &RowParser,
     ) -> Result<()> {
+        let line = &row.line;
         taking.end = Place {
             source,
-            line: line.number,
-            byte: line.offset + line.length + terminator,
+            line: row.last,
+            byte: row.end,
         };
         taking.lines += 1;
         taking.books.lines += 1;
@@ -285,9 +315,8 @@ impl Reader<'_> {
             line: line.number,
             byte: line.offset,
         };
-        let parsed = taking.parser.parse(line);
-        let rejected = match parsed {
-            Parsed::Hash(hash) => match self.extra(taking) {
+        let rejected = match row.parsed {
+            Parsed::Hash(hash) => match self.extra(taking, parser) {
                 Ok(extra) if taking.is_new(&hash, &extra) => {
                     taking.taken.push(Record {
                         extra,
@@ -307,6 +336,8 @@ impl Reader<'_> {
                 None
             }
             Parsed::Rejected(reason) => Some(reason),
+            // Rows are whole.
+            Parsed::Continues => Some(Reason::Quote),
         };
         if let Some(reason) = rejected {
             taking.books.rejected += 1;
@@ -322,14 +353,12 @@ impl Reader<'_> {
     }
 
     /// What the item of the row that was parsed last takes from it.
-    fn extra(&self, taking: &mut Taking) -> std::result::Result<Extra, Reason> {
+    fn extra(&self, taking: &mut Taking, parser: &RowParser) -> Result<Extra, Reason> {
         if self.columns.is_empty() {
             return Ok(Extra::default());
         }
-        let Taking {
-            parser, gathering, ..
-        } = taking;
-        gathering.add(|out| self.columns.write(|n| parser.wanted(n), out))
+        let wanted = |n| parser.wanted(n);
+        taking.gathering.add(|out| self.columns.write(wanted, out))
     }
 
     fn too_many(&self, taking: &Taking, line: &Line<'_>) -> Error {

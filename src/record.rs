@@ -81,6 +81,8 @@ pub enum Parsed {
     Skipped,
     /// No hash of this kind.
     Rejected(Reason),
+    /// The beginning of a row that goes on in the next line.
+    Continues,
 }
 
 /// Why a line was rejected.
@@ -98,6 +100,18 @@ pub enum Reason {
     Length,
     /// As long as a hash, but not hexadecimal.
     Hex,
+    /// The hash column holds none: it is empty, or says that there is none.
+    NoHash,
+    /// The row has not so many columns that the hash's is among them.
+    Columns,
+    /// A quoted field that is not closed.
+    Quote,
+    /// A hash of another algorithm than the list's.
+    Algorithm,
+    /// Not a JSON object.
+    Json,
+    /// It names columns, and other ones than the list began with.
+    Header,
     /// DynamoDB refused the item on its own, other items being accepted.
     Refused,
     /// A column that gives an attribute holds no value of the attribute's type.
@@ -118,6 +132,12 @@ impl fmt::Display for Reason {
             Reason::Utf8 => "not valid UTF-8",
             Reason::Length => "not as long as a hash of this algorithm",
             Reason::Hex => "not hexadecimal",
+            Reason::NoHash => "its hash column holds no hash",
+            Reason::Columns => "it has no hash column",
+            Reason::Quote => "a quoted field that is not closed",
+            Reason::Algorithm => "a hash of another algorithm",
+            Reason::Json => "not a JSON object",
+            Reason::Header => "a header with other columns than the list began with",
             Reason::Refused => "refused by DynamoDB",
             Reason::Attribute => "a column that gives an attribute holds no value of its type",
             Reason::NoKey => "the column that gives the sort key is empty",
@@ -166,12 +186,6 @@ impl LineParser {
             }
         }
         self.parse_unusual(line)
-    }
-
-    /// Of the row that was parsed last, the n-th of the columns that were wanted: a
-    /// plain list has none.
-    pub fn wanted(&self, _n: usize) -> Option<&[u8]> {
-        None
     }
 
     #[cold]
@@ -233,7 +247,7 @@ pub fn looks_like(text: &[u8]) -> Option<Cow<'static, str>> {
 }
 
 /// The line without a byte order mark and the blanks around it.
-fn content(bytes: &[u8]) -> &[u8] {
+pub(crate) fn content(bytes: &[u8]) -> &[u8] {
     bytes
         .strip_prefix(b"\xEF\xBB\xBF")
         .unwrap_or(bytes)
@@ -241,7 +255,7 @@ fn content(bytes: &[u8]) -> &[u8] {
 }
 
 /// Whether `text` names a hash column.
-fn is_header(text: &[u8]) -> bool {
+pub(crate) fn is_header(text: &[u8]) -> bool {
     // The longest name with its ornaments has some 20 letters.
     let Some(text) = std::str::from_utf8(text).ok().filter(|t| t.len() <= 32) else {
         return false;

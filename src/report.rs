@@ -56,7 +56,7 @@ pub struct SourceReport {
     pub books: Option<Columns>,
 }
 
-/// The columns of the [books](crate::books::Books) besides the lines.
+/// The columns of the [books](Books) besides the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[allow(missing_docs)] // as in the books
 pub struct Columns {
@@ -181,20 +181,20 @@ pub struct Report {
     pub elapsed_s: f64,
     /// Lines read.
     pub lines: u64,
-    /// See [`Books`](crate::books::Books).
+    /// See [`Books`].
     pub written: u64,
-    /// See [`Books`](crate::books::Books).
+    /// See [`Books`].
     pub duplicates: u64,
-    /// See [`Books`](crate::books::Books).
+    /// See [`Books`].
     pub rejected: u64,
-    /// See [`Books`](crate::books::Books).
+    /// See [`Books`].
     pub skipped: u64,
-    /// See [`Books`](crate::books::Books).
+    /// See [`Books`].
     pub failed: u64,
-    /// See [`Books`](crate::books::Books); of a refresh.
+    /// See [`Books`]; of a refresh.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted: Option<u64>,
-    /// See [`Books`](crate::books::Books); of a refresh.
+    /// See [`Books`]; of a refresh.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unchanged: Option<u64>,
     /// Bytes read from all sources.

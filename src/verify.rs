@@ -23,6 +23,7 @@ use crate::aws::table::{self, Table};
 use crate::backoff::Backoff;
 use crate::columns::Columns;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::RowParser;
 use crate::lowwater::HandOver;
 use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::reader::{Ahead, Beginning, HAND_OVERS, Objects, Opened, Reader};
@@ -351,7 +352,7 @@ impl Verify {
             tracing::info!("reading standard input");
         }
         let objects = Objects::new(&self.sources, &self.aws);
-        let mut ahead = Ahead::new(objects, &self.aws, &with.unpack);
+        let mut ahead = Ahead::new(objects, &self.aws, &with.unpack, &with.form);
         let Some(opened) = ahead.next().await? else {
             return Err(Error::usage(
                 "there is nothing to read: the sources name no object",
@@ -374,6 +375,7 @@ impl Verify {
             &with.attributes_from,
         )?;
         let columns = Columns::new(&with.table, &table.schema, &with.attributes_from, 0)?;
+        RowParser::new(opened.layout(), &with.form, algorithm, columns.wanted())?;
         let rejects = match with.rejects_known {
             true => Rejects::known(),
             false => Rejects::new(with.rejects.as_deref())?,

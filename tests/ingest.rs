@@ -547,8 +547,11 @@ fn bad_input_is_told_apart_and_says_what_to_do() {
         ),
         (run("s3://lists", &[]), &["names no object"]),
         (
-            run("s3://lists/b/", &[]),
-            &["no object under s3://lists/b/", "case-sensitive"],
+            run("s3://lists/none/", &[]),
+            &[
+                "there is no object under s3://lists/none/",
+                "case-sensitive",
+            ],
         ),
         (
             run("s3://lists/a", &[]),

@@ -237,7 +237,8 @@ pub(crate) fn innermost(error: &dyn StdError) -> String {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.code {
-            Some(code) if self.message.is_empty() => f.write_str(code),
+            Some(code) if self.message.is_empty() && !code.is_empty() => f.write_str(code),
+            _ if self.message.is_empty() => f.write_str("an answer that does not say why"),
             Some(code) => write!(f, "{code}: {}", self.message),
             None => f.write_str(&self.message),
         }?;

@@ -1,5 +1,6 @@
 //! `hashferry ingest`: a list into a table.
 
+use super::form::FormArgs;
 use super::item::ItemArgs;
 use super::sources::SourceArgs;
 use super::unpack::UnpackArgs;
@@ -38,15 +39,8 @@ pub(super) struct IngestArgs {
     table: String,
     #[command(flatten)]
     item: ItemArgs,
-    /// Form of the list
-    #[arg(
-        long,
-        value_enum,
-        value_name = "FORM",
-        default_value = "auto",
-        help_heading = "Input"
-    )]
-    format: FormatArg,
+    #[command(flatten)]
+    form: FormArgs,
     #[command(flatten)]
     unpack: UnpackArgs,
     /// Keep rejected lines here, as JSON lines [default: show the first ten]
@@ -150,15 +144,6 @@ enum VerifyArg {
 /// 1 in 3,338 of all are, with 95 % certainty.
 const VERIFY_SAMPLE: u64 = 10_000;
 
-/// Forms of lists. More will come.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum FormatArg {
-    /// As it looks
-    Auto,
-    /// One hash a line
-    Lines,
-}
-
 /// Reads write capacity units a second.
 pub(super) fn units(text: &str) -> Result<f64, String> {
     match text.parse() {
@@ -259,8 +244,6 @@ async fn settle_down(context: &Context, aws: &Aws, table: &str, interval: Durati
 }
 
 async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report> {
-    // The only forms there are.
-    let (FormatArg::Auto | FormatArg::Lines) = args.format;
     if args.settle {
         let aws = aws.with_policy("scripts/iam/keepalive.json");
         let table = table::describe(&aws, &args.table, None).await?;
@@ -273,6 +256,7 @@ async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report
         .aws(aws.clone())
         .table(args.table)
         .unpack(args.unpack.unpack())
+        .form(args.form.form())
         .case(args.item.case())
         .rate(args.rate)
         .concurrency(args.concurrency)
@@ -388,6 +372,7 @@ async fn again(context: &Context, aws: &Aws, args: &IngestArgs) -> Result<Option
         .aws(aws.with_policy("scripts/iam/verify.json"))
         .table(&args.table)
         .unpack(args.unpack.unpack())
+        .form(args.form.form())
         .case(args.item.case())
         .sample(sample)
         .rejects_known(true)

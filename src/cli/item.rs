@@ -57,6 +57,13 @@ impl ItemArgs {
         }
     }
 
+    /// The flags for attributes from columns, to be given again.
+    pub(super) fn words_from(&self) -> Vec<String> {
+        let each = self.attributes_from.iter();
+        each.flat_map(|a| ["--attr-from".to_owned(), a.to_string()])
+            .collect()
+    }
+
     /// The attributes of every item, in the order in which they are written.
     pub(super) fn into_attributes(self) -> Vec<Attribute> {
         [

@@ -8,6 +8,7 @@ mod capacity;
 #[cfg(feature = "local")]
 mod demo;
 mod display;
+mod form;
 mod ingest;
 mod item;
 #[cfg(feature = "local")]

@@ -1,6 +1,7 @@
 //! `hashferry plan`: what a list will take, before it is written.
 
 use super::Context;
+use super::form::FormArgs;
 use super::ingest::units;
 use super::item::ItemArgs;
 use super::sources::SourceArgs;
@@ -28,6 +29,8 @@ pub(super) struct PlanArgs {
     table: Option<String>,
     #[command(flatten)]
     item: ItemArgs,
+    #[command(flatten)]
+    form: FormArgs,
     #[command(flatten)]
     unpack: UnpackArgs,
     /// Read everything and count, instead of estimating from the beginning (what is compressed is
@@ -90,10 +93,12 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
         globs: args.sources.globs()?,
         manifests: args.sources.manifests.clone(),
         unpack: args.unpack.unpack(),
+        form: args.form.form(),
+        attributes_from: args.item.attributes_from.clone(),
         table: args.table,
         algorithm: args.item.hash,
         case: args.item.case(),
-        attributes: args.item.into_attributes(),
+        attributes: args.item.clone().into_attributes(),
         exact: args.exact,
         at: args.at,
         replicas: args.replicas,
@@ -115,6 +120,8 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
             .collect(),
         own_flags: flag("--local", local.as_ref())
             .chain(args.unpack.words())
+            .chain(args.form.words())
+            .chain(args.item.words_from())
             .chain(args.sources.words())
             .collect(),
         sources: args.sources.sources,

@@ -1,5 +1,6 @@
 //! `hashferry verify`: whether a table holds what a list says.
 
+use super::form::FormArgs;
 use super::ingest::ReportFile;
 use super::item::ItemArgs;
 use super::sources::SourceArgs;
@@ -38,6 +39,8 @@ pub(super) struct VerifyArgs {
     table: String,
     #[command(flatten)]
     item: ItemArgs,
+    #[command(flatten)]
+    form: FormArgs,
     #[command(flatten)]
     unpack: UnpackArgs,
     /// How many of the list's hashes to check: all, or a number drawn at random, 1,000,000 at most
@@ -118,6 +121,7 @@ async fn verify(context: &Context, args: VerifyArgs) -> Result<VerifyReport> {
         .aws(connection.aws.clone())
         .table(args.table)
         .unpack(args.unpack.unpack())
+        .form(args.form.form())
         .case(args.item.case())
         .sample(args.sample)
         .rate(args.rate)

@@ -6,6 +6,7 @@ use crate::attribute::{Attribute, AttributeFrom, Value};
 use crate::aws::{Aws, AwsOptions};
 use crate::decode::Unpack;
 use crate::error::{Error, Result};
+use crate::format::Form;
 use crate::item::KeyAttribute;
 use crate::rate::{Concurrency, Rate};
 use crate::rejects::MaxRejects;
@@ -29,6 +30,7 @@ pub struct IngestBuilder {
     pub(super) manifests: Vec<String>,
     pub(super) globs: Globs,
     pub(super) unpack: Unpack,
+    pub(super) form: Form,
     pub(super) table: String,
     pub(super) algorithm: Option<Algorithm>,
     pub(super) key: Option<KeyAttribute>,
@@ -90,6 +92,13 @@ impl IngestBuilder {
     #[must_use]
     pub fn unpack(mut self, unpack: Unpack) -> Self {
         self.unpack = unpack;
+        self
+    }
+
+    /// The form of the lists. Default: as the first lines of each show.
+    #[must_use]
+    pub fn form(mut self, form: Form) -> Self {
+        self.form = form;
         self
     }
 

@@ -109,7 +109,7 @@ impl Ingest {
 
     /// How the lists are read: by which it is recognised that two runs read the same.
     fn reading(&self) -> String {
-        "line by line".to_owned()
+        self.with.form.words()
     }
 
     /// Where to begin by `checkpoint`: the source that the mark is in, opened there,
@@ -123,7 +123,7 @@ impl Ingest {
         self.pass(checkpoint, &mut objects).await?;
         let number = checkpoint.mark().source;
         let Some(last) = &checkpoint.read else {
-            let mut ahead = Ahead::new(objects, &self.aws, &self.with.unpack);
+            let mut ahead = Ahead::new(objects, &self.aws, &self.with.unpack, &self.with.form);
             let next = ahead.next().await?;
             if let Some(opened) = &next {
                 tracing::info!(
@@ -157,27 +157,26 @@ impl Ingest {
             ))
             .hint("give the same --compression and --member, or begin again with --restart")
         })?;
-        let packed = was.packed.clone();
         // There is no going into the middle of compressed data.
-        let from = if packed.is_some() { 0 } else { last.bytes };
+        let from = if was.packed.is_some() { 0 } else { last.bytes };
         let source = Source::open_again(&location, &self.aws, was, from).await?;
         tracing::info!(
             "taking up an earlier run at line {} (byte {}) of {location}: {} lines are in its books \
              (checkpoint {place}, saved {}; --restart begins again)",
-            last.books.lines + 1,
+            last.lines + 1,
             last.bytes,
             checkpoint.books.lines,
             checkpoint.saved,
         );
         let beginning = Beginning {
-            opened: Opened::again(source, packed, last.bytes).await?,
+            opened: Opened::again(source, was, last.bytes).await?,
             number,
             below: checkpoint.mark().below,
             here: last.books,
             lines: checkpoint.books.lines,
             rejected: checkpoint.books.rejected,
         };
-        let ahead = Ahead::new(objects, &self.aws, &self.with.unpack);
+        let ahead = Ahead::new(objects, &self.aws, &self.with.unpack, &self.with.form);
         Ok((Some(beginning), ahead))
     }
 

@@ -229,19 +229,18 @@ impl Forecast {
     ) -> Forecast {
         // Whole by definition: begun kilobytes.
         let item_units = template.write_units() as u64;
-        let own = item_units * (1 + target.local_indexes.count);
+        let own = 1 + target.local_indexes.count;
         let replicas = target.replicas.count.max(1);
-        let each = (own + item_units * target.indexes.count) * replicas;
-        let table_write_units = survey.hashes.times(own);
+        let each = (own + target.indexes.count) * replicas;
+        let table_write_units = survey.units.times(own);
         let mut routes = Vec::new();
         let reckoning = Reckoning {
             target,
             with,
-            item_units,
             own,
             replicas,
             table_units: table_write_units,
-            units: survey.hashes.times(each),
+            units: survey.units.times(each),
         };
         reckoning.provisioned(&mut routes);
         routes.push(reckoning.on_demand());
@@ -272,7 +271,7 @@ impl Forecast {
             item: ItemSize {
                 key: target.schema.partition.name.clone(),
                 key_type: target.schema.partition.kind.to_string(),
-                bytes: template.item_bytes() as u64,
+                bytes: template.item_bytes() as u64 + survey.row_bytes.round() as u64,
                 write_units: item_units,
             },
             replicas: target.replicas.clone(),
@@ -347,7 +346,6 @@ fn notes(survey: &Survey, target: &Target) -> Vec<String> {
 struct Reckoning<'a> {
     target: &'a Target,
     with: &'a Assumptions,
-    item_units: u64,
     /// Write units that an item takes of the table's own capacity.
     own: u64,
     replicas: u64,
@@ -397,7 +395,7 @@ impl Reckoning<'_> {
             _ => None,
         };
         // An index keeps up with the table when it can write as many items.
-        let of_index = capacity.saturating_mul(self.item_units).div_ceil(self.own);
+        let of_index = capacity.div_ceil(self.own);
         let of_indexes = of_index.saturating_mul(self.target.indexes.count);
         // What the table has is paid, however slowly it is written to.
         let in_all = there
@@ -477,7 +475,10 @@ impl Reckoning<'_> {
         let form = ImportForm::of(survey, template, &self.target.schema);
         let bytes = match form.as_it_lies {
             true => Figure::exact(survey.bytes()),
-            false => survey.hashes.times(form.row.len() as u64 + 1),
+            false => {
+                let row = form.row.len() as f64 + 1.0 + survey.row_bytes;
+                survey.hashes.times(row.round() as u64)
+            }
         };
         let price = self.with.prices.import_gb.usd;
         let mut limits = vec![

@@ -1,14 +1,19 @@
 //! What the sources hold: the reading stages of a run, counted.
 
 use super::figure::Figure;
-use crate::algorithm::{Algorithm, Case, MAX_HASH_BYTES};
-use crate::error::Result;
-use crate::lines::{Framer, Line};
+use crate::algorithm::{Algorithm, Case, Hash, MAX_HASH_BYTES};
+use crate::columns::Columns;
+use crate::error::{Error, Result};
+use crate::format::rows::{Row, Rows};
+use crate::format::{Format, RowParser};
+use crate::item::{ItemTemplate, WRITE_UNIT_BYTES};
+use crate::lines::Framer;
 use crate::reader::{Ahead, Opened};
-use crate::record::{LineParser, Parsed};
+use crate::record::Parsed;
 use crate::rejects::MaxRejects;
 use crate::window::Window;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 /// How much of a source is read for an estimate, in bytes. Some 30,000 lines of
 /// SHA-256, less than a second to fetch.
@@ -44,6 +49,10 @@ pub(super) struct Counted {
     pub(super) duplicates: Column,
     pub(super) rejected: Column,
     pub(super) skipped: Column,
+    /// Write units of the hashes that become items, counted as lines are, and the
+    /// bytes that these take from their rows.
+    pub(super) units: Column,
+    pub(super) row_bytes: u64,
 }
 
 /// A total that is growing, source by source: its value, what of it was seen,
@@ -109,7 +118,7 @@ pub struct Surveyed {
 }
 
 /// What the sources hold, counted or estimated.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Survey {
     /// The hash algorithm.
     pub algorithm: Algorithm,
@@ -119,6 +128,10 @@ pub struct Survey {
     pub lines: Figure,
     /// Hashes that become items: without the duplicates.
     pub hashes: Figure,
+    /// Write units of writing each of them to the table itself.
+    pub units: Figure,
+    /// Bytes that an item takes from its row, on average.
+    pub row_bytes: f64,
     /// Hashes that came again within the window.
     pub duplicates: Figure,
     /// Lines that are no hash of this kind.
@@ -146,51 +159,80 @@ impl Survey {
 }
 
 /// Reads sources through the stages of a run, without its writing half.
-struct Surveyor {
+struct Surveyor<'a> {
     algorithm: Algorithm,
     case: Case,
-    parser: LineParser,
+    columns: &'a Columns,
+    item_bytes: usize,
     window: Window,
     counted: Counted,
+    /// What a row gives its item.
+    own: Vec<u8>,
     verbatim: bool,
     key: Vec<u8>,
 }
 
-impl Surveyor {
-    fn take(&mut self, line: &Line<'_>, terminator: u64) {
-        let bytes = line.length + terminator;
+impl Surveyor<'_> {
+    fn take(&mut self, row: &Row<'_>, parser: &RowParser) {
+        let bytes = row.end - row.line.offset;
         let counted = &mut self.counted;
         counted.all.add(bytes);
         counted.squares += u128::from(bytes) * u128::from(bytes);
-        match self.parser.parse(line) {
-            Parsed::Hash(hash) => {
-                if self.verbatim {
-                    self.key.clear();
-                    hash.write_hex(self.case, &mut self.key);
-                    self.verbatim = self.key == line.bytes;
-                }
-                if self.window.take(&hash) {
-                    counted.hashes.add(bytes);
-                } else {
-                    counted.duplicates.add(bytes);
-                }
-                return;
+        let hash = match row.parsed {
+            Parsed::Hash(hash) => hash,
+            Parsed::Skipped => {
+                self.verbatim = false;
+                return counted.skipped.add(bytes);
             }
-            Parsed::Skipped => counted.skipped.add(bytes),
-            Parsed::Rejected(_) => counted.rejected.add(bytes),
+            Parsed::Rejected(_) | Parsed::Continues => {
+                self.verbatim = false;
+                return counted.rejected.add(bytes);
+            }
+        };
+        self.own.clear();
+        let own = self.columns.write(|n| parser.wanted(n), &mut self.own);
+        let Ok((key, stored)) = own else {
+            return counted.rejected.add(bytes);
+        };
+        if self.verbatim {
+            self.key.clear();
+            hash.write_hex(self.case, &mut self.key);
+            self.verbatim = self.key == row.line.bytes;
         }
-        self.verbatim = false;
+        let new = match key {
+            0 => self.window.take(&hash),
+            // Both together are what the item is known by.
+            key => {
+                let digest = Sha256::new().chain_update(hash.as_bytes());
+                let digest = digest.chain_update(&self.own[..key]).finalize();
+                Hash::from_bytes(&digest).is_none_or(|digest| self.window.take(&digest))
+            }
+        };
+        if !new {
+            return counted.duplicates.add(bytes);
+        }
+        counted.hashes.add(bytes);
+        counted.row_bytes += stored as u64;
+        let units = (self.item_bytes + stored).div_ceil(WRITE_UNIT_BYTES).max(1) as u64;
+        counted.units.lines += units;
+        counted.units.bytes += units * bytes;
     }
 
     /// Reads a source: all of it, or when it is longer than a sample and not
     /// everything is wanted, its beginning. The bytes that were counted, and
     /// whether it came to the end.
-    async fn source(&mut self, opened: &mut Opened, exact: bool) -> Result<(u64, bool)> {
+    async fn source(
+        &mut self,
+        opened: &mut Opened,
+        parser: RowParser,
+        exact: bool,
+    ) -> Result<(u64, bool)> {
         let sampled = !exact && opened.text_length().is_some_and(|l| l > SAMPLE_BYTES);
-        let mut framer = Framer::new();
+        let (mut framer, mut rows) = (Framer::new(), Rows::new(parser));
         let mut read = 0;
         // As it lies there it is no such file.
-        self.verbatim &= !opened.is_packed();
+        let plain = opened.layout().format == Format::Lines && self.columns.is_empty();
+        self.verbatim &= plain && !opened.is_packed();
         while let Some(chunk) = opened.next().await? {
             let mut rest = &chunk.bytes[..];
             while !rest.is_empty() {
@@ -202,7 +244,10 @@ impl Surveyor {
                 let part = rest.len().min(room);
                 let mut lines = framer.push(&rest[..part]);
                 while let Some(line) = lines.next() {
-                    self.take(&line, 1);
+                    rows.push(&line, 1, &mut |row, parser| {
+                        self.take(&row, parser);
+                        Ok::<(), Error>(())
+                    })?;
                 }
                 read += part as u64;
                 rest = &rest[part..];
@@ -215,9 +260,14 @@ impl Surveyor {
                 }
             }
         }
+        let mut take = |row: Row<'_>, parser: &RowParser| {
+            self.take(&row, parser);
+            Ok::<(), Error>(())
+        };
         if let Some(line) = framer.finish() {
-            self.take(&line, 0);
+            rows.push(&line, 0, &mut take)?;
         }
+        rows.finish(&mut take)?;
         Ok((read, true))
     }
 }
@@ -230,25 +280,39 @@ impl Surveyor {
 pub(super) async fn survey(
     first: Opened,
     rest: &mut Ahead,
-    algorithm: Algorithm,
+    template: &ItemTemplate,
+    columns: &Columns,
     case: Case,
     exact: bool,
 ) -> Result<Survey> {
+    let algorithm = template.algorithm();
     let mut surveyor = Surveyor {
         algorithm,
         case,
-        parser: LineParser::new(algorithm),
-        window: Window::new(algorithm),
+        columns,
+        item_bytes: template.item_bytes(),
+        window: Window::new(match columns.has_sort_key() {
+            true => Algorithm::Sha256,
+            false => algorithm,
+        }),
         counted: Counted::default(),
+        own: Vec::new(),
         verbatim: true,
         key: Vec::with_capacity(MAX_HASH_BYTES * 2),
     };
-    let mut totals = [Total::default(); 5];
+    let mut totals = [Total::default(); 6];
+    let mut row_bytes = 0;
     let mut sources = Vec::new();
     let mut next = Some(first);
     while let Some(mut opened) = next {
         surveyor.counted = Counted::default();
-        let (read, whole) = surveyor.source(&mut opened, exact).await?;
+        let parser = RowParser::new(opened.layout(), rest.form(), algorithm, columns.wanted())
+            .map_err(|e| e.of(&opened.name()))?;
+        for what in opened.said(rest.unpack(), rest.form(), algorithm) {
+            tracing::info!("{} is {what}", opened.name());
+        }
+        let (read, whole) = surveyor.source(&mut opened, parser, exact).await?;
+        row_bytes += surveyor.counted.row_bytes;
         let c = surveyor.counted;
         let bytes = if whole {
             Some(read)
@@ -259,7 +323,14 @@ pub(super) async fn survey(
             Some(length) if !whole => length.saturating_sub(c.all.bytes),
             _ => 0,
         };
-        let columns = [c.all, c.hashes, c.duplicates, c.rejected, c.skipped];
+        let columns = [
+            c.all,
+            c.hashes,
+            c.duplicates,
+            c.rejected,
+            c.skipped,
+            c.units,
+        ];
         for (total, column) in totals.iter_mut().zip(columns) {
             total.add(&c, column, unseen);
         }
@@ -271,13 +342,15 @@ pub(super) async fn survey(
         });
         next = rest.next().await?;
     }
-    let [lines, hashes, duplicates, rejected, skipped] = totals.map(Total::figure);
+    let [lines, hashes, duplicates, rejected, skipped, units] = totals.map(Total::figure);
     let seen = |of: usize| totals[of].seen;
     Ok(Survey {
         algorithm: surveyor.algorithm,
         sources,
         lines,
         hashes,
+        units,
+        row_bytes: row_bytes as f64 / seen(1).max(1) as f64,
         duplicates,
         rejected,
         skipped,

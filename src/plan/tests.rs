@@ -109,6 +109,8 @@ fn survey_of(hashes: Figure) -> Survey {
         }],
         lines: hashes,
         hashes,
+        units: hashes,
+        row_bytes: 0.0,
         duplicates: Figure::exact(0),
         rejected: Figure::exact(0),
         skipped: Figure::exact(0),
@@ -123,6 +125,8 @@ fn planning() -> Planning {
         sources: vec!["s3://lists/a b.txt".into()],
         manifests: vec![],
         globs: Default::default(),
+        form: Default::default(),
+        attributes_from: vec![],
         table: None,
         algorithm: None,
         case: Case::Upper,
@@ -275,7 +279,11 @@ fn items_of_several_kilobytes_cost_as_many_units() {
     let mut given = planning();
     given.attributes = vec![format!("a={}", "x".repeat(2000)).parse().expect("one")];
     // 6 + 64 + 1 + 2,000 bytes.
-    let f = forecast(survey_of(Figure::exact(1000)), &target(None), &given);
+    let survey = Survey {
+        units: Figure::exact(3000),
+        ..survey_of(Figure::exact(1000))
+    };
+    let f = forecast(survey, &target(None), &given);
     assert_eq!(f.item.write_units, 3);
     assert_eq!(f.write_units, Figure::exact(3000));
 }

@@ -6,6 +6,7 @@ use super::objects::Objects;
 use crate::aws::Aws;
 use crate::decode::Unpack;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::Form;
 use crate::source::Object;
 use std::collections::VecDeque;
 use tokio::task::JoinHandle;
@@ -23,6 +24,7 @@ pub struct Ahead {
     objects: Objects,
     aws: Aws,
     unpack: Unpack,
+    form: Form,
     opening: VecDeque<Opening>,
     /// One that is too large, and is opened when it is its turn.
     large: Option<Object>,
@@ -42,11 +44,12 @@ impl Drop for Opening {
 
 impl Ahead {
     /// Those of `objects` that were not taken yet.
-    pub fn new(objects: Objects, aws: &Aws, unpack: &Unpack) -> Ahead {
+    pub fn new(objects: Objects, aws: &Aws, unpack: &Unpack, form: &Form) -> Ahead {
         Ahead {
             objects,
             aws: aws.clone(),
             unpack: unpack.clone(),
+            form: form.clone(),
             opening: VecDeque::new(),
             large: None,
             ended: false,
@@ -81,11 +84,21 @@ impl Ahead {
             };
         }
         if let Some(large) = self.large.take() {
-            return Opened::open(&large.location, &self.aws, &self.unpack)
+            return Opened::open(&large.location, &self.aws, &self.unpack, &self.form)
                 .await
                 .map(Some);
         }
         self.failed.take().map_or(Ok(None), Err)
+    }
+
+    /// How the sources are compressed.
+    pub fn unpack(&self) -> &Unpack {
+        &self.unpack
+    }
+
+    /// How they are read.
+    pub fn form(&self) -> &Form {
+        &self.form
     }
 
     /// Begins to open what comes next, as far as that may be.
@@ -98,8 +111,9 @@ impl Ahead {
             match self.objects.next().await {
                 Ok(Some(object)) if object.bytes().is_some_and(|b| b <= MOST_BYTES_AHEAD) => {
                     let (aws, unpack) = (self.aws.clone(), self.unpack.clone());
+                    let form = self.form.clone();
                     self.opening.push_back(Opening(tokio::spawn(async move {
-                        Opened::open(&object.location, &aws, &unpack).await
+                        Opened::open(&object.location, &aws, &unpack, &form).await
                     })));
                 }
                 Ok(Some(object)) => self.large = Some(object),

@@ -9,6 +9,7 @@ use super::Opened;
 use crate::aws::Aws;
 use crate::decode::Unpack;
 use crate::error::{Error, Result};
+use crate::format;
 use crate::identity::Identity;
 use crate::lines::{Framer, Line};
 use crate::record::shown;
@@ -19,6 +20,12 @@ use std::collections::VecDeque;
 
 /// An inventory's `manifest.json` at most: it names some thousand files.
 const MAX_MANIFEST_BYTES: usize = 16 * 1024 * 1024;
+
+/// As what the text of a manifest is opened: nothing is looked for in it.
+const PLAIN: format::Form = format::Form {
+    format: Some(format::Format::Lines),
+    column: None,
+};
 
 /// A manifest that is being read. See the [module](self).
 #[derive(Debug)]
@@ -79,7 +86,7 @@ struct InventoryFile {
 impl Manifest {
     /// Opens the manifest at `location`.
     pub(super) async fn open(location: &Location, aws: &Aws, unpack: &Unpack) -> Result<Manifest> {
-        let mut opened = Box::new(Opened::open(location, aws, unpack).await?);
+        let mut opened = Box::new(Opened::open(location, aws, unpack, &PLAIN).await?);
         let is_json = opened.head().trim_ascii_start().first() == Some(&b'{');
         let mut manifest = Manifest {
             location: location.clone(),
@@ -116,7 +123,7 @@ impl Manifest {
                 let Some(file) = files.front().cloned() else {
                     return Ok(None);
                 };
-                let opened = Opened::open(&file, aws, &self.unpack).await?;
+                let opened = Opened::open(&file, aws, &self.unpack, &PLAIN).await?;
                 files.pop_front();
                 self.reading = Some(Reading::of(&file, Box::new(opened)));
             }

@@ -3,8 +3,9 @@
 use super::unpacking::Unpacking;
 use crate::algorithm::Algorithm;
 use crate::aws::Aws;
-use crate::decode::{self, Chunk, Codec, Compression, Packed, Seen, Unpack, zip};
+use crate::decode::{self, Chunk, Codec, Compression, Seen, Unpack, zip};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::{self, Form, Layout};
 use crate::source::{Identity, Location, Source};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -54,11 +55,16 @@ impl Opened {
 
 impl Opened {
     /// Opens `location`, which is compressed as `unpack` tells or its first bytes
-    /// show, and looks at the beginning of its text.
+    /// show, and looks at the beginning of its text, which is to be read as `form` says.
     ///
     /// # Errors
     /// As [`Source::open`], when it is no text, and when it cannot be decompressed.
-    pub async fn open(location: &Location, aws: &Aws, unpack: &Unpack) -> Result<Opened> {
+    pub async fn open(
+        location: &Location,
+        aws: &Aws,
+        unpack: &Unpack,
+        form: &Form,
+    ) -> Result<Opened> {
         let mut source = Source::open(location, aws).await?;
         let name = location.to_string();
         let mut first = VecDeque::new();
@@ -81,14 +87,6 @@ impl Opened {
         let peeked = match &packed {
             None => std::mem::take(&mut first).into_iter().map(plain).collect(),
             Some(packed) => {
-                let told = match unpack.compression {
-                    Compression::Auto => " (--compression none takes the bytes as they are)",
-                    _ => "",
-                };
-                tracing::info!(
-                    "{name} is {}-compressed: decompressing it{told}",
-                    packed.codec
-                );
                 if packed.codec == Codec::Zip
                     && let Some(members) = members(location, aws, &identity).await?
                 {
@@ -113,21 +111,21 @@ impl Opened {
         };
         // Of a packed source, that its compressed bytes have ended says nothing.
         opened.ended = ended && !opened.is_packed();
-        opened.look(head).await?;
+        opened.look(head, form).await?;
         Ok(opened)
     }
 
     /// Looks at the beginning of the text, of which `head` is peeked already.
-    async fn look(&mut self, mut head: BytesMut) -> Result<()> {
+    async fn look(&mut self, mut head: BytesMut, form: &Form) -> Result<()> {
         let name = self.location.to_string();
         let codec = self.identity.packed.as_ref().map(|p| p.codec);
         let mut bytes: usize = self.peeked.iter().map(|c| c.bytes.len()).sum();
         loop {
             // A pipe that has brought one line and then waits has shown enough.
             if !head.is_empty() {
-                self.beginning = decode::look_at(&name, codec, &head, false)?;
+                self.beginning = decode::look_at(&name, codec, &head, false, form)?;
             }
-            if self.ended || bytes >= decode::PEEK_BYTES || self.beginning.algorithm.is_some() {
+            if self.ended || bytes >= decode::PEEK_BYTES || self.beginning.decides() {
                 break;
             }
             match self.pull().await? {
@@ -141,9 +139,10 @@ impl Opened {
             }
         }
         let whole = self.ended && bytes <= decode::PEEK_BYTES;
-        if self.beginning.algorithm.is_none() {
-            self.beginning = decode::look_at(&name, codec, &head, whole)?;
+        if !self.beginning.decides() {
+            self.beginning = decode::look_at(&name, codec, &head, whole, form)?;
         }
+        self.identity.layout = Some(self.beginning.layout.clone());
         if self.ended && bytes == 0 {
             tracing::warn!("{name} is empty: there is nothing to write; is it the list you meant?");
         }
@@ -156,10 +155,12 @@ impl Opened {
     ///
     /// # Errors
     /// When it cannot be read or decompressed up to there.
-    pub async fn again(source: Source, packed: Option<Packed>, from: u64) -> Result<Opened> {
+    pub async fn again(source: Source, was: &Identity, from: u64) -> Result<Opened> {
+        let packed = was.packed.clone();
         let location = source.location().clone();
         let identity = Identity {
             packed: packed.clone(),
+            layout: was.layout.clone(),
             ..source.identity()
         };
         let text = match packed {
@@ -182,7 +183,10 @@ impl Opened {
             peeked: VecDeque::new(),
             ended: false,
             behind: from,
-            beginning: decode::Beginning::default(),
+            beginning: decode::Beginning {
+                layout: was.layout.clone().unwrap_or_default(),
+                ..decode::Beginning::default()
+            },
         };
         if opened.is_packed() {
             opened.pass(from).await?;
@@ -247,6 +251,29 @@ impl Opened {
         self.length().filter(|_| !self.is_packed())
     }
 
+    /// The form of the list.
+    pub fn layout(&self) -> &Layout {
+        &self.beginning.layout
+    }
+
+    /// What is to be said of how it is read: its compression, and its form, of hashes
+    /// of `algorithm`.
+    pub fn said(&self, unpack: &Unpack, form: &Form, algorithm: Algorithm) -> Vec<String> {
+        let mut said = Vec::new();
+        if let Some(packed) = &self.identity.packed {
+            let told = match unpack.compression {
+                Compression::Auto => " (--compression none takes the bytes as they are)",
+                _ => "",
+            };
+            said.push(format!(
+                "{}-compressed: decompressing it{told}",
+                packed.codec
+            ));
+        }
+        said.extend(format::said(self.layout(), form, algorithm));
+        said
+    }
+
     /// Whether it is compressed.
     pub fn is_packed(&self) -> bool {
         self.identity.packed.is_some()
@@ -287,12 +314,26 @@ impl Opened {
         }
         if let Some(seen) = self.beginning.algorithm {
             tracing::info!(
-                "taking the list for {seen}, by the length of its first hash (--hash says otherwise)"
+                "taking the list for {seen}, by {} (--hash says otherwise)",
+                match self.layout().columns.is_empty() {
+                    true => "the length of its first hash",
+                    false => "the names of its columns",
+                }
             );
             return Ok(seen);
         }
         if self.ended && self.peeked.iter().all(|c| c.bytes.is_empty()) {
             return Ok(Algorithm::Sha256);
+        }
+        if !self.beginning.several.is_empty() {
+            let each = self.beginning.several.iter();
+            let columns: Vec<String> = each.map(|(a, column)| format!("{a} ({column})")).collect();
+            return Err(Error::usage(format!(
+                "{} has hashes of several algorithms, by their columns: {}",
+                self.location,
+                columns.join(", ")
+            ))
+            .hint("name one by --hash, such as --hash sha256, or a column by --column"));
         }
         let first = match &self.beginning.first_line {
             Some(line) => format!("its first line is {line}"),

@@ -49,7 +49,7 @@ async fn read(aws: &Aws, chunks: &[&[u8]], below: Below) -> (Vec<HandOver>, Coun
         rejected: 0,
     };
     let objects = Objects::new(&Sources::default(), aws);
-    let mut rest = Ahead::new(objects, aws, &Unpack::default());
+    let mut rest = Ahead::new(objects, aws, &Unpack::default(), &Default::default());
     let take = async {
         let mut all = Vec::new();
         while let Some(one) = handed.recv().await {

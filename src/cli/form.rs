@@ -1,0 +1,80 @@
+//! The flags that say what form a list has, alike for every command that reads lists.
+
+use crate::format::{Form, Format};
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct FormArgs {
+    /// Form of the lists [default: as the first lines of each show]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORM",
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "Input"
+    )]
+    format: FormatArg,
+    /// The column that holds the hash, by its name or its number from 1 [default: by its name or
+    /// what stands in it]
+    #[arg(long, value_name = "NAME|N", help_heading = "Input")]
+    column: Option<String>,
+    /// The same of JSON lines: the field, one inside another as a.b
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "column",
+        help_heading = "Input"
+    )]
+    field: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct FormatArg(Option<Format>);
+
+impl ValueEnum for FormatArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [FormatArg; Format::ALL.len() + 1] = {
+            let mut all = [FormatArg(None); Format::ALL.len() + 1];
+            let mut n = 0;
+            while n < Format::ALL.len() {
+                all[n + 1] = FormatArg(Some(Format::ALL[n]));
+                n += 1;
+            }
+            all
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self.0 {
+            None => PossibleValue::new("auto").help("as the first lines show"),
+            Some(format) => PossibleValue::new(format.name()).help(format.described()),
+        })
+    }
+}
+
+impl FormArgs {
+    pub(super) fn form(&self) -> Form {
+        Form {
+            format: self.format.0,
+            column: self.column.clone().or_else(|| self.field.clone()),
+        }
+    }
+
+    /// The flags as they were given, to be given again.
+    pub(super) fn words(&self) -> Vec<String> {
+        let format = self.format.0.map(|f| f.name().to_owned());
+        let flags = [
+            ("--format", &format),
+            ("--column", &self.column),
+            ("--field", &self.field),
+        ];
+        let given = flags.into_iter();
+        given
+            .filter_map(|(flag, value)| Some([flag.to_owned(), value.clone()?]))
+            .flatten()
+            .collect()
+    }
+}

@@ -1,0 +1,214 @@
+//! What md5sum, sha256sum, md5deep and their like print.
+//!
+//! ```text
+//! HASH  name            md5sum, sha256sum, md5deep
+//! HASH *name            the same of a binary file
+//! \HASH  na\nme         the same of a name that holds a line feed or a backslash
+//!    SIZE  HASH  name   md5deep -z
+//! SHA256 (name) = HASH  BSD, and md5sum --tag; openssl: SHA2-256(name)= HASH
+//! ```
+//!
+//! All of them may stand in one list; a bare hash counts too.
+
+use super::in_column;
+use crate::algorithm::{Algorithm, Hash, fold};
+use crate::record::{Parsed, Reason, content};
+
+/// A column of such a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Column {
+    Name,
+    Size,
+}
+
+impl Column {
+    pub(super) fn named(name: &str) -> Option<Column> {
+        match fold(name).as_str() {
+            "name" | "filename" | "file" | "path" => Some(Column::Name),
+            "size" | "filesize" => Some(Column::Size),
+            _ => None,
+        }
+    }
+}
+
+/// A line taken apart.
+#[derive(Debug, PartialEq, Eq)]
+struct Sum<'a> {
+    hash: &'a [u8],
+    /// What a tag says, by its name.
+    tag: Option<&'a [u8]>,
+    size: &'a [u8],
+    name: &'a [u8],
+    /// Whether the name is written with escapes.
+    escaped: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct SumsParser {
+    algorithm: Algorithm,
+    wanted: Vec<Column>,
+    name: Vec<u8>,
+    size: Vec<u8>,
+}
+
+impl SumsParser {
+    pub(super) fn new(algorithm: Algorithm, wanted: Vec<Column>) -> SumsParser {
+        SumsParser {
+            algorithm,
+            wanted,
+            name: Vec::new(),
+            size: Vec::new(),
+        }
+    }
+
+    pub(super) fn parse(&mut self, line: &[u8]) -> Parsed {
+        let digits = self.algorithm.bytes() * 2;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Some(sum) = apart(line) else {
+            let text = content(line);
+            if text.is_empty() || text[0] == b'#' {
+                return Parsed::Skipped;
+            }
+            return match in_column(text, digits) {
+                // A bare hash.
+                Parsed::Hash(hash) => {
+                    (self.name.clear(), self.size.clear());
+                    Parsed::Hash(hash)
+                }
+                _ if crate::record::is_header(text) => Parsed::Skipped,
+                other => other,
+            };
+        };
+        let tagged = sum.tag.and_then(tag_named);
+        if tagged.is_some_and(|tagged| tagged != self.algorithm) {
+            return Parsed::Rejected(Reason::Algorithm);
+        }
+        let parsed = in_column(sum.hash, digits);
+        if !self.wanted.is_empty() && matches!(parsed, Parsed::Hash(_)) {
+            (self.name.clear(), self.size.clear());
+            self.size.extend_from_slice(sum.size);
+            match sum.escaped {
+                true => unescape(sum.name, &mut self.name),
+                false => self.name.extend_from_slice(sum.name),
+            }
+        }
+        parsed
+    }
+
+    pub(super) fn wanted(&self, n: usize) -> Option<&[u8]> {
+        Some(match self.wanted.get(n)? {
+            Column::Name => &self.name,
+            Column::Size => &self.size,
+        })
+    }
+}
+
+/// Whether `line` is such a line, of a hash of a length that is known.
+pub(super) fn is_one(line: &[u8]) -> bool {
+    apart(line).is_some_and(|sum| {
+        Hash::from_hex(sum.hash).is_some() && Algorithm::of_hex_digits(sum.hash.len()).is_some()
+    })
+}
+
+/// The algorithm of such a line: as it is tagged, or by the length of its hash.
+pub(super) fn algorithm(line: &[u8]) -> Option<Algorithm> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let sum = apart(line).filter(|_| is_one(line))?;
+    let by_length = Algorithm::of_hex_digits(sum.hash.len());
+    sum.tag.and_then(tag_named).or(by_length)
+}
+
+/// The algorithm that a tag names; openssl calls SHA-256 SHA2-256.
+fn tag_named(tag: &[u8]) -> Option<Algorithm> {
+    let folded = fold(std::str::from_utf8(tag).unwrap_or_default());
+    let sha2 = folded.strip_prefix("sha2").filter(|rest| rest.len() >= 3);
+    Algorithm::from_name(&folded).or_else(|| Algorithm::from_name(&format!("sha{}", sha2?)))
+}
+
+fn apart(line: &[u8]) -> Option<Sum<'_>> {
+    let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
+    tagged(line).or_else(|| plain(line)).or_else(|| sized(line))
+}
+
+/// `HASH  name`
+fn plain(line: &[u8]) -> Option<Sum<'_>> {
+    let (line, escaped) = match line.strip_prefix(b"\\") {
+        Some(rest) => (rest, true),
+        None => (line, false),
+    };
+    let end = line.iter().position(|b| *b == b' ')?;
+    let (hash, rest) = (&line[..end], &line[end + 1..]);
+    if hash.is_empty() || !hash.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    // The second character is a blank, or tells a binary file.
+    let name = match rest.first() {
+        Some(b' ' | b'*') => &rest[1..],
+        _ => rest,
+    };
+    // Hashes are longer than any size.
+    (hash.len() >= 32 && !name.is_empty()).then_some(Sum {
+        hash,
+        tag: None,
+        size: b"",
+        name,
+        escaped,
+    })
+}
+
+/// `   SIZE  HASH  name`
+fn sized(line: &[u8]) -> Option<Sum<'_>> {
+    let line = line.trim_ascii_start();
+    let end = line.iter().position(|b| *b == b' ')?;
+    let (size, rest) = (&line[..end], line[end..].trim_ascii_start());
+    if size.is_empty() || size.len() > 20 || !size.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    plain(rest).map(|sum| Sum { size, ..sum })
+}
+
+/// `SHA256 (name) = HASH`
+fn tagged(line: &[u8]) -> Option<Sum<'_>> {
+    let (line, escaped) = match line.strip_prefix(b"\\") {
+        Some(rest) => (rest, true),
+        None => (line, false),
+    };
+    let open = line.iter().take(24).position(|b| *b == b'(')?;
+    let tag = line[..open].trim_ascii_end();
+    let is_tag = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'/' | b'_');
+    if tag.is_empty() || !tag.iter().all(is_tag) {
+        return None;
+    }
+    // A name may hold parentheses; the last `)` with `=` behind it ends it.
+    let close = line.iter().rposition(|b| *b == b')')?;
+    let hash = line[close + 1..].trim_ascii_start().strip_prefix(b"=")?;
+    Some(Sum {
+        hash: hash.trim_ascii(),
+        tag: Some(tag),
+        size: b"",
+        name: line.get(open + 1..close)?,
+        escaped,
+    })
+}
+
+fn unescape(name: &[u8], out: &mut Vec<u8>) {
+    let mut rest = name.iter();
+    while let Some(byte) = rest.next() {
+        let next = if *byte == b'\\' {
+            rest.clone().next()
+        } else {
+            None
+        };
+        let plain = match next {
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b'\\') => b'\\',
+            _ => {
+                out.push(*byte);
+                continue;
+            }
+        };
+        rest.next();
+        out.push(plain);
+    }
+}
