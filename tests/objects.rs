@@ -11,6 +11,11 @@ use std::time::Duration;
 use common::binary::{Ended, Run};
 use common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
+use hashferry::aws::{Aws, AwsOptions, LocalEndpoints};
+use hashferry::decode::Unpack;
+use hashferry::format::Form;
+use hashferry::reader::{Ahead, Objects};
+use hashferry::source::{Globs, Sources};
 use nix::sys::signal::Signal;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -125,6 +130,47 @@ fn the_whole_bucket_is_a_prefix_too() {
     let stats = s3.stop();
     assert_eq!(stats.lists.len(), 3);
     assert!(stats.lists.iter().all(|l| l.prefix.is_empty()));
+}
+
+#[tokio::test]
+async fn what_is_still_to_come_is_known_from_the_last_page_on() {
+    // The last but one is too large to be opened ahead.
+    let large = 1024 * 1024 + 65;
+    let config = seventeen().object("lists", "p/15", list(99, large / 65 + 1));
+    let s3 = FakeS3::start(config);
+    let local = LocalEndpoints {
+        home: "a test".into(),
+        s3: s3.endpoint(),
+        dynamodb: s3.endpoint(),
+        region: "us-east-1".into(),
+        access_key_id: "AKIDEXAMPLE".into(),
+        secret_access_key: "no secret".into(),
+    };
+    let options = AwsOptions {
+        local: Some(local),
+        ..AwsOptions::default()
+    };
+    let aws = Aws::load(&options).await.expect("a configuration");
+    let exclude = ["07".to_owned()];
+    let globs = Globs::new(&[], &exclude).expect("patterns");
+    let sources = Sources::read(&[PREFIX.to_owned()], &[], globs).expect("a prefix");
+    // Eight are opened ahead: with the seventh, the fourteenth, the first of the last page.
+    for (page, known_from) in [(100, 0), (PAGE, 6)] {
+        s3.set_plan(S3Plan::default().page(page));
+        let objects = Objects::new(&sources, &aws);
+        let mut ahead = Ahead::new(objects, &aws, &Unpack::default(), &Form::default());
+        let mut said = Vec::new();
+        let mut lengths = Vec::new();
+        while let Some(opened) = ahead.next().await.expect("it opens") {
+            lengths.push(opened.length().expect("known"));
+            said.push(ahead.bytes_to_come());
+        }
+        assert_eq!(lengths.len(), 16, "one is excluded");
+        for (n, said) in said.into_iter().enumerate() {
+            let to_come = lengths[n + 1..].iter().sum::<u64>();
+            assert_eq!(said, (n >= known_from).then_some(to_come), "after {n}");
+        }
+    }
 }
 
 #[test]
