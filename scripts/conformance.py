@@ -643,6 +643,56 @@ def empty(b, me, table):
 
 
 @case
+def prefix(b, me, full, part):
+    """What is under a prefix, over several pages, as boto3 lists it."""
+    shown = (b.run(me, ["ingest", "--help"]).stdout or b"").decode(errors="replace")
+    if "s3://bucket/prefix/" not in " ".join(shown.split()):
+        b.results.skip(me, "this binary reads single objects only")
+        return
+    # More objects than a page has keys, of two hashes each.
+    count = 1_100
+    lists = [full[2 * i : 2 * i + 2] for i in range(count)]
+    keys = [f"{me}/{i % 11:02}/{i:04} &+ä.txt" for i in range(count)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(b.put, keys, map(crlf, lists)))
+    b.put(f"{me}/", b"")  # as consoles show a folder
+    b.put(f"{me}-not-under-it.txt", crlf(full[-5:]))
+    uri, hashes = f"s3://{BUCKET}/{me}/", [h for some in lists for h in some]
+    pages = b.s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{me}/")
+    listed = [o["Key"] for page in pages for o in page.get("Contents", []) if o["Size"]]
+    differing = set(listed) ^ set(keys)
+    why = differing and f"{len(differing)} keys, as {next(iter(differing))!r}"
+    b.results.check(f"{me}: boto3 lists what was put", why)
+
+    table = b.table(me)
+    report = b.ingest(me, uri, table)
+    b.counts(me, report, written=len(hashes))
+    b.items(me, table, hashes)
+    # The first sources of the report are the first of the listing, in its order.
+    got = [s["uri"].removeprefix(f"s3://{BUCKET}/") for s in report.get("sources", [])]
+    why = (not got or got != listed[: len(got)]) and f"it begins {got[:3]}, and boto3's {listed[:3]}"
+    b.results.check(f"{me}: in the order of the listing", why)
+
+    name = f"{me}: chosen by patterns"
+    b.drop_tables()
+    chosen = [h for k, some in zip(keys, lists) for h in some if f"/{me}/03/" in f"/{k}"]
+    some = b.table(f"{me}-some")
+    flags = ["--include", "03/*", "--include", "04/*", "--exclude", "04/*"]
+    b.counts(name, b.ingest(f"{me}-some", uri, some, *flags), written=len(chosen))
+    b.items(name, some, chosen)
+
+    name = f"{me}: by a manifest"
+    b.drop_tables()
+    manifest = b.put(f"{me}-manifest", "".join(f"s3://{BUCKET}/{k}\n" for k in keys[:50]).encode())
+    first = b.table(f"{me}-manifest")
+    report = b.ingest(f"{me}-manifest", f"--manifest={manifest}", first)
+    b.counts(name, report, written=100)
+    b.items(name, first, hashes[:100])
+
+    refused(b, f"{me}-nothing", f"s3://{BUCKET}/{me}/nothing/", first, f"{me}/nothing/")
+
+
+@case
 def no_such_bucket(b, me, full, part):
     table = b.table(me)
     refused(b, me, "s3://nowhere-to-be-found/key", table, "nowhere-to-be-found")

@@ -452,7 +452,10 @@ fn cannot_open(location: &Location, aws: &Aws, region: Option<String>, error: Ca
         (_, Some("NoSuchBucket")) => Error::usage(format!("cannot read {location}: there is no such bucket"))
             .hint("check the name; aws s3 ls shows your buckets"),
         (_, Some("NoSuchKey")) => Error::usage(format!("cannot read {location}: there is no such object"))
-            .hint("check the key, which is case-sensitive; aws s3 ls shows what a bucket holds"),
+            .hint(
+                "check the key, which is case-sensitive, and ends in / where all objects under it are \
+                 meant; aws s3 ls shows what a bucket holds",
+            ),
         (_, Some("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException"))
             if region.is_some() =>
         {

@@ -548,7 +548,14 @@ fn bad_input_is_told_apart_and_says_what_to_do() {
         (run("s3://lists", &[]), &["names no object"]),
         (
             run("s3://lists/none/", &[]),
-            &["there is no object under s3://lists/none/"],
+            &[
+                "there is no object under s3://lists/none/",
+                "case-sensitive",
+            ],
+        ),
+        (
+            run("s3://lists/a", &[]),
+            &["no such object", "ends in / where all objects under it"],
         ),
         (run("gs://lists/a", &[]), &["expected s3://bucket/key"]),
         (run("missing.txt", &[]), &["missing.txt", "No such file"]),

@@ -33,12 +33,17 @@ pub struct Ahead {
     failed: Option<Error>,
 }
 
+/// One that is being opened.
 #[derive(Debug)]
-struct Opening(JoinHandle<Result<Opened>>);
+struct Opening {
+    task: JoinHandle<Result<Opened>>,
+    /// Its length in bytes, as it is listed.
+    bytes: u64,
+}
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -59,10 +64,9 @@ impl Ahead {
 
     /// Bytes of the sources that are still to come, where that is known already.
     pub fn bytes_to_come(&self) -> Option<u64> {
-        match self.opening.is_empty() && self.large.is_none() {
-            true => self.objects.bytes_to_come(),
-            false => None,
-        }
+        let opening: u64 = self.opening.iter().map(|o| o.bytes).sum();
+        let large = self.large.as_ref().map_or(Some(0), Object::bytes)?;
+        Some(opening + large + self.objects.bytes_to_come()?)
     }
 
     /// The next source, opened; nothing at the end.
@@ -72,7 +76,7 @@ impl Ahead {
     pub async fn next(&mut self) -> Result<Option<Opened>> {
         self.fill().await;
         if let Some(opening) = self.opening.front_mut() {
-            let opened = (&mut opening.0).await;
+            let opened = (&mut opening.task).await;
             self.opening.pop_front();
             return match opened {
                 Ok(opened) => opened.map(Some),
@@ -109,12 +113,13 @@ impl Ahead {
             && !self.ended
         {
             match self.objects.next().await {
-                Ok(Some(object)) if object.bytes().is_some_and(|b| b <= MOST_BYTES_AHEAD) => {
+                Ok(Some(object)) if let Some(bytes) = small(&object) => {
                     let (aws, unpack) = (self.aws.clone(), self.unpack.clone());
                     let form = self.form.clone();
-                    self.opening.push_back(Opening(tokio::spawn(async move {
+                    let task = tokio::spawn(async move {
                         Opened::open(&object.location, &aws, &unpack, &form).await
-                    })));
+                    });
+                    self.opening.push_back(Opening { task, bytes });
                 }
                 Ok(Some(object)) => self.large = Some(object),
                 Ok(None) => self.ended = true,
@@ -122,4 +127,9 @@ impl Ahead {
             }
         }
     }
+}
+
+/// The length of an object that may be opened ahead.
+fn small(object: &Object) -> Option<u64> {
+    object.bytes().filter(|bytes| *bytes <= MOST_BYTES_AHEAD)
 }

@@ -8,7 +8,7 @@
 use super::Opened;
 use crate::aws::Aws;
 use crate::decode::Unpack;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format;
 use crate::identity::Identity;
 use crate::lines::{Framer, Line};
@@ -150,11 +150,15 @@ impl Manifest {
                     objects.extend(object);
                     Ok(())
                 }
-                Err(why) => Err(Error::new(
-                    ErrorKind::Input,
-                    format!("{name}, line {}: {why}", line.number),
-                )
-                .hint("a manifest has one s3://bucket/key or path a line")),
+                Err(why) => {
+                    let hint = match form {
+                        Form::Text => "a manifest has one s3://bucket/key or path a line",
+                        Form::Inventory { .. } => {
+                            "a file of an S3 inventory has the columns that its manifest.json names"
+                        }
+                    };
+                    Err(Error::usage(format!("{name}, line {}: {why}", line.number)).hint(hint))
+                }
             }
         };
         match now.opened.next().await? {

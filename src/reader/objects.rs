@@ -132,13 +132,24 @@ impl Objects {
             self.of_this = 0;
             return Ok(());
         };
-        let nothing = match self.sources.globs.is_empty() {
-            true => format!("there is no object under {named}"),
-            false => format!("--include and --exclude leave no object of {named}"),
+        let (nothing, hint) = match (self.sources.globs.is_empty(), &named) {
+            (false, _) => (
+                format!("--include and --exclude leave no object of {named}"),
+                "the patterns are held against what of a key follows the prefix, in a manifest against \
+                 the whole key or path",
+            ),
+            (true, Named::Manifest(_)) => (
+                format!("{named} names no object"),
+                "a manifest has one s3://bucket/key or path a line, or is the manifest.json of an S3 \
+                 inventory",
+            ),
+            (true, _) => (
+                format!("there is no object under {named}"),
+                "check the prefix, which is case-sensitive; aws s3 ls shows what a bucket holds",
+            ),
         };
         if self.taken == 0 && self.named.is_empty() {
-            return Err(Error::usage(nothing)
-                .hint("check the prefix, which is case-sensitive, and the patterns"));
+            return Err(Error::usage(nothing).hint(hint));
         }
         tracing::warn!("{nothing}: nothing is read there");
         Ok(())

@@ -6,6 +6,7 @@ use crate::aws::error::{CallError, Meaning};
 use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Identity;
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use std::collections::VecDeque;
 
 /// One list that is to be read.
@@ -21,6 +22,73 @@ impl Object {
     /// Its length in bytes, where that is listed.
     pub fn bytes(&self) -> Option<u64> {
         self.listed.as_ref()?.bytes
+    }
+}
+
+/// A page of a listing, read.
+#[derive(Debug, PartialEq, Eq)]
+struct Page {
+    objects: Vec<Object>,
+    /// Where the next page begins; nothing when this is the last.
+    next: Option<String>,
+}
+
+impl Page {
+    /// Reads the answer to a call for the page that begins at `asked`. An answer that
+    /// is not whole is none: an object that it does not name would be missing from
+    /// the table, and nobody would be told.
+    fn of(
+        bucket: &str,
+        answer: &ListObjectsV2Output,
+        asked: Option<&str>,
+    ) -> Result<Page, &'static str> {
+        let contents = answer.contents();
+        let named = i32::try_from(contents.len()).ok();
+        if answer.key_count().is_some_and(|n| Some(n) != named) {
+            return Err("it names another number of keys than it counts");
+        }
+        let next = match (answer.is_truncated(), answer.next_continuation_token()) {
+            (Some(false), _) => None,
+            (Some(true), Some(token)) if Some(token) == asked => {
+                return Err("its next page is the same page again");
+            }
+            (Some(true), Some(token)) => Some(token.to_owned()),
+            (Some(true), None) => return Err("it does not say where the next page begins"),
+            (None, _) => return Err("it does not say whether it is the last"),
+        };
+        let mut objects = Vec::with_capacity(contents.len());
+        for object in contents {
+            let key = object.key().ok_or("it has an object without a key")?;
+            let bytes = object.size().and_then(|s| u64::try_from(s).ok());
+            if key.ends_with('/') && bytes == Some(0) {
+                continue;
+            }
+            let location = Location::S3 {
+                bucket: bucket.to_owned(),
+                key: key.to_owned(),
+            };
+            objects.push(Object {
+                listed: Some(Identity {
+                    uri: location.to_string(),
+                    etag: object.e_tag().map(str::to_owned),
+                    bytes,
+                    ..Identity::default()
+                }),
+                location,
+            });
+        }
+        Ok(Page { objects, next })
+    }
+}
+
+/// A page that came and cannot be used.
+fn broken_answer(why: &str) -> CallError {
+    CallError {
+        meaning: Meaning::Transient,
+        code: None,
+        message: format!("the page that came is not whole: {why}"),
+        reasons: Vec::new(),
+        no_credentials: false,
     }
 }
 
@@ -85,20 +153,26 @@ impl Listing {
     async fn fill(&mut self, aws: &Aws) -> Result<()> {
         let mut backoff = Backoff::new(fastrand::Rng::new());
         let mut tries = 0;
-        let answer = loop {
+        let page = loop {
             let call = aws
                 .s3()
                 .list_objects_v2()
                 .bucket(&self.bucket)
                 .prefix(&self.prefix)
                 .set_continuation_token(self.token.clone());
-            let error = match call.send().await {
-                Ok(answer) => break answer,
-                Err(e) => e,
+            let (region, error) = match call.send().await {
+                Ok(answer) => match Page::of(&self.bucket, &answer, self.token.as_deref()) {
+                    Ok(page) => break page,
+                    Err(why) => (None, broken_answer(why)),
+                },
+                Err(e) => (redirect_region(&e), CallError::from_sdk(e)),
             };
-            let region = redirect_region(&error);
-            let error = CallError::from_sdk(error);
-            let hope = matches!(error.meaning, Meaning::Transient | Meaning::Throttled);
+            let hope = match error.meaning {
+                Meaning::Transient | Meaning::Throttled => !error.no_credentials,
+                // Those that were good for a page are renewed, as while a body is read.
+                Meaning::Expired => self.token.is_some(),
+                Meaning::Permanent | Meaning::Invalid => false,
+            };
             tries += 1;
             if !hope || tries > MAX_BROKEN_READS {
                 return Err(self.cannot_list(aws, region, error));
@@ -106,28 +180,9 @@ impl Listing {
             tracing::warn!("listing {} broke off ({error}); asking again", self.name());
             tokio::time::sleep(backoff.wait(tries)).await;
         };
-        for object in answer.contents() {
-            let Some(key) = object.key() else { continue };
-            let bytes = object.size().and_then(|s| u64::try_from(s).ok());
-            if key.ends_with('/') && bytes == Some(0) {
-                continue;
-            }
-            let location = Location::S3 {
-                bucket: self.bucket.clone(),
-                key: key.to_owned(),
-            };
-            self.page.push_back(Object {
-                listed: Some(Identity {
-                    uri: location.to_string(),
-                    etag: object.e_tag().map(str::to_owned),
-                    bytes,
-                    ..Identity::default()
-                }),
-                location,
-            });
-        }
-        self.token = answer.next_continuation_token().map(str::to_owned);
-        self.ended = self.token.is_none() || answer.is_truncated() != Some(true);
+        self.page.extend(page.objects);
+        self.ended = page.next.is_none();
+        self.token = page.next;
         Ok(())
     }
 
@@ -142,6 +197,25 @@ impl Listing {
                 .because(error)
                 .hint(aws.needs("s3:ListBucket on the bucket"));
         }
+        let elsewhere = region.clone().filter(|r| r != aws.region());
+        if let (
+            Some(region),
+            Some(
+                "PermanentRedirect"
+                | "AuthorizationHeaderMalformed"
+                | "IllegalLocationConstraintException",
+            ),
+        ) = (elsewhere, error.code.as_deref())
+        {
+            return Error::usage(format!(
+                "cannot list {name}: the bucket is in region {region}, and {} was asked",
+                aws.region()
+            ))
+            .hint(format!(
+                "give --region {region} (if the table is in another region than the bucket, copy the \
+                 objects first: aws s3 cp --recursive {name} …)"
+            ));
+        }
         let location = Location::S3 {
             bucket: self.bucket.clone(),
             key: self.prefix.clone(),
@@ -150,8 +224,86 @@ impl Listing {
         match hope && !error.no_credentials {
             true => Error::new(ErrorKind::Read, format!("cannot list {name}"))
                 .because(error)
-                .hint("run this again once S3 answers; it goes on where it was"),
+                .hint("what was read before is written or in the books; run this again once S3 answers"),
             false => cannot_open(&location, aws, region, error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_s3::types::Object as Entry;
+
+    fn entry(key: &str, bytes: i64) -> Entry {
+        Entry::builder()
+            .key(key)
+            .size(bytes)
+            .e_tag("\"tag\"")
+            .build()
+    }
+
+    fn read(
+        entries: &[Entry],
+        count: i32,
+        truncated: Option<bool>,
+        token: Option<&str>,
+    ) -> Result<Page, &'static str> {
+        let answer = ListObjectsV2Output::builder()
+            .set_contents(Some(entries.to_vec()))
+            .key_count(count)
+            .set_is_truncated(truncated)
+            .set_next_continuation_token(token.map(str::to_owned))
+            .build();
+        Page::of("b", &answer, Some("asked"))
+    }
+
+    #[test]
+    fn a_page_has_its_objects_and_where_the_next_begins() {
+        let entries = [
+            entry("p/", 0),
+            entry("p/a", 7),
+            entry("p/d/", 3),
+            entry("p/e", 0),
+        ];
+        let page = read(&entries, 4, Some(true), Some("next")).expect("whole");
+        let objects: Vec<_> = page
+            .objects
+            .iter()
+            .map(|o| (o.location.to_string(), o.bytes()))
+            .collect();
+        // What is empty and ends in a slash is a folder; the rest are objects.
+        assert_eq!(
+            objects,
+            [
+                ("s3://b/p/a".to_owned(), Some(7)),
+                ("s3://b/p/d/".to_owned(), Some(3)),
+                ("s3://b/p/e".to_owned(), Some(0)),
+            ]
+        );
+        let listed = page.objects[0].listed.as_ref().expect("listed");
+        assert_eq!(listed.etag.as_deref(), Some("\"tag\""));
+        assert_eq!(page.next.as_deref(), Some("next"));
+        // The last page; some name a next one there all the same.
+        for token in [None, Some("next")] {
+            let last = read(&[], 0, Some(false), token).expect("whole");
+            assert_eq!(last.next, None);
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_not_whole_is_none() {
+        let some = [entry("p/a", 7)];
+        for (count, truncated, token, why) in [
+            (2, Some(false), None, "another number"),
+            (1, None, None, "whether it is the last"),
+            (1, Some(true), None, "where the next page begins"),
+            (1, Some(true), Some("asked"), "same page again"),
+        ] {
+            let error = read(&some, count, truncated, token).expect_err(why);
+            assert!(error.contains(why), "{error}");
+        }
+        let nameless = [Entry::builder().size(1).build()];
+        assert!(read(&nameless, 1, Some(false), None).is_err());
     }
 }

@@ -14,8 +14,8 @@
 //!
 //! An object is bytes, or a length and a function that fills in any part of
 //! it: a list of a hundred gigabytes costs no memory. What goes wrong is a
-//! value, the [`S3Plan`]: a fault for the k-th GET or HEAD, from 1 in order of
-//! arrival, over all objects. Reads are refused or cut by it alone: this
+//! value, the [`S3Plan`]: a fault for the k-th GET, HEAD or listing, from 1 in
+//! order of arrival, over all objects. Reads are refused or cut by it alone: this
 //! server never fails by chance.
 
 use std::collections::BTreeMap;
@@ -111,7 +111,7 @@ fn fnv(bytes: &[u8]) -> u128 {
     bytes.iter().fold(BASIS, step)
 }
 
-/// What befalls one GET or HEAD.
+/// What befalls one GET, HEAD or listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum S3Fault {
     /// The headers promise the whole body; it ends after so many bytes, and
@@ -137,6 +137,12 @@ pub enum S3Fault {
     Earlier(u64),
     /// 301 PermanentRedirect to the region where the bucket is.
     Redirect(&'static str),
+    /// A page of a listing whose last key is left out, though it counts it. (Of a
+    /// listing only.)
+    KeyLost,
+    /// A page of a listing that says there are further ones, and not where. (Of a
+    /// listing only.)
+    TokenLost,
 }
 
 /// What goes wrong, and when. The default is: nothing.
@@ -148,6 +154,10 @@ pub struct S3Plan {
     pub gets_from: Option<(u64, S3Fault)>,
     /// The k-th HEAD's fault, from 1.
     pub heads: BTreeMap<u64, S3Fault>,
+    /// The k-th listing's fault, from 1.
+    pub lists: BTreeMap<u64, S3Fault>,
+    /// Keys in one page of a listing at most, whatever was asked for.
+    pub page: Option<usize>,
     /// From the k-th GET on, every object has this ETag, as if it had been
     /// replaced: given with its quotes.
     pub etag_from: Option<(u64, String)>,
@@ -177,6 +187,18 @@ impl S3Plan {
     /// This fault for the k-th HEAD.
     pub fn head(mut self, k: u64, fault: S3Fault) -> Self {
         self.heads.insert(k, fault);
+        self
+    }
+
+    /// This fault for the k-th listing.
+    pub fn list(mut self, k: u64, fault: S3Fault) -> Self {
+        self.lists.insert(k, fault);
+        self
+    }
+
+    /// Listings in pages of so many keys.
+    pub fn page(mut self, keys: usize) -> Self {
+        self.page = Some(keys);
         self
     }
 
@@ -278,6 +300,17 @@ pub struct Get {
     pub sent: u64,
 }
 
+/// One ListObjectsV2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List {
+    /// The bucket.
+    pub bucket: String,
+    /// The prefix, as it was sent.
+    pub prefix: String,
+    /// The continuation token, as it was sent.
+    pub token: Option<String>,
+}
+
 /// What the server has seen and done.
 #[derive(Clone, Debug, Default)]
 pub struct S3Stats {
@@ -289,6 +322,8 @@ pub struct S3Stats {
     pub head_count: u64,
     /// ListObjectsV2 calls.
     pub list_count: u64,
+    /// The first 10,000 of them, in order of arrival.
+    pub lists: Vec<List>,
     /// Connections accepted.
     pub connections: u64,
 }
@@ -309,9 +344,10 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     config: S3Config,
-    /// GETs and HEADs since the plan was set.
+    /// GETs, HEADs and listings since the plan was set.
     gets: u64,
     heads: u64,
+    lists: u64,
     requests: u64,
     stats: S3Stats,
 }
@@ -325,6 +361,7 @@ impl FakeS3 {
                 config,
                 gets: 0,
                 heads: 0,
+                lists: 0,
                 requests: 0,
                 stats: S3Stats::default(),
             }),
@@ -367,6 +404,7 @@ impl FakeS3 {
         state.config.plan = plan;
         state.gets = 0;
         state.heads = 0;
+        state.lists = 0;
     }
 
     /// Blocks until the counts satisfy `wanted`, and returns them; or `None`
@@ -492,7 +530,7 @@ impl State {
         }
         let reply = match (request.method.as_str(), key.as_str()) {
             ("GET", "") if request.parameter("list-type").as_deref() == Some("2") => {
-                Reply::Answer(self.list(request, &bucket))
+                self.list(request, &bucket)
             }
             ("GET", key) if !key.is_empty() => self.get(request, &bucket, key),
             ("HEAD", key) => self.head(request, &bucket, key),
@@ -640,8 +678,26 @@ impl State {
         })
     }
 
-    fn list(&mut self, request: &Request, bucket: &str) -> Answer {
+    fn list(&mut self, request: &Request, bucket: &str) -> Reply {
+        self.lists += 1;
         self.stats.list_count += 1;
+        if self.stats.lists.len() < MAX_RECORDS {
+            self.stats.lists.push(List {
+                bucket: bucket.to_owned(),
+                prefix: request.parameter("prefix").unwrap_or_default(),
+                token: request.parameter("continuation-token"),
+            });
+        }
+        match self.config.plan.lists.get(&self.lists) {
+            fault @ (None | Some(S3Fault::KeyLost | S3Fault::TokenLost)) => {
+                Reply::Answer(self.page(request, bucket, fault))
+            }
+            Some(fault) => instead(fault, bucket, ""),
+        }
+    }
+
+    /// A page of a listing, with the fault that befalls it.
+    fn page(&self, request: &Request, bucket: &str, fault: Option<&S3Fault>) -> Answer {
         let Some(objects) = self.config.buckets.get(bucket) else {
             return error(
                 404,
@@ -656,17 +712,20 @@ impl State {
             .or_else(|| request.parameter("start-after"))
             .unwrap_or_default();
         let limit = request.parameter("max-keys").and_then(|n| n.parse().ok());
-        let limit = limit.unwrap_or(MAX_KEYS).clamp(1, MAX_KEYS);
+        let most = self.config.plan.page.unwrap_or(MAX_KEYS);
+        let limit = limit.unwrap_or(MAX_KEYS).min(most).clamp(1, MAX_KEYS);
         let mut found = objects
             .iter()
             .filter(|(key, _)| key.starts_with(&prefix) && **key > after)
             .peekable();
         let mut contents = String::new();
         let mut last = "";
+        let mut before_last = 0;
         let mut count = 0;
         while let Some((key, object)) = found.next_if(|_| count < limit) {
             count += 1;
             last = key;
+            before_last = contents.len();
             contents.push_str(&format!(
                 "<Contents><Key>{}</Key><LastModified>2026-11-03T10:20:30.000Z</LastModified>\
                  <ETag>{}</ETag><Size>{}</Size><StorageClass>STANDARD</StorageClass></Contents>",
@@ -675,8 +734,11 @@ impl State {
                 object.content.length()
             ));
         }
+        if fault == Some(&S3Fault::KeyLost) {
+            contents.truncate(before_last);
+        }
         let truncated = found.peek().is_some();
-        let next = match truncated {
+        let next = match truncated && fault != Some(&S3Fault::TokenLost) {
             true => format!(
                 "<NextContinuationToken>{}</NextContinuationToken>",
                 escape(last)
@@ -740,6 +802,7 @@ fn instead(fault: &S3Fault, bucket: &str, key: &str) -> Reply {
         | S3Fault::StallAfter(_)
         | S3Fault::Longer(_)
         | S3Fault::Earlier(_) => unreachable!("these change a body"),
+        S3Fault::KeyLost | S3Fault::TokenLost => unreachable!("these change a page"),
         S3Fault::Reset => return Reply::Reset,
         S3Fault::Stall => return Reply::Stall,
         S3Fault::InternalError => {
@@ -781,6 +844,7 @@ fn escape(text: &str) -> String {
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
+        .replace('\r', "&#13;")
 }
 
 /// A Range header: `None` when it isn't one this server understands (which is
