@@ -5,20 +5,35 @@
 //! JSON lines. [`Layout::seen`] tells the form by the first lines, [`RowParser`] takes
 //! the rows apart; [`rows`] joins lines to rows where a quoted field spans several.
 //! Everything streams, and nothing is allocated a row.
+//!
+//! | format | a row | its columns |
+//! |---|---|---|
+//! | `lines` | a hash | none |
+//! | `sums` | what sha256sum, md5deep and their like print | `name`, `size` |
+//! | `hashdeep` | what hashdeep prints | as its `%%%%` line names them |
+//! | `nsrl`, `hashkeeper`, `ilook` | quoted or bare, by commas, one line | as the header names them |
+//! | `csv` | as of RFC 4180: a quoted field may hold line feeds | as the header names them, or by number |
+//! | `tsv`, `psv` | by tabs or `\|`, one line | the same |
+//! | `ndjson` | one JSON object | its fields, `a.b` for one inside another |
+//!
+//! Rows without a hash are rejected by name ([`Reason`]); blank lines, comments and
+//! headers, wherever they stand, are skipped.
 
 mod delimited;
 mod hashdeep;
 mod json;
+mod layout;
 pub mod rows;
 mod sums;
 
-use crate::algorithm::{Algorithm, Hash, fold};
+use crate::algorithm::{Algorithm, Hash};
 use crate::error::{Error, Result};
 use crate::lines::{Framer, Line};
-use crate::record::{LineParser, Parsed, Reason, algorithm_of, content, is_header};
+use crate::record::{LineParser, Parsed, Reason, algorithm_of};
 use delimited::DelimitedParser;
 use hashdeep::HashdeepParser;
 use json::JsonParser;
+pub use layout::Layout;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use sums::SumsParser;
@@ -136,245 +151,7 @@ impl Form {
     }
 }
 
-/// What the beginning of a list shows of its form.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Layout {
-    /// The format.
-    pub format: Format,
-    /// The names of the columns, where a line says them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub columns: Vec<String>,
-    /// The first row that holds a hash, taken apart as its line is without a header:
-    /// which of its columns are hashes, and of how many digits.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hashes: Vec<(usize, usize)>,
-}
-
-/// Lines that are looked at to tell the form.
-const LINES_LOOKED_AT: usize = 50;
-
-impl Layout {
-    /// The form of the list that begins with `head`; `whole` when there is no more.
-    /// What no line decides is a plain list.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage), when it is JSON of another
-    /// form.
-    pub fn seen(name: &str, head: &[u8], whole: bool, form: &Form) -> Result<Layout> {
-        let mut lines: Vec<&[u8]> = head.split(|b| *b == b'\n').collect();
-        // The last may be cut off.
-        if !whole || lines.last().is_some_and(|l| l.is_empty()) {
-            lines.pop();
-        }
-        let significant = |line: &&[u8]| {
-            let text = content(line);
-            !text.is_empty() && (text[0] != b'#')
-        };
-        let lines = lines.into_iter().filter(significant);
-        let lines: Vec<&[u8]> = lines.take(LINES_LOOKED_AT).collect();
-        if let Some(format) = form.format {
-            return Layout::of(format, &lines);
-        }
-        for (n, line) in lines.iter().enumerate() {
-            let text = content(line);
-            let bare = Hash::from_hex(text).and_then(|_| Algorithm::of_hex_digits(text.len()));
-            if bare.is_some() {
-                return Ok(Layout::default());
-            }
-            let format = if text.starts_with(b"%%%%") {
-                Some(Format::Hashdeep)
-            } else if text[0] == b'{' || (text[0] == b'[' && n == 0) {
-                json::check(name, text)?;
-                Some(Format::Ndjson)
-            } else if is_header(text) && !text.starts_with(b"\"") {
-                None
-            } else if sums::is_one(text) {
-                Some(Format::Sums)
-            } else {
-                delimited::format_of(text)
-            };
-            if let Some(format) = format {
-                return Layout::of(format, &lines[n..]);
-            }
-        }
-        Ok(Layout::default())
-    }
-
-    /// The layout of `format`, of which these are the first lines.
-    fn of(format: Format, lines: &[&[u8]]) -> Result<Layout> {
-        let mut layout = Layout {
-            format,
-            ..Layout::default()
-        };
-        match format {
-            Format::Lines | Format::Sums => {}
-            Format::Hashdeep => {
-                layout.columns = lines
-                    .iter()
-                    .find_map(|line| hashdeep::columns(line))
-                    .unwrap_or_default();
-            }
-            Format::Ndjson => {
-                layout.columns = lines.first().map_or_else(Vec::new, |l| json::fields(l))
-            }
-            _ => {
-                let delimiter = format.delimiter().unwrap_or(b',');
-                for (n, line) in lines.iter().enumerate() {
-                    let fields = delimited::fields(line, delimiter);
-                    if n == 0 && delimited::is_header_row(&fields) {
-                        layout.columns = fields;
-                        continue;
-                    }
-                    layout.hashes = delimited::hashes(&fields);
-                    if !layout.hashes.is_empty() {
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(layout)
-    }
-
-    /// The algorithms of which it shows hashes, with the columns that hold them; what
-    /// a plain list shows, its first hash tells.
-    pub fn algorithms(&self, form: &Form) -> Vec<(Algorithm, String)> {
-        let by_length = |at: usize| {
-            let digits = self.hashes.iter().find(|(column, _)| *column == at);
-            digits.and_then(|(_, digits)| Algorithm::of_hex_digits(*digits))
-        };
-        if let Some(column) = &form.column {
-            let named = algorithm_named(column);
-            let at = self.column(column);
-            let of_header = at.and_then(|at| self.columns.get(at));
-            let of_header = of_header.and_then(|name| algorithm_named(name));
-            let algorithm = of_header.or(at.and_then(by_length)).or(named);
-            return algorithm.map(|a| (a, column.clone())).into_iter().collect();
-        }
-        let mut seen: Vec<(Algorithm, String)> = Vec::new();
-        for (at, name) in self.columns.iter().enumerate() {
-            let algorithm = match self.format {
-                Format::Ndjson => Algorithm::from_name(name),
-                _ => algorithm_named(name).or_else(|| by_length(at).filter(|_| is_generic(name))),
-            };
-            seen.extend(algorithm.map(|a| (a, name.clone())));
-        }
-        if self.columns.is_empty() {
-            let each = self.hashes.iter();
-            seen.extend(each.filter_map(|(at, digits)| {
-                Some((Algorithm::of_hex_digits(*digits)?, (at + 1).to_string()))
-            }));
-        }
-        seen
-    }
-
-    /// Which column is called `name`, or has that number from 1.
-    fn column(&self, name: &str) -> Option<usize> {
-        let exact = self.columns.iter().position(|c| c == name);
-        let alike = || {
-            let folded = fold(name);
-            let alike = |c: &String| !folded.is_empty() && fold(c) == folded;
-            self.columns.iter().position(alike)
-        };
-        let number = || {
-            let number = name.parse::<usize>().ok()?.checked_sub(1)?;
-            (self.columns.is_empty() || number < self.columns.len()).then_some(number)
-        };
-        exact.or_else(alike).or_else(number)
-    }
-
-    /// The column that holds the hashes of `algorithm`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when there is none, or more
-    /// than one.
-    fn hash_column(&self, algorithm: Algorithm, form: &Form) -> Result<usize> {
-        if let Some(column) = &form.column {
-            return self.column(column).ok_or_else(|| self.no_column(column));
-        }
-        let of = |test: &dyn Fn(usize, &String) -> bool| -> Vec<usize> {
-            let all = self.columns.iter().enumerate();
-            all.filter(|(at, name)| test(*at, name))
-                .map(|(at, _)| at)
-                .collect()
-        };
-        let exact = of(&|_, name| Algorithm::from_name(name) == Some(algorithm));
-        let named = of(&|_, name| algorithm_named(name) == Some(algorithm));
-        let generic = of(&|_, name| is_generic(name));
-        let digits = algorithm.bytes() * 2;
-        let seen = self.hashes.iter().filter(|(_, d)| *d == digits);
-        let seen: Vec<usize> = match self.columns.is_empty() {
-            true => seen.map(|(at, _)| *at).collect(),
-            false => Vec::new(),
-        };
-        for columns in [&exact, &named, &generic, &seen] {
-            match columns[..] {
-                [] => {}
-                [one] => return Ok(one),
-                _ => {
-                    let names: Vec<String> = columns.iter().map(|at| self.called(*at)).collect();
-                    return Err(Error::usage(format!(
-                        "several columns may hold {algorithm} hashes: {}",
-                        names.join(", ")
-                    ))
-                    .hint("name one by --column"));
-                }
-            }
-        }
-        let what = match self.columns.is_empty() {
-            true => format!(
-                "no column of {} shows a {algorithm} hash",
-                self.format.described()
-            ),
-            false => format!(
-                "no column is named as one of {algorithm} hashes; there are {}",
-                self.columns.join(", ")
-            ),
-        };
-        Err(Error::usage(what)
-            .hint("name the column by --column NAME or its number, or the algorithm by --hash"))
-    }
-
-    fn called(&self, at: usize) -> String {
-        match self.columns.get(at) {
-            Some(name) => name.clone(),
-            None => (at + 1).to_string(),
-        }
-    }
-
-    fn no_column(&self, name: &str) -> Error {
-        let has = match (self.columns.is_empty(), self.format) {
-            (_, Format::Lines) => "a plain list has no columns".to_owned(),
-            (_, Format::Sums) => "there are name and size".to_owned(),
-            (true, _) => "its columns have no names, only numbers from 1".to_owned(),
-            (false, _) => format!("there are {}", self.columns.join(", ")),
-        };
-        Error::usage(format!("the list has no column {name:?}: {has}"))
-            .hint("name a column that there is, or tell the form of the list by --format")
-    }
-}
-
-/// The algorithm of whose hashes a column is by its name, however it is adorned.
-fn algorithm_named(name: &str) -> Option<Algorithm> {
-    let folded = fold(name);
-    // iLook's name of MD5.
-    if folded == "v3hash" {
-        return Some(Algorithm::Md5);
-    }
-    let mut bare = folded.as_str();
-    for ornament in ["file", "hash", "sum", "digest", "value", "hex", "string"] {
-        bare = bare.strip_prefix(ornament).unwrap_or(bare);
-        bare = bare.strip_suffix(ornament).unwrap_or(bare);
-    }
-    Algorithm::from_name(bare)
-}
-
-/// Whether a column's name says that it holds hashes, and not which.
-fn is_generic(name: &str) -> bool {
-    algorithm_named(name).is_none() && is_header(name.as_bytes())
-}
-
-/// What the text of a hash column is.
+/// What the text of a hash column is, of an algorithm with so many `digits`.
 fn in_column(text: &[u8], digits: usize) -> Parsed {
     let text = text.trim_ascii();
     if text.len() == digits
@@ -387,9 +164,7 @@ fn in_column(text: &[u8], digits: usize) -> Parsed {
 
 #[cold]
 fn unusual_in_column(text: &[u8], digits: usize) -> Parsed {
-    // What tools write where a file is empty, too large, or was not hashed.
-    let none = [&b""[..], b"-", b"EMPTY", b"LARGE"];
-    Parsed::Rejected(if none.iter().any(|n| text.eq_ignore_ascii_case(n)) {
+    Parsed::Rejected(if says_none(text) {
         Reason::NoHash
     } else if text.contains(&0) {
         Reason::Nul
@@ -400,6 +175,13 @@ fn unusual_in_column(text: &[u8], digits: usize) -> Parsed {
     } else {
         Reason::Hex
     })
+}
+
+/// Whether `text` is what tools write into a hash column where a file is empty, too
+/// large, or was not hashed.
+fn says_none(text: &[u8]) -> bool {
+    let none = [&b""[..], b"-", b"EMPTY", b"LARGE"];
+    none.iter().any(|n| text.eq_ignore_ascii_case(n))
 }
 
 /// Takes the rows of one list apart. See the [module](self).
@@ -462,26 +244,26 @@ impl RowParser {
                     digits,
                     hash,
                     columns()?,
-                    layout.columns.len(),
+                    layout.columns.clone(),
                 ))
             }
-            Format::Ndjson => Kind::Json(Box::new(JsonParser::new(
-                algorithm,
-                form.column.as_deref(),
-                wanted,
-            ))),
-            format => {
+            Format::Ndjson => {
+                let field = layout.hash_field(algorithm, form)?;
+                Kind::Json(Box::new(JsonParser::new(digits, &field, wanted)?))
+            }
+            Format::Nsrl
+            | Format::Hashkeeper
+            | Format::Ilook
+            | Format::Csv
+            | Format::Tsv
+            | Format::Psv => {
                 let hash = layout.hash_column(algorithm, form)?;
-                let name = layout.columns.get(hash).cloned();
-                let several_lines =
-                    !matches!(format, Format::Nsrl | Format::Hashkeeper | Format::Ilook);
                 Kind::Delimited(Box::new(DelimitedParser::new(
-                    format.delimiter().unwrap_or(b','),
+                    layout.format,
                     digits,
                     hash,
                     columns()?,
-                    name,
-                    several_lines,
+                    &layout.columns,
                 )))
             }
         };
@@ -525,6 +307,16 @@ impl RowParser {
     }
 }
 
+/// A line without the byte order mark that may stand before the first one of a list.
+fn without_mark(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line)
+}
+
+/// A line without the carriage return that may stand before its line feed.
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
 /// What is said of a list that is read so: nothing for a plain one.
 pub fn said(layout: &Layout, form: &Form, algorithm: Algorithm) -> Option<String> {
     if layout.format == Format::Lines {
@@ -532,10 +324,10 @@ pub fn said(layout: &Layout, form: &Form, algorithm: Algorithm) -> Option<String
     }
     let column = match layout.format {
         Format::Sums => String::new(),
-        Format::Ndjson => {
-            let column = form.column.as_deref().unwrap_or(algorithm.name());
-            format!(", taking field {column}")
-        }
+        Format::Ndjson => match layout.hash_field(algorithm, form) {
+            Ok(field) => format!(", taking field {field}"),
+            Err(_) => String::new(),
+        },
         _ => match layout.hash_column(algorithm, form) {
             Ok(at) => format!(", taking column {}", layout.called(at)),
             Err(_) => String::new(),
@@ -545,7 +337,14 @@ pub fn said(layout: &Layout, form: &Form, algorithm: Algorithm) -> Option<String
         None => " (--format says otherwise)",
         Some(_) => "",
     };
-    Some(format!("{}{column}{way}", layout.format.described()))
+    let version = match layout.format {
+        // Only the older one has this column.
+        Format::Nsrl if layout.column("MD4").is_some() => " (RDS 1.x)",
+        Format::Nsrl => " (RDS 2.x)",
+        _ => "",
+    };
+    let what = layout.format.described();
+    Some(format!("{what}{version}{column}{way}"))
 }
 
 /// The algorithm of the first of `head`'s lines, which are sums: as it is tagged, or by

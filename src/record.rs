@@ -137,7 +137,7 @@ impl fmt::Display for Reason {
             Reason::Length => "not as long as a hash of this algorithm",
             Reason::Hex => "not hexadecimal",
             Reason::NoHash => "its hash column holds no hash",
-            Reason::Columns => "it has no hash column",
+            Reason::Columns => "too few columns: it ends before the hash column",
             Reason::Quote => "a quoted field that is not closed",
             Reason::Algorithm => "a hash of another algorithm",
             Reason::Json => "not a JSON object",
@@ -261,19 +261,35 @@ pub(crate) fn content(bytes: &[u8]) -> &[u8] {
 /// Whether `text` names a hash column.
 pub(crate) fn is_header(text: &[u8]) -> bool {
     // The longest name with its ornaments has some 20 letters.
-    let Some(text) = std::str::from_utf8(text).ok().filter(|t| t.len() <= 32) else {
-        return false;
-    };
-    let name = fold(text);
+    let text = std::str::from_utf8(text).ok().filter(|t| t.len() <= 32);
+    text.is_some_and(|text| hashes_named(text).is_some())
+}
+
+/// What a column's name says of the hashes in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// Their algorithm.
+    Of(Algorithm),
+    /// That they are hashes, and no more.
+    Hashes,
+}
+
+/// What `name`, that of a column, says of hashes, however it is adorned; nothing when
+/// it is not one of theirs.
+pub(crate) fn hashes_named(name: &str) -> Option<Named> {
+    let name = fold(name);
     if HEADER_NAMES.contains(&name.as_str()) {
-        return true;
+        return Some(Named::Hashes);
     }
     let mut bare = name.as_str();
     for ornament in ["file", "hash", "sum", "digest", "value", "hex", "string"] {
         bare = bare.strip_prefix(ornament).unwrap_or(bare);
         bare = bare.strip_suffix(ornament).unwrap_or(bare);
     }
-    (bare.is_empty() && name.contains("hash")) || Algorithm::from_name(bare).is_some()
+    match Algorithm::from_name(bare) {
+        Some(algorithm) => Some(Named::Of(algorithm)),
+        None => (bare.is_empty() && name.contains("hash")).then_some(Named::Hashes),
+    }
 }
 
 /// `bytes` as text that can be shown: at most `max` characters, control

@@ -1,23 +1,30 @@
 //! Tables: comma-separated as of RFC 4180, tab-separated, or separated by `|`.
 //!
-//! The fields are told apart by csv-core, which needs no memory of its own. A quoted
-//! field may hold line feeds: then its row goes on in the next line.
+//! The fields are told apart by csv-core, which needs no memory of its own. In a
+//! comma-separated table a quoted field may hold line feeds: then its row goes on in the
+//! next line. (A carriage return before such a line feed is not kept.) Everywhere else
+//! a row is one line, and a quote that is not closed ends with it.
+//!
+//! A line that begins with `#` is a comment, such as PowerShell's `#TYPE`, unless a hash
+//! stands in its hash column: a file may be called so.
 
-use super::{Format, algorithm_named, in_column, is_generic};
-use crate::algorithm::{Algorithm, Hash, fold};
+use super::layout::{algorithm_named, is_generic, is_hash};
+use super::{Format, in_column, says_none, without_mark, without_return};
+use crate::algorithm::fold;
 use crate::record::{Parsed, Reason, content};
 use csv_core::{ReadFieldResult, Reader, ReaderBuilder, Terminator};
 
 fn reader(delimiter: u8) -> Reader {
     ReaderBuilder::new()
         .delimiter(delimiter)
-        // A carriage return before it is taken off where the row ends.
+        // The carriage return before it is taken off elsewhere.
         .terminator(Terminator::Any(b'\n'))
         .build()
 }
 
-/// The format of the table that begins with `line`, when it is one.
-pub(super) fn format_of(line: &[u8]) -> Option<Format> {
+/// The format of the table of which `line` is the header or a row, when it is one;
+/// `column` is the name of the hash column, where a person said it.
+pub(super) fn format_of(line: &[u8], column: Option<&str>) -> Option<Format> {
     for (delimiter, format) in [
         (b',', Format::Csv),
         (b'\t', Format::Tsv),
@@ -28,7 +35,7 @@ pub(super) fn format_of(line: &[u8]) -> Option<Format> {
         if fields.len() < 2 && !(quoted && delimiter == b',') {
             continue;
         }
-        if is_header_row(&fields) {
+        if is_header(&fields, column) {
             let has = |name: &str| fields.iter().any(|f| fold(f) == name);
             return Some(match format {
                 Format::Csv if has("productcode") && has("sha1") => Format::Nsrl,
@@ -37,64 +44,83 @@ pub(super) fn format_of(line: &[u8]) -> Option<Format> {
                 format => format,
             });
         }
-        if !hashes(&fields).is_empty() {
+        if fields.iter().any(|f| is_hash(f.trim().as_bytes())) {
             return Some(format);
         }
     }
     None
 }
 
-/// Whether these are the names of columns, one of which holds hashes.
-pub(super) fn is_header_row(fields: &[String]) -> bool {
+/// Whether these are the names of columns, one of which holds hashes, by its name or
+/// because a person said so: `column` is its name, or its number from 1.
+pub(super) fn is_header(fields: &[String], column: Option<&str>) -> bool {
+    if fields.iter().any(|f| is_hash(f.trim().as_bytes())) {
+        return false;
+    }
+    let told = |f: &String| column.is_some_and(|c| !fold(c).is_empty() && fold(c) == fold(f));
+    let at = column.and_then(|c| c.parse::<usize>().ok()?.checked_sub(1));
+    // What stands there is a word: shorter than a hash, and not a broken one.
+    let word = |f: &String| {
+        let text = f.trim();
+        let letters = text.bytes().any(|b| b.is_ascii_alphabetic());
+        letters && text.len() < 32 && !says_none(text.as_bytes())
+    };
     fields
         .iter()
-        .any(|f| algorithm_named(f).is_some() || is_generic(f))
-        && hashes(fields).is_empty()
+        .any(|f| algorithm_named(f).is_some() || is_generic(f) || told(f))
+        || at.and_then(|at| fields.get(at)).is_some_and(word)
 }
 
-/// Which fields are hashes of a length that is known, and of how many digits.
-pub(super) fn hashes(fields: &[String]) -> Vec<(usize, usize)> {
-    let digits = |f: &String| {
-        let text = f.trim().as_bytes();
-        Hash::from_hex(text)?;
-        Algorithm::of_hex_digits(text.len()).map(|_| text.len())
-    };
-    let each = fields.iter().enumerate();
-    each.filter_map(|(at, f)| Some((at, digits(f)?))).collect()
+/// Which columns of these rows hold hashes, and of how many digits. Where several hold
+/// some of one length, a column that holds anything else (a file may be called by its
+/// hash) is none.
+pub(super) fn hash_columns(rows: &[Vec<String>]) -> Vec<(usize, usize)> {
+    // The column, the digits, and whether there is anything else in it.
+    let mut columns: Vec<(usize, usize, bool)> = Vec::new();
+    for (at, text) in rows.iter().flat_map(|row| row.iter().enumerate()) {
+        let digits = text.trim().len();
+        let known = columns.iter().any(|c| (c.0, c.1) == (at, digits));
+        if is_hash(text.trim().as_bytes()) && !known {
+            columns.push((at, digits, false));
+        }
+    }
+    for column in &mut columns {
+        let texts = rows.iter().filter_map(|row| row.get(column.0));
+        let is_other = |text: &str| {
+            let is_one = is_hash(text.as_bytes()) && text.len() == column.1;
+            !is_one && !says_none(text.as_bytes())
+        };
+        column.2 = texts.into_iter().any(|text| is_other(text.trim()));
+    }
+    let pure = |digits| columns.iter().any(|c| c.1 == digits && !c.2);
+    let kept = columns.iter().filter(|c| !c.2 || !pure(c.1));
+    let mut kept: Vec<(usize, usize)> = kept.map(|c| (c.0, c.1)).collect();
+    kept.sort_unstable();
+    kept
 }
 
 /// The fields of a row that stands in one line, as text for people.
 pub(super) fn fields(line: &[u8], delimiter: u8) -> Vec<String> {
     let mut reader = reader(delimiter);
-    let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = without_return(without_mark(line));
     let (mut fields, mut field) = (Vec::new(), Vec::new());
     let mut buffer = [0; 1024];
-    for (mut rest, last) in [(line, false), (&b"\n"[..], true)] {
-        loop {
+    for mut rest in [line, b"\n"] {
+        while !rest.is_empty() {
             let (result, read, wrote) = reader.read_field(rest, &mut buffer);
             rest = &rest[read..];
             field.extend_from_slice(&buffer[..wrote]);
-            match result {
-                ReadFieldResult::Field { record_end } => {
-                    fields.push(String::from_utf8_lossy(&field).into_owned());
-                    field.clear();
-                    if record_end {
-                        return fields;
-                    }
+            if let ReadFieldResult::Field { record_end } = result {
+                fields.push(String::from_utf8_lossy(&field).into_owned());
+                field.clear();
+                if record_end {
+                    return fields;
                 }
-                ReadFieldResult::OutputFull => {}
-                ReadFieldResult::InputEmpty | ReadFieldResult::End => break,
             }
-            if rest.is_empty() {
-                break;
-            }
-        }
-        if last {
-            // A quoted field that is not closed.
-            fields.push(String::from_utf8_lossy(&field).into_owned());
         }
     }
+    // A quoted field that is not closed.
+    fields.push(String::from_utf8_lossy(&field).into_owned());
     fields
 }
 
@@ -103,15 +129,15 @@ pub(super) struct DelimitedParser {
     reader: Reader,
     digits: usize,
     hash: usize,
-    /// The hash column's name.
+    /// The hash column's name, where a line says it.
     name: Option<String>,
     wanted: Vec<usize>,
-    /// The last column of interest.
-    most: usize,
+    /// The names of the wanted columns.
+    wanted_names: Vec<Option<String>>,
     /// Whether a row may go on in the next line.
-    several_lines: bool,
-    /// The row that is being read: the number of the field, what of it and of the
-    /// fields of interest there is.
+    spans_lines: bool,
+    /// The row that is being read: the number of the field, what of it there is when
+    /// it is wanted, and the fields of interest that have ended.
     at: usize,
     begun: bool,
     field: Vec<u8>,
@@ -123,22 +149,21 @@ pub(super) struct DelimitedParser {
 
 impl DelimitedParser {
     pub(super) fn new(
-        delimiter: u8,
+        format: Format,
         digits: usize,
         hash: usize,
         wanted: Vec<usize>,
-        name: Option<String>,
-        several_lines: bool,
+        names: &[String],
     ) -> Self {
         DelimitedParser {
-            reader: reader(delimiter),
+            reader: reader(format.delimiter().unwrap_or(b',')),
             digits,
             hash,
-            name,
-            most: wanted.iter().copied().chain([hash]).max().unwrap_or(hash),
+            name: names.get(hash).cloned(),
             values: vec![Vec::new(); wanted.len()],
+            wanted_names: wanted.iter().map(|at| names.get(*at).cloned()).collect(),
             wanted,
-            several_lines,
+            spans_lines: format == Format::Csv,
             at: 0,
             begun: false,
             field: Vec::new(),
@@ -148,33 +173,31 @@ impl DelimitedParser {
         }
     }
 
+    /// What the row that ends in `line` is; [`Parsed::Continues`] when it goes on.
     pub(super) fn parse(&mut self, line: &[u8]) -> Parsed {
-        let mut line = line;
+        let mut line = without_return(line);
+        let mut comment = false;
         if !self.begun {
-            line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
+            line = without_mark(line);
             if content(line).is_empty() {
                 return Parsed::Skipped;
             }
             self.start();
+            comment = line.starts_with(b"#");
         }
-        let comment = !self.begun && line[0] == b'#';
-        let text = line.strip_suffix(b"\r").unwrap_or(line);
-        let ended = self.feed(text, false) || self.feed(b"\n", true);
-        if !ended {
-            if comment || !self.several_lines {
-                self.forget();
-                return match comment {
-                    true => Parsed::Skipped,
-                    false => self.row_so_far(),
-                };
-            }
+        let ended = self.feed(line) || self.feed(b"\n");
+        if !ended && self.spans_lines && !comment {
             self.begun = true;
             return Parsed::Continues;
         }
+        if !ended {
+            self.end_of_field();
+            self.reader.reset();
+        }
         self.begun = false;
         match self.row() {
-            // What begins so is a comment, unless it is a row with a hash.
             Parsed::Rejected(_) if comment => Parsed::Skipped,
+            Parsed::Rejected(Reason::Columns) if !ended => Parsed::Rejected(Reason::Quote),
             parsed => parsed,
         }
     }
@@ -197,12 +220,17 @@ impl DelimitedParser {
         self.values.iter_mut().for_each(Vec::clear);
     }
 
-    /// Reads `input`, a line, or the end of one; true when the row has ended.
-    fn feed(&mut self, mut input: &[u8], end_of_line: bool) -> bool {
+    /// Whether the field that is being read is of interest.
+    fn is_of_interest(&self) -> bool {
+        self.at == self.hash || self.wanted.contains(&self.at)
+    }
+
+    /// Reads `input`; true when the row has ended.
+    fn feed(&mut self, mut input: &[u8]) -> bool {
         while !input.is_empty() {
             let (result, read, wrote) = self.reader.read_field(input, &mut self.buffer[..]);
             input = &input[read..];
-            if self.at <= self.most {
+            if self.is_of_interest() {
                 self.field.extend_from_slice(&self.buffer[..wrote]);
             }
             match result {
@@ -216,42 +244,22 @@ impl DelimitedParser {
                 ReadFieldResult::End => return true,
             }
         }
-        debug_assert!(!end_of_line || input.is_empty());
         false
     }
 
+    /// Keeps the field that has ended where it is of interest.
     fn end_of_field(&mut self) {
+        for (wanted, value) in self.wanted.iter().zip(&mut self.values) {
+            if *wanted == self.at {
+                value.extend_from_slice(&self.field);
+            }
+        }
         if self.at == self.hash {
             std::mem::swap(&mut self.hash_text, &mut self.field);
             self.has_hash = true;
-            self.keep(true);
-        } else {
-            self.keep(false);
         }
         self.field.clear();
         self.at += 1;
-    }
-
-    /// Keeps the field that has ended where it is wanted.
-    fn keep(&mut self, is_hash: bool) {
-        let from = match is_hash {
-            true => &self.hash_text,
-            false => &self.field,
-        };
-        for (wanted, value) in self.wanted.iter().zip(&mut self.values) {
-            if *wanted == self.at {
-                value.extend_from_slice(from);
-            }
-        }
-    }
-
-    /// What a row is whose last field was not closed, where it cannot go on.
-    fn row_so_far(&mut self) -> Parsed {
-        self.end_of_field();
-        match self.row() {
-            Parsed::Rejected(Reason::Columns) => Parsed::Rejected(Reason::Quote),
-            parsed => parsed,
-        }
     }
 
     /// What the row that has ended is.
@@ -259,17 +267,36 @@ impl DelimitedParser {
         if !self.has_hash {
             return Parsed::Rejected(Reason::Columns);
         }
-        let parsed = in_column(&self.hash_text, self.digits);
-        if let Parsed::Rejected(_) = parsed {
-            let text = std::str::from_utf8(self.hash_text.trim_ascii()).unwrap_or_default();
-            // A header, as where lists were put one behind another.
-            if self.name.as_ref().is_some_and(|name| name.trim() == text) {
-                return Parsed::Skipped;
-            }
-            if algorithm_named(text).is_some() || is_generic(text) {
-                return Parsed::Rejected(Reason::Header);
-            }
+        match in_column(&self.hash_text, self.digits) {
+            Parsed::Rejected(reason) => self.header(reason),
+            parsed => parsed,
         }
-        parsed
+    }
+
+    /// What a row without a hash is: a header, as where lists were put one behind
+    /// another, or none.
+    #[cold]
+    fn header(&self, reason: Reason) -> Parsed {
+        let text = std::str::from_utf8(self.hash_text.trim_ascii()).unwrap_or_default();
+        let is_name = |text: &str, name: &Option<String>| {
+            name.as_ref().is_some_and(|name| name.trim() == text)
+        };
+        if is_name(text, &self.name) {
+            let texts = self
+                .values
+                .iter()
+                .map(|v| std::str::from_utf8(v).unwrap_or_default());
+            let same =
+                (texts.zip(&self.wanted_names)).all(|(text, name)| is_name(text.trim(), name));
+            return match same {
+                true => Parsed::Skipped,
+                false => Parsed::Rejected(Reason::Header),
+            };
+        }
+        let names_hashes = algorithm_named(text).is_some() || is_generic(text);
+        Parsed::Rejected(match names_hashes && self.name.is_some() {
+            true => Reason::Header,
+            false => reason,
+        })
     }
 }

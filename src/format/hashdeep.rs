@@ -3,9 +3,13 @@
 //! A line `%%%% HASHDEEP-1.0`, a line `%%%% size,md5,sha256,filename` that names the
 //! columns, `##` comments, then rows. Nothing is quoted: the file name is the last
 //! column, and may hold commas.
+//!
+//! Lists may be put one behind another: the lines that name columns come again, and
+//! must name those that are taken at the same places. One that does not is rejected; the
+//! rows behind it are then no rows of the list's columns, and told so one by one.
 
-use super::in_column;
-use crate::record::{Parsed, Reason};
+use super::{in_column, without_mark, without_return};
+use crate::record::{Parsed, Reason, content};
 
 /// The columns that `line` names.
 pub(super) fn columns(line: &[u8]) -> Option<Vec<String>> {
@@ -22,36 +26,38 @@ pub(super) struct HashdeepParser {
     digits: usize,
     hash: usize,
     wanted: Vec<usize>,
-    columns: usize,
+    columns: Vec<String>,
     values: Vec<Vec<u8>>,
-    /// What the list's own line of columns was, when it came.
-    header: Option<Vec<u8>>,
 }
 
 impl HashdeepParser {
-    pub(super) fn new(digits: usize, hash: usize, wanted: Vec<usize>, columns: usize) -> Self {
+    pub(super) fn new(
+        digits: usize,
+        hash: usize,
+        wanted: Vec<usize>,
+        columns: Vec<String>,
+    ) -> Self {
         HashdeepParser {
             digits,
             hash,
             values: vec![Vec::new(); wanted.len()],
             wanted,
             columns,
-            header: None,
         }
     }
 
     pub(super) fn parse(&mut self, line: &[u8]) -> Parsed {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = without_return(without_mark(line));
         match line.first() {
-            None => return Parsed::Skipped,
-            Some(b'#') => return Parsed::Skipped,
+            None | Some(b'#') => return Parsed::Skipped,
             Some(b'%') if line.starts_with(b"%%%%") => return self.header(line),
-            _ if line.trim_ascii().is_empty() => return Parsed::Skipped,
+            _ if content(line).is_empty() => return Parsed::Skipped,
             _ => {}
         }
         self.values.iter_mut().for_each(Vec::clear);
         let mut parsed = Parsed::Rejected(Reason::Columns);
-        for (at, field) in line.splitn(self.columns, |b| *b == b',').enumerate() {
+        let fields = line.splitn(self.columns.len(), |b| *b == b',');
+        for (at, field) in fields.enumerate() {
             if at == self.hash {
                 parsed = in_column(field, self.digits);
             }
@@ -64,19 +70,15 @@ impl HashdeepParser {
         parsed
     }
 
-    /// A line of columns that comes again, as in lists put one behind another, must
-    /// name the same ones.
-    fn header(&mut self, line: &[u8]) -> Parsed {
-        if columns(line).is_none() {
+    #[cold]
+    fn header(&self, line: &[u8]) -> Parsed {
+        let Some(names) = columns(line) else {
             return Parsed::Skipped;
-        }
-        match &self.header {
-            None => {
-                self.header = Some(line.to_vec());
-                Parsed::Skipped
-            }
-            Some(first) if first == line => Parsed::Skipped,
-            Some(_) => Parsed::Rejected(Reason::Header),
+        };
+        let same = |at: &usize| names.get(*at) == self.columns.get(*at);
+        match same(&self.hash) && self.wanted.iter().all(same) {
+            true => Parsed::Skipped,
+            false => Parsed::Rejected(Reason::Header),
         }
     }
 

@@ -5,33 +5,69 @@
 //! algorithms are: `SHA-256` is `sha256`.
 
 use super::in_column;
-use crate::algorithm::{Algorithm, fold};
+use crate::algorithm::fold;
 use crate::error::{Error, Result};
 use crate::record::{Parsed, Reason, content};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::fmt::Write as _;
+use std::io::Write as _;
 
-/// Whether the first line of a list is an object by itself.
-pub(super) fn check(name: &str, line: &[u8]) -> Result<()> {
-    let object = line.first() == Some(&b'{') && serde_json::from_slice::<IgnoredAny>(line).is_ok();
-    if object {
-        return Ok(());
+/// Fields that can be taken: a bit of a word for each.
+const MAX_FIELDS: usize = 64;
+
+/// Whether `text`, without blanks around it, begins as JSON does: an object, or an array
+/// of objects, texts or arrays. `[section]` does not.
+pub(super) fn begins(text: &[u8]) -> bool {
+    let inside = match text.split_first() {
+        Some((b'{' | b'[', rest)) => rest.trim_ascii_start().first(),
+        _ => return false,
+    };
+    match inside {
+        None | Some(b'"') => true,
+        Some(b'}') => text[0] == b'{',
+        Some(b'{' | b'[' | b']') => text[0] == b'[',
+        Some(_) => false,
     }
-    Err(Error::usage(format!(
-        "{name} is JSON, and not an object a line: a single array or object"
+}
+
+/// Whether `text` is an object by itself.
+pub(super) fn is_object(text: &[u8]) -> bool {
+    text.first() == Some(&b'{') && serde_json::from_slice::<IgnoredAny>(text).is_ok()
+}
+
+/// Checks that the first line of the list called `name` is an object by itself.
+pub(super) fn check(name: &str, line: &[u8]) -> Result<()> {
+    match is_object(line) {
+        true => Ok(()),
+        false => Err(refused(name)),
+    }
+}
+
+/// The list called `name` is JSON of another form.
+pub(super) fn refused(name: &str) -> Error {
+    let file = match name {
+        "-" => "",
+        name if name.starts_with("s3://") => "",
+        name => name,
+    };
+    let file = match shlex::try_quote(file) {
+        Ok(quoted) if !file.is_empty() => format!(" {quoted}"),
+        _ => String::new(),
+    };
+    Error::usage(format!(
+        "{name} is JSON, but not an object a line: its first line is no object by itself"
     ))
-    .hint(
-        "make lines of it first, for example: jq -c '.[]' FILE (or .list[], .value[], as it is built) | \
-         hashferry ingest - …",
+    .hint(format!(
+        "make a line of each first: jq -c '.[]'{file} | hashferry ingest - … (an array; of an object, name \
+         what holds them, as .value[] or .list[]; with -r, texts become a plain list)"
     ))
 }
 
 /// The names of an object's fields.
 pub(super) fn fields(line: &[u8]) -> Vec<String> {
-    let object: Option<serde_json::Map<String, serde_json::Value>> =
-        serde_json::from_slice(content(line)).ok();
-    object.map_or_else(Vec::new, |o| o.keys().cloned().collect())
+    let object: Option<BTreeMap<String, IgnoredAny>> = serde_json::from_slice(content(line)).ok();
+    object.map_or_else(Vec::new, |o| o.into_keys().collect())
 }
 
 #[derive(Debug)]
@@ -39,23 +75,29 @@ pub(super) struct JsonParser {
     digits: usize,
     /// Paths of the fields that are taken: that of the hash first.
     paths: Vec<Vec<String>>,
-    values: Vec<Option<Vec<u8>>>,
+    values: Vec<Vec<u8>>,
     /// A name, folded: made anew for each, without an allocation.
     folded: String,
 }
 
 impl JsonParser {
-    pub(super) fn new(algorithm: Algorithm, field: Option<&str>, wanted: &[String]) -> Self {
+    pub(super) fn new(digits: usize, field: &str, wanted: &[String]) -> Result<Self> {
+        if wanted.len() >= MAX_FIELDS {
+            return Err(Error::usage(format!(
+                "{} fields are wanted of each row, and {} can be taken",
+                wanted.len(),
+                MAX_FIELDS - 1
+            )));
+        }
         let path = |name: &str| -> Vec<String> { name.split('.').map(fold).collect() };
-        let hash = field.map_or_else(|| vec![fold(algorithm.name())], path);
         let wanted = wanted.iter().map(|name| path(name));
-        let paths: Vec<Vec<String>> = [hash].into_iter().chain(wanted).collect();
-        JsonParser {
-            digits: algorithm.bytes() * 2,
-            values: vec![None; paths.len()],
+        let paths: Vec<Vec<String>> = [path(field)].into_iter().chain(wanted).collect();
+        Ok(JsonParser {
+            digits,
+            values: vec![Vec::new(); paths.len()],
             paths,
             folded: String::new(),
-        }
+        })
     }
 
     pub(super) fn parse(&mut self, line: &[u8]) -> Parsed {
@@ -63,45 +105,34 @@ impl JsonParser {
         if text.is_empty() || text[0] == b'#' {
             return Parsed::Skipped;
         }
-        for value in &mut self.values {
-            // Its room is kept.
-            if let Some(value) = value {
-                value.clear();
-            }
-        }
-        let mut found = 0u64;
+        self.values.iter_mut().for_each(Vec::clear);
         let mut json = serde_json::Deserializer::from_slice(text);
         let object = Object {
             paths: &self.paths,
             values: &mut self.values,
-            found: &mut found,
             folded: &mut self.folded,
             depth: 0,
             open: u64::MAX,
         };
         let read = object.deserialize(&mut json).and_then(|()| json.end());
-        if read.is_err() {
-            return Parsed::Rejected(Reason::Json);
-        }
-        match self.values[0].as_deref().filter(|_| found & 1 != 0) {
-            Some(hash) => in_column(hash, self.digits),
-            None => Parsed::Rejected(Reason::NoHash),
+        match (read, self.values.first()) {
+            (Ok(()), Some(hash)) => in_column(hash, self.digits),
+            _ => Parsed::Rejected(Reason::Json),
         }
     }
 
     pub(super) fn wanted(&self, n: usize) -> Option<&[u8]> {
-        self.values.get(n + 1)?.as_deref()
+        self.values.get(n + 1).map(Vec::as_slice)
     }
 }
 
 /// An object, of which the fields are taken whose paths are open: they have led here.
 struct Object<'p> {
     paths: &'p [Vec<String>],
-    values: &'p mut [Option<Vec<u8>>],
-    found: &'p mut u64,
+    values: &'p mut [Vec<u8>],
     folded: &'p mut String,
     depth: usize,
-    /// A bit for each path; of more than 64 the rest is never found.
+    /// A bit for each path.
     open: u64,
 }
 
@@ -123,7 +154,7 @@ impl<'de> Visitor<'de> for Object<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while map.next_key_seed(Name(self.folded))?.is_some() {
             let (mut inside, mut here) = (0u64, 0u64);
-            for (n, path) in self.paths.iter().take(64).enumerate() {
+            for (n, path) in self.paths.iter().take(MAX_FIELDS).enumerate() {
                 let bit = 1u64 << n;
                 if self.open & bit == 0 || path.get(self.depth) != Some(self.folded) {
                     continue;
@@ -137,7 +168,6 @@ impl<'de> Visitor<'de> for Object<'_> {
                 Object {
                     paths: self.paths,
                     values: &mut *self.values,
-                    found: &mut *self.found,
                     folded: &mut *self.folded,
                     depth: self.depth + 1,
                     open: inside,
@@ -181,12 +211,11 @@ struct Field<'p>(Object<'p>, u64);
 impl Field<'_> {
     fn take(self, write: impl Fn(&mut Vec<u8>)) {
         let Field(object, here) = self;
-        for (n, value) in object.values.iter_mut().take(64).enumerate() {
+        for (n, value) in object.values.iter_mut().take(MAX_FIELDS).enumerate() {
             if here & (1u64 << n) != 0 {
-                let value = value.get_or_insert_with(Vec::new);
+                // Of a field that comes twice, the last counts.
                 value.clear();
                 write(value);
-                *object.found |= 1u64 << n;
             }
         }
     }
@@ -216,17 +245,17 @@ impl<'de> Visitor<'de> for Field<'_> {
     }
 
     fn visit_u64<E>(self, n: u64) -> Result<(), E> {
-        self.take(|value| value.extend_from_slice(display(n).as_bytes()));
+        self.take(|value| show(n, value));
         Ok(())
     }
 
     fn visit_i64<E>(self, n: i64) -> Result<(), E> {
-        self.take(|value| value.extend_from_slice(display(n).as_bytes()));
+        self.take(|value| show(n, value));
         Ok(())
     }
 
     fn visit_f64<E>(self, n: f64) -> Result<(), E> {
-        self.take(|value| value.extend_from_slice(display(n).as_bytes()));
+        self.take(|value| show(n, value));
         Ok(())
     }
 
@@ -249,9 +278,7 @@ impl<'de> Visitor<'de> for Field<'_> {
     }
 }
 
-fn display(n: impl fmt::Display) -> String {
-    let mut text = String::new();
+fn show(n: impl fmt::Display, out: &mut Vec<u8>) {
     // Into memory: it cannot fail.
-    let _ = write!(text, "{n}");
-    text
+    let _ = write!(out, "{n}");
 }

@@ -1,12 +1,20 @@
 //! Lines → rows: where a quoted field holds line feeds, its row is several lines.
 //!
 //! A row is one line of the books, and has the number and the place of its first. How
-//! long it may be is bounded as a line is: a quote that is never closed costs its own
-//! line, which is rejected, and reading goes on with the next.
+//! long it may be is bounded as a line is: a quote that is not closed within [`MAX_LINE_BYTES`], or before
+//! the list ends, costs its own line, which is rejected, and reading goes on with the
+//! next. So what a row is depends on nothing before it, and reading can be taken up at
+//! the end of each.
+//!
+//! However many quotes are not closed, each line is read three times at most: a line
+//! that ends no row which began before it ends none that begins later and is open at it
+//! either, so when the first line is given up, the others are looked at only for where
+//! the next row begins; and the row is read as a whole when its end has come.
 
 use super::RowParser;
 use crate::lines::{Line, MAX_LINE_BYTES};
 use crate::record::{Parsed, Reason};
+use std::collections::VecDeque;
 
 /// A row, and what it is.
 #[derive(Debug)]
@@ -26,13 +34,18 @@ pub struct Row<'a> {
 pub struct Rows {
     parser: RowParser,
     /// The lines of a row that goes on.
-    held: Vec<Held>,
+    held: VecDeque<Held>,
+    /// Their bytes, one behind another, and perhaps others before them.
     bytes: Vec<u8>,
+    /// Whether the parser has not read all that is held: it only knows that the row
+    /// goes on.
+    unread: bool,
 }
 
-/// A line that is held: its bytes stand in [`Rows::bytes`].
+/// A line that is held.
 #[derive(Debug, Clone, Copy)]
 struct Held {
+    /// Where in [`Rows::bytes`] it stands.
     start: usize,
     length: usize,
     offset: u64,
@@ -40,13 +53,26 @@ struct Held {
     end: u64,
 }
 
+impl Held {
+    /// The line.
+    fn line<'a>(&self, bytes: &'a [u8]) -> Line<'a> {
+        Line {
+            bytes: &bytes[self.start..self.start + self.length],
+            offset: self.offset,
+            number: self.number,
+            length: self.length as u64,
+        }
+    }
+}
+
 impl Rows {
     /// Rows that `parser` takes apart.
     pub fn new(parser: RowParser) -> Rows {
         Rows {
             parser,
-            held: Vec::new(),
+            held: VecDeque::new(),
             bytes: Vec::new(),
+            unread: false,
         }
     }
 
@@ -62,17 +88,19 @@ impl Rows {
         terminator: u64,
         tell: &mut impl FnMut(Row<'_>, &RowParser) -> Result<(), E>,
     ) -> Result<(), E> {
-        let parsed = self.parser.parse(line);
-        if self.held.is_empty() && parsed != Parsed::Continues {
-            let row = Row {
-                line: *line,
-                last: line.number,
-                end: line.offset + line.length + terminator,
-                parsed,
-            };
-            return tell(row, &self.parser);
+        let end = line.offset + line.length + terminator;
+        match self.parser.parse(line) {
+            parsed if self.held.is_empty() && !matches!(parsed, Parsed::Continues) => {
+                let row = Row {
+                    line: *line,
+                    last: line.number,
+                    end,
+                    parsed,
+                };
+                tell(row, &self.parser)
+            }
+            parsed => self.hold(line, end, parsed, tell),
         }
-        self.hold(line, terminator, parsed, tell)
     }
 
     /// Takes the end of the list.
@@ -93,105 +121,89 @@ impl Rows {
     fn hold<E>(
         &mut self,
         line: &Line<'_>,
-        terminator: u64,
-        parsed: Parsed,
+        end: u64,
+        mut parsed: Parsed,
         tell: &mut impl FnMut(Row<'_>, &RowParser) -> Result<(), E>,
     ) -> Result<(), E> {
         if line.is_overlong() {
             // It ends nothing: what is held is read without it.
             self.finish(tell)?;
-            let row = Row {
-                line: *line,
-                last: line.number,
-                end: line.offset + line.length + terminator,
-                parsed: Parsed::Rejected(Reason::Overlong),
-            };
-            return tell(row, &self.parser);
+            return self.push(line, end - line.offset - line.length, tell);
         }
-        self.held.push(Held {
+        if self.held.is_empty() {
+            self.bytes.clear();
+        }
+        self.held.push_back(Held {
             start: self.bytes.len(),
             length: line.bytes.len(),
             offset: line.offset,
             number: line.number,
-            end: line.offset + line.length + terminator,
+            end,
         });
         self.bytes.extend_from_slice(line.bytes);
-        if parsed != Parsed::Continues {
-            let (first, last) = (self.held[0], self.held[self.held.len() - 1]);
-            self.held.clear();
-            let bytes = std::mem::take(&mut self.bytes);
-            let row = Row {
-                line: shown(&first, &bytes),
-                last: last.number,
-                end: last.end,
-                parsed,
-            };
-            let told = tell(row, &self.parser);
-            self.bytes = bytes;
-            self.bytes.clear();
-            return told;
+        if matches!(parsed, Parsed::Continues) {
+            while self.is_too_long() {
+                self.give_up(tell)?;
+            }
+            return Ok(());
         }
-        match self.bytes.len() > MAX_LINE_BYTES {
-            true => self.give_up(tell),
-            false => Ok(()),
+        if std::mem::take(&mut self.unread) {
+            self.parser.forget();
+            for held in &self.held {
+                parsed = self.parser.parse(&held.line(&self.bytes));
+            }
         }
+        let row = Row {
+            line: self.held.front().map_or(*line, |h| h.line(&self.bytes)),
+            last: line.number,
+            end,
+            parsed,
+        };
+        let told = tell(row, &self.parser);
+        self.held.clear();
+        told
     }
 
-    /// Rejects the first line that is held, and reads the others anew, until what is
-    /// held is no longer than a row may be.
+    /// Whether what is held is longer than a row may be, its line feeds included.
+    fn is_too_long(&self) -> bool {
+        let ends = self.held.front().zip(self.held.back());
+        ends.is_some_and(|(first, last)| last.end - first.offset > MAX_LINE_BYTES as u64)
+    }
+
+    /// Rejects the first line that is held, and tells the rows behind it up to the next
+    /// that goes on.
     fn give_up<E>(
         &mut self,
         tell: &mut impl FnMut(Row<'_>, &RowParser) -> Result<(), E>,
     ) -> Result<(), E> {
-        loop {
-            self.parser.forget();
-            let held = std::mem::take(&mut self.held);
-            let bytes = std::mem::take(&mut self.bytes);
-            let Some((first, others)) = held.split_first() else {
-                return Ok(());
-            };
+        self.parser.forget();
+        self.unread = true;
+        let mut parsed = Parsed::Rejected(Reason::Quote);
+        while !matches!(parsed, Parsed::Continues)
+            && let Some(held) = self.held.pop_front()
+        {
             let row = Row {
-                line: shown(first, &bytes),
-                last: first.number,
-                end: first.end,
-                parsed: Parsed::Rejected(Reason::Quote),
+                line: held.line(&self.bytes),
+                last: held.number,
+                end: held.end,
+                parsed,
             };
             tell(row, &self.parser)?;
-            // The row that is being read begins at the first of these.
-            let mut row = others;
-            for (n, each) in others.iter().enumerate() {
-                let parsed = self.parser.parse(&shown(each, &bytes));
-                if parsed == Parsed::Continues {
-                    continue;
-                }
-                let begun = shown(&row[0], &bytes);
-                row = &others[n + 1..];
-                let row = Row {
-                    line: begun,
-                    last: each.number,
-                    end: each.end,
-                    parsed,
-                };
-                tell(row, &self.parser)?;
-            }
-            let start = row.first().map_or(bytes.len(), |h| h.start);
-            self.bytes.extend_from_slice(&bytes[start..]);
-            self.held.extend(row.iter().map(|h| Held {
-                start: h.start - start,
-                ..*h
-            }));
-            if self.bytes.len() <= MAX_LINE_BYTES {
-                return Ok(());
+            if let Some(next) = self.held.front() {
+                parsed = self.parser.parse(&next.line(&self.bytes));
             }
         }
-    }
-}
-
-fn shown<'a>(held: &Held, bytes: &'a [u8]) -> Line<'a> {
-    Line {
-        bytes: &bytes[held.start..held.start + held.length],
-        offset: held.offset,
-        number: held.number,
-        length: held.length as u64,
+        match self.held.front().map(|first| first.start) {
+            None => self.unread = false,
+            // What is no longer held goes, a good deal at once.
+            Some(start) if start > MAX_LINE_BYTES => {
+                self.bytes.drain(..start);
+                for held in &mut self.held {
+                    held.start -= start;
+                }
+            }
+            Some(_) => {}
+        }
+        Ok(())
     }
 }

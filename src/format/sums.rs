@@ -8,11 +8,13 @@
 //! SHA256 (name) = HASH  BSD, and md5sum --tag; openssl: SHA2-256(name)= HASH
 //! ```
 //!
-//! All of them may stand in one list; a bare hash counts too.
+//! All of them may stand in one list; a bare hash counts too. A tag must name the
+//! algorithm of the run: BLAKE2b-256 is as long as SHA-256 and is none.
 
-use super::in_column;
-use crate::algorithm::{Algorithm, Hash, fold};
-use crate::record::{Parsed, Reason, content};
+use super::layout::is_hash;
+use super::{in_column, without_mark, without_return};
+use crate::algorithm::{Algorithm, fold};
+use crate::record::{Parsed, Reason, content, is_header};
 
 /// A column of such a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,46 +48,50 @@ struct Sum<'a> {
 #[derive(Debug)]
 pub(super) struct SumsParser {
     algorithm: Algorithm,
+    digits: usize,
     wanted: Vec<Column>,
     name: Vec<u8>,
     size: Vec<u8>,
+    /// The tag that came last, and whether it names the algorithm: they mostly are all
+    /// alike.
+    tag: Vec<u8>,
+    fits: bool,
 }
 
 impl SumsParser {
     pub(super) fn new(algorithm: Algorithm, wanted: Vec<Column>) -> SumsParser {
         SumsParser {
             algorithm,
+            digits: algorithm.bytes() * 2,
             wanted,
             name: Vec::new(),
             size: Vec::new(),
+            tag: Vec::new(),
+            fits: false,
         }
     }
 
     pub(super) fn parse(&mut self, line: &[u8]) -> Parsed {
-        let digits = self.algorithm.bytes() * 2;
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        self.name.clear();
+        self.size.clear();
+        let line = without_return(without_mark(line));
         let Some(sum) = apart(line) else {
             let text = content(line);
             if text.is_empty() || text[0] == b'#' {
                 return Parsed::Skipped;
             }
-            return match in_column(text, digits) {
+            return match in_column(text, self.digits) {
                 // A bare hash.
-                Parsed::Hash(hash) => {
-                    (self.name.clear(), self.size.clear());
-                    Parsed::Hash(hash)
-                }
-                _ if crate::record::is_header(text) => Parsed::Skipped,
+                Parsed::Hash(hash) => Parsed::Hash(hash),
+                _ if is_header(text) => Parsed::Skipped,
                 other => other,
             };
         };
-        let tagged = sum.tag.and_then(tag_named);
-        if tagged.is_some_and(|tagged| tagged != self.algorithm) {
+        if !sum.tag.is_none_or(|tag| self.is_of_this(tag)) {
             return Parsed::Rejected(Reason::Algorithm);
         }
-        let parsed = in_column(sum.hash, digits);
+        let parsed = in_column(sum.hash, self.digits);
         if !self.wanted.is_empty() && matches!(parsed, Parsed::Hash(_)) {
-            (self.name.clear(), self.size.clear());
             self.size.extend_from_slice(sum.size);
             match sum.escaped {
                 true => unescape(sum.name, &mut self.name),
@@ -93,6 +99,16 @@ impl SumsParser {
             }
         }
         parsed
+    }
+
+    /// Whether `tag` names the algorithm.
+    fn is_of_this(&mut self, tag: &[u8]) -> bool {
+        if self.tag != tag {
+            self.tag.clear();
+            self.tag.extend_from_slice(tag);
+            self.fits = algorithm_tagged(tag) == Some(self.algorithm);
+        }
+        self.fits
     }
 
     pub(super) fn wanted(&self, n: usize) -> Option<&[u8]> {
@@ -103,30 +119,38 @@ impl SumsParser {
     }
 }
 
-/// Whether `line` is such a line, of a hash of a length that is known.
+/// Whether `line` is such a line, of an algorithm that is known.
 pub(super) fn is_one(line: &[u8]) -> bool {
-    apart(line).is_some_and(|sum| {
-        Hash::from_hex(sum.hash).is_some() && Algorithm::of_hex_digits(sum.hash.len()).is_some()
-    })
+    algorithm(line).is_some()
 }
 
 /// The algorithm of such a line: as it is tagged, or by the length of its hash.
 pub(super) fn algorithm(line: &[u8]) -> Option<Algorithm> {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let sum = apart(line).filter(|_| is_one(line))?;
-    let by_length = Algorithm::of_hex_digits(sum.hash.len());
-    sum.tag.and_then(tag_named).or(by_length)
+    let sum = apart(without_return(without_mark(line))).filter(|sum| is_hash(sum.hash))?;
+    match sum.tag {
+        Some(tag) => algorithm_tagged(tag).filter(|named| named.bytes() * 2 == sum.hash.len()),
+        None => Algorithm::of_hex_digits(sum.hash.len()),
+    }
 }
 
-/// The algorithm that a tag names; openssl calls SHA-256 SHA2-256.
-fn tag_named(tag: &[u8]) -> Option<Algorithm> {
-    let folded = fold(std::str::from_utf8(tag).unwrap_or_default());
-    let sha2 = folded.strip_prefix("sha2").filter(|rest| rest.len() >= 3);
-    Algorithm::from_name(&folded).or_else(|| Algorithm::from_name(&format!("sha{}", sha2?)))
+/// The algorithm that `tag` means. Sources of the names: md5sum --tag and its like of
+/// GNU coreutils, BSD's md5 and rmd160, openssl dgst, b3sum --tag.
+fn algorithm_tagged(tag: &[u8]) -> Option<Algorithm> {
+    let folded = fold(std::str::from_utf8(tag).ok()?);
+    match folded.as_str() {
+        "rmd160" => return Some(Algorithm::Ripemd160),
+        "blake2b512" => return Some(Algorithm::Blake2b),
+        "blake2s256" => return Some(Algorithm::Blake2s),
+        _ => {}
+    }
+    // openssl calls it SHA2-256.
+    match folded.strip_prefix("sha2").filter(|rest| rest.len() >= 3) {
+        Some(rest) => Algorithm::from_name(&format!("sha{rest}")),
+        None => Algorithm::from_name(&folded),
+    }
 }
 
 fn apart(line: &[u8]) -> Option<Sum<'_>> {
-    let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
     tagged(line).or_else(|| plain(line)).or_else(|| sized(line))
 }
 

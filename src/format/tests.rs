@@ -2,6 +2,7 @@
 
 use super::rows::{Row, Rows};
 use super::*;
+use crate::lines::Framer;
 use proptest::prelude::*;
 
 const MD5: &str = "92e792c43c35e96fed3f9566083326fc";
@@ -9,22 +10,30 @@ const SHA1: &str = "00d1034546f530d746131ce2a28a052db21652ec";
 const SHA256: &str = "3a2118df47bf3f04285649f0455c2fc6fe2dc7f0b237073038aa00af41f0d5f2";
 
 /// A row: the number of its first line, what it is, and its wanted columns.
-type Seen = (u64, String, Vec<String>);
+type Told = (u64, String, Vec<String>);
 
 fn hash(hex: &str) -> Parsed {
     Parsed::Hash(Hash::from_hex(hex.as_bytes()).expect("hex"))
 }
 
+/// A list, as it is laid out and as a person says that it is to be read.
+struct Laid {
+    layout: Layout,
+    form: Form,
+}
+
+impl Laid {
+    fn parser(&self, algorithm: Algorithm, wanted: &[String]) -> Result<RowParser> {
+        RowParser::new(&self.layout, &self.form, algorithm, wanted)
+    }
+}
+
 /// What the rows of `chunks` are, of a list laid out so.
-fn rows_of(
-    chunks: &[&[u8]],
-    layout: &Layout,
-    form: &Form,
-    algorithm: Algorithm,
-    wanted: &[&str],
-) -> Vec<Seen> {
+fn rows_of(chunks: &[&[u8]], laid: &Laid, algorithm: Algorithm, wanted: &[&str]) -> Vec<Told> {
     let wanted: Vec<String> = wanted.iter().map(|w| (*w).to_owned()).collect();
-    let parser = RowParser::new(layout, form, algorithm, &wanted).expect("it has these columns");
+    let parser = laid
+        .parser(algorithm, &wanted)
+        .expect("it has these columns");
     let (mut rows, mut framer) = (Rows::new(parser), Framer::new());
     let mut seen = Vec::new();
     let mut end = 0;
@@ -60,25 +69,33 @@ fn rows_of(
     seen
 }
 
-fn layout(text: &str) -> Layout {
-    Layout::seen("list", text.as_bytes(), true, &Form::default()).expect("a layout")
+fn seen(text: &str, form: &Form) -> Laid {
+    Laid {
+        layout: Layout::seen("list", text.as_bytes(), true, form).expect("a layout"),
+        form: form.clone(),
+    }
+}
+
+fn layout(text: &str) -> Laid {
+    seen(text, &Form::default())
+}
+
+/// The algorithms that a list shows.
+fn algorithms(text: &str) -> Vec<Algorithm> {
+    let Laid { layout, form } = layout(text);
+    let seen = layout.algorithms(&form);
+    seen.into_iter().map(|(a, _)| a).collect()
 }
 
 /// The rows of a list of `algorithm`, in the form that it shows.
-fn read(text: &str, algorithm: Algorithm, wanted: &[&str]) -> (Format, Vec<Seen>) {
-    let layout = layout(text);
-    let rows = rows_of(
-        &[text.as_bytes()],
-        &layout,
-        &Form::default(),
-        algorithm,
-        wanted,
-    );
-    (layout.format, rows)
+fn read(text: &str, algorithm: Algorithm, wanted: &[&str]) -> (Format, Vec<Told>) {
+    let laid = layout(text);
+    let rows = rows_of(&[text.as_bytes()], &laid, algorithm, wanted);
+    (laid.layout.format, rows)
 }
 
 /// What they are, without their numbers and columns.
-fn whats(rows: &[Seen]) -> Vec<&str> {
+fn whats(rows: &[Told]) -> Vec<&str> {
     rows.iter().map(|(_, what, _)| what.as_str()).collect()
 }
 
@@ -92,7 +109,7 @@ fn plain_lists_stay_plain() {
         String::new(),
         "hello\nworld\n".to_owned(),
     ] {
-        assert_eq!(layout(&text), Layout::default(), "{text:?}");
+        assert_eq!(layout(&text).layout, Layout::default(), "{text:?}");
     }
 }
 
@@ -152,18 +169,23 @@ fn hashdeep_goes_by_its_line_of_columns() {
         ]
     );
     assert_eq!(rows[5].2, ["/a/b,c.hsh", "622"]);
-    let seen = layout(&text).algorithms(&Form::default());
-    assert_eq!(
-        seen.iter().map(|(a, _)| *a).collect::<Vec<_>>(),
-        [Algorithm::Md5, Algorithm::Sha256]
+    assert_eq!(algorithms(&text), [Algorithm::Md5, Algorithm::Sha256]);
+    let form = Form {
+        format: Some(Format::Hashdeep),
+        ..Form::default()
+    };
+    let without = seen("x\n", &form);
+    assert!(
+        without.parser(Algorithm::Md5, &[]).is_err(),
+        "no line names the columns"
     );
-    let without = RowParser::new(
-        &Layout::of(Format::Hashdeep, &[b"x"]).expect("made"),
-        &Form::default(),
-        Algorithm::Md5,
-        &[],
+    // A byte order mark, and other columns that change nothing of those that are taken.
+    let text = format!(
+        "\u{FEFF}%%%% HASHDEEP-1.0\n%%%% size,md5,sha256,filename\n%%%% size,sha1,sha256,filename\n7,{SHA1},{SHA256},x\n"
     );
-    assert!(without.is_err(), "no line names the columns");
+    let rows = read(&text, Algorithm::Sha256, &["filename"]).1;
+    assert_eq!(whats(&rows), ["Skipped", "Skipped", "Skipped", SHA256]);
+    assert_eq!(rows[3].2, ["x"]);
 }
 
 #[test]
@@ -194,29 +216,16 @@ fn nsrl_of_both_versions_goes_by_its_header() {
     );
     // A name of any encoding, and one with a quote that nobody closed, cost nothing but themselves.
     let mut bytes = v2.clone().into_bytes();
-    bytes.extend_from_slice(format!("\"{SHA1}\",\"{MD5}\",\"C\",\"caf").as_bytes());
-    bytes.push(0xC9);
-    bytes.extend_from_slice(
-        format!(
-            "\",1,1,\"W\",\"\"\n\"{SHA1}\",\"{MD5}\",\"C\",\"open,1,1,\n\"{SHA1}\",\"{MD5}\"\n"
-        )
-        .as_bytes(),
-    );
-    let rows = rows_of(
-        &[&bytes],
-        &layout(&v2),
-        &Form::default(),
-        Algorithm::Sha1,
-        &[],
-    );
+    let name = |name: &[u8], rest: &str| {
+        let before = format!("\"{SHA1}\",\"{MD5}\",\"C\",\"");
+        [before.as_bytes(), name, rest.as_bytes()].concat()
+    };
+    bytes.extend(name(b"caf\xC9", "\",1,1,\"W\",\"\"\n"));
+    bytes.extend(name(b"open", ",1,1,\n"));
+    bytes.extend(format!("\"{SHA1}\",\"{MD5}\"\n").as_bytes());
+    let rows = rows_of(&[&bytes], &layout(&v2), Algorithm::Sha1, &[]);
     assert_eq!(whats(&rows), ["Skipped", SHA1, SHA1, SHA1, SHA1]);
-    let md5 = rows_of(
-        &[b"\"x\",\"92\n"],
-        &layout(&v2),
-        &Form::default(),
-        Algorithm::Md5,
-        &[],
-    );
+    let md5 = rows_of(&[b"\"x\",\"92\n"], &layout(&v2), Algorithm::Md5, &[]);
     assert_eq!(whats(&md5), ["Length"]);
 }
 
@@ -288,48 +297,145 @@ fn hashkeeper_ilook_and_tables_are_known_by_their_headers() {
     assert_eq!((format, whats(&rows)), (Format::Csv, vec![SHA1, SHA1]));
 }
 
+fn column(name: &str) -> Form {
+    Form {
+        column: Some(name.into()),
+        ..Form::default()
+    }
+}
+
 #[test]
 fn a_column_can_be_named_and_what_is_not_there_is_said() {
     let text = format!("a,sha256,file_sha256\n{MD5},{SHA256},{SHA256}\n");
-    let form = |column: &str| Form {
-        column: Some(column.into()),
-        ..Form::default()
-    };
-    let l = layout(&text);
-    for (column, algorithm, hash) in [
+    for (name, algorithm, hash) in [
         ("a", Algorithm::Md5, MD5),
         ("1", Algorithm::Md5, MD5),
         ("File-SHA256", Algorithm::Sha256, SHA256),
     ] {
-        let rows = rows_of(&[text.as_bytes()], &l, &form(column), algorithm, &[]);
-        assert_eq!(whats(&rows)[1], hash, "{column}");
+        let seen = seen(&text, &column(name));
+        let algorithms = seen.layout.algorithms(&seen.form);
+        assert_eq!(algorithms, [(algorithm, name.to_owned())]);
+        let rows = rows_of(&[text.as_bytes()], &seen, algorithm, &[]);
+        assert_eq!(whats(&rows), ["Skipped", hash], "{name}");
     }
-    assert_eq!(l.algorithms(&form("a")), [(Algorithm::Md5, "a".to_owned())]);
     // The one that is named just so is meant.
     assert_eq!(
-        whats(&rows_of(
-            &[text.as_bytes()],
-            &l,
-            &Form::default(),
-            Algorithm::Sha256,
-            &[]
-        ))[1],
-        SHA256
+        whats(&read(&text, Algorithm::Sha256, &[]).1),
+        ["Skipped", SHA256]
     );
     let refused = |text: &str, form: &Form, algorithm, wanted: &[&str]| {
         let wanted: Vec<String> = wanted.iter().map(|w| (*w).to_owned()).collect();
-        let error = RowParser::new(&layout(text), form, algorithm, &wanted).expect_err("refused");
+        let laid = seen(text, form);
+        let error = laid.parser(algorithm, &wanted).expect_err("refused");
         assert_eq!(error.exit_status(), 2);
         error.to_string()
     };
-    assert!(refused(&text, &form("nope"), Algorithm::Md5, &[]).contains("a, sha256, file_sha256"));
-    assert!(refused(&text, &Form::default(), Algorithm::Sha1, &[]).contains("sha1"));
-    assert!(refused(&text, &Form::default(), Algorithm::Sha256, &["size"]).contains("size"));
+    let auto = Form::default();
+    assert!(
+        refused(&text, &column("nope"), Algorithm::Md5, &[]).contains("a, sha256, file_sha256")
+    );
+    assert!(refused(&text, &auto, Algorithm::Sha1, &[]).contains("a, sha256, file_sha256"));
+    assert!(refused(&text, &auto, Algorithm::Sha256, &["size"]).contains("\"size\""));
     let two = format!("{SHA256},{SHA256}\n");
-    assert!(refused(&two, &Form::default(), Algorithm::Sha256, &[]).contains("1, 2"));
+    assert!(refused(&two, &auto, Algorithm::Sha256, &[]).contains("1, 2"));
+    assert!(refused(&two, &auto, Algorithm::Sha1, &[]).contains("sha1"));
     let plain = format!("{SHA256}\n");
-    assert!(refused(&plain, &form("x"), Algorithm::Sha256, &[]).contains("no columns"));
-    assert!(refused(&plain, &Form::default(), Algorithm::Sha256, &["x"]).contains("no columns"));
+    assert!(refused(&plain, &column("x"), Algorithm::Sha256, &[]).contains("plain list"));
+    assert!(refused(&plain, &auto, Algorithm::Sha256, &["x"]).contains("plain list"));
+    let sums = format!("{SHA256}  x\n");
+    assert!(refused(&sums, &auto, Algorithm::Sha256, &["x"]).contains("name and size"));
+}
+
+#[test]
+fn a_header_of_other_words_is_one_when_its_column_is_named() {
+    let text = format!("name,fingerprint\nx,{SHA256}\nname,fingerprint\n");
+    for name in ["fingerprint", "2"] {
+        let layout = seen(&text, &column(name));
+        let rows = rows_of(&[text.as_bytes()], &layout, Algorithm::Sha256, &["name"]);
+        assert_eq!(whats(&rows), ["Skipped", SHA256, "Skipped"], "{name}");
+        assert_eq!(rows[1].2, ["x"]);
+    }
+    // Without that it is a row without a hash, and so is one with a broken hash.
+    assert_eq!(
+        whats(&read(&text, Algorithm::Sha256, &[]).1),
+        ["Length", SHA256, "Length"]
+    );
+    let broken = format!("x,{}\nx,{SHA256}\n", &SHA256[1..]);
+    let rows = rows_of(
+        &[broken.as_bytes()],
+        &seen(&broken, &column("2")),
+        Algorithm::Sha256,
+        &[],
+    );
+    assert_eq!(whats(&rows), ["Length", SHA256]);
+}
+
+#[test]
+fn the_column_of_a_table_without_header_is_the_one_of_nothing_but_hashes() {
+    // The second is called by its own hash, and of the first the hash was not taken.
+    let text = format!("a,EMPTY\n{SHA256},{SHA256}\nb,-\n");
+    assert_eq!(
+        whats(&read(&text, Algorithm::Sha256, &[]).1),
+        ["NoHash", SHA256, "NoHash"]
+    );
+    // Hashes of a column that is only called hash go by their length.
+    let text = format!("hash,checksum,name\n{MD5},{SHA1},x\n");
+    assert_eq!(algorithms(&text), [Algorithm::Md5, Algorithm::Sha1]);
+    assert_eq!(
+        whats(&read(&text, Algorithm::Sha1, &[]).1),
+        ["Skipped", SHA1]
+    );
+    let layout = layout(&text);
+    assert!(layout.parser(Algorithm::Sha256, &[]).is_err());
+}
+
+#[test]
+fn a_sentence_before_bare_hashes_is_no_header() {
+    for sentence in [
+        "MD5, SHA1 and others are in other lists",
+        "hashes | all of them",
+    ] {
+        let text = format!("{sentence}\n{SHA256}\n{SHA256}\n");
+        let (format, rows) = read(&text, Algorithm::Sha256, &[]);
+        assert_eq!(
+            (format, whats(&rows)),
+            (Format::Lines, vec!["Length", SHA256, SHA256])
+        );
+    }
+}
+
+#[test]
+fn a_tag_must_name_the_algorithm() {
+    for (tag, algorithm, good) in [
+        ("SHA256", Algorithm::Sha256, true),
+        ("SHA2-256", Algorithm::Sha256, true),
+        ("BLAKE2b-256", Algorithm::Sha256, false),
+        ("SHA3-256", Algorithm::Sha256, false),
+        ("SHA512/256", Algorithm::Sha256, false),
+        ("SHA512/256", Algorithm::Sha512_256, true),
+        ("SHA2-512/256", Algorithm::Sha512_256, true),
+        ("SHA3-256", Algorithm::Sha3_256, true),
+        ("BLAKE3", Algorithm::Blake3, true),
+    ] {
+        let text = format!("{tag} (a) = {SHA256}\n{tag} (b) = {SHA256}\n");
+        let layout = seen(
+            &text,
+            &Form {
+                format: Some(Format::Sums),
+                ..Form::default()
+            },
+        );
+        let expected = if good { SHA256 } else { "Algorithm" };
+        let rows = rows_of(&[text.as_bytes()], &layout, algorithm, &[]);
+        assert_eq!(whats(&rows), [expected, expected], "{tag} {algorithm}");
+    }
+    let tagged = format!("BLAKE3 (a) = {SHA256}\n");
+    assert_eq!(
+        sums_algorithm(tagged.as_bytes(), true),
+        Some(Algorithm::Blake3)
+    );
+    let other = format!("BLAKE2b-256 (a) = {SHA256}\n");
+    assert_eq!(sums_algorithm(other.as_bytes(), true), None);
 }
 
 #[test]
@@ -350,33 +456,49 @@ fn json_lines_give_their_fields() {
     );
     assert_eq!(rows[0].2, ["a\"b", "1024", SHA256, ""]);
     let form = Form {
-        column: Some("x.z".into()),
+        format: Some(Format::Ndjson),
+        column: Some("X.z".into()),
         ..Form::default()
     };
-    let rows = rows_of(
-        &[text.as_bytes()],
-        &layout(&text),
-        &form,
-        Algorithm::Sha256,
-        &[],
+    let nested = seen(&text, &form);
+    assert_eq!(
+        whats(&rows_of(
+            &[text.as_bytes()],
+            &nested,
+            Algorithm::Sha256,
+            &[]
+        ))[0],
+        SHA256
     );
-    assert_eq!(whats(&rows)[0], SHA256);
-    let seen: Vec<Algorithm> = layout(&text)
-        .algorithms(&Form::default())
-        .iter()
-        .map(|(a, _)| *a)
-        .collect();
-    assert_eq!(seen, [Algorithm::Md5, Algorithm::Sha1]);
+    assert_eq!(algorithms(&text), [Algorithm::Md5, Algorithm::Sha1]);
+    let error = layout(&text)
+        .parser(Algorithm::Sha512, &[])
+        .expect_err("no such field");
+    assert!(error.to_string().contains("MD5, SHA-1, x"), "{error}");
+    let adorned = format!("{{\"sha256_hash\":\"{SHA256}\"}}\n");
+    assert_eq!(whats(&read(&adorned, Algorithm::Sha256, &[]).1), [SHA256]);
+    let long = format!("[{}", "{\"md5\":\"x\"},".repeat(8000));
     for one in [
         "[\n{\"md5\":\"x\"}\n]\n",
         "{\n \"list\": []\n}\n",
         "[{\"md5\":1}]\n",
+        &long[..65_536],
     ] {
-        let error =
-            Layout::seen("misp.json", one.as_bytes(), true, &Form::default()).expect_err("refused");
+        let error = Layout::seen("misp.json", one.as_bytes(), false, &Form::default())
+            .expect_err("refused");
         assert!(
-            error.what_to_do().is_some_and(|h| h.contains("jq -c")),
+            error
+                .what_to_do()
+                .is_some_and(|h| h.contains("jq -c '.[]' misp.json")),
             "{error}"
+        );
+    }
+    for other in ["[section]\n", "{curly}\n"] {
+        let text = format!("{other}{SHA256}\n");
+        assert_eq!(
+            read(&text, Algorithm::Sha256, &[]).0,
+            Format::Lines,
+            "{other}"
         );
     }
 }
@@ -412,6 +534,18 @@ fn a_row_is_no_longer_than_a_line_may_be_and_what_follows_is_read() {
     assert_eq!(rows.len(), 3002);
     assert_eq!((rows[1].0, rows[1].1.as_str()), (2, "Quote"));
     assert!(rows[2..].iter().all(|r| r.1 == SHA256));
+    // Blank lines count, too.
+    let text = format!("name,sha256\n\"open\n{}{line}", "\n".repeat(70_000));
+    let rows = read(&text, Algorithm::Sha256, &[]).1;
+    assert_eq!(rows.len(), 70_003);
+    assert_eq!(
+        (
+            rows[1].1.as_str(),
+            rows[2].1.as_str(),
+            rows[70_002].1.as_str()
+        ),
+        ("Quote", "Skipped", SHA256)
+    );
     // Lines that are open however they begin.
     let text = format!("name,sha256\n{}", "x\"y,\"\n".repeat(12_000));
     let (_, rows) = read(&text, Algorithm::Sha256, &[]);
@@ -428,11 +562,25 @@ fn a_row_is_no_longer_than_a_line_may_be_and_what_follows_is_read() {
 #[test]
 fn a_repeated_header_is_skipped_and_another_one_rejected() {
     let row = format!("x,{SHA256}\n");
-    let text = format!("name,sha256\n{row}name,sha256\n{row}# comment,\"x\nfile,sha1\n");
+    let text =
+        format!("name,sha256\n{row}name,sha256\n{row}# comment,\"x\nfile,sha1\n#x,{SHA256}\n");
     assert_eq!(
         whats(&read(&text, Algorithm::Sha256, &[]).1),
-        ["Skipped", SHA256, "Skipped", SHA256, "Skipped", "Header"]
+        [
+            "Skipped", SHA256, "Skipped", SHA256, "Skipped", "Header", SHA256
+        ]
     );
+}
+
+fn of_columns(format: Format) -> Laid {
+    Laid {
+        layout: Layout {
+            format,
+            columns: vec!["name".into(), "sha256".into()],
+            ..Layout::default()
+        },
+        form: Form::default(),
+    }
 }
 
 proptest! {
@@ -454,12 +602,8 @@ proptest! {
         format in 0usize..Format::ALL.len(),
     ) {
         let text = lines.iter().map(|l| format!("{l}\n")).collect::<String>();
-        let layout = Layout {
-            format: Format::ALL[format],
-            columns: vec!["name".into(), "sha256".into()],
-            hashes: vec![],
-        };
-        let whole = rows_of(&[text.as_bytes()], &layout, &Form::default(), Algorithm::Sha256, &[]);
+        let layout = of_columns(Format::ALL[format]);
+        let whole = rows_of(&[text.as_bytes()], &layout, Algorithm::Sha256, &[]);
         let mut chunks = Vec::new();
         let mut rest = text.as_bytes();
         let mut cut = cuts.iter().cycle();
@@ -468,12 +612,46 @@ proptest! {
             chunks.push(&rest[..n]);
             rest = &rest[n..];
         }
-        prop_assert_eq!(&rows_of(&chunks, &layout, &Form::default(), Algorithm::Sha256, &[]), &whole);
+        prop_assert_eq!(&rows_of(&chunks, &layout, Algorithm::Sha256, &[]), &whole);
         // Rows begin at rising lines, and those that span none are each line.
         prop_assert!(whole.windows(2).all(|w| w[0].0 < w[1].0));
-        if !matches!(layout.format, Format::Csv | Format::Tsv | Format::Psv) {
+        if !matches!(layout.layout.format, Format::Csv) {
             prop_assert_eq!(whole.len(), lines.len());
         }
+    }
+
+    /// A row ends at the first line at which its quotes do, and a line after which none
+    /// ends them is rejected by itself.
+    #[test]
+    fn rows_are_what_their_definition_says(
+        lines in prop::collection::vec(prop_oneof![
+            Just(format!("x,{SHA256}")), Just("\"a".to_owned()), Just("b\",".to_owned()),
+            Just("\"\"".to_owned()), Just("x\"y,\"".to_owned()), "[a\",#]{0,6}",
+        ], 0..40),
+    ) {
+        let layout = of_columns(Format::Csv);
+        let mut parser = layout.parser(Algorithm::Sha256, &[]).expect("a parser");
+        let parse = |parser: &mut RowParser, text: &str| {
+            let bytes = text.as_bytes();
+            parser.parse(&Line { bytes, offset: 0, number: 1, length: bytes.len() as u64 })
+        };
+        let mut expected = Vec::new();
+        let mut at = 0;
+        while at < lines.len() {
+            parser.forget();
+            let each = (at..lines.len()).map(|n| (n, parse(&mut parser, &lines[n])));
+            let end = each.into_iter().find(|(_, parsed)| *parsed != Parsed::Continues);
+            let (last, what) = end.unwrap_or((at, Parsed::Rejected(Reason::Quote)));
+            expected.push(match what {
+                Parsed::Hash(_) => SHA256.to_owned(),
+                Parsed::Rejected(reason) => format!("{reason:?}"),
+                other => format!("{other:?}"),
+            });
+            at = last + 1;
+        }
+        let text = lines.iter().map(|l| format!("{l}\n")).collect::<String>();
+        let rows = rows_of(&[text.as_bytes()], &layout, Algorithm::Sha256, &[]);
+        prop_assert_eq!(whats(&rows), expected);
     }
 
     /// Any beginning at all has a layout, or is refused.
@@ -481,7 +659,7 @@ proptest! {
     fn any_beginning_is_seen_or_refused(head in prop::collection::vec(any::<u8>(), 0..300), whole in any::<bool>()) {
         let _ = Layout::seen("x", &head, whole, &Form::default());
         for format in Format::ALL {
-            let form = Form { format: Some(format), column: None };
+            let form = Form { format: Some(format), ..Form::default() };
             if let Ok(layout) = Layout::seen("x", &head, whole, &form)
                 && let Ok(mut parser) = RowParser::new(&layout, &form, Algorithm::Md5, &[])
             {

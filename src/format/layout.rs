@@ -1,0 +1,317 @@
+//! What the first lines of a list show: its format, the names of its columns, and in
+//! which of them hashes stand.
+
+use super::{Form, Format, delimited, hashdeep, json, sums, without_mark, without_return};
+use crate::algorithm::{Algorithm, Hash, fold};
+use crate::error::{Error, Result};
+use crate::lines::MAX_LINE_BYTES;
+use crate::record::{Named, content, hashes_named, is_header};
+use serde::{Deserialize, Serialize};
+
+/// Lines that are looked at to tell the form, blank ones and comments apart.
+const LINES_LOOKED_AT: usize = 50;
+
+/// What the beginning of a list shows of its form: with what a person says of it, all
+/// that a parser must know, so that reading can go on in the middle of the list.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layout {
+    /// The format.
+    pub format: Format,
+    /// The names of the columns, where a line says them; of JSON, those of the fields
+    /// that were seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// Which columns hold hashes in the first rows, counted from 0, and of how many
+    /// digits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hashes: Vec<(usize, usize)>,
+}
+
+impl Layout {
+    /// The form of the list called `name` that begins with `head`; `whole` when there is
+    /// no more of it. What no line decides is a plain list.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage), when it is JSON of another
+    /// form than an object a line.
+    pub fn seen(name: &str, head: &[u8], whole: bool, form: &Form) -> Result<Layout> {
+        let mut lines: Vec<&[u8]> = head.split(|b| *b == b'\n').collect();
+        if !whole || lines.last().is_some_and(|l| l.is_empty()) {
+            // It may be cut off; one that is longer than a line may be is none any more.
+            let cut = lines.pop().unwrap_or_default();
+            if form.format.is_none_or(|f| f == Format::Ndjson)
+                && cut.len() >= MAX_LINE_BYTES
+                && lines.iter().all(|l| content(l).is_empty())
+                && json::begins(content(cut))
+            {
+                return Err(json::refused(name));
+            }
+        }
+        let significant = |line: &&[u8]| {
+            let text = content(line);
+            !text.is_empty() && text[0] != b'#'
+        };
+        let lines = lines.into_iter().filter(significant);
+        let lines = lines.map(|line| without_return(without_mark(line)));
+        let lines: Vec<&[u8]> = lines.take(LINES_LOOKED_AT).collect();
+        let column = form.column.as_deref();
+        let (format, from) = match form.format {
+            Some(format) => (format, 0),
+            None => Layout::guessed(&lines, column),
+        };
+        if format == Format::Ndjson
+            && let Some(first) = lines.get(from)
+        {
+            json::check(name, content(first))?;
+        }
+        let lines = lines.get(from..).unwrap_or_default();
+        Ok(Layout::of(format, lines, column))
+    }
+
+    /// The format that one of `lines` shows, and which of them that is.
+    fn guessed(lines: &[&[u8]], column: Option<&str>) -> (Format, usize) {
+        for (n, line) in lines.iter().enumerate() {
+            let text = content(line);
+            if is_hash(text) {
+                break;
+            }
+            let format = if text.starts_with(b"%%%%") {
+                Some(Format::Hashdeep)
+            } else if json::begins(text) && (n == 0 || json::is_object(text)) {
+                Some(Format::Ndjson)
+            } else if is_header(text) && !text.starts_with(b"\"") {
+                // That of a plain list.
+                None
+            } else if sums::is_one(line) {
+                Some(Format::Sums)
+            } else {
+                // What only looks like a header stands before bare hashes, too.
+                let next = lines.get(n + 1).map(|l| content(l));
+                delimited::format_of(line, column)
+                    .filter(|_| !next.is_some_and(is_hash) || text.starts_with(b"\""))
+            };
+            if let Some(format) = format {
+                return (format, n);
+            }
+        }
+        (Format::Lines, 0)
+    }
+
+    /// The layout of `format`, of which these are the first lines.
+    pub(super) fn of(format: Format, lines: &[&[u8]], column: Option<&str>) -> Layout {
+        let mut layout = Layout {
+            format,
+            ..Layout::default()
+        };
+        match format {
+            Format::Lines | Format::Sums => {}
+            Format::Hashdeep => {
+                let names = lines.iter().find_map(|line| hashdeep::columns(line));
+                layout.columns = names.unwrap_or_default();
+            }
+            Format::Ndjson => {
+                for name in lines.iter().flat_map(|line| json::fields(line)) {
+                    if !layout.columns.contains(&name) {
+                        layout.columns.push(name);
+                    }
+                }
+            }
+            Format::Nsrl
+            | Format::Hashkeeper
+            | Format::Ilook
+            | Format::Csv
+            | Format::Tsv
+            | Format::Psv => {
+                let delimiter = format.delimiter().unwrap_or(b',');
+                let fields = |line: &&[u8]| delimited::fields(line, delimiter);
+                let mut rows: Vec<Vec<String>> = lines.iter().map(fields).collect();
+                let header = rows.first().filter(|row| delimited::is_header(row, column));
+                if header.is_some() {
+                    layout.columns = rows.remove(0);
+                }
+                layout.hashes = delimited::hash_columns(&rows);
+            }
+        }
+        layout
+    }
+
+    /// The algorithms of which it shows hashes, with the columns that hold them: by
+    /// their names, or else by the length of what is in them. What a plain list shows,
+    /// its first hash tells.
+    pub fn algorithms(&self, form: &Form) -> Vec<(Algorithm, String)> {
+        if let Some(told) = &form.column {
+            let at = self.column(told);
+            let name = at.and_then(|at| self.columns.get(at));
+            // Of a field inside another, its own name.
+            let own = told.rsplit('.').next().unwrap_or(told);
+            let named = algorithm_named(name.map_or(own, String::as_str));
+            let algorithm = named.or(at.and_then(|at| self.by_length(at)));
+            return algorithm.map(|a| (a, told.clone())).into_iter().collect();
+        }
+        let mut seen = Vec::new();
+        for (at, name) in self.columns.iter().enumerate() {
+            let by_length = || self.by_length(at).filter(|_| is_generic(name));
+            let algorithm = algorithm_named(name).or_else(by_length);
+            seen.extend(algorithm.map(|a| (a, name.clone())));
+        }
+        if self.columns.is_empty() {
+            let each = self.hashes.iter();
+            seen.extend(each.filter_map(|(at, digits)| {
+                Some((Algorithm::of_hex_digits(*digits)?, self.called(*at)))
+            }));
+        }
+        seen
+    }
+
+    /// The algorithm that the hashes in a column are of by their length, where the
+    /// first rows have some.
+    fn by_length(&self, at: usize) -> Option<Algorithm> {
+        let digits = self.hashes.iter().find(|(column, _)| *column == at);
+        digits.and_then(|(_, digits)| Algorithm::of_hex_digits(*digits))
+    }
+
+    /// Which column is called `name`, or has that number from 1.
+    pub(super) fn column(&self, name: &str) -> Option<usize> {
+        let exact = self.columns.iter().position(|c| c == name);
+        let alike = || {
+            let folded = fold(name);
+            let alike = |c: &String| !folded.is_empty() && fold(c) == folded;
+            self.columns.iter().position(alike)
+        };
+        let number = || {
+            let number = name.parse::<usize>().ok()?.checked_sub(1)?;
+            (self.columns.is_empty() || number < self.columns.len()).then_some(number)
+        };
+        exact.or_else(alike).or_else(number)
+    }
+
+    /// The column that holds the hashes of `algorithm`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when there is none, or more
+    /// than one.
+    pub(super) fn hash_column(&self, algorithm: Algorithm, form: &Form) -> Result<usize> {
+        if let Some(column) = &form.column {
+            return self.column(column).ok_or_else(|| self.no_column(column));
+        }
+        let of = |test: &dyn Fn(usize, &String) -> bool| -> Vec<usize> {
+            let all = self.columns.iter().enumerate();
+            all.filter(|(at, name)| test(*at, name))
+                .map(|(at, _)| at)
+                .collect()
+        };
+        let digits = algorithm.bytes() * 2;
+        let exact = of(&|_, name| Algorithm::from_name(name) == Some(algorithm));
+        let named = of(&|_, name| algorithm_named(name) == Some(algorithm));
+        let generic = of(&|at, name| {
+            let seen = self.hashes.iter().find(|(column, _)| *column == at);
+            is_generic(name) && seen.is_none_or(|(_, d)| *d == digits)
+        });
+        // Of those that hold hashes, where some do.
+        let filled: Vec<usize> = generic
+            .iter()
+            .copied()
+            .filter(|at| self.hashes.iter().any(|(column, _)| column == at))
+            .collect();
+        let seen: Vec<usize> = match self.columns.is_empty() {
+            true => (self.hashes.iter())
+                .filter(|(_, d)| *d == digits)
+                .map(|(at, _)| *at)
+                .collect(),
+            false => Vec::new(),
+        };
+        for columns in [&exact, &named, &filled, &generic, &seen] {
+            match columns[..] {
+                [] => {}
+                [one] => return Ok(one),
+                _ => {
+                    let names: Vec<String> = columns.iter().map(|at| self.called(*at)).collect();
+                    return Err(Error::usage(format!(
+                        "several columns may hold {algorithm} hashes: {}",
+                        names.join(", ")
+                    ))
+                    .hint("name one by --column"));
+                }
+            }
+        }
+        let what = match self.columns.is_empty() {
+            true => format!(
+                "no column of this list, {}, shows a {algorithm} hash in its first rows",
+                self.format.described()
+            ),
+            false => format!(
+                "no column is named as one of {algorithm} hashes; there are {}",
+                self.columns.join(", ")
+            ),
+        };
+        Err(Error::usage(what)
+            .hint("name the column by --column NAME or its number, or the algorithm by --hash"))
+    }
+
+    /// The field that holds the hashes of `algorithm`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when no field that was seen
+    /// is named so.
+    pub(super) fn hash_field(&self, algorithm: Algorithm, form: &Form) -> Result<String> {
+        if let Some(told) = &form.column {
+            return Ok(told.clone());
+        }
+        let all = || self.columns.iter();
+        let exact = all().find(|name| Algorithm::from_name(name) == Some(algorithm));
+        let mut named = all().filter(|name| algorithm_named(name) == Some(algorithm));
+        let field = exact.or_else(|| named.next());
+        field.cloned().ok_or_else(|| {
+            Error::usage(format!(
+                "no field is named as one of {algorithm} hashes; there are {}",
+                self.columns.join(", ")
+            ))
+            .hint("name the field by --field (a.b for one inside another), or the algorithm by --hash")
+        })
+    }
+
+    /// What a column is called: by its name, or by its number from 1.
+    pub(super) fn called(&self, at: usize) -> String {
+        match self.columns.get(at) {
+            Some(name) => name.clone(),
+            None => (at + 1).to_string(),
+        }
+    }
+
+    /// The list has no column of that name.
+    pub(super) fn no_column(&self, name: &str) -> Error {
+        let has = match (self.format, self.columns.is_empty()) {
+            (Format::Lines, _) => "it is a plain list, one hash a line, which has none".to_owned(),
+            (Format::Sums, _) => {
+                "there are name and size, and the hash stands where it does".to_owned()
+            }
+            (_, true) => "its columns have no names, only numbers from 1".to_owned(),
+            (_, false) => format!("there are {}", self.columns.join(", ")),
+        };
+        Error::usage(format!("the list has no column {name:?}: {has}"))
+            .hint("name a column that there is, or tell the form of the list by --format")
+    }
+}
+
+/// The algorithm of whose hashes a column is by its name.
+pub(super) fn algorithm_named(name: &str) -> Option<Algorithm> {
+    // iLook's name of MD5.
+    if fold(name) == "v3hash" {
+        return Some(Algorithm::Md5);
+    }
+    match hashes_named(name) {
+        Some(Named::Of(algorithm)) => Some(algorithm),
+        Some(Named::Hashes) | None => None,
+    }
+}
+
+/// Whether a column's name says that it holds hashes, and not which.
+pub(super) fn is_generic(name: &str) -> bool {
+    algorithm_named(name).is_none() && hashes_named(name) == Some(Named::Hashes)
+}
+
+/// Whether `text` is a hash of a length that is known.
+pub(super) fn is_hash(text: &[u8]) -> bool {
+    Algorithm::of_hex_digits(text.len()).is_some() && Hash::from_hex(text).is_some()
+}
