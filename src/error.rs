@@ -24,6 +24,8 @@ pub enum ErrorKind {
     Denied,
     /// The source could not be read to its end (exit status 1).
     Read,
+    /// A source is cut off or damaged, or was replaced while it was read (exit status 1).
+    Damaged,
     /// DynamoDB could not be asked, or refused for good (exit status 1).
     Write,
     /// A file of ours (report, rejects) could not be written (exit status 1).
@@ -59,6 +61,13 @@ impl Error {
     /// Wrong usage or configuration: [`ErrorKind::Usage`].
     pub fn usage(what: impl Into<Cow<'static, str>>) -> Self {
         Error::new(ErrorKind::Usage, what)
+    }
+
+    /// The same as a failure of `kind`.
+    #[must_use]
+    pub fn of_kind(mut self, kind: ErrorKind) -> Self {
+        self.kind = kind;
+        self
     }
 
     /// Says before what happened of what it did: `name: …`.

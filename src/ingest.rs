@@ -412,6 +412,11 @@ impl Ingest {
         if with.dry_run {
             report.requests = 0;
         }
+        // Of several sources, one that is mended is then read from its beginning.
+        let accounts = water.accounts();
+        let damaged = matches!(&read, Err(e) if e.kind() == ErrorKind::Damaged)
+            && self.sources.one().is_none()
+            && accounts.len() == u64::from(water.mark().source) + 1;
         let (failure, to_the_end) = match (end, read) {
             (End::Failed(e), _) | (_, Err(e)) => (Some(e), false),
             (_, Ok(to_the_end)) => (None, to_the_end),
@@ -435,7 +440,7 @@ impl Ingest {
         let mark = water.mark();
         let saved = tokio::select! {
             biased;
-            saved = keeping.save(&state, &mark) => saved,
+            saved = keeping.save_last(&state, &mark, damaged) => saved,
             () = with.stop.insisted() => Ok(()),
         };
         match (ended, saved) {

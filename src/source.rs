@@ -358,6 +358,7 @@ impl S3Body {
                             Err(e) => format!("not to be learnt ({e})"),
                         };
                         return Err(broken(location, position)
+                            .of_kind(ErrorKind::Damaged)
                             .because(format!(
                                 "the object was replaced while it was read: its ETag was {etag} \
                                  and is {now}"

@@ -595,3 +595,63 @@ fn help_says_that_a_prefix_is_a_source() {
         }
     }
 }
+
+/// 1,200 small objects, of which the 700th is a gzip that is cut off.
+fn with_one_broken() -> (S3Config, Vec<u8>) {
+    let whole = gzip(&list(700, 40));
+    let config = (0..1200).fold(S3Config::default(), |config, n| {
+        let object = match n {
+            700 => whole[..whole.len() / 2].to_vec(),
+            n => list(n, 40),
+        };
+        config.object("lists", &format!("many/{n:04}"), object)
+    });
+    (config, whole)
+}
+
+#[test]
+fn one_broken_object_among_1200_is_named_and_once_mended_the_run_goes_on_with_it() {
+    let (config, whole) = with_one_broken();
+    let (s3, dynamo) = (FakeS3::start(config), dynamo());
+    let folder = tempfile::tempdir().expect("a folder");
+    let checkpoint = folder.path().join("checkpoint");
+    let checkpoint = checkpoint.to_str().expect("text");
+    let run = || {
+        let args = ["--checkpoint", checkpoint, "--rate", "max"];
+        Run::ingest("s3://lists/many/", &args)
+            .s3(&s3)
+            .dynamo(&dynamo)
+    };
+    let first = run().end();
+    first.assert_status(1);
+    first.assert_says(&["s3://lists/many/0700", "cut off", "Failed"]);
+    // Everything before it is written, and what of it was sound.
+    let written = first.number("written");
+    assert!((28_000..28_040).contains(&written), "{written}");
+    assert_eq!(first.number("failed"), 0);
+    let sources = first.report["sources"].as_array().expect("a list").len();
+    assert_eq!(sources, 701);
+    // Unmended, it stops there again.
+    let again = run().end();
+    again.assert_status(1);
+    again.assert_says(&["taking up an earlier run", "s3://lists/many/0700"]);
+
+    s3.put("lists", "many/0700", whole);
+    let before = s3.stats().gets.len();
+    let last = run().end();
+    last.assert_status(0);
+    last.assert_says(&["taking up an earlier run at the beginning of s3://lists/many/0700"]);
+    last.assert_books([48_000, 48_000, 0, 0, 0, 0]);
+    let report = last.report["sources"].as_array().expect("a list").clone();
+    assert_eq!(report.len(), 1200);
+    assert!(
+        report
+            .iter()
+            .all(|s| s["lines"] == 40 && s["written"] == 40)
+    );
+    // The first is opened to see what it is; of the others behind, none.
+    let gets = s3.stats().gets;
+    let behind = |key: &str| key < "many/0700" && key > "many/0008";
+    assert!(!gets[before..].iter().any(|g| behind(&g.key)));
+    assert_eq!(dynamo.stop().distinct, 48_000);
+}

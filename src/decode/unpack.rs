@@ -91,7 +91,7 @@ impl Out<'_> {
 /// and hands its text to `sink`, until that says no.
 ///
 /// # Errors
-/// [`ErrorKind::Read`], naming the place in the source and in its text, when it is
+/// [`ErrorKind::Damaged`], naming the place in the source and in its text, when it is
 /// cut off or damaged; what was sound before is handed on. As `chunks`, when that
 /// fails.
 pub fn unpack(
@@ -153,7 +153,7 @@ pub fn unpack(
         },
     };
     Err(Error::new(
-        ErrorKind::Read,
+        ErrorKind::Damaged,
         format!(
             "reading {name} ended at byte {taken} of its {} data, which is byte {text} of the text in it: {why}",
             packed.codec

@@ -329,6 +329,25 @@ impl Keeping {
             .await
     }
 
+    /// Saves `mark` for the last time; when the source that it is in is `damaged`, without
+    /// it.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save).
+    pub(super) async fn save_last(
+        &self,
+        state: &State<'_>,
+        mark: &Mark,
+        damaged: bool,
+    ) -> Result<()> {
+        let checkpoint = self.checkpoint(state, mark)?;
+        let checkpoint = match damaged && !self.sorted {
+            true => checkpoint.without_the_last(),
+            false => checkpoint,
+        };
+        self.place.save(&checkpoint, state.aws).await
+    }
+
     /// The checkpoint at `mark`.
     ///
     /// # Errors
