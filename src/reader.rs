@@ -207,7 +207,7 @@ impl Reader<'_> {
                 taking.rows = Some(Rows::new(parser));
                 self.source(&mut taking, opened, number, below).await?;
                 number = number.wrapping_add(1);
-                if number % LANE == 0 {
+                if number.is_multiple_of(LANE) {
                     return Err(too_many_sources().into());
                 }
                 let next = rest.next().await?;

@@ -458,7 +458,6 @@ fn json_lines_give_their_fields() {
     let form = Form {
         format: Some(Format::Ndjson),
         column: Some("X.z".into()),
-        ..Form::default()
     };
     let nested = seen(&text, &form);
     assert_eq!(

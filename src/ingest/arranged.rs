@@ -57,7 +57,7 @@ pub(super) struct Arranged<'a> {
 /// What is to be walked through in order.
 enum Lists {
     /// They were sorted: the new one, and the old one of a refresh.
-    Sorted(Sorted, Option<Sorted>),
+    Sorted(Box<(Sorted, Option<Sorted>)>),
     /// They lie in order and are read again.
     InOrder,
 }
@@ -95,7 +95,7 @@ impl Arranged<'_> {
         let lists = match &with.refresh {
             None => {
                 let sorted = self.sort(0, &self.ingest.sources, first).await?;
-                sorted.map(|sorted| Lists::Sorted(sorted, None))
+                sorted.map(|sorted| Lists::Sorted(Box::new((sorted, None))))
             }
             Some(refresh) => self.difference(refresh, first).await?,
         };
@@ -103,9 +103,10 @@ impl Arranged<'_> {
             return Ok(false);
         };
         match lists {
-            Lists::Sorted(mut new, mut old) => {
+            Lists::Sorted(mut lists) => {
                 let hand_on = self.hand_on(records);
                 let handed = tokio::task::spawn_blocking(move || {
+                    let (new, old) = &mut *lists;
                     let old = old.as_mut().map(|old| old.read().map(Side::Sorted));
                     let walk = Walk::new(Side::Sorted(new.read()?), old.transpose()?);
                     hand_on(walk)
@@ -114,7 +115,7 @@ impl Arranged<'_> {
             }
             Lists::InOrder => {
                 let hand_on = self.hand_on(records);
-                let handed = self.again(move |walk| hand_on(walk)).await?;
+                let handed = self.again(hand_on).await?;
                 Ok(handed.unwrap_or(false))
             }
         }
@@ -163,9 +164,7 @@ impl Arranged<'_> {
             accounts: self.water.accounts(),
             max_rejects: self.ingest.with.max_rejects,
         };
-        let tally = self
-            .both(of_run(1), of_run(0), move |walk| tally(walk))
-            .await?;
+        let tally = self.both(of_run(1), of_run(0), tally).await?;
         match tally {
             Some(tally) => self.may(refresh, tally).map(|()| true),
             None => Ok(false),
@@ -243,7 +242,7 @@ impl Arranged<'_> {
         });
         let (tally, new, old) = counted.await.map_err(broken)??;
         self.may(refresh, tally)?;
-        Ok(Some(Lists::Sorted(new, Some(old))))
+        Ok(Some(Lists::Sorted(Box::new((new, Some(old))))))
     }
 
     /// Reads and sorts a list; nothing when the run was stopped.

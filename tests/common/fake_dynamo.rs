@@ -699,10 +699,12 @@ fn malformed(why: impl Into<String>) -> Answer {
     Refusal::Serialization(why.into()).into()
 }
 
+/// A key, the item to be put under it (nothing where one is deleted), and the request.
+type Write = (Vec<u8>, Option<Item>, Value);
+
 /// A BatchWriteItem that may be carried out.
 struct Batch {
-    /// Keys, and the items to be put under them; nothing where one is deleted.
-    requests: Vec<(Vec<u8>, Option<Item>, Value)>,
+    requests: Vec<Write>,
     capacity: String,
 }
 
@@ -983,7 +985,7 @@ impl Shared {
         // are counted.
         let mut seen = HashSet::new();
         let mut repeated = 0;
-        let requests: Vec<Result<(Vec<u8>, Option<Item>, Value), Answer>> = offered
+        let requests: Vec<Result<Write, Answer>> = offered
             .into_iter()
             .map(|(_, request)| {
                 if let Some(key) = request
