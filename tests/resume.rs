@@ -247,8 +247,8 @@ fn a_run_that_failed_goes_on_once_the_cause_is_mended() {
 
 /// Leaves a checkpoint behind.
 fn leave(keep: &Keep, s3: &FakeS3, dynamo: &FakeDynamo, source: &[&str]) {
-    // Some 2,000 hashes into the list.
-    dynamo.set_plan(FaultPlan::default().from(81, Fault::AccessDenied));
+    // Some 1,750 hashes into the list.
+    dynamo.set_plan(FaultPlan::default().from(71, Fault::AccessDenied));
     let args = [&["--rate", "max"], &source[1..]].concat();
     let ended = keep.ingest(source[0], &args).s3(s3).dynamo(dynamo).end();
     ended.assert_status(1);
