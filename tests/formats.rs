@@ -249,11 +249,25 @@ fn what_a_list_has_not_is_refused_before_anything_is_written() {
     let ended = ingest(&table, &other, "pk", &[]);
     ended.assert_status(2);
     ended.assert_says(&["several algorithms", "md5 (md5), sha1 (sha1)", "--hash"]);
-    assert_eq!(other.stop().calls, 0);
+    assert_eq!(other.stats().calls, 0);
+    // Two columns for one algorithm are no question of --hash: the one that is named just
+    // so is meant.
+    let two = format!("file_md5,md5\n{},{MD5}\n", MD5.replace('9', "8"));
+    ingest(&two, &other, "pk", &[]).assert_status(0);
+    assert_eq!(keys(&other), BTreeSet::from([MD5.to_uppercase()]));
+    other.stop();
 
     let dynamo = dynamo("sha256");
     for (text, args, says) in [
-        (&table, &[][..], &["sha256", "md5, sha1", "--column"][..]),
+        (
+            &table,
+            &[][..],
+            &[
+                "list: no column is named as one of sha256",
+                "md5, sha1",
+                "--column",
+            ][..],
+        ),
         (
             &table,
             &["--hash", "md5", "--column", "nope"],
