@@ -6,6 +6,9 @@ Exit status: 0 all passed, 1 some failed, 2 the servers did not come up.
 """
 
 import argparse
+import csv
+import hashlib
+import io
 import json
 import os
 import random
@@ -690,6 +693,145 @@ def prefix(b, me, full, part):
     b.items(name, first, hashes[:100])
 
     refused(b, f"{me}-nothing", f"s3://{BUCKET}/{me}/nothing/", first, f"{me}/nothing/")
+
+
+# What other programs find in the samples: for each algorithm its hashes, and how many
+# lines are rejected and skipped.
+
+
+def found_in_table(path, **columns):
+    """A table with a header, by Python's csv module: algorithm=column."""
+    with path.open(newline="", encoding="iso-8859-1") as f:
+        header, *rows = csv.reader(f)
+    for algorithm, column in columns.items():
+        texts = [row[header.index(column)] for row in rows]
+        hashes = [t.upper() for t in texts if re.fullmatch(HEX[algorithm], t)]
+        yield algorithm, hashes, len(texts) - len(hashes), 1
+
+
+def found_in_hashdeep(path, *algorithms):
+    lines = path.read_text().splitlines()
+    names = next(x for x in lines if x.startswith("%%%% size")).split()[1].split(",")
+    rows = [x.split(",") for x in lines if x[:1] not in "%#"]
+    for algorithm in algorithms:
+        hashes = [row[names.index(algorithm)].upper() for row in rows]
+        yield algorithm, hashes, 0, len(lines) - len(rows)
+
+
+def found_by_awk(path, algorithm, field):
+    """By awk: the field of each line that is as long as a hash."""
+    digits = HEX[algorithm].partition("{")[2].strip("}")
+    program = f"length(${field}) == {digits} {{ print toupper(${field}) }}"
+    out = subprocess.run(["awk", program, path], capture_output=True, check=True, text=True).stdout
+    yield algorithm, out.split(), len(path.read_text().splitlines()) - len(out.split()), 0
+
+
+HEX = {"md5": "[0-9A-Fa-f]{32}", "sha1": "[0-9A-Fa-f]{40}", "sha256": "[0-9A-Fa-f]{64}"}
+SAMPLES = {
+    "NSRL-1.5.txt": lambda p: found_in_table(p, sha1="SHA-1", md5="MD5"),
+    "NSRL-2.0.txt": lambda p: found_in_table(p, sha1="SHA-1", md5="MD5"),
+    "hashkeeper-Z00236.hsh": lambda p: found_in_table(p, md5="hash"),
+    "ilookv3.hsh": lambda p: found_in_table(p, md5="V3Hash", sha1="HashSHA1", sha256="HashSHA256"),
+    "hashdeep.txt": lambda p: found_in_hashdeep(p, "md5", "sha256"),
+    "bsd-hashes.txt": lambda p: found_by_awk(p, "md5", 4),
+    "md5deep.txt": lambda p: found_by_awk(p, "md5", 1),
+    "md5deep-size.txt": lambda p: found_by_awk(p, "md5", 2),
+    "debian.sha256sum": lambda p: found_by_awk(p, "sha256", 1),
+}
+
+
+@case
+def formats(b, me, full, part):
+    """The books of real samples in every form, against what other programs count."""
+    if b"nsrl" not in (b.run(me, ["ingest", "--help"]).stdout or b""):
+        b.results.skip(me, "this binary reads plain lists only")
+        return
+    found = [(path, SAMPLES[path.name](path)) for path in sorted((LIST.parent / "formats").iterdir())]
+    # Further lists, as sha256sum prints them.
+    for path in map(Path, filter(None, os.environ.get("CONFORMANCE_SUMS", "").split(":"))):
+        found.append((path, found_by_awk(path, "sha256", 1)))
+    for path, each in found:
+        for algorithm, hashes, rejected, skipped in each:
+            table = b.table(me)
+            name = f"{me}: {path.name}, {algorithm}"
+            report = b.ingest(name, str(path), table, "--hash", algorithm, exit=3 if rejected else 0)
+            written = len(set(hashes))
+            duplicates = len(hashes) - written
+            b.counts(name, report, written=written, duplicates=duplicates, rejected=rejected, skipped=skipped)
+            keys = {item["sha256"]["S"] for item in b.scan(table)}
+            b.results.check(f"{name}: keys", keys ^ set(hashes) and f"{len(keys ^ set(hashes))} differ")
+            b.drop_tables()
+
+
+def odd_names(rng, n, letters):
+    return ["".join(rng.choices(letters, k=rng.randint(0, 12))) for _ in range(n)]
+
+
+@case
+def formats_written(b, me, full, part):
+    """Lists with every kind of odd name, as other programs write them: each name must
+    arrive with its hash."""
+    if b"--attr-from" not in (b.run(me, ["ingest", "--help"]).stdout or b""):
+        b.results.skip(me, "this binary takes no attributes from columns")
+        return
+    rng, hashes = random.Random(7), part[:600]
+    letters = "ab \"\",,'|#%{}\\\u00e9"
+    lists = {}
+
+    def put(what, text, names, encoding="utf-8", column="name", rejected=0, skipped=0):
+        lists[what] = (text.encode(encoding), dict(zip(hashes, names)), column, rejected, skipped)
+
+    def rows(names, **how):
+        out = io.StringIO(newline="")
+        writer = csv.writer(out, **how)
+        header = ["name", "SHA-256", "size"]
+        writer.writerow(header)
+        for i, (name, h) in enumerate(zip(names, hashes)):
+            writer.writerow([name, h.lower() if i % 2 else h, i])
+            if i % 100 == 7:
+                writer.writerow(["no hash", rng.choice(["", "-", "EMPTY", "LARGE", h[:40]]), i])
+                writer.writerow(header)  # as where lists are put one behind another
+                out.write("# a comment\n\n")
+        return out.getvalue()
+
+    odd = {"rejected": 6, "skipped": 1 + 6 * 3}
+    names = odd_names(rng, len(hashes), letters + "\n")
+    put("csv", rows(names), names, **odd)
+    put("csv, all quoted, LF", rows(names, quoting=csv.QUOTE_ALL, lineterminator="\n"), names, **odd)
+    names = odd_names(rng, len(hashes), letters)
+    put("tsv", rows(names, delimiter="\t"), names, **odd)
+    put("psv", rows(names, delimiter="|"), names, **odd)
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(["SHA-256", "MD5", "CRC32", "name", "FileSize", "ProductCode"])
+    for name, h in zip(names, hashes):
+        writer.writerow([h, h[:32], h[:8], name, 1, 2])
+    put("quoted, ISO-8859-1", out.getvalue(), names, encoding="iso-8859-1", skipped=1)
+    names = odd_names(rng, len(hashes), letters + "\n\t")
+    lines = [json.dumps({"size": 1, "f": {"name": n}, "SHA-256": h}) for n, h in zip(names, hashes)]
+    put("ndjson", "\n".join(lines), names, column="f.name")
+
+    # By coreutils, of files that are called so.
+    folder = b.work / me
+    folder.mkdir()
+    files = sorted({n.replace("/", "") for n in odd_names(rng, 200, letters + "\n")} - {""})
+    for i, name in enumerate(files):
+        (folder / name).write_text(f"{me} {i}")
+    sums = {hashlib.sha256((folder / n).read_bytes()).hexdigest().upper(): n for n in files}
+    for what, flags in [("sha256sum", []), ("sha256sum -b", ["-b"]), ("sha256sum --tag", ["--tag"])]:
+        done = subprocess.run(["sha256sum", *flags, "--", *files], cwd=folder, capture_output=True, check=True)
+        lists[what] = (done.stdout, sums, "name", 0, 0)
+
+    for what, (body, want, column, rejected, skipped) in lists.items():
+        table, path = b.table(me), b.work / f"{me}.list"
+        path.write_bytes(body)
+        name = f"{me}: {what}"
+        flags = ["--attr-from", f"name={column}"]
+        report = b.ingest(name, str(path), table, *flags, exit=3 if rejected else 0)
+        b.counts(name, report, written=len(want), rejected=rejected, skipped=skipped)
+        got = {i["sha256"]["S"]: i.get("name", {}).get("S", "") for i in b.scan(table)}
+        b.results.check(f"{name}: all names", differ(want, got))
+        b.drop_tables()
 
 
 @case

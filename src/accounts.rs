@@ -83,9 +83,12 @@ impl Behind {
     }
 
     /// Adds the next.
-    pub fn add(&mut self, account: Account) {
+    pub fn add(&mut self, mut account: Account) {
         self.digest = next_digest(&self.digest, &account.source);
         if self.kept.len() < MOST_KEPT {
+            // What its lines are matters only where reading goes on in the middle of
+            // it, and a header may be long.
+            account.source.layout = None;
             self.kept.push(account);
         } else {
             self.beyond.count += 1;

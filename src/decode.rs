@@ -106,8 +106,11 @@ pub fn look_at(
         }
     } else {
         let seen = layout.algorithms(form);
-        match seen[..] {
-            [(algorithm, _)] => beginning.algorithm = Some(algorithm),
+        match seen.first() {
+            // Which column is meant of two for one algorithm, the parser knows or asks.
+            Some((first, _)) if seen.iter().all(|(a, _)| a == first) => {
+                beginning.algorithm = Some(*first);
+            }
             _ => beginning.several = seen,
         }
         if layout.format == Format::Sums {

@@ -494,7 +494,8 @@ impl Ingest {
             template.item_bytes(),
         )?;
         // What its columns lack must be known before the first write.
-        RowParser::new(opened.layout(), &with.form, algorithm, columns.wanted())?;
+        RowParser::new(opened.layout(), &with.form, algorithm, columns.wanted())
+            .map_err(|e| e.of(&opened.name()))?;
         let (keeping, checkpoint) =
             match self.keeping(&opened.identity(), &table, &template).await? {
                 Some((keeping, checkpoint)) => (Some(keeping), checkpoint),

@@ -433,7 +433,7 @@ impl Reader<'_> {
             ),
         )
         .hint(
-            "check the source and --hash; --rejects PATH keeps every rejected line, \
+            "check the source, --hash and --format; --rejects PATH keeps every rejected line, \
              --max-rejects N or P% lets more of them pass",
         )
     }

@@ -377,7 +377,8 @@ impl Verify {
             &with.attributes_from,
         )?;
         let columns = Columns::new(&with.table, &table.schema, &with.attributes_from, 0)?;
-        RowParser::new(opened.layout(), &with.form, algorithm, columns.wanted())?;
+        RowParser::new(opened.layout(), &with.form, algorithm, columns.wanted())
+            .map_err(|e| e.of(&opened.name()))?;
         let rejects = match with.rejects_known {
             true => Rejects::known(),
             false => Rejects::new(with.rejects.as_deref())?,
