@@ -646,7 +646,7 @@ def empty(b, me, table):
 
 
 @case
-def prefix(b, me, full, part):
+def many_objects(b, me, full, part):
     """What is under a prefix, over several pages, as boto3 lists it."""
     shown = (b.run(me, ["ingest", "--help"]).stdout or b"").decode(errors="replace")
     if "s3://bucket/prefix/" not in " ".join(shown.split()):
