@@ -456,7 +456,7 @@ impl Ingest {
     /// Everything that must be known before the first write.
     async fn prepare(&self) -> Result<Prepared> {
         let with = &self.with;
-        if self.sources.has_stdin() {
+        if self.sources.has_stdin() || self.from.has_stdin() {
             tracing::info!("reading standard input");
         }
         let objects = Objects::new(&self.sources, &self.aws);
@@ -496,6 +496,7 @@ impl Ingest {
         // What its columns lack must be known before the first write.
         RowParser::new(opened.layout(), &with.form, algorithm, columns.wanted())
             .map_err(|e| e.of(&opened.name()))?;
+        self.can_be_arranged(algorithm, &columns).await?;
         let (keeping, checkpoint) =
             match self.keeping(&opened.identity(), &table, &template).await? {
                 Some((keeping, checkpoint)) => (Some(keeping), checkpoint),

@@ -467,3 +467,23 @@ fn an_exact_run_that_was_killed_goes_on_by_its_place_in_the_order() {
     ended.assert_status(2);
     ended.assert_says(&["another run", "exact"]);
 }
+
+#[test]
+fn what_cannot_work_is_known_before_anything_is_done() {
+    let folder = Folder::new();
+    let (old, dynamo) = (folder.with("old", list(0..10)), filled([]));
+    let rows = folder.with("rows", format!("sha1,name\n{:040X},x\n", 7));
+    let nowhere = folder.text("nowhere");
+    for (from, args, words) in [
+        (&nowhere, &[][..], "cannot read"),
+        (&rows, &[], "sha256"),
+        (&old, &["--work-dir", &nowhere], "--work-dir DIR"),
+        (&old, &["--max-change", "x"], "expected a share"),
+    ] {
+        let ended = folder.refresh(from, &old, args).dynamo(&dynamo).end();
+        assert_ended(&ended, 2);
+        ended.assert_says(&[words]);
+        assert!(!ended.stderr.contains("To go on"), "{}", ended.stderr);
+    }
+    assert_eq!(dynamo.stop().calls, 0);
+}

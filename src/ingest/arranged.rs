@@ -16,6 +16,7 @@ use crate::checkpoint::Checkpoint;
 use crate::columns::Columns;
 use crate::distinct::Distinct;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::RowParser;
 use crate::lowwater::{HandOver, LowWater};
 use crate::reader::{Ahead, Beginning, HAND_OVERS, Objects, Reader};
 use crate::record::{Action, LANE, Record};
@@ -23,6 +24,7 @@ use crate::rejects::{MaxRejects, Rejects};
 use crate::report::thousands;
 use crate::sorter::{Sorted, Sorter, SorterOptions, disk_bytes};
 use crate::source::Sources;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -41,6 +43,49 @@ pub struct Refresh {
     /// How much of the old list may change, in percent; nothing when any change is
     /// confirmed.
     pub max_change: Option<f64>,
+}
+
+impl Ingest {
+    /// The folder for temporary files.
+    fn work_dir(&self) -> PathBuf {
+        self.with
+            .work_dir
+            .clone()
+            .unwrap_or_else(std::env::temp_dir)
+    }
+
+    /// Checks what must be known before the first write: that temporary files can be
+    /// made, and that the old list of a refresh is one.
+    pub(super) async fn can_be_arranged(
+        &self,
+        algorithm: Algorithm,
+        columns: &Columns,
+    ) -> Result<()> {
+        if !self.is_arranged() {
+            return Ok(());
+        }
+        let folder = self.work_dir();
+        tempfile::tempfile_in(&folder).map_err(|e| {
+            Error::usage(format!(
+                "cannot make temporary files in {}, where hashes are sorted",
+                folder.display()
+            ))
+            .because(e)
+            .hint("name another folder by --work-dir DIR")
+        })?;
+        // What comes through a pipe comes once.
+        if self.with.refresh.is_none() || self.from.has_stdin() {
+            return Ok(());
+        }
+        let with = &self.with;
+        let objects = Objects::new(&self.from, &self.aws);
+        let mut ahead = Ahead::new(objects, &self.aws, &with.unpack, &with.form);
+        if let Some(old) = ahead.next().await? {
+            RowParser::new(old.layout(), &with.form, algorithm, columns.wanted())
+                .map_err(|e| e.of(&old.name()))?;
+        }
+        Ok(())
+    }
 }
 
 /// What a run of this kind works with.
@@ -252,10 +297,7 @@ impl Arranged<'_> {
         sources: &Sources,
         first: Option<(Beginning, Ahead)>,
     ) -> Result<Option<Sorted>> {
-        let folder = match &self.ingest.with.work_dir {
-            Some(folder) => folder.clone(),
-            None => std::env::temp_dir(),
-        };
+        let folder = self.ingest.work_dir();
         let length = first
             .as_ref()
             .and_then(|(b, rest)| Some(b.opened.text_length()? + rest.bytes_to_come()?));
