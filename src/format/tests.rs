@@ -550,6 +550,29 @@ fn a_row_is_no_longer_than_a_line_may_be_and_what_follows_is_read() {
     let (_, rows) = read(&text, Algorithm::Sha256, &[]);
     let numbers: Vec<u64> = rows.iter().map(|r| r.0).collect();
     assert_eq!(numbers, (1..=12_001).collect::<Vec<_>>());
+    // One that is closed too late is not closed.
+    let text = format!(
+        "name,sha256\n\"open\n{}x\",{SHA256}\n",
+        "filler line\n".repeat(7000)
+    );
+    let (_, rows) = read(&text, Algorithm::Sha256, &[]);
+    assert_eq!((rows.len(), rows[1].1.as_str()), (7003, "Quote"));
+    assert!(rows[2..7002].iter().all(|r| r.1 == "Columns"));
+    assert_eq!(rows[7002].1, SHA256);
+    // Of a row that begins behind one that is given up, all lines are read.
+    let open = |i: usize| format!("{SHA256},y\"{i},\"\n");
+    let text = (0..2000).map(open).collect::<String>();
+    let text = format!("sha256,a,b\n{text}end\"\n");
+    let (_, rows) = read(&text, Algorithm::Sha256, &["a", "b"]);
+    let given_up = rows.iter().filter(|r| r.1 == "Quote").count();
+    assert_eq!(rows.len(), given_up + 2);
+    let last = rows.last().expect("a row");
+    assert_eq!((last.0, last.1.as_str()), (given_up as u64 + 2, SHA256));
+    let expected = [
+        format!("y\"{given_up}"),
+        format!("\n{SHA256},y{}", given_up + 1),
+    ];
+    assert_eq!(last.2, expected);
     // An overlong line ends whatever goes on.
     let text = format!("name,sha256\n\"open\n{}\n{line}", "z".repeat(70_000));
     assert_eq!(
@@ -658,7 +681,7 @@ proptest! {
     fn any_beginning_is_seen_or_refused(head in prop::collection::vec(any::<u8>(), 0..300), whole in any::<bool>()) {
         let _ = Layout::seen("x", &head, whole, &Form::default());
         for format in Format::ALL {
-            let form = Form { format: Some(format), ..Form::default() };
+            let form = Form { format: Some(format), column: None };
             if let Ok(layout) = Layout::seen("x", &head, whole, &form)
                 && let Ok(mut parser) = RowParser::new(&layout, &form, Algorithm::Md5, &[])
             {
