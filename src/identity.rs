@@ -20,6 +20,9 @@ pub struct Identity {
     /// How it is compressed, where it is and that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packed: Option<Packed>,
+    /// Whether it is a database, and its text the hashes in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub database: bool,
 }
 
 impl Identity {

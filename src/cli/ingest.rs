@@ -6,6 +6,7 @@ use super::unpack::UnpackArgs;
 use super::{Context, LogFormat, display, duration, verify};
 use crate::aws::Aws;
 use crate::aws::{endpoint, table};
+use crate::decode::Unpack;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Ingest, Keep};
 use crate::keepalive;
@@ -268,12 +269,14 @@ async fn ingest(context: &Context, args: IngestArgs, aws: &Aws) -> Result<Report
             tracing::warn!("--settle will not help: {e}");
         }
     }
-    let again = again(context, aws, &args).await?;
+    let unpack = args.unpack.unpack();
+    let again = again(context, aws, &args, &unpack).await?;
     let mut builder = Ingest::builder()
         .aws(aws.clone())
         .table(args.table)
-        .unpack(args.unpack.unpack())
+        .unpack(unpack)
         .case(args.item.case())
+        .attr_from_version(args.item.attr_from_version)
         .rate(args.rate)
         .concurrency(args.concurrency)
         .burst(args.burst)
@@ -372,7 +375,12 @@ fn command_again(args: impl Iterator<Item = String>) -> String {
 }
 
 /// The verification that is to follow, where one is asked for.
-async fn again(context: &Context, aws: &Aws, args: &IngestArgs) -> Result<Option<Verify>> {
+async fn again(
+    context: &Context,
+    aws: &Aws,
+    args: &IngestArgs,
+    unpack: &Unpack,
+) -> Result<Option<Verify>> {
     let sample = match args.verify {
         VerifyArg::Off => return Ok(None),
         VerifyArg::Sample => Sample::Some(VERIFY_SAMPLE),
@@ -387,8 +395,9 @@ async fn again(context: &Context, aws: &Aws, args: &IngestArgs) -> Result<Option
     let mut builder = Verify::builder()
         .aws(aws.with_policy("scripts/iam/verify.json"))
         .table(&args.table)
-        .unpack(args.unpack.unpack())
+        .unpack(unpack.clone())
         .case(args.item.case())
+        .attr_from_version(args.item.attr_from_version)
         .sample(sample)
         .rejects_known(true)
         .stop(context.stop.clone());
@@ -411,6 +420,8 @@ async fn again(context: &Context, aws: &Aws, args: &IngestArgs) -> Result<Option
     for a in args.item.clone().into_attributes() {
         builder = builder.attribute(a.name, a.value);
     }
+    // It reads the same copies.
+    unpack.work.one_more_run();
     builder.build().await.map(Some)
 }
 

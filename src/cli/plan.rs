@@ -93,6 +93,7 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
         table: args.table,
         algorithm: args.item.hash,
         case: args.item.case(),
+        attr_from_version: args.item.attr_from_version,
         attributes: args.item.into_attributes(),
         exact: args.exact,
         at: args.at,

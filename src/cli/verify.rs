@@ -119,6 +119,7 @@ async fn verify(context: &Context, args: VerifyArgs) -> Result<VerifyReport> {
         .table(args.table)
         .unpack(args.unpack.unpack())
         .case(args.item.case())
+        .attr_from_version(args.item.attr_from_version)
         .sample(args.sample)
         .rate(args.rate)
         .consistent(args.consistent)

@@ -35,6 +35,7 @@ pub struct IngestBuilder {
     pub(super) case: Case,
     pub(super) attributes: Vec<Attribute>,
     pub(super) attributes_from: Vec<AttributeFrom>,
+    pub(super) attr_from_version: bool,
     pub(super) rate: Rate,
     pub(super) max_rate: Option<f64>,
     pub(super) burst: f64,
@@ -137,6 +138,14 @@ impl IngestBuilder {
     #[must_use]
     pub fn attribute_from(mut self, from: AttributeFrom) -> Self {
         self.attributes_from.push(from);
+        self
+    }
+
+    /// Gives every item the release of the NSRL database that is read, as the
+    /// attributes [`RELEASE_ATTRIBUTES`](crate::reader::RELEASE_ATTRIBUTES).
+    #[must_use]
+    pub fn attr_from_version(mut self, from_version: bool) -> Self {
+        self.attr_from_version = from_version;
         self
     }
 

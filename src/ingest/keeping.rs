@@ -3,6 +3,7 @@
 
 use super::Ingest;
 use crate::accounts::next_digest;
+use crate::algorithm::Algorithm;
 use crate::aws::Aws;
 use crate::aws::table::Table;
 use crate::books::Meters;
@@ -118,6 +119,7 @@ impl Ingest {
         &self,
         checkpoint: &Checkpoint,
         place: &Place,
+        algorithm: Algorithm,
     ) -> Result<(Option<Beginning>, Ahead)> {
         let mut objects = Objects::new(&self.sources, &self.aws);
         self.pass(checkpoint, &mut objects).await?;
@@ -157,9 +159,9 @@ impl Ingest {
             ))
             .hint("give the same --compression and --member, or begin again with --restart")
         })?;
-        let packed = was.packed.clone();
-        // There is no going into the middle of compressed data.
-        let from = if packed.is_some() { 0 } else { last.bytes };
+        // There is no going into the middle of compressed data, or of a database.
+        let is_text = was.packed.is_none() && !was.database;
+        let from = if is_text { last.bytes } else { 0 };
         let source = Source::open_again(&location, &self.aws, was, from).await?;
         tracing::info!(
             "taking up an earlier run at line {} (byte {}) of {location}: {} lines are in its books \
@@ -170,7 +172,15 @@ impl Ingest {
             checkpoint.saved,
         );
         let beginning = Beginning {
-            opened: Opened::again(source, packed, last.bytes).await?,
+            opened: Opened::again(
+                source,
+                was,
+                algorithm,
+                last.bytes,
+                &self.aws,
+                &self.with.unpack,
+            )
+            .await?,
             number,
             below: checkpoint.mark().below,
             here: last.books,

@@ -186,6 +186,7 @@ impl Surveyor {
     /// everything is wanted, its beginning. The bytes that were counted, and
     /// whether it came to the end.
     async fn source(&mut self, opened: &mut Opened, exact: bool) -> Result<(u64, bool)> {
+        opened.begin(self.algorithm)?;
         let sampled = !exact && opened.text_length().is_some_and(|l| l > SAMPLE_BYTES);
         let mut framer = Framer::new();
         let mut read = 0;

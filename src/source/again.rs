@@ -18,6 +18,7 @@ impl Source {
             bytes: self.length,
             modified: self.modified.clone(),
             packed: None,
+            database: false,
         }
     }
 
