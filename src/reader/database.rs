@@ -76,9 +76,8 @@ impl Database {
     /// As [`Rds::open`].
     pub(super) fn open(identity: Identity, lying: Lying, work: WorkDir) -> Result<Database> {
         let opened = Rds::open(&identity.uri, &lying.path());
-        if let (Err(e), Lying::Copied(copy)) = (&opened, &lying)
-            && e.kind() == ErrorKind::Read
-        {
+        // Nobody will want it again.
+        if let (Err(_), Lying::Copied(copy)) = (&opened, &lying) {
             copy.is_damaged();
         }
         let schema = opened?.schema().clone();
@@ -189,7 +188,7 @@ fn read(
 ) -> Result<()> {
     let mut text = Vec::with_capacity(TEXT_BYTES + 1024);
     let (mut said, mut goes_on) = (0, true);
-    rds.hashes(algorithm, sorting, &mut |line, part| {
+    let ended = rds.hashes(algorithm, sorting, &mut |line, part| {
         text.extend_from_slice(line);
         if text.len() >= TEXT_BYTES {
             let now = share(bytes, part).max(said);
@@ -201,14 +200,15 @@ fn read(
             text.clear();
         }
         goes_on
-    })?;
+    });
     if goes_on {
         send(Chunk {
             bytes: Bytes::copy_from_slice(&text),
-            lying: bytes - said,
+            // Where it breaks off, nobody knows how much was read for the last lines.
+            lying: if ended.is_ok() { bytes - said } else { 0 },
         });
     }
-    Ok(())
+    ended
 }
 
 /// As much of `bytes` as `part` is of the whole.

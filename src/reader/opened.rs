@@ -133,6 +133,9 @@ impl Opened {
 
     /// Looks at the beginning of the text, of which `head` is peeked already.
     async fn look(&mut self, mut head: BytesMut, aws: &Aws, unpack: &Unpack) -> Result<()> {
+        // Without that feature it is refused further down.
+        #[cfg(not(feature = "rds"))]
+        let _ = (aws, unpack);
         let name = self.location.to_string();
         let codec = self.identity.packed.as_ref().map(|p| p.codec);
         let mut bytes: usize = self.peeked.iter().map(|c| c.bytes.len()).sum();
@@ -307,6 +310,11 @@ impl Opened {
         if was.database {
             opened.behind = 0;
             opened.read_database(BytesMut::new(), aws, unpack).await?;
+        }
+        #[cfg(not(feature = "rds"))]
+        if was.database {
+            // The same beginning is refused for the same reason.
+            opened.look(BytesMut::new(), aws, unpack).await?;
         }
         opened.begin(algorithm)?;
         if opened.is_packed() {
