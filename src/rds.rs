@@ -534,7 +534,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 /// The file as SQLite's URI; `immutable`, so that it is not locked and no file is
 /// made beside it.
 fn uri(path: &Path) -> String {
-    let mut uri = String::from("file:");
+    // An empty authority, so that a path may begin as one does.
+    let mut uri = String::from(if cfg!(unix) { "file://" } else { "file:" });
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {

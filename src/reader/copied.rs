@@ -14,6 +14,9 @@ use std::sync::Arc;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
+/// From how many bytes on a copy takes so long that it is said how far it is.
+const LARGE_BYTES: u64 = 1024 * 1024 * 1024;
+
 /// What there is of a copy.
 pub(super) enum Begun {
     /// All of it.
@@ -35,6 +38,8 @@ pub(super) struct Part {
     at: u64,
     /// How long it will be, where that is known.
     length: Option<u64>,
+    /// How many tenths of it were said to lie there.
+    said: u64,
 }
 
 /// Begins a copy of the source with this identity, which is `length` bytes long.
@@ -85,7 +90,11 @@ pub(super) fn begin(identity: &Identity, work: &WorkDir, length: Option<u64>) ->
     };
     match length {
         Some(length) => {
-            work.has_room(length - have, &format!("the copy of {name}"))?;
+            let room = work.has_room(length - have, &format!("the copy of {name}"));
+            if room.is_err() && have == 0 {
+                copy.is_damaged();
+            }
+            room?;
             tracing::info!(
                 "{name} is a database, which is read from a copy: {length} bytes in {}{}",
                 folder.display(),
@@ -108,6 +117,7 @@ pub(super) fn begin(identity: &Identity, work: &WorkDir, length: Option<u64>) ->
         have,
         at: 0,
         length,
+        said: 0,
     }))
 }
 
@@ -158,7 +168,21 @@ impl Part {
             )
             .because(e)
             .hint("name a folder with more room by --work-dir DIR")
-        })
+        })?;
+        self.say();
+        Ok(())
+    }
+
+    /// Says how far the copy of something large is, tenth by tenth.
+    fn say(&mut self) {
+        let Some(length) = self.length.filter(|l| *l >= LARGE_BYTES) else {
+            return;
+        };
+        let tenths = self.at / (length / 10);
+        if tenths > self.said && tenths < 10 {
+            self.said = tenths;
+            tracing::info!("{} of {length} bytes of {} are copied", self.at, self.name);
+        }
     }
 
     async fn write(&mut self, bytes: &Bytes) -> std::io::Result<()> {
