@@ -14,10 +14,12 @@ import os
 import random
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import traceback
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -518,6 +520,66 @@ def prefix(b, me, full, part):
     want = [f"s3://{BUCKET}/{k}" for k in keys]
     b.results.check(f"{me}: sources in key order", got != want and f"found {got}")
     b.items(me, table, part)
+
+
+@case
+def rds(b, me, full, part):
+    # NSRL databases of both schemas, written and counted by another SQLite.
+    if b"--work-dir" not in (b.run(me, ["ingest", "--help"]).stdout or b""):
+        b.results.skip(me, "this binary reads no databases")
+        return
+    rows = [
+        (h, *(hashlib.new(a, h.encode()).hexdigest().upper() for a in ("sha1", "md5")), package)
+        for h in part
+        for package in (1, 2)
+    ]
+    for schema, create, row in [
+        (
+            "minimal",
+            """CREATE TABLE FILE (sha256 VARCHAR NOT NULL, sha1 VARCHAR NOT NULL, md5 VARCHAR NOT NULL,
+                crc32 VARCHAR NOT NULL, file_name VARCHAR NOT NULL, file_size INTEGER NOT NULL,
+                package_id INTEGER NOT NULL, CONSTRAINT PK_FILE__FILE PRIMARY KEY
+                (sha256, sha1, md5, crc32, file_name, file_size, package_id))""",
+            "INSERT INTO FILE VALUES (?, ?, ?, 'C', 'f', 7, ?)",
+        ),
+        (
+            "full",
+            """CREATE TABLE METADATA (sha256 VARCHAR NOT NULL, sha1 VARCHAR NOT NULL, md5 VARCHAR NOT NULL,
+                object_id INTEGER)""",
+            "INSERT INTO METADATA VALUES (lower(?), ?, lower(?), ?)",
+        ),
+    ]:
+        name = f"{me}-{schema}"
+        path = b.work / f"{name}.db"
+        path.unlink(missing_ok=True)
+        database = sqlite3.connect(path)
+        database.execute(create)
+        database.executemany(row, rows)
+        database.commit()
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(path, f"RDS/{name}.db")
+        uri = b.put(f"{name}.zip", packed.getvalue())
+        table = b.table(name)
+        report = b.ingest(name, uri, table)
+        b.counts(name, report, written=len(part))
+        b.items(name, table, part)
+        source = "FILE" if schema == "minimal" else "METADATA"
+        for algorithm in ("sha256", "sha1", "md5"):
+            count = f"SELECT count(DISTINCT upper({algorithm})) FROM {source}"
+            (want,) = database.execute(count).fetchone()
+            counted = b.work / f"{name}.{algorithm}.json"
+            done = b.run(
+                name,
+                ["ingest", str(path), "--table", table, "--hash", algorithm, "--dry-run",
+                 "--progress", "none", "--report", str(counted)],
+            )  # fmt: skip
+            b.exit_status(f"{name}: {algorithm}", done, 0)
+            got = b.read_report(f"{name}: {algorithm}", counted).get("lines")
+            b.results.check(
+                f"{name}: distinct {algorithm}", got != want and f"expected {want}, found {got}"
+            )
+        database.close()
 
 
 @case

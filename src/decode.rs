@@ -79,6 +79,10 @@ pub fn look_at(
             (Some(command), None) if name != "-" && !name.starts_with("s3://") => {
                 format!("decompress it on the way in: {}", through(command))
             }
+            _ if kind.contains("SQLite") && !cfg!(feature = "rds") => {
+                "take a hashferry that was built with its feature rds, which reads NSRL databases"
+                    .to_owned()
+            }
             _ => "extract the list from it first, then ingest that".to_owned(),
         };
         return Err(Error::usage(format!("{inside} is {kind}, not a plain list")).hint(hint));

@@ -24,6 +24,9 @@ pub struct Identity {
     /// Its form, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<Layout>,
+    /// Whether it is a database, and its text the hashes in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub database: bool,
 }
 
 impl Identity {

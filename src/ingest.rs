@@ -26,7 +26,9 @@ use crate::lowwater::LowWater;
 use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::raise::note::Raised;
 use crate::raise::{self, Raise};
-use crate::reader::{Ahead, Beginning, HAND_OVERS, Objects, Opened, Reader};
+use crate::reader::{
+    Ahead, Beginning, HAND_OVERS, Objects, Opened, RELEASE_ATTRIBUTES, Reader, of_one_release,
+};
 use crate::rejects::Rejects;
 use crate::report::{self, Outcome, RaisedReport, Report};
 use crate::source::Sources;
@@ -177,6 +179,9 @@ impl Ingest {
             }
         };
         report.end(outcome, failure.as_ref());
+        if let Outcome::Complete | Outcome::Rejects = outcome {
+            with.unpack.work.done();
+        }
         Ok(report)
     }
 
@@ -476,12 +481,22 @@ impl Ingest {
             described => described?,
         };
         let algorithm = opened.algorithm(with.algorithm, Some(&table.schema.partition.name))?;
+        let mut attributes = with.attributes.clone();
+        if with.attr_from_version {
+            let of_rows = with.attributes_from.iter().map(|a| a.name.as_str());
+            let given: Vec<&str> = (attributes.iter().map(|a| a.name.as_str()))
+                .chain(of_rows)
+                .collect();
+            let release = opened.release()?;
+            of_one_release(&release, &self.sources, &given, &self.aws, &with.unpack).await?;
+            attributes.extend(release);
+        }
         let template = ItemTemplate::with_columns(
             &with.table,
             &table.schema,
             algorithm,
             with.case,
-            &with.attributes,
+            &attributes,
             &with.attributes_from,
         )?;
         if self.is_arranged() || with.distinct == Distinct::Sorted {
@@ -508,7 +523,7 @@ impl Ingest {
                 Some(Beginning::of(opened))
             }
             (Some(checkpoint), Some(keeping)) => {
-                let (beginning, rest) = self.take_up(checkpoint, &keeping.place).await?;
+                let (beginning, rest) = self.take_up(checkpoint, &keeping.place, algorithm).await?;
                 ahead = rest;
                 beginning
             }
@@ -591,8 +606,13 @@ impl Ingest {
     fn attribute_names<'a>(&'a self, table: &'a Table) -> Vec<&'a str> {
         let names = self.with.attributes.iter().map(|a| a.name.as_str());
         let of_rows = self.with.attributes_from.iter().map(|a| a.name.as_str());
+        let of_release = match self.with.attr_from_version {
+            true => &RELEASE_ATTRIBUTES[..],
+            false => &[],
+        };
         names
             .chain(of_rows)
+            .chain(of_release.iter().map(|(name, _)| *name))
             .chain([table.schema.partition.name.as_str()])
             .collect()
     }

@@ -30,7 +30,8 @@
 //! [`keepalive`], by which a table's capacity goes up and comes down by itself;
 //! [`raise`], which raises it for a run and brings it back; [`lowwater`], below which
 //! every line is settled, and [`checkpoint`], from where a run can be taken up;
-//! [`durable`], the small files that outlive a run that is killed.
+//! [`durable`], the small files that outlive a run that is killed; [`workdir`], where
+//! large ones go, and `rds`, NIST's databases of hashes, which are read as lists.
 //! [`plan`] drives the first half without the second, to say before a run what it
 //! will take; [`prices`] is what that and the report reckon with. [`verify`] drives
 //! it again after a run, all of it or a [`sample`], and [`ask`]s the table for each
@@ -65,9 +66,9 @@
 //! Each layer only those before it; `scripts/check` sees to it.
 //!
 //! 1. `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
-//! 2. `lines`, `extra`, `matchmeta`; then `record`, `books`; then `format`; then `decode`, `window`, `item`, `batch`,
-//!    `limiter`, `rejects`, `sample`, `sorter`; then `distinct`; then `capacity`, `ask`, `columns`,
-//!    `identity`; then `accounts`; then `lowwater`; then
+//! 2. `lines`, `extra`, `matchmeta`, `workdir`; then `record`, `books`; then `format`; then
+//!    `decode`, `window`, `item`, `batch`, `limiter`, `rejects`, `sample`, `sorter`; then `distinct`;
+//!    then `capacity`, `ask`, `columns`, `identity`, `rds`; then `accounts`; then `lowwater`; then
 //!    `control`: no SDK, no sockets
 //! 3. `aws`
 //! 4. `stop`, `source`, `report`, `readback`, `scaling`
@@ -140,11 +141,14 @@ pub mod matchmeta;
 pub mod prices;
 pub mod raise;
 pub mod rate;
+#[cfg(feature = "rds")]
+pub mod rds;
 pub mod readback;
 pub mod sample;
 pub mod scaling;
 pub mod sorter;
 pub mod stop;
+pub mod workdir;
 
 #[cfg(feature = "local")]
 pub mod local;

@@ -35,7 +35,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::Form;
 use crate::item::ItemTemplate;
 use crate::prices::Prices;
-use crate::reader::{Ahead, Objects};
+use crate::reader::{Ahead, Objects, of_one_release};
 use crate::source::{Globs, Sources};
 use survey::survey;
 
@@ -62,6 +62,8 @@ pub struct Planning {
     pub attributes: Vec<Attribute>,
     /// Attributes that each item takes from its row.
     pub attributes_from: Vec<AttributeFrom>,
+    /// Whether they include the release of the NSRL database that is read.
+    pub attr_from_version: bool,
     /// Whether to read everything.
     pub exact: bool,
     /// A rate to reckon with, in write units a second.
@@ -121,8 +123,15 @@ impl Planning {
             }
             _ => opened.algorithm(self.algorithm, key.as_deref())?,
         };
+        let mut attributes = self.attributes.clone();
+        if self.attr_from_version {
+            let given: Vec<&str> = self.attributes.iter().map(|a| a.name.as_str()).collect();
+            let release = opened.release()?;
+            of_one_release(&release, &sources, &given, aws, &self.unpack).await?;
+            attributes.extend(release);
+        }
         let mut target = match described {
-            Some(table) => Target::described(table, &self.attributes),
+            Some(table) => Target::described(table, &attributes),
             None => Target::assumed(self.table.clone(), algorithm),
         };
         for (copies, told, flag) in [
@@ -139,7 +148,7 @@ impl Planning {
             &target.schema,
             algorithm,
             self.case,
-            &self.attributes,
+            &attributes,
             &self.attributes_from,
         )?;
         let columns = Columns::new(
@@ -152,6 +161,7 @@ impl Planning {
             opened, &mut ahead, &template, &columns, self.case, self.exact,
         )
         .await?;
+        self.unpack.work.done();
         let assumptions = Assumptions {
             at: self.at,
             prices: self.prices.clone(),

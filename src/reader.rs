@@ -23,9 +23,14 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 mod ahead;
+#[cfg(feature = "rds")]
+mod copied;
+#[cfg(feature = "rds")]
+mod database;
 mod manifest;
 mod objects;
 mod opened;
+mod release;
 #[cfg(test)]
 mod tests;
 mod unpacking;
@@ -33,6 +38,7 @@ mod unpacking;
 pub use ahead::Ahead;
 pub use objects::Objects;
 pub use opened::Opened;
+pub use release::{RELEASE_ATTRIBUTES, of_one_release};
 
 /// Records handed on at once: some batches' worth, so that the channel costs
 /// nothing per line.
@@ -246,6 +252,7 @@ impl Reader<'_> {
         number: u32,
         below: Below,
     ) -> Result<(), Halt> {
+        opened.begin(self.algorithm)?;
         let mut framer = Framer::after(below.lines, below.bytes);
         taking.end = Place {
             source: number,

@@ -378,7 +378,7 @@ impl S3Body {
 }
 
 /// When a file was last changed; nothing for a pipe or a device.
-fn modified(metadata: &std::fs::Metadata) -> Option<String> {
+pub fn modified(metadata: &std::fs::Metadata) -> Option<String> {
     let at = metadata.modified().ok().filter(|_| metadata.is_file())?;
     Some(jiff::Timestamp::try_from(at).ok()?.to_string())
 }

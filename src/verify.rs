@@ -27,7 +27,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::RowParser;
 use crate::lowwater::HandOver;
 use crate::pace::{CAPACITY_INTERVAL, Pace};
-use crate::reader::{Ahead, Beginning, HAND_OVERS, Objects, Opened, Reader};
+use crate::reader::{Ahead, Beginning, HAND_OVERS, Objects, Opened, Reader, of_one_release};
 use crate::record::{Place, Record};
 use crate::rejects::{MaxRejects, Rejects};
 use crate::report::{Outcome, thousands};
@@ -344,6 +344,9 @@ impl Verify {
             None => Outcome::Complete,
         };
         report.end(outcome, failure.as_ref());
+        if !matches!(outcome, Outcome::Failed | Outcome::Interrupted) {
+            with.unpack.work.done();
+        }
         Ok(report)
     }
 
@@ -368,12 +371,22 @@ impl Verify {
             described => described?,
         };
         let algorithm = opened.algorithm(with.algorithm, Some(&table.schema.partition.name))?;
+        let mut attributes = with.attributes.clone();
+        if with.attr_from_version {
+            let of_rows = with.attributes_from.iter().map(|a| a.name.as_str());
+            let given: Vec<&str> = (attributes.iter().map(|a| a.name.as_str()))
+                .chain(of_rows)
+                .collect();
+            let release = opened.release()?;
+            of_one_release(&release, &self.sources, &given, &self.aws, &with.unpack).await?;
+            attributes.extend(release);
+        }
         let template = AskTemplate::with_columns(
             &with.table,
             &table.schema,
             algorithm,
             with.case,
-            &with.attributes,
+            &attributes,
             &with.attributes_from,
         )?;
         let columns = Columns::new(&with.table, &table.schema, &with.attributes_from, 0)?;

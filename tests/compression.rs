@@ -281,7 +281,7 @@ fn what_is_in_it_and_is_no_list_is_refused() {
         (gzip(&utf16), &["UTF-16", "gunzip -c", "iconv"][..]),
         (gzip(b"\x7FELF\0\0\0\n"), &["binary file"]),
         (xz(&gzip(b"x\n")), &["gzip-compressed once more", "xz -dc"]),
-        (zstd(b"SQLite format 3\0"), &["an SQLite database"]),
+        (zstd(b"HASH\r\n\xFF\0"), &["an EnCase hash set"]),
     ] {
         let s3 = s3(packed);
         let ended = Run::ingest(URI, &FAST).s3(&s3).dynamo(&dynamo).end();

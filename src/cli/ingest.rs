@@ -7,6 +7,7 @@ use super::unpack::UnpackArgs;
 use super::{Context, LogFormat, display, duration, verify};
 use crate::aws::Aws;
 use crate::aws::{endpoint, table};
+use crate::decode::Unpack;
 use crate::distinct::Distinct;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Ingest, Keep, Refresh};
@@ -151,9 +152,6 @@ pub(super) struct RunArgs {
     /// Do everything but the writes
     #[arg(long)]
     dry_run: bool,
-    /// The folder for temporary files, where lists are sorted [default: the system's]
-    #[arg(long, value_name = "DIR", help_heading = "Input")]
-    work_dir: Option<PathBuf>,
 }
 
 /// How repeats are found.
@@ -343,7 +341,8 @@ async fn settle_down(context: &Context, aws: &Aws, table: &str, interval: Durati
 }
 
 async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<Report> {
-    let again = again(context, aws, &task).await?;
+    let unpack = task.run.unpack.unpack();
+    let again = again(context, aws, &task, &unpack).await?;
     let Task {
         sources,
         distinct,
@@ -361,10 +360,11 @@ async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<Report> {
     let mut builder = Ingest::builder()
         .aws(aws.clone())
         .table(args.table)
-        .unpack(args.unpack.unpack())
+        .unpack(unpack)
         .form(args.form.form())
         .distinct(distinct)
         .case(args.item.case())
+        .attr_from_version(args.item.attr_from_version)
         .rate(args.rate)
         .concurrency(args.concurrency)
         .burst(args.burst)
@@ -376,9 +376,6 @@ async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<Report> {
     builder = builder.globs(sources.globs()?);
     if let Some(refresh) = refresh {
         builder = builder.refresh(refresh);
-    }
-    if let Some(folder) = args.work_dir {
-        builder = builder.work_dir(folder);
     }
     for source in sources.sources {
         builder = builder.source(source);
@@ -469,7 +466,12 @@ fn command_again(args: impl Iterator<Item = String>) -> String {
 }
 
 /// The verification that is to follow, where one is asked for.
-async fn again(context: &Context, aws: &Aws, task: &Task) -> Result<Option<Verify>> {
+async fn again(
+    context: &Context,
+    aws: &Aws,
+    task: &Task,
+    unpack: &Unpack,
+) -> Result<Option<Verify>> {
     let (args, sources) = (&task.run, &task.sources);
     let sample = match task.verify {
         VerifyArg::Off => return Ok(None),
@@ -485,9 +487,10 @@ async fn again(context: &Context, aws: &Aws, task: &Task) -> Result<Option<Verif
     let mut builder = Verify::builder()
         .aws(aws.with_policy("scripts/iam/verify.json"))
         .table(&args.table)
-        .unpack(args.unpack.unpack())
+        .unpack(unpack.clone())
         .form(args.form.form())
         .case(args.item.case())
+        .attr_from_version(args.item.attr_from_version)
         .sample(sample)
         .rejects_known(true)
         .stop(context.stop.clone());
@@ -510,6 +513,8 @@ async fn again(context: &Context, aws: &Aws, task: &Task) -> Result<Option<Verif
     for a in args.item.clone().into_attributes() {
         builder = builder.attribute(a.name, a.value);
     }
+    // It reads the same copies.
+    unpack.work.one_more_run();
     builder.build().await.map(Some)
 }
 

@@ -40,6 +40,10 @@ pub(super) struct ItemArgs {
     /// BOOL; the column by its name or number, in JSON the field
     #[arg(long = "attr-from", value_name = "NAME=COLUMN", help_heading = "Item")]
     pub(super) attributes_from: Vec<AttributeFrom>,
+    /// Attributes `version`, `set` and `release_date` of every item, from the table VERSION of the
+    /// NSRL database that is read
+    #[arg(long, help_heading = "Item")]
+    pub(super) attr_from_version: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -98,6 +98,7 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
         table: args.table,
         algorithm: args.item.hash,
         case: args.item.case(),
+        attr_from_version: args.item.attr_from_version,
         attributes: args.item.clone().into_attributes(),
         exact: args.exact,
         at: args.at,

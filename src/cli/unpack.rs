@@ -2,7 +2,9 @@
 //! lists.
 
 use crate::decode::{Codec, Compression, Unpack};
+use crate::workdir::WorkDir;
 use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct UnpackArgs {
@@ -18,6 +20,10 @@ pub(super) struct UnpackArgs {
     /// The member of a ZIP archive that is the list, where it has several
     #[arg(long, value_name = "NAME", help_heading = "Input")]
     member: Option<String>,
+    /// Where large temporary files go: the copy of a database that does not lie on this machine,
+    /// hashes that are sorted [default: the system's folder for them, which TMPDIR names]
+    #[arg(long, value_name = "DIR", help_heading = "Input")]
+    work_dir: Option<PathBuf>,
 }
 
 /// Compressions.
@@ -56,6 +62,7 @@ impl UnpackArgs {
                 CompressionArg::Zip => Compression::Is(Codec::Zip),
             },
             member: self.member.clone(),
+            work: WorkDir::new(self.work_dir.clone()),
         }
     }
 
@@ -69,6 +76,9 @@ impl UnpackArgs {
         }
         if let Some(member) = &self.member {
             words.extend(["--member".to_owned(), member.clone()]);
+        }
+        if let Some(folder) = &self.work_dir {
+            words.extend(["--work-dir".to_owned(), folder.display().to_string()]);
         }
         words
     }

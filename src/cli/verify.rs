@@ -123,6 +123,7 @@ async fn verify(context: &Context, args: VerifyArgs) -> Result<VerifyReport> {
         .unpack(args.unpack.unpack())
         .form(args.form.form())
         .case(args.item.case())
+        .attr_from_version(args.item.attr_from_version)
         .sample(args.sample)
         .rate(args.rate)
         .consistent(args.consistent)

@@ -1,6 +1,7 @@
 //! How a list may be compressed: what was told, and what its first bytes show.
 
 use crate::error::{Error, Result};
+use crate::workdir::WorkDir;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -162,6 +163,8 @@ pub struct Unpack {
     pub compression: Compression,
     /// Which member of a ZIP archive is the list, where it has several.
     pub member: Option<String>,
+    /// Where copies go of what cannot be read as it comes.
+    pub work: WorkDir,
 }
 
 /// How a source is compressed.
@@ -272,7 +275,7 @@ mod tests {
         );
         let none = Unpack {
             compression: Compression::None,
-            member: None,
+            ..Unpack::default()
         };
         assert_eq!(packed(&none, Seen::Codec(Codec::Zip)).ok(), Some(None));
         assert!(none.agrees(None).is_ok());

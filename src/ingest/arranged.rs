@@ -24,7 +24,6 @@ use crate::rejects::{MaxRejects, Rejects};
 use crate::report::thousands;
 use crate::sorter::{Sorted, Sorter, SorterOptions, disk_bytes};
 use crate::source::Sources;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -46,14 +45,6 @@ pub struct Refresh {
 }
 
 impl Ingest {
-    /// The folder for temporary files.
-    fn work_dir(&self) -> PathBuf {
-        self.with
-            .work_dir
-            .clone()
-            .unwrap_or_else(std::env::temp_dir)
-    }
-
     /// Checks what must be known before the first write: that temporary files can be
     /// made, and that the old list of a refresh is one.
     pub(super) async fn can_be_arranged(
@@ -64,7 +55,7 @@ impl Ingest {
         if !self.is_arranged() {
             return Ok(());
         }
-        let folder = self.work_dir();
+        let folder = self.with.unpack.work.path();
         tempfile::tempfile_in(&folder).map_err(|e| {
             Error::usage(format!(
                 "cannot make temporary files in {}, where hashes are sorted",
@@ -297,7 +288,7 @@ impl Arranged<'_> {
         sources: &Sources,
         first: Option<(Beginning, Ahead)>,
     ) -> Result<Option<Sorted>> {
-        let folder = self.ingest.work_dir();
+        let folder = self.ingest.with.unpack.work.path();
         let length = first
             .as_ref()
             .and_then(|(b, rest)| Some(b.opened.text_length()? + rest.bytes_to_come()?));

@@ -33,7 +33,6 @@ pub struct IngestBuilder {
     pub(super) unpack: Unpack,
     pub(super) form: Form,
     pub(super) distinct: Distinct,
-    pub(super) work_dir: Option<PathBuf>,
     pub(super) refresh: Option<Refresh>,
     pub(super) table: String,
     pub(super) algorithm: Option<Algorithm>,
@@ -41,6 +40,7 @@ pub struct IngestBuilder {
     pub(super) case: Case,
     pub(super) attributes: Vec<Attribute>,
     pub(super) attributes_from: Vec<AttributeFrom>,
+    pub(super) attr_from_version: bool,
     pub(super) rate: Rate,
     pub(super) max_rate: Option<f64>,
     pub(super) burst: f64,
@@ -113,13 +113,6 @@ impl IngestBuilder {
         self
     }
 
-    /// The folder for temporary files of a run that sorts. Default: the system's.
-    #[must_use]
-    pub fn work_dir(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.work_dir = Some(folder.into());
-        self
-    }
-
     /// Only the difference between an old list and the sources, the new one: puts what
     /// is new, deletes what is gone.
     #[must_use]
@@ -172,6 +165,14 @@ impl IngestBuilder {
     #[must_use]
     pub fn attribute_from(mut self, from: AttributeFrom) -> Self {
         self.attributes_from.push(from);
+        self
+    }
+
+    /// Gives every item the release of the NSRL database that is read, as the
+    /// attributes [`RELEASE_ATTRIBUTES`](crate::reader::RELEASE_ATTRIBUTES).
+    #[must_use]
+    pub fn attr_from_version(mut self, from_version: bool) -> Self {
+        self.attr_from_version = from_version;
         self
     }
 

@@ -3,6 +3,7 @@
 
 use super::Ingest;
 use crate::accounts::next_digest;
+use crate::algorithm::Algorithm;
 use crate::aws::Aws;
 use crate::aws::table::Table;
 use crate::books::Meters;
@@ -140,6 +141,7 @@ impl Ingest {
         &self,
         checkpoint: &Checkpoint,
         place: &Place,
+        algorithm: Algorithm,
     ) -> Result<(Option<Beginning>, Ahead)> {
         let mut objects = Objects::new(&self.sources, &self.aws);
         self.pass(checkpoint, std::slice::from_mut(&mut objects))
@@ -180,8 +182,9 @@ impl Ingest {
             ))
             .hint("give the same --compression and --member, or begin again with --restart")
         })?;
-        // There is no going into the middle of compressed data.
-        let from = if was.packed.is_some() { 0 } else { last.bytes };
+        // There is no going into the middle of compressed data, or of a database.
+        let is_text = was.packed.is_none() && !was.database;
+        let from = if is_text { last.bytes } else { 0 };
         let source = Source::open_again(&location, &self.aws, was, from).await?;
         tracing::info!(
             "taking up an earlier run at line {} (byte {}) of {location}: {} lines are in its books \
@@ -192,7 +195,15 @@ impl Ingest {
             checkpoint.saved,
         );
         let beginning = Beginning {
-            opened: Opened::again(source, was, last.bytes).await?,
+            opened: Opened::again(
+                source,
+                was,
+                algorithm,
+                last.bytes,
+                &self.aws,
+                &self.with.unpack,
+            )
+            .await?,
             number,
             below: checkpoint.mark().below,
             here: last.books,

@@ -34,6 +34,9 @@ impl Words {
                 _ => item.extend(["--attr".to_owned(), a.to_string()]),
             }
         }
+        if given.attr_from_version {
+            item.push("--attr-from-version".to_owned());
+        }
         Words {
             sources: given.sources.clone(),
             item,

@@ -227,6 +227,7 @@ impl Surveyor<'_> {
         parser: RowParser,
         exact: bool,
     ) -> Result<(u64, bool)> {
+        opened.begin(self.algorithm)?;
         let sampled = !exact && opened.text_length().is_some_and(|l| l > SAMPLE_BYTES);
         let (mut framer, mut rows) = (Framer::new(), Rows::new(parser));
         let mut read = 0;

@@ -131,6 +131,7 @@ fn planning() -> Planning {
         algorithm: None,
         case: Case::Upper,
         attributes: vec![],
+        attr_from_version: false,
         exact: false,
         at: None,
         replicas: None,

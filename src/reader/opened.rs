@@ -1,7 +1,19 @@
 //! A source that is open: its text from the beginning on, and what that shows.
 
+#[cfg(feature = "rds")]
+use super::RELEASE_ATTRIBUTES;
 use super::unpacking::Unpacking;
+#[cfg(feature = "rds")]
+use super::{
+    copied,
+    database::{Database, Lying},
+};
 use crate::algorithm::Algorithm;
+#[cfg(feature = "rds")]
+use crate::algorithm::Case;
+use crate::attribute::Attribute;
+#[cfg(feature = "rds")]
+use crate::attribute::Value;
 use crate::aws::Aws;
 use crate::decode::{self, Chunk, Codec, Compression, Seen, Unpack, zip};
 use crate::error::{Error, ErrorKind, Result};
@@ -31,6 +43,8 @@ enum Text {
     /// As it lies there.
     Plain(Box<Source>),
     Packed(Unpacking),
+    #[cfg(feature = "rds")]
+    Database(Box<Database>),
 }
 
 #[cfg(test)]
@@ -66,7 +80,7 @@ impl Opened {
         form: &Form,
     ) -> Result<Opened> {
         let (mut opened, head) = Opened::unlooked(location, aws, unpack).await?;
-        opened.look(head, form).await?;
+        opened.look(head, aws, unpack, form).await?;
         Ok(opened)
     }
 
@@ -135,11 +149,24 @@ impl Opened {
     }
 
     /// Looks at the beginning of the text, of which `head` is peeked already.
-    async fn look(&mut self, mut head: BytesMut, form: &Form) -> Result<()> {
+    async fn look(
+        &mut self,
+        mut head: BytesMut,
+        aws: &Aws,
+        unpack: &Unpack,
+        form: &Form,
+    ) -> Result<()> {
+        // Without that feature it is refused further down.
+        #[cfg(not(feature = "rds"))]
+        let _ = (aws, unpack);
         let name = self.location.to_string();
         let codec = self.identity.packed.as_ref().map(|p| p.codec);
         let mut bytes: usize = self.peeked.iter().map(|c| c.bytes.len()).sum();
         loop {
+            #[cfg(feature = "rds")]
+            if crate::rds::is_database(&head) == Some(true) {
+                return self.read_database(head, aws, unpack).await;
+            }
             // A pipe that has brought one line and then waits has shown enough.
             if !head.is_empty() {
                 self.beginning = decode::look_at(&name, codec, &head, false, form)?;
@@ -168,18 +195,118 @@ impl Opened {
         Ok(())
     }
 
-    /// A source that goes on where an earlier run left it, at byte `from` of its
-    /// text: there is nothing to look at. `source` stands at that byte, or at its
-    /// beginning when it is `packed`.
+    /// Has the text come from the database that this source turned out to be, of which
+    /// `head` is peeked: from where it lies, or from a copy.
+    #[cfg(feature = "rds")]
+    async fn read_database(
+        &mut self,
+        mut head: BytesMut,
+        aws: &Aws,
+        unpack: &Unpack,
+    ) -> Result<()> {
+        self.identity.database = true;
+        let lying = match &self.location {
+            // Only a file, which can be opened again, has that time.
+            Location::File(path)
+                if self.identity.packed.is_none() && self.identity.modified.is_some() =>
+            {
+                Lying::There(path.clone())
+            }
+            _ => {
+                while head.len() < crate::rds::HEADER_BYTES && !self.ended {
+                    match self.pull().await? {
+                        Some(chunk) => {
+                            head.extend_from_slice(&chunk.bytes);
+                            self.peeked.push_back(chunk);
+                        }
+                        None => self.ended = true,
+                    }
+                }
+                let lies_there = match self.identity.packed {
+                    None => self.identity.bytes,
+                    Some(_) => None,
+                };
+                let length = lies_there.or_else(|| crate::rds::length_by_header(&head));
+                Lying::Copied(self.copy(length, aws, unpack).await?)
+            }
+        };
+        let database = Database::open(self.identity.clone(), lying, unpack.work.clone())?;
+        self.beginning = decode::Beginning {
+            algorithm: database.schema().usual(),
+            case: Some(Case::Upper),
+            ..decode::Beginning::default()
+        };
+        self.text = Text::Database(Box::new(database));
+        self.peeked.clear();
+        self.ended = false;
+        Ok(())
+    }
+
+    /// Copies what is to come, which is `length` bytes long, where that is known.
+    #[cfg(feature = "rds")]
+    async fn copy(
+        &mut self,
+        length: Option<u64>,
+        aws: &Aws,
+        unpack: &Unpack,
+    ) -> Result<std::sync::Arc<crate::workdir::Copy>> {
+        let mut part = match copied::begin(&self.identity, &unpack.work, length)? {
+            copied::Begun::Whole(copy) => return Ok(copy),
+            copied::Begun::Part(part) => part,
+        };
+        let is_plain = self.identity.packed.is_none();
+        while let Some(chunk) = self.peeked.pop_front() {
+            part.take(&chunk.bytes).await?;
+        }
+        // What is compressed has no middle to begin in.
+        if part.is_behind() && is_plain && matches!(self.location, Location::S3 { .. }) {
+            let rest = Source::open_again(&self.location, aws, &self.identity, part.have()).await?;
+            self.text = Text::Plain(Box::new(rest));
+            part.pass();
+        }
+        while let Some(chunk) = self.next().await? {
+            part.take(&chunk.bytes).await?;
+        }
+        part.finish().await
+    }
+
+    /// Says that its hashes of `algorithm` are wanted: of a database, which has several
+    /// kinds. Before the first [`next`](Self::next).
+    ///
+    /// # Errors
+    /// When it is a database and has no such hashes, or can no longer be read.
+    pub fn begin(&mut self, algorithm: Algorithm) -> Result<()> {
+        match &mut self.text {
+            #[cfg(feature = "rds")]
+            Text::Database(database) => database.begin(algorithm),
+            _ => {
+                let _ = algorithm;
+                Ok(())
+            }
+        }
+    }
+
+    /// A source that goes on where an earlier run, which read hashes of `algorithm`,
+    /// left it, at byte `from` of its text: there is nothing to look at. It `was` the
+    /// same then; `source` stands at that byte, or at its beginning when it is
+    /// [packed](Self::is_packed).
     ///
     /// # Errors
     /// When it cannot be read or decompressed up to there.
-    pub async fn again(source: Source, was: &Identity, from: u64) -> Result<Opened> {
-        let packed = was.packed.clone();
+    pub async fn again(
+        source: Source,
+        was: &Identity,
+        algorithm: Algorithm,
+        from: u64,
+        aws: &Aws,
+        unpack: &Unpack,
+    ) -> Result<Opened> {
         let location = source.location().clone();
+        let packed = was.packed.clone();
         let identity = Identity {
             packed: packed.clone(),
             layout: was.layout.clone(),
+            database: was.database,
             ..source.identity()
         };
         let text = match packed {
@@ -207,17 +334,34 @@ impl Opened {
                 ..decode::Beginning::default()
             },
         };
+        #[cfg(feature = "rds")]
+        if was.database {
+            opened.behind = 0;
+            opened.read_database(BytesMut::new(), aws, unpack).await?;
+        }
+        #[cfg(not(feature = "rds"))]
+        if was.database {
+            // The same beginning is refused for the same reason.
+            opened
+                .look(BytesMut::new(), aws, unpack, &Form::default())
+                .await?;
+        }
+        opened.begin(algorithm)?;
         if opened.is_packed() {
             opened.pass(from).await?;
         }
         Ok(opened)
     }
 
-    /// Decompresses up to byte `from` of the text, and no further.
+    /// Reads or decompresses up to byte `from` of the text, and no further.
     async fn pass(&mut self, from: u64) -> Result<()> {
         if from > 0 {
+            let is = match self.identity.database {
+                true => "a database",
+                false => "compressed",
+            };
             tracing::info!(
-                "{} is compressed: reading again up to byte {from} of its text, nothing is written twice",
+                "{} is {is}: reading again up to byte {from} of its text, nothing is written twice",
                 self.location
             );
         }
@@ -293,9 +437,9 @@ impl Opened {
         said
     }
 
-    /// Whether it is compressed.
+    /// Whether its text lies otherwise than as it is: compressed, or in a database.
     pub fn is_packed(&self) -> bool {
-        self.identity.packed.is_some()
+        self.identity.packed.is_some() || self.identity.database
     }
 
     /// Bytes of it that are behind, as they lie there, when reading begins.
@@ -319,6 +463,15 @@ impl Opened {
     /// # Errors
     /// [`ErrorKind::Usage`] when nothing says it.
     pub fn algorithm(&self, told: Option<Algorithm>, key: Option<&str>) -> Result<Algorithm> {
+        let algorithm = self.named_or_seen(told, key)?;
+        #[cfg(feature = "rds")]
+        if let Text::Database(database) = &self.text {
+            database.schema().column(&self.name(), algorithm)?;
+        }
+        Ok(algorithm)
+    }
+
+    fn named_or_seen(&self, told: Option<Algorithm>, key: Option<&str>) -> Result<Algorithm> {
         let of_key = key.and_then(|key| Some((key, Algorithm::from_name(key)?)));
         if let Some(told) = told {
             if let Some((key, named)) = of_key.filter(|(_, named)| *named != told) {
@@ -332,6 +485,10 @@ impl Opened {
             return Ok(named);
         }
         if let Some(seen) = self.beginning.algorithm {
+            if self.identity.database {
+                tracing::info!("reading the column {seen} (--hash names another)");
+                return Ok(seen);
+            }
             tracing::info!(
                 "taking the list for {seen}, by {} (--hash says otherwise)",
                 match self.layout().columns.is_empty() {
@@ -366,6 +523,33 @@ impl Opened {
         .hint("name the algorithm by --hash, such as --hash sha256"))
     }
 
+    /// The attributes that name the release of the NSRL that it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when it is none of its databases, or does not say it.
+    pub fn release(&self) -> Result<Vec<Attribute>> {
+        let without = |why: &str| {
+            Error::usage(format!(
+                "--attr-from-version takes attributes from the table VERSION of an NSRL database, and of {} {why}",
+                self.location
+            ))
+            .hint("leave it out, and give them by --attr NAME=TEXT")
+        };
+        #[cfg(feature = "rds")]
+        if let Text::Database(database) = &self.text {
+            let release = database.schema().release.as_ref();
+            let release = release.map_err(|why| without(why))?;
+            let values = [&release.version, &release.set, &release.date];
+            let attributes = RELEASE_ATTRIBUTES.iter().zip(values);
+            let attribute = |((name, _), value): (&(&str, &str), &String)| Attribute {
+                name: (*name).to_owned(),
+                value: Value::S(value.clone()),
+            };
+            return Ok(attributes.map(attribute).collect());
+        }
+        Err(without("there is none: it is no such database"))
+    }
+
     /// The next chunk of text, from the beginning on; nothing at the end.
     ///
     /// # Errors
@@ -382,6 +566,8 @@ impl Opened {
         match &mut self.text {
             Text::Plain(source) => Ok(source.next().await?.map(plain)),
             Text::Packed(unpacking) => unpacking.next().await,
+            #[cfg(feature = "rds")]
+            Text::Database(database) => database.next().await,
         }
     }
 }

@@ -19,6 +19,7 @@ impl Source {
             modified: self.modified.clone(),
             packed: None,
             layout: None,
+            database: false,
         }
     }
 

@@ -34,6 +34,7 @@ pub struct VerifyBuilder {
     pub(super) case: Case,
     pub(super) attributes: Vec<Attribute>,
     pub(super) attributes_from: Vec<AttributeFrom>,
+    pub(super) attr_from_version: bool,
     pub(super) sample: Sample,
     pub(super) seed: Option<u64>,
     pub(super) consistent: bool,
@@ -139,6 +140,14 @@ impl VerifyBuilder {
     #[must_use]
     pub fn attribute_from(mut self, from: AttributeFrom) -> Self {
         self.attributes_from.push(from);
+        self
+    }
+
+    /// Every item must name the release of the NSRL database that is read, by the
+    /// attributes [`RELEASE_ATTRIBUTES`](crate::reader::RELEASE_ATTRIBUTES).
+    #[must_use]
+    pub fn attr_from_version(mut self, from_version: bool) -> Self {
+        self.attr_from_version = from_version;
         self
     }
 

@@ -1,0 +1,65 @@
+//! Attributes that name the release of the NSRL that items come from: of the table
+//! `VERSION` of its databases.
+
+use super::Opened;
+use crate::attribute::Attribute;
+use crate::aws::Aws;
+use crate::decode::Unpack;
+use crate::error::{Error, Result};
+use crate::format::Form;
+use crate::source::{Named, Sources};
+
+/// The attributes, with the columns of `VERSION` that they come from.
+pub const RELEASE_ATTRIBUTES: [(&str, &str); 3] = [
+    ("version", "version"),
+    ("set", "build_set"),
+    ("release_date", "release_date"),
+];
+
+/// Checks that all of `sources` are of the release `first`, that of the first of them,
+/// and that no attribute of it is `given` by another flag.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when it is not so; as
+/// [`Opened::open`], when they cannot be opened.
+pub async fn of_one_release(
+    first: &[Attribute],
+    sources: &Sources,
+    given: &[&str],
+    aws: &Aws,
+    unpack: &Unpack,
+) -> Result<()> {
+    if let Some(a) = first.iter().find(|a| given.contains(&a.name.as_str())) {
+        return Err(Error::usage(format!(
+            "the attribute {} is given twice: --attr-from-version gives it, too",
+            a.name
+        ))
+        .hint("leave one of them out"));
+    }
+    let mut name = String::new();
+    for (n, named) in sources.named.iter().enumerate() {
+        let Named::One(location) = named else {
+            return Err(Error::usage(format!(
+                "--attr-from-version gives all items of a run the release of one database, and {named} may hold \
+                 several"
+            ))
+            .hint("name the databases one by one"));
+        };
+        if n == 0 {
+            // It is open already.
+            name = location.to_string();
+            continue;
+        }
+        let release = Opened::open(location, aws, unpack, &Form::default())
+            .await?
+            .release()?;
+        if let Some((was, is)) = first.iter().zip(&release).find(|(was, is)| was != is) {
+            return Err(Error::usage(format!(
+                "--attr-from-version gives all items of a run one release, and of {name} it is {was}, of \
+                 {location} {is}"
+            ))
+            .hint("ingest each by itself"));
+        }
+    }
+    Ok(())
+}
