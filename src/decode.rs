@@ -2,9 +2,10 @@
 //!
 //! Plain text goes through as it is, and what is compressed is decompressed as it
 //! comes ([`unpack`]), known by its first bytes ([`Codec::seen`]) and not by its
-//! name. Whatever else the first bytes of the text show (UTF-16, a database, a
-//! program, compression once more) is refused before anything is written, with
-//! the way out: taken for text it would end as a heap of rejected lines.
+//! name. Whatever else the first bytes of the text show (UTF-16, a program,
+//! compression once more) is refused before anything is written, with the way out:
+//! taken for text it would end as a heap of rejected lines. Only a database is let
+//! through before, to be read as one.
 
 use crate::algorithm::{Algorithm, Case};
 use crate::error::{Error, Result};

@@ -439,11 +439,14 @@ fn no_room(folder: &Path, e: std::io::Error) -> Error {
 /// The query for the values of `column`, which are not loaded when they are of absurd
 /// length, and how long each is.
 fn select(table: &str, column: &str) -> String {
-    let (table, column) = (quoted(table), quoted(column));
-    format!(
-        "SELECT CASE WHEN octet_length({column}) <= {MAX_VALUE_BYTES} THEN {column} END, \
-         octet_length({column}) FROM {table}"
-    )
+    let (table, value, column) = (quoted(table), guarded(column), quoted(column));
+    format!("SELECT {value}, octet_length({column}) FROM {table}")
+}
+
+/// The values of `column`, for SQL; NULL in the place of what is of absurd length.
+fn guarded(column: &str) -> String {
+    let column = quoted(column);
+    format!("CASE WHEN octet_length({column}) <= {MAX_VALUE_BYTES} THEN {column} END")
 }
 
 /// A name, for SQL.
@@ -668,7 +671,7 @@ fn release(connection: &Connection, tables: &[Held]) -> rusqlite::Result<Result<
     }
     let mut statement = connection.prepare(&format!(
         "SELECT {} FROM VERSION LIMIT 2",
-        RELEASE.map(|c| format!("substr({c}, 1, 1024)")).join(", ")
+        RELEASE.map(guarded).join(", ")
     ))?;
     let mut rows = statement.query([])?;
     let Some(row) = rows.next()? else {
@@ -691,7 +694,9 @@ fn release(connection: &Connection, tables: &[Held]) -> rusqlite::Result<Result<
     let values = [&release.version, &release.set, &release.date];
     let empty = RELEASE.iter().zip(values).find(|(_, v)| v.is_empty());
     Ok(match empty {
-        Some((column, _)) => Err(format!("{column} in its table VERSION is empty")),
+        Some((column, _)) => Err(format!(
+            "{column} in its table VERSION is no text, or a very long one"
+        )),
         None => Ok(release),
     })
 }

@@ -463,6 +463,15 @@ fn of_a_damaged_database_everything_before_is_written_and_no_copy_is_kept() {
     assert_eq!(keys(&dynamo).len() as u64, written);
     assert_eq!(work.files(), [] as [PathBuf; 0]);
 
+    // One that is longer than it says may be anything.
+    let longer = [minimal("2026.09.1", 1..=1000), vec![0; 4096]].concat();
+    let ended = ingest("-", &work.args(), &dynamo)
+        .input(gzip(&longer))
+        .end();
+    ended.assert_status(1);
+    ended.assert_says(&["the database - says that it has", "bytes, and has more"]);
+    assert_eq!(ended.number("written"), 0);
+
     // One that is cut off is known to be before anything is written.
     let whole = minimal("2026.09.1", 1..=1000);
     let dynamo = FakeDynamo::start(table());

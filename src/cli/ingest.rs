@@ -30,6 +30,7 @@ use std::time::Duration;
     hashferry ingest s3://my-bucket/nsrl-sha256.txt --table sha256 --source NSRL --type known\n  \
     hashferry ingest list.gz --table md5 --rate 80% --report report.json\n  \
     hashferry ingest hashes.txt --table sha256 --local ./hashes --attr release:N=2026\n  \
+    hashferry ingest s3://my-bucket/RDS_modern_minimal.zip --table sha256 --attr-from-version --work-dir /big\n  \
     hashferry ingest s3://my-bucket/list.txt --table sha256 --raise-to 5000 --settle\n\n\
     Permissions: scripts/iam/ingest.json (with --raise-to ingest-raise.json), and besides: with --settle \
     keepalive.json, with --verify verify.json, with --checkpoint s3://… checkpoint.json")]

@@ -150,7 +150,7 @@ impl Part {
             return Err(Error::new(
                 ErrorKind::Read,
                 format!(
-                    "{} says that it has {length} bytes, and has more",
+                    "the database {} says that it has {length} bytes, and has more",
                     self.name
                 ),
             )
