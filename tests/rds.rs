@@ -543,3 +543,42 @@ fn items_name_the_release_that_they_come_from() {
     }
     assert_eq!(dynamo.stop().calls, calls);
 }
+
+#[test]
+fn a_table_is_refreshed_from_one_release_to_the_next() {
+    let (old, new) = (
+        minimal("2026.06.1", 1..=2000),
+        minimal("2026.09.1", 51..=2070),
+    );
+    let work = Work::new();
+    let s3 = FakeS3::start(s3(zip("RDS.db", &new)));
+    for uri in ["new.db", URI] {
+        let dynamo = FakeDynamo::start(table());
+        for n in 1..=2000 {
+            dynamo.put(serde_json::json!({"sha256": {"S": hash(n, 64)}}));
+        }
+        let args = [
+            "refresh",
+            "--from",
+            "old.db",
+            "--to",
+            uri,
+            "--table",
+            "sha256",
+            "--progress",
+            "none",
+        ];
+        let args = [args.map(str::to_owned).to_vec(), work.args()].concat();
+        let ended = Run::new(&args)
+            .file("old.db", &old)
+            .file("new.db", &new)
+            .s3(&s3)
+            .dynamo(&dynamo)
+            .end();
+        assert_eq!(ended.status, 0, "{}", ended.stderr);
+        ended.assert_says(&["70 hashes to put and 50 to delete, 1,950 in both lists"]);
+        assert_eq!(keys(&dynamo), hashes(51..=2070, 64), "{uri}");
+        assert_eq!(dynamo.stop().items_written, 120);
+        assert_eq!(work.files(), [] as [PathBuf; 0]);
+    }
+}
