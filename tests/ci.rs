@@ -7,6 +7,7 @@
 
 mod common;
 
+#[cfg(feature = "local")]
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;

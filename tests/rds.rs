@@ -1,7 +1,7 @@
 //! NSRL databases, by the real binary: from where they lie and from copies, taken up
 //! in the middle of either, and refused when they are others.
 
-#![cfg(unix)]
+#![cfg(all(unix, feature = "rds"))]
 
 mod common;
 
