@@ -121,7 +121,11 @@ pub fn next_digest(digest: &str, last: &Identity) -> String {
 
 /// The accounts of a run that is under way. See the [module](self).
 #[derive(Debug, Default)]
-pub struct Accounts(Mutex<[Lane; 2]>);
+pub struct Accounts {
+    lanes: Mutex<[Lane; 2]>,
+    /// What the sources of either list were when they were read before.
+    before: Option<[Vec<Identity>; 2]>,
+}
 
 /// The sources of one list; where two are read, the second's are numbered from [`LANE`]
 /// on.
@@ -139,7 +143,44 @@ impl Accounts {
             behind,
             open: VecDeque::new(),
         };
-        Accounts(Mutex::new([first, Lane::default()]))
+        Accounts {
+            lanes: Mutex::new([first, Lane::default()]),
+            before: None,
+        }
+    }
+
+    /// The accounts of a second reading of the sources of `first`, none of which is
+    /// settled: see [`expect`](Self::expect).
+    pub fn again(first: &Accounts) -> Accounts {
+        let of = |lane: &Lane| lane.open.iter().map(|a| a.source.clone()).collect();
+        let lanes = first.lanes();
+        Accounts {
+            lanes: Mutex::default(),
+            before: Some([of(&lanes[0]), of(&lanes[1])]),
+        }
+    }
+
+    /// Checks that source `source` is what it was when the list was read before, or that
+    /// there was none either where it is no more.
+    ///
+    /// # Errors
+    /// What of it has changed.
+    pub fn expect(&self, source: u32, now: Option<&Identity>) -> Result<(), String> {
+        let Some(before) = &self.before else {
+            return Ok(());
+        };
+        let before = before[usize::from(source >= LANE)].get((source % LANE) as usize);
+        match (before, now) {
+            (None, None) => Ok(()),
+            (Some(was), Some(now)) if was.uri == now.uri => match was.difference(now) {
+                None => Ok(()),
+                Some(what) => Err(format!("{}: {what}", now.uri)),
+            },
+            (was, now) => {
+                let name = |i: Option<&Identity>| i.map_or("the end", |i| &i.uri).to_owned();
+                Err(format!("where {} was, {} comes now", name(was), name(now)))
+            }
+        }
     }
 
     /// Begins anew.
@@ -225,7 +266,7 @@ impl Accounts {
     }
 
     fn lanes(&self) -> MutexGuard<'_, [Lane; 2]> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -304,6 +345,29 @@ mod tests {
         assert_eq!((all.count(), last.read, last.books.unchanged), (3, 7, 1));
         accounts.reset();
         assert!(accounts.is_empty());
+    }
+
+    #[test]
+    fn a_second_reading_must_be_of_the_same_sources() {
+        let first = Accounts::default();
+        first.begin(0, account(0));
+        first.begin(1, account(1));
+        first.begin(LANE, account(2));
+        let again = Accounts::again(&first);
+        let is = |source, n: u64| again.expect(source, Some(&account(n).source));
+        assert_eq!((is(0, 0), is(1, 1), is(LANE, 2)), (Ok(()), Ok(()), Ok(())));
+        assert_eq!(
+            (again.expect(2, None), again.expect(LANE + 1, None)),
+            (Ok(()), Ok(()))
+        );
+        let mut replaced = account(1);
+        replaced.source.etag = Some("\"new\"".into());
+        let error = again.expect(1, Some(&replaced.source)).expect_err("other");
+        assert_eq!(error, "s3://b/1: its ETag was \"1\" and is \"new\"");
+        assert!(is(1, 2).is_err() && is(2, 2).is_err());
+        assert!(again.expect(1, None).is_err(), "one is gone");
+        // A first reading expects nothing.
+        assert_eq!(first.expect(7, None), Ok(()));
     }
 
     #[test]

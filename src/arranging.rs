@@ -15,6 +15,8 @@ use crate::extra::Extra;
 use crate::lowwater::{HandOver, Stretch};
 use crate::record::{Action, Place, Record};
 use crate::sorter::{Reading, Sorted, Sorter};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
 /// Records that are handed on at once.
@@ -49,13 +51,29 @@ pub enum Side<'a> {
     /// They were sorted.
     Sorted(Reading<'a>),
     /// They come so.
-    Stream(mpsc::Receiver<HandOver>, std::vec::IntoIter<Record>),
+    Stream(
+        mpsc::Receiver<HandOver>,
+        std::vec::IntoIter<Record>,
+        Arc<Whole>,
+    ),
+}
+
+/// Whether a list that comes as a stream was read to its end. A list that broke off is
+/// none: what of it did not come is not gone from it.
+#[derive(Debug, Default)]
+pub struct Whole(AtomicBool);
+
+impl Whole {
+    /// It was. To be said before the stream is closed.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 impl Side<'_> {
-    /// Records that come in order from `records`.
-    pub fn stream(records: mpsc::Receiver<HandOver>) -> Side<'static> {
-        Side::Stream(records, Vec::new().into_iter())
+    /// Records that come in order from `records`, to whose end `whole` is to be set.
+    pub fn stream(records: mpsc::Receiver<HandOver>, whole: Arc<Whole>) -> Side<'static> {
+        Side::Stream(records, Vec::new().into_iter(), whole)
     }
 
     /// The next record. To `repeats` go the sources of others with its hash that are
@@ -72,13 +90,19 @@ impl Side<'_> {
                     ..Record::new(entry.hash, entry.place)
                 }))
             }
-            Side::Stream(records, now) => loop {
+            Side::Stream(records, now, whole) => loop {
                 if let Some(record) = now.next() {
                     return Ok(Some(record));
                 }
                 match records.blocking_recv() {
                     Some(handed) => *now = handed.records.into_iter(),
-                    None => return Ok(None),
+                    None if whole.0.load(Ordering::Acquire) => return Ok(None),
+                    None => {
+                        return Err(Error::new(
+                            ErrorKind::Read,
+                            "a list was not read to its end",
+                        ));
+                    }
                 }
             },
         }
@@ -139,7 +163,7 @@ impl<'a> Walk<'a> {
     /// The next hash; nothing at the end of both.
     ///
     /// # Errors
-    /// When a temporary file cannot be read.
+    /// When a temporary file cannot be read, or a stream ends before its list does.
     #[allow(clippy::should_implement_trait)] // it can fail
     pub fn next(&mut self) -> Result<Option<Step>> {
         if !self.begun {
@@ -288,6 +312,15 @@ mod tests {
         from
     }
 
+    /// A stream of these, that was read to its end or broke off.
+    fn streamed(records: &[Record], to_the_end: bool) -> Side<'static> {
+        let whole = Arc::<Whole>::default();
+        if to_the_end {
+            whole.set();
+        }
+        Side::stream(channel(records), whole)
+    }
+
     fn sorted(records: &[Record]) -> Sorted {
         let folder = tempfile::tempdir().expect("a folder");
         let options = SorterOptions {
@@ -337,7 +370,7 @@ mod tests {
                 map.iter().map(|(n, (x, line))| record(*n, *x, *line)).collect()
             };
             let mut walk = match stream {
-                true => Walk::new(Side::stream(channel(&in_order(&news))), Some(Side::stream(channel(&in_order(&olds))))),
+                true => Walk::new(streamed(&in_order(&news), true), Some(streamed(&in_order(&olds), true))),
                 false => Walk::new(Side::Sorted(a.read().expect("read")), Some(Side::Sorted(b.read().expect("read")))),
             };
             let mut got = Vec::new();
@@ -351,6 +384,16 @@ mod tests {
                 prop_assert_eq!(found, (old.len() + new.len() - olds.len() - news.len()) as u64);
             }
         }
+    }
+
+    #[test]
+    fn of_a_list_that_broke_off_nothing_is_gone() {
+        let all = list(&[(1, 0), (2, 0), (3, 0), (4, 0)]);
+        let mut walk = Walk::new(streamed(&all[..2], false), Some(streamed(&all, true)));
+        let step = walk.next().expect("a step");
+        assert_eq!(step, Some(Step::Same(all[0].place, all[0].place)));
+        let error = walk.next().expect_err("it may stand in what did not come");
+        assert_eq!(error.exit_status(), 1);
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub struct Plan {
     pub begun: Instant,
     /// What an earlier run had counted, which this one has taken up.
     pub earlier: Counts,
+    /// Whether it is a refresh, whose books have two more columns.
+    pub is_refresh: bool,
 }
 
 impl Watch {
@@ -276,7 +278,9 @@ impl Ingest {
         let to_come = ahead
             .bytes_to_come()
             .filter(|_| beginning.as_ref().is_none_or(|b| b.number == 0));
-        let bytes = length.zip(to_come).map(|(first, rest)| first + rest);
+        // Of a refresh, the length of the old list is not known yet.
+        let bytes = length.zip(to_come).filter(|_| with.refresh.is_none());
+        let bytes = bytes.map(|(first, rest)| first + rest);
         let mut earlier_counts = checkpoint
             .as_ref()
             .map(|c| c.counts(behind))
@@ -293,6 +297,7 @@ impl Ingest {
             pace: pace.clone(),
             begun,
             earlier: earlier_counts,
+            is_refresh: with.refresh.is_some(),
         });
         self.announce(&table, &template, target, concurrency);
 

@@ -24,7 +24,7 @@ mod survey;
 pub use commands::Words;
 pub use figure::{Figure, Span};
 pub use forecast::{Assumptions, Copies, Forecast, ItemSize, Route, TABLE_QUOTA, Target, Way};
-pub use survey::{SAMPLE_BYTES, Survey, Surveyed};
+pub use survey::{FurtherSurveyed, SAMPLE_BYTES, Survey, Surveyed};
 
 use crate::algorithm::{Algorithm, Case};
 use crate::attribute::{Attribute, AttributeFrom};

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::extra::{Extra, Gathering};
 use crate::format::RowParser;
 use crate::format::rows::{Row, Rows};
+use crate::identity::Identity;
 use crate::lines::{Framer, Line};
 use crate::lowwater::{Below, HandOver, Stretch};
 use crate::record::{LANE, Parsed, Place, Reason, Record, looks_like, shown};
@@ -209,6 +210,7 @@ impl Reader<'_> {
                     read: behind,
                     books: here,
                 };
+                self.unchanged(number, Some(&account.source))?;
                 self.accounts.begin(number, account);
                 taking.rows = Some(Rows::new(parser));
                 self.source(&mut taking, opened, number, below).await?;
@@ -219,6 +221,7 @@ impl Reader<'_> {
                 let next = rest.next().await?;
                 begun = next.map(|opened| (opened, Below::default(), Books::default()));
             }
+            self.unchanged(number, None)?;
             Ok::<(), Halt>(())
         };
         let ended = tokio::select! {
@@ -294,6 +297,18 @@ impl Reader<'_> {
         rows.finish(&mut take)?;
         // Even when there is nothing in it: this source is behind now.
         self.hand_on(taking).await
+    }
+
+    /// Checks that a list that is read again is the one that was read before, as far as
+    /// `source`, which is `now`.
+    fn unchanged(&self, source: u32, now: Option<&Identity>) -> Result<()> {
+        self.accounts.expect(source, now).map_err(|what| {
+            Error::new(
+                ErrorKind::Read,
+                format!("a list was changed between its two readings: {what}"),
+            )
+            .hint("let the lists be written whole first, then run this again")
+        })
     }
 
     /// The parser of a source, which says how it is read, unless the one before was read

@@ -248,6 +248,15 @@ impl Source {
             }
             Body::S3(_) => self.next_of_s3().await?,
         };
+        if let (None, Some(length)) = (&chunk, self.length)
+            && self.position < length
+        {
+            return Err(broken(&self.location, self.position)
+                .because(format!(
+                    "the file had {length} bytes when it was opened: it was cut off since"
+                ))
+                .hint("let it be written whole first, then run this again"));
+        }
         self.position += chunk.as_ref().map_or(0, |c| c.len() as u64);
         Ok(chunk)
     }

@@ -164,6 +164,33 @@ fn several_sources_are_one_list() {
 }
 
 #[test]
+fn a_list_that_a_manifest_or_a_prefix_names_is_imported_from_where_it_lies() {
+    let mut list = real_list()[..66 * 300].to_ascii_uppercase();
+    list.retain(|b| *b != b'\r');
+    let s3 = s3(list);
+    let (bucket, key) = URI
+        .strip_prefix("s3://")
+        .and_then(|u| u.split_once('/'))
+        .expect("a URI");
+    let prefix = format!(
+        "s3://{bucket}/{}/",
+        key.split_once('/').expect("a folder").0
+    );
+    for run in [
+        plan(&prefix, &[]),
+        Run::new(&["plan", "--json", "--manifest", "manifest"]).file("manifest", URI.as_bytes()),
+    ] {
+        let got = read(&run.s3(&s3).end());
+        let command = &route(&got, "import")["commands"][0];
+        let command = command.as_str().expect("a command");
+        assert!(
+            command.contains(&format!("\"S3KeyPrefix\":\"{key}\"")),
+            "{command}"
+        );
+    }
+}
+
+#[test]
 fn time_and_cost_follow_the_table() {
     let s3 = s3(real_list());
     let provisioned = table()

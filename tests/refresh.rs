@@ -7,7 +7,7 @@ mod common;
 
 use common::binary::{Ended, Run};
 use common::fake_dynamo::{Chance, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
-use common::fake_s3::{FakeS3, S3Config};
+use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -218,6 +218,14 @@ fn too_large_a_change_stops_before_anything_is_written_unless_it_is_confirmed() 
     ]);
     assert_eq!((dynamo.stats().calls, holds(&dynamo).len()), (0, 1000));
     assert_eq!(folder.report()["outcome"], "failed");
+    // Once more is not a confirmation, whatever the first run has left behind.
+    let checkpoint = folder.text("checkpoint");
+    let args = ["--checkpoint", &checkpoint];
+    for _ in 0..2 {
+        let ended = folder.refresh(&old, &new, &args).dynamo(&dynamo).end();
+        assert_ended(&ended, 1);
+        assert_eq!((dynamo.stats().calls, holds(&dynamo).len()), (0, 1000));
+    }
     for args in [&["--max-change", "25%"][..], &["--confirm"]] {
         let dynamo = filled(0..1000);
         let ended = folder.refresh(&old, &new, args).dynamo(&dynamo).end();
@@ -377,6 +385,117 @@ fn prefixes_are_refreshed_too() {
 }
 
 type FakeS3Config = S3Config;
+
+#[test]
+fn patterns_choose_among_the_objects_of_both_lists() {
+    let folder = Folder::new();
+    let s3 = FakeS3::start(
+        S3Config::default()
+            .object("lists", "v1/a.txt", list(0..100))
+            .object("lists", "v1/other", list(100..200))
+            .object("lists", "v2/a.txt", list(5..105))
+            .object("lists", "v2/other", list(300..400)),
+    );
+    let new = folder.with("new", list(5..105));
+    for to in ["s3://lists/v2/", &new] {
+        let dynamo = filled(0..200);
+        let ended = folder
+            .refresh("s3://lists/v1/", to, &["--include", "*.txt"])
+            .s3(&s3)
+            .dynamo(&dynamo)
+            .end();
+        assert_ended(&ended, 0);
+        assert_eq!(holds(&dynamo), hashes(5..200), "{to}");
+        folder.assert_books([200, 5, 5, 190, 0, 0, 0, 0]);
+    }
+    let dynamo = filled([]);
+    let ended = folder
+        .refresh(&new, &new, &["--include", "*.txt"])
+        .dynamo(&dynamo)
+        .end();
+    assert_ended(&ended, 2);
+}
+
+#[test]
+fn progress_counts_what_is_deleted_and_what_needs_nothing() {
+    let folder = Folder::new();
+    let (old, new) = (
+        folder.with("old", sorted(0..4000)),
+        folder.with("new", sorted(400..4400)),
+    );
+    let dynamo = filled(0..4000);
+    let ended = Run::new(&[
+        "refresh",
+        "--from",
+        &old,
+        "--to",
+        &new,
+        "--table",
+        "sha256",
+        "--rate",
+        "400",
+        "--progress",
+        "json",
+        "--progress-interval",
+        "100ms",
+        "--checkpoint",
+        "off",
+    ])
+    .dynamo(&dynamo)
+    .end();
+    assert_ended(&ended, 0);
+    let events = ended
+        .stderr
+        .lines()
+        .filter_map(|l| serde_json::from_str(l).ok());
+    let last: serde_json::Value = events.last().expect("an event");
+    assert_eq!(
+        (&last["unchanged"], &last["bytes"]),
+        (&json!(7200), &json!(null))
+    );
+    assert!(last["deleted"].as_u64() > Some(0), "{last}");
+}
+
+/// Lists that lie in order are read twice. The old one is a file, so that the GETs are
+/// those of the new one: when the run begins, in the first reading, and in the second.
+#[test]
+fn what_is_lost_between_two_readings_is_not_gone_from_the_list() {
+    let folder = Folder::new();
+    let old = folder.with("old", sorted(0..20_000));
+    let text = sorted(100..20_100);
+    let half = text.len() as u64 / 2;
+    for (what, plan) in [
+        ("replaced", S3Plan::default().etag_from(3, "\"other\"")),
+        (
+            "broken off",
+            S3Plan::default()
+                .get(3, S3Fault::EndAfter(half))
+                .gets_from(4, S3Fault::AccessDenied),
+        ),
+    ] {
+        let s3 = FakeS3::start(
+            S3Config::default()
+                .object("lists", "new", text.clone())
+                .plan(plan),
+        );
+        let dynamo = filled(0..20_000);
+        let ended = folder
+            .refresh(&old, "s3://lists/new", &["--checkpoint", "off"])
+            .s3(&s3)
+            .dynamo(&dynamo)
+            .end();
+        assert_ended(&ended, 1);
+        let lost: Vec<String> = hashes(100..20_000)
+            .difference(&holds(&dynamo))
+            .cloned()
+            .collect();
+        assert_eq!(lost.len(), 0, "{what}: {}", ended.stderr);
+        if what == "replaced" {
+            ended.assert_says(&["between its two readings", "ETag", "be written whole"]);
+            assert_eq!(dynamo.stats().calls, 0);
+        }
+    }
+}
 
 #[test]
 fn each_hash_is_written_once_of_a_whole_list() {

@@ -116,6 +116,26 @@ async fn a_body_that_falls_silent_is_continued() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_cut_off_while_it_is_read_is_not_taken_for_whole() {
+    let (s3, mut file) = (
+        s3(Vec::new(), S3Plan::default()),
+        tempfile::NamedTempFile::new().expect("a file"),
+    );
+    let text = list(50_000);
+    std::io::Write::write_all(&mut file, &text).expect("written");
+    let location = Location::File(file.path().to_owned());
+    let mut source = Source::open(&location, &connect(&s3).await)
+        .await
+        .expect("opened");
+    let first = source.next().await.expect("read").expect("a chunk");
+    assert!(first.len() < text.len(), "one chunk is not all of it");
+    file.as_file().set_len(10).expect("cut off");
+    let error = source.next().await.expect_err("it had more");
+    assert!(error.to_string().contains("was cut off"), "{error}");
+    assert_eq!(error.exit_status(), 1);
+}
+
+#[tokio::test]
 async fn what_is_not_the_rest_is_never_taken_for_it() {
     let list = list(100);
     let cut = || S3Plan::default().get(1, S3Fault::EndAfter(1000));

@@ -57,24 +57,29 @@ impl Watched for Watch {
         let plan = self.plan()?;
         let counts = self.meters().read();
         let b = counts.books;
+        let mut columns = vec![
+            ("written", b.written),
+            ("duplicates", b.duplicates),
+            ("rejected", b.rejected),
+            ("skipped", b.skipped),
+        ];
+        if plan.is_refresh {
+            columns.splice(1..1, [("deleted", b.deleted), ("unchanged", b.unchanged)]);
+        }
+        let settled: u64 = columns.iter().map(|(_, n)| n).sum();
         Some(Look {
             begun: plan.begun,
             earlier: (
                 plan.earlier.bytes_read,
-                plan.earlier.books.written,
+                plan.earlier.books.written + plan.earlier.books.deleted,
                 plan.earlier.consumed,
             ),
             bytes: plan.bytes,
             bytes_read: counts.bytes_read,
             lines: b.lines,
-            columns: vec![
-                ("written", b.written),
-                ("duplicates", b.duplicates),
-                ("rejected", b.rejected),
-                ("skipped", b.skipped),
-            ],
-            open: b.lines - (b.written + b.duplicates + b.rejected + b.skipped),
-            items: b.written,
+            columns,
+            open: b.lines - settled,
+            items: b.written + b.deleted,
             units: counts.consumed,
             of: "write",
             unit: "wcu",

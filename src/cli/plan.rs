@@ -158,8 +158,12 @@ fn shown(f: &Forecast) -> String {
     let how = if f.exact {
         "counted, all of it was read".to_owned()
     } else {
-        let read = f.sources.iter().map(|s| s.bytes_read).sum();
-        let all = f.sources.iter().filter_map(|s| s.bytes).sum();
+        let read: u64 = f.sources.iter().map(|s| s.bytes_read).sum();
+        let all: u64 = f.sources.iter().filter_map(|s| s.bytes).sum();
+        let (read, all) = match &f.further_sources {
+            Some(further) => (read + further.bytes_read, all + further.bytes),
+            None => (read, all),
+        };
         format!(
             "estimated from {} of {}, with 95 % intervals",
             HumanBytes(read),

@@ -10,7 +10,7 @@
 use super::{Ingest, Watch};
 use crate::accounts::Accounts;
 use crate::algorithm::Algorithm;
-use crate::arranging::{Handing, Side, Step, Walk, sort};
+use crate::arranging::{Handing, Side, Step, Walk, Whole, sort};
 use crate::books::{Books, Meters, Settled};
 use crate::checkpoint::Checkpoint;
 use crate::columns::Columns;
@@ -213,7 +213,7 @@ impl Arranged<'_> {
         walk: impl FnOnce(Walk<'_>) -> Result<T> + Send + 'static,
     ) -> Result<Option<T>> {
         let (meters, rejects) = (Meters::default(), Rejects::known());
-        let accounts = Accounts::default();
+        let accounts = Accounts::again(self.water.accounts());
         let quiet = |lane| Reading {
             lane,
             distinct: Distinct::Sorted,
@@ -222,16 +222,7 @@ impl Arranged<'_> {
             accounts: &accounts,
             max_rejects: MaxRejects::Count(u64::MAX),
         };
-        let walked = self.both(quiet(1), quiet(0), walk).await?;
-        let (before, now) = (self.water.accounts().all().digest, accounts.all().digest);
-        match walked.is_none() || before == now {
-            true => Ok(walked),
-            false => Err(Error::new(
-                ErrorKind::Read,
-                "a list was changed while it was read: the second reading is of another one",
-            )
-            .hint("let the lists be written whole first, then run this again")),
-        }
+        self.both(quiet(1), quiet(0), walk).await
     }
 
     /// Reads the new and the old list side by side, and walks through them as they come.
@@ -243,19 +234,31 @@ impl Arranged<'_> {
     ) -> Result<Option<T>> {
         let (to_new, from_new) = mpsc::channel(HAND_OVERS);
         let (to_old, from_old) = mpsc::channel(HAND_OVERS);
-        let walked = tokio::task::spawn_blocking(move || {
-            walk(Walk::new(
-                Side::stream(from_new),
-                Some(Side::stream(from_old)),
-            ))
-        });
+        let whole = [Arc::<Whole>::default(), Arc::default()];
+        let new_side = Side::stream(from_new, whole[0].clone());
+        let old_side = Side::stream(from_old, whole[1].clone());
+        let walked = tokio::task::spawn_blocking(move || walk(Walk::new(new_side, Some(old_side))));
+        let [new_whole, old_whole] = &whole;
+        let read = async |how, sources, to: mpsc::Sender<HandOver>, whole: &Whole| {
+            let read = self.read(how, sources, None, to.clone()).await;
+            if let Ok(true) = read {
+                whole.set();
+            }
+            // Only now the stream ends.
+            drop(to);
+            read
+        };
         let (new, old, walked) = tokio::join!(
-            self.read(new, &self.ingest.sources, None, to_new),
-            self.read(old, &self.ingest.from, None, to_old),
+            read(new, &self.ingest.sources, to_new, new_whole),
+            read(old, &self.ingest.from, to_old, old_whole),
             walked,
         );
-        let walked = walked.map_err(broken)??;
-        Ok((new? && old?).then_some(walked))
+        let walked = walked.map_err(broken)?;
+        // Where a list was not read to its end, that is why the walk was not either.
+        match new? && old? {
+            true => walked.map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Sorts both lists, and finds out what their difference comes to.
@@ -447,13 +450,14 @@ impl Arranged<'_> {
             n(same),
         );
         match refresh.max_change {
-            // An earlier run of it was let through.
-            Some(most) if share > most && self.earlier.is_none() => Err(Error::new(
+            // An earlier run that has handed anything on was let through; one that was
+            // refused here leaves a checkpoint too, at the very beginning.
+            Some(most) if share > most && !self.was_let_through() => Err(Error::new(
                 ErrorKind::Input,
                 format!("{what}, and --max-change lets {most} % pass; nothing was written"),
             )
             .hint(
-                "check that these are the lists that you mean; --confirm makes any change, --max-change P% \\
+                "check that these are the lists that you mean; --confirm makes any change, --max-change P% \
                  says how large one may be, and ingest is for the first list of a table",
             )),
             _ => {
@@ -461,6 +465,11 @@ impl Arranged<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Whether an earlier run, which is taken up, came as far as to write.
+    fn was_let_through(&self) -> bool {
+        self.earlier.is_some_and(|c| c.behind.count() > 0)
     }
 
     /// Hands the records of a walk on, but for those that an earlier run has settled;

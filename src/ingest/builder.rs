@@ -11,7 +11,7 @@ use crate::format::Form;
 use crate::item::KeyAttribute;
 use crate::rate::{Concurrency, Rate};
 use crate::rejects::MaxRejects;
-use crate::source::{Globs, Sources};
+use crate::source::{Globs, Named, Sources};
 use crate::stop::Stop;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -306,9 +306,22 @@ impl IngestBuilder {
         if self.table.is_empty() {
             return Err(Error::usage("no table is named").hint("give --table NAME"));
         }
-        let sources = Sources::read(&self.sources, &self.manifests, self.globs.clone())?;
+        let single = |names: &[String]| {
+            let mut named = names.iter().map(|name| Named::read(name));
+            named.all(|n| !matches!(n, Ok(Named::Prefix { .. })))
+        };
+        // Of a refresh, the patterns choose among the objects of either list: what is not
+        // among the new ones must not be among the old ones.
+        let (mut globs, mut globs_from) = (self.globs.clone(), Globs::default());
+        if self.refresh.as_ref().is_some_and(|r| !single(&r.from)) {
+            globs_from = self.globs.clone();
+            if single(&self.sources) && self.manifests.is_empty() {
+                globs = Globs::default();
+            }
+        }
+        let sources = Sources::read(&self.sources, &self.manifests, globs)?;
         let from = match &self.refresh {
-            Some(refresh) => Sources::read(&refresh.from, &[], Globs::default())?,
+            Some(refresh) => Sources::read(&refresh.from, &[], globs_from)?,
             None => Sources::default(),
         };
         if sources.has_stdin() && from.has_stdin() {

@@ -94,11 +94,10 @@ impl Words {
 
     /// Into a new table by ImportTable.
     pub(super) fn import(&self, target: &Target, form: &ImportForm) -> String {
-        let place = match form
-            .as_it_lies
-            .then(|| self.sources[0].strip_prefix("s3://"))
-        {
-            Some(Some(place)) => place.split_once('/').unwrap_or((place, "")),
+        // It need not be what was named: a prefix or a manifest may name it.
+        let lies_at = form.as_it_lies.as_deref();
+        let place = match lies_at.and_then(|uri| uri.strip_prefix("s3://")) {
+            Some(place) => place.split_once('/').unwrap_or((place, "")),
             _ => ("BUCKET", "PREFIX"),
         };
         let name = match target.billing {

@@ -4,7 +4,7 @@
 use super::commands::Words;
 use super::figure::{Figure, Span};
 use super::import::ImportForm;
-use super::survey::{SAMPLE_BYTES, Survey, Surveyed};
+use super::survey::{FurtherSurveyed, SAMPLE_BYTES, Survey, Surveyed};
 use crate::algorithm::Algorithm;
 use crate::attribute::Attribute;
 use crate::aws::table::{self, Billing, Table};
@@ -164,8 +164,11 @@ pub struct Forecast {
     pub hash: String,
     /// Whether every line was read; else the figures are estimates.
     pub exact: bool,
-    /// The sources, in order.
+    /// The sources, in order; the first 10,000 of them.
     pub sources: Vec<Surveyed>,
+    /// Those after them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub further_sources: Option<FurtherSurveyed>,
     /// Lines.
     pub lines: Figure,
     /// Hashes that become items.
@@ -287,6 +290,7 @@ impl Forecast {
             prices: with.prices.clone(),
             notes: notes(&survey, target),
             sources: survey.sources,
+            further_sources: survey.further_sources,
             routes,
         }
     }
@@ -473,7 +477,7 @@ impl Reckoning<'_> {
 
     fn import(&self, survey: &Survey, template: &ItemTemplate) -> Route {
         let form = ImportForm::of(survey, template, &self.target.schema);
-        let bytes = match form.as_it_lies {
+        let bytes = match form.as_it_lies.is_some() {
             true => Figure::exact(survey.bytes()),
             false => {
                 let row = form.row.len() as f64 + 1.0 + survey.row_bytes;
@@ -486,7 +490,7 @@ impl Reckoning<'_> {
              what does not fit is billed and left out, errors are in CloudWatch Logs"
                 .to_owned(),
         ];
-        limits.push(match form.as_it_lies {
+        limits.push(match form.as_it_lies.is_some() {
             true => "the list is such a CSV already; S3KeyPrefix takes every object whose key \
                      begins so"
                 .to_owned(),

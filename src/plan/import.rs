@@ -14,8 +14,8 @@ pub(super) struct ImportForm {
     pub(super) columns: Vec<String>,
     /// A row, without its line feed; all have its length.
     pub(super) row: String,
-    /// Whether the one S3 object that was read can be imported as it lies there.
-    pub(super) as_it_lies: bool,
+    /// The one S3 object that was read, where it can be imported as it lies there.
+    pub(super) as_it_lies: Option<String>,
 }
 
 impl ImportForm {
@@ -51,9 +51,14 @@ impl ImportForm {
         match texts {
             Some(texts) => ImportForm {
                 name: "CSV",
-                as_it_lies: survey.verbatim
-                    && texts.len() == 1
-                    && matches!(&survey.sources[..], [one] if one.uri.starts_with("s3://")),
+                as_it_lies: match &survey.sources[..] {
+                    [one]
+                        if survey.verbatim && texts.len() == 1 && one.uri.starts_with("s3://") =>
+                    {
+                        Some(one.uri.clone())
+                    }
+                    _ => None,
+                },
                 row: texts
                     .iter()
                     .map(|t| csv_field(t))
@@ -65,7 +70,7 @@ impl ImportForm {
                 name: "DYNAMODB_JSON",
                 columns,
                 row: serde_json::json!({ "Item": item }).to_string(),
-                as_it_lies: false,
+                as_it_lies: None,
             },
         }
     }

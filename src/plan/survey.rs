@@ -1,6 +1,7 @@
 //! What the sources hold: the reading stages of a run, counted.
 
 use super::figure::Figure;
+use crate::accounts::MOST_KEPT;
 use crate::algorithm::{Algorithm, Case, Hash, MAX_HASH_BYTES};
 use crate::columns::Columns;
 use crate::error::{Error, Result};
@@ -117,13 +118,46 @@ pub struct Surveyed {
     pub whole: bool,
 }
 
+/// The sources that are not kept one by one, summed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct FurtherSurveyed {
+    /// How many they are.
+    pub count: u64,
+    /// The length of their text in bytes, as far as it is known.
+    pub bytes: u64,
+    /// Bytes of text read.
+    pub bytes_read: u64,
+    /// Whether all of them were read to their ends.
+    pub whole: bool,
+}
+
+/// Adds a source to those kept one by one, or, where these are [`MOST_KEPT`], to the
+/// `further` ones.
+fn keep(kept: &mut Vec<Surveyed>, further: &mut Option<FurtherSurveyed>, next: Surveyed) {
+    if kept.len() < MOST_KEPT {
+        return kept.push(next);
+    }
+    let sum = further.get_or_insert(FurtherSurveyed {
+        count: 0,
+        bytes: 0,
+        bytes_read: 0,
+        whole: true,
+    });
+    sum.count += 1;
+    sum.bytes += next.bytes.unwrap_or(0);
+    sum.bytes_read += next.bytes_read;
+    sum.whole &= next.whole;
+}
+
 /// What the sources hold, counted or estimated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Survey {
     /// The hash algorithm.
     pub algorithm: Algorithm,
-    /// The sources, in order.
+    /// The sources, in order; the first [`MOST_KEPT`] of them.
     pub sources: Vec<Surveyed>,
+    /// Those after them.
+    pub further_sources: Option<FurtherSurveyed>,
     /// Lines.
     pub lines: Figure,
     /// Hashes that become items: without the duplicates.
@@ -149,12 +183,13 @@ pub struct Survey {
 impl Survey {
     /// Whether everything was read.
     pub fn is_exact(&self) -> bool {
-        self.sources.iter().all(|s| s.whole)
+        self.sources.iter().all(|s| s.whole) && self.further_sources.is_none_or(|f| f.whole)
     }
 
     /// Bytes of all sources, as far as they are known.
     pub fn bytes(&self) -> u64 {
-        self.sources.iter().filter_map(|s| s.bytes).sum()
+        let kept: u64 = self.sources.iter().filter_map(|s| s.bytes).sum();
+        kept + self.further_sources.map_or(0, |f| f.bytes)
     }
 }
 
@@ -303,7 +338,7 @@ pub(super) async fn survey(
     };
     let mut totals = [Total::default(); 6];
     let mut row_bytes = 0;
-    let mut sources = Vec::new();
+    let (mut sources, mut further_sources) = (Vec::new(), None);
     let mut next = Some(first);
     while let Some(mut opened) = next {
         surveyor.counted = Counted::default();
@@ -335,12 +370,13 @@ pub(super) async fn survey(
         for (total, column) in totals.iter_mut().zip(columns) {
             total.add(&c, column, unseen);
         }
-        sources.push(Surveyed {
+        let surveyed = Surveyed {
             uri: opened.name(),
             bytes,
             bytes_read: read,
             whole,
-        });
+        };
+        keep(&mut sources, &mut further_sources, surveyed);
         next = rest.next().await?;
     }
     let [lines, hashes, duplicates, rejected, skipped, units] = totals.map(Total::figure);
@@ -348,6 +384,7 @@ pub(super) async fn survey(
     Ok(Survey {
         algorithm: surveyor.algorithm,
         sources,
+        further_sources,
         lines,
         hashes,
         units,
@@ -358,4 +395,31 @@ pub(super) async fn survey(
         verbatim: surveyor.verbatim && seen(1) > 0,
         too_many_rejects: MaxRejects::default().exceeded(seen(3), seen(0)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_beyond_those_kept_are_summed_up() {
+        let (mut kept, mut further) = (Vec::new(), None);
+        for n in 0..MOST_KEPT as u64 + 3 {
+            let surveyed = Surveyed {
+                uri: format!("s3://b/{n}"),
+                bytes: (n % 2 == 0).then_some(5),
+                bytes_read: 7,
+                whole: n != MOST_KEPT as u64 + 1,
+            };
+            keep(&mut kept, &mut further, surveyed);
+        }
+        assert_eq!(kept.len(), MOST_KEPT);
+        let expected = FurtherSurveyed {
+            count: 3,
+            bytes: 10,
+            bytes_read: 21,
+            whole: false,
+        };
+        assert_eq!(further, Some(expected));
+    }
 }
