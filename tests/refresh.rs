@@ -444,11 +444,11 @@ fn progress_counts_what_is_deleted_and_what_needs_nothing() {
     .dynamo(&dynamo)
     .end();
     assert_ended(&ended, 0);
-    let events = ended
+    let mut events = ended
         .stderr
         .lines()
         .filter_map(|l| serde_json::from_str(l).ok());
-    let last: serde_json::Value = events.last().expect("an event");
+    let last: serde_json::Value = events.next_back().expect("an event");
     assert_eq!(
         (&last["unchanged"], &last["bytes"]),
         (&json!(7200), &json!(null))
