@@ -757,6 +757,41 @@ def many_objects(b, me, full, part):
     refused(b, f"{me}-nothing", f"s3://{BUCKET}/{me}/nothing/", first, f"{me}/nothing/")
 
 
+@case
+def refreshed(b, me, full, part):
+    """A table that holds one list becomes the next: 500 hashes gone, 700 new."""
+    if b"--max-change" not in (b.run(me, ["refresh", "--help"]).stdout or b""):
+        b.results.skip(me, "this binary has no refresh")
+        return
+    new = part[500:] + full[-700:]
+    uris = [b.put(f"{me}-old", crlf(sorted(part))), b.put(f"{me}-new", crlf(new))]
+    table = b.table(me)
+    b.ingest(f"{me}, the old list", uris[0], table)
+    name = f"{me}, the difference"
+    report = b.work / f"{me}.report.json"
+    done = b.run(name, [
+        "refresh", "--from", uris[0], "--to", uris[1], "--table", table, *ATTR_FLAGS,
+        "--report", str(report), "--progress", "none", "--max-change", "25%",
+    ])  # fmt: skip
+    b.exit_status(name, done, 0)
+    try:
+        books = json.loads(report.read_text())
+    except (OSError, ValueError) as e:
+        books = {"error": str(e)}
+    b.fields(
+        name, books, lines=len(part) + len(new), written=700, deleted=500,
+        unchanged=2 * (len(part) - 500), failed=0, rejected=0,
+    )  # fmt: skip
+    b.items(name, table, new)
+    again = b.run(name, [
+        "refresh", "--from", uris[1], "--to", uris[1], "--table", table, *ATTR_FLAGS,
+        "--report", str(report), "--progress", "none",
+    ])  # fmt: skip
+    b.exit_status(f"{me}, equal lists", again, 0)
+    b.fields(f"{me}, equal lists", json.loads(report.read_text()), requests=0, written=0, deleted=0)
+    b.items(f"{me}, equal lists", table, new)
+
+
 # What other programs find in the samples: for each algorithm its hashes, and how many
 # lines are rejected and skipped.
 
