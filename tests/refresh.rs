@@ -175,6 +175,23 @@ fn only_the_difference_is_written_whatever_the_order_of_the_lists() {
     }
 }
 
+/// The reading of the other list ends early, too: it must not be taken for an interruption.
+#[test]
+fn when_one_list_is_not_in_order_both_are_sorted() {
+    let folder = Folder::new();
+    for (old, new) in [
+        (list(0..20_000), sorted(50..20_050)),
+        (sorted(0..20_000), list(50..20_050)),
+    ] {
+        let dynamo = filled(0..20_000);
+        let (old, new) = (folder.with("old", old), folder.with("new", new));
+        let ended = folder.refresh(&old, &new, &[]).dynamo(&dynamo).end();
+        assert_ended(&ended, 0);
+        ended.assert_says(&["sorting both lists on disk"]);
+        folder.assert_books([40_000, 50, 50, 39_900, 0, 0, 0, 0]);
+    }
+}
+
 #[test]
 fn equal_lists_write_nothing_and_what_is_gone_can_be_left() {
     let folder = Folder::new();

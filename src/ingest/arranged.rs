@@ -219,7 +219,8 @@ impl Arranged<'_> {
         );
         let walked = walked.map_err(broken)?;
         // Where a list was not read to its end, that is why the walk was not either.
-        match new? && old? {
+        let (new, old) = (new?, old?);
+        match new && old {
             true => walked.map(Some),
             false => Ok(None),
         }
