@@ -242,6 +242,8 @@ fn too_large_a_change_stops_before_anything_is_written_unless_it_is_confirmed() 
         let ended = folder.refresh(&old, &new, &args).dynamo(&dynamo).end();
         assert_ended(&ended, 1);
         assert_eq!((dynamo.stats().calls, holds(&dynamo).len()), (0, 1000));
+        assert!(!ended.stderr.contains("To go on"), "{}", ended.stderr);
+        assert!(!folder.path("checkpoint").exists());
     }
     for args in [&["--max-change", "25%"][..], &["--confirm"]] {
         let dynamo = filled(0..1000);
@@ -461,11 +463,11 @@ fn progress_counts_what_is_deleted_and_what_needs_nothing() {
     .dynamo(&dynamo)
     .end();
     assert_ended(&ended, 0);
-    let events = ended
+    let mut events = ended
         .stderr
         .lines()
         .filter_map(|l| serde_json::from_str(l).ok());
-    let last: serde_json::Value = events.last().expect("an event");
+    let last: serde_json::Value = events.next_back().expect("an event");
     assert_eq!(
         (&last["unchanged"], &last["bytes"]),
         (&json!(7200), &json!(null))
@@ -602,4 +604,42 @@ fn an_exact_run_that_was_killed_goes_on_by_its_place_in_the_order() {
     let ended = Run::ingest(&file, &args[2..]).dynamo(&left).end();
     ended.assert_status(2);
     ended.assert_says(&["another run", "exact"]);
+}
+
+/// A run that is taken up reads everything again first. What befalls it then must not cost
+/// the place that the one before had come to.
+#[test]
+fn a_run_that_fails_while_it_sorts_again_leaves_the_checkpoint_as_it_was() {
+    let folder = Folder::new();
+    let text = list(0..5000);
+    let half = text.len() as u64 / 2;
+    let s3 = FakeS3::start(S3Config::default().object("lists", "new", text));
+    let dynamo = FakeDynamo::start(table());
+    let checkpoint = folder.text("checkpoint");
+    let args = ["--distinct", "exact", "--checkpoint", &checkpoint];
+    let run = || {
+        Run::ingest("s3://lists/new", &args)
+            .s3(&s3)
+            .dynamo(&dynamo)
+            .end()
+    };
+    dynamo.set_plan(FaultPlan::default().from(60, Fault::AccessDenied));
+    run().assert_status(1);
+    dynamo.set_plan(FaultPlan::default());
+    let saved = std::fs::read(folder.path("checkpoint")).expect("a checkpoint");
+    s3.set_plan(
+        S3Plan::default()
+            .get(1, S3Fault::EndAfter(half))
+            .gets_from(2, S3Fault::AccessDenied),
+    );
+    let ended = run();
+    ended.assert_status(1);
+    ended.assert_says(&["To go on where this run was left"]);
+    let left = std::fs::read(folder.path("checkpoint")).expect("a checkpoint");
+    assert!(saved == left, "{}", String::from_utf8_lossy(&left));
+    s3.set_plan(S3Plan::default());
+    let ended = run();
+    ended.assert_status(0);
+    ended.assert_books([5000, 5000, 0, 0, 0, 0]);
+    assert_eq!(dynamo.stop().distinct, 5000);
 }

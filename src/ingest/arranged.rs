@@ -419,7 +419,7 @@ impl Arranged<'_> {
         );
         match refresh.max_change {
             // An earlier run that has handed anything on was let through; one that was
-            // refused here leaves a checkpoint too, at the very beginning.
+            // killed before leaves a checkpoint too, at the very beginning.
             Some(most) if share > most && !self.was_let_through() => Err(Error::new(
                 ErrorKind::Input,
                 format!("{what}, and --max-change lets {most} % pass; nothing was written"),
