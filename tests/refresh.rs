@@ -253,6 +253,38 @@ fn too_large_a_change_stops_before_anything_is_written_unless_it_is_confirmed() 
     }
 }
 
+/// Only a run that has begun to write was let through: what one that was killed before
+/// leaves is no confirmation.
+#[test]
+fn a_run_that_was_killed_while_it_read_has_confirmed_nothing() {
+    let folder = Folder::new();
+    let old = folder.with("old", sorted(0..1000));
+    // The first GET is when the run begins, the second when the list is read.
+    let plan = S3Plan::default().get(2, S3Fault::StallAfter(100));
+    let config = S3Config::default().object("lists", "new", sorted(150..1100));
+    let (s3, dynamo) = (FakeS3::start(config.plan(plan)), filled(0..1000));
+    let checkpoint = folder.text("checkpoint");
+    let run = || {
+        let args = ["--checkpoint", &checkpoint];
+        let run = folder.refresh(&old, "s3://lists/new", &args);
+        run.s3(&s3).dynamo(&dynamo)
+    };
+    let mut started = run().start();
+    s3.wait_until(LIMIT, |s| s.gets.len() >= 2)
+        .expect("it reads");
+    started.kill();
+    started.end();
+    assert!(folder.path("checkpoint").exists());
+    s3.set_plan(S3Plan::default());
+    let ended = run().end();
+    assert_ended(&ended, 1);
+    ended.assert_says(&[
+        "25.0 % of the old one changes",
+        "--max-change lets 20 % pass",
+    ]);
+    assert_eq!((dynamo.stats().calls, holds(&dynamo).len()), (0, 1000));
+}
+
 #[test]
 fn what_is_in_the_lists_besides_is_in_the_books() {
     let folder = Folder::new();
