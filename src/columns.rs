@@ -159,6 +159,11 @@ impl Columns {
                     if !is_number(text) {
                         return Err(Reason::Attribute);
                     }
+                    // By a key an item is known again, in a batch and in an answer.
+                    let text = &*match column.is_sort_key {
+                        true => canonical(text),
+                        false => Cow::Borrowed(text),
+                    };
                     out.push(b'"');
                     out.extend_from_slice(text.as_bytes());
                     out.push(b'"');
@@ -189,6 +194,28 @@ impl Columns {
             false => Ok((key_length, stored)),
         }
     }
+}
+
+/// A number as DynamoDB gives it back: without a plus sign, leading zeros, and trailing
+/// ones of its fraction. One with an exponent is left as it is.
+/// Source: DynamoDB developer guide, data types, Number.
+fn canonical(number: &str) -> Cow<'_, str> {
+    if number.contains(['e', 'E']) {
+        return Cow::Borrowed(number);
+    }
+    let unsigned = number.trim_start_matches(['+', '-']);
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let whole = match whole.trim_start_matches('0') {
+        "" => "0",
+        whole => whole,
+    };
+    let fraction = fraction.trim_end_matches('0');
+    let minus = match number.starts_with('-') && (whole, fraction) != ("0", "") {
+        true => "-",
+        false => "",
+    };
+    let point = if fraction.is_empty() { "" } else { "." };
+    Cow::Owned([minus, whole, point, fraction].concat())
 }
 
 /// UTF-8, or else ISO-8859-1.
@@ -260,6 +287,28 @@ mod tests {
         );
         assert_eq!(row(&c, &[b"7", b""]), Err(Reason::NoKey));
         assert_eq!(row(&c, &[b"7", &[b'x'; 1025]]), Err(Reason::LongKey));
+    }
+
+    #[test]
+    fn a_numeric_sort_key_is_written_as_it_comes_back() {
+        let c = columns(&["n:N=n", "m:N=m"], Some(("n", KeyType::N))).expect("fit");
+        for (text, written) in [
+            ("7", "7"),
+            ("+007.50", "7.5"),
+            ("-0.10", "-0.1"),
+            (".5", "0.5"),
+            ("-0.0", "0"),
+            ("100", "100"),
+            ("1e3", "1e3"),
+        ] {
+            let (json, key, _) = row(&c, &[text.as_bytes(), b"007"]).expect("a row");
+            assert_eq!(
+                json[..key],
+                format!(",\"n\":{{\"N\":\"{written}\"}}"),
+                "{text}"
+            );
+            assert_eq!(&json[key..], r#","m":{"N":"007"}"#);
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::distinct::Distinct;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::RowParser;
 use crate::item::ItemTemplate;
-use crate::lowwater::LowWater;
+use crate::lowwater::{LowWater, Mark};
 use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::raise::note::Raised;
 use crate::raise::{self, Raise};
@@ -445,9 +445,22 @@ impl Ingest {
             keeping.place.remove(&self.aws).await?;
             return ended;
         }
+        let mark = water.mark();
+        if self.is_arranged() && mark == Mark::default() {
+            // Nothing was handed on. What an earlier run has left is as far as it was;
+            // without one there is nothing that could be taken up.
+            match checkpoint.is_some() || ended.is_ok() {
+                true => report.checkpoint = Some(keeping.place.to_string()),
+                false => {
+                    if let Err(e) = keeping.place.remove(&self.aws).await {
+                        tracing::warn!("{e}");
+                    }
+                }
+            }
+            return ended;
+        }
         report.checkpoint = Some(keeping.place.to_string());
         // Told to stop at once: what was saved last is true, too.
-        let mark = water.mark();
         let saved = tokio::select! {
             biased;
             saved = keeping.save_last(&state, &mark, damaged) => saved,

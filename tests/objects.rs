@@ -510,6 +510,61 @@ fn an_inventory_names_the_latest_versions_in_all_its_files() {
 }
 
 #[test]
+fn a_run_is_taken_up_though_its_inventory_is_older_than_its_objects() {
+    let row = |n: u64, tag: &str| format!("\"lists\",\"p/{n}\"{tag}\n");
+    for (schema, tag) in [
+        ("Bucket, Key", ""),
+        ("Bucket, Key, Size, ETag", ",\"7\",\"of-yesterday\""),
+    ] {
+        let manifest = format!(
+            r#"{{"destinationBucket":"arn:aws:s3:::lists","fileFormat":"CSV","fileSchema":"{schema}","files":[{{"key":"1.csv"}}]}}"#
+        );
+        let rows: String = (0..3).map(|n| row(n, tag)).collect();
+        let config = (0..2).fold(S3Config::default(), |c, n| {
+            c.object("lists", &format!("p/{n}"), list(n, 10))
+        });
+        let config = config
+            .object("lists", "manifest.json", manifest)
+            .object("lists", "1.csv", rows);
+        let (s3, dynamo) = (FakeS3::start(config), dynamo());
+        let folder = tempfile::tempdir().expect("a folder");
+        let checkpoint = folder.path().join("checkpoint");
+        let checkpoint = checkpoint.to_str().expect("text");
+        let run = || {
+            let manifest = "--manifest=s3://lists/manifest.json";
+            Run::ingest(manifest, &["--checkpoint", checkpoint])
+                .s3(&s3)
+                .dynamo(&dynamo)
+                .end()
+        };
+        let first = run();
+        first.assert_status(1);
+        first.assert_says(&["s3://lists/p/2"]);
+        s3.put("lists", "p/2", list(2, 10));
+        let last = run();
+        last.assert_status(0);
+        last.assert_books([30, 30, 0, 0, 0, 0]);
+        assert_eq!(dynamo.stop().distinct, 30, "{schema}");
+    }
+}
+
+#[test]
+fn a_manifest_from_a_pipe_cannot_be_read_again() {
+    let (s3, dynamo) = (FakeS3::start(objects(&["p/00"])), dynamo());
+    let run = |args: &[&str]| {
+        Run::ingest("--manifest=-", args)
+            .s3(&s3)
+            .dynamo(&dynamo)
+            .input("s3://lists/p/00\n")
+            .end()
+    };
+    let ended = run(&["--checkpoint", "checkpoint"]);
+    ended.assert_status(2);
+    ended.assert_says(&["comes through a pipe cannot be read again"]);
+    run(&[]).assert_status(0);
+}
+
+#[test]
 fn a_run_is_taken_up_among_its_objects_and_only_if_they_are_the_same() {
     const LINES: u64 = 200;
     let key = |n: u64| format!("p/{n:02}");

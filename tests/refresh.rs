@@ -175,6 +175,23 @@ fn only_the_difference_is_written_whatever_the_order_of_the_lists() {
     }
 }
 
+/// The reading of the other list ends early, too: it must not be taken for an interruption.
+#[test]
+fn when_one_list_is_not_in_order_both_are_sorted() {
+    let folder = Folder::new();
+    for (old, new) in [
+        (list(0..20_000), sorted(50..20_050)),
+        (sorted(0..20_000), list(50..20_050)),
+    ] {
+        let dynamo = filled(0..20_000);
+        let (old, new) = (folder.with("old", old), folder.with("new", new));
+        let ended = folder.refresh(&old, &new, &[]).dynamo(&dynamo).end();
+        assert_ended(&ended, 0);
+        ended.assert_says(&["sorting both lists on disk"]);
+        folder.assert_books([40_000, 50, 50, 39_900, 0, 0, 0, 0]);
+    }
+}
+
 #[test]
 fn equal_lists_write_nothing_and_what_is_gone_can_be_left() {
     let folder = Folder::new();
@@ -225,6 +242,8 @@ fn too_large_a_change_stops_before_anything_is_written_unless_it_is_confirmed() 
         let ended = folder.refresh(&old, &new, &args).dynamo(&dynamo).end();
         assert_ended(&ended, 1);
         assert_eq!((dynamo.stats().calls, holds(&dynamo).len()), (0, 1000));
+        assert!(!ended.stderr.contains("To go on"), "{}", ended.stderr);
+        assert!(!folder.path("checkpoint").exists());
     }
     for args in [&["--max-change", "25%"][..], &["--confirm"]] {
         let dynamo = filled(0..1000);
@@ -232,6 +251,38 @@ fn too_large_a_change_stops_before_anything_is_written_unless_it_is_confirmed() 
         assert_ended(&ended, 0);
         assert_eq!(holds(&dynamo), hashes(150..1100));
     }
+}
+
+/// Only a run that has begun to write was let through: what one that was killed before
+/// leaves is no confirmation.
+#[test]
+fn a_run_that_was_killed_while_it_read_has_confirmed_nothing() {
+    let folder = Folder::new();
+    let old = folder.with("old", sorted(0..1000));
+    // The first GET is when the run begins, the second when the list is read.
+    let plan = S3Plan::default().get(2, S3Fault::StallAfter(100));
+    let config = S3Config::default().object("lists", "new", sorted(150..1100));
+    let (s3, dynamo) = (FakeS3::start(config.plan(plan)), filled(0..1000));
+    let checkpoint = folder.text("checkpoint");
+    let run = || {
+        let args = ["--checkpoint", &checkpoint];
+        let run = folder.refresh(&old, "s3://lists/new", &args);
+        run.s3(&s3).dynamo(&dynamo)
+    };
+    let mut started = run().start();
+    s3.wait_until(LIMIT, |s| s.gets.len() >= 2)
+        .expect("it reads");
+    started.kill();
+    started.end();
+    assert!(folder.path("checkpoint").exists());
+    s3.set_plan(S3Plan::default());
+    let ended = run().end();
+    assert_ended(&ended, 1);
+    ended.assert_says(&[
+        "25.0 % of the old one changes",
+        "--max-change lets 20 % pass",
+    ]);
+    assert_eq!((dynamo.stats().calls, holds(&dynamo).len()), (0, 1000));
 }
 
 #[test]
@@ -605,4 +656,42 @@ fn what_cannot_work_is_known_before_anything_is_done() {
         assert!(!ended.stderr.contains("To go on"), "{}", ended.stderr);
     }
     assert_eq!(dynamo.stop().calls, 0);
+}
+
+/// A run that is taken up reads everything again first. What befalls it then must not cost
+/// the place that the one before had come to.
+#[test]
+fn a_run_that_fails_while_it_sorts_again_leaves_the_checkpoint_as_it_was() {
+    let folder = Folder::new();
+    let text = list(0..5000);
+    let half = text.len() as u64 / 2;
+    let s3 = FakeS3::start(S3Config::default().object("lists", "new", text));
+    let dynamo = FakeDynamo::start(table());
+    let checkpoint = folder.text("checkpoint");
+    let args = ["--distinct", "exact", "--checkpoint", &checkpoint];
+    let run = || {
+        Run::ingest("s3://lists/new", &args)
+            .s3(&s3)
+            .dynamo(&dynamo)
+            .end()
+    };
+    dynamo.set_plan(FaultPlan::default().from(60, Fault::AccessDenied));
+    run().assert_status(1);
+    dynamo.set_plan(FaultPlan::default());
+    let saved = std::fs::read(folder.path("checkpoint")).expect("a checkpoint");
+    s3.set_plan(
+        S3Plan::default()
+            .get(1, S3Fault::EndAfter(half))
+            .gets_from(2, S3Fault::AccessDenied),
+    );
+    let ended = run();
+    ended.assert_status(1);
+    ended.assert_says(&["To go on where this run was left"]);
+    let left = std::fs::read(folder.path("checkpoint")).expect("a checkpoint");
+    assert!(saved == left, "{}", String::from_utf8_lossy(&left));
+    s3.set_plan(S3Plan::default());
+    let ended = run();
+    ended.assert_status(0);
+    ended.assert_books([5000, 5000, 0, 0, 0, 0]);
+    assert_eq!(dynamo.stop().distinct, 5000);
 }

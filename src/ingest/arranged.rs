@@ -255,7 +255,8 @@ impl Arranged<'_> {
         );
         let walked = walked.map_err(broken)?;
         // Where a list was not read to its end, that is why the walk was not either.
-        match new? && old? {
+        let (new, old) = (new?, old?);
+        match new && old {
             true => walked.map(Some),
             false => Ok(None),
         }
@@ -451,7 +452,7 @@ impl Arranged<'_> {
         );
         match refresh.max_change {
             // An earlier run that has handed anything on was let through; one that was
-            // refused here leaves a checkpoint too, at the very beginning.
+            // killed before leaves a checkpoint too, at the very beginning.
             Some(most) if share > most && !self.was_let_through() => Err(Error::new(
                 ErrorKind::Input,
                 format!("{what}, and --max-change lets {most} % pass; nothing was written"),

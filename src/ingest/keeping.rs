@@ -263,9 +263,16 @@ impl Ingest {
             if let Some(was) = was.filter(|was| was.uri != location.to_string()) {
                 return Err(another(&was.uri, &location.to_string()));
             }
+            // What a listing says is so now; an inventory is older than the run, and
+            // need not have an ETag.
             let now = match object.listed {
-                Some(listed) => listed,
-                None => source::look(location, &self.aws).await?,
+                Some(listed)
+                    if listed.etag.is_some()
+                        && was.is_none_or(|was| was.difference(&listed).is_none()) =>
+                {
+                    listed
+                }
+                _ => source::look(location, &self.aws).await?,
             };
             if let Some(was) = was {
                 source::same(location, was, &now)?;

@@ -47,6 +47,14 @@ impl Named {
             _ => text.parse().map(Named::One),
         }
     }
+
+    /// Whether it is read from standard input.
+    fn is_stdin(&self) -> bool {
+        matches!(
+            self,
+            Named::One(Location::Stdin) | Named::Manifest(Location::Stdin)
+        )
+    }
 }
 
 /// Which sources a run reads, as they were named.
@@ -81,13 +89,7 @@ impl Sources {
                 "give s3://bucket/key, s3://bucket/prefix/, a path, or - for standard input",
             ));
         }
-        let stdin = |n: &&Named| {
-            matches!(
-                n,
-                Named::One(Location::Stdin) | Named::Manifest(Location::Stdin)
-            )
-        };
-        if named.iter().filter(stdin).count() > 1 {
+        if named.iter().filter(|n| n.is_stdin()).count() > 1 {
             return Err(Error::usage(
                 "standard input (-) is named twice, and can be read once",
             ));
@@ -102,9 +104,9 @@ impl Sources {
         Ok(Sources { named, globs })
     }
 
-    /// Whether standard input is among them.
+    /// Whether standard input is among them, as a list or as a manifest.
     pub fn has_stdin(&self) -> bool {
-        self.named.contains(&Named::One(Location::Stdin))
+        self.named.iter().any(Named::is_stdin)
     }
 
     /// The one list that they are, where they are no more.
