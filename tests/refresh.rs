@@ -695,3 +695,30 @@ fn a_run_that_fails_while_it_sorts_again_leaves_the_checkpoint_as_it_was() {
     ended.assert_books([5000, 5000, 0, 0, 0, 0]);
     assert_eq!(dynamo.stop().distinct, 5000);
 }
+
+#[test]
+fn a_list_that_changes_while_a_refresh_is_taken_up_is_not_written() {
+    let folder = Folder::new();
+    let old = folder.with("old", sorted(0..10_000));
+    let config = S3Config::default().object("lists", "new", sorted(1000..11_000));
+    let (s3, dynamo) = (FakeS3::start(config), filled(0..10_000));
+    let checkpoint = folder.text("checkpoint");
+    let run = || {
+        let args = ["--checkpoint", &checkpoint];
+        let run = folder.refresh(&old, "s3://lists/new", &args);
+        run.s3(&s3).dynamo(&dynamo).end()
+    };
+    dynamo.set_plan(FaultPlan::default().from(50, Fault::AccessDenied));
+    assert_ended(&run(), 1);
+    dynamo.set_plan(FaultPlan::default());
+    let calls = dynamo.stats().calls;
+    // The first GET is when it is looked at.
+    s3.set_plan(S3Plan::default().etag_from(2, "\"other\""));
+    let ended = run();
+    assert_ended(&ended, 1);
+    ended.assert_says(&["a list has changed since the run that is to be taken up"]);
+    assert_eq!(dynamo.stats().calls, calls);
+    s3.set_plan(S3Plan::default());
+    assert_ended(&run(), 0);
+    assert_eq!(holds(&dynamo), hashes(1000..11_000));
+}

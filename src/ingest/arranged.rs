@@ -138,6 +138,16 @@ impl Arranged<'_> {
         let Some(lists) = lists else {
             return Ok(false);
         };
+        // They were looked at before they were read: they may have changed in between, and
+        // then the place in their order is that of another hash.
+        let was = self.earlier.map(|c| &c.behind).filter(|b| b.count() > 0);
+        if was.is_some_and(|was| was.digest != self.water.accounts().all().digest) {
+            return Err(Error::new(
+                ErrorKind::Read,
+                "a list has changed since the run that is to be taken up",
+            )
+            .hint("begin again with --restart, or give that run's list back its place"));
+        }
         match lists {
             Lists::Sorted(mut lists) => {
                 let hand_on = self.hand_on(records);
