@@ -279,6 +279,7 @@ def full_list(b, me, full, part):
     sources = report.get("sources") or [{}]
     got = dict(sources[0], etag=str(sources[0].get("etag")).strip('"'))
     want = {"uri": uri, "etag": etag, "bytes": len(body), "lines": len(full)}
+    want |= dict.fromkeys(BOOKS, 0) | {"written": len(full)}
     b.results.check(f"{me}: report's source", differ(want, got))
     # An item is below 1 KB, so it costs one unit; 25 fit into a request.
     least = -(-len(full) // 25)
