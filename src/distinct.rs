@@ -3,6 +3,7 @@
 use crate::algorithm::{Algorithm, Hash};
 use crate::record::Place;
 use crate::window::Window;
+use sha2::{Digest as _, Sha256};
 
 /// How repeats are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,8 +51,14 @@ pub enum Known {
 }
 
 impl Known {
-    /// Nothing is known of hashes of `algorithm` yet.
-    pub fn new(distinct: Distinct, algorithm: Algorithm) -> Known {
+    /// Nothing is known of hashes of `algorithm` yet; `with_row_keys` when items are known
+    /// by a sort key from their rows, too.
+    pub fn new(distinct: Distinct, algorithm: Algorithm, with_row_keys: bool) -> Known {
+        let algorithm = match with_row_keys {
+            // What is kept is the digest of both.
+            true => Algorithm::Sha256,
+            false => algorithm,
+        };
         match distinct {
             Distinct::Sorted => Known::Last(None),
             // Near repeats need not be sorted.
@@ -59,8 +66,18 @@ impl Known {
         }
     }
 
-    /// Takes the next hash, which stands at `place`.
-    pub fn take(&mut self, hash: &Hash, place: Place) -> Seen {
+    /// Takes the next hash, which stands at `place`, with the sort key that its item takes
+    /// from the row; empty where it takes none.
+    pub fn take(&mut self, hash: &Hash, row_key: &[u8], place: Place) -> Seen {
+        if !row_key.is_empty() {
+            // Both together are what the item is known by.
+            let digest = Sha256::new().chain_update(hash.as_bytes());
+            let digest = digest.chain_update(row_key).finalize();
+            return match Hash::from_bytes(&digest) {
+                Some(digest) => self.take(&digest, &[], place),
+                None => Seen::New,
+            };
+        }
         match self {
             Known::Window(window) => match window.take(hash) {
                 true => Seen::New,
@@ -87,14 +104,14 @@ mod tests {
 
     #[test]
     fn a_sorted_list_is_checked_and_its_repeats_are_found() {
-        let mut known = Known::new(Distinct::Sorted, Algorithm::Md5);
+        let mut known = Known::new(Distinct::Sorted, Algorithm::Md5, false);
         let mut take = |n: u8, line: u64| {
             let place = Place {
                 source: 0,
                 line,
                 byte: 0,
             };
-            known.take(&Hash::from_bytes(&[n; 16]).expect("16 bytes"), place)
+            known.take(&Hash::from_bytes(&[n; 16]).expect("16 bytes"), &[], place)
         };
         assert_eq!(take(1, 1), Seen::New);
         assert_eq!(take(1, 2), Seen::Repeat);
@@ -104,5 +121,18 @@ mod tests {
         };
         assert_eq!(at.line, 3);
         assert_eq!(take(0xAB, 5), Seen::New);
+    }
+
+    #[test]
+    fn with_a_sort_key_from_the_row_both_are_what_is_known() {
+        let mut known = Known::new(Distinct::InFlight, Algorithm::Md5, true);
+        let hash = Hash::from_bytes(&[1; 16]).expect("16 bytes");
+        let place = Place {
+            source: 0,
+            line: 1,
+            byte: 0,
+        };
+        let seen = [b"a", b"b", b"a"].map(|key| known.take(&hash, key, place));
+        assert_eq!(seen, [Seen::New, Seen::New, Seen::Repeat]);
     }
 }

@@ -27,7 +27,7 @@ use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::raise::note::Raised;
 use crate::raise::{self, Raise};
 use crate::reader::{
-    Ahead, Beginning, HAND_OVERS, Objects, Opened, RELEASE_ATTRIBUTES, Reader, of_one_release,
+    Ahead, Beginning, HAND_OVERS, Objects, Opened, RELEASE_ATTRIBUTES, Reader, with_release,
 };
 use crate::rejects::Rejects;
 use crate::report::{self, Outcome, RaisedReport, Report};
@@ -501,13 +501,10 @@ impl Ingest {
         let algorithm = opened.algorithm(with.algorithm, Some(&table.schema.partition.name))?;
         let mut attributes = with.attributes.clone();
         if with.attr_from_version {
-            let of_rows = with.attributes_from.iter().map(|a| a.name.as_str());
-            let given: Vec<&str> = (attributes.iter().map(|a| a.name.as_str()))
-                .chain(of_rows)
-                .collect();
-            let release = opened.release()?;
-            of_one_release(&release, &self.sources, &given, &self.aws, &with.unpack).await?;
-            attributes.extend(release);
+            let from = &with.attributes_from;
+            let (sources, unpack) = (&self.sources, &with.unpack);
+            attributes =
+                with_release(&attributes, from, &opened, sources, &self.aws, unpack).await?;
         }
         let template = ItemTemplate::with_columns(
             &with.table,

@@ -35,7 +35,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::Form;
 use crate::item::ItemTemplate;
 use crate::prices::Prices;
-use crate::reader::{Ahead, Objects, of_one_release};
+use crate::reader::{Ahead, Objects, with_release};
 use crate::source::{Globs, Sources};
 use survey::survey;
 
@@ -125,10 +125,9 @@ impl Planning {
         };
         let mut attributes = self.attributes.clone();
         if self.attr_from_version {
-            let given: Vec<&str> = self.attributes.iter().map(|a| a.name.as_str()).collect();
-            let release = opened.release()?;
-            of_one_release(&release, &sources, &given, aws, &self.unpack).await?;
-            attributes.extend(release);
+            let from = &self.attributes_from;
+            attributes =
+                with_release(&attributes, from, &opened, &sources, aws, &self.unpack).await?;
         }
         let mut target = match described {
             Some(table) => Target::described(table, &attributes),

@@ -6,7 +6,7 @@
 //! duplicate, a reject or skipped.
 
 use crate::accounts::{Account, Accounts};
-use crate::algorithm::{Algorithm, Hash};
+use crate::algorithm::Algorithm;
 use crate::books::{Books, Meters};
 use crate::columns::Columns;
 use crate::distinct::{Distinct, Known, Seen};
@@ -20,7 +20,6 @@ use crate::lowwater::{Below, HandOver, Stretch};
 use crate::record::{LANE, Parsed, Place, Reason, Record, looks_like, shown};
 use crate::rejects::{JUDGED_FROM_LINES, MaxRejects, Rejects};
 use crate::stop::Stop;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 mod ahead;
@@ -39,7 +38,7 @@ mod unpacking;
 pub use ahead::Ahead;
 pub use objects::Objects;
 pub use opened::Opened;
-pub use release::{RELEASE_ATTRIBUTES, of_one_release};
+pub use release::{RELEASE_ATTRIBUTES, with_release};
 
 /// Records handed on at once: some batches' worth, so that the channel costs
 /// nothing per line.
@@ -121,24 +120,6 @@ struct Taking {
     rejected: u64,
 }
 
-impl Taking {
-    /// Whether the item of `hash` and `extra`, which was gathered last, was taken before.
-    fn seen(&mut self, hash: &Hash, extra: &Extra, place: Place) -> Seen {
-        let row_key = self.gathering.key_json(extra);
-        if row_key.is_empty() {
-            return self.known.take(hash, place);
-        }
-        // Both together are what the item is known by.
-        let digest = Sha256::new()
-            .chain_update(hash.as_bytes())
-            .chain_update(row_key);
-        match Hash::from_bytes(&digest.finalize()) {
-            Some(digest) => self.known.take(&digest, place),
-            None => Seen::New,
-        }
-    }
-}
-
 fn one_line() -> Books {
     Books {
         lines: 1,
@@ -178,14 +159,7 @@ impl Reader<'_> {
     pub async fn run(self, first: Beginning, rest: &mut Ahead, stop: &Stop) -> Result<bool> {
         let mut taking = Taking {
             rows: None,
-            known: Known::new(
-                self.distinct,
-                match self.columns.has_sort_key() {
-                    // See `Taking::seen`.
-                    true => Algorithm::Sha256,
-                    false => self.algorithm,
-                },
-            ),
+            known: Known::new(self.distinct, self.algorithm, self.columns.has_sort_key()),
             books: Books::default(),
             read: 0,
             end: Place {
@@ -358,7 +332,8 @@ impl Reader<'_> {
         let rejected = match row.parsed {
             Parsed::Hash(hash) => match self.extra(taking, parser) {
                 Ok(extra) => {
-                    match taking.seen(&hash, &extra, place) {
+                    let row_key = taking.gathering.key_json(&extra);
+                    match taking.known.take(&hash, row_key, place) {
                         Seen::New => taking.taken.push(Record {
                             extra,
                             ..Record::new(hash, place)

@@ -27,7 +27,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::RowParser;
 use crate::lowwater::HandOver;
 use crate::pace::{CAPACITY_INTERVAL, Pace};
-use crate::reader::{Ahead, Beginning, HAND_OVERS, Objects, Opened, Reader, of_one_release};
+use crate::reader::{Ahead, Beginning, HAND_OVERS, Objects, Opened, Reader, with_release};
 use crate::record::{Place, Record};
 use crate::rejects::{MaxRejects, Rejects};
 use crate::report::{Outcome, thousands};
@@ -373,13 +373,10 @@ impl Verify {
         let algorithm = opened.algorithm(with.algorithm, Some(&table.schema.partition.name))?;
         let mut attributes = with.attributes.clone();
         if with.attr_from_version {
-            let of_rows = with.attributes_from.iter().map(|a| a.name.as_str());
-            let given: Vec<&str> = (attributes.iter().map(|a| a.name.as_str()))
-                .chain(of_rows)
-                .collect();
-            let release = opened.release()?;
-            of_one_release(&release, &self.sources, &given, &self.aws, &with.unpack).await?;
-            attributes.extend(release);
+            let from = &with.attributes_from;
+            let (sources, unpack) = (&self.sources, &with.unpack);
+            attributes =
+                with_release(&attributes, from, &opened, sources, &self.aws, unpack).await?;
         }
         let template = AskTemplate::with_columns(
             &with.table,

@@ -247,9 +247,9 @@ fn a_run_that_failed_goes_on_once_the_cause_is_mended() {
 
 /// Leaves a checkpoint behind.
 fn leave(keep: &Keep, s3: &FakeS3, dynamo: &FakeDynamo, source: &[&str]) {
-    // Some 1,750 hashes into the list.
+    // Some 1,750 hashes into the list; few calls at once, so that it is not far from there.
     dynamo.set_plan(FaultPlan::default().from(71, Fault::AccessDenied));
-    let args = [&["--rate", "max"], &source[1..]].concat();
+    let args = [&["--rate", "max", "--concurrency", "4"], &source[1..]].concat();
     let ended = keep.ingest(source[0], &args).s3(s3).dynamo(dynamo).end();
     ended.assert_status(1);
     dynamo.set_plan(FaultPlan::default());

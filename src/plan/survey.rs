@@ -2,19 +2,18 @@
 
 use super::figure::Figure;
 use crate::accounts::MOST_KEPT;
-use crate::algorithm::{Algorithm, Case, Hash, MAX_HASH_BYTES};
+use crate::algorithm::{Algorithm, Case, MAX_HASH_BYTES};
 use crate::columns::Columns;
+use crate::distinct::{Distinct, Known, Seen};
 use crate::error::{Error, Result};
 use crate::format::rows::{Row, Rows};
 use crate::format::{Format, RowParser};
 use crate::item::{ItemTemplate, WRITE_UNIT_BYTES};
 use crate::lines::Framer;
 use crate::reader::{Ahead, Opened};
-use crate::record::Parsed;
+use crate::record::{Parsed, Place};
 use crate::rejects::MaxRejects;
-use crate::window::Window;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 /// How much of a source is read for an estimate, in bytes. Some 30,000 lines of
 /// SHA-256, less than a second to fetch.
@@ -199,7 +198,7 @@ struct Surveyor<'a> {
     case: Case,
     columns: &'a Columns,
     item_bytes: usize,
-    window: Window,
+    known: Known,
     counted: Counted,
     /// What a row gives its item.
     own: Vec<u8>,
@@ -234,15 +233,12 @@ impl Surveyor<'_> {
             hash.write_hex(self.case, &mut self.key);
             self.verbatim = self.key == row.line.bytes;
         }
-        let new = match key {
-            0 => self.window.take(&hash),
-            // Both together are what the item is known by.
-            key => {
-                let digest = Sha256::new().chain_update(hash.as_bytes());
-                let digest = digest.chain_update(&self.own[..key]).finalize();
-                Hash::from_bytes(&digest).is_none_or(|digest| self.window.take(&digest))
-            }
+        let place = Place {
+            source: 0,
+            line: row.line.number,
+            byte: row.line.offset,
         };
+        let new = self.known.take(&hash, &self.own[..key], place) == Seen::New;
         if !new {
             return counted.duplicates.add(bytes);
         }
@@ -327,10 +323,7 @@ pub(super) async fn survey(
         case,
         columns,
         item_bytes: template.item_bytes(),
-        window: Window::new(match columns.has_sort_key() {
-            true => Algorithm::Sha256,
-            false => algorithm,
-        }),
+        known: Known::new(Distinct::InFlight, algorithm, columns.has_sort_key()),
         counted: Counted::default(),
         own: Vec::new(),
         verbatim: true,

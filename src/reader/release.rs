@@ -2,7 +2,7 @@
 //! `VERSION` of its databases.
 
 use super::Opened;
-use crate::attribute::Attribute;
+use crate::attribute::{Attribute, AttributeFrom};
 use crate::aws::Aws;
 use crate::decode::Unpack;
 use crate::error::{Error, Result};
@@ -16,13 +16,35 @@ pub const RELEASE_ATTRIBUTES: [(&str, &str); 3] = [
     ("release_date", "release_date"),
 ];
 
+/// `attributes`, and those of the release that `opened`, the first of `sources`, is of,
+/// beside which items take others `from` their rows.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when it says no release, when the
+/// sources are of several, or when one of these attributes is given otherwise, too; as
+/// [`Opened::open`], when they cannot be opened.
+pub async fn with_release(
+    attributes: &[Attribute],
+    from: &[AttributeFrom],
+    opened: &Opened,
+    sources: &Sources,
+    aws: &Aws,
+    unpack: &Unpack,
+) -> Result<Vec<Attribute>> {
+    let release = opened.release()?;
+    let given = attributes.iter().map(|a| a.name.as_str());
+    let given: Vec<&str> = given.chain(from.iter().map(|a| a.name.as_str())).collect();
+    of_one_release(&release, sources, &given, aws, unpack).await?;
+    Ok([attributes, &release].concat())
+}
+
 /// Checks that all of `sources` are of the release `first`, that of the first of them,
 /// and that no attribute of it is `given` by another flag.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when it is not so; as
 /// [`Opened::open`], when they cannot be opened.
-pub async fn of_one_release(
+async fn of_one_release(
     first: &[Attribute],
     sources: &Sources,
     given: &[&str],
