@@ -8,6 +8,7 @@
 //! as it must be.
 
 mod value;
+pub mod whole;
 
 use crate::algorithm::{Algorithm, Case, Hash, MAX_HASH_BYTES};
 use crate::attribute::{Attribute, AttributeFrom};
@@ -210,8 +211,20 @@ impl AskTemplate {
         consistent: bool,
         out: &mut Vec<u8>,
     ) {
+        let keys = records.into_iter();
+        self.write_keys(keys.map(|r| (&r.hash, r.extra.key_json())), out);
+        out.extend_from_slice(&self.closing[usize::from(consistent)]);
+    }
+
+    /// The beginning of a request: the table, and all keys, each a hash and what its
+    /// row adds.
+    fn write_keys<'a>(
+        &self,
+        keys: impl IntoIterator<Item = (&'a Hash, &'a [u8])>,
+        out: &mut Vec<u8>,
+    ) {
         out.extend_from_slice(&self.opening);
-        for (i, record) in records.into_iter().enumerate() {
+        for (i, (hash, row)) in keys.into_iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }
@@ -219,18 +232,16 @@ impl AskTemplate {
             match self.partition.kind {
                 KeyType::B => {
                     let mut text = [0u8; MAX_HASH_BYTES * 2];
-                    let raw = record.hash.as_bytes();
                     // 64 bytes make 88 digits: the slice is always large enough.
-                    let n = BASE64.encode_slice(raw, &mut text).unwrap_or(0);
+                    let n = BASE64.encode_slice(hash.as_bytes(), &mut text).unwrap_or(0);
                     out.extend_from_slice(&text[..n]);
                 }
-                _ => record.hash.write_hex(self.case, out),
+                _ => hash.write_hex(self.case, out),
             }
             out.extend_from_slice(&self.after);
-            out.extend_from_slice(record.extra.key_json());
+            out.extend_from_slice(row);
             out.push(b'}');
         }
-        out.extend_from_slice(&self.closing[usize::from(consistent)]);
     }
 
     /// Reads the body of DynamoDB's answer to such a request.
