@@ -15,6 +15,7 @@ mod item;
 mod local;
 mod logging;
 mod normalize;
+mod paths;
 mod plan;
 mod refresh;
 mod sources;

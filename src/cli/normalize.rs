@@ -1,13 +1,14 @@
 //! `hashferry normalize`: lists of paths → the paths made comparable, and their hashes.
 
 use super::Context;
+use super::paths::{RULES_HELP, RulesArgs};
 use super::unpack::UnpackArgs;
 use crate::algorithm::Case;
 use crate::aws::Aws;
 use crate::decode::Unpack;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lines::{Framer, Line};
-use crate::matchmeta::{self, Normalizer, Rules, Unfit, Users};
+use crate::matchmeta::{self, Normalizer, Unfit};
 use crate::reader::{Objects, Opened};
 use crate::record::{Place, Reason};
 use crate::rejects::Rejects;
@@ -25,31 +26,19 @@ use tokio::io::{AsyncWriteExt as _, Stdout};
 const WRITE_BYTES: usize = 128 * 1024;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Rules:\n  \
-    v2  /home/NAME becomes /home/ubuntu; the drive of a Windows path becomes C, and the name below\n      \
-    Users or Documents and Settings becomes Administrator\n  \
-    v3  /home/NAME and /Users/NAME become …/user (but for /Users/Shared); C: and Administrator only\n      \
-    below Users and Documents and Settings, but for Default, Public, All Users, Default User\n\n\
+#[command(after_help = format!("{RULES_HELP}\n\n\
     Examples:\n  \
     find / -xdev -type f | hashferry normalize > paths.tsv\n  \
     hashferry normalize gold-build.txt.gz --unix-user ec2-user | cut -f 3 > gold-sha256.txt\n  \
     printf '%s\\n' 'D:\\Users\\alice\\run.exe' | hashferry normalize --json\n\n\
-    Permissions: scripts/iam/normalize.json, for lists in S3")]
+    Permissions: scripts/iam/normalize.json, for lists in S3"))]
 pub(super) struct NormalizeArgs {
     /// Lists of paths, one a line: files, s3://bucket/key, s3://bucket/prefix/, or - for standard
     /// input [default: -]
     #[arg(value_name = "PATHS")]
     paths: Vec<String>,
-    /// The rules, as the table was built with: v2 or v3
-    #[arg(long, value_name = "RULES", default_value_t)]
-    rules: Rules,
-    /// What stands for every user on Unix: the one of the gold build's image, such as ubuntu
-    /// (Ubuntu), admin (Debian), centos, ec2-user (Amazon Linux) [default: ubuntu; with v3: user]
-    #[arg(long, value_name = "NAME")]
-    unix_user: Option<String>,
-    /// What stands for every user on Windows [default: Administrator]
-    #[arg(long, value_name = "NAME")]
-    windows_user: Option<String>,
+    #[command(flatten)]
+    rules: RulesArgs,
     #[command(flatten)]
     unpack: UnpackArgs,
     /// Keep rejected lines here, as JSON lines [default: show the first ten]
@@ -60,22 +49,9 @@ pub(super) struct NormalizeArgs {
     json: bool,
 }
 
-impl NormalizeArgs {
-    fn normalizer(&self) -> Result<Normalizer> {
-        let own = Users::of(self.rules);
-        Normalizer::new(
-            self.rules,
-            Users {
-                unix: self.unix_user.clone().unwrap_or(own.unix),
-                windows: self.windows_user.clone().unwrap_or(own.windows),
-            },
-        )
-    }
-}
-
 /// Runs the command; its exit status.
 pub(super) async fn run(context: &Context, args: NormalizeArgs) -> Result<u8> {
-    let normalizer = args.normalizer()?;
+    let normalizer = args.rules.normalizer()?;
     let names = match args.paths.is_empty() {
         true => vec!["-".to_owned()],
         false => args.paths,
