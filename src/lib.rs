@@ -35,7 +35,8 @@
 //! [`plan`] drives the first half without the second, to say before a run what it
 //! will take; [`prices`] is what that and the report reckon with. [`verify`] drives
 //! it again after a run, all of it or a [`sample`], and [`ask`]s the table for each
-//! hash: it is what `hashferry verify` runs, and [`Verify`] for programs. `local` is
+//! hash: it is what `hashferry verify` runs, and [`Verify`] for programs. `serve`
+//! answers look-ups over HTTP. `local` is
 //! an S3 and a DynamoDB on this machine, [`cli`] the command line, and `lambda` the
 //! keep-alive as an AWS Lambda function. [`matchmeta`] makes paths comparable, whose
 //! hashes are a list like any other.
@@ -74,7 +75,7 @@
 //! 4. `stop`, `source`, `report`, `readback`, `scaling`
 //! 5. `pace`, `keepalive`, `raise`, `checkpoint`; then `rate`
 //! 6. `reader`, `writer`, `arranging`: never each other
-//! 7. `ingest`, `plan`, `verify`: never each other
+//! 7. `ingest`, `plan`, `serve`, `verify`: never each other
 //! 8. `cli`, and the binary; `lambda`, and its own
 //!
 //! `local` imports nothing of the rest, so that it cannot share the writer's
@@ -146,6 +147,8 @@ pub mod rds;
 pub mod readback;
 pub mod sample;
 pub mod scaling;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod sorter;
 pub mod stop;
 pub mod workdir;
