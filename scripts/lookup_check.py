@@ -359,7 +359,7 @@ def bad_clients(b, r, _):
 def page(b, r, _, chromium=None, screenshot=None):
     try:
         from axe_playwright_python.sync_playwright import Axe
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import expect, sync_playwright
     except ImportError as e:
         return r.skip("page", f"{e.name} is not installed")
     if not chromium or not Path(chromium).exists():
@@ -391,7 +391,7 @@ def page(b, r, _, chromium=None, screenshot=None):
             return {s.get_attribute("data-count"): int(s.inner_text().replace(",", "")) for s in spans}
 
         def done():
-            tab.wait_for_function("/^(Done|Not finished|Stopped)/.test(document.getElementById('said').textContent)")
+            expect(tab.locator("#said")).to_have_text(re.compile("^(Done|Not finished|Stopped)"), timeout=30_000)
 
         def accessible(when):
             found = Axe().run(tab).response["violations"]
@@ -476,7 +476,7 @@ def page(b, r, _, chromium=None, screenshot=None):
             tab.check("input[name=kind][value=paths]")
             tab.fill("#text", f"{b.known_path}\n{b.known_path}x\n")
             tab.click("#go")
-            tab.wait_for_function("/^Done/.test(document.getElementById('said').textContent)")
+            expect(tab.locator("#said")).to_have_text(re.compile("^Done"), timeout=30_000)
             said = tab.inner_text("#said")
             r.check("page: paths", "2 lines looked up: 1 known, 1 unknown" in said, said)
             browser.close()
