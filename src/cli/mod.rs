@@ -14,7 +14,9 @@ mod item;
 #[cfg(feature = "local")]
 mod local;
 mod logging;
+mod lookup;
 mod normalize;
+mod paths;
 mod plan;
 mod refresh;
 mod sources;
@@ -45,6 +47,7 @@ use std::time::Duration;
                   hashferry plan s3://my-bucket/nsrl-sha256.txt\n  \
                   hashferry ingest s3://my-bucket/nsrl-sha256.txt --table sha256\n  \
                   hashferry verify s3://my-bucket/nsrl-sha256.txt --table sha256\n  \
+                  hashferry lookup hashes.txt --table sha256\n  \
                   hashferry ingest hashes.txt --table sha256 --local ./hashes"
 )]
 struct Cli {
@@ -62,6 +65,8 @@ enum Command {
     Refresh(Box<refresh::RefreshArgs>),
     /// Check that a table holds what a list says
     Verify(Box<verify::VerifyArgs>),
+    /// Say of each hash or path of a list whether a table or an API knows it
+    Lookup(Box<lookup::LookupArgs>),
     /// Show how much a table can take, and why
     Capacity(capacity::CapacityArgs),
     /// Make traffic that changes no data, so that auto scaling brings a table down
@@ -89,6 +94,7 @@ impl Command {
             Command::Plan(_) => "scripts/iam/plan.json",
             Command::Normalize(_) => "scripts/iam/normalize.json",
             Command::Verify(_) => "scripts/iam/verify.json",
+            Command::Lookup(_) => "scripts/iam/lookup.json",
             #[cfg(feature = "local")]
             Command::Local(_) | Command::Demo(_) => "scripts/iam",
         }
@@ -211,6 +217,7 @@ pub fn main() -> ExitCode {
             Command::Ingest(args) => ingest::run(&context, *args).await,
             Command::Refresh(args) => refresh::run(&context, *args).await,
             Command::Verify(args) => verify::run(&context, *args).await,
+            Command::Lookup(args) => lookup::run(&context, *args).await,
             Command::Capacity(args) => capacity::show(&context, &args).await,
             Command::Keepalive(args) => capacity::keep(&context, &args).await,
             Command::Plan(args) => plan::run(&context, *args).await,

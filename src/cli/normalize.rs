@@ -1,13 +1,14 @@
 //! `hashferry normalize`: lists of paths → the paths made comparable, and their hashes.
 
 use super::Context;
+use super::paths::PathArgs;
 use super::unpack::UnpackArgs;
 use crate::algorithm::Case;
 use crate::aws::Aws;
 use crate::decode::Unpack;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lines::{Framer, Line};
-use crate::matchmeta::{self, Normalizer, Rules, Unfit, Users};
+use crate::matchmeta::{self, Normalizer, Unfit};
 use crate::reader::{Objects, Opened};
 use crate::record::{Place, Reason};
 use crate::rejects::Rejects;
@@ -40,16 +41,8 @@ pub(super) struct NormalizeArgs {
     /// input [default: -]
     #[arg(value_name = "PATHS")]
     paths: Vec<String>,
-    /// The rules, as the table was built with: v2 or v3
-    #[arg(long, value_name = "RULES", default_value_t)]
-    rules: Rules,
-    /// What stands for every user on Unix: the one of the gold build's image, such as ubuntu
-    /// (Ubuntu), admin (Debian), centos, ec2-user (Amazon Linux) [default: ubuntu; with v3: user]
-    #[arg(long, value_name = "NAME")]
-    unix_user: Option<String>,
-    /// What stands for every user on Windows [default: Administrator]
-    #[arg(long, value_name = "NAME")]
-    windows_user: Option<String>,
+    #[command(flatten)]
+    rules: PathArgs,
     #[command(flatten)]
     unpack: UnpackArgs,
     /// Keep rejected lines here, as JSON lines [default: show the first ten]
@@ -60,22 +53,9 @@ pub(super) struct NormalizeArgs {
     json: bool,
 }
 
-impl NormalizeArgs {
-    fn normalizer(&self) -> Result<Normalizer> {
-        let own = Users::of(self.rules);
-        Normalizer::new(
-            self.rules,
-            Users {
-                unix: self.unix_user.clone().unwrap_or(own.unix),
-                windows: self.windows_user.clone().unwrap_or(own.windows),
-            },
-        )
-    }
-}
-
 /// Runs the command; its exit status.
 pub(super) async fn run(context: &Context, args: NormalizeArgs) -> Result<u8> {
-    let normalizer = args.normalizer()?;
+    let normalizer = args.rules.normalizer()?;
     let names = match args.paths.is_empty() {
         true => vec!["-".to_owned()],
         false => args.paths,

@@ -101,6 +101,7 @@ impl Desk {
     }
 
     /// Lines that are not written yet.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }

@@ -22,7 +22,7 @@ use super::output::{Halt, Output};
 use super::question::Question;
 use crate::algorithm::Hash;
 use crate::backoff::Backoff;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 use crate::pace::Pace;
 use crate::record::{Place, Record};
 use crate::stop::Stop;
