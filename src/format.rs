@@ -15,6 +15,7 @@
 //! | `csv` | as of RFC 4180: a quoted field may hold line feeds | as the header names them, or by number |
 //! | `tsv`, `psv` | by tabs or `\|`, one line | the same |
 //! | `ndjson` | one JSON object | its fields, `a.b` for one inside another |
+//! | `paths`, where a person says so | a full path, of which the hash is made | `path`, `normalized` |
 //!
 //! Rows without a hash are rejected by name ([`Reason`]); blank lines, comments and
 //! headers, wherever they stand, are skipped.
@@ -23,17 +24,21 @@ mod delimited;
 mod hashdeep;
 mod json;
 mod layout;
+mod paths;
 pub mod rows;
 mod sums;
 
 use crate::algorithm::{Algorithm, Hash};
+use crate::attribute::{Attribute, AttributeFrom};
 use crate::error::{Error, Result};
 use crate::lines::{Framer, Line};
+use crate::matchmeta::Normalizer;
 use crate::record::{LineParser, Parsed, Reason, algorithm_of};
 use delimited::DelimitedParser;
 use hashdeep::HashdeepParser;
 use json::JsonParser;
 pub use layout::Layout;
+use paths::PathParser;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use sums::SumsParser;
@@ -64,10 +69,12 @@ pub enum Format {
     Psv,
     /// One JSON object a line.
     Ndjson,
+    /// One full path a line, made comparable and hashed; see [`Form::paths`].
+    Paths,
 }
 
 impl Format {
-    /// All of them.
+    /// All that hold hashes.
     pub const ALL: [Format; 10] = [
         Format::Lines,
         Format::Sums,
@@ -94,6 +101,7 @@ impl Format {
             Format::Tsv => "tsv",
             Format::Psv => "psv",
             Format::Ndjson => "ndjson",
+            Format::Paths => "paths",
         }
     }
 
@@ -110,6 +118,7 @@ impl Format {
             Format::Tsv => "a tab-separated table",
             Format::Psv => "a table separated by |",
             Format::Ndjson => "JSON, an object a line",
+            Format::Paths => "a list of paths, one a line",
         }
     }
 
@@ -119,7 +128,9 @@ impl Format {
             Format::Nsrl | Format::Hashkeeper | Format::Ilook | Format::Csv => Some(b','),
             Format::Tsv => Some(b'\t'),
             Format::Psv => Some(b'|'),
-            Format::Lines | Format::Sums | Format::Hashdeep | Format::Ndjson => None,
+            Format::Lines | Format::Sums | Format::Hashdeep | Format::Ndjson | Format::Paths => {
+                None
+            }
         }
     }
 }
@@ -138,11 +149,58 @@ pub struct Form {
     /// The column that holds the hash: its name, or its number from 1; in JSON, the
     /// field.
     pub column: Option<String>,
+    /// Of lists of paths, by which rules these are made comparable; nothing of lists of
+    /// hashes.
+    pub paths: Option<Normalizer>,
 }
 
 impl Form {
+    /// Lists of paths, made comparable by `normalizer`: the hash of a line is the
+    /// SHA-256 of its path.
+    pub fn paths(normalizer: Normalizer) -> Form {
+        Form {
+            format: Some(Format::Paths),
+            column: None,
+            paths: Some(normalizer),
+        }
+    }
+
+    /// `attributes`, and those that tell the rules by which paths are made comparable,
+    /// beside which items take others `from` their rows. Of a list of hashes, the
+    /// attributes as they are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when one of them is given
+    /// otherwise, too.
+    pub fn with_rules(
+        &self,
+        attributes: &[Attribute],
+        from: &[AttributeFrom],
+    ) -> Result<Vec<Attribute>> {
+        let rules = self.paths.as_ref().map(paths::attributes);
+        let rules = rules.unwrap_or_default();
+        let given = attributes.iter().map(|a| &a.name);
+        let mut given = given.chain(from.iter().map(|a| &a.name));
+        if let Some(name) = given.find(|name| rules.iter().any(|rule| rule.name == **name)) {
+            return Err(Error::usage(format!(
+                "the attribute {name} is given twice: --paths gives it, too"
+            ))
+            .hint("leave it out: it tells by which rules the hashes were made"));
+        }
+        Ok([attributes, &rules].concat())
+    }
+
+    /// The names of those attributes.
+    pub fn rule_names(&self) -> impl Iterator<Item = &str> {
+        let told = self.paths.iter().flat_map(paths::told);
+        told.map(|(name, _)| name)
+    }
+
     /// By which it is recognised that two runs read alike.
     pub fn words(&self) -> String {
+        if let Some(paths) = &self.paths {
+            return format!("as paths by {}", paths::words(paths));
+        }
         let format = self.format.map_or("as they look", Format::name);
         match &self.column {
             Some(column) => format!("{format}, the hash from column {column}"),
@@ -197,6 +255,7 @@ enum Kind {
     Hashdeep(HashdeepParser),
     Delimited(Box<DelimitedParser>),
     Json(Box<JsonParser>),
+    Paths(Box<PathParser>),
 }
 
 impl RowParser {
@@ -247,6 +306,14 @@ impl RowParser {
                     layout.columns.clone(),
                 ))
             }
+            Format::Paths => {
+                let normalizer = form.paths.clone().unwrap_or_default();
+                Kind::Paths(Box::new(PathParser::new(
+                    normalizer,
+                    algorithm,
+                    columns()?,
+                )?))
+            }
             Format::Ndjson => {
                 let field = layout.hash_field(algorithm, form)?;
                 Kind::Json(Box::new(JsonParser::new(digits, &field, wanted)?))
@@ -283,6 +350,7 @@ impl RowParser {
             Kind::Hashdeep(parser) => parser.parse(line.bytes),
             Kind::Delimited(parser) => parser.parse(line.bytes),
             Kind::Json(parser) => parser.parse(line.bytes),
+            Kind::Paths(parser) => parser.parse(line.bytes, line.number == 1),
         }
     }
 
@@ -295,6 +363,7 @@ impl RowParser {
             Kind::Hashdeep(parser) => parser.wanted(n),
             Kind::Delimited(parser) => parser.wanted(n),
             Kind::Json(parser) => parser.wanted(n),
+            Kind::Paths(parser) => parser.wanted(n),
         }
         .filter(|v| !v.is_empty())
     }
@@ -321,6 +390,12 @@ fn without_return(line: &[u8]) -> &[u8] {
 pub fn said(layout: &Layout, form: &Form, algorithm: Algorithm) -> Option<String> {
     if layout.format == Format::Lines {
         return None;
+    }
+    if let Some(paths) = &form.paths {
+        let (what, rules) = (Format::Paths.described(), paths::words(paths));
+        return Some(format!(
+            "{what}, made comparable by {rules} and hashed by SHA-256"
+        ));
     }
     let column = match layout.format {
         Format::Sums => String::new(),

@@ -499,9 +499,9 @@ impl Ingest {
             described => described?,
         };
         let algorithm = opened.algorithm(with.algorithm, Some(&table.schema.partition.name))?;
-        let mut attributes = with.attributes.clone();
+        let (given, from) = (&with.attributes, &with.attributes_from);
+        let mut attributes = with.form.with_rules(given, from)?;
         if with.attr_from_version {
-            let from = &with.attributes_from;
             let (sources, unpack) = (&self.sources, &with.unpack);
             attributes =
                 with_release(&attributes, from, &opened, sources, &self.aws, unpack).await?;
@@ -628,6 +628,7 @@ impl Ingest {
         names
             .chain(of_rows)
             .chain(of_release.iter().map(|(name, _)| *name))
+            .chain(self.with.form.rule_names())
             .chain([table.schema.partition.name.as_str()])
             .collect()
     }

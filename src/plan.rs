@@ -123,9 +123,9 @@ impl Planning {
             }
             _ => opened.algorithm(self.algorithm, key.as_deref())?,
         };
-        let mut attributes = self.attributes.clone();
+        let from = &self.attributes_from;
+        let mut attributes = self.form.with_rules(&self.attributes, from)?;
         if self.attr_from_version {
-            let from = &self.attributes_from;
             attributes =
                 with_release(&attributes, from, &opened, &sources, aws, &self.unpack).await?;
         }

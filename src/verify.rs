@@ -370,9 +370,9 @@ impl Verify {
             described => described?,
         };
         let algorithm = opened.algorithm(with.algorithm, Some(&table.schema.partition.name))?;
-        let mut attributes = with.attributes.clone();
+        let (given, from) = (&with.attributes, &with.attributes_from);
+        let mut attributes = with.form.with_rules(given, from)?;
         if with.attr_from_version {
-            let from = &with.attributes_from;
             let (sources, unpack) = (&self.sources, &with.unpack);
             attributes =
                 with_release(&attributes, from, &opened, sources, &self.aws, unpack).await?;

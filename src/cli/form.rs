@@ -1,5 +1,7 @@
 //! The flags that say what form a list has, alike for every command that reads lists.
 
+use super::paths::RulesArgs;
+use crate::error::{Error, Result};
 use crate::format::{Form, Format};
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -28,6 +30,16 @@ pub(super) struct FormArgs {
         help_heading = "Input"
     )]
     field: Option<String>,
+    /// The lists are of full paths, not of hashes: each is made comparable, as `hashferry
+    /// normalize` does it, and its SHA-256 is the hash
+    #[arg(
+        long,
+        conflicts_with_all = ["format", "column", "field"],
+        help_heading = "Paths"
+    )]
+    paths: bool,
+    #[command(flatten)]
+    rules: RulesArgs,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,11 +68,26 @@ impl ValueEnum for FormatArg {
 }
 
 impl FormArgs {
-    pub(super) fn form(&self) -> Form {
-        Form {
+    /// The form.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when rules for paths are given
+    /// and no paths, or rules that cannot be.
+    pub(super) fn form(&self) -> Result<Form> {
+        if self.paths {
+            return Ok(Form::paths(self.rules.normalizer()?));
+        }
+        if let Some(flag) = self.rules.given() {
+            return Err(Error::usage(format!(
+                "{flag} is about paths, and these are lists of hashes"
+            ))
+            .hint("give --paths, too, when they are lists of paths; or leave it out"));
+        }
+        Ok(Form {
             format: self.format.0,
             column: self.column.clone().or_else(|| self.field.clone()),
-        }
+            paths: None,
+        })
     }
 
     /// The flags as they were given, to be given again.
@@ -75,6 +102,8 @@ impl FormArgs {
         given
             .filter_map(|(flag, value)| Some([flag.to_owned(), value.clone()?]))
             .flatten()
+            .chain(self.paths.then(|| "--paths".to_owned()))
+            .chain(self.rules.words())
             .collect()
     }
 }

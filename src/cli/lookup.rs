@@ -2,7 +2,7 @@
 
 use super::ingest::ReportFile;
 use super::item::CaseArg;
-use super::paths::PathArgs;
+use super::paths::RulesArgs;
 use super::unpack::UnpackArgs;
 use super::{Context, display, duration};
 use crate::algorithm::Algorithm;
@@ -58,8 +58,8 @@ pub(super) struct LookupArgs {
     /// The list is one of paths: each is normalised, and its SHA-256 looked up
     #[arg(long, help_heading = "Paths")]
     paths: bool,
-    #[command(flatten, next_help_heading = "Paths")]
-    rules: PathArgs,
+    #[command(flatten)]
+    rules: RulesArgs,
     #[command(flatten)]
     unpack: UnpackArgs,
     /// The table's partition key, where it may not be described (dynamodb:DescribeTable)
@@ -211,8 +211,8 @@ impl LookupArgs {
         }
         if self.paths {
             builder = builder.paths(self.rules.normalizer()?);
-        } else if self.rules.any() {
-            let what = "--rules, --unix-user and --windows-user are about paths";
+        } else if let Some(flag) = self.rules.given() {
+            let what = format!("{flag} is about paths");
             return Err(Error::usage(what).hint("of a list of paths, give --paths"));
         }
         if let Some(algorithm) = self.hash {

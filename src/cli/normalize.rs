@@ -1,7 +1,7 @@
 //! `hashferry normalize`: lists of paths → the paths made comparable, and their hashes.
 
 use super::Context;
-use super::paths::PathArgs;
+use super::paths::{RULES_HELP, RulesArgs};
 use super::unpack::UnpackArgs;
 use crate::algorithm::Case;
 use crate::aws::Aws;
@@ -26,23 +26,19 @@ use tokio::io::{AsyncWriteExt as _, Stdout};
 const WRITE_BYTES: usize = 128 * 1024;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Rules:\n  \
-    v2  /home/NAME becomes /home/ubuntu; the drive of a Windows path becomes C, and the name below\n      \
-    Users or Documents and Settings becomes Administrator\n  \
-    v3  /home/NAME and /Users/NAME become …/user (but for /Users/Shared); C: and Administrator only\n      \
-    below Users and Documents and Settings, but for Default, Public, All Users, Default User\n\n\
+#[command(after_help = format!("{RULES_HELP}\n\n\
     Examples:\n  \
     find / -xdev -type f | hashferry normalize > paths.tsv\n  \
     hashferry normalize gold-build.txt.gz --unix-user ec2-user | cut -f 3 > gold-sha256.txt\n  \
     printf '%s\\n' 'D:\\Users\\alice\\run.exe' | hashferry normalize --json\n\n\
-    Permissions: scripts/iam/normalize.json, for lists in S3")]
+    Permissions: scripts/iam/normalize.json, for lists in S3"))]
 pub(super) struct NormalizeArgs {
     /// Lists of paths, one a line: files, s3://bucket/key, s3://bucket/prefix/, or - for standard
     /// input [default: -]
     #[arg(value_name = "PATHS")]
     paths: Vec<String>,
     #[command(flatten)]
-    rules: PathArgs,
+    rules: RulesArgs,
     #[command(flatten)]
     unpack: UnpackArgs,
     /// Keep rejected lines here, as JSON lines [default: show the first ten]

@@ -1,31 +1,37 @@
-//! The flags that say how paths are made comparable, alike for every command that takes
-//! paths.
+//! The flags that say how paths are made comparable, alike for every command that
+//! takes paths.
 
 use crate::error::Result;
 use crate::matchmeta::{Normalizer, Rules, Users};
 use clap::Args;
 
+/// What the rules do, for `--help`.
+pub(super) const RULES_HELP: &str = "Rules:\n  \
+    v2  /home/NAME becomes /home/ubuntu; the drive of a Windows path becomes C, and the name below\n      \
+    Users or Documents and Settings becomes Administrator\n  \
+    v3  /home/NAME and /Users/NAME become …/user (but for /Users/Shared); C: and Administrator only\n      \
+    below Users and Documents and Settings, but for Default, Public, All Users, Default User";
+
+/// By which rules paths are made comparable.
 #[derive(Debug, Clone, Args)]
-pub(super) struct PathArgs {
-    /// The rules, as the table was built with: v2 or v3 [default: v2]
-    #[arg(long, value_name = "RULES")]
+pub(super) struct RulesArgs {
+    /// The rules for paths, as the table was built with: v2 or v3 [default: v2]
+    #[arg(long, value_name = "RULES", help_heading = "Paths")]
     rules: Option<Rules>,
     /// What stands for every user on Unix: the one of the gold build's image, such as ubuntu
     /// (Ubuntu), admin (Debian), centos, ec2-user (Amazon Linux) [default: ubuntu; with v3: user]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Paths")]
     unix_user: Option<String>,
     /// What stands for every user on Windows [default: Administrator]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Paths")]
     windows_user: Option<String>,
 }
 
-impl PathArgs {
-    /// Whether any of them was given.
-    pub(super) fn any(&self) -> bool {
-        self.rules.is_some() || self.unix_user.is_some() || self.windows_user.is_some()
-    }
-
-    /// What normalises as they say.
+impl RulesArgs {
+    /// What normalises so.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when a name can be no user's.
     pub(super) fn normalizer(&self) -> Result<Normalizer> {
         let rules = self.rules.unwrap_or_default();
         let own = Users::of(rules);
@@ -36,5 +42,28 @@ impl PathArgs {
                 windows: self.windows_user.clone().unwrap_or(own.windows),
             },
         )
+    }
+
+    /// The first of these flags that was given.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let given = [
+            ("--rules", self.rules.is_some()),
+            ("--unix-user", self.unix_user.is_some()),
+            ("--windows-user", self.windows_user.is_some()),
+        ];
+        given.into_iter().find_map(|(flag, is)| is.then_some(flag))
+    }
+
+    /// The flags as they were given, to be given again.
+    pub(super) fn words(&self) -> impl Iterator<Item = String> {
+        let flags = [
+            ("--rules", self.rules.map(|r| r.name().to_owned())),
+            ("--unix-user", self.unix_user.clone()),
+            ("--windows-user", self.windows_user.clone()),
+        ];
+        let given = flags.into_iter();
+        given
+            .filter_map(|(flag, value)| Some([flag.to_owned(), value?]))
+            .flatten()
     }
 }

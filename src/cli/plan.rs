@@ -93,7 +93,7 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
         globs: args.sources.globs()?,
         manifests: args.sources.manifests.clone(),
         unpack: args.unpack.unpack(),
-        form: args.form.form(),
+        form: args.form.form()?,
         attributes_from: args.item.attributes_from.clone(),
         table: args.table,
         algorithm: args.item.hash,

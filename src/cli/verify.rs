@@ -121,7 +121,7 @@ async fn verify(context: &Context, args: VerifyArgs) -> Result<VerifyReport> {
         .aws(connection.aws.clone())
         .table(args.table)
         .unpack(args.unpack.unpack())
-        .form(args.form.form())
+        .form(args.form.form()?)
         .case(args.item.case())
         .attr_from_version(args.item.attr_from_version)
         .sample(args.sample)

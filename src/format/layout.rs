@@ -1,7 +1,7 @@
 //! What the first lines of a list show: its format, the names of its columns, and in
 //! which of them hashes stand.
 
-use super::{Form, Format, delimited, hashdeep, json, sums, without_mark, without_return};
+use super::{Form, Format, delimited, hashdeep, json, paths, sums, without_mark, without_return};
 use crate::algorithm::{Algorithm, Hash, fold};
 use crate::error::{Error, Result};
 use crate::lines::MAX_LINE_BYTES;
@@ -106,6 +106,7 @@ impl Layout {
         };
         match format {
             Format::Lines | Format::Sums => {}
+            Format::Paths => layout.columns = paths::columns(),
             Format::Hashdeep => {
                 let names = lines.iter().find_map(|line| hashdeep::columns(line));
                 layout.columns = names.unwrap_or_default();
@@ -140,6 +141,9 @@ impl Layout {
     /// their names, or else by the length of what is in them. What a plain list shows,
     /// its first hash tells.
     pub fn algorithms(&self, form: &Form) -> Vec<(Algorithm, String)> {
+        if self.format == Format::Paths {
+            return vec![(Algorithm::Sha256, self.format.name().to_owned())];
+        }
         if let Some(told) = &form.column {
             let at = self.column(told);
             let name = at.and_then(|at| self.columns.get(at));
@@ -286,6 +290,7 @@ impl Layout {
             (Format::Sums, _) => {
                 "there are name and size, and the hash stands where it does".to_owned()
             }
+            (Format::Paths, _) => "of a list of paths there are path and normalized".to_owned(),
             (_, true) => "its columns have no names, only numbers from 1".to_owned(),
             (_, false) => format!("there are {}", self.columns.join(", ")),
         };

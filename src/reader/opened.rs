@@ -17,7 +17,7 @@ use crate::attribute::Value;
 use crate::aws::Aws;
 use crate::decode::{self, Chunk, Codec, Compression, Seen, Unpack, zip};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{self, Form, Layout};
+use crate::format::{self, Form, Format, Layout};
 use crate::source::{Identity, Location, Source};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -483,6 +483,9 @@ impl Opened {
         }
         if let Some((_, named)) = of_key {
             return Ok(named);
+        }
+        if self.layout().format == Format::Paths {
+            return Ok(Algorithm::Sha256);
         }
         if let Some(seen) = self.beginning.algorithm {
             if self.identity.database {
