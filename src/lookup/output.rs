@@ -40,6 +40,8 @@ pub(super) struct Output<'a, W> {
     bytes: Vec<u8>,
     /// What of the books is in `bytes`.
     tally: Tally,
+    /// A write failed: nothing more is written, nor counted.
+    broken: bool,
     stop: &'a Stop,
 }
 
@@ -50,13 +52,16 @@ impl<'a, W: AsyncWrite + Unpin> Output<'a, W> {
             to,
             bytes: Vec::new(),
             tally: Tally::default(),
+            broken: false,
             stop,
         }
     }
 
     /// Puts together what can be written.
     pub(super) fn fill(&mut self, desk: &mut Desk) {
-        desk.write(&mut self.bytes, WRITE_BYTES, &mut self.tally);
+        if !self.broken {
+            desk.write(&mut self.bytes, WRITE_BYTES, &mut self.tally);
+        }
     }
 
     /// Whether nothing is put together. What is only counted is something.
@@ -69,6 +74,19 @@ impl<'a, W: AsyncWrite + Unpin> Output<'a, W> {
     /// # Errors
     /// When it cannot be written, or not before a second request to stop.
     pub(super) async fn write(&mut self, meters: &LookupMeters) -> Result<(), Halt> {
+        let written = self.write_bytes().await;
+        let tally = std::mem::take(&mut self.tally);
+        match &written {
+            Ok(()) => meters.update(|c| c.enter(tally)),
+            Err(_) => {
+                self.broken = true;
+                self.bytes.clear();
+            }
+        }
+        written
+    }
+
+    async fn write_bytes(&mut self) -> Result<(), Halt> {
         if !self.bytes.is_empty() {
             let write = async {
                 self.to.write_all(&self.bytes).await?;
@@ -90,8 +108,6 @@ impl<'a, W: AsyncWrite + Unpin> Output<'a, W> {
                 ),
             })?;
         }
-        let tally = std::mem::take(&mut self.tally);
-        meters.update(|c| c.enter(tally));
         Ok(())
     }
 }
