@@ -35,8 +35,10 @@
 //! [`plan`] drives the first half without the second, to say before a run what it
 //! will take; [`prices`] is what that and the report reckon with. [`verify`] drives
 //! it again after a run, all of it or a [`sample`], and [`ask`]s the table for each
-//! hash: it is what `hashferry verify` runs, and [`Verify`] for programs. `serve`
-//! answers look-ups over HTTP. `local` is
+//! hash: it is what `hashferry verify` runs, and [`Verify`] for programs. [`lookup`] asks
+//! for the hashes of any list, a table or an API, and answers line by line: it is what
+//! `hashferry lookup` runs, and [`Lookup`] for programs; what both of them have to ask is
+//! [`waiting`] for its call. `serve` is that API over HTTP. `local` is
 //! an S3 and a DynamoDB on this machine, [`cli`] the command line, and `lambda` the
 //! keep-alive as an AWS Lambda function. [`matchmeta`] makes paths comparable, whose
 //! hashes are a list like any other.
@@ -69,13 +71,13 @@
 //! 1. `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
 //! 2. `lines`, `extra`, `matchmeta`, `workdir`; then `record`, `books`; then `format`; then
 //!    `decode`, `window`, `item`, `batch`, `limiter`, `rejects`, `sample`, `sorter`; then `distinct`;
-//!    then `capacity`, `ask`, `columns`, `identity`, `rds`; then `accounts`; then `lowwater`; then
-//!    `control`: no SDK, no sockets
+//!    then `capacity`, `ask`, `columns`, `identity`, `rds`; then `accounts`, `waiting`; then
+//!    `lowwater`; then `control`: no SDK, no sockets
 //! 3. `aws`
 //! 4. `stop`, `source`, `report`, `readback`, `scaling`
 //! 5. `pace`, `keepalive`, `raise`, `checkpoint`; then `rate`
 //! 6. `reader`, `writer`, `arranging`: never each other
-//! 7. `ingest`, `plan`, `serve`, `verify`: never each other
+//! 7. `ingest`, `lookup`, `plan`, `serve`, `verify`: never each other
 //! 8. `cli`, and the binary; `lambda`, and its own
 //!
 //! `local` imports nothing of the rest, so that it cannot share the writer's
@@ -122,6 +124,8 @@ pub mod plan;
 
 pub mod verify;
 
+pub mod lookup;
+
 pub mod accounts;
 pub mod algorithm;
 pub mod ask;
@@ -151,6 +155,7 @@ pub mod scaling;
 pub mod serve;
 pub mod sorter;
 pub mod stop;
+pub mod waiting;
 pub mod workdir;
 
 #[cfg(feature = "local")]
@@ -163,6 +168,7 @@ pub mod lambda;
 
 pub use error::{Error, Result};
 pub use ingest::{Ingest, IngestBuilder};
+pub use lookup::{Lookup, LookupBuilder, LookupReport};
 pub use report::Report;
 pub use stop::Stop;
 pub use verify::{Verify, VerifyBuilder, VerifyReport};

@@ -44,7 +44,6 @@ mod builder;
 mod checker;
 mod order;
 mod report;
-mod waiting;
 
 pub use books::{Asked, VerifyBooks, VerifyCounts, VerifyMeters};
 pub use builder::{GIVE_UP_AFTER, VerifyBuilder};

@@ -46,8 +46,9 @@ fn the_tour_goes_all_the_way() {
     for part in [
         "63,663",
         "every hash of the list is in the table as it should be",
-        ": known (known, Debian, packages of the main archive)",
-        ": unknown",
+        "\"status\":\"known\",",
+        "\"source\":\"Debian\"",
+        "\"status\":\"unknown\"}",
         "tour/s3/demo/debian-packages.sha256.txt",
     ] {
         assert!(

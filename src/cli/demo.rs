@@ -1,13 +1,13 @@
 //! `hashferry demo`: the whole way on real data, without an AWS account.
 
-use super::{Context, ingest, local, verify};
-use crate::algorithm::{Algorithm, Case, Hash};
+use super::{Context, ingest, local, lookup, verify};
+use crate::algorithm::Algorithm;
 use crate::attribute::Value;
 use crate::aws::table::{self, Billing};
 use crate::aws::{Aws, AwsOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::Ingest;
-use crate::readback;
+use crate::lookup::Lookup;
 use crate::report::Outcome;
 use crate::verify::Verify;
 use aws_sdk_s3::primitives::ByteStream;
@@ -22,6 +22,9 @@ static LIST: &[u8] = include_bytes!("../../tests/data/debian-packages.sha256.txt
 const KEY: &str = "debian-packages.sha256.txt";
 const BUCKET: &str = "demo";
 const TABLE: &str = "sha256";
+
+/// The list that is looked up, in the folder of the tour.
+const QUESTIONS: &str = "look-up.txt";
 
 /// Provisioned write capacity of the table: the list takes some 13 seconds, long
 /// enough to see the rate held.
@@ -106,15 +109,24 @@ pub(super) async fn run(context: &Context, args: &DemoArgs) -> Result<u8> {
         return Ok(report.exit);
     }
 
-    println!("4. Look up: one hash that is in the list, and one that is not (of an empty file)");
-    let first = list.split(|b| *b == b'\n').next().map(<[u8]>::trim_ascii);
-    let texts = first.into_iter().chain([EMPTY_FILE]);
-    for hash in texts.filter_map(Hash::from_hex) {
-        println!(
-            "   {}: {}",
-            hash.to_hex(Case::Upper),
-            look_up(&aws, hash).await?
-        );
+    println!("4. Look up: one hash that is in the list, and one that is not (of an empty file)\n");
+    let first = list.split(|b| *b == b'\n').next().unwrap_or_default();
+    let questions = [first.trim_ascii(), EMPTY_FILE].join(&b'\n');
+    let questions_path = args.dir.join(QUESTIONS);
+    std::fs::write(&questions_path, questions).map_err(|e| {
+        let what = format!("cannot write {}", questions_path.display());
+        Error::new(ErrorKind::Output, what).because(e)
+    })?;
+    let lookup = Lookup::builder()
+        .aws(aws.clone())
+        .input(questions_path.display().to_string())
+        .table(TABLE)
+        .stop(context.stop.clone());
+    let report = lookup::watched(context, lookup.build().await?).await?;
+    println!("\n{}", report.summary());
+    if report.outcome != Outcome::Complete {
+        servers.stop();
+        return Ok(report.exit);
     }
 
     let me = std::env::args()
@@ -123,6 +135,7 @@ pub(super) async fn run(context: &Context, args: &DemoArgs) -> Result<u8> {
     println!(
         "\nThe list lies in {dir}/s3/{BUCKET}/{KEY}, the table in {dir}/dynamodb.db.\nWhat next:\n  \
          {me} ingest YOUR-LIST --table {TABLE} --local {dir}\n  \
+         {me} lookup YOUR-HASHES --table {TABLE} --local {dir}\n  \
          {me} local --dir {dir}     (then any AWS client can look)\n  \
          {me} ingest s3://BUCKET/KEY --table NAME     (on AWS)"
     );
@@ -157,24 +170,4 @@ async fn put(aws: &Aws, list: Vec<u8>) -> Result<()> {
             crate::aws::error::CallError::from_sdk(e),
         )
     })
-}
-
-async fn look_up(aws: &Aws, hash: Hash) -> Result<String> {
-    let table = table::describe(aws, TABLE, None).await?;
-    let items = readback::get(aws, TABLE, &table.schema.partition, Case::Upper, &[hash]).await?;
-    let Some(item) = items.get(&hash) else {
-        return Ok("unknown".into());
-    };
-    let text = |name: &str| {
-        item.get(name)
-            .and_then(|v| v.as_s().ok())
-            .cloned()
-            .unwrap_or_default()
-    };
-    Ok(format!(
-        "known ({}, {}, {})",
-        text("type"),
-        text("source"),
-        text("desc")
-    ))
 }

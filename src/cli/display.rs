@@ -2,6 +2,7 @@
 
 use super::{Context, Progress};
 use crate::ingest::Watch;
+use crate::lookup::LookupWatch;
 use crate::report::{seconds, thousands};
 use crate::verify::VerifyWatch;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
@@ -39,7 +40,7 @@ pub(super) struct Look {
     /// Items written or answered for, and the units that it took.
     items: u64,
     units: f64,
-    /// What the units are: `write` or `read`, `wcu` or `rcu`.
+    /// What the units are: `write units` or `read units`, `wcu` or `rcu`; of an API, `calls`.
     of: &'static str,
     unit: &'static str,
     target: Option<f64>,
@@ -81,7 +82,7 @@ impl Watched for Watch {
             open: b.lines - settled,
             items: b.written + b.deleted,
             units: counts.consumed,
-            of: "write",
+            of: "write units",
             unit: "wcu",
             target: plan.pace.rate(),
             requests: counts.requests,
@@ -123,7 +124,7 @@ impl Watched for VerifyWatch {
             open: b.lines.saturating_sub(closed),
             items: answered,
             units: asked.consumed,
-            of: "read",
+            of: "read units",
             unit: "rcu",
             target: plan.pace.rate(),
             requests: asked.requests,
@@ -137,6 +138,50 @@ impl Watched for VerifyWatch {
                 (b.rejected, "rejected"),
                 (asked.unprocessed, "left unread"),
                 (asked.throttled, "throttled"),
+            ],
+        })
+    }
+}
+
+impl Watched for LookupWatch {
+    fn look(&self) -> Option<Look> {
+        let plan = self.plan()?;
+        let counts = self.meters().read();
+        let b = counts.books;
+        let answered = b.known + b.unknown + b.error;
+        let (units, of, unit) = match plan.is_api {
+            true => (counts.requests as f64, "calls", "calls"),
+            false => (counts.consumed, "read units", "rcu"),
+        };
+        Some(Look {
+            begun: plan.begun,
+            earlier: (0, 0, 0.0),
+            bytes: plan.bytes,
+            bytes_read: counts.bytes_read,
+            lines: b.lines,
+            columns: vec![
+                ("known", b.known),
+                ("unknown", b.unknown),
+                ("invalid", b.invalid),
+                ("error", b.error),
+            ],
+            open: b.lines.saturating_sub(answered + b.invalid),
+            items: answered,
+            units,
+            of,
+            unit,
+            target: plan.pace.rate(),
+            requests: counts.requests,
+            in_flight: counts.in_flight,
+            unprocessed: counts.unprocessed,
+            throttled: counts.throttled,
+            retries: counts.retries,
+            trouble: vec![
+                (b.known, "known"),
+                (b.invalid - counts.blank.min(b.invalid), "invalid"),
+                (b.error, "errors"),
+                (counts.unprocessed, "left unread"),
+                (counts.throttled, "throttled"),
             ],
         })
     }
@@ -266,7 +311,7 @@ fn message(look: &Look, items: f64, units: f64) -> String {
         }
     }
     format!(
-        "{bytes}, {} lines, {} items/s, {}{target} {} units/s{trouble}{left}",
+        "{bytes}, {} lines, {} items/s, {}{target} {}/s{trouble}{left}",
         HumanCount(look.lines),
         thousands(items.round()),
         thousands(units.round()),
@@ -336,7 +381,7 @@ mod tests {
             open: 10,
             items: 50,
             units: 50.0,
-            of: "write",
+            of: "write units",
             unit: "wcu",
             target: Some(1000.0),
             requests: 5,

@@ -46,19 +46,26 @@ pub(super) struct ItemArgs {
     pub(super) attr_from_version: bool,
 }
 
+/// The case of a hash as text.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum CaseArg {
+pub(super) enum CaseArg {
     Upper,
     Lower,
+}
+
+impl CaseArg {
+    pub(super) fn case(self) -> Case {
+        match self {
+            CaseArg::Upper => Case::Upper,
+            CaseArg::Lower => Case::Lower,
+        }
+    }
 }
 
 impl ItemArgs {
     /// Case of text keys.
     pub(super) fn case(&self) -> Case {
-        match self.case {
-            CaseArg::Upper => Case::Upper,
-            CaseArg::Lower => Case::Lower,
-        }
+        self.case.case()
     }
 
     /// The flags for attributes from columns, to be given again.

@@ -14,6 +14,7 @@ mod item;
 #[cfg(feature = "local")]
 mod local;
 mod logging;
+mod lookup;
 mod normalize;
 mod paths;
 mod plan;
@@ -48,6 +49,7 @@ use std::time::Duration;
                   hashferry plan s3://my-bucket/nsrl-sha256.txt\n  \
                   hashferry ingest s3://my-bucket/nsrl-sha256.txt --table sha256\n  \
                   hashferry verify s3://my-bucket/nsrl-sha256.txt --table sha256\n  \
+                  hashferry lookup hashes.txt --table sha256\n  \
                   hashferry ingest hashes.txt --table sha256 --local ./hashes"
 )]
 struct Cli {
@@ -65,6 +67,8 @@ enum Command {
     Refresh(Box<refresh::RefreshArgs>),
     /// Check that a table holds what a list says
     Verify(Box<verify::VerifyArgs>),
+    /// Say of each hash or path of a list whether a table or an API knows it
+    Lookup(Box<lookup::LookupArgs>),
     /// Show how much a table can take, and why
     Capacity(capacity::CapacityArgs),
     /// Make traffic that changes no data, so that auto scaling brings a table down
@@ -110,6 +114,7 @@ impl Command {
             Command::Verify(_) => "scripts/iam/verify.json",
             #[cfg(feature = "serve")]
             Command::Serve(_) => "scripts/iam/serve.json",
+            Command::Lookup(_) => "scripts/iam/lookup.json",
             #[cfg(feature = "local")]
             Command::Local(_) | Command::Demo(_) => "scripts/iam",
         }
@@ -227,6 +232,7 @@ pub fn main() -> ExitCode {
             Command::Ingest(args) => ingest::run(&context, *args).await,
             Command::Refresh(args) => refresh::run(&context, *args).await,
             Command::Verify(args) => verify::run(&context, *args).await,
+            Command::Lookup(args) => lookup::run(&context, *args).await,
             Command::Capacity(args) => capacity::show(&context, &args).await,
             Command::Keepalive(args) => capacity::keep(&context, &args).await,
             Command::Plan(args) => plan::run(&context, *args).await,

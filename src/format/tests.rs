@@ -458,6 +458,7 @@ fn json_lines_give_their_fields() {
     let form = Form {
         format: Some(Format::Ndjson),
         column: Some("X.z".into()),
+        ..Form::default()
     };
     let nested = seen(&text, &form);
     assert_eq!(
@@ -681,7 +682,7 @@ proptest! {
     fn any_beginning_is_seen_or_refused(head in prop::collection::vec(any::<u8>(), 0..300), whole in any::<bool>()) {
         let _ = Layout::seen("x", &head, whole, &Form::default());
         for format in Format::ALL {
-            let form = Form { format: Some(format), column: None };
+            let form = Form { format: Some(format), ..Form::default() };
             if let Ok(layout) = Layout::seen("x", &head, whole, &form)
                 && let Ok(mut parser) = RowParser::new(&layout, &form, Algorithm::Md5, &[])
             {

@@ -17,7 +17,6 @@
 
 use super::books::VerifyMeters;
 use super::order::Order;
-use super::waiting::{Entry, Keys, Waiting};
 use super::{Finding, What};
 use crate::ask::{Answer, AskTemplate, CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS};
 use crate::aws::error::{CallError, Meaning};
@@ -28,6 +27,7 @@ use crate::lowwater::HandOver;
 use crate::pace::Pace;
 use crate::record::Record;
 use crate::stop::Stop;
+use crate::waiting::{Entry, Keys, Waiting};
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::time::Duration;
@@ -130,7 +130,7 @@ impl<T: BatchGet> Checker<'_, T> {
         // Enough to fill every call from retries alone; reading pauses beyond.
         let again_limit = concurrency * MAX_GET_KEYS * 2;
         let mut s = State {
-            waiting: [Waiting::default(), Waiting::default()],
+            waiting: [Waiting::new(MAX_GET_KEYS), Waiting::new(MAX_GET_KEYS)],
             in_flight: [0; 2],
             keys_in_flight: 0,
             key_units: LEAST_UNITS,

@@ -24,6 +24,16 @@ pub const VERIFY_COLUMNS: [&str; 8] = [
     "unchecked",
 ];
 
+/// The same of a look-up.
+pub const LOOKUP_COLUMNS: [&str; 6] = [
+    "lines",
+    "known",
+    "unknown",
+    "invalid",
+    "error",
+    "unanswered",
+];
+
 /// How the binary is run: its arguments, environment and input.
 pub struct Run {
     command: Command,
@@ -85,6 +95,21 @@ impl Run {
     /// `hashferry verify SOURCE --table sha256 ARGS…` with a report.
     pub fn verify<S: AsRef<str>>(source: &str, args: &[S]) -> Self {
         Self::reported("verify", source, args)
+    }
+
+    /// `hashferry lookup LIST ARGS…` with a report; of table sha256, unless another or an
+    /// API is named.
+    pub fn lookup<S: AsRef<str>>(list: &str, args: &[S]) -> Self {
+        match args.iter().any(|a| a.as_ref() == "--api") {
+            true => {
+                let mut run = Self::new(&["lookup", list, "--progress", "none"]);
+                run.command.args(args.iter().map(AsRef::as_ref));
+                let report = run.report.clone();
+                run.command.arg("--report").arg(report);
+                run
+            }
+            false => Self::reported("lookup", list, args),
+        }
     }
 
     fn reported<S: AsRef<str>>(command: &str, source: &str, args: &[S]) -> Self {
@@ -272,6 +297,13 @@ impl Started {
     }
 }
 
+/// The lines of `text`, each JSON.
+pub fn answers(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|l| serde_json::from_str(l).expect("a JSON line"))
+        .collect()
+}
+
 impl Ended {
     /// A number of the report.
     pub fn number(&self, field: &str) -> u64 {
@@ -292,6 +324,7 @@ impl Ended {
             assert_eq!(self.report["exit"], status, "{}", self.report);
             let columns: &[_] = match self.report["command"].as_str() {
                 Some("verify") => &VERIFY_COLUMNS[1..],
+                Some("lookup") => &LOOKUP_COLUMNS[1..],
                 _ => &["written", "duplicates", "rejected", "skipped", "failed"],
             };
             let sum: u64 = columns.iter().map(|c| self.number(c)).sum();
@@ -329,6 +362,22 @@ impl Ended {
             self.report,
             self.stderr
         );
+    }
+
+    /// Asserts what the columns of a look-up's books hold: as [`LOOKUP_COLUMNS`].
+    pub fn assert_looked_up(&self, expected: [u64; 6]) {
+        assert_eq!(
+            LOOKUP_COLUMNS.map(|c| self.number(c)),
+            expected,
+            "{}\n{}",
+            self.report,
+            self.stderr
+        );
+    }
+
+    /// The answers of a look-up, one a line.
+    pub fn answers(&self) -> Vec<Value> {
+        answers(&self.stdout)
     }
 
     /// Asserts that stderr says each of `parts`, and nothing of a panic.

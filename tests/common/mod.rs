@@ -13,6 +13,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod binary;
+pub mod fake_api;
 pub mod fake_credentials;
 pub mod fake_dynamo;
 pub mod fake_lambda;

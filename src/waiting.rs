@@ -1,5 +1,7 @@
 //! Keys that wait to be asked for, and leave in batches as full as can be.
 //!
+//! A [verification](crate::verify) and a [look-up](crate::lookup) ask by the same rules.
+//!
 //! Keys that came back unread, or whose call was throttled or broken, wait until
 //! their back-off is over and are then asked for together with others. A hash
 //! that stands twice in the list may wait twice; DynamoDB refuses a call that
@@ -8,7 +10,6 @@
 //! Pure: instants are arguments, nothing sleeps.
 
 use crate::algorithm::Hash;
-use crate::ask::MAX_GET_KEYS;
 use crate::record::Record;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -16,22 +17,24 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a batch that is not full waits for more.
-pub(super) const LINGER: Duration = Duration::from_millis(200);
+pub const LINGER: Duration = Duration::from_millis(200);
 
-/// A record on its way, and how many calls for it were in vain.
+/// A record on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) record: Record,
-    pub(super) attempts: u32,
+pub struct Entry {
+    /// The record.
+    pub record: Record,
+    /// How many calls for it were in vain.
+    pub attempts: u32,
 }
 
 /// The keys of one call, in the order of their bytes, none twice.
 #[derive(Debug)]
-pub(super) struct Keys(pub(super) Vec<Entry>);
+pub struct Keys(pub Vec<Entry>);
 
 impl Keys {
     /// Where `hash` stands among them.
-    pub(super) fn find(&self, hash: &Hash) -> Option<usize> {
+    pub fn find(&self, hash: &Hash) -> Option<usize> {
         self.0
             .binary_search_by(|e| e.record.hash.as_bytes().cmp(hash.as_bytes()))
             .ok()
@@ -67,8 +70,10 @@ impl Ord for Again {
 }
 
 /// The keys that wait. See the [module](self).
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
+#[derive(Debug)]
+pub struct Waiting {
+    /// Keys in a batch at most.
+    most: usize,
     now: VecDeque<Entry>,
     again: BinaryHeap<Reverse<Again>>,
     arrivals: u64,
@@ -77,8 +82,19 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// Nothing waits yet; a batch has `most` keys at most.
+    pub fn new(most: usize) -> Waiting {
+        Waiting {
+            most: most.max(1),
+            now: VecDeque::new(),
+            again: BinaryHeap::new(),
+            arrivals: 0,
+            since: None,
+        }
+    }
+
     /// Adds a record that can be asked for at once.
-    pub(super) fn push(&mut self, record: Record, now: Instant) {
+    pub fn push(&mut self, record: Record, now: Instant) {
         self.since.get_or_insert(now);
         self.now.push_back(Entry {
             record,
@@ -87,7 +103,7 @@ impl Waiting {
     }
 
     /// Adds a record that must be asked for again, not before `ready`.
-    pub(super) fn push_again(&mut self, entry: Entry, ready: Instant) {
+    pub fn push_again(&mut self, entry: Entry, ready: Instant) {
         self.arrivals += 1;
         self.again.push(Reverse(Again {
             ready,
@@ -97,27 +113,27 @@ impl Waiting {
     }
 
     /// Those that can be asked for at once.
-    pub(super) fn ready(&self) -> usize {
+    pub fn ready(&self) -> usize {
         self.now.len()
     }
 
     /// Those whose call failed.
-    pub(super) fn again(&self) -> usize {
+    pub fn again(&self) -> usize {
         self.again.len()
     }
 
     /// All of them.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.ready() + self.again()
     }
 
     /// Whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// When there may be a batch, if nothing more comes.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub fn next(&self) -> Option<Instant> {
         let linger = self.since.map(|since| since + LINGER);
         let again = self.again.peek().map(|Reverse(a)| a.ready);
         linger.into_iter().chain(again).min()
@@ -125,7 +141,7 @@ impl Waiting {
 
     /// The next batch at `now`: a full one, one that has waited long enough, or
     /// any when `flush`.
-    pub(super) fn compose(&mut self, now: Instant, flush: bool) -> Option<Keys> {
+    pub fn compose(&mut self, now: Instant, flush: bool) -> Option<Keys> {
         while self.again.peek().is_some_and(|Reverse(a)| a.ready <= now)
             && let Some(Reverse(a)) = self.again.pop()
         {
@@ -134,10 +150,10 @@ impl Waiting {
             self.now.push_front(a.entry);
         }
         let due = self.since.is_some_and(|since| since + LINGER <= now);
-        if self.now.is_empty() || !(flush || due || self.now.len() >= MAX_GET_KEYS) {
+        if self.now.is_empty() || !(flush || due || self.now.len() >= self.most) {
             return None;
         }
-        let count = self.now.len().min(MAX_GET_KEYS);
+        let count = self.now.len().min(self.most);
         let mut keys: Vec<Entry> = self.now.drain(..count).collect();
         keys.sort_unstable_by(|a, b| {
             let hashes = a.record.hash.as_bytes().cmp(b.record.hash.as_bytes());
@@ -178,7 +194,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn batches_are_full_or_have_waited_or_are_the_last() {
         let start = Instant::now();
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting::new(100);
         assert_eq!((waiting.next(), waiting.is_empty()), (None, true));
         for n in 0..150 {
             waiting.push(record(n, u64::from(n)), start);
@@ -204,7 +220,7 @@ mod tests {
     async fn what_failed_waits_its_time_and_goes_with_others() {
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting::new(100);
         let failed = Entry {
             record: record(9, 1),
             attempts: 1,
@@ -225,7 +241,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_batch_names_a_key_twice_and_none_is_lost() {
         let start = Instant::now();
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting::new(100);
         for line in 0..10 {
             waiting.push(record((line % 4) as u8, line), start);
         }

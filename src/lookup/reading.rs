@@ -1,0 +1,234 @@
+//! The input → questions, from the line on where an earlier run has stopped.
+
+use super::books::LookupMeters;
+use super::question::{Question, Questions};
+use crate::algorithm::Algorithm;
+use crate::aws::Aws;
+use crate::decode::{Chunk, PEEK_BYTES, Unpack};
+use crate::error::{Error, Result};
+use crate::format;
+use crate::lines::{Framer, Line};
+use crate::reader::{Objects, Opened};
+use crate::source::Sources;
+use crate::stop::Stop;
+use std::collections::VecDeque;
+use tokio::sync::mpsc;
+
+/// How much text is taken apart before the questions in it are handed on, in bytes:
+/// few lines are longer, and many of them make many answers.
+const PART_BYTES: usize = 16 * 1024;
+
+/// The input, one list after another.
+#[derive(Debug)]
+pub(super) struct Input {
+    objects: Objects,
+    aws: Aws,
+    unpack: Unpack,
+    now: Option<Opened>,
+    /// What of it was looked at.
+    peeked: VecDeque<Chunk>,
+    ended: bool,
+}
+
+impl Input {
+    /// Opens the first list of `sources`.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub(super) async fn open(sources: &Sources, aws: &Aws, unpack: &Unpack) -> Result<Input> {
+        let mut input = Input {
+            objects: Objects::new(sources, aws),
+            aws: aws.clone(),
+            unpack: unpack.clone(),
+            now: None,
+            peeked: VecDeque::new(),
+            ended: false,
+        };
+        input.advance().await?;
+        if input.now.is_none() {
+            return Err(Error::usage(
+                "there is nothing to read: the input names no object",
+            ));
+        }
+        Ok(input)
+    }
+
+    async fn advance(&mut self) -> Result<()> {
+        self.now = match self.objects.next().await? {
+            Some(object) => Some(Opened::open_text(&object.location, &self.aws, &self.unpack).await?),
+            None => None,
+        };
+        Ok(())
+    }
+
+    /// The name of the list that is read.
+    fn name(&self) -> String {
+        self.now.as_ref().map_or_else(String::new, Opened::name)
+    }
+
+    /// The length of the first list as it lies there, where that is known.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.now.as_ref().and_then(Opened::length)
+    }
+
+    /// The algorithm that the first hash of the list shows by its length; of a list with
+    /// nothing in it, the usual one.
+    ///
+    /// # Errors
+    /// When its beginning shows none.
+    pub(super) async fn algorithm(&mut self) -> Result<Algorithm> {
+        let mut head = Vec::new();
+        loop {
+            let shown = format::first_hash(&head, self.ended).map(|(algorithm, _)| algorithm);
+            if let Some(algorithm) = shown.or_else(|| format::sums_algorithm(&head, self.ended)) {
+                tracing::info!(
+                    "taking the list for {algorithm}, by the length of its first hash (--hash says otherwise)"
+                );
+                return Ok(algorithm);
+            }
+            if self.ended || head.len() >= PEEK_BYTES {
+                break;
+            }
+            let Some(opened) = &mut self.now else { break };
+            match opened.next().await? {
+                Some(chunk) => {
+                    head.extend_from_slice(&chunk.bytes);
+                    self.peeked.push_back(chunk);
+                }
+                None => self.ended = true,
+            }
+        }
+        if head.is_empty() {
+            return Ok(Algorithm::Sha256);
+        }
+        let what = format!("the beginning of {} shows no hash", self.name());
+        Err(Error::usage(what).hint("name the algorithm by --hash, such as --hash sha256; of a list of paths, give --paths"))
+    }
+
+    /// The next chunk of the list that is read.
+    async fn chunk(&mut self) -> Result<Option<Chunk>> {
+        match (self.peeked.pop_front(), &mut self.now) {
+            (Some(chunk), _) => Ok(Some(chunk)),
+            (None, Some(opened)) if !self.ended => opened.next().await,
+            _ => Ok(None),
+        }
+    }
+}
+
+/// What an earlier run has answered.
+#[derive(Debug, Default)]
+pub(super) struct Behind {
+    /// So many lines.
+    pub(super) lines: u64,
+    /// What its last answer says of its line.
+    pub(super) last: Option<String>,
+    /// Where the answers are, for messages.
+    pub(super) place: String,
+}
+
+/// Reads all lines and hands on what they ask.
+pub(super) struct Reading<'a> {
+    pub(super) questions: Questions,
+    pub(super) behind: Behind,
+    pub(super) meters: &'a LookupMeters,
+    pub(super) stop: &'a Stop,
+    pub(super) send: mpsc::Sender<Vec<Question>>,
+}
+
+impl Reading<'_> {
+    /// Reads `input`; says whether it came to the end.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is another one than an earlier run has answered.
+    pub(super) async fn run(mut self, mut input: Input) -> Result<bool> {
+        let stop = self.stop;
+        let mut passed = 0;
+        loop {
+            let mut framer = Framer::new();
+            let name = input.name();
+            loop {
+                let chunk = tokio::select! {
+                    biased;
+                    () = stop.requested() => return Ok(false),
+                    chunk = input.chunk() => chunk?,
+                };
+                let Some(chunk) = chunk else { break };
+                let mut lying = chunk.lying;
+                let mut rest = chunk.bytes;
+                while !rest.is_empty() {
+                    let part = rest.split_to(rest.len().min(PART_BYTES));
+                    let mut asked = Vec::new();
+                    let mut lines = framer.push(&part);
+                    while let Some(line) = lines.next() {
+                        self.line(&line, &name, &mut passed, &mut asked)?;
+                    }
+                    // Entered with its last part.
+                    let bytes = if rest.is_empty() { std::mem::take(&mut lying) } else { 0 };
+                    if !self.hand_on(asked, bytes).await {
+                        return Ok(false);
+                    }
+                }
+            }
+            let mut asked = Vec::new();
+            if let Some(line) = framer.finish() {
+                self.line(&line, &name, &mut passed, &mut asked)?;
+            }
+            if !self.hand_on(asked, 0).await {
+                return Ok(false);
+            }
+            tokio::select! {
+                biased;
+                () = stop.requested() => return Ok(false),
+                next = input.advance() => next?,
+            }
+            input.ended = false;
+            if input.now.is_none() {
+                break;
+            }
+        }
+        if passed < self.behind.lines {
+            return Err(self.another(&format!("it has {passed} lines")));
+        }
+        Ok(true)
+    }
+
+    fn line(
+        &mut self,
+        line: &Line<'_>,
+        name: &str,
+        passed: &mut u64,
+        asked: &mut Vec<Question>,
+    ) -> Result<()> {
+        if *passed >= self.behind.lines {
+            asked.push(self.questions.read(line, name)?);
+            return Ok(());
+        }
+        *passed += 1;
+        if *passed == self.behind.lines {
+            let question = self.questions.read(line, name)?;
+            let last = self.behind.last.as_deref().unwrap_or_default();
+            if !question.is_of(last) {
+                return Err(self.another(&format!("line {passed} of the input is another one")));
+            }
+        }
+        Ok(())
+    }
+
+    fn another(&self, why: &str) -> Error {
+        let Behind { lines, place, .. } = &self.behind;
+        Error::usage(format!(
+            "{place} has the answers to {lines} lines of another list: {why}"
+        ))
+        .hint("give the list that it was begun with, or begin anew with --overwrite")
+    }
+
+    /// Hands on what was asked; false when nobody takes it any more.
+    async fn hand_on(&self, asked: Vec<Question>, bytes: u64) -> bool {
+        let lines = asked.len() as u64;
+        self.meters.update(|c| {
+            c.books.lines += lines;
+            c.bytes_read += bytes;
+        });
+        asked.is_empty() || self.send.send(asked).await.is_ok()
+    }
+}

@@ -1,0 +1,260 @@
+//! An API for look-ups over HTTP, with or without TLS, which answers as it is told.
+//!
+//! `GET /v1/ALGORITHM/HASH` is 200 with the item of a hash that it knows, 404 with a JSON
+//! object of one that it does not. What goes wrong at the k-th request is a value. It counts what it was
+//! asked and with which keys.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, oneshot};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use super::wire::{Answer, Connection, Server};
+
+/// What befalls one request.
+#[derive(Clone, Debug)]
+pub enum ApiFault {
+    /// This answer.
+    Answer(Answer),
+    /// The connection closes without one.
+    Drop,
+    /// None, until the server stops.
+    Stall,
+    /// What would have been answered, once so many requests have come in, or a while
+    /// has passed in vain.
+    HoldUntil(u64),
+}
+
+type Plan = Arc<dyn Fn(u64, &str) -> Option<ApiFault> + Send + Sync>;
+
+/// What it has seen.
+#[derive(Clone, Debug, Default)]
+pub struct ApiStats {
+    pub requests: u64,
+    pub connections: u64,
+    /// How often each path was asked for.
+    pub paths: BTreeMap<String, u64>,
+    /// Values of `x-api-key`; nothing where there was none.
+    pub keys: BTreeMap<Option<String>, u64>,
+    /// When each request came in.
+    pub times: Vec<Instant>,
+}
+
+struct Shared {
+    known: BTreeMap<String, Value>,
+    key: Option<String>,
+    plan: Plan,
+    stats: Mutex<ApiStats>,
+    arrived: Notify,
+}
+
+/// The running server.
+pub struct FakeApi {
+    server: Server,
+    shared: Arc<Shared>,
+}
+
+impl FakeApi {
+    /// Knows these hashes, in upper case, without any fault.
+    pub fn start(known: impl IntoIterator<Item = (String, Value)>) -> Self {
+        Self::with(known, None, |_, _| None)
+    }
+
+    /// The same with a key that every request must have, and faults by the number of the request,
+    /// from 1, and its path.
+    pub fn with(
+        known: impl IntoIterator<Item = (String, Value)>,
+        key: Option<&str>,
+        plan: impl Fn(u64, &str) -> Option<ApiFault> + Send + Sync + 'static,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            known: known.into_iter().collect(),
+            key: key.map(str::to_owned),
+            plan: Arc::new(plan),
+            stats: Mutex::default(),
+            arrived: Notify::new(),
+        });
+        let serving = Arc::clone(&shared);
+        let server = Server::start(move |connection| Arc::clone(&serving).serve(connection));
+        Self { server, shared }
+    }
+
+    /// Where hashes of `algorithm` are asked for.
+    pub fn url(&self, algorithm: &str) -> String {
+        format!("{}/v1/{algorithm}", self.server.endpoint())
+    }
+
+    pub fn stats(&self) -> ApiStats {
+        self.shared.stats().clone()
+    }
+
+    /// Waits until so many requests have come in.
+    pub fn wait_for(&self, requests: u64) {
+        let limit = Instant::now() + Duration::from_secs(60);
+        while self.stats().requests < requests {
+            assert!(Instant::now() < limit, "{:?}", self.stats().requests);
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Shared {
+    fn stats(&self) -> MutexGuard<'_, ApiStats> {
+        self.stats.lock().expect("whole")
+    }
+
+    async fn serve(self: Arc<Self>, mut connection: Connection) -> io::Result<()> {
+        self.stats().connections += 1;
+        while let Some(request) = connection.read_request().await? {
+            let key = request.header("x-api-key").map(str::to_owned);
+            let k = {
+                let mut stats = self.stats();
+                stats.requests += 1;
+                stats.times.push(Instant::now());
+                *stats.paths.entry(request.path.clone()).or_default() += 1;
+                *stats.keys.entry(key.clone()).or_default() += 1;
+                stats.requests
+            };
+            self.arrived.notify_waiters();
+            match (self.plan)(k, &request.path) {
+                Some(ApiFault::Answer(answer)) => {
+                    connection.answer(&answer).await?;
+                    continue;
+                }
+                Some(ApiFault::Drop) => return Ok(()),
+                Some(ApiFault::Stall) => std::future::pending().await,
+                Some(ApiFault::HoldUntil(wanted)) => {
+                    let come = async {
+                        loop {
+                            let arrived = self.arrived.notified();
+                            if self.stats().requests >= wanted {
+                                return;
+                            }
+                            arrived.await;
+                        }
+                    };
+                    let _ = tokio::time::timeout(Duration::from_secs(2), come).await;
+                }
+                None => {}
+            }
+            let answer = if self.key.is_some() && self.key != key {
+                let said = format!("no such key: {}", key.unwrap_or_default());
+                json_answer(401, &json!({ "message": said }))
+            } else {
+                self.look_up(&request.path)
+            };
+            connection.answer(&answer).await?;
+        }
+        Ok(())
+    }
+
+    fn look_up(&self, path: &str) -> Answer {
+        let Some((_, hash)) = path
+            .strip_prefix("/v1/")
+            .and_then(|rest| rest.split_once('/'))
+        else {
+            return Answer::new(404, "<html>Not Found</html>");
+        };
+        match self.known.get(&hash.to_uppercase()) {
+            Some(item) => json_answer(200, item),
+            None => json_answer(404, &json!({ "message": "not in any list" })),
+        }
+    }
+}
+
+/// An answer in JSON, as people write it.
+pub fn json_answer(status: u16, body: &Value) -> Answer {
+    Answer::new(
+        status,
+        serde_json::to_vec_pretty(body).expect("JSON"),
+    )
+    .header("Content-Type", "application/json")
+}
+
+/// TLS before a server that has none, with a certificate for `localhost` of an authority
+/// of its own.
+pub struct Tls {
+    port: u16,
+    /// The authority's certificate, in PEM.
+    pub ca: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Tls {
+    pub fn before(api: &FakeApi) -> Self {
+        let mut authority = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority_key = rcgen::KeyPair::generate().expect("a key");
+        let ca = authority
+            .self_signed(&authority_key)
+            .expect("a certificate")
+            .pem();
+        let issuer = rcgen::Issuer::new(authority, authority_key);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()])
+            .and_then(|params| params.signed_by(&key, &issuer))
+            .expect("a certificate");
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .expect("they fit");
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.set_nonblocking(true).expect("a socket of ours");
+        let port = listener.local_addr().expect("bound").port();
+        let to = api.server.endpoint().replace("http://", "");
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async {
+                let listener = TcpListener::from_std(listener).expect("listening");
+                let accept = async {
+                    loop {
+                        let (near, _) = listener.accept().await.expect("a connection");
+                        let (acceptor, to) = (acceptor.clone(), to.clone());
+                        tokio::spawn(async move {
+                            let mut near = acceptor.accept(near).await?;
+                            let mut far = TcpStream::connect(to).await?;
+                            tokio::io::copy_bidirectional(&mut near, &mut far).await
+                        });
+                    }
+                };
+                tokio::select! {
+                    _ = stopped => {}
+                    () = accept => {}
+                }
+            });
+        });
+        Tls {
+            port,
+            ca,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    pub fn url(&self, algorithm: &str) -> String {
+        format!("https://localhost:{}/v1/{algorithm}", self.port)
+    }
+}
+
+impl Drop for Tls {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
