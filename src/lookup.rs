@@ -216,7 +216,8 @@ impl Lookup {
                     tally,
                     last,
                 } = opened.await.map_err(|e| {
-                    Error::new(ErrorKind::Internal, "cannot open the file for the answers").because(e)
+                    Error::new(ErrorKind::Internal, "cannot open the file for the answers")
+                        .because(e)
                 })??;
                 if lines > 0 {
                     tracing::info!(
@@ -231,8 +232,14 @@ impl Lookup {
                 }
                 let file = tokio::fs::File::from_std(file);
                 let behind = Behind { lines, last, place };
-                self.answer(prepared, Output::new(file, &with.stop), behind, report, begun)
-                    .await
+                self.answer(
+                    prepared,
+                    Output::new(file, &with.stop),
+                    behind,
+                    report,
+                    begun,
+                )
+                .await
             }
             (None, Some(writer)) => {
                 let output = Output::new(writer, &with.stop);
@@ -367,7 +374,9 @@ impl Lookup {
                     Some(calls) => format!("{} calls/s", thousands(calls)),
                     None => "as fast as it goes".to_owned(),
                 };
-                tracing::info!("looking up {what} at {api}: {rate}, up to {concurrency} calls in flight");
+                tracing::info!(
+                    "looking up {what} at {api}: {rate}, up to {concurrency} calls in flight"
+                );
                 let options = EngineOptions {
                     concurrency,
                     most: 1,
@@ -538,7 +547,9 @@ impl Asking<'_> {
         if outcome == Outcome::Failed && failure.is_none() {
             let s = if books.error == 1 { "" } else { "s" };
             let (n, error) = (books.error, "\"status\":\"error\"");
-            report.failure = Some(format!("{n} line{s} could not be looked up: their answers have {error} and say why"));
+            report.failure = Some(format!(
+                "{n} line{s} could not be looked up: their answers have {error} and say why"
+            ));
             report.hint = Some("look those lines up again".to_owned());
         }
         report
@@ -551,7 +562,10 @@ impl Lookup {
         if e.exit_status() == 2 || e.kind() == ErrorKind::Internal {
             return e;
         }
-        let how = match (&self.with.output, self.with.unordered || self.with.only.is_some()) {
+        let how = match (
+            &self.with.output,
+            self.with.unordered || self.with.only.is_some(),
+        ) {
             (Some(path), false) => format!(
                 "the same command with --output {} --resume goes on after the last answer",
                 path.display()
