@@ -70,6 +70,10 @@ use table_oracle::{AskedBy, TableOracle};
 /// How long a look-up goes on without a single hash being answered.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 
+/// Hashes that an API does not know, without one that it does, from which on a person
+/// should know it.
+const SUSPICIOUS: u64 = 10;
+
 /// Hand-overs of questions that wait between reading and asking.
 const HAND_OVERS: usize = 4;
 
@@ -516,6 +520,13 @@ impl Asking<'_> {
             b.unanswered = b.lines.saturating_sub(answered);
         });
         let counts = meters.read();
+        if with.api.is_some() && counts.books.known == 0 && counts.books.unknown >= SUSPICIOUS {
+            tracing::warn!(
+                "not one of {} hashes is known: a server can answer like that for a wrong URL, too; look up one \
+                 that it must know",
+                thousands(counts.books.unknown as f64)
+            );
+        }
         let mut report = self.report;
         report.target_rcu_per_s = pace.rate();
         report.count(&counts, self.begun.elapsed());

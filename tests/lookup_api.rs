@@ -242,6 +242,14 @@ fn a_wrong_address_makes_nothing_unknown() {
         ended.answers()[0]["error"],
         "status 404: there is no such route"
     );
+    // And as others do, who say the same of a hash: that is no proof, but a person is told.
+    let body = json!({"detail": "Not Found"});
+    let foreign = FakeApi::with([], None, move |_, _| {
+        Some(ApiFault::Answer(json_answer(404, &body)))
+    });
+    let ended = lookup(&foreign.url("md5"), &[], text(&hashes[..10]));
+    ended.assert_status(0);
+    ended.assert_says(&["not one of 10 hashes is known"]);
     // A body without end.
     let huge = FakeApi::with([], None, |_, _| {
         Some(ApiFault::Answer(Answer::new(200, vec![b' '; 2 << 20])))

@@ -207,7 +207,7 @@ impl LookupBuilder {
             let what = "a run can be taken up only when every line has its answer, in order";
             return Err(Error::usage(what).hint("leave out --resume, or --unordered and --only"));
         }
-        let sources = Sources::read(&[self.input.clone()], &[], Globs::default())?;
+        let sources = Sources::read(std::slice::from_ref(&self.input), &[], Globs::default())?;
         if let Some(path) = &self.output {
             if self.existing == Existing::Refuse && path.exists() {
                 return Err(already_there(path));

@@ -27,26 +27,34 @@ enum Act {
 
 struct Fake<F> {
     act: F,
-    /// When each call was made, and how many hashes it had; and how many calls are under way.
-    calls: Mutex<(Option<Instant>, Vec<(Duration, usize)>, usize, usize)>,
+    calls: Mutex<Calls>,
+}
+
+#[derive(Default)]
+struct Calls {
+    begun: Option<Instant>,
+    /// When each was made, and how many hashes it had.
+    made: Vec<(Duration, usize)>,
+    under_way: usize,
+    most_at_once: usize,
 }
 
 impl<F: Fn(usize) -> Act> Oracle for Fake<F> {
     async fn ask(&self, keys: &Keys) -> Told {
         let act = {
             let mut calls = self.calls.lock().expect("whole");
-            let begun = *calls.0.get_or_insert_with(Instant::now);
-            calls.1.push((begun.elapsed(), keys.0.len()));
-            calls.2 += 1;
-            calls.3 = calls.3.max(calls.2);
-            (self.act)(calls.1.len())
+            let begun = *calls.begun.get_or_insert_with(Instant::now);
+            calls.made.push((begun.elapsed(), keys.0.len()));
+            calls.under_way += 1;
+            calls.most_at_once = calls.most_at_once.max(calls.under_way);
+            (self.act)(calls.made.len())
         };
         let wait = match act {
             Act::After(ms) => ms,
             _ => 5,
         };
         tokio::time::sleep(Duration::from_millis(wait)).await;
-        self.calls.lock().expect("whole").2 -= 1;
+        self.calls.lock().expect("whole").under_way -= 1;
         let hashes: Vec<Hash> = keys.0.iter().map(|e| e.record.hash).collect();
         let unique: std::collections::HashSet<_> = hashes.iter().collect();
         assert_eq!(unique.len(), hashes.len(), "a hash twice in a call");
@@ -230,8 +238,8 @@ impl Setup {
                     (n, json["status"].as_str().expect("text").to_owned())
                 })
                 .collect(),
-            calls: calls.1,
-            at_once: calls.3,
+            calls: calls.made,
+            at_once: calls.most_at_once,
             elapsed: begun.elapsed(),
         }
     }
