@@ -38,7 +38,7 @@
 //! hash: it is what `hashferry verify` runs, and [`Verify`] for programs. [`lookup`] asks
 //! for the hashes of any list, a table or an API, and answers line by line: it is what
 //! `hashferry lookup` runs, and [`Lookup`] for programs; what both of them have to ask is
-//! [`waiting`] for its call. `local` is
+//! [`waiting`] for its call. `serve` is that API over HTTP. `local` is
 //! an S3 and a DynamoDB on this machine, [`cli`] the command line, and `lambda` the
 //! keep-alive as an AWS Lambda function. [`matchmeta`] makes paths comparable, whose
 //! hashes are a list like any other.
@@ -77,7 +77,7 @@
 //! 4. `stop`, `source`, `report`, `readback`, `scaling`
 //! 5. `pace`, `keepalive`, `raise`, `checkpoint`; then `rate`
 //! 6. `reader`, `writer`, `arranging`: never each other
-//! 7. `ingest`, `plan`, `verify`, `lookup`: never each other
+//! 7. `ingest`, `lookup`, `plan`, `serve`, `verify`: never each other
 //! 8. `cli`, and the binary; `lambda`, and its own
 //!
 //! `local` imports nothing of the rest, so that it cannot share the writer's
@@ -151,6 +151,8 @@ pub mod rds;
 pub mod readback;
 pub mod sample;
 pub mod scaling;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod sorter;
 pub mod stop;
 pub mod waiting;

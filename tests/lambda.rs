@@ -302,3 +302,69 @@ fn an_event_that_is_not_the_schedules_is_refused() {
         );
     }
 }
+
+/// A request as a function URL hands it over.
+fn request(method: &str, path: &str, key: Option<&str>, body: Option<&str>) -> String {
+    let mut headers = json!({"host": "abc.lambda-url.us-east-1.on.aws", "content-type": "application/json"});
+    if let Some(key) = key {
+        headers["x-api-key"] = key.into();
+    }
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    json!({"version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query,
+        "headers": headers, "body": body, "isBase64Encoded": false,
+        "requestContext": {"accountId": "anonymous", "apiId": "abc", "domainName": "abc.lambda-url.us-east-1.on.aws",
+            "domainPrefix": "abc", "requestId": "1", "routeKey": "$default", "stage": "$default",
+            "time": "24/Nov/2026:10:00:00 +0000", "timeEpoch": 1_795_514_400_000_u64,
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1",
+                "userAgent": "test"}}})
+    .to_string()
+}
+
+#[test]
+fn look_ups_are_answered_as_the_command_answers_them() {
+    let dynamo = FakeDynamo::start(table(1000));
+    // The SHA-256 of "test", which is a key here and a hash there.
+    let digest = "9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08";
+    dynamo.put(json!({"sha256": {"S": digest}, "source": {"S": "NSRL"}}));
+    let lambda = FakeLambda::start();
+    let bootstrap = || {
+        Run::of(env!("CARGO_BIN_EXE_serve-lambda"), &[""; 0])
+            .env("AWS_LAMBDA_RUNTIME_API", &lambda.host())
+            .env("AWS_LAMBDA_FUNCTION_NAME", "serve")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .dynamo(&dynamo)
+    };
+    let ended = bootstrap().env("HASHFERRY_TABLE", "sha256").end();
+    ended.assert_status(2);
+    ended.assert_says(&["HASHFERRY_API_KEYS is not set", "--new-key"]);
+
+    let mut started = bootstrap()
+        .env("HASHFERRY_TABLE", "sha256")
+        .env("HASHFERRY_API_KEYS", &format!("alice sha256:{digest}"))
+        .start();
+    let ask = |method: &str, path: &str, key: Option<&str>, body: Option<&str>| {
+        let sent = lambda.invoke(&request(method, path, key, body));
+        assert!(sent.path.ends_with("/response"), "{sent:?}");
+        let text = sent.body["body"].as_str().unwrap_or_default();
+        let json = serde_json::from_str(text).unwrap_or(Value::Null);
+        (sent.body["statusCode"].as_u64(), json)
+    };
+    let known = json!({"input": digest, "hash": digest, "status": "known", "source": "NSRL"});
+    let path = format!("/sha256/{digest}");
+    assert_eq!(ask("GET", &path, None, None).0, Some(401));
+    assert_eq!(ask("GET", &path, Some("other"), None).0, Some(401));
+    assert_eq!(ask("GET", "/metrics", None, None).0, Some(401), "nobody is on this machine");
+    assert_eq!(ask("GET", &path, Some("test"), None), (Some(200), known.clone()));
+    let body = json!({"hashes": [digest, "x"]}).to_string();
+    let (status, many) = ask("POST", "/lookup", Some("test"), Some(&body));
+    assert_eq!((status, &many["results"][0]), (Some(200), &known));
+    assert_eq!(many["results"][1]["status"], "invalid");
+    let (status, of_path) = ask("GET", "/path?p=%2Fhome%2Fa+b", Some("test"), None);
+    assert_eq!((status, &of_path["normalized"]), (Some(404), &"/home/ubuntu".into()));
+    assert_eq!(ask("GET", "/healthz", None, None).0, Some(200));
+    started.kill();
+    let ended = started.end();
+    assert!(ended.stderr.contains("\"key\":\"alice\""), "{}", ended.stderr);
+    assert!(!ended.stderr.contains(SECRET), "{}", ended.stderr);
+}

@@ -19,6 +19,8 @@ mod normalize;
 mod paths;
 mod plan;
 mod refresh;
+#[cfg(feature = "serve")]
+mod serve;
 mod sources;
 mod unpack;
 mod verify;
@@ -75,6 +77,9 @@ enum Command {
     Plan(Box<plan::PlanArgs>),
     /// Make paths comparable (MatchMeta): path, normalised path, SHA-256
     Normalize(normalize::NormalizeArgs),
+    /// Serve look-ups over HTTP: whether a table knows a hash or a path
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::ServeArgs>),
     /// Serve an embedded S3 and DynamoDB on this machine, for any AWS client
     #[cfg(feature = "local")]
     Local(local::LocalArgs),
@@ -84,6 +89,19 @@ enum Command {
 }
 
 impl Command {
+    /// What it runs in.
+    fn runtime(&self) -> tokio::runtime::Builder {
+        use tokio::runtime::Builder;
+        match self {
+            // Many ask at once, and each of them is work of its own.
+            #[cfg(feature = "serve")]
+            Command::Serve(_) => Builder::new_multi_thread(),
+            // One thread is enough: what costs time is waiting, and a second one costs
+            // a quarter more than it brings.
+            _ => Builder::new_current_thread(),
+        }
+    }
+
     /// The file with the least IAM policy that it needs.
     fn policy(&self) -> &'static str {
         match self {
@@ -94,6 +112,8 @@ impl Command {
             Command::Plan(_) => "scripts/iam/plan.json",
             Command::Normalize(_) => "scripts/iam/normalize.json",
             Command::Verify(_) => "scripts/iam/verify.json",
+            #[cfg(feature = "serve")]
+            Command::Serve(_) => "scripts/iam/serve.json",
             Command::Lookup(_) => "scripts/iam/lookup.json",
             #[cfg(feature = "local")]
             Command::Local(_) | Command::Demo(_) => "scripts/iam",
@@ -193,12 +213,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = MultiProgress::new();
     logging::start(&cli.common, &terminal);
-    // One thread is enough: what costs time is waiting, and a second one costs
-    // a quarter more than it brings.
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match cli.command.runtime().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
             eprintln!("error: cannot start: {e}");
@@ -222,6 +237,8 @@ pub fn main() -> ExitCode {
             Command::Keepalive(args) => capacity::keep(&context, &args).await,
             Command::Plan(args) => plan::run(&context, *args).await,
             Command::Normalize(args) => normalize::run(&context, args).await,
+            #[cfg(feature = "serve")]
+            Command::Serve(args) => serve::run(&context, *args).await,
             #[cfg(feature = "local")]
             Command::Local(args) => local::run(&context, &args).await,
             #[cfg(feature = "local")]

@@ -203,6 +203,7 @@ impl Run {
             run: self,
             said: String::new(),
             stderr: None,
+            follower: None,
         }
     }
 
@@ -220,6 +221,8 @@ pub struct Started {
     /// What was read of stderr so far, and the rest of it.
     said: String,
     stderr: Option<BufReader<ChildStderr>>,
+    /// Who reads the rest, where somebody does.
+    follower: Option<std::thread::JoinHandle<String>>,
 }
 
 impl Started {
@@ -246,8 +249,24 @@ impl Started {
         self.stderr = Some(stderr);
     }
 
+    /// Waits until it has said `text` on stderr, and has the rest read beside, so that
+    /// it never waits for a reader. What it has said so far.
+    pub fn follow_stderr(&mut self, text: &str) -> String {
+        self.wait_for_stderr(text);
+        let mut stderr = self.stderr.take().expect("it was waited for");
+        self.follower = Some(std::thread::spawn(move || {
+            let mut rest = String::new();
+            stderr.read_to_string(&mut rest).expect("UTF-8");
+            rest
+        }));
+        self.said.clone()
+    }
+
     /// Waits for its end.
     pub fn end(mut self) -> Ended {
+        if let Some(follower) = self.follower.take() {
+            self.said += &follower.join().expect("it reads");
+        }
         if let Some(stderr) = &mut self.stderr {
             stderr.read_to_string(&mut self.said).expect("UTF-8");
         }

@@ -1,0 +1,6 @@
+//! The bootstrap of the Lambda function that answers look-ups: see
+//! [`hashferry::serve::function`].
+
+fn main() -> std::process::ExitCode {
+    hashferry::serve::function::main()
+}

@@ -1,0 +1,219 @@
+//! `hashferry serve` as an AWS Lambda function, behind an HTTP API of API Gateway or a
+//! function URL: the same routes, without a socket.
+//!
+//! What the command line says there is said by the environment:
+//!
+//! | | |
+//! |---|---|
+//! | `HASHFERRY_TABLE` | the table's name |
+//! | `HASHFERRY_API_KEYS` | the lines of the file of API keys, by `;` or line ends |
+//! | `HASHFERRY_RATE_LIMIT` | hashes and paths a second of each key, in each instance |
+//! | `HASHFERRY_HASH`, `HASHFERRY_RULES`, `HASHFERRY_UNIX_USER`, `HASHFERRY_WINDOWS_USER`, `HASHFERRY_RATE` | as the flags of these names |
+//!
+//! There must be a key: whoever knows the function's address could ask else. Instances
+//! know nothing of each other: each has a cache, and a rate of reads, of its own.
+
+use super::keys::{Gate, Keys};
+use super::{App, Options};
+use crate::aws::{Aws, AwsOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::matchmeta::{Normalizer, Rules, Users};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+
+/// What Lambda sets, and its runtime's library does not do without.
+/// Source: Lambda developer guide, defined runtime environment variables.
+const ENVIRONMENT: [&str; 4] = [
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+];
+
+/// How long a request may take: API Gateway waits for 30 s.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What the environment says.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when there is no table or no key, or something is not as it must
+/// be. No value is said that may be a key.
+pub fn configuration(variable: impl Fn(&str) -> Option<String>) -> Result<(Options, Gate)> {
+    let given = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+    let table = given("HASHFERRY_TABLE").ok_or_else(|| {
+        Error::usage("HASHFERRY_TABLE is not set").hint("set it to the name of the table")
+    })?;
+    let keys = given("HASHFERRY_API_KEYS").ok_or_else(|| {
+        Error::usage("HASHFERRY_API_KEYS is not set").hint(
+            "make a key by hashferry serve --new-key NAME --api-keys FILE, and set the variable to the lines of that file",
+        )
+    })?;
+    let keys = Keys::read(&keys.replace(';', "\n"))
+        .map_err(|why| Error::usage("HASHFERRY_API_KEYS has no API keys").because(why))?;
+    if keys.is_empty() {
+        return Err(Error::usage("HASHFERRY_API_KEYS has no API key in it"));
+    }
+    let rules = parsed::<Rules>("HASHFERRY_RULES", given("HASHFERRY_RULES"))?.unwrap_or_default();
+    let own = Users::of(rules);
+    let users = Users {
+        unix: given("HASHFERRY_UNIX_USER").unwrap_or(own.unix),
+        windows: given("HASHFERRY_WINDOWS_USER").unwrap_or(own.windows),
+    };
+    let limit = parsed::<f64>("HASHFERRY_RATE_LIMIT", given("HASHFERRY_RATE_LIMIT"))?;
+    if limit.is_some_and(|n| !(0.001..=1e9).contains(&n)) {
+        return Err(Error::usage("HASHFERRY_RATE_LIMIT is no number above 0"));
+    }
+    let mut options = Options::new(table.trim());
+    options.algorithm = parsed("HASHFERRY_HASH", given("HASHFERRY_HASH"))?;
+    options.rate = parsed("HASHFERRY_RATE", given("HASHFERRY_RATE"))?.unwrap_or(options.rate);
+    options.normalizer = Normalizer::new(rules, users)?;
+    options.request_limit = LIMIT;
+    Ok((options, Gate::of_keys(keys, limit)))
+}
+
+fn parsed<T: FromStr>(name: &str, value: Option<String>) -> Result<Option<T>>
+where
+    T::Err: std::fmt::Display,
+{
+    let parse = |text: String| {
+        text.trim().parse().map_err(|e: T::Err| {
+            Error::usage(format!("{name} cannot be taken")).because(e.to_string())
+        })
+    };
+    value.map(parse).transpose()
+}
+
+/// Answers the requests of Lambda until it ends this process; only a failure comes back.
+pub fn main() -> ExitCode {
+    // CloudWatch keeps each line by itself, with its own time stamp. The SDK's events are
+    // left out, as on the command line: some show headers.
+    let _ = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_target(false)
+        .with_env_filter(EnvFilter::new("error,hashferry=info"))
+        .with_writer(std::io::stderr)
+        .try_init();
+    let ended = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::new(ErrorKind::Internal, "cannot start").because(e))
+        .and_then(|runtime| runtime.block_on(serve()));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(hint = error.what_to_do(), "{error}");
+            ExitCode::from(error.exit_status())
+        }
+    }
+}
+
+async fn serve() -> Result<()> {
+    for name in ENVIRONMENT {
+        if std::env::var(name).unwrap_or_default().is_empty() {
+            return Err(Error::usage(format!(
+                "{name} is not set: this is the bootstrap of an AWS Lambda function, and Lambda did not start it"
+            ))
+            .hint("on any other machine: hashferry serve --table NAME"));
+        }
+    }
+    let (options, gate) = configuration(|name| std::env::var(name).ok())?;
+    let aws = Aws::load(&AwsOptions {
+        policy: Some("scripts/iam/serve.json"),
+        ..AwsOptions::default()
+    })
+    .await?;
+    let app = App::start(&aws, options, gate).await?;
+    lambda_http::run(app.router()).await.map_err(|e| {
+        Error::new(
+            ErrorKind::Internal,
+            "the Lambda runtime API does not answer as it should",
+        )
+        .because(e)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str =
+        "alice sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+    fn read(variables: &[(&str, &str)]) -> Result<(Options, Gate)> {
+        configuration(|name| {
+            let found = variables.iter().find(|(n, _)| *n == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_environment_says_what_the_flags_do() {
+        let bob = KEY.replace("alice", "bob");
+        let keys = format!("{KEY};{bob}");
+        let all = [
+            ("HASHFERRY_TABLE", "t"),
+            ("HASHFERRY_API_KEYS", keys.as_str()),
+            ("HASHFERRY_RULES", "v3"),
+            ("HASHFERRY_WINDOWS_USER", "Admin"),
+            ("HASHFERRY_HASH", "md5"),
+            ("HASHFERRY_RATE", "80%"),
+            ("HASHFERRY_UNIX_USER", ""),
+        ];
+        let (options, gate) = read(&all).expect("options");
+        assert_eq!(options.table, "t");
+        assert_eq!(options.algorithm, Some(crate::algorithm::Algorithm::Md5));
+        assert_eq!(options.rate, crate::rate::Rate::Percent(80.0));
+        assert_eq!(options.normalizer.users().unix, "user");
+        assert_eq!(options.normalizer.users().windows, "Admin");
+        assert_eq!(gate.enter(Some(b"test")).as_deref(), Ok("bob"));
+        assert!(gate.enter(None).is_err());
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named_and_no_key_is_said() {
+        for (variables, why) in [
+            (vec![], "HASHFERRY_TABLE"),
+            (vec![("HASHFERRY_TABLE", "t")], "HASHFERRY_API_KEYS"),
+            (
+                vec![("HASHFERRY_TABLE", "t"), ("HASHFERRY_API_KEYS", " ")],
+                "HASHFERRY_API_KEYS",
+            ),
+            (
+                vec![("HASHFERRY_TABLE", "t"), ("HASHFERRY_API_KEYS", "# none")],
+                "no API key",
+            ),
+            (
+                vec![
+                    ("HASHFERRY_TABLE", "t"),
+                    ("HASHFERRY_API_KEYS", "a hf_5ecret"),
+                ],
+                "line 1",
+            ),
+            (
+                vec![
+                    ("HASHFERRY_TABLE", "t"),
+                    ("HASHFERRY_API_KEYS", KEY),
+                    ("HASHFERRY_RULES", "v4"),
+                ],
+                "HASHFERRY_RULES",
+            ),
+            (
+                vec![
+                    ("HASHFERRY_TABLE", "t"),
+                    ("HASHFERRY_API_KEYS", KEY),
+                    ("HASHFERRY_RATE_LIMIT", "-1"),
+                ],
+                "HASHFERRY_RATE_LIMIT",
+            ),
+        ] {
+            let error = read(&variables).expect_err(why);
+            assert!(error.to_string().contains(why), "{error}");
+            assert!(!error.to_string().contains("5ecret"), "{error}");
+            assert_eq!(error.exit_status(), 2);
+        }
+    }
+}

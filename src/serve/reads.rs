@@ -1,0 +1,606 @@
+//! Hashes that many ask for at once → as few BatchGetItem calls as they need.
+//!
+//! [`Reads`] is what a request asks: it looks into the cache, joins whoever asks the
+//! table for the same hash already, and else queues it. One [`Asker`] behind it
+//! takes what has queued up, a hundred keys at a time, at the pace of the table: at
+//! once while no call is in flight, else when a call is full or [`LINGER`] is over.
+//! What is throttled or left unread is asked for again after a back-off, for as long
+//! as somebody waits for it: who has waited for too long leaves, and a hash that
+//! nobody waits for any more is not asked for.
+//!
+//! Bounded are the hashes that are waited for ([`MAX_WAITING`]), the calls in flight
+//! and the cache. What the table said is remembered for some time, be it that a hash
+//! is unknown; a failure is not.
+
+use super::metrics::Metrics;
+use crate::algorithm::Hash;
+use crate::ask::whole::{WholeAnswer, WholeTemplate};
+use crate::ask::{CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS};
+use crate::aws::error::{CallError, Meaning};
+use crate::aws::operation::BatchGet;
+use crate::backoff::Backoff;
+use crate::item::Consumed;
+use crate::pace::Pace;
+use bytes::Bytes;
+use futures::stream::{FuturesUnordered, StreamExt};
+use moka::sync::Cache;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+/// How long a key waits for others to share its call, while calls are in flight.
+const LINGER: Duration = Duration::from_millis(2);
+
+/// Hashes that may be waited for at once, each with some hundred bytes.
+const MAX_WAITING: usize = 100_000;
+
+/// The longest wait before a call is made again. Whoever asks waits for half a minute.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// The least time between two warnings that the table cannot be asked.
+const LEAST_BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
+
+/// What an entry of the cache takes besides its item, and what counts as one entry.
+const ENTRY_BYTES: usize = 1024;
+
+/// What the table says of a hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It is there, with these fields: the inside of a JSON object.
+    Known(Arc<str>),
+    /// It is not.
+    Unknown,
+    /// That is not known.
+    Error(Trouble),
+}
+
+/// Why a hash was not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// Too many are asked for.
+    Busy,
+    /// The table did not answer in time.
+    Late,
+    /// The answer would be too large.
+    Large,
+    /// The table refuses to be asked, with this code.
+    Refused(Option<String>),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Busy => f.write_str("too much is asked for at the moment: try again later"),
+            Trouble::Late => f.write_str("the table did not answer in time: try again later"),
+            Trouble::Large => {
+                f.write_str("the answer would be larger than 16 MiB: ask for fewer at once")
+            }
+            Trouble::Refused(Some(code)) => write!(f, "the table cannot be asked ({code})"),
+            Trouble::Refused(None) => f.write_str("the table cannot be asked"),
+        }
+    }
+}
+
+/// How the table is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReadOptions {
+    /// Calls in flight, at most.
+    pub(super) concurrency: usize,
+    /// Whether reads are strongly consistent.
+    pub(super) consistent: bool,
+    /// How long answers are remembered; not at all when this is zero.
+    pub(super) cache_ttl: Duration,
+    /// How many, of up to 1 KiB each.
+    pub(super) cache_entries: u64,
+}
+
+/// See the [module](self). Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Reads(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    inner: Mutex<Inner>,
+    /// Something was queued.
+    came: Notify,
+    cache: Option<Cache<Hash, Kept>>,
+    ttl: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// An answer of the table, and since when.
+#[derive(Debug, Clone)]
+struct Kept {
+    at: Instant,
+    /// Its fields; nothing when it is unknown.
+    fields: Option<Arc<str>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    open: HashMap<Hash, Open>,
+    /// What is to be asked, and since when. May name what is not open any more, or what
+    /// is being asked already.
+    queue: VecDeque<(Hash, Instant)>,
+}
+
+/// A hash that is waited for.
+#[derive(Debug, Default)]
+struct Open {
+    waiters: Vec<oneshot::Sender<Found>>,
+    /// It is in a call, or waits for its next one.
+    asked: bool,
+    tries: u32,
+}
+
+impl Open {
+    /// Whether somebody still waits for it.
+    fn is_wanted(&mut self) -> bool {
+        self.waiters.retain(|w| !w.is_closed());
+        !self.waiters.is_empty()
+    }
+}
+
+impl Reads {
+    /// Both ends: what is asked, and what asks `table`.
+    pub(super) fn new<T: BatchGet>(
+        table: T,
+        template: WholeTemplate,
+        pace: Arc<Pace>,
+        metrics: Arc<Metrics>,
+        options: ReadOptions,
+        backoff: Backoff,
+    ) -> (Reads, Asker<T>) {
+        let ReadOptions {
+            cache_ttl: ttl,
+            cache_entries,
+            ..
+        } = options;
+        let cache = (cache_entries > 0 && !ttl.is_zero()).then(|| {
+            Cache::builder()
+                .max_capacity(cache_entries)
+                .weigher(|_, kept: &Kept| {
+                    let bytes = kept.fields.as_ref().map_or(0, |f| f.len());
+                    // At most 400 KB.
+                    u32::try_from(bytes.div_ceil(ENTRY_BYTES).max(1)).unwrap_or(u32::MAX)
+                })
+                .time_to_live(ttl)
+                .build()
+        });
+        let shared = Arc::new(Shared {
+            inner: Mutex::default(),
+            came: Notify::new(),
+            cache,
+            ttl,
+            metrics,
+        });
+        let asker = Asker {
+            shared: shared.clone(),
+            table,
+            template,
+            pace,
+            concurrency: options.concurrency.max(1),
+            consistent: options.consistent,
+            backoff,
+        };
+        (Reads(shared), asker)
+    }
+
+    /// What the table says of each of `hashes`, in their order, by `deadline` at the
+    /// latest.
+    pub(super) async fn get(&self, hashes: &[Hash], deadline: Instant) -> Vec<Found> {
+        let mut found: Vec<Option<Found>> = self.cached(hashes);
+        let mut waiting = self.queue(hashes, &mut found);
+        for (at, _, answer) in &mut waiting.each {
+            if let Some(receiver) = answer {
+                // One that came in time counts, however late it is looked at.
+                let came = tokio::time::timeout_at(deadline, receiver).await;
+                if let Ok(received) = came {
+                    found[*at] = received.ok();
+                    *answer = None;
+                }
+            }
+        }
+        drop(waiting);
+        let late = || Found::Error(Trouble::Late);
+        found.into_iter().map(|f| f.unwrap_or_else(late)).collect()
+    }
+
+    fn cached(&self, hashes: &[Hash]) -> Vec<Option<Found>> {
+        let Some(cache) = &self.0.cache else {
+            return vec![None; hashes.len()];
+        };
+        let of = |hash| {
+            let kept = cache.get(hash).filter(|k| k.at.elapsed() < self.0.ttl)?;
+            Some(kept.fields.map_or(Found::Unknown, Found::Known))
+        };
+        let found: Vec<_> = hashes.iter().map(of).collect();
+        let hits = found.iter().flatten().count();
+        self.0.metrics.update(|c| {
+            c.cache_hits += hits as u64;
+            c.cache_misses += (hashes.len() - hits) as u64;
+        });
+        found
+    }
+
+    /// Queues those that are not `found`.
+    fn queue(&self, hashes: &[Hash], found: &mut [Option<Found>]) -> Waiting<'_> {
+        let mut each = Vec::new();
+        let (mut queued, mut joined) = (false, 0);
+        let now = Instant::now();
+        let mut inner = self.0.inner();
+        for (at, (hash, found)) in hashes.iter().zip(found).enumerate() {
+            if found.is_some() {
+                continue;
+            }
+            let Inner { open, queue } = &mut *inner;
+            if !open.contains_key(hash) && open.len() >= MAX_WAITING {
+                *found = Some(Found::Error(Trouble::Busy));
+                continue;
+            }
+            let (answer, answered) = oneshot::channel();
+            let entry = open.entry(*hash).or_default();
+            match entry.waiters.is_empty() {
+                true => {
+                    queue.push_back((*hash, now));
+                    queued = true;
+                }
+                false => joined += 1,
+            }
+            entry.waiters.push(answer);
+            each.push((at, *hash, Some(answered)));
+        }
+        let open = inner.open.len() as u64;
+        drop(inner);
+        if queued {
+            self.0.came.notify_one();
+        }
+        if !each.is_empty() {
+            self.0.metrics.update(|c| {
+                c.joined += joined;
+                c.waiting = open;
+            });
+        }
+        Waiting {
+            shared: &self.0,
+            each,
+        }
+    }
+}
+
+/// What a request waits for. What has not come when it is dropped is left to others.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    /// Where in the request, what, and the answer until it has come.
+    each: Vec<(usize, Hash, Option<oneshot::Receiver<Found>>)>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut left = Vec::new();
+        for (_, hash, answer) in &mut self.each {
+            if answer.take().is_some() {
+                left.push(*hash);
+            }
+        }
+        if left.is_empty() {
+            return;
+        }
+        let mut inner = self.shared.inner();
+        for hash in left {
+            if let Some(entry) = inner.open.get_mut(&hash)
+                && !entry.is_wanted()
+                && !entry.asked
+            {
+                inner.open.remove(&hash);
+            }
+        }
+        // Whoever comes and goes while nothing can be asked must not fill it.
+        let Inner { open, queue } = &mut *inner;
+        if queue.len() > open.len() + open.len() / 8 + 16 {
+            let mut seen = HashSet::new();
+            queue.retain(|(hash, _)| open.contains_key(hash) && seen.insert(*hash));
+        }
+        let open = inner.open.len() as u64;
+        drop(inner);
+        self.shared.metrics.update(|c| c.waiting = open);
+    }
+}
+
+impl Shared {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How much is queued, and since when the first of it.
+    fn queued(&self) -> Option<(usize, Instant)> {
+        let inner = self.inner();
+        let (_, since) = inner.queue.front()?;
+        Some((inner.queue.len(), *since))
+    }
+
+    /// The keys of the next call, no more than `most`.
+    fn next_keys(&self, most: usize) -> Vec<Hash> {
+        let mut inner = self.inner();
+        let Inner { open, queue } = &mut *inner;
+        let mut keys = Vec::with_capacity(most);
+        while keys.len() < most
+            && let Some((hash, _)) = queue.pop_front()
+        {
+            let Some(entry) = open.get_mut(&hash).filter(|e| !e.asked) else {
+                continue;
+            };
+            if entry.is_wanted() {
+                entry.asked = true;
+                keys.push(hash);
+            } else {
+                open.remove(&hash);
+            }
+        }
+        keys
+    }
+
+    /// Tells who waits for `hash`.
+    fn settle(&self, hash: &Hash, found: &Found) {
+        let kept = match found {
+            Found::Known(fields) => Some(Some(fields.clone())),
+            Found::Unknown => Some(None),
+            Found::Error(_) => None,
+        };
+        if let (Some(cache), Some(fields)) = (&self.cache, kept) {
+            let at = Instant::now();
+            cache.insert(*hash, Kept { at, fields });
+        }
+        let entry = self.inner().open.remove(hash);
+        for waiter in entry.into_iter().flat_map(|e| e.waiters) {
+            // One that left has nothing to be told.
+            let _ = waiter.send(found.clone());
+        }
+    }
+}
+
+/// Asks the table for what is queued. See the [module](self).
+#[derive(Debug)]
+pub(super) struct Asker<T> {
+    shared: Arc<Shared>,
+    table: T,
+    template: WholeTemplate,
+    pace: Arc<Pace>,
+    concurrency: usize,
+    consistent: bool,
+    backoff: Backoff,
+}
+
+/// What the loop knows.
+struct State {
+    backoff: Backoff,
+    /// What waits for its next try, until when.
+    again: BTreeMap<(Instant, u64), Vec<Hash>>,
+    number: u64,
+    /// Read units of a key of late.
+    key_units: f64,
+    warned: Option<Instant>,
+}
+
+impl<T: BatchGet + Send + Sync> Asker<T> {
+    /// For ever.
+    pub(super) async fn run(mut self) -> Infallible {
+        let least = match self.consistent {
+            true => CONSISTENT_READ_UNITS,
+            false => EVENTUAL_READ_UNITS,
+        };
+        let mut s = State {
+            backoff: std::mem::replace(&mut self.backoff, Backoff::new(fastrand::Rng::new())),
+            again: BTreeMap::new(),
+            number: 0,
+            key_units: least,
+            warned: None,
+        };
+        let this = &self;
+        let mut in_flight = FuturesUnordered::new();
+        loop {
+            let now = Instant::now();
+            this.take_up(&mut s, now);
+            let queued = this.shared.queued();
+            let room = in_flight.len() < this.concurrency;
+            let (count, since) = queued.unwrap_or((0, now));
+            let count = count.min(MAX_GET_KEYS);
+            let due = count == MAX_GET_KEYS || in_flight.is_empty() || since + LINGER <= now;
+            let may_send = count > 0 && room && due;
+            let units = count as f64 * s.key_units;
+            let next_try = s.again.keys().next().map(|(at, _)| *at);
+            let lingering = (count > 0 && room && !due).then_some(since + LINGER);
+            let wake = next_try.into_iter().chain(lingering).min();
+            tokio::select! {
+                biased;
+                Some((keys, paid, answer)) = in_flight.next(), if !in_flight.is_empty() => {
+                    this.shared.metrics.update(|c| c.calls_in_flight = in_flight.len() as u64);
+                    this.look_at(&mut s, least, keys, paid, answer);
+                }
+                () = this.pace.take(units), if may_send => {
+                    let keys = this.shared.next_keys(count);
+                    if keys.is_empty() {
+                        // All of them had left.
+                        this.pace.accepted(units, Some(&Consumed::default()));
+                        continue;
+                    }
+                    in_flight.push(this.send(keys, units));
+                    this.shared.metrics.update(|c| c.calls_in_flight = in_flight.len() as u64);
+                }
+                () = this.shared.came.notified() => {}
+                () = sleep_until(wake), if wake.is_some() => {}
+            }
+        }
+    }
+
+    /// Queues what is to be tried again by now, before all else.
+    fn take_up(&self, s: &mut State, now: Instant) {
+        while let Some(entry) = s.again.first_entry()
+            && entry.key().0 <= now
+        {
+            let hashes = entry.remove();
+            let mut inner = self.shared.inner();
+            let Inner { open, queue } = &mut *inner;
+            for hash in hashes {
+                if let Some(entry) = open.get_mut(&hash) {
+                    entry.asked = false;
+                    // No lingering: it has waited long enough.
+                    queue.push_front((hash, now - LINGER));
+                }
+            }
+        }
+    }
+
+    /// Makes one call, for which `paid` units were taken.
+    async fn send(&self, keys: Vec<Hash>, paid: f64) -> (Vec<Hash>, f64, Result<Bytes, CallError>) {
+        // A request of 100 keys of SHA-256 has some 9 KB.
+        let mut body = Vec::with_capacity(12 * 1024);
+        self.template
+            .write_request(&keys, self.consistent, &mut body);
+        self.shared.metrics.update(|c| {
+            c.calls += 1;
+            c.keys += keys.len() as u64;
+        });
+        let answer = self.table.batch_get(Bytes::from(body)).await;
+        (keys, paid, answer)
+    }
+
+    /// Takes what came back for `keys`.
+    fn look_at(
+        &self,
+        s: &mut State,
+        least: f64,
+        keys: Vec<Hash>,
+        paid: f64,
+        answer: Result<Bytes, CallError>,
+    ) {
+        let answer = answer.and_then(|body| {
+            let answer = self.template.read_answer(&body);
+            answer
+                .and_then(|answer| sorted(&keys, answer))
+                .map_err(CallError::strange_answer)
+        });
+        let metrics = &self.shared.metrics;
+        match answer {
+            Ok((found, unread, consumed)) => {
+                let each = paid / keys.len() as f64;
+                if !found.is_empty() {
+                    let read = found.len() as f64;
+                    self.pace.accepted(each * read, consumed.as_ref());
+                    if let Some(consumed) = &consumed {
+                        s.key_units = (consumed.total / read).max(least);
+                    }
+                }
+                if !unread.is_empty() {
+                    self.pace.refused(each * unread.len() as f64, &[]);
+                }
+                let units = consumed.map_or(found.len() as f64 * least, |c| c.total);
+                for (hash, found) in &found {
+                    self.shared.settle(hash, found);
+                }
+                let open = self.shared.inner().open.len() as u64;
+                metrics.update(|c| {
+                    c.unprocessed += unread.len() as u64;
+                    c.read_units += units;
+                    c.waiting = open;
+                    c.answered = Some(Instant::now());
+                    c.failing = false;
+                });
+                self.ask_again(s, unread);
+            }
+            Err(error) => {
+                let throttled = error.meaning == Meaning::Throttled;
+                if throttled {
+                    self.pace.refused(paid, &error.reasons);
+                }
+                metrics.update(|c| {
+                    c.throttled += u64::from(throttled);
+                    c.failed += u64::from(!throttled);
+                    c.failing = true;
+                });
+                tracing::debug!("a call of {} keys failed: {error}", keys.len());
+                // The pace says what is throttled.
+                if !throttled
+                    && s.warned
+                        .is_none_or(|at| at.elapsed() >= LEAST_BETWEEN_WARNINGS)
+                {
+                    s.warned = Some(Instant::now());
+                    tracing::warn!("the table cannot be asked: {error}");
+                }
+                match error.meaning {
+                    Meaning::Permanent | Meaning::Invalid => {
+                        let found = Found::Error(Trouble::Refused(error.code));
+                        keys.iter()
+                            .for_each(|hash| self.shared.settle(hash, &found));
+                    }
+                    _ => self.ask_again(s, keys),
+                }
+            }
+        }
+    }
+
+    /// Has `keys` asked for again after a while.
+    fn ask_again(&self, s: &mut State, keys: Vec<Hash>) {
+        let mut inner = self.shared.inner();
+        let mut tries = 0;
+        let mut wanted = Vec::with_capacity(keys.len());
+        for hash in keys {
+            let Some(entry) = inner.open.get_mut(&hash) else {
+                continue;
+            };
+            if entry.is_wanted() {
+                entry.tries = entry.tries.saturating_add(1);
+                tries = tries.max(entry.tries);
+                wanted.push(hash);
+            } else {
+                inner.open.remove(&hash);
+            }
+        }
+        drop(inner);
+        if !wanted.is_empty() {
+            let wait = s.backoff.wait(tries).min(LONGEST_WAIT);
+            s.number += 1;
+            s.again.insert((Instant::now() + wait, s.number), wanted);
+        }
+    }
+}
+
+/// What was found, what was left unread, and what it took.
+type Sorted = (Vec<(Hash, Found)>, Vec<Hash>, Option<Consumed>);
+
+/// What `answer` says of each of `keys`.
+fn sorted(keys: &[Hash], answer: WholeAnswer) -> Result<Sorted, String> {
+    let mut items: HashMap<Hash, String> = HashMap::with_capacity(answer.items.len());
+    for item in answer.items {
+        if items.insert(item.hash, item.fields).is_some() {
+            return Err("an item came twice".to_owned());
+        }
+    }
+    let unread: HashSet<Hash> = answer.unprocessed.into_iter().collect();
+    let mut found = Vec::with_capacity(keys.len());
+    let mut left = Vec::with_capacity(unread.len());
+    for hash in keys {
+        match (items.remove(hash), unread.contains(hash)) {
+            (Some(fields), false) => found.push((*hash, Found::Known(fields.into()))),
+            (None, false) => found.push((*hash, Found::Unknown)),
+            (None, true) => left.push(*hash),
+            (Some(_), true) => return Err("a key was read and is unprocessed".to_owned()),
+        }
+    }
+    if !items.is_empty() || left.len() < unread.len() {
+        return Err("it holds a key that was not asked for".to_owned());
+    }
+    Ok((found, left, answer.consumed))
+}
+
+/// Waits until `at`, or for ever.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
