@@ -66,16 +66,17 @@ class Servers:
     def serve(self, *args):
         """The API anew, with an empty cache: its address."""
         self.stop_api()
-        self.api = subprocess.Popen(
-            [self.binary, "-q", "serve", "--table", "sha256", "--listen", "127.0.0.1:0", "--rate", "max", *args],
-            env=dict(self.env, RUST_LOG=""), cwd=self.work, stderr=subprocess.PIPE, text=True)
-        said = ""
-        for line in self.api.stderr:
-            said += line
-            if found := re.search(r"listening on (http://\S+)", line):
-                threading.Thread(target=self.api.stderr.read, daemon=True).start()
+        log = self.work / "serve.log"
+        with log.open("wb") as out:
+            # With its access log, as it is run.
+            self.api = subprocess.Popen(
+                [self.binary, "serve", "--table", "sha256", "--listen", "127.0.0.1:0", "--rate", "max", *args],
+                env=self.env, cwd=self.work, stderr=out)
+        for _ in range(300):
+            if found := re.search(r"listening on (http://[\w.:]+)", log.read_text()):
                 return found[1].rstrip("/")
-        sys.exit(f"the API did not start:\n{said}")
+            time.sleep(0.1)
+        sys.exit(f"the API did not start:\n{log.read_text()}")
 
     def stop_api(self):
         if self.api:
@@ -253,10 +254,9 @@ def load(servers, work, seconds, connections):
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     idle = []
     for _ in range(min(10_000, wanted - 500)):
+        # Each asks once and is kept open.
         idle.append(connect())
-    for s in idle:
-        # Each has asked once and is kept open.
-        s.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        idle[-1].sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
     answered = sum(s.recv(64).startswith(b"HTTP/1.1 200") for s in idle)
     row(f"beside {len(idle):,} open connections, {answered:,} of them answered",
         wrk(url, work, seconds, connections, header))

@@ -70,6 +70,10 @@ use table_oracle::{AskedBy, TableOracle};
 /// How long a look-up goes on without a single hash being answered.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 
+/// Hashes that an API does not know, without one that it does, from which on a person
+/// should know it.
+const SUSPICIOUS: u64 = 10;
+
 /// Hand-overs of questions that wait between reading and asking.
 const HAND_OVERS: usize = 4;
 
@@ -216,7 +220,8 @@ impl Lookup {
                     tally,
                     last,
                 } = opened.await.map_err(|e| {
-                    Error::new(ErrorKind::Internal, "cannot open the file for the answers").because(e)
+                    Error::new(ErrorKind::Internal, "cannot open the file for the answers")
+                        .because(e)
                 })??;
                 if lines > 0 {
                     tracing::info!(
@@ -231,8 +236,14 @@ impl Lookup {
                 }
                 let file = tokio::fs::File::from_std(file);
                 let behind = Behind { lines, last, place };
-                self.answer(prepared, Output::new(file, &with.stop), behind, report, begun)
-                    .await
+                self.answer(
+                    prepared,
+                    Output::new(file, &with.stop),
+                    behind,
+                    report,
+                    begun,
+                )
+                .await
             }
             (None, Some(writer)) => {
                 let output = Output::new(writer, &with.stop);
@@ -367,7 +378,9 @@ impl Lookup {
                     Some(calls) => format!("{} calls/s", thousands(calls)),
                     None => "as fast as it goes".to_owned(),
                 };
-                tracing::info!("looking up {what} at {api}: {rate}, up to {concurrency} calls in flight");
+                tracing::info!(
+                    "looking up {what} at {api}: {rate}, up to {concurrency} calls in flight"
+                );
                 let options = EngineOptions {
                     concurrency,
                     most: 1,
@@ -507,6 +520,13 @@ impl Asking<'_> {
             b.unanswered = b.lines.saturating_sub(answered);
         });
         let counts = meters.read();
+        if with.api.is_some() && counts.books.known == 0 && counts.books.unknown >= SUSPICIOUS {
+            tracing::warn!(
+                "not one of {} hashes is known: a server can answer like that for a wrong URL, too; look up one \
+                 that it must know",
+                thousands(counts.books.unknown as f64)
+            );
+        }
         let mut report = self.report;
         report.target_rcu_per_s = pace.rate();
         report.count(&counts, self.begun.elapsed());
@@ -538,7 +558,9 @@ impl Asking<'_> {
         if outcome == Outcome::Failed && failure.is_none() {
             let s = if books.error == 1 { "" } else { "s" };
             let (n, error) = (books.error, "\"status\":\"error\"");
-            report.failure = Some(format!("{n} line{s} could not be looked up: their answers have {error} and say why"));
+            report.failure = Some(format!(
+                "{n} line{s} could not be looked up: their answers have {error} and say why"
+            ));
             report.hint = Some("look those lines up again".to_owned());
         }
         report
@@ -551,7 +573,10 @@ impl Lookup {
         if e.exit_status() == 2 || e.kind() == ErrorKind::Internal {
             return e;
         }
-        let how = match (&self.with.output, self.with.unordered || self.with.only.is_some()) {
+        let how = match (
+            &self.with.output,
+            self.with.unordered || self.with.only.is_some(),
+        ) {
             (Some(path), false) => format!(
                 "the same command with --output {} --resume goes on after the last answer",
                 path.display()

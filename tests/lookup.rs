@@ -63,9 +63,9 @@ const FAST: [&str; 2] = ["--rate", "max"];
 fn each_line_has_its_answer_in_order_whatever_befalls_the_calls() {
     let hashes = hashes(5000);
     let plan = FaultPlan::default()
-        .read_at(1, Fault::HoldUntil(9))
+        .read_at(1, Fault::HoldUntil(4))
         .read_at(3, Fault::Unprocessed(40))
-        .read_at(5, Fault::HoldUntil(12))
+        .read_at(5, Fault::HoldUntil(7))
         .read_at(6, Fault::Throttle)
         .read_at(8, Fault::DropBefore)
         .read_at(10, Fault::CutAnswer)
@@ -84,8 +84,14 @@ fn each_line_has_its_answer_in_order_whatever_befalls_the_calls() {
     let report = &ended.report;
     assert_eq!(report["command"], "lookup");
     assert_eq!(report["outcome"], "complete");
-    assert_eq!((&report["hash"], &report["table"]), (&json!("sha256"), &json!("sha256")));
-    assert_eq!((ended.number("throttled"), ended.number("unprocessed")), (1, 40));
+    assert_eq!(
+        (&report["hash"], &report["table"]),
+        (&json!("sha256"), &json!("sha256"))
+    );
+    assert_eq!(
+        (ended.number("throttled"), ended.number("unprocessed")),
+        (1, 140)
+    );
     assert_eq!(report["consumed_rcu"], 2500.0);
     ended.assert_says(&["every line has its answer", "eventually consistent reads"]);
     let stats = dynamo.stop();
@@ -102,7 +108,10 @@ fn what_is_no_hash_is_answered_too_and_told_from_what_is_not_meant_as_one() {
         "SHA-256\n\n# comment\r\n{lower}\r\n{}  /bin/x y\nSHA256 (z) = {}\n",
         hashes[1], hashes[0]
     );
-    let ended = Run::lookup("-", &FAST).input(list.clone()).dynamo(&dynamo).end();
+    let ended = Run::lookup("-", &FAST)
+        .input(list.clone())
+        .dynamo(&dynamo)
+        .end();
     // Nothing of that is a line gone wrong.
     ended.assert_status(0);
     let blank = |input: &str, reason: &str| json!({"input": input, "hash": null, "status": "invalid", "reason": reason});
@@ -126,7 +135,10 @@ fn what_is_no_hash_is_answered_too_and_told_from_what_is_not_meant_as_one() {
     ended.assert_status(3);
     let got = ended.answers();
     assert_same(&got[..6], &start);
-    let rest: Vec<_> = got[6..].iter().map(|a| (&a["input"], &a["reason"])).collect();
+    let rest: Vec<_> = got[6..]
+        .iter()
+        .map(|a| (&a["input"], &a["reason"]))
+        .collect();
     assert_eq!(
         rest,
         [
@@ -150,7 +162,10 @@ fn a_hash_that_comes_again_is_asked_once() {
     let many: Vec<String> = (0..6000).map(|i| few[i * 7 % 150].clone()).collect();
     let dynamo = every_second(table(), &few);
     let answer: BTreeMap<&String, Value> = few.iter().zip(expected(&few)).collect();
-    let ended = Run::lookup("-", &FAST).input(text(&many)).dynamo(&dynamo).end();
+    let ended = Run::lookup("-", &FAST)
+        .input(text(&many))
+        .dynamo(&dynamo)
+        .end();
     ended.assert_status(0);
     let expected: Vec<Value> = many.iter().map(|h| answer[h].clone()).collect();
     assert_answers(&ended, &expected);
@@ -161,7 +176,10 @@ fn a_hash_that_comes_again_is_asked_once() {
 #[test]
 fn only_some_answers_or_in_any_order() {
     let hashes = hashes(2000);
-    let dynamo = every_second(table().plan(FaultPlan::default().read_at(1, Fault::HoldUntil(12))), &hashes);
+    let dynamo = every_second(
+        table().plan(FaultPlan::default().read_at(1, Fault::HoldUntil(15))),
+        &hashes,
+    );
     let all = expected(&hashes);
     let ended = Run::lookup("-", &["--rate", "max", "--unordered", "--consistent"])
         .input(text(&hashes))
@@ -170,7 +188,8 @@ fn only_some_answers_or_in_any_order() {
     ended.assert_status(0);
     let by_input = |answers: Vec<Value>| -> BTreeMap<String, Value> {
         let each = answers.into_iter();
-        each.map(|a| (a["input"].as_str().expect("text").to_owned(), a)).collect()
+        each.map(|a| (a["input"].as_str().expect("text").to_owned(), a))
+            .collect()
     };
     let got = ended.answers();
     assert_eq!(got.len(), 2000);
@@ -184,7 +203,11 @@ fn only_some_answers_or_in_any_order() {
             .dynamo(&dynamo)
             .end();
         ended.assert_status(0);
-        let expected: Vec<Value> = all.iter().filter(|a| a["status"] == only).cloned().collect();
+        let expected: Vec<Value> = all
+            .iter()
+            .filter(|a| a["status"] == only)
+            .cloned()
+            .collect();
         assert_answers(&ended, &expected);
         ended.assert_looked_up([2000, 1000, 1000, 0, 0, 0]);
     }
@@ -192,11 +215,17 @@ fn only_some_answers_or_in_any_order() {
 
 #[test]
 fn keys_of_bytes_sort_keys_and_other_algorithms() {
-    let md5 = ["92E792C43C35E96FED3F9566083326FC", "00112233445566778899AABBCCDDEEFF"];
+    let md5 = [
+        "92E792C43C35E96FED3F9566083326FC",
+        "00112233445566778899AABBCCDDEEFF",
+    ];
     // Which algorithm it is shows the list alone.
-    let dynamo = FakeDynamo::start(DynamoConfig::new("t", "pk", KeyType::B).sort("kind", KeyType::S));
+    let dynamo =
+        FakeDynamo::start(DynamoConfig::new("t", "pk", KeyType::B).sort("kind", KeyType::S));
     use base64::Engine as _;
-    let raw: Vec<u8> = (0..16).map(|i| u8::from_str_radix(&md5[0][i * 2..i * 2 + 2], 16).expect("hex")).collect();
+    let raw: Vec<u8> = (0..16)
+        .map(|i| u8::from_str_radix(&md5[0][i * 2..i * 2 + 2], 16).expect("hex"))
+        .collect();
     let key = base64::engine::general_purpose::STANDARD.encode(raw);
     dynamo.put(json!({"pk": {"B": key}, "kind": {"S": "md5"}, "x": {"L": [{"N": "1"}, {"NULL": true}, {"BOOL": false}]},
         "status": {"S": "unknown"}}));
@@ -215,10 +244,16 @@ fn keys_of_bytes_sort_keys_and_other_algorithms() {
         ],
     );
     ended.assert_says(&["taking the list for md5"]);
-    let ended = Run::lookup("-", &["--table", "t"]).input(list).dynamo(&dynamo).end();
+    let ended = Run::lookup("-", &["--table", "t"])
+        .input(list)
+        .dynamo(&dynamo)
+        .end();
     ended.assert_status(2);
     ended.assert_says(&["kind"]);
-    let ended = Run::lookup("-", &["--table", "t", "--attr", "kind=x"]).input("nothing\nhere\n").dynamo(&dynamo).end();
+    let ended = Run::lookup("-", &["--table", "t", "--attr", "kind=x"])
+        .input("nothing\nhere\n")
+        .dynamo(&dynamo)
+        .end();
     ended.assert_status(2);
     ended.assert_says(&["shows no hash", "--hash"]);
 }
@@ -228,17 +263,32 @@ fn paths_are_asked_by_the_rules_and_a_table_of_other_ones_is_seen() {
     let dynamo = FakeDynamo::start(table());
     let ingest = |rules: &[&str]| {
         let args = [&["--paths", "--rate", "max", "--source", "gold"], rules].concat();
-        let ended = Run::ingest("-", &args).input("/home/a/x\n/bin/sh\n").dynamo(&dynamo).end();
+        let ended = Run::ingest("-", &args)
+            .input("/home/a/x\n/bin/sh\n")
+            .dynamo(&dynamo)
+            .end();
         ended.assert_status(0);
     };
     ingest(&[]);
     let lookup = |args: &[&str]| {
         let args = [&["--paths", "--rate", "max"], args].concat();
-        Run::lookup("-", &args).input("/home/bob/x\n/bin/sh\n\n/bin/other\n/a\0b").dynamo(&dynamo).end()
+        Run::lookup("-", &args)
+            .input("/home/bob/x\n/bin/sh\n\n/bin/other\n/a\0b")
+            .dynamo(&dynamo)
+            .end()
     };
     let ended = lookup(&[]);
     ended.assert_status(3);
-    let of = |a: &Value| json!([a["status"], a["normalized"], a["rules"], a["item.rules"], a["source"], a["reason"]]);
+    let of = |a: &Value| {
+        json!([
+            a["status"],
+            a["normalized"],
+            a["rules"],
+            a["item.rules"],
+            a["source"],
+            a["reason"]
+        ])
+    };
     let got: Vec<Value> = ended.answers().iter().map(of).collect();
     assert_eq!(
         got,
@@ -250,7 +300,10 @@ fn paths_are_asked_by_the_rules_and_a_table_of_other_ones_is_seen() {
             json!(["invalid", null, null, null, null, "nul"]),
         ]
     );
-    assert_eq!((ended.number("other_rules"), &ended.report["rules"]), (0, &json!("v2")));
+    assert_eq!(
+        (ended.number("other_rules"), &ended.report["rules"]),
+        (0, &json!("v2"))
+    );
     assert!(!ended.stderr.contains("other rules"), "{}", ended.stderr);
 
     // By other rules or users, what is found all the same shows it: once in the log.
@@ -259,10 +312,21 @@ fn paths_are_asked_by_the_rules_and_a_table_of_other_ones_is_seen() {
         ended.assert_status(3);
         assert_eq!(ended.number("other_rules"), 1, "{args:?}");
         ended.assert_looked_up([5, 1, 2, 2, 0, 0]);
-        assert_eq!(ended.stderr.matches("was built with other rules: v2").count(), 1, "{}", ended.stderr);
+        assert_eq!(
+            ended
+                .stderr
+                .matches("was built with other rules: v2")
+                .count(),
+            1,
+            "{}",
+            ended.stderr
+        );
         ended.assert_says(&["unknown answers mean nothing"]);
     }
-    let ended = Run::lookup("-", &["--rules", "v3"]).input("x\n").dynamo(&dynamo).end();
+    let ended = Run::lookup("-", &["--rules", "v3"])
+        .input("x\n")
+        .dynamo(&dynamo)
+        .end();
     ended.assert_status(2);
     ended.assert_says(&["--rules is about paths", "--paths"]);
 }
@@ -281,11 +345,22 @@ fn a_run_that_was_killed_goes_on_after_its_last_answer_wherever_that_was() {
     started.end().assert_status(0);
     assert_same(&answers(&whole), &expected(&hashes));
 
-    for cut in [0, 1, 200, 4321, whole.len() / 2, whole.len() - 1, whole.len()] {
-        let run = Run::lookup("list", &["--rate", "max", "--output", "answers", "--resume"])
-            .file("list", text(&hashes).as_bytes())
-            .file("answers", &whole.as_bytes()[..cut])
-            .dynamo(&dynamo);
+    for cut in [
+        0,
+        1,
+        200,
+        4321,
+        whole.len() / 2,
+        whole.len() - 1,
+        whole.len(),
+    ] {
+        let run = Run::lookup(
+            "list",
+            &["--rate", "max", "--output", "answers", "--resume"],
+        )
+        .file("list", text(&hashes).as_bytes())
+        .file("answers", &whole.as_bytes()[..cut])
+        .dynamo(&dynamo);
         let before = dynamo.stats().keys_asked[0];
         let dir = run.dir();
         let mut started = run.start();
@@ -297,7 +372,11 @@ fn a_run_that_was_killed_goes_on_after_its_last_answer_wherever_that_was() {
         assert_same(&answers(&got), &expected(&hashes));
         ended.assert_looked_up([3000, 1500, 1500, 0, 0, 0]);
         let behind = whole[..cut].matches('\n').count() as u64;
-        assert_eq!(dynamo.stats().keys_asked[0] - before, 3000 - behind, "cut at {cut}");
+        assert_eq!(
+            dynamo.stats().keys_asked[0] - before,
+            3000 - behind,
+            "cut at {cut}"
+        );
         let resumed = Some(behind).filter(|n| *n > 0);
         assert_eq!(ended.report["resumed_from"], json!(resumed));
     }
@@ -312,15 +391,29 @@ fn killed_in_the_middle_and_taken_up() {
         let dynamo = every_second(table().plan(plan), &hashes);
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("answers").display().to_string();
-        let args = ["--rate", "max", "--output", &path, "--resume", "--concurrency", "3"];
-        let mut started = Run::lookup("-", &args).open_input(text(&hashes)).dynamo(&dynamo).start();
+        let args = [
+            "--rate",
+            "max",
+            "--output",
+            &path,
+            "--resume",
+            "--concurrency",
+            "3",
+        ];
+        let mut started = Run::lookup("-", &args)
+            .open_input(text(&hashes))
+            .dynamo(&dynamo)
+            .start();
         dynamo
             .wait_until(Duration::from_secs(60), |s| s.gets >= at + 2)
             .expect("calls");
         started.kill();
         assert_eq!(started.end().status, -1);
         dynamo.set_plan(FaultPlan::default());
-        let ended = Run::lookup("-", &args).input(text(&hashes)).dynamo(&dynamo).end();
+        let ended = Run::lookup("-", &args)
+            .input(text(&hashes))
+            .dynamo(&dynamo)
+            .end();
         ended.assert_status(0);
         let got = std::fs::read_to_string(&path).expect("answers");
         assert_same(&answers(&got), &expected(&hashes));
@@ -331,11 +424,18 @@ fn killed_in_the_middle_and_taken_up() {
 fn a_file_that_is_not_this_lists_is_left_alone() {
     let hashes = hashes(50);
     let dynamo = every_second(table(), &hashes);
-    let answered: String = expected(&hashes[..10]).iter().map(|a| format!("{a}\n")).collect();
+    let answered: String = expected(&hashes[..10])
+        .iter()
+        .map(|a| format!("{a}\n"))
+        .collect();
     let other = text(&hashes[1..]);
     for (list, answers, says) in [
         (other.as_str(), answered.as_str(), "another list: line 10"),
-        (&text(&hashes[..5]), &answered, "another list: it has 5 lines"),
+        (
+            &text(&hashes[..5]),
+            &answered,
+            "another list: it has 5 lines",
+        ),
         (&text(&hashes), "a list\n", "no answer of a look-up"),
     ] {
         let run = Run::lookup("list", &["--output", "answers", "--resume"])
@@ -355,9 +455,18 @@ fn a_file_that_is_not_this_lists_is_left_alone() {
 
     for (args, says) in [
         (&["--output", "answers"][..], "answers is there already"),
-        (&["--output", "list", "--overwrite"], "list is the list itself"),
-        (&["--output", "answers", "--resume", "--only", "known"], "--only"),
-        (&["--output", "answers", "--resume", "--unordered"], "--unordered"),
+        (
+            &["--output", "list", "--overwrite"],
+            "list is the list itself",
+        ),
+        (
+            &["--output", "answers", "--resume", "--only", "known"],
+            "--only",
+        ),
+        (
+            &["--output", "answers", "--resume", "--unordered"],
+            "--unordered",
+        ),
         (&["--resume"], "--output"),
         (&["--output", "no/where"], "no/where"),
     ] {
@@ -383,22 +492,27 @@ fn a_signal_leaves_whole_answers_and_what_they_are_of() {
     use nix::sys::signal::Signal;
     let hashes = hashes(3000);
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let dynamo = every_second(table().plan(FaultPlan::default().read_at(6, Fault::HoldUntil(1000))), &hashes);
-        let started = Run::lookup("-", &["--rate", "max", "--concurrency", "2"])
-            .open_input(text(&hashes[..1000]))
+        let dynamo = every_second(
+            table().plan(FaultPlan::default().read_at(3, Fault::HoldUntil(1000))),
+            &hashes,
+        );
+        // What is written fits into the pipe: nobody reads it yet.
+        let mut started = Run::lookup("-", &["--rate", "max", "--concurrency", "2"])
+            .open_input(text(&hashes[..500]))
             .dynamo(&dynamo)
             .start();
         dynamo
-            .wait_until(Duration::from_secs(60), |s| s.gets >= 10)
+            .wait_until(Duration::from_secs(60), |s| s.gets >= 5)
             .expect("calls");
         started.signal(signal);
         // Twice: nothing is waited for.
+        started.wait_for_stderr("once more stops at once");
         started.signal(signal);
         let ended = started.end();
         ended.assert_status(4);
         assert_eq!(ended.report["outcome"], "interrupted");
-        assert_answers(&ended, &expected(&hashes[..500]));
-        ended.assert_looked_up([1000, 250, 250, 0, 0, 500]);
+        assert_answers(&ended, &expected(&hashes[..200]));
+        ended.assert_looked_up([500, 100, 100, 0, 0, 300]);
     }
 }
 
@@ -411,7 +525,16 @@ fn whoever_reads_no_more_ends_it_quietly() {
     let dir = tempfile::tempdir().expect("a folder");
     std::fs::write(dir.path().join("list"), text(&hashes)).expect("a list");
     let mut child = Command::new(env!("CARGO_BIN_EXE_hashferry"))
-        .args(["lookup", "list", "--table", "sha256", "--rate", "max", "--progress", "none"])
+        .args([
+            "lookup",
+            "list",
+            "--table",
+            "sha256",
+            "--rate",
+            "max",
+            "--progress",
+            "none",
+        ])
         .env_clear()
         .env("AWS_REGION", "us-east-1")
         .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
@@ -437,12 +560,28 @@ fn whoever_reads_no_more_ends_it_quietly() {
 fn a_table_that_refuses_for_good_or_for_long_ends_the_run_and_says_how_to_go_on() {
     let hashes = hashes(2000);
     for (plan, says) in [
-        (FaultPlan::default().reads_from(4, Fault::AccessDenied), "scripts/iam/lookup.json"),
-        (FaultPlan::default().reads_from(4, Fault::Throttle), "nothing could be read from table sha256 for 1 s"),
+        (
+            FaultPlan::default().reads_from(4, Fault::AccessDenied),
+            "scripts/iam/lookup.json",
+        ),
+        (
+            FaultPlan::default().reads_from(4, Fault::Throttle),
+            "nothing could be read from table sha256 for 1 s",
+        ),
     ] {
         let dynamo = every_second(table().plan(plan), &hashes);
-        let args = ["--rate", "max", "--concurrency", "1", "--give-up-after", "1s"];
-        let ended = Run::lookup("-", &args).input(text(&hashes)).dynamo(&dynamo).end();
+        let args = [
+            "--rate",
+            "max",
+            "--concurrency",
+            "1",
+            "--give-up-after",
+            "1s",
+        ];
+        let ended = Run::lookup("-", &args)
+            .input(text(&hashes))
+            .dynamo(&dynamo)
+            .end();
         ended.assert_status(1);
         ended.assert_says(&[says, "--resume goes on"]);
         assert_answers(&ended, &expected(&hashes[..300]));
@@ -451,10 +590,19 @@ fn a_table_that_refuses_for_good_or_for_long_ends_the_run_and_says_how_to_go_on(
     }
     // No table, no permission to describe one.
     let dynamo = FakeDynamo::start(table());
-    let ended = Run::lookup("-", &["--table", "other"]).input("x\n").dynamo(&dynamo).end();
+    let ended = Run::lookup("-", &["--table", "other"])
+        .input("x\n")
+        .dynamo(&dynamo)
+        .end();
     ended.assert_status(2);
-    let dynamo = every_second(table().plan(FaultPlan::default().deny("DescribeTable")), &hashes[..10]);
-    let ended = Run::lookup("-", &[] as &[&str]).input(text(&hashes[..10])).dynamo(&dynamo).end();
+    let dynamo = every_second(
+        table().plan(FaultPlan::default().deny("DescribeTable")),
+        &hashes[..10],
+    );
+    let ended = Run::lookup("-", &[] as &[&str])
+        .input(text(&hashes[..10]))
+        .dynamo(&dynamo)
+        .end();
     ended.assert_status(0);
     assert_answers(&ended, &expected(&hashes[..10]));
 }
@@ -465,16 +613,32 @@ fn the_rate_of_the_table_is_kept_and_progress_is_told() {
     let config = table().billing(Billing::OnDemand { max: None });
     let dynamo = every_second(config, &hashes);
     let ended = Run::new(&[
-        "lookup", "-", "--table", "sha256", "--rate", "1000", "--progress", "json", "--progress-interval", "100ms",
+        "lookup",
+        "-",
+        "--table",
+        "sha256",
+        "--rate",
+        "1000",
+        "--progress",
+        "json",
+        "--progress-interval",
+        "100ms",
     ])
     .input(text(&hashes))
     .dynamo(&dynamo)
     .end();
     assert_eq!(ended.status, 0, "{}", ended.stderr);
-    let event = ended.stderr.lines().find(|l| l.contains("\"event\":\"progress\"")).expect("an event");
+    let event = ended
+        .stderr
+        .lines()
+        .find(|l| l.contains("\"event\":\"progress\""))
+        .expect("an event");
     let event: Value = serde_json::from_str(event).expect("JSON");
     assert_eq!(event["target_rcu_per_s"], 1000.0);
-    assert!(event["known"].is_u64() && event["unknown"].is_u64(), "{event}");
+    assert!(
+        event["known"].is_u64() && event["unknown"].is_u64(),
+        "{event}"
+    );
 }
 
 #[test]
@@ -486,7 +650,9 @@ fn the_embedded_table_answers() {
         .input(text(&hashes[..200]))
         .end()
         .assert_status(0);
-    let ended = Run::lookup("-", &["--local", &local]).input(text(&hashes)).end();
+    let ended = Run::lookup("-", &["--local", &local])
+        .input(text(&hashes))
+        .end();
     ended.assert_status(0);
     ended.assert_looked_up([300, 200, 100, 0, 0, 0]);
     assert_eq!(ended.answers()[0]["type"], "t");

@@ -13,17 +13,27 @@ const KEY: &str = "k3y-that-Nobody.may_see";
 
 /// MD5s, upper case, which are of nothing.
 fn hashes(n: u32) -> Vec<String> {
-    (1..=n).map(|i| format!("{:08X}{:024X}", i.wrapping_mul(2_654_435_761), i)).collect()
+    (1..=n)
+        .map(|i| format!("{:08X}{:024X}", i.wrapping_mul(2_654_435_761), i))
+        .collect()
 }
 
 fn text(hashes: &[String]) -> String {
-    hashes.iter().map(|h| format!("{}\n", h.to_lowercase())).collect()
+    hashes
+        .iter()
+        .map(|h| format!("{}\n", h.to_lowercase()))
+        .collect()
 }
 
 fn known(hashes: &[String]) -> Vec<(String, Value)> {
     let every_second = hashes.iter().step_by(2);
     every_second
-        .map(|h| (h.clone(), json!({"md5": h, "source": "NSRL", "n": [1, {"a b": null}]})))
+        .map(|h| {
+            (
+                h.clone(),
+                json!({"md5": h, "source": "NSRL", "n": [1, {"a b": null}]}),
+            )
+        })
         .collect()
 }
 
@@ -72,8 +82,14 @@ fn each_line_has_its_answer_in_order_over_few_connections() {
     ended.assert_status(0);
     assert_answers(&ended, &expected(&hashes));
     ended.assert_looked_up([2000, 1000, 1000, 0, 0, 0]);
-    assert_eq!((&ended.report["table"], &ended.report["hash"]), (&Value::Null, &json!("md5")));
-    assert_eq!((ended.number("requests"), ended.number("consumed_rcu")), (2000, 0));
+    assert_eq!(
+        (&ended.report["table"], &ended.report["hash"]),
+        (&Value::Null, &json!("md5"))
+    );
+    assert_eq!(
+        (ended.number("requests"), ended.number("consumed_rcu")),
+        (2000, 0)
+    );
     let stats = api.stats();
     assert_eq!(stats.requests, 2000);
     assert!(stats.connections <= 64, "{}", stats.connections);
@@ -87,7 +103,11 @@ fn repeated_lines_are_asked_once_and_what_is_no_hash_is_not() {
     let api = FakeApi::start(known(&few));
     let mut list = text(&few).repeat(30);
     list.push_str("# comment\nxyz\n");
-    let ended = lookup(&api.url("md5"), &["--case", "lower", "--concurrency", "3"], list);
+    let ended = lookup(
+        &api.url("md5"),
+        &["--case", "lower", "--concurrency", "3"],
+        list,
+    );
     ended.assert_status(3);
     ended.assert_looked_up([602, 300, 300, 2, 0, 0]);
     let stats = api.stats();
@@ -103,7 +123,9 @@ fn failures_are_tried_again_and_a_hash_that_fails_for_ever_is_an_error() {
         3 => Some(ApiFault::Drop),
         9 => Some(ApiFault::Answer(Answer::new(500, "{\"error\":\"oops\"}"))),
         12 => Some(ApiFault::Answer(Answer::new(200, "cut").header("X-A", "b"))),
-        20 => Some(ApiFault::Answer(Answer::new(502, "<html>").header("Retry-After", "0"))),
+        20 => Some(ApiFault::Answer(
+            Answer::new(502, "<html>").header("Retry-After", "0"),
+        )),
         _ => None,
     });
     let ended = lookup(&api.url("md5"), &["--concurrency", "1"], text(&hashes));
@@ -112,7 +134,9 @@ fn failures_are_tried_again_and_a_hash_that_fails_for_ever_is_an_error() {
     let mut expected = expected(&hashes);
     let answers = ended.answers();
     let wrong: Vec<usize> = (0..60).filter(|i| answers[*i] != expected[*i]).collect();
-    let [wrong] = wrong[..] else { panic!("{wrong:?}") };
+    let [wrong] = wrong[..] else {
+        panic!("{wrong:?}")
+    };
     assert_eq!(answers[wrong]["error"], "status 200: cut: no JSON object");
     assert_eq!(ended.number("retries"), 3);
     ended.assert_says(&["1 line could not be looked up"]);
@@ -142,11 +166,15 @@ fn an_api_that_has_enough_is_left_alone_as_long_as_it_says() {
     assert_answers(&ended, &expected(&hashes));
     assert_eq!((ended.number("throttled"), ended.number("retries")), (1, 1));
     let times = api.stats().times;
-    assert!(times[10] - times[9] >= Duration::from_secs(1), "it came back too soon");
+    assert!(
+        times[10] - times[9] >= Duration::from_secs(1),
+        "it came back too soon"
+    );
 
     // For longer than it has patience: that is the end, and it says so.
     let api = FakeApi::with(known(&hashes), None, |k, _| {
-        (k > 10).then(|| ApiFault::Answer(Answer::new(429, "slow down").header("Retry-After", "7200")))
+        (k > 10)
+            .then(|| ApiFault::Answer(Answer::new(429, "slow down").header("Retry-After", "7200")))
     });
     let ended = lookup(&api.url("md5"), &["--concurrency", "1"], text(&hashes));
     ended.assert_status(1);
@@ -159,12 +187,26 @@ fn an_api_that_has_enough_is_left_alone_as_long_as_it_says() {
 fn one_that_never_answers_is_given_up() {
     let hashes = hashes(3);
     let api = FakeApi::with(known(&hashes), None, |_, _| Some(ApiFault::Stall));
-    let ended = lookup(&api.url("md5"), &["--timeout", "100ms", "--tries", "2"], text(&hashes));
+    let ended = lookup(
+        &api.url("md5"),
+        &["--timeout", "100ms", "--tries", "2"],
+        text(&hashes),
+    );
     ended.assert_status(1);
     ended.assert_looked_up([3, 0, 0, 0, 3, 0]);
-    let error = ended.answers()[0]["error"].as_str().expect("text").to_owned();
+    let error = ended.answers()[0]["error"]
+        .as_str()
+        .expect("text")
+        .to_owned();
     assert!(error.starts_with("no answer in time"), "{error}");
-    let args = ["--timeout", "50ms", "--tries", "1000", "--give-up-after", "300ms"];
+    let args = [
+        "--timeout",
+        "50ms",
+        "--tries",
+        "1000",
+        "--give-up-after",
+        "300ms",
+    ];
     let ended = lookup(&api.url("md5"), &args, text(&hashes));
     ended.assert_status(1);
     ended.assert_says(&["nothing could be read from http://127.0.0.1:", "for 0 s"]);
@@ -191,15 +233,33 @@ fn a_wrong_address_makes_nothing_unknown() {
     assert!(ended.answers().iter().all(|a| a["status"] == "error"));
     // As hashferry's own server says it.
     let body = json!({"status": "error", "error": "there is no such route"});
-    let own = FakeApi::with([], None, move |_, _| Some(ApiFault::Answer(json_answer(404, &body))));
+    let own = FakeApi::with([], None, move |_, _| {
+        Some(ApiFault::Answer(json_answer(404, &body)))
+    });
     let ended = lookup(&own.url("md5"), &[], text(&hashes[..5]));
     ended.assert_status(1);
-    assert_eq!(ended.answers()[0]["error"], "status 404: there is no such route");
+    assert_eq!(
+        ended.answers()[0]["error"],
+        "status 404: there is no such route"
+    );
+    // And as others do, who say the same of a hash: that is no proof, but a person is told.
+    let body = json!({"detail": "Not Found"});
+    let foreign = FakeApi::with([], None, move |_, _| {
+        Some(ApiFault::Answer(json_answer(404, &body)))
+    });
+    let ended = lookup(&foreign.url("md5"), &[], text(&hashes[..10]));
+    ended.assert_status(0);
+    ended.assert_says(&["not one of 10 hashes is known"]);
     // A body without end.
-    let huge = FakeApi::with([], None, |_, _| Some(ApiFault::Answer(Answer::new(200, vec![b' '; 2 << 20]))));
+    let huge = FakeApi::with([], None, |_, _| {
+        Some(ApiFault::Answer(Answer::new(200, vec![b' '; 2 << 20])))
+    });
     let ended = lookup(&huge.url("md5"), &[], text(&hashes[..2]));
     ended.assert_status(1);
-    assert_eq!(ended.answers()[0]["error"], "status 200, and a body of more than 1 MiB");
+    assert_eq!(
+        ended.answers()[0]["error"],
+        "status 200, and a body of more than 1 MiB"
+    );
 }
 
 #[test]
@@ -209,7 +269,9 @@ fn the_key_goes_where_it_is_meant_to_go_and_is_seen_nowhere() {
     let other = FakeApi::start(known(&hashes));
     let elsewhere = format!("{}/x", other.url("md5"));
     let sends_on = FakeApi::with([], None, move |_, _| {
-        Some(ApiFault::Answer(Answer::new(302, "").header("Location", elsewhere.clone())))
+        Some(ApiFault::Answer(
+            Answer::new(302, "").header("Location", elsewhere.clone()),
+        ))
     });
     let sees_key = |ended: &Ended| {
         let all = format!("{}{}{}", ended.stdout, ended.stderr, ended.report);
@@ -219,8 +281,16 @@ fn the_key_goes_where_it_is_meant_to_go_and_is_seen_nowhere() {
     let verbose = ["-vv"];
     let ways: [&dyn Fn(&str) -> Run; 3] = [
         &|url| run(url, &verbose).env("HASHFERRY_API_KEY", KEY),
-        &|url| run(url, &["-vv", "--api-key-env", "OTHER", "--log-format", "json"]).env("OTHER", KEY),
-        &|url| run(url, &["-vv", "--api-key-file", "key"]).file("key", format!("{KEY}\n").as_bytes()),
+        &|url| {
+            run(
+                url,
+                &["-vv", "--api-key-env", "OTHER", "--log-format", "json"],
+            )
+            .env("OTHER", KEY)
+        },
+        &|url| {
+            run(url, &["-vv", "--api-key-file", "key"]).file("key", format!("{KEY}\n").as_bytes())
+        },
     ];
     for way in ways {
         let ended = way(&api.url("md5")).input(text(&hashes)).end();
@@ -230,14 +300,22 @@ fn the_key_goes_where_it_is_meant_to_go_and_is_seen_nowhere() {
         // It is not sent on.
         let ended = way(&sends_on.url("md5")).input(text(&hashes)).end();
         ended.assert_status(1);
-        assert!(ended.answers()[0]["error"].as_str().expect("text").contains("where the key does not go"));
+        assert!(
+            ended.answers()[0]["error"]
+                .as_str()
+                .expect("text")
+                .contains("where the key does not go")
+        );
         sees_key(&ended);
     }
     assert_eq!(other.stats().requests, 0);
 
     // One that is not valid, which the server repeats, ends the run.
     let wrong = format!("{KEY}2");
-    let ended = run(&api.url("md5"), &verbose).env("HASHFERRY_API_KEY", &wrong).input(text(&hashes)).end();
+    let ended = run(&api.url("md5"), &verbose)
+        .env("HASHFERRY_API_KEY", &wrong)
+        .input(text(&hashes))
+        .end();
     ended.assert_status(1);
     assert_eq!(ended.stdout, "");
     ended.assert_says(&["refuses to answer", "no such key: …", "check the key"]);
@@ -247,15 +325,30 @@ fn the_key_goes_where_it_is_meant_to_go_and_is_seen_nowhere() {
     ended.assert_says(&["HASHFERRY_API_KEY"]);
 
     for (run, says) in [
-        (run("http://h/md5", &["--api-key-env", "NONE"]), "NONE, which is not set"),
-        (run("http://h/md5", &["--api-key-file", "none"]), "cannot read the key"),
-        (run("http://h/md5", &[]).env("HASHFERRY_API_KEY", "k3y\u{1}"), "no header can have"),
-        (run("http://h/md5", &[]).env("HASHFERRY_API_KEY", ""), "is empty"),
+        (
+            run("http://h/md5", &["--api-key-env", "NONE"]),
+            "NONE, which is not set",
+        ),
+        (
+            run("http://h/md5", &["--api-key-file", "none"]),
+            "cannot read the key",
+        ),
+        (
+            run("http://h/md5", &[]).env("HASHFERRY_API_KEY", "k3y\u{1}"),
+            "no header can have",
+        ),
+        (
+            run("http://h/md5", &[]).env("HASHFERRY_API_KEY", ""),
+            "is empty",
+        ),
         (run("http://k3y:k3y@h/md5", &[]), "a name or a password"),
         (run("k3y", &[]), "names no URL"),
         (run("http://h/md5", &["--table", "t"]), "--table"),
         (run("http://h/md5", &["--consistent"]), "--consistent"),
-        (run("http://h/md5", &["--rate", "80%"]), "a share of an API's rate"),
+        (
+            run("http://h/md5", &["--rate", "80%"]),
+            "a share of an API's rate",
+        ),
     ] {
         let ended = run.input(text(&hashes)).end();
         assert_eq!(ended.status, 2, "{}", ended.stderr);
@@ -272,7 +365,9 @@ fn redirections_within_the_address_are_followed() {
     let api = FakeApi::with(known(&hashes), Some(KEY), |_, path| {
         let rest = path.strip_prefix("/v1/old/")?;
         let to = format!("/v1/md5/{rest}");
-        Some(ApiFault::Answer(Answer::new(307, "").header("Location", to)))
+        Some(ApiFault::Answer(
+            Answer::new(307, "").header("Location", to),
+        ))
     });
     let ended = run(&api.url("old"), &["--hash", "md5"])
         .env("HASHFERRY_API_KEY", KEY)
@@ -307,7 +402,11 @@ fn a_certificate_is_checked_unless_that_is_not_wanted() {
     assert_eq!(ended.stdout, "");
     let ended = run(&["--ca-cert", "none.pem"]);
     ended.assert_status(2);
-    assert_eq!(api.stats().requests, asked, "nothing went to who is not trusted");
+    assert_eq!(
+        api.stats().requests,
+        asked,
+        "nothing went to who is not trusted"
+    );
     let ended = run(&["--ca-cert", "other.pem", "--insecure"]);
     ended.assert_status(0);
     ended.assert_says(&["WARN", "--insecure"]);
@@ -321,7 +420,11 @@ fn paths_are_asked_by_their_hash_and_a_rate_is_kept() {
     let item = json!({"hash": hash, "status": "known", "item.rules": "v3", "source": "gold"});
     let api = FakeApi::start([(hash.clone(), item)]);
     let begun = Instant::now();
-    let ended = lookup(&api.url("paths"), &["--paths", "--rate", "10"], "/home/alice/.bashrc\n/home/x/y\n");
+    let ended = lookup(
+        &api.url("paths"),
+        &["--paths", "--rate", "10"],
+        "/home/alice/.bashrc\n/home/x/y\n",
+    );
     ended.assert_status(0);
     let answers = ended.answers();
     assert_eq!(
@@ -340,22 +443,29 @@ fn paths_are_asked_by_their_hash_and_a_rate_is_kept() {
 fn a_signal_and_a_resume() {
     use nix::sys::signal::Signal;
     let hashes = hashes(200);
-    let api = FakeApi::with(known(&hashes), None, |k, _| (k > 100).then_some(ApiFault::Stall));
+    let api = FakeApi::with(known(&hashes), None, |k, _| {
+        (k > 100).then_some(ApiFault::Stall)
+    });
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("answers").display().to_string();
     let args = ["--output", path.as_str(), "--resume", "--concurrency", "4"];
-    let started = run(&api.url("md5"), &args).open_input(text(&hashes)).start();
+    let mut started = run(&api.url("md5"), &args)
+        .open_input(text(&hashes))
+        .start();
     api.wait_for(104);
     started.signal(Signal::SIGTERM);
+    started.wait_for_stderr("once more stops at once");
     started.signal(Signal::SIGTERM);
     let ended = started.end();
     ended.assert_status(4);
-    ended.assert_looked_up([200, 50, 50, 0, 0, 100]);
+    // Which of those at once came in as the hundredth is anybody's guess.
+    let answered = 200 - ended.number("unanswered");
+    assert!((97..=100).contains(&answered), "{answered}");
     let api = FakeApi::start(known(&hashes));
     let ended = lookup(&api.url("md5"), &args, text(&hashes));
     ended.assert_status(0);
     ended.assert_looked_up([200, 100, 100, 0, 0, 0]);
     let got = std::fs::read_to_string(&path).expect("answers");
     assert_eq!(common::binary::answers(&got), expected(&hashes));
-    assert_eq!(api.stats().requests, 100);
+    assert_eq!(api.stats().requests, 200 - answered);
 }

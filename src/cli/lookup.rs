@@ -46,7 +46,12 @@ pub(super) struct LookupArgs {
     #[arg(value_name = "FILE")]
     file: Option<String>,
     /// The table to ask
-    #[arg(long, value_name = "NAME", required_unless_present = "api", conflicts_with = "api")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        required_unless_present = "api",
+        conflicts_with = "api"
+    )]
     table: Option<String>,
     /// The API to ask: GET URL/HASH; 200 is known, 404 unknown, each with a JSON object
     #[arg(long, value_name = "URL")]
@@ -64,20 +69,42 @@ pub(super) struct LookupArgs {
     unpack: UnpackArgs,
     /// The table's partition key, where it may not be described (dynamodb:DescribeTable)
     /// [default: named as the hash, type S]
-    #[arg(long, value_name = "NAME[:S|B]", conflicts_with = "api", help_heading = "Table")]
+    #[arg(
+        long,
+        value_name = "NAME[:S|B]",
+        conflicts_with = "api",
+        help_heading = "Table"
+    )]
     key: Option<KeyAttribute>,
     /// Case of the hash as text, in the table's key or the URL
-    #[arg(long, value_enum, value_name = "CASE", default_value = "upper", help_heading = "Table")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "CASE",
+        default_value = "upper",
+        help_heading = "Table"
+    )]
     case: CaseArg,
     /// The sort key of the items, where the table has one
-    #[arg(long = "attr", value_name = "NAME=VALUE", conflicts_with = "api", help_heading = "Table")]
+    #[arg(
+        long = "attr",
+        value_name = "NAME=VALUE",
+        conflicts_with = "api",
+        help_heading = "Table"
+    )]
     attributes: Vec<Attribute>,
     /// Read strongly consistently, for twice the units
     #[arg(long, conflicts_with = "api", help_heading = "Table")]
     consistent: bool,
     /// The environment variable that holds the API's key, sent as x-api-key
     /// [default: HASHFERRY_API_KEY, if it is set]
-    #[arg(long, value_name = "NAME", requires = "api", conflicts_with = "api_key_file", help_heading = "API")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "api",
+        conflicts_with = "api_key_file",
+        help_heading = "API"
+    )]
     api_key_env: Option<String>,
     /// The file that holds the API's key
     #[arg(long, value_name = "PATH", requires = "api", help_heading = "API")]
@@ -245,7 +272,9 @@ impl LookupArgs {
 /// Reads a file that is named by a person and must be small.
 fn small_file(path: &Path, what: &str) -> Result<String> {
     let cannot = || Error::usage(format!("cannot read {what} from {}", path.display()));
-    let length = std::fs::metadata(path).map_err(|e| cannot().because(e))?.len();
+    let length = std::fs::metadata(path)
+        .map_err(|e| cannot().because(e))?
+        .len();
     if length > MOST_OF_FILE {
         return Err(cannot().because("it has more than 1 MiB"));
     }

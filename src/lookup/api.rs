@@ -207,10 +207,18 @@ impl Api {
 
     /// A client for it.
     pub(super) fn oracle(&self, case: Case, rules: Option<AskedBy>) -> Result<ApiOracle> {
-        let home = (self.url.scheme().to_owned(), self.url.host_str().map(str::to_owned), self.url.port_or_known_default());
+        let home = (
+            self.url.scheme().to_owned(),
+            self.url.host_str().map(str::to_owned),
+            self.url.port_or_known_default(),
+        );
         let redirect = Policy::custom(move |attempt| {
             let to = attempt.url();
-            let there = (to.scheme().to_owned(), to.host_str().map(str::to_owned), to.port_or_known_default());
+            let there = (
+                to.scheme().to_owned(),
+                to.host_str().map(str::to_owned),
+                to.port_or_known_default(),
+            );
             match there == home && attempt.previous().len() <= MOST_REDIRECTIONS {
                 true => attempt.follow(),
                 false => attempt.stop(),
@@ -320,7 +328,12 @@ impl ApiOracle {
     /// What an answer means.
     async fn told(&self, keys: &Keys, hash: Hash, mut response: Response) -> Told {
         let status = response.status().as_u16();
-        let header = |name| response.headers().get(name).and_then(|v: &HeaderValue| v.to_str().ok());
+        let header = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|v: &HeaderValue| v.to_str().ok())
+        };
         let wait = header(RETRY_AFTER).and_then(|text| retry_after(text, Timestamp::now()));
         let location = header(LOCATION).map(str::to_owned);
         let mut body = Vec::new();
@@ -343,7 +356,9 @@ impl ApiOracle {
                 let to = Url::parse(&to).ok();
                 let host = to.and_then(|to| to.host_str().map(str::to_owned));
                 let to = host.map_or_else(|| "elsewhere".to_owned(), |host| format!("to {host}"));
-                Verdict::Error(format!("status {status}: it sends on {to}, where the key does not go"))
+                Verdict::Error(format!(
+                    "status {status}: it sends on {to}, where the key does not go"
+                ))
             }
             (true, _) => Verdict::of(status, &body, &hash),
         };
@@ -374,10 +389,14 @@ impl ApiOracle {
                 let what = format!("{} refuses to answer", self.shown);
                 let hint = match &self.key {
                     Some(_) => "check the key: it is not, or no longer, one that may look up there",
-                    None => "it wants a key: set HASHFERRY_API_KEY, or name where it is by --api-key-env or --api-key-file",
+                    None => {
+                        "it wants a key: set HASHFERRY_API_KEY, or name where it is by --api-key-env or --api-key-file"
+                    }
                 };
                 let why = self.hidden(why);
-                let e = Error::new(ErrorKind::Read, what).because(why.clone()).hint(hint);
+                let e = Error::new(ErrorKind::Read, what)
+                    .because(why.clone())
+                    .hint(hint);
                 return Told::trouble(keys, Kind::Fatal(e), why);
             }
         };
@@ -532,7 +551,8 @@ impl<'a> Object<'a> {
         for (name, value) in &self.0 {
             let is_key = name == "hash" || Algorithm::from_name(name).is_some();
             let repeats = is_key
-                && serde_json::from_str::<String>(value.get()).is_ok_and(|text| is_hash(&text, hash));
+                && serde_json::from_str::<String>(value.get())
+                    .is_ok_and(|text| is_hash(&text, hash));
             if repeats || (of_answer && OWN_FIELDS.contains(&name.as_str())) {
                 continue;
             }
@@ -580,7 +600,9 @@ fn compact(json: &str, out: &mut Vec<u8>) {
 fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))));
+        return Some(Duration::from_secs(
+            text.parse().unwrap_or(u64::from(u32::MAX)),
+        ));
     }
     let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
     Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
@@ -594,7 +616,11 @@ mod tests {
     const HEX: &str = "92E792C43C35E96FED3F9566083326FC";
 
     fn of(status: u16, body: &str) -> Verdict {
-        Verdict::of(status, body.as_bytes(), &Hash::from_hex(HEX.as_bytes()).expect("hex"))
+        Verdict::of(
+            status,
+            body.as_bytes(),
+            &Hash::from_hex(HEX.as_bytes()).expect("hex"),
+        )
     }
 
     fn known(fields: &str) -> Verdict {
@@ -606,15 +632,26 @@ mod tests {
         let lower = HEX.to_lowercase();
         for (body, fields) in [
             ("{}", ""),
-            ("{\"source\": \"NSRL\",\r\n \"n\": 1.50e400, \"l\": [1,\n 2, {\"a b\": \"c \\\" d\"}]}",
-                "\"source\":\"NSRL\",\"n\":1.50e400,\"l\":[1,2,{\"a b\":\"c \\\" d\"}]"),
-            (&format!("{{\"md5\":\"{lower}\",\"sha1\":\"AB\",\"x\":1,\"x\":2}}"), "\"sha1\":\"AB\",\"x\":1"),
+            (
+                "{\"source\": \"NSRL\",\r\n \"n\": 1.50e400, \"l\": [1,\n 2, {\"a b\": \"c \\\" d\"}]}",
+                "\"source\":\"NSRL\",\"n\":1.50e400,\"l\":[1,2,{\"a b\":\"c \\\" d\"}]",
+            ),
+            (
+                &format!("{{\"md5\":\"{lower}\",\"sha1\":\"AB\",\"x\":1,\"x\":2}}"),
+                "\"sha1\":\"AB\",\"x\":1",
+            ),
             // As our own server answers.
-            (&format!("{{\"hash\":\"{HEX}\",\"status\":\"known\",\"item.rules\":\"v2\",\"a\":true}}"),
-                "\"item.rules\":\"v2\",\"a\":true"),
+            (
+                &format!(
+                    "{{\"hash\":\"{HEX}\",\"status\":\"known\",\"item.rules\":\"v2\",\"a\":true}}"
+                ),
+                "\"item.rules\":\"v2\",\"a\":true",
+            ),
             // An item of others, which has fields of our names.
-            ("{\"status\":\"unknown\",\"error\":null,\"hash\":\"x\"}",
-                "\"item.status\":\"unknown\",\"item.error\":null,\"item.hash\":\"x\""),
+            (
+                "{\"status\":\"unknown\",\"error\":null,\"hash\":\"x\"}",
+                "\"item.status\":\"unknown\",\"item.error\":null,\"item.hash\":\"x\"",
+            ),
         ] {
             assert_eq!(of(200, body), known(fields), "{body}");
         }
@@ -624,7 +661,10 @@ mod tests {
     fn only_what_says_so_is_unknown() {
         assert_eq!(of(404, "{\"message\":\"no such hash\"}"), Verdict::Unknown);
         let own = format!("{{\"hash\":\"{HEX}\",\"status\":\"unknown\"}}");
-        assert_eq!((of(404, &own), of(200, &own)), (Verdict::Unknown, Verdict::Unknown));
+        assert_eq!(
+            (of(404, &own), of(200, &own)),
+            (Verdict::Unknown, Verdict::Unknown)
+        );
         for (status, body) in [
             (404, "<html>Not Found</html>"),
             (404, ""),
@@ -639,9 +679,15 @@ mod tests {
             (302, ""),
             (410, "{}"),
         ] {
-            assert!(matches!(of(status, body), Verdict::Error(_)), "{status} {body}");
+            assert!(
+                matches!(of(status, body), Verdict::Error(_)),
+                "{status} {body}"
+            );
         }
-        assert_eq!(of(400, "{\"detail\":\"no\\nhash\"}"), Verdict::Error("status 400: no\u{FFFD}hash".into()));
+        assert_eq!(
+            of(400, "{\"detail\":\"no\\nhash\"}"),
+            Verdict::Error("status 400: no\u{FFFD}hash".into())
+        );
         for status in [401, 403] {
             assert!(matches!(of(status, "{}"), Verdict::Refused(_)));
         }
@@ -663,23 +709,49 @@ mod tests {
             ("-1", None),
             ("", None),
         ] {
-            assert_eq!(retry_after(text, now), seconds.map(Duration::from_secs), "{text:?}");
+            assert_eq!(
+                retry_after(text, now),
+                seconds.map(Duration::from_secs),
+                "{text:?}"
+            );
         }
     }
 
     #[test]
     fn the_url_says_the_algorithm_and_where_the_hash_goes() {
         for (url, algorithm, base) in [
-            ("https://h/v1/sha256", Some(Algorithm::Sha256), "https://h/v1/sha256/"),
-            ("https://h/v1/SHA-1/", Some(Algorithm::Sha1), "https://h/v1/SHA-1/"),
+            (
+                "https://h/v1/sha256",
+                Some(Algorithm::Sha256),
+                "https://h/v1/sha256/",
+            ),
+            (
+                "https://h/v1/SHA-1/",
+                Some(Algorithm::Sha1),
+                "https://h/v1/SHA-1/",
+            ),
             ("http://h", None, "http://h/"),
             ("https://h/find?hash=", None, "https://h/find?hash="),
         ] {
             let api = Api::new(url).expect("a URL");
-            assert_eq!((api.algorithm(), api.base().as_str()), (algorithm, base), "{url}");
+            assert_eq!(
+                (api.algorithm(), api.base().as_str()),
+                (algorithm, base),
+                "{url}"
+            );
         }
-        assert_eq!(Api::new("https://h/x?key=s").expect("a URL").shown(), "https://h/x?…");
-        for url in ["h/x", "ftp://h/x", "https://u:secret@h/x", "https://u@h/", "http://", "http://h/#x"] {
+        assert_eq!(
+            Api::new("https://h/x?key=s").expect("a URL").shown(),
+            "https://h/x?…"
+        );
+        for url in [
+            "h/x",
+            "ftp://h/x",
+            "https://u:secret@h/x",
+            "https://u@h/",
+            "http://",
+            "http://h/#x",
+        ] {
             let e = Api::new(url).expect_err(url);
             assert!(!format!("{e} {e:?}").contains("secret"), "{e:?}");
         }

@@ -199,13 +199,15 @@ impl LookupBuilder {
         if self.paths.is_some()
             && let Some(told) = self.algorithm.filter(|a| *a != Algorithm::Sha256)
         {
-            return Err(Error::usage(format!("paths are hashed by sha256, not by {told}")));
+            return Err(Error::usage(format!(
+                "paths are hashed by sha256, not by {told}"
+            )));
         }
         if self.existing == Existing::Resume && (self.unordered || self.only.is_some()) {
             let what = "a run can be taken up only when every line has its answer, in order";
             return Err(Error::usage(what).hint("leave out --resume, or --unordered and --only"));
         }
-        let sources = Sources::read(&[self.input.clone()], &[], Globs::default())?;
+        let sources = Sources::read(std::slice::from_ref(&self.input), &[], Globs::default())?;
         if let Some(path) = &self.output {
             if self.existing == Existing::Refuse && path.exists() {
                 return Err(already_there(path));
@@ -214,7 +216,10 @@ impl LookupBuilder {
                 if let Named::One(Location::File(input)) = named
                     && is_same_file(input, path)
                 {
-                    let what = format!("{} is the list itself: its answers go elsewhere", path.display());
+                    let what = format!(
+                        "{} is the list itself: its answers go elsewhere",
+                        path.display()
+                    );
                     return Err(Error::usage(what));
                 }
             }

@@ -10,9 +10,9 @@
 //!
 //! Pure: no clock, no socket.
 
+use super::Status;
 use super::books::Tally;
 use super::question::{Question, put};
-use super::Status;
 use crate::algorithm::Hash;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -297,7 +297,10 @@ mod tests {
         assert_eq!(taken as usize, MOST_LINES);
         let large = (2 << 20) - 1;
         for n in 1..=taken {
-            desk.settle(question(n).hash.expect("a hash"), known(if n < 40 { large } else { 1 }));
+            desk.settle(
+                question(n).hash.expect("a hash"),
+                known(if n < 40 { large } else { 1 }),
+            );
         }
         assert!(desk.remembered.bytes <= REMEMBERED_BYTES);
         assert!(desk.remembered.replies.len() <= REMEMBERED);

@@ -174,7 +174,9 @@ impl<O: Oracle> Engine<'_, O> {
                 && s.waiting.ready() < most * 2
                 && s.waiting.again() < again_limit
                 && s.desk.has_room();
-            let units = next.as_ref().map_or(0.0, |k| k.0.len() as f64 * s.key_units);
+            let units = next
+                .as_ref()
+                .map_or(0.0, |k| k.0.len() as f64 * s.key_units);
             // When to look again though nothing happens.
             let wake = match (drain, &next) {
                 (Some(at), _) => Some(at),
@@ -309,11 +311,15 @@ impl<O: Oracle> Engine<'_, O> {
             // An API has no read units.
             (None, Some(_)) => 0.0,
         };
+        // The table has answered, and left some of it, or all.
+        let unread = match &trouble {
+            None => true,
+            Some(t) => matches!(t.kind, Kind::Unread),
+        };
+        let unread = if unread { again.len() } else { 0 };
         self.meters.update(|c| {
             c.consumed += cost;
-            if trouble.is_none() {
-                c.unprocessed += again.len() as u64;
-            }
+            c.unprocessed += unread as u64;
         });
         for (hash, reply) in settled {
             s.faults.remove(&hash);
@@ -323,12 +329,15 @@ impl<O: Oracle> Engine<'_, O> {
             }
             s.desk.settle(hash, reply);
         }
-        if trouble.is_none() && !again.is_empty() {
-            self.pace.refused(paid_each * again.len() as f64, &[]);
+        if unread > 0 {
+            self.pace.refused(paid_each * unread as f64, &[]);
         }
         let (is_fault, why) = match &trouble {
             None => (false, ""),
-            Some(t) => (!matches!(t.kind, Kind::Throttled), t.why.as_str()),
+            Some(t) => (
+                matches!(t.kind, Kind::Passing | Kind::Expired),
+                t.why.as_str(),
+            ),
         };
         let mut entries = Vec::with_capacity(again.len());
         for hash in again {
@@ -414,7 +423,8 @@ impl<O: Oracle> Engine<'_, O> {
         let since = *s.stalled.get_or_insert(now);
         if since.elapsed() >= patience {
             let seconds = patience.as_secs();
-            let what = format!("nothing could be read from {whom} for {seconds} s; the last answer");
+            let what =
+                format!("nothing could be read from {whom} for {seconds} s; the last answer");
             let hint = match kind {
                 Kind::Expired => "renew the credentials, then go on",
                 _ => "go on once it answers; --give-up-after sets how long to try",

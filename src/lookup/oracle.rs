@@ -44,6 +44,8 @@ pub(super) struct Trouble {
 pub(super) enum Kind {
     /// Too many calls.
     Throttled,
+    /// An answer that leaves all of it unread.
+    Unread,
     /// It may well work the next time.
     Passing,
     /// The credentials have expired; there may be newer ones.

@@ -179,7 +179,10 @@ pub(super) fn open(path: &Path, existing: Existing) -> Result<Answers> {
 }
 
 pub(super) fn already_there(path: &Path) -> Error {
-    let what = format!("{} is there already, and is not written over", path.display());
+    let what = format!(
+        "{} is there already, and is not written over",
+        path.display()
+    );
     Error::usage(what).hint("--resume goes on after its last answer, --overwrite begins anew")
 }
 
@@ -187,11 +190,16 @@ pub(super) fn already_there(path: &Path) -> Error {
 fn taken_up(file: File, path: &Path) -> Result<Answers> {
     let name = path.display();
     let cannot = |e: io::Error| {
-        Error::usage(format!("cannot read {name}, to go on after its last answer")).because(e)
+        Error::usage(format!(
+            "cannot read {name}, to go on after its last answer"
+        ))
+        .because(e)
     };
     let foreign = |line: u64, why: &str| {
-        Error::usage(format!("line {line} of {name} is no answer of a look-up: {why}"))
-            .hint("--resume goes on with a file that lookup --output has written; name another")
+        Error::usage(format!(
+            "line {line} of {name} is no answer of a look-up: {why}"
+        ))
+        .hint("--resume goes on with a file that lookup --output has written; name another")
     };
     let mut reader = BufReader::with_capacity(WRITE_BYTES, file);
     let (mut lines, mut whole, mut tally, mut last) = (0, 0u64, Tally::default(), None);
@@ -224,7 +232,9 @@ fn taken_up(file: File, path: &Path) -> Result<Answers> {
         whole += n as u64;
     }
     let mut file = reader.into_inner();
-    let cut = file.set_len(whole).and_then(|()| file.seek(SeekFrom::Start(whole)));
+    let cut = file
+        .set_len(whole)
+        .and_then(|()| file.seek(SeekFrom::Start(whole)));
     cut.map_err(cannot)?;
     Ok(Answers {
         file,
@@ -264,7 +274,10 @@ mod tests {
         for cut in 0..=all.len() {
             let (answers, left) = resumed(&all.as_bytes()[..cut]);
             let answers = answers.expect("answers");
-            let whole = all.as_bytes()[..cut].iter().filter(|b| **b == b'\n').count();
+            let whole = all.as_bytes()[..cut]
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count();
             assert_eq!(answers.lines, whole as u64, "cut at {cut}");
             assert_eq!(left, LINES[..whole].concat().as_bytes());
             let last = ["", "a\n", "#", "é"][whole];
@@ -272,7 +285,10 @@ mod tests {
         }
         let (answers, _) = resumed(all.as_bytes());
         let tally = answers.expect("answers").tally;
-        assert_eq!((tally.known, tally.unknown, tally.invalid, tally.blank), (1, 1, 1, 1));
+        assert_eq!(
+            (tally.known, tally.unknown, tally.invalid, tally.blank),
+            (1, 1, 1, 1)
+        );
     }
 
     #[test]

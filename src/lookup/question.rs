@@ -248,7 +248,11 @@ mod tests {
         let mut all = Vec::new();
         let mut one = |line: &Line<'_>| {
             let question = questions.read(line, "list").expect("text");
-            let status = if question.hash.is_ok() { "unknown" } else { "invalid" };
+            let status = if question.hash.is_ok() {
+                "unknown"
+            } else {
+                "invalid"
+            };
             let mut out = Vec::new();
             question.write(status, "", &mut out);
             let text = String::from_utf8(out).expect("UTF-8");
@@ -303,7 +307,10 @@ mod tests {
     #[test]
     fn a_path_is_answered_with_what_was_asked_for_it() {
         let mut paths = Questions::of_paths(Normalizer::default());
-        let got = answers(&mut paths, b"/home/alice/x\r\n\n/a\0b\n/\xED\xA0\x80\n/\xFF");
+        let got = answers(
+            &mut paths,
+            b"/home/alice/x\r\n\n/a\0b\n/\xED\xA0\x80\n/\xFF",
+        );
         assert_eq!(
             got[0],
             json!({"input": "/home/alice/x", "status": "unknown", "normalized": "/home/ubuntu/x", "rules": "v2",

@@ -55,7 +55,9 @@ impl Input {
 
     async fn advance(&mut self) -> Result<()> {
         self.now = match self.objects.next().await? {
-            Some(object) => Some(Opened::open_text(&object.location, &self.aws, &self.unpack).await?),
+            Some(object) => {
+                Some(Opened::open_text(&object.location, &self.aws, &self.unpack).await?)
+            }
             None => None,
         };
         Ok(())
@@ -102,7 +104,9 @@ impl Input {
             return Ok(Algorithm::Sha256);
         }
         let what = format!("the beginning of {} shows no hash", self.name());
-        Err(Error::usage(what).hint("name the algorithm by --hash, such as --hash sha256; of a list of paths, give --paths"))
+        Err(Error::usage(what).hint(
+            "name the algorithm by --hash, such as --hash sha256; of a list of paths, give --paths",
+        ))
     }
 
     /// The next chunk of the list that is read.
@@ -163,7 +167,11 @@ impl Reading<'_> {
                         self.line(&line, &name, &mut passed, &mut asked)?;
                     }
                     // Entered with its last part.
-                    let bytes = if rest.is_empty() { std::mem::take(&mut lying) } else { 0 };
+                    let bytes = if rest.is_empty() {
+                        std::mem::take(&mut lying)
+                    } else {
+                        0
+                    };
                     if !self.hand_on(asked, bytes).await {
                         return Ok(false);
                     }

@@ -3,7 +3,9 @@
 use super::LookupCounts;
 use crate::error::Error;
 use crate::prices::USD_PER_MILLION_READ_UNITS;
-use crate::report::{Outcome, seconds, ten_thousandths, tenths, thousands, thousandths, to_the_second};
+use crate::report::{
+    Outcome, seconds, ten_thousandths, tenths, thousands, thousandths, to_the_second,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -94,7 +96,12 @@ pub struct LookupReport {
 
 impl LookupReport {
     /// The report of a look-up of `input` that has not read anything.
-    pub fn begun(table: Option<&str>, api: Option<String>, input: &str, started: Timestamp) -> Self {
+    pub fn begun(
+        table: Option<&str>,
+        api: Option<String>,
+        input: &str,
+        started: Timestamp,
+    ) -> Self {
         LookupReport {
             version: 1,
             command: "lookup",
@@ -177,7 +184,9 @@ impl LookupReport {
         let n = |n: u64| indicatif::HumanCount(n).to_string();
         let how = match self.outcome {
             Outcome::Interrupted => "Interrupted: lines that are unanswered have no answer",
-            Outcome::Failed if self.unanswered > 0 => "Failed: lines that are unanswered have no answer",
+            Outcome::Failed if self.unanswered > 0 => {
+                "Failed: lines that are unanswered have no answer"
+            }
             Outcome::Failed => "Looked up, but some hashes could not be found out about",
             _ if self.invalid > self.blank => "Looked up; some lines are no hashes or paths",
             _ => "Looked up: every line has its answer",
@@ -191,9 +200,17 @@ impl LookupReport {
             ("lines read", self.lines, String::new()),
             ("known", self.known, String::new()),
             ("unknown", self.unknown, String::new()),
-            ("invalid", self.invalid, format!("no hash, or no path{blank}")),
+            (
+                "invalid",
+                self.invalid,
+                format!("no hash, or no path{blank}"),
+            ),
             ("error", self.error, "could not be found out about".into()),
-            ("unanswered", self.unanswered, "no answer yet when it ended".into()),
+            (
+                "unanswered",
+                self.unanswered,
+                "no answer yet when it ended".into(),
+            ),
         ];
         for (name, value, note) in rows {
             let note = match value == 0 || note.is_empty() {
@@ -281,6 +298,12 @@ mod tests {
                 "estimated_cost_usd": 0.0,
             })
         );
-        assert!(report.summary().contains("unanswered                4  no answer yet"), "{}", report.summary());
+        assert!(
+            report
+                .summary()
+                .contains("unanswered                4  no answer yet"),
+            "{}",
+            report.summary()
+        );
     }
 }

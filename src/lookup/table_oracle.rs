@@ -68,7 +68,7 @@ impl<T> TableOracle<T> {
                 .map(|hash| (hash, Reply::Unknown)),
         );
         let trouble = settled.is_empty().then(|| Trouble {
-            kind: Kind::Throttled,
+            kind: Kind::Unread,
             why: "DynamoDB left every key of the call unprocessed".into(),
             wait: None,
             reasons: Vec::new(),
@@ -179,7 +179,8 @@ mod tests {
         let by = |rules: Rules| AskedBy::new(rules, Users::of(rules));
         let item = |fields: &[(&str, &str)]| -> HashMap<String, String> {
             let each = fields.iter();
-            each.map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+            each.map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+                .collect()
         };
         let foreign = |by: &AskedBy, fields: &[(&str, &str)]| {
             let item = item(fields);
@@ -191,7 +192,10 @@ mod tests {
         assert!(!foreign(&v2, &[("item.rules", "v2")]));
         assert!(!foreign(&v2, &[("rules", "v2"), ("unix_user", "ubuntu")]));
         assert!(foreign(&v2, &[("item.rules", "v3")]));
-        assert!(foreign(&v2, &[("item.rules", "v2"), ("unix_user", "admin")]));
+        assert!(foreign(
+            &v2,
+            &[("item.rules", "v2"), ("unix_user", "admin")]
+        ));
         assert!(foreign(&v2, &[("item.rules", "v9")]));
         let admin = AskedBy::new(
             Rules::V2,
@@ -201,6 +205,9 @@ mod tests {
             },
         );
         assert!(foreign(&admin, &[("item.rules", "v2")]));
-        assert!(!foreign(&admin, &[("item.rules", "v2"), ("unix_user", "admin")]));
+        assert!(!foreign(
+            &admin,
+            &[("item.rules", "v2"), ("unix_user", "admin")]
+        ));
     }
 }

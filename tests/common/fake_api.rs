@@ -171,11 +171,8 @@ impl Shared {
 
 /// An answer in JSON, as people write it.
 pub fn json_answer(status: u16, body: &Value) -> Answer {
-    Answer::new(
-        status,
-        serde_json::to_vec_pretty(body).expect("JSON"),
-    )
-    .header("Content-Type", "application/json")
+    Answer::new(status, serde_json::to_vec_pretty(body).expect("JSON"))
+        .header("Content-Type", "application/json")
 }
 
 /// TLS before a server that has none, with a certificate for `localhost` of an authority

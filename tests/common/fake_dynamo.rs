@@ -424,7 +424,7 @@ impl FakeDynamo {
             latency: config.latency,
             secret: config.secret,
             changed: Condvar::new(),
-            arrived: watch::Sender::new(0),
+            arrived: watch::Sender::new((0, 0)),
             state: Mutex::new(State {
                 bucket: config.plan.capacity.map(Bucket::new),
                 plan: config.plan,
@@ -549,7 +549,8 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     /// How many BatchWriteItem calls of the present plan have come in.
-    arrived: watch::Sender<u64>,
+    /// BatchWriteItem and BatchGetItem calls that have come in.
+    arrived: watch::Sender<(u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -732,16 +733,18 @@ impl Shared {
             let write = operation.as_deref() == Some("BatchWriteItem");
             let (reply, id) = self.begin(&request, target, operation.as_deref());
             self.changed.notify_all();
-            if write {
-                self.arrived.send_modify(|k| *k = self.state().writes);
-            }
+            self.arrived.send_modify(|so_far| {
+                let state = self.state();
+                *so_far = (state.writes, state.reads);
+            });
             if !self.latency.is_zero() {
                 tokio::time::sleep(self.latency).await;
             }
             match reply.delivery {
                 Delivery::AfterCall(k) => {
                     let mut arrived = self.arrived.subscribe();
-                    let _ = arrived.wait_for(|so_far| *so_far >= k).await;
+                    let come = |&(writes, reads): &(u64, u64)| if write { writes } else { reads };
+                    let _ = arrived.wait_for(|so_far| come(so_far) >= k).await;
                 }
                 Delivery::Never => std::future::pending().await,
                 _ => {}
@@ -1258,6 +1261,7 @@ impl Shared {
         Reply::from(answer).deliver(match fault {
             Some(Fault::DropAfter) => Delivery::Close,
             Some(Fault::CutAnswer) => Delivery::Half,
+            Some(Fault::HoldUntil(k)) => Delivery::AfterCall(k),
             _ => Delivery::Whole,
         })
     }

@@ -27,26 +27,34 @@ enum Act {
 
 struct Fake<F> {
     act: F,
-    /// When each call was made, and how many hashes it had; and how many calls are under way.
-    calls: Mutex<(Option<Instant>, Vec<(Duration, usize)>, usize, usize)>,
+    calls: Mutex<Calls>,
+}
+
+#[derive(Default)]
+struct Calls {
+    begun: Option<Instant>,
+    /// When each was made, and how many hashes it had.
+    made: Vec<(Duration, usize)>,
+    under_way: usize,
+    most_at_once: usize,
 }
 
 impl<F: Fn(usize) -> Act> Oracle for Fake<F> {
     async fn ask(&self, keys: &Keys) -> Told {
         let act = {
             let mut calls = self.calls.lock().expect("whole");
-            let begun = *calls.0.get_or_insert_with(Instant::now);
-            calls.1.push((begun.elapsed(), keys.0.len()));
-            calls.2 += 1;
-            calls.3 = calls.3.max(calls.2);
-            (self.act)(calls.1.len())
+            let begun = *calls.begun.get_or_insert_with(Instant::now);
+            calls.made.push((begun.elapsed(), keys.0.len()));
+            calls.under_way += 1;
+            calls.most_at_once = calls.most_at_once.max(calls.under_way);
+            (self.act)(calls.made.len())
         };
         let wait = match act {
             Act::After(ms) => ms,
             _ => 5,
         };
         tokio::time::sleep(Duration::from_millis(wait)).await;
-        self.calls.lock().expect("whole").2 -= 1;
+        self.calls.lock().expect("whole").under_way -= 1;
         let hashes: Vec<Hash> = keys.0.iter().map(|e| e.record.hash).collect();
         let unique: std::collections::HashSet<_> = hashes.iter().collect();
         assert_eq!(unique.len(), hashes.len(), "a hash twice in a call");
@@ -209,9 +217,8 @@ impl Setup {
         let mut output = Output::new(&mut out, &stop);
         let desk = Desk::new(self.unordered, self.only);
         let backoff = Backoff::new(fastrand::Rng::with_seed(1));
-        let work = async {
-            tokio::join!(engine.run(receive, desk, &mut output, &stop, backoff), feed).0
-        };
+        let work =
+            async { tokio::join!(engine.run(receive, desk, &mut output, &stop, backoff), feed).0 };
         let ended = tokio::select! {
             ended = work => ended,
             () = stopping => unreachable!(),
@@ -231,8 +238,8 @@ impl Setup {
                     (n, json["status"].as_str().expect("text").to_owned())
                 })
                 .collect(),
-            calls: calls.1,
-            at_once: calls.3,
+            calls: calls.made,
+            at_once: calls.most_at_once,
             elapsed: begun.elapsed(),
         }
     }
@@ -324,7 +331,11 @@ async fn the_pace_is_kept() {
     };
     // 500 units at 10 a second.
     let run = setup.run(|_| Act::Answer).await;
-    assert!((45..=51).contains(&run.elapsed.as_secs()), "{:?}", run.elapsed);
+    assert!(
+        (45..=51).contains(&run.elapsed.as_secs()),
+        "{:?}",
+        run.elapsed
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -336,9 +347,16 @@ async fn of_a_table_a_failure_is_none_of_a_hash_and_patience_ends_the_run() {
     let run = setup
         .run(|k| if k <= 3 { Act::Answer } else { Act::Fail })
         .await;
-    assert!(run.failure().contains("nothing could be read from the oracle for 60 s"));
+    assert!(
+        run.failure()
+            .contains("nothing could be read from the oracle for 60 s")
+    );
     assert_eq!(run.numbers(), (1..=300).collect::<Vec<_>>());
-    assert!((60..90).contains(&run.elapsed.as_secs()), "{:?}", run.elapsed);
+    assert!(
+        (60..90).contains(&run.elapsed.as_secs()),
+        "{:?}",
+        run.elapsed
+    );
     assert_eq!(run.statuses("error"), 0);
 }
 
@@ -373,7 +391,13 @@ async fn an_api_is_left_alone_for_as_long_as_it_says() {
         ..Setup::default()
     };
     let run = setup
-        .run(|k| if k == 20 { Act::Throttle(Some(30)) } else { Act::Answer })
+        .run(|k| {
+            if k == 20 {
+                Act::Throttle(Some(30))
+            } else {
+                Act::Answer
+            }
+        })
         .await;
     assert_eq!(run.answers.len(), 1000);
     assert_eq!(run.statuses("error"), 0);
@@ -391,9 +415,19 @@ async fn an_api_is_left_alone_for_as_long_as_it_says() {
         ..Setup::default()
     };
     let run = setup
-        .run(|k| if k == 20 { Act::Throttle(Some(3600)) } else { Act::Answer })
+        .run(|k| {
+            if k == 20 {
+                Act::Throttle(Some(3600))
+            } else {
+                Act::Answer
+            }
+        })
         .await;
-    assert!(run.failure().contains("asked again in 3600 s"), "{}", run.failure());
+    assert!(
+        run.failure().contains("asked again in 3600 s"),
+        "{}",
+        run.failure()
+    );
     assert!(run.elapsed.as_secs() < 1);
 }
 
@@ -407,7 +441,13 @@ async fn an_api_that_refuses_much_is_asked_less() {
         ..Setup::default()
     };
     let run = setup
-        .run(|k| if k % 3 == 0 { Act::Throttle(None) } else { Act::Answer })
+        .run(|k| {
+            if k % 3 == 0 {
+                Act::Throttle(None)
+            } else {
+                Act::Answer
+            }
+        })
         .await;
     assert_eq!((run.answers.len(), run.statuses("error")), (3000, 0));
     assert!(matches!(run.ended, Ended::Complete));
@@ -514,9 +554,11 @@ async fn when_nobody_reads_any_more_it_ends() {
     let mut output = Output::new(near, &stop);
     let backoff = Backoff::new(fastrand::Rng::with_seed(1));
     let desk = Desk::new(false, None);
-    let ended = engine
-        .run(receive, desk, &mut output, &stop, backoff)
-        .await;
+    let ended = engine.run(receive, desk, &mut output, &stop, backoff).await;
     assert!(matches!(ended, Ended::Enough), "{ended:?}");
-    assert_eq!(meters.read().books.invalid, 0, "what is not written is not counted");
+    assert_eq!(
+        meters.read().books.invalid,
+        0,
+        "what is not written is not counted"
+    );
 }
