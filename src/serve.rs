@@ -49,6 +49,7 @@ use keys::Gate;
 use metrics::Metrics;
 use reads::{ReadOptions, Reads};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
@@ -131,6 +132,8 @@ struct Inner {
     /// KiB that bodies may take, all together.
     bodies: Arc<Semaphore>,
     openapi: Bytes,
+    /// It was said that items tell of other rules.
+    warned_of_rules: AtomicBool,
     _asking: AbortOnDropHandle<()>,
 }
 
@@ -218,6 +221,7 @@ impl App {
             metrics,
             bodies: Arc::new(Semaphore::new(router::BODIES_KIB)),
             openapi: Bytes::from(openapi.to_string()),
+            warned_of_rules: AtomicBool::new(false),
             _asking: AbortOnDropHandle::new(asking),
         }))
     }

@@ -305,7 +305,8 @@ fn an_event_that_is_not_the_schedules_is_refused() {
 
 /// A request as a function URL hands it over.
 fn request(method: &str, path: &str, key: Option<&str>, body: Option<&str>) -> String {
-    let mut headers = json!({"host": "abc.lambda-url.us-east-1.on.aws", "content-type": "application/json"});
+    let mut headers =
+        json!({"host": "abc.lambda-url.us-east-1.on.aws", "content-type": "application/json"});
     if let Some(key) = key {
         headers["x-api-key"] = key.into();
     }
@@ -354,17 +355,31 @@ fn look_ups_are_answered_as_the_command_answers_them() {
     let path = format!("/sha256/{digest}");
     assert_eq!(ask("GET", &path, None, None).0, Some(401));
     assert_eq!(ask("GET", &path, Some("other"), None).0, Some(401));
-    assert_eq!(ask("GET", "/metrics", None, None).0, Some(401), "nobody is on this machine");
-    assert_eq!(ask("GET", &path, Some("test"), None), (Some(200), known.clone()));
+    assert_eq!(
+        ask("GET", "/metrics", None, None).0,
+        Some(401),
+        "nobody is on this machine"
+    );
+    assert_eq!(
+        ask("GET", &path, Some("test"), None),
+        (Some(200), known.clone())
+    );
     let body = json!({"hashes": [digest, "x"]}).to_string();
     let (status, many) = ask("POST", "/lookup", Some("test"), Some(&body));
     assert_eq!((status, &many["results"][0]), (Some(200), &known));
     assert_eq!(many["results"][1]["status"], "invalid");
     let (status, of_path) = ask("GET", "/path?p=%2Fhome%2Fa+b", Some("test"), None);
-    assert_eq!((status, &of_path["normalized"]), (Some(404), &"/home/ubuntu".into()));
+    assert_eq!(
+        (status, &of_path["normalized"]),
+        (Some(404), &"/home/ubuntu".into())
+    );
     assert_eq!(ask("GET", "/healthz", None, None).0, Some(200));
     started.kill();
     let ended = started.end();
-    assert!(ended.stderr.contains("\"key\":\"alice\""), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("\"key\":\"alice\""),
+        "{}",
+        ended.stderr
+    );
     assert!(!ended.stderr.contains(SECRET), "{}", ended.stderr);
 }

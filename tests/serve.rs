@@ -399,6 +399,18 @@ fn paths_are_made_comparable_by_the_rules_that_were_given() {
     );
     serving.end().assert_status(0);
 
+    // Items tell by which rules their paths were made comparable.
+    dynamo.put(
+        json!({"sha256": {"S": hex(b"/etc/x")}, "rules": {"S": "v2"}, "source": {"S": "gold"}}),
+    );
+    let serving = Serving::of(&dynamo, &["--rules", "v3"]);
+    for _ in 0..2 {
+        assert_eq!(serving.get("/path?p=/etc/x").json["item.rules"], "v2");
+    }
+    let ended = serving.end();
+    let warnings = ended.stderr.matches("give --rules v2").count();
+    assert_eq!(warnings, 1, "{}", ended.stderr);
+
     // No path is in a table of other hashes.
     let md5 = FakeDynamo::start(DynamoConfig::new("sha256", "md5", KeyType::B));
     let serving = Serving::of(&md5, &[""; 0]);

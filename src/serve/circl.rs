@@ -10,7 +10,7 @@
 use super::App;
 use super::answer::{Asked, Status};
 use super::reads::Found;
-use super::router::{MAX_ANSWER, check_count, error, reply, segment};
+use super::router::{MAX_ANSWER, Refusal, check_count, error, reply, segment};
 use crate::algorithm::{Algorithm, Case, Hash, fold};
 use axum::Router;
 use axum::extract::rejection::PathRejection;
@@ -98,7 +98,7 @@ fn message(status: StatusCode, message: &str, query: Option<&str>) -> Response {
 }
 
 /// Refuses what the table does not have.
-fn check(app: &App, algorithm: Algorithm, query: Option<&str>) -> Result<(), Response> {
+fn check(app: &App, algorithm: Algorithm, query: Option<&str>) -> Result<(), Refusal> {
     let own = app.0.algorithm;
     match own == algorithm {
         true => Ok(()),
@@ -110,7 +110,8 @@ fn check(app: &App, algorithm: Algorithm, query: Option<&str>) -> Result<(), Res
                 name_of(algorithm)
             ),
             query,
-        )),
+        )
+        .into()),
     }
 }
 
@@ -137,7 +138,7 @@ async fn one(
     let asked = Asked::hash(algorithm, segment(path));
     let query = Some(asked.input.as_str());
     if let Err(refused) = check(app, algorithm, query).and_then(|()| app.charge(extensions, 1)) {
-        return refused;
+        return refused.into();
     }
     let name = name_of(algorithm);
     let hash = match &asked.hash {

@@ -3,8 +3,10 @@
 
 use super::answer::{self, Asked, Status};
 use super::keys::Denied;
+use super::reads::{Found, Trouble};
 use super::{App, MAX_ASKED, circl};
 use crate::algorithm::Algorithm;
+use crate::ask::whole::text_of;
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{MatchedPath, Path, Request, State};
@@ -23,6 +25,7 @@ use serde_json::json;
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -205,6 +208,22 @@ fn key_of(headers: &HeaderMap) -> Option<&[u8]> {
 
 // -- what the routes have in common ------------------------------------------
 
+/// An answer instead of the one that was asked for.
+#[derive(Debug)]
+pub(super) struct Refusal(Box<Response>);
+
+impl From<Response> for Refusal {
+    fn from(response: Response) -> Refusal {
+        Refusal(Box::new(response))
+    }
+}
+
+impl From<Refusal> for Response {
+    fn from(refusal: Refusal) -> Response {
+        *refusal.0
+    }
+}
+
 /// A JSON answer.
 pub(super) fn reply(status: StatusCode, json: impl Into<Body>) -> Response {
     let mut response = Response::new(json.into());
@@ -227,7 +246,7 @@ pub(super) fn error(status: StatusCode, why: &str) -> Response {
 
 impl App {
     /// Takes `count` requests from the rate of whoever asks.
-    pub(super) fn charge(&self, extensions: &Extensions, count: usize) -> Result<(), Response> {
+    pub(super) fn charge(&self, extensions: &Extensions, count: usize) -> Result<(), Refusal> {
         let name = extensions.get::<KeyName>().map(|n| n.0.clone());
         let charged = self
             .0
@@ -238,23 +257,43 @@ impl App {
             let why = format!("too many requests: the next one may come in {seconds} s");
             let mut response = error(StatusCode::TOO_MANY_REQUESTS, &why);
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
-            response
+            response.into()
         })
     }
 
     /// What the table says of those of `asked` that are hashes, in their order.
-    pub(super) async fn find(
-        &self,
-        asked: &[Asked],
-        extensions: &Extensions,
-    ) -> Vec<super::reads::Found> {
+    pub(super) async fn find(&self, asked: &[Asked], extensions: &Extensions) -> Vec<Found> {
         let hashes: Vec<_> = asked
             .iter()
             .filter_map(|a| a.hash.as_ref().ok().copied())
             .collect();
         let limit = || Deadline(Instant::now() + self.0.request_limit);
         let Deadline(at) = extensions.get().copied().unwrap_or_else(limit);
-        self.0.reads.get(&hashes, at).await
+        let found = self.0.reads.get(&hashes, at).await;
+        self.check_rules(asked, &found);
+        found
+    }
+
+    /// Says once when an item tells that other rules made its path comparable: then
+    /// paths are asked for in vain, and look unknown.
+    fn check_rules(&self, asked: &[Asked], found: &[Found]) {
+        let rules = self.0.normalizer.rules().name();
+        let of_paths = asked.iter().filter(|a| a.hash.is_ok()).zip(found);
+        for (_, found) in of_paths.filter(|(asked, _)| asked.path.is_some()) {
+            let Found::Known(fields) = found else {
+                continue;
+            };
+            let others = text_of(fields, "item.rules").filter(|others| others != rules);
+            if let Some(others) = others
+                && !self.0.warned_of_rules.swap(true, Ordering::Relaxed)
+            {
+                let others = crate::record::shown(others.as_bytes(), 20);
+                tracing::warn!(
+                    "the table was built by the rules {others}, and paths are looked up by {rules}: give --rules {others}, \
+                     else paths that are in the table can look unknown"
+                );
+            }
+        }
     }
 
     pub(super) fn count(&self, statuses: impl IntoIterator<Item = Status>) {
@@ -268,7 +307,7 @@ impl App {
     /// The answer to one hash or path.
     async fn answer(&self, asked: Asked, extensions: &Extensions) -> Response {
         if let Err(refused) = self.charge(extensions, 1) {
-            return refused;
+            return refused.into();
         }
         let found = self.find(std::slice::from_ref(&asked), extensions).await;
         let mut json = Vec::with_capacity(512);
@@ -367,7 +406,7 @@ async fn one(
 
 async fn path(State(app): State<App>, uri: Uri, extensions: Extensions) -> Response {
     if let Err(refused) = app.has_paths() {
-        return refused;
+        return refused.into();
     }
     let Some(value) = query_value(uri.query().unwrap_or_default(), "p") else {
         return error(
@@ -439,13 +478,14 @@ async fn many(State(app): State<App>, request: Request) -> Response {
 
 impl App {
     /// Refuses paths where they can never be known.
-    fn has_paths(&self) -> Result<(), Response> {
+    fn has_paths(&self) -> Result<(), Refusal> {
         match self.0.algorithm {
             Algorithm::Sha256 => Ok(()),
             algorithm => Err(error(
                 StatusCode::BAD_REQUEST,
                 &format!("paths are looked up by their SHA-256, and this table has {algorithm}"),
-            )),
+            )
+            .into()),
         }
     }
 
@@ -486,7 +526,7 @@ impl App {
             }
             let mut found = asked.hash.is_ok().then(|| found.next()).flatten();
             if json.len() > MAX_ANSWER {
-                found = Some(super::reads::Found::Error(super::reads::Trouble::Large));
+                found = Some(Found::Error(Trouble::Large));
             }
             statuses.push(answer::write(asked, rules, found.as_ref(), &mut json));
         }
@@ -497,13 +537,14 @@ impl App {
 }
 
 /// Refuses more than may be asked for at once.
-pub(super) fn check_count(count: usize) -> Result<(), Response> {
+pub(super) fn check_count(count: usize) -> Result<(), Refusal> {
     match count <= MAX_ASKED {
         true => Ok(()),
         false => Err(error(
             StatusCode::BAD_REQUEST,
             &format!("{count} at once are too many: up to {MAX_ASKED} are answered"),
-        )),
+        )
+        .into()),
     }
 }
 
