@@ -53,18 +53,26 @@ struct Serving {
 
 impl Serving {
     fn start(run: Run) -> Serving {
-        let mut started = run.start();
-        let said = started.follow_stderr("listening on http://");
-        let address = said
+        Serving::start_read_by(run, Started::follow_stderr)
+    }
+
+    /// `read` waits for what it says at the beginning.
+    fn start_read_by(run: Run, read: impl FnOnce(&mut Started, &str) -> String) -> Serving {
+        // Held at once, so that it ends whatever fails.
+        let mut serving = Serving {
+            started: Some(run.start()),
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            said: String::new(),
+        };
+        let started = serving.started.as_mut().expect("it was started");
+        serving.said = read(started, "listening on http://");
+        let address = serving
+            .said
             .split_once("http://")
             .and_then(|(_, rest)| rest.split_once(' '))
             .and_then(|(address, _)| address.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("no address in {said}"));
-        Serving {
-            started: Some(started),
-            address,
-            said,
-        }
+        serving.address = address.unwrap_or_else(|| panic!("no address in {}", serving.said));
+        serving
     }
 
     /// `hashferry serve --table sha256` at any port, over `dynamo`.
@@ -820,6 +828,17 @@ fn what_is_under_way_is_finished_when_it_is_stopped() {
         .expect("it runs")
         .end()
         .assert_status(0);
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_any_more_goes_on_and_ends_when_it_is_asked_to() {
+    let dynamo = filled(table(), 1);
+    let run = run(&[""; 0]).dynamo(&dynamo);
+    let serving = Serving::start_read_by(run, Started::close_stderr);
+    for _ in 0..2 {
+        assert_eq!(serving.get(&format!("/sha256/{}", hash(0))).status, 200);
+    }
+    serving.end().assert_status(0);
 }
 
 #[test]

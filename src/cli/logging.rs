@@ -23,6 +23,8 @@ pub(super) fn start(common: &Common, terminal: &MultiProgress) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
+        // Where nobody reads the log any more, saying so on stderr would be a panic.
+        .log_internal_errors(false)
         .with_target(common.verbose > 0);
     // A second start, in one process, is a test's: it keeps the first.
     let _ = match common.log_format {

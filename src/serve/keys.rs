@@ -270,8 +270,7 @@ impl Gate {
         Gate::with(None, Some(keys), rate)
     }
 
-    /// One with the keys of the file at `path`, which is read again when it changes: see
-    /// [`reread`](Self::reread).
+    /// One with the keys of the file at `path`, which is read again when it changes.
     ///
     /// # Errors
     /// As [`read_file`].

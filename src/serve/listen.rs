@@ -60,7 +60,7 @@ const MAX_STREAMS: u32 = 128;
 /// Opens the door at `address`.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when that is not possible.
+/// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when that is not possible.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|e| {
         Error::usage(format!("cannot listen at {address}"))

@@ -262,6 +262,14 @@ impl Started {
         self.said.clone()
     }
 
+    /// Waits until it has said `text` on stderr, and closes that: nobody reads it any
+    /// more. What it has said so far.
+    pub fn close_stderr(&mut self, text: &str) -> String {
+        self.wait_for_stderr(text);
+        self.stderr = None;
+        self.said.clone()
+    }
+
     /// Waits for its end.
     pub fn end(mut self) -> Ended {
         if let Some(follower) = self.follower.take() {
