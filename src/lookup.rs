@@ -19,7 +19,7 @@
 //! a table each is read once, eventually consistently unless it is told otherwise: an item
 //! that was written within the last second may be unknown still.
 
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, Case};
 use crate::ask::whole::WholeTemplate;
 use crate::ask::{CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS};
 use crate::aws::Aws;
@@ -56,6 +56,7 @@ pub use api::{API_CONCURRENCY, API_TIMEOUT, API_TRIES, Api, ApiKey, KEY_HEADER};
 pub use books::{LookupBooks, LookupCounts, LookupMeters};
 pub use builder::LookupBuilder;
 pub use output::Existing;
+pub(crate) use output::is_same_file;
 pub use report::LookupReport;
 
 use api::ApiOracle;
@@ -218,7 +219,7 @@ impl Lookup {
                     file,
                     lines,
                     tally,
-                    last,
+                    past,
                 } = opened.await.map_err(|e| {
                     Error::new(ErrorKind::Internal, "cannot open the file for the answers")
                         .because(e)
@@ -235,7 +236,11 @@ impl Lookup {
                     });
                 }
                 let file = tokio::fs::File::from_std(file);
-                let behind = Behind { lines, last, place };
+                let behind = Behind {
+                    lines,
+                    answers: past,
+                    place,
+                };
                 self.answer(
                     prepared,
                     Output::new(file, &with.stop),
@@ -302,6 +307,23 @@ impl Lookup {
                     described => described?,
                 };
                 let named = Algorithm::from_name(&table.schema.partition.name);
+                if let (Some(told), Some(named)) = (told, named)
+                    && told != named
+                {
+                    let key = &table.schema.partition.name;
+                    if with.paths.is_some() {
+                        let what = format!(
+                            "paths are looked up by their SHA-256, and the partition key of table {} is {key}",
+                            table.name
+                        );
+                        return Err(
+                            Error::usage(what).hint("name a table that ingest --paths has made")
+                        );
+                    }
+                    tracing::warn!(
+                        "the partition key is named {key}, which is {named}; looking {told} hashes up as told"
+                    );
+                }
                 let algorithm = match told.or(named) {
                     Some(algorithm) => algorithm,
                     None => input.algorithm().await?,
@@ -520,12 +542,22 @@ impl Asking<'_> {
             b.unanswered = b.lines.saturating_sub(answered);
         });
         let counts = meters.read();
-        if with.api.is_some() && counts.books.known == 0 && counts.books.unknown >= SUSPICIOUS {
-            tracing::warn!(
-                "not one of {} hashes is known: a server can answer like that for a wrong URL, too; look up one \
-                 that it must know",
-                thousands(counts.books.unknown as f64)
-            );
+        if counts.books.known == 0 && counts.books.unknown >= SUSPICIOUS {
+            let unknown = thousands(counts.books.unknown as f64);
+            match with.api.is_some() {
+                true => tracing::warn!(
+                    "not one of {unknown} hashes is known: a server can answer like that for a wrong URL, too; look \
+                     one up that it must know"
+                ),
+                false => tracing::warn!(
+                    "not one of {unknown} hashes is known: is it the table, and are its keys in {} case (--case)? \
+                     Look one up that it must know",
+                    match with.case {
+                        Case::Upper => "upper",
+                        Case::Lower => "lower",
+                    }
+                ),
+            }
         }
         let mut report = self.report;
         report.target_rcu_per_s = pace.rate();

@@ -424,13 +424,26 @@ fn killed_in_the_middle_and_taken_up() {
 fn a_file_that_is_not_this_lists_is_left_alone() {
     let hashes = hashes(50);
     let dynamo = every_second(table(), &hashes);
-    let answered: String = expected(&hashes[..10])
-        .iter()
-        .map(|a| format!("{a}\n"))
-        .collect();
+    let answer = |h: &String| {
+        let hash = h.to_uppercase();
+        format!("{{\"input\":\"{h}\",\"hash\":\"{hash}\",\"status\":\"unknown\"}}\n")
+    };
+    let answered: String = hashes[..10].iter().map(answer).collect();
     let other = text(&hashes[1..]);
+    // One line is another; the last is the same.
+    let mut but_one = hashes.clone();
+    but_one.swap(3, 40);
     for (list, answers, says) in [
-        (other.as_str(), answered.as_str(), "another list: line 10"),
+        (
+            other.as_str(),
+            answered.as_str(),
+            "no answer to line 1 of the input",
+        ),
+        (
+            &text(&but_one),
+            &answered,
+            "no answer to line 4 of the input",
+        ),
         (
             &text(&hashes[..5]),
             &answered,
@@ -457,7 +470,7 @@ fn a_file_that_is_not_this_lists_is_left_alone() {
         (&["--output", "answers"][..], "answers is there already"),
         (
             &["--output", "list", "--overwrite"],
-            "list is the list itself",
+            "names the list itself",
         ),
         (
             &["--output", "answers", "--resume", "--only", "known"],
@@ -487,6 +500,83 @@ fn a_file_that_is_not_this_lists_is_left_alone() {
 }
 
 #[cfg(unix)]
+#[test]
+fn answers_that_were_chosen_are_not_gone_on_with() {
+    let hashes = hashes(6);
+    let dynamo = every_second(table(), &hashes);
+    let list = [&hashes[0], &hashes[1], &hashes[1]]
+        .map(|h| format!("{h}\n"))
+        .concat();
+    let args = ["--only", "unknown", "--output", "answers"];
+    let first = Run::lookup("list", &args)
+        .file("list", list.as_bytes())
+        .dynamo(&dynamo);
+    let dir = first.dir();
+    let mut first = first.start();
+    first.wait_for_stderr("every line has its answer");
+    let chosen = std::fs::read(dir.join("answers")).expect("answers");
+    first.end().assert_status(0);
+    assert!(!chosen.is_empty());
+    let ended = Run::lookup("list", &["--output", "answers", "--resume"])
+        .file("list", list.as_bytes())
+        .file("answers", &chosen)
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(2);
+    ended.assert_says(&["no answer to line 1 of the input", "--only"]);
+}
+
+#[test]
+fn no_report_is_written_over_the_list_or_the_answers() {
+    let dynamo = every_second(table(), &hashes(2));
+    for (args, says) in [
+        (
+            &["--report", "./list"][..],
+            "--report names the list itself",
+        ),
+        (
+            &["--output", "./list", "--overwrite"],
+            "--output names the list itself",
+        ),
+        (
+            &["--output", "answers", "--resume", "--report", "./answers"],
+            "name the same file",
+        ),
+    ] {
+        let args = [&["lookup", "list", "--table", "sha256"], args].concat();
+        let run = Run::new(&args)
+            .file("list", b"x\n")
+            .file("answers", b"")
+            .dynamo(&dynamo);
+        let dir = run.dir();
+        let mut started = run.start();
+        started.wait_for_stderr("error:");
+        let left = std::fs::read(dir.join("list")).expect("the list");
+        let ended = started.end();
+        assert_eq!((ended.status, &left[..]), (2, &b"x\n"[..]), "{args:?}");
+        ended.assert_says(&[says]);
+    }
+}
+
+#[test]
+fn a_table_that_cannot_know_them_is_spoken_of() {
+    let hashes = hashes(12);
+    let dynamo = every_second(table(), &[]);
+    let ended = Run::lookup("list", &FAST)
+        .file("list", text(&hashes).as_bytes())
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(0);
+    ended.assert_says(&["not one of 12 hashes is known", "--case"]);
+    let dynamo = FakeDynamo::start(DynamoConfig::new("md5", "md5", KeyType::S));
+    let ended = Run::lookup("list", &["--table", "md5", "--paths"])
+        .file("list", b"/a\n")
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(2);
+    ended.assert_says(&["paths are looked up by their SHA-256"]);
+}
+
 #[test]
 fn a_signal_leaves_whole_answers_and_what_they_are_of() {
     use nix::sys::signal::Signal;

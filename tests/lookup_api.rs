@@ -360,6 +360,96 @@ fn the_key_goes_where_it_is_meant_to_go_and_is_seen_nowhere() {
 }
 
 #[test]
+fn a_key_that_comes_back_is_in_no_answer_and_no_message() {
+    let key = "s3cret-\\\"KEY\"-0123456789";
+    let hashes = hashes(3);
+    let echo = json!({"headers": {"x-api-key": key}, "source": "x"});
+    let cut = format!("{}{key}", "x".repeat(190));
+    let said = json!({"error": format!("no such key: {key}")});
+    for answer in [
+        json_answer(200, &echo),
+        Answer::new(400, cut.into_bytes()),
+        json_answer(400, &said),
+    ] {
+        let api = FakeApi::with([], Some(key), move |_, _| {
+            Some(ApiFault::Answer(answer.clone()))
+        });
+        let ended = run(&api.url("md5"), &["-vv"])
+            .env("HASHFERRY_API_KEY", key)
+            .input(text(&hashes))
+            .end();
+        assert_eq!(
+            api.stats().keys.keys().flatten().next().map(String::as_str),
+            Some(key)
+        );
+        let all = format!("{}{}{}", ended.stdout, ended.stderr, ended.report);
+        assert!(!all.contains("s3cret"), "{all}");
+        assert_eq!(ended.answers().len(), 3);
+    }
+    let named = run("http://127.0.0.1:9/md5", &["--api-key-env", "s3cret-KEY"])
+        .input("x")
+        .end();
+    assert_eq!(named.status, 2);
+    assert!(!format!("{}{}", named.stderr, named.report).contains("s3cret"));
+}
+
+#[test]
+fn no_proxy_sees_what_goes_unencrypted() {
+    let hashes = hashes(3);
+    let api = FakeApi::start(known(&hashes));
+    let proxy = FakeApi::start([]);
+    let address = proxy
+        .url("")
+        .split("/v1")
+        .next()
+        .expect("an address")
+        .to_owned();
+    let ended = run(&api.url("md5"), &[])
+        .env("HTTP_PROXY", &address)
+        .env("http_proxy", &address)
+        .env("ALL_PROXY", &address)
+        .input(text(&hashes))
+        .end();
+    ended.assert_status(0);
+    assert_eq!((proxy.stats().requests, api.stats().requests), (0, 3));
+}
+
+#[test]
+fn an_answer_for_another_hash_is_none() {
+    let hashes = hashes(2);
+    let body = json!({"hash": "F".repeat(32), "status": "known", "source": "NSRL"});
+    let api = FakeApi::with([], None, move |_, _| {
+        Some(ApiFault::Answer(json_answer(200, &body)))
+    });
+    let ended = lookup(&api.url("md5"), &[], text(&hashes));
+    ended.assert_status(1);
+    ended.assert_looked_up([2, 0, 0, 0, 2, 0]);
+}
+
+#[test]
+fn errors_at_the_beginning_do_not_hold_up_what_needs_no_answer() {
+    let hashes = hashes(1);
+    let api = FakeApi::with([], None, |_, _| {
+        Some(ApiFault::Answer(Answer::new(400, b"no".to_vec())))
+    });
+    let list = format!("{}{}", text(&hashes), "\n".repeat(40_000));
+    let ended = lookup(&api.url("md5"), &[], list);
+    ended.assert_status(1);
+    ended.assert_looked_up([40_001, 0, 0, 40_000, 1, 0]);
+}
+
+#[test]
+fn a_run_that_failed_does_not_wait_for_who_writes_the_list() {
+    let api = FakeApi::with([], Some("right"), |_, _| None);
+    let ended = run(&api.url("md5"), &[])
+        .env("HASHFERRY_API_KEY", "a-wrong-one")
+        .open_input(text(&hashes(1)))
+        .end();
+    ended.assert_status(1);
+    ended.assert_says(&["refuses to answer"]);
+}
+
+#[test]
 fn redirections_within_the_address_are_followed() {
     let hashes = hashes(10);
     let api = FakeApi::with(known(&hashes), Some(KEY), |_, path| {

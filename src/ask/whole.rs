@@ -5,7 +5,8 @@
 //! types that DynamoDB writes around each value: text is text, a number is a number
 //! digit for digit, a set is a list, binary is base64. The key is left out, for it is
 //! the hash. An attribute that is named as a field of an answer ([`OWN_FIELDS`]) is
-//! told as `item.NAME`, so that no item can say of itself that it is unknown.
+//! told as `item.NAME`, so that no item can say of itself that it is unknown; and so is
+//! one whose own name begins so, lest two have one name.
 
 use super::value::Text;
 use super::{AskTemplate, WireCapacity};
@@ -337,7 +338,8 @@ impl<'de> Visitor<'de> for ItemOf<'_> {
             if !out.is_empty() {
                 out.push(b',');
             }
-            match OWN_FIELDS.contains(&name.0.as_ref()) {
+            let clashes = OWN_FIELDS.contains(&name.0.as_ref()) || name.0.starts_with(ITEM_PREFIX);
+            match clashes {
                 true => put(&mut out, &format!("{ITEM_PREFIX}{}", name.0)),
                 false => put(&mut out, &name.0),
             }
@@ -684,6 +686,9 @@ mod tests {
             let told = fields(json!({name: {"S": "x"}}));
             assert_eq!(told, Ok(format!("\"item.{name}\":\"x\"")));
         }
+        let told = fields(json!({"status": {"S": "a"}, "item.status": {"S": "b"}}));
+        let expected = r#""item.item.status":"b","item.status":"a""#;
+        assert_eq!(told.as_deref(), Ok(expected));
     }
 
     #[test]

@@ -9,7 +9,9 @@ use crate::algorithm::Algorithm;
 use crate::attribute::Attribute;
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::KeyAttribute;
-use crate::lookup::{Api, ApiKey, Existing, Lookup, LookupBuilder, LookupReport, Status};
+use crate::lookup::{
+    Api, ApiKey, Existing, Lookup, LookupBuilder, LookupReport, Status, is_same_file,
+};
 use crate::rate::{Concurrency, Rate};
 use crate::report::Outcome;
 use clap::{Args, ValueEnum};
@@ -213,8 +215,11 @@ impl LookupArgs {
                 ApiKey::new(text).map_err(|e| e.of(name)).map(Some)
             }
             None if self.api_key_env.is_some() => {
-                let what = format!("--api-key-env names {name}, which is not set");
-                Err(Error::usage(what).hint("give the name of a variable, not the key itself"))
+                // Somebody may have given the key itself: it is not repeated.
+                Err(
+                    Error::usage("--api-key-env names a variable that is not set")
+                        .hint("give the name of a variable, not the key itself"),
+                )
             }
             None => Ok(None),
         }
@@ -283,8 +288,19 @@ fn small_file(path: &Path, what: &str) -> Result<String> {
 
 /// Runs the command; its exit status.
 pub(super) async fn run(context: &Context, args: LookupArgs) -> Result<u8> {
+    let input = Path::new(args.file());
+    let of_input = [
+        ("--report", args.report.as_deref()),
+        ("--output", args.output.as_deref()),
+    ];
+    for (flag, path) in of_input {
+        if path.is_some_and(|path| is_same_file(path, input)) {
+            let what = format!("{flag} names the list itself, which would be written over");
+            return Err(Error::usage(what).hint("name another file"));
+        }
+    }
     if let (Some(report), Some(output)) = (&args.report, &args.output)
-        && report == output
+        && (report == output || is_same_file(report, output))
     {
         return Err(Error::usage("--report and --output name the same file"));
     }

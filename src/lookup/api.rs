@@ -12,8 +12,9 @@
 //! | else | | an error |
 //!
 //! The key goes to the one address that was named and nowhere else: redirections
-//! are followed within the same scheme, host and port. It is in no message, and where a server
-//! sends it back, it is taken out of what is shown.
+//! are followed within the same scheme, host and port, and a proxy that the environment names is
+//! used for `https` alone, through which it cannot look. The key is in no message, and where a
+//! server sends it back, it is taken out of what is shown and written.
 
 use super::desk::Reply;
 use super::oracle::{Kind, Oracle, Told};
@@ -51,6 +52,14 @@ pub const API_CONCURRENCY: usize = 64;
 /// The largest body that is read, in bytes.
 const MOST_OF_BODY: usize = 1 << 20;
 
+/// The longest time that `Retry-After` is taken for: no run waits so long, and a clock
+/// can be set ahead by it.
+const LONGEST_WAIT: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// The shortest key that is looked for in the answers themselves: a shorter one may well
+/// stand in them by chance.
+const LEAST_KEY: usize = 8;
+
 /// How much of what an API says is shown.
 const SHOWN_CHARACTERS: usize = 200;
 
@@ -86,6 +95,23 @@ impl ApiKey {
             Ok(key) => text.replace(key, "…"),
             Err(_) => text.to_owned(),
         }
+    }
+
+    /// An answer's body without the key, as it is and as JSON has it.
+    fn hide_in(&self, body: Vec<u8>) -> Vec<u8> {
+        let Ok(key) = self.0.to_str() else {
+            return body;
+        };
+        let escaped = serde_json::Value::from(key).to_string();
+        let escaped = escaped.trim_matches('"').as_bytes();
+        let is_there = |form: &[u8]| memchr::memmem::find(&body, form).is_some();
+        if key.len() < LEAST_KEY || !(is_there(key.as_bytes()) || is_there(escaped)) {
+            return body;
+        }
+        let escaped = String::from_utf8_lossy(escaped);
+        // Both are text, and where the body is none, nothing of it is an answer.
+        let text = String::from_utf8_lossy(&body);
+        text.replace(&*escaped, "…").replace(key, "…").into_bytes()
     }
 }
 
@@ -231,6 +257,10 @@ impl Api {
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .referer(false)
             .redirect(redirect);
+        if self.url.scheme() == "http" {
+            // A proxy would see the key, and all that is asked.
+            client = client.no_proxy();
+        }
         if let Some(pem) = &self.ca_cert {
             let wrong = |e| Error::usage("--ca-cert is no certificate in PEM").because(e);
             let certificates = Certificate::from_pem_bundle(pem).map_err(|e| wrong(plain(e)))?;
@@ -349,7 +379,12 @@ impl ApiOracle {
                 Err(e) => return self.not_reached(keys, e),
             }
         }
+        if let Some(key) = &self.key {
+            body = key.hide_in(body);
+        }
         let verdict = match (whole, location) {
+            // What matters of these is the status.
+            (false, _) if !matches!(status, 200..400 | 404) => Verdict::of(status, b"", &hash),
             (false, _) => Verdict::Error(format!("status {status}, and a body of more than 1 MiB")),
             (true, Some(to)) if (300..400).contains(&status) => {
                 // The place alone: what is asked there may hold more.
@@ -465,6 +500,9 @@ impl Verdict {
         match (status, &object, told.as_deref()) {
             // One that answers everything by 200 means what it says.
             (200 | 404, Some(_), Some("error" | "invalid")) => Verdict::Error(why(object.as_ref())),
+            (200, Some(object), _) if object.is_of_another(hash) => Verdict::Error(format!(
+                "status {status}: it answers for another hash than it was asked for"
+            )),
             (200, Some(_), Some("unknown")) => Verdict::Unknown,
             (200, Some(object), _) => Verdict::Known(object.fields(hash)),
             (200, None, _) => Verdict::Error(format!("{}: no JSON object", why(None))),
@@ -543,6 +581,13 @@ impl<'a> Object<'a> {
         is_ours.then_some(status)
     }
 
+    /// Whether it names another hash than `hash`, of the same length.
+    fn is_of_another(&self, hash: &Hash) -> bool {
+        let named = self.text("hash");
+        let named = named.and_then(|text| Hash::from_hex(text.as_bytes()));
+        named.is_some_and(|n| n.as_bytes().len() == hash.as_bytes().len() && n != *hash)
+    }
+
     /// The fields of the item: without what only repeats the question, and under other
     /// names where they are ours.
     fn fields(&self, hash: &Hash) -> String {
@@ -559,7 +604,9 @@ impl<'a> Object<'a> {
             if !out.is_empty() {
                 out.push(b',');
             }
-            match OWN_FIELDS.contains(&name.as_str()) {
+            let clashes = OWN_FIELDS.contains(&name.as_str())
+                || (!of_answer && name.starts_with(ITEM_PREFIX));
+            match clashes {
                 true => put(&mut out, &format!("{ITEM_PREFIX}{name}")),
                 false => put(&mut out, name),
             }
@@ -600,12 +647,12 @@ fn compact(json: &str, out: &mut Vec<u8>) {
 fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return Some(Duration::from_secs(
-            text.parse().unwrap_or(u64::from(u32::MAX)),
-        ));
+        let seconds = text.parse().unwrap_or(u64::MAX);
+        return Some(Duration::from_secs(seconds).min(LONGEST_WAIT));
     }
     let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
+    let wait = Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
+    Some(wait.min(LONGEST_WAIT))
 }
 
 #[cfg(test)]
@@ -704,6 +751,7 @@ mod tests {
             (" 0 ", Some(0)),
             ("Tue, 24 Nov 2026 10:01:30 GMT", Some(90)),
             ("Tue, 24 Nov 2026 09:00:00 GMT", Some(0)),
+            ("9999999999999999999", Some(u64::from(u32::MAX))),
             ("99999999999999999999", Some(u64::from(u32::MAX))),
             ("soon", None),
             ("-1", None),

@@ -216,14 +216,16 @@ impl<O: Oracle> Engine<'_, O> {
                     s.end = Some(Ended::Failed(Error::new(ErrorKind::Internal, what)));
                 }
             }
-            if !s.may_be_astray() {
-                self.write(&mut s, output).await;
+            // What may be astray is kept while something is to come that can tell.
+            let quiet = next.is_none() && in_flight.is_empty() && s.waiting.is_empty();
+            if !s.may_be_astray() || !s.desk.has_room() || quiet {
+                self.write(&mut s, output, &mut in_flight).await;
             }
         }
         fresh.close();
         // At the end, that is what they have been answered.
         if s.end.is_none() || !s.may_be_astray() {
-            self.write(&mut s, output).await;
+            self.write(&mut s, output, &mut in_flight).await;
         }
         self.meters.update(|c| c.in_flight = 0);
         s.end.unwrap_or(Ended::Complete)
@@ -246,14 +248,30 @@ impl<O: Oracle> Engine<'_, O> {
         self.meters.update(|c| c.repeated = repeated);
     }
 
-    /// Writes what is answered.
-    async fn write<W: AsyncWrite + Unpin>(&self, s: &mut State, output: &mut Output<'_, W>) {
+    /// Writes what is answered. Whoever reads it may be slow: meanwhile the calls
+    /// `in_flight` go on, and what comes of them is looked at.
+    async fn write<W: AsyncWrite + Unpin>(
+        &self,
+        s: &mut State,
+        output: &mut Output<'_, W>,
+        in_flight: &mut FuturesUnordered<impl Future<Output = (Keys, f64, Told)>>,
+    ) {
         loop {
             output.fill(&mut s.desk);
             if output.is_empty() {
                 return;
             }
-            let halt = match output.write(self.meters).await {
+            let mut write = std::pin::pin!(output.write(self.meters));
+            let written = loop {
+                tokio::select! {
+                    biased;
+                    written = &mut write => break written,
+                    Some((keys, paid, told)) = in_flight.next(), if !in_flight.is_empty() => {
+                        self.look_at(s, keys, paid, told);
+                    }
+                }
+            };
+            let halt = match written {
                 Ok(()) => continue,
                 Err(halt) => halt,
             };
@@ -397,8 +415,8 @@ impl<O: Oracle> Engine<'_, O> {
                 s.hold = Some(now + s.backoff.wait(s.refusals + 2));
             }
         }
-        if let Some(wait) = wait {
-            s.hold = s.hold.max(Some(now + wait));
+        if let Some(at) = wait.and_then(|wait| now.checked_add(wait)) {
+            s.hold = s.hold.max(Some(at));
         }
         if s.end.is_some() {
             return;

@@ -1,6 +1,7 @@
 //! The input → questions, from the line on where an earlier run has stopped.
 
 use super::books::LookupMeters;
+use super::output::Past;
 use super::question::{Question, Questions};
 use crate::algorithm::Algorithm;
 use crate::aws::Aws;
@@ -124,8 +125,8 @@ impl Input {
 pub(super) struct Behind {
     /// So many lines.
     pub(super) lines: u64,
-    /// What its last answer says of its line.
-    pub(super) last: Option<String>,
+    /// The answers, from the first on, to be set against the lines.
+    pub(super) answers: Option<Past>,
     /// Where the answers are, for messages.
     pub(super) place: String,
 }
@@ -154,6 +155,8 @@ impl Reading<'_> {
                 let chunk = tokio::select! {
                     biased;
                     () = stop.requested() => return Ok(false),
+                    // Nobody takes any more: it need not wait for who writes the list.
+                    () = self.send.closed() => return Ok(false),
                     chunk = input.chunk() => chunk?,
                 };
                 let Some(chunk) = chunk else { break };
@@ -187,6 +190,7 @@ impl Reading<'_> {
             tokio::select! {
                 biased;
                 () = stop.requested() => return Ok(false),
+                () = self.send.closed() => return Ok(false),
                 next = input.advance() => next?,
             }
             input.ended = false;
@@ -212,14 +216,17 @@ impl Reading<'_> {
             return Ok(());
         }
         *passed += 1;
-        if *passed == self.behind.lines {
-            let question = self.questions.read(line, name)?;
-            let last = self.behind.last.as_deref().unwrap_or_default();
-            if !question.is_of(last) {
-                return Err(self.another(&format!("line {passed} of the input is another one")));
-            }
+        let question = self.questions.read(line, name)?;
+        let same = match &mut self.behind.answers {
+            Some(answers) => answers.next_is_of(&question)?,
+            None => true,
+        };
+        match same {
+            true => Ok(()),
+            false => Err(self.another(&format!(
+                "it has no answer to line {passed} of the input in that place"
+            ))),
         }
-        Ok(())
     }
 
     fn another(&self, why: &str) -> Error {
@@ -227,7 +234,7 @@ impl Reading<'_> {
         Error::usage(format!(
             "{place} has the answers to {lines} lines of another list: {why}"
         ))
-        .hint("give the list that it was begun with, or begin anew with --overwrite")
+        .hint("give the list and the flags that it was begun with, without --only and --unordered; or begin anew with --overwrite")
     }
 
     /// Hands on what was asked; false when nobody takes it any more.
