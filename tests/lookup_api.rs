@@ -327,7 +327,7 @@ fn the_key_goes_where_it_is_meant_to_go_and_is_seen_nowhere() {
     for (run, says) in [
         (
             run("http://h/md5", &["--api-key-env", "NONE"]),
-            "NONE, which is not set",
+            "a variable that is not set",
         ),
         (
             run("http://h/md5", &["--api-key-file", "none"]),
