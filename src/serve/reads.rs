@@ -24,18 +24,19 @@ use crate::pace::Pace;
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt};
 use moka::sync::Cache;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// How long a key waits for others to share its call, while calls are in flight.
 const LINGER: Duration = Duration::from_millis(2);
 
-/// Hashes that may be waited for at once, each with some hundred bytes.
+/// Hashes that may be waited for at once, each with half a KiB.
 const MAX_WAITING: usize = 100_000;
 
 /// The longest wait before a call is made again. Whoever asks waits for half a minute.
@@ -128,10 +129,11 @@ struct Inner {
     queue: VecDeque<(Hash, Instant)>,
 }
 
-/// A hash that is waited for.
+/// A hash that is waited for. Whoever waits has a receiver: how many there are is known
+/// without looking at each.
 #[derive(Debug, Default)]
 struct Open {
-    waiters: Vec<oneshot::Sender<Found>>,
+    answer: watch::Sender<Option<Found>>,
     /// It is in a call, or waits for its next one.
     asked: bool,
     tries: u32,
@@ -139,9 +141,8 @@ struct Open {
 
 impl Open {
     /// Whether somebody still waits for it.
-    fn is_wanted(&mut self) -> bool {
-        self.waiters.retain(|w| !w.is_closed());
-        !self.waiters.is_empty()
+    fn is_wanted(&self) -> bool {
+        self.answer.receiver_count() > 0
     }
 }
 
@@ -198,12 +199,17 @@ impl Reads {
         for (at, _, answer) in &mut waiting.each {
             if let Some(receiver) = answer {
                 // One that came in time counts, however late it is looked at.
-                let came = tokio::time::timeout_at(deadline, receiver).await;
-                if let Ok(received) = came {
-                    found[*at] = received.ok();
+                let answered = receiver.wait_for(Option::is_some);
+                let came = tokio::time::timeout_at(deadline, answered).await;
+                let came = came.map(|told| told.ok().and_then(|told| told.clone()));
+                if let Ok(told) = came {
+                    found[*at] = told;
                     *answer = None;
                 }
             }
+        }
+        for (at, first) in std::mem::take(&mut waiting.same) {
+            found[at] = found[first].clone();
         }
         drop(waiting);
         let late = || Found::Error(Trouble::Late);
@@ -227,32 +233,47 @@ impl Reads {
         found
     }
 
-    /// Queues those that are not `found`.
+    /// Queues those that are not `found`, each once.
     fn queue(&self, hashes: &[Hash], found: &mut [Option<Found>]) -> Waiting<'_> {
-        let mut each = Vec::new();
-        let (mut queued, mut joined) = (false, 0);
+        let mut firsts = HashMap::new();
+        let (mut distinct, mut same) = (Vec::new(), Vec::new());
+        for (at, (hash, _)) in hashes
+            .iter()
+            .zip(&*found)
+            .enumerate()
+            .filter(|(_, (_, found))| found.is_none())
+        {
+            match firsts.entry(*hash) {
+                Entry::Occupied(first) => same.push((at, *first.get())),
+                Entry::Vacant(first) => {
+                    first.insert(at);
+                    distinct.push((at, *hash));
+                }
+            }
+        }
+        let mut each = Vec::with_capacity(distinct.len());
+        let (mut queued, mut joined) = (false, same.len() as u64);
         let now = Instant::now();
         let mut inner = self.0.inner();
-        for (at, (hash, found)) in hashes.iter().zip(found).enumerate() {
-            if found.is_some() {
-                continue;
-            }
+        for (at, hash) in distinct {
             let Inner { open, queue } = &mut *inner;
-            if !open.contains_key(hash) && open.len() >= MAX_WAITING {
-                *found = Some(Found::Error(Trouble::Busy));
-                continue;
-            }
-            let (answer, answered) = oneshot::channel();
-            let entry = open.entry(*hash).or_default();
-            match entry.waiters.is_empty() {
-                true => {
-                    queue.push_back((*hash, now));
-                    queued = true;
+            let full = open.len() >= MAX_WAITING;
+            let answer = match open.entry(hash) {
+                Entry::Occupied(entry) => {
+                    joined += 1;
+                    entry.get().answer.subscribe()
                 }
-                false => joined += 1,
-            }
-            entry.waiters.push(answer);
-            each.push((at, *hash, Some(answered)));
+                Entry::Vacant(_) if full => {
+                    found[at] = Some(Found::Error(Trouble::Busy));
+                    continue;
+                }
+                Entry::Vacant(entry) => {
+                    queue.push_back((hash, now));
+                    queued = true;
+                    entry.insert(Open::default()).answer.subscribe()
+                }
+            };
+            each.push((at, hash, Some(answer)));
         }
         let open = inner.open.len() as u64;
         drop(inner);
@@ -268,7 +289,16 @@ impl Reads {
         Waiting {
             shared: &self.0,
             each,
+            same,
         }
+    }
+
+    /// How many wait for `hash`.
+    #[cfg(test)]
+    pub(super) fn waiting_for(&self, hash: &Hash) -> usize {
+        let inner = self.0.inner();
+        let open = inner.open.get(hash);
+        open.map_or(0, |o| o.answer.receiver_count())
     }
 }
 
@@ -276,7 +306,9 @@ impl Reads {
 struct Waiting<'a> {
     shared: &'a Shared,
     /// Where in the request, what, and the answer until it has come.
-    each: Vec<(usize, Hash, Option<oneshot::Receiver<Found>>)>,
+    each: Vec<(usize, Hash, Option<watch::Receiver<Option<Found>>>)>,
+    /// Where in the request what is asked for there comes again, and where it is first.
+    same: Vec<(usize, usize)>,
 }
 
 impl Drop for Waiting<'_> {
@@ -292,7 +324,7 @@ impl Drop for Waiting<'_> {
         }
         let mut inner = self.shared.inner();
         for hash in left {
-            if let Some(entry) = inner.open.get_mut(&hash)
+            if let Some(entry) = inner.open.get(&hash)
                 && !entry.is_wanted()
                 && !entry.asked
             {
@@ -356,9 +388,8 @@ impl Shared {
             cache.insert(*hash, Kept { at, fields });
         }
         let entry = self.inner().open.remove(hash);
-        for waiter in entry.into_iter().flat_map(|e| e.waiters) {
-            // One that left has nothing to be told.
-            let _ = waiter.send(found.clone());
+        if let Some(entry) = entry {
+            entry.answer.send_replace(Some(found.clone()));
         }
     }
 }

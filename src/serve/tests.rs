@@ -183,6 +183,24 @@ async fn each(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_waits_once_for_what_it_asks_for_often_and_all_of_it_is_answered() {
+    let table = table(4);
+    table.0.lock().expect("whole").always = Some(Step::Throttle);
+    let made = make(&table, None, 8);
+    let asked: Vec<Hash> = (0..1000).map(|n| hash(n % 2)).collect();
+    let requests = (0..50).map(|_| made.reads.get(&asked, in_seconds(30)));
+    let watched = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(made.reads.waiting_for(&hash(0)), 50);
+        table.0.lock().expect("whole").always = None;
+    };
+    let (found, ()) = tokio::join!(join_all(requests), watched);
+    let all: Vec<_> = (0..1000).map(|n| expected(n % 2)).collect();
+    assert!(found.iter().all(|f| *f == all));
+    assert_eq!(made.reads.waiting_for(&hash(0)), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_at_once_share_calls_of_a_hundred_and_each_has_its_own_answer() {
     let table = table(500);
     let made = make(&table, None, 8);
