@@ -32,6 +32,9 @@ const DIGEST_PREFIX: &str = "sha256:";
 /// The longest name of a key.
 const MAX_NAME: usize = 64;
 
+/// The least time between two warnings that the file cannot be read.
+const LEAST_BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+
 /// The largest file of keys: ten thousand of them.
 const MAX_FILE: u64 = 2 * 1024 * 1024;
 
@@ -238,6 +241,15 @@ impl Seen {
     }
 }
 
+/// How the file was found.
+#[derive(Debug, Default)]
+struct Looked {
+    /// As it was when it was read last.
+    read: Option<Seen>,
+    /// When it was said that it cannot be read, since then.
+    warned: Option<Instant>,
+}
+
 /// Why somebody is not let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Denied {
@@ -251,7 +263,7 @@ pub(super) enum Denied {
 #[derive(Debug)]
 pub struct Gate {
     file: Option<PathBuf>,
-    seen: Mutex<Option<Seen>>,
+    seen: Mutex<Looked>,
     /// Nothing: whoever comes is let in.
     keys: Option<RwLock<Arc<Keys>>>,
     /// Requests a second of each name.
@@ -285,7 +297,10 @@ impl Gate {
             );
         }
         let gate = Gate::with(Some(path.to_owned()), Some(keys), rate);
-        *gate.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        gate.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .read = seen;
         Ok(gate)
     }
 
@@ -339,20 +354,30 @@ impl Gate {
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Seen::of(path);
-        if !anyway && *seen == now {
+        if !anyway && seen.read.is_some() && seen.read == now {
             return;
         }
-        *seen = now;
-        drop(seen);
+        // Only what was read was seen: what could not be is tried again, for a key that
+        // was taken out of the file must not stay valid.
         match read_file(path) {
             Ok(new) => {
+                *seen = Looked {
+                    read: now,
+                    warned: None,
+                };
                 tracing::info!("{} was read again: {} API keys", path.display(), new.len());
                 let names: Vec<_> = new.0.iter().map(|k| k.name.clone()).collect();
                 *keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
                 let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
                 buckets.retain(|name, _| names.contains(name));
             }
-            Err(e) => tracing::warn!("{e}: the API keys stay as they were"),
+            Err(e) => {
+                let due = |at: Instant| at.elapsed() >= LEAST_BETWEEN_WARNINGS;
+                if anyway || seen.warned.is_none_or(due) {
+                    seen.warned = Some(Instant::now());
+                    tracing::warn!("{e}: the API keys stay as they were, and it is tried again");
+                }
+            }
         }
     }
 }
@@ -485,6 +510,28 @@ mod tests {
         gate.reread(false);
         assert!(gate.enter(Some(alice.as_bytes())).is_ok());
         std::fs::write(&path, "# nobody\n").expect("written");
+        gate.reread(false);
+        assert!(gate.enter(Some(alice.as_bytes())).is_err());
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_read_is_read_again_though_it_looks_the_same() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("keys");
+        let alice = new_key("alice", &path).expect("a key");
+        let gate = Gate::of_file(&path, None).expect("keys");
+        // As one that may not be read for now: the same file, time and length.
+        let good = "# nobody has a key any more\n";
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let write = |text: &str| {
+            std::fs::write(&path, text).expect("written");
+            let file = std::fs::File::options().write(true).open(&path);
+            file.expect("a file").set_modified(time).expect("set");
+        };
+        write(&good.replace('#', "x"));
+        gate.reread(false);
+        assert!(gate.enter(Some(alice.as_bytes())).is_ok());
+        write(good);
         gate.reread(false);
         assert!(gate.enter(Some(alice.as_bytes())).is_err());
     }
