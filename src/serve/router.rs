@@ -36,7 +36,7 @@ pub(super) const MAX_BODY: usize = 1024 * 1024;
 pub(super) const BODIES_KIB: usize = 64 * 1024;
 
 /// How long a body may take to come.
-const BODY_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const BODY_LIMIT: Duration = Duration::from_secs(10);
 
 /// The largest answer, in bytes: items of as much, and no more.
 pub(super) const MAX_ANSWER: usize = 16 * 1024 * 1024;
