@@ -188,11 +188,12 @@ struct Many {
 async fn many(app: &App, algorithm: Algorithm, request: Request) -> Result<Response, Response> {
     let extensions = request.extensions().clone();
     check(app, algorithm, None)?;
-    let body = app.body(request).await?;
+    let (body, _held) = app.body(request).await?;
     let Ok(Many { hashes }) = serde_json::from_slice(&body) else {
         let why = "JSON format incorrect. An array of hashes in the key 'hashes' is expected.";
         return Err(message(StatusCode::BAD_REQUEST, why, None));
     };
+    drop(body);
     check_count(hashes.len())?;
     app.charge(&extensions, hashes.len().max(1))?;
     let each = hashes.into_iter();

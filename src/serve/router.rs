@@ -2,6 +2,7 @@
 //! check, the key.
 
 use super::answer::{self, Asked, Status};
+use super::bodies::Held;
 use super::keys::Denied;
 use super::reads::{Found, Trouble};
 use super::{App, MAX_ASKED, circl};
@@ -31,9 +32,6 @@ use tokio::time::Instant;
 
 /// The largest body of a request, in bytes.
 pub(super) const MAX_BODY: usize = 1024 * 1024;
-
-/// KiB that bodies may take, all of them together.
-pub(super) const BODIES_KIB: usize = 64 * 1024;
 
 /// How long a body may take to come.
 pub(super) const BODY_LIMIT: Duration = Duration::from_secs(10);
@@ -195,6 +193,18 @@ async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Resp
     response
 }
 
+/// Whose request it is: the name of the key, or the address it came from.
+fn client_of(extensions: &Extensions) -> Arc<str> {
+    let name = extensions.get::<KeyName>().map(|n| n.0.clone());
+    let peer = || {
+        extensions
+            .get::<Peer>()
+            .map(|p| p.0.ip().to_string().into())
+    };
+    let name = name.filter(|n| !n.is_empty());
+    name.or_else(peer).unwrap_or_else(|| "".into())
+}
+
 fn key_of(headers: &HeaderMap) -> Option<&[u8]> {
     if let Some(key) = headers.get(API_KEY) {
         return Some(key.as_bytes().trim_ascii());
@@ -329,8 +339,9 @@ impl App {
         response
     }
 
-    /// The body of a request, whole.
-    pub(super) async fn body(&self, request: Request) -> Result<Vec<u8>, Response> {
+    /// The body of a request, whole, and what it takes of the memory of all: to be held
+    /// until the answer is there.
+    pub(super) async fn body(&self, request: Request) -> Result<(Vec<u8>, Held), Response> {
         let too_large = || {
             error(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -342,10 +353,9 @@ impl App {
         if length.is_some_and(|l| l > MAX_BODY) {
             return Err(too_large());
         }
+        let mut held = self.0.bodies.begin(client_of(request.extensions()));
         let mut stream = request.into_body().into_data_stream();
         let mut body = Vec::new();
-        // What it may take of the memory of all, as it comes.
-        let mut held = None;
         let read = async {
             while let Some(chunk) = stream.next().await {
                 let chunk = chunk.map_err(|_| {
@@ -354,28 +364,16 @@ impl App {
                 if body.len() + chunk.len() > MAX_BODY {
                     return Err(too_large());
                 }
-                body.extend_from_slice(&chunk);
-                let more = body.len().div_ceil(1024)
-                    - held
-                        .as_ref()
-                        .map_or(0, tokio::sync::OwnedSemaphorePermit::num_permits);
-                let more = u32::try_from(more).unwrap_or(u32::MAX);
-                match (
-                    self.0.bodies.clone().try_acquire_many_owned(more),
-                    &mut held,
-                ) {
-                    (Ok(permit), Some(held)) => held.merge(permit),
-                    (Ok(permit), None) => held = Some(permit),
-                    (Err(_), _) => {
-                        let why = "too much is being sent at the moment: try again later";
-                        return Err(error(StatusCode::SERVICE_UNAVAILABLE, why));
-                    }
+                if !held.grow(body.len() + chunk.len()) {
+                    let why = "too much is being sent at the moment: try again later";
+                    return Err(error(StatusCode::SERVICE_UNAVAILABLE, why));
                 }
+                body.extend_from_slice(&chunk);
             }
             Ok(())
         };
         match tokio::time::timeout(BODY_LIMIT, read).await {
-            Ok(Ok(())) => Ok(body),
+            Ok(Ok(())) => Ok((body, held)),
             Ok(Err(refused)) => Err(refused),
             Err(_) => Err(error(
                 StatusCode::REQUEST_TIMEOUT,
@@ -491,7 +489,7 @@ impl App {
 
     async fn many(&self, request: Request, extensions: &Extensions) -> Result<Response, Response> {
         let bad = |why: &str| error(StatusCode::BAD_REQUEST, why);
-        let body = self.body(request).await?;
+        let (body, _held) = self.body(request).await?;
         let many: Many = serde_json::from_slice(&body).map_err(|e| {
             bad(&format!(
                 "the body must be {{\"hashes\":[…]}} or {{\"paths\":[…]}}, lists of text: {e}"
