@@ -590,10 +590,11 @@ async fn with_keys_only_what_tells_nothing_of_the_table_is_open() {
             assert_ne!(ask(&app, right, Body::empty()).await.0, 401, "{path}");
         }
     }
-    for (ip, status) in [("127.0.0.1:9", 200), ("[::1]:9", 200), ("10.1.2.3:9", 401)] {
+    // Whatever comes by a proxy on this machine comes from this machine.
+    for ip in ["127.0.0.1:9", "[::1]:9", "10.1.2.3:9"] {
         let peer = Peer(ip.parse().expect("an address"));
         let from = foreign("/metrics").extension(peer);
-        assert_eq!(ask(&app, from, Body::empty()).await.0, status, "{ip}");
+        assert_eq!(ask(&app, from, Body::empty()).await.0, 401, "{ip}");
     }
 }
 
