@@ -149,7 +149,7 @@ async fn one(
             return message(StatusCode::BAD_REQUEST, &why, query);
         }
     };
-    let found = app.find(std::slice::from_ref(&asked), extensions).await;
+    let found = app.find(std::slice::from_ref(&asked)).await;
     match found.first() {
         Some(Found::Known(fields)) => {
             app.count([Status::Known]);
@@ -198,7 +198,7 @@ async fn many(app: &App, algorithm: Algorithm, request: Request) -> Result<Respo
     app.charge(&extensions, hashes.len().max(1))?;
     let each = hashes.into_iter();
     let asked: Vec<Asked> = each.map(|text| Asked::hash(algorithm, text)).collect();
-    let found = app.find(&asked, &extensions).await;
+    let found = app.find(&asked).await;
     let valid = asked.iter().filter_map(|a| a.hash.as_ref().ok());
     let mut statuses = vec![Status::Invalid; asked.len() - found.len()];
     statuses.extend(found.iter().map(|f| match f {

@@ -49,10 +49,6 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
-/// Until when a request must be answered.
-#[derive(Debug, Clone, Copy)]
-struct Deadline(Instant);
-
 /// Whose key it was.
 #[derive(Debug, Clone)]
 pub(super) struct KeyName(pub(super) Arc<str>);
@@ -81,16 +77,13 @@ pub(super) fn router(app: App) -> Router {
 // -- what every request goes through -----------------------------------------
 
 /// Logs and counts a request, and refuses one by a foreign name.
-async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
+async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or("other", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
     let peer = request.extensions().get::<Peer>().map(|p| p.0);
     let _here = Present::new(&app);
-    request
-        .extensions_mut()
-        .insert(Deadline(begun + app.0.request_limit));
     let mut response = match app.0.gate.wants_keys() || is_from_here(&request) {
         true => next.run(request).await,
         false => error(
@@ -268,15 +261,15 @@ impl App {
         })
     }
 
-    /// What the table says of those of `asked` that are hashes, in their order.
-    pub(super) async fn find(&self, asked: &[Asked], extensions: &Extensions) -> Vec<Found> {
+    /// What the table says of those of `asked` that are hashes, in their order. The time
+    /// of a request counts from here: that of its body has a limit of its own.
+    pub(super) async fn find(&self, asked: &[Asked]) -> Vec<Found> {
         let hashes: Vec<_> = asked
             .iter()
             .filter_map(|a| a.hash.as_ref().ok().copied())
             .collect();
-        let limit = || Deadline(Instant::now() + self.0.request_limit);
-        let Deadline(at) = extensions.get().copied().unwrap_or_else(limit);
-        let found = self.0.reads.get(&hashes, at).await;
+        let deadline = Instant::now() + self.0.request_limit;
+        let found = self.0.reads.get(&hashes, deadline).await;
         self.check_rules(asked, &found);
         found
     }
@@ -316,7 +309,7 @@ impl App {
         if let Err(refused) = self.charge(extensions, 1) {
             return refused.into();
         }
-        let found = self.find(std::slice::from_ref(&asked), extensions).await;
+        let found = self.find(std::slice::from_ref(&asked)).await;
         let mut json = Vec::with_capacity(512);
         let rules = self.0.normalizer.rules().name();
         let status = answer::write(&asked, rules, found.first(), &mut json);
@@ -510,7 +503,7 @@ impl App {
             _ => return Err(bad("give either hashes or paths, and one of them")),
         };
         self.charge(extensions, asked.len().max(1))?;
-        let mut found = self.find(&asked, extensions).await.into_iter();
+        let mut found = self.find(&asked).await.into_iter();
         let rules = self.0.normalizer.rules().name();
         let mut json = Vec::with_capacity(64 + asked.len() * 200);
         let mut statuses = Vec::with_capacity(asked.len());

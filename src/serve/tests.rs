@@ -599,6 +599,26 @@ async fn with_keys_only_what_tells_nothing_of_the_table_is_open() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_time_in_which_a_body_comes_is_not_that_of_its_answer() {
+    let table = table(2);
+    table.0.lock().expect("whole").always = Some(Step::Never);
+    let app = app(&table, Gate::open(None));
+    let text = json!({"hashes": [hash(0).to_hex(Case::Upper)]}).to_string();
+    let slow = futures::stream::once(async move {
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        Ok::<_, std::io::Error>(text)
+    });
+    let begun = Instant::now();
+    let request = request("POST", "/lookup");
+    let (status, _, answer) = ask(&app, request, Body::from_stream(slow)).await;
+    assert_eq!(
+        (status, &answer["results"][0]["status"]),
+        (StatusCode::OK, &"error".into())
+    );
+    assert_eq!(begun.elapsed().as_secs(), 9 + REQUEST_LIMIT.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_asks_too_much_is_told_when_to_come_again() {
     let app = app(&table(2), Gate::open(Some(2.0)));
     let hex = hash(0).to_hex(Case::Lower);
