@@ -41,7 +41,7 @@ use crate::aws::operation::RawOperation;
 use crate::aws::table;
 use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
-use crate::item::KeyAttribute;
+use crate::item::{KeyAttribute, KeyType};
 use crate::matchmeta::Normalizer;
 use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::rate::{Concurrency, Rate};
@@ -174,6 +174,7 @@ impl App {
             consistent: options.consistent,
             cache_ttl: options.cache_ttl,
             cache_entries: options.cache_entries,
+            case: (table.schema.partition.kind == KeyType::S).then_some(options.case),
         };
         let (pace, metrics) = (Arc::new(pace), Arc::new(Metrics::default()));
         let (reads, asker) = Reads::new(

@@ -13,7 +13,7 @@
 //! is unknown; a failure is not.
 
 use super::metrics::Metrics;
-use crate::algorithm::Hash;
+use crate::algorithm::{Case, Hash};
 use crate::ask::whole::{WholeAnswer, WholeTemplate};
 use crate::ask::{CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS};
 use crate::aws::error::{CallError, Meaning};
@@ -44,6 +44,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// The least time between two warnings that the table cannot be asked.
 const LEAST_BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
+
+/// Hashes of which the first one is known, in a table that is asked as it was written.
+const FIRST_HASHES: usize = 1000;
 
 /// What an entry of the cache takes besides its item, and what counts as one entry.
 const ENTRY_BYTES: usize = 1024;
@@ -97,6 +100,8 @@ pub(super) struct ReadOptions {
     pub(super) cache_ttl: Duration,
     /// How many, of up to 1 KiB each.
     pub(super) cache_entries: u64,
+    /// The case of the hashes that are asked for, where they are text.
+    pub(super) case: Option<Case>,
 }
 
 /// See the [module](self). Cheap to clone.
@@ -186,6 +191,7 @@ impl Reads {
             pace,
             concurrency: options.concurrency.max(1),
             consistent: options.consistent,
+            case: options.case,
             backoff,
         };
         (Reads(shared), asker)
@@ -403,7 +409,36 @@ pub(super) struct Asker<T> {
     pace: Arc<Pace>,
     concurrency: usize,
     consistent: bool,
+    case: Option<Case>,
     backoff: Backoff,
+}
+
+/// Whether the table has yet to know a hash.
+#[derive(Debug, Default)]
+struct Beginning {
+    unknown: usize,
+    over: bool,
+}
+
+impl Beginning {
+    /// Whether the first [`FIRST_HASHES`] are all unknown. Says so once.
+    fn is_strange<'a>(&mut self, found: impl IntoIterator<Item = &'a Found>) -> bool {
+        for found in found {
+            if self.over {
+                return false;
+            }
+            match found {
+                Found::Known(_) => self.over = true,
+                Found::Unknown => self.unknown += 1,
+                Found::Error(_) => {}
+            }
+            if self.unknown >= FIRST_HASHES {
+                self.over = true;
+                return true;
+            }
+        }
+        false
+    }
 }
 
 /// What the loop knows.
@@ -415,6 +450,7 @@ struct State {
     /// Read units of a key of late.
     key_units: f64,
     warned: Option<Instant>,
+    beginning: Beginning,
 }
 
 impl<T: BatchGet + Send + Sync> Asker<T> {
@@ -430,6 +466,7 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
             number: 0,
             key_units: least,
             warned: None,
+            beginning: Beginning::default(),
         };
         let this = &self;
         let mut in_flight = FuturesUnordered::new();
@@ -533,6 +570,9 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
                 for (hash, found) in &found {
                     self.shared.settle(hash, found);
                 }
+                if s.beginning.is_strange(found.iter().map(|(_, f)| f)) {
+                    self.warn_of_case();
+                }
                 let open = self.shared.inner().open.len() as u64;
                 metrics.update(|c| {
                     c.unprocessed += unread.len() as u64;
@@ -572,6 +612,19 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
                 }
             }
         }
+    }
+
+    /// Says that no hash is in the table, and why that may be.
+    fn warn_of_case(&self) {
+        let (case, other) = match self.case {
+            None => return,
+            Some(Case::Upper) => ("upper", "lower"),
+            Some(Case::Lower) => ("lower", "upper"),
+        };
+        tracing::warn!(
+            "none of the first {FIRST_HASHES} hashes asked for is in the table, where they were looked for in {case} \
+             case: if the table has them in {other} case, give --case {other} (in Lambda: HASHFERRY_CASE={other})"
+        );
     }
 
     /// Has `keys` asked for again after a while.
@@ -633,5 +686,24 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_knows_none_of_the_first_hashes_is_strange_once() {
+        let unknown = |n| vec![Found::Unknown; n];
+        let mut all = Beginning::default();
+        assert!(!all.is_strange(&unknown(FIRST_HASHES - 1)));
+        assert!(!all.is_strange(&[Found::Error(Trouble::Late)]));
+        assert!(all.is_strange(&unknown(1)));
+        assert!(!all.is_strange(&unknown(2 * FIRST_HASHES)), "said once");
+        let mut one = Beginning::default();
+        assert!(!one.is_strange(&unknown(5)));
+        assert!(!one.is_strange(&[Found::Known("".into())]));
+        assert!(!one.is_strange(&unknown(2 * FIRST_HASHES)));
     }
 }

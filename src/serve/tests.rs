@@ -9,7 +9,7 @@ use super::*;
 use crate::algorithm::Hash;
 use crate::aws::error::{CallError, Meaning};
 use crate::aws::operation::BatchGet;
-use crate::item::{KeySchema, KeyType};
+use crate::item::KeySchema;
 use axum::body::Body;
 use futures::future::join_all;
 use http::{Request, StatusCode};
@@ -150,6 +150,7 @@ fn make(table: &Table, rate: Option<f64>, concurrency: usize) -> Made {
         consistent: false,
         cache_ttl: Duration::from_secs(60),
         cache_entries: 10_000,
+        case: Some(Case::Upper),
     };
     let (reads, asker) = Reads::new(
         table.clone(),
