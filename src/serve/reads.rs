@@ -45,6 +45,13 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// The least time between two warnings that the table cannot be asked.
 const LEAST_BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
 
+/// The smallest answer that may have left keys unread because it was full: it ends
+/// before the item that would make it larger than 16 MiB.
+const FULL_ANSWER: usize = 15 * 1024 * 1024;
+
+/// How much more units the largest item takes, of 400 KB, than the smallest.
+const LARGEST_OVER_LEAST: f64 = 100.0;
+
 /// Hashes of which the first one is known, in a table that is asked as it was written.
 const FIRST_HASHES: usize = 1000;
 
@@ -546,6 +553,7 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
         paid: f64,
         answer: Result<Bytes, CallError>,
     ) {
+        let full = answer.as_ref().is_ok_and(|b| b.len() >= FULL_ANSWER);
         let answer = answer.and_then(|body| {
             let answer = self.template.read_answer(&body);
             answer
@@ -560,11 +568,18 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
                     let read = found.len() as f64;
                     self.pace.accepted(each * read, consumed.as_ref());
                     if let Some(consumed) = &consumed {
-                        s.key_units = (consumed.total / read).max(least);
+                        s.key_units = smoothed(s.key_units, least, consumed.total, read);
                     }
                 }
                 if !unread.is_empty() {
-                    self.pace.refused(each * unread.len() as f64, &[]);
+                    let paid = each * unread.len() as f64;
+                    // What had no room in the answer was not refused.
+                    let refused = if full {
+                        0.0
+                    } else {
+                        unread.len() as f64 * least
+                    };
+                    self.settle_refusal(paid, refused, &[]);
                 }
                 let units = consumed.map_or(found.len() as f64 * least, |c| c.total);
                 for (hash, found) in &found {
@@ -585,8 +600,10 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
             }
             Err(error) => {
                 let throttled = error.meaning == Meaning::Throttled;
-                if throttled {
-                    self.pace.refused(paid, &error.reasons);
+                let units = (keys.len() as f64 * least).min(paid);
+                match throttled {
+                    true => self.settle_refusal(paid, units, &error.reasons),
+                    false => self.give_back(paid - units),
                 }
                 metrics.update(|c| {
                     c.throttled += u64::from(throttled);
@@ -611,6 +628,22 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
                     _ => self.ask_again(s, keys),
                 }
             }
+        }
+    }
+
+    /// Of `paid` units those of small items, `refused`, are gone; that items are large is
+    /// not known of what was not read.
+    fn settle_refusal(&self, paid: f64, refused: f64, reasons: &[(String, String)]) {
+        let refused = refused.min(paid);
+        if refused > 0.0 {
+            self.pace.refused(refused, reasons);
+        }
+        self.give_back(paid - refused);
+    }
+
+    fn give_back(&self, units: f64) {
+        if units > 0.0 {
+            self.pace.accepted(units, Some(&Consumed::default()));
         }
     }
 
@@ -653,6 +686,15 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
     }
 }
 
+/// What a key takes of late, once `read` more of them took `total` units: the more keys,
+/// the more that counts, and never beyond what the largest item takes.
+fn smoothed(before: f64, least: f64, total: f64, read: f64) -> f64 {
+    let now = total / read.max(1.0);
+    let weight = 0.5 * (read / MAX_GET_KEYS as f64).min(1.0);
+    let after = before + (now - before) * weight;
+    after.clamp(least, least * LARGEST_OVER_LEAST)
+}
+
 /// What was found, what was left unread, and what it took.
 type Sorted = (Vec<(Hash, Found)>, Vec<Hash>, Option<Consumed>);
 
@@ -692,6 +734,22 @@ async fn sleep_until(at: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_key_takes_follows_full_calls_and_hardly_one_large_item() {
+        let after = smoothed(0.5, 0.5, 50.0, 1.0);
+        assert!((0.5..1.0).contains(&after), "{after}");
+        let mut units = 0.5;
+        for _ in 0..10 {
+            units = smoothed(units, 0.5, 400.0, 100.0);
+        }
+        assert!((3.9..=4.0).contains(&units), "{units}");
+        for _ in 0..20 {
+            units = smoothed(units, 0.5, 1e9, 100.0);
+        }
+        assert_eq!(units, 50.0);
+        assert_eq!(smoothed(0.5, 0.5, 0.0, 100.0), 0.5);
+    }
 
     #[test]
     fn a_table_that_knows_none_of_the_first_hashes_is_strange_once() {
