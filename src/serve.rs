@@ -19,6 +19,7 @@
 //!   hashes that are waited for, the time of each.
 
 mod answer;
+mod bodies;
 mod circl;
 #[cfg(feature = "lambda")]
 pub mod function;
@@ -40,10 +41,11 @@ use crate::aws::operation::RawOperation;
 use crate::aws::table;
 use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
-use crate::item::KeyAttribute;
+use crate::item::{KeyAttribute, KeyType};
 use crate::matchmeta::Normalizer;
 use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::rate::{Concurrency, Rate};
+use bodies::Bodies;
 use bytes::Bytes;
 use keys::Gate;
 use metrics::Metrics;
@@ -51,7 +53,6 @@ use reads::{ReadOptions, Reads};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long a request may take.
@@ -129,8 +130,7 @@ struct Inner {
     reads: Reads,
     pace: Arc<Pace>,
     metrics: Arc<Metrics>,
-    /// KiB that bodies may take, all together.
-    bodies: Arc<Semaphore>,
+    bodies: Bodies,
     openapi: Bytes,
     /// It was said that items tell of other rules.
     warned_of_rules: AtomicBool,
@@ -174,6 +174,7 @@ impl App {
             consistent: options.consistent,
             cache_ttl: options.cache_ttl,
             cache_entries: options.cache_entries,
+            case: (table.schema.partition.kind == KeyType::S).then_some(options.case),
         };
         let (pace, metrics) = (Arc::new(pace), Arc::new(Metrics::default()));
         let (reads, asker) = Reads::new(
@@ -219,7 +220,7 @@ impl App {
             reads,
             pace,
             metrics,
-            bodies: Arc::new(Semaphore::new(router::BODIES_KIB)),
+            bodies: Bodies::default(),
             openapi: Bytes::from(openapi.to_string()),
             warned_of_rules: AtomicBool::new(false),
             _asking: AbortOnDropHandle::new(asking),

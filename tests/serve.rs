@@ -663,9 +663,14 @@ fn a_key_is_needed_and_the_file_is_read_again_and_no_key_is_ever_logged() {
         .connect()
         .ask("POST", "/lookup", &[("x-api-key", &alice)], &many);
     assert_eq!(answer.status, 200);
-    for path in ["/", "/healthz", "/openapi.json", "/metrics"] {
+    for path in ["/", "/healthz", "/openapi.json"] {
         assert_eq!(serving.get(path).status, 200, "{path}");
     }
+    assert_eq!(serving.get("/metrics").status, 401);
+    let metrics = serving
+        .connect()
+        .ask("GET", "/metrics", &[("x-api-key", &alice)], "");
+    assert_eq!(metrics.status, 200);
 
     let bob = new_key("bob", &path);
     until(|| (get("x-api-key", &bob).status == 200).then_some(()));

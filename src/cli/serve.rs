@@ -22,7 +22,7 @@ use std::time::Duration;
                   Without API keys only loopback addresses are served. A key is made by --new-key and shown once; \
                   the file has only its SHA-256, and is read again when it changes. There is no TLS: a server that \
                   others use belongs behind something that has.\n\n\
-                  Exit status: 0 stopped by a signal (what is under way is finished) · 1 and 2 as ever\n\
+                  Exit status: 0 stopped by a signal (what is under way is finished, for up to 10 s) · 1 and 2 as ever\n\
                   Permissions: scripts/iam/serve.json\n\n\
                   Examples:\n  \
     hashferry serve --table sha256\n  \
@@ -101,7 +101,7 @@ pub(super) struct ServeArgs {
     /// How many answers are remembered; an item of more than 1 KiB counts as several
     #[arg(long, value_name = "N", default_value_t = CACHE_ENTRIES, help_heading = "Speed")]
     cache_size: u64,
-    /// How long a request may take before what was not found out by then is an error
+    /// How long a request may take, its body not counted, before what was not found out by then is an error
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Speed")]
     request_timeout: Duration,
     /// Connections at once; what comes beyond them waits

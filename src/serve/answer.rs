@@ -6,6 +6,9 @@ use crate::matchmeta::{self, Normalizer};
 use crate::record::Reason;
 use serde_json::Value;
 
+/// The longest path, in bytes. No system has longer ones.
+const MAX_PATH: usize = 64 * 1024;
+
 /// One hash or path that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
@@ -36,6 +39,13 @@ impl Asked {
 
     /// A path.
     pub(super) fn path(normalizer: &Normalizer, input: String) -> Asked {
+        if input.len() > MAX_PATH {
+            return Asked {
+                path: None,
+                hash: Err("is longer than 64 KiB".to_owned()),
+                input,
+            };
+        }
         let mut normalized = Vec::with_capacity(input.len());
         let fit = normalizer.normalize(input.as_bytes(), &mut normalized);
         let hash = fit.map(|()| matchmeta::hash(&normalized));
@@ -210,6 +220,10 @@ mod tests {
             json_of["hash"],
             matchmeta::hash(b"/home/ubuntu/x").to_hex(Case::Upper)
         );
+        let long = |n: usize| path(&format!("/{}", "x".repeat(n - 1)));
+        assert!(long(MAX_PATH).hash.is_ok());
+        let (_, status) = json(&long(MAX_PATH + 1), None);
+        assert_eq!(status, Status::Invalid);
         let (json_of, status) = json(&path("a\0b"), None);
         assert_eq!(
             (json_of["reason"].as_str(), status),

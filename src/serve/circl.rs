@@ -149,7 +149,7 @@ async fn one(
             return message(StatusCode::BAD_REQUEST, &why, query);
         }
     };
-    let found = app.find(std::slice::from_ref(&asked), extensions).await;
+    let found = app.find(std::slice::from_ref(&asked)).await;
     match found.first() {
         Some(Found::Known(fields)) => {
             app.count([Status::Known]);
@@ -188,16 +188,17 @@ struct Many {
 async fn many(app: &App, algorithm: Algorithm, request: Request) -> Result<Response, Response> {
     let extensions = request.extensions().clone();
     check(app, algorithm, None)?;
-    let body = app.body(request).await?;
+    let (body, _held) = app.body(request).await?;
     let Ok(Many { hashes }) = serde_json::from_slice(&body) else {
         let why = "JSON format incorrect. An array of hashes in the key 'hashes' is expected.";
         return Err(message(StatusCode::BAD_REQUEST, why, None));
     };
+    drop(body);
     check_count(hashes.len())?;
     app.charge(&extensions, hashes.len().max(1))?;
     let each = hashes.into_iter();
     let asked: Vec<Asked> = each.map(|text| Asked::hash(algorithm, text)).collect();
-    let found = app.find(&asked, &extensions).await;
+    let found = app.find(&asked).await;
     let valid = asked.iter().filter_map(|a| a.hash.as_ref().ok());
     let mut statuses = vec![Status::Invalid; asked.len() - found.len()];
     statuses.extend(found.iter().map(|f| match f {

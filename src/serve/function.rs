@@ -8,6 +8,7 @@
 //! | `HASHFERRY_TABLE` | the table's name |
 //! | `HASHFERRY_API_KEYS` | the lines of the file of API keys, by `;` or line ends |
 //! | `HASHFERRY_RATE_LIMIT` | hashes and paths a second of each key, in each instance |
+//! | `HASHFERRY_CASE`, `HASHFERRY_KEY`, `HASHFERRY_ATTR` | as `--case`, `--key` and one `--attr`: the table's keys |
 //! | `HASHFERRY_HASH`, `HASHFERRY_RULES`, `HASHFERRY_UNIX_USER`, `HASHFERRY_WINDOWS_USER`, `HASHFERRY_RATE` | as the flags of these names |
 //!
 //! There must be a key: whoever knows the function's address could ask else. Instances
@@ -15,6 +16,7 @@
 
 use super::keys::{Gate, Keys};
 use super::{App, Options};
+use crate::algorithm::Case;
 use crate::aws::{Aws, AwsOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::matchmeta::{Normalizer, Rules, Users};
@@ -68,6 +70,13 @@ pub fn configuration(variable: impl Fn(&str) -> Option<String>) -> Result<(Optio
     let mut options = Options::new(table.trim());
     options.algorithm = parsed("HASHFERRY_HASH", given("HASHFERRY_HASH"))?;
     options.rate = parsed("HASHFERRY_RATE", given("HASHFERRY_RATE"))?.unwrap_or(options.rate);
+    options.case = match given("HASHFERRY_CASE").as_deref().map(str::trim) {
+        None | Some("upper") => Case::Upper,
+        Some("lower") => Case::Lower,
+        Some(_) => return Err(Error::usage("HASHFERRY_CASE is neither upper nor lower")),
+    };
+    options.key = parsed("HASHFERRY_KEY", given("HASHFERRY_KEY"))?;
+    options.sort = Vec::from_iter(parsed("HASHFERRY_ATTR", given("HASHFERRY_ATTR"))?);
     options.normalizer = Normalizer::new(rules, users)?;
     options.request_limit = LIMIT;
     Ok((options, Gate::of_keys(keys, limit)))
@@ -162,10 +171,20 @@ mod tests {
             ("HASHFERRY_HASH", "md5"),
             ("HASHFERRY_RATE", "80%"),
             ("HASHFERRY_UNIX_USER", ""),
+            ("HASHFERRY_CASE", "lower"),
+            ("HASHFERRY_KEY", "digest:B"),
+            ("HASHFERRY_ATTR", "type=linux"),
         ];
         let (options, gate) = read(&all).expect("options");
         assert_eq!(options.table, "t");
         assert_eq!(options.algorithm, Some(crate::algorithm::Algorithm::Md5));
+        assert_eq!(options.case, Case::Lower);
+        let key = options.key.expect("a key");
+        assert_eq!(
+            (key.name.as_str(), key.kind),
+            ("digest", crate::item::KeyType::B)
+        );
+        assert_eq!(options.sort, ["type=linux".parse().expect("one")]);
         assert_eq!(options.rate, crate::rate::Rate::Percent(80.0));
         assert_eq!(options.normalizer.users().unix, "user");
         assert_eq!(options.normalizer.users().windows, "Admin");
@@ -208,6 +227,14 @@ mod tests {
                     ("HASHFERRY_RATE_LIMIT", "-1"),
                 ],
                 "HASHFERRY_RATE_LIMIT",
+            ),
+            (
+                vec![
+                    ("HASHFERRY_TABLE", "t"),
+                    ("HASHFERRY_API_KEYS", KEY),
+                    ("HASHFERRY_CASE", "mixed"),
+                ],
+                "HASHFERRY_CASE",
             ),
         ] {
             let error = read(&variables).expect_err(why);

@@ -13,7 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
@@ -31,6 +32,9 @@ const DIGEST_PREFIX: &str = "sha256:";
 
 /// The longest name of a key.
 const MAX_NAME: usize = 64;
+
+/// The least time between two warnings that the file cannot be read.
+const LEAST_BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
 /// The largest file of keys: ten thousand of them.
 const MAX_FILE: u64 = 2 * 1024 * 1024;
@@ -139,7 +143,12 @@ pub fn read_file(path: &Path) -> Result<Keys> {
         return Err(failed(io::Error::other("it is larger than 2 MiB")));
     }
     let text = std::fs::read_to_string(path).map_err(failed)?;
-    Keys::read(&text).map_err(|why| {
+    parse(&text, path)
+}
+
+/// The keys in `text`, that of the file at `path`.
+fn parse(text: &str, path: &Path) -> Result<Keys> {
+    Keys::read(text).map_err(|why| {
         Error::usage(format!("{} is no file of API keys: {why}", path.display()))
             .hint("each line is NAME sha256:DIGEST, as hashferry serve --new-key writes it")
     })
@@ -153,25 +162,6 @@ pub fn read_file(path: &Path) -> Result<Keys> {
 pub fn new_key(name: &str, path: &Path) -> Result<String> {
     check_name(name)
         .map_err(|why| Error::usage(format!("{name:?} cannot name a key")).because(why))?;
-    let mut text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            "# API keys of hashferry serve: names, and the SHA-256 of each key.\n".to_owned()
-        }
-        Err(_) => return Err(read_file(path).err().unwrap_or_else(|| unwritable(path))),
-    };
-    if path.exists() {
-        let keys = read_file(path)?;
-        if keys.0.iter().any(|k| &*k.name == name) {
-            return Err(Error::usage(format!(
-                "{} has a key of the name {name} already",
-                path.display()
-            ))
-            .hint(
-                "give another name, or delete that line first: its key is then no longer accepted",
-            ));
-        }
-    }
     let mut chance = [0; KEY_BYTES];
     getrandom::fill(&mut chance).map_err(|e| {
         Error::new(
@@ -182,13 +172,61 @@ pub fn new_key(name: &str, path: &Path) -> Result<String> {
     })?;
     let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
     let key = format!("{PREFIX}{}", hex(&chance));
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
     let digest = hex(&Sha256::digest(&key));
-    text.push_str(&format!("{name} {DIGEST_PREFIX}{digest}\n"));
-    replace(path, text.as_bytes()).map_err(|e| unwritable(path).because(e))?;
+    append(name, &format!("{name} {DIGEST_PREFIX}{digest}\n"), path)?;
     Ok(key)
+}
+
+/// Appends `line`, of the key `name`, to the file at `path`. In place, so that it stays
+/// whose it is, and a link stays one; locked, so that of two at once neither is lost.
+fn append(name: &str, line: &str, path: &Path) -> Result<()> {
+    let failed = |e: io::Error| unwritable(path).because(e);
+    let mut options = File::options();
+    options.read(true).append(true).create(true);
+    // A new file is its owner's.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(failed)?;
+    match file.lock() {
+        // Where files cannot be locked, one write at the end loses nothing either.
+        Err(e) if e.kind() != io::ErrorKind::Unsupported => return Err(failed(e)),
+        _ => {}
+    }
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(failed(io::Error::other("it is no file")));
+    }
+    let length = metadata.len();
+    if length + line.len() as u64 + 1 > MAX_FILE {
+        return Err(failed(io::Error::other(
+            "it would be larger than 2 MiB: delete lines of keys that are not used any more",
+        )));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(failed)?;
+    let keys = parse(&text, path)?;
+    if keys.0.iter().any(|k| &*k.name == name) {
+        return Err(Error::usage(format!(
+            "{} has a key of the name {name} already",
+            path.display()
+        ))
+        .hint("give another name, or delete that line first: its key is then no longer accepted"));
+    }
+    let before = match text.as_str() {
+        "" => "# API keys of hashferry serve: names, and the SHA-256 of each key.\n",
+        text if text.ends_with('\n') => "",
+        _ => "\n",
+    };
+    let written = file
+        .write_all(format!("{before}{line}").as_bytes())
+        .and_then(|()| file.sync_all());
+    written.map_err(|e| {
+        // Half a line would make all of them unreadable.
+        match file.set_len(length) {
+            Ok(()) => failed(e),
+            Err(_) => failed(e).hint("look at its last line: it may have been written in part"),
+        }
+    })
 }
 
 fn unwritable(path: &Path) -> Error {
@@ -197,24 +235,6 @@ fn unwritable(path: &Path) -> Error {
         format!("cannot write the API keys to {}", path.display()),
     )
     .hint("name a file in a folder that may be written to")
-}
-
-/// Replaces the file whole or not at all, with the permissions that it had; a new one
-/// is its owner's.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    // Only its owner can read it until the permissions are set.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    if let Ok(old) = std::fs::metadata(path) {
-        file.as_file().set_permissions(old.permissions())?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
 }
 
 /// What a file was when it was read.
@@ -238,6 +258,15 @@ impl Seen {
     }
 }
 
+/// How the file was found.
+#[derive(Debug, Default)]
+struct Looked {
+    /// As it was when it was read last.
+    read: Option<Seen>,
+    /// When it was said that it cannot be read, since then.
+    warned: Option<Instant>,
+}
+
 /// Why somebody is not let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Denied {
@@ -251,7 +280,7 @@ pub(super) enum Denied {
 #[derive(Debug)]
 pub struct Gate {
     file: Option<PathBuf>,
-    seen: Mutex<Option<Seen>>,
+    seen: Mutex<Looked>,
     /// Nothing: whoever comes is let in.
     keys: Option<RwLock<Arc<Keys>>>,
     /// Requests a second of each name.
@@ -285,7 +314,10 @@ impl Gate {
             );
         }
         let gate = Gate::with(Some(path.to_owned()), Some(keys), rate);
-        *gate.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        gate.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .read = seen;
         Ok(gate)
     }
 
@@ -339,20 +371,30 @@ impl Gate {
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Seen::of(path);
-        if !anyway && *seen == now {
+        if !anyway && seen.read.is_some() && seen.read == now {
             return;
         }
-        *seen = now;
-        drop(seen);
+        // Only what was read was seen: what could not be is tried again, for a key that
+        // was taken out of the file must not stay valid.
         match read_file(path) {
             Ok(new) => {
+                *seen = Looked {
+                    read: now,
+                    warned: None,
+                };
                 tracing::info!("{} was read again: {} API keys", path.display(), new.len());
                 let names: Vec<_> = new.0.iter().map(|k| k.name.clone()).collect();
                 *keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
                 let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
                 buckets.retain(|name, _| names.contains(name));
             }
-            Err(e) => tracing::warn!("{e}: the API keys stay as they were"),
+            Err(e) => {
+                let due = |at: Instant| at.elapsed() >= LEAST_BETWEEN_WARNINGS;
+                if anyway || seen.warned.is_none_or(due) {
+                    seen.warned = Some(Instant::now());
+                    tracing::warn!("{e}: the API keys stay as they were, and it is tried again");
+                }
+            }
         }
     }
 }
@@ -464,6 +506,33 @@ mod tests {
             Err(Denied::WrongKey)
         );
         assert_eq!(gate.enter(None), Err(Denied::NoKey));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+            let link = dir.path().join("link");
+            symlink(&path, &link).expect("a link");
+            let mode = std::fs::Permissions::from_mode(0o640);
+            std::fs::set_permissions(&path, mode).expect("set");
+            let before = std::fs::metadata(&path).expect("there");
+            new_key("dave", &link).expect("a key");
+            let after = std::fs::metadata(&path).expect("there");
+            assert_eq!(
+                (after.ino(), after.uid(), after.mode()),
+                (before.ino(), before.uid(), before.mode())
+            );
+            assert!(link.is_symlink());
+            assert_eq!(read_file(&path).expect("keys").len(), 3);
+        }
+        let many: Vec<_> = (0..8)
+            .map(|n| {
+                let path = path.clone();
+                std::thread::spawn(move || new_key(&format!("n{n}"), &path))
+            })
+            .collect();
+        for one in many {
+            one.join().expect("it ends").expect("a key");
+        }
+        assert!(read_file(&path).expect("keys").len() >= 10);
         let taken = new_key("alice", &path).expect_err("taken");
         assert!(taken.to_string().contains("already"), "{taken}");
         assert!(new_key("a b", &path).is_err());
@@ -485,6 +554,28 @@ mod tests {
         gate.reread(false);
         assert!(gate.enter(Some(alice.as_bytes())).is_ok());
         std::fs::write(&path, "# nobody\n").expect("written");
+        gate.reread(false);
+        assert!(gate.enter(Some(alice.as_bytes())).is_err());
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_read_is_read_again_though_it_looks_the_same() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("keys");
+        let alice = new_key("alice", &path).expect("a key");
+        let gate = Gate::of_file(&path, None).expect("keys");
+        // As one that may not be read for now: the same file, time and length.
+        let good = "# nobody has a key any more\n";
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let write = |text: &str| {
+            std::fs::write(&path, text).expect("written");
+            let file = std::fs::File::options().write(true).open(&path);
+            file.expect("a file").set_modified(time).expect("set");
+        };
+        write(&good.replace('#', "x"));
+        gate.reread(false);
+        assert!(gate.enter(Some(alice.as_bytes())).is_ok());
+        write(good);
         gate.reread(false);
         assert!(gate.enter(Some(alice.as_bytes())).is_err());
     }

@@ -5,7 +5,7 @@
 //! belongs behind something that has a certificate.
 
 use super::App;
-use super::router::Peer;
+use super::router::{BODY_LIMIT, Peer};
 use crate::error::{Error, Result};
 use crate::stop::Stop;
 use http::Request;
@@ -32,9 +32,20 @@ const MAX_HEAD: usize = 16 * 1024;
 /// How long a head may take to come, the idle time before it included.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a connection may be without a byte in either direction. Longer than a
-/// request may take.
+/// How long a connection may be without a byte in either direction, at least.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// How much longer than a request may take.
+const IDLE_MARGIN: Duration = Duration::from_secs(5);
+
+/// How long a connection may be idle where a request may take `request_limit`: no answer
+/// that is still to come is cut off.
+fn idle_limit(request_limit: Duration) -> Duration {
+    let request = request_limit
+        .saturating_add(BODY_LIMIT)
+        .saturating_add(IDLE_MARGIN);
+    request.max(IDLE_LIMIT)
+}
 
 /// The first bytes, by which it is told which HTTP this is, come by [`HEAD_LIMIT`].
 const FIRST_BYTES: usize = 24;
@@ -104,7 +115,7 @@ fn open_files() -> Option<usize> {
     None
 }
 
-/// Serves `app` at `listener` until `stop`, then finishes what is under way.
+/// Serves `app` at `listener` until `stop`, then finishes what is under way, for up to [`DRAIN`].
 ///
 /// # Errors
 /// None as yet: what fails is one connection.
@@ -129,6 +140,7 @@ pub async fn serve(
     let room = Arc::new(Semaphore::new(max_connections));
     let graceful = GracefulShutdown::new();
     let router = app.router();
+    let idle = idle_limit(app.0.request_limit);
     let mut keys = Keys::new();
     loop {
         let accepted = tokio::select! {
@@ -160,7 +172,7 @@ pub async fn serve(
         tokio::spawn(async move {
             let _permit = permit;
             let _open = Open::new(&app);
-            let io = TokioIo::new(Guarded::new(stream));
+            let io = TokioIo::new(Guarded::new(stream, idle));
             let connection = builder.serve_connection(io, service).into_owned();
             if let Err(e) = watcher.watch(connection).await {
                 tracing::debug!(peer = %peer.ip(), "a connection ended early: {e}");
@@ -250,21 +262,24 @@ struct Guarded<S> {
     sleep: Pin<Box<Sleep>>,
     /// Bytes that were read, up to [`FIRST_BYTES`].
     read: usize,
+    /// How long nothing may go through.
+    idle: Duration,
 }
 
 impl<S> Guarded<S> {
-    fn new(stream: S) -> Self {
+    fn new(stream: S, idle: Duration) -> Self {
         Guarded {
             stream,
             sleep: Box::pin(tokio::time::sleep(HEAD_LIMIT)),
             read: 0,
+            idle,
         }
     }
 
     /// Bytes have gone through.
     fn moved(&mut self) {
         if self.read >= FIRST_BYTES {
-            self.sleep.as_mut().reset(Instant::now() + IDLE_LIMIT);
+            self.sleep.as_mut().reset(Instant::now() + self.idle);
         }
     }
 
@@ -353,7 +368,7 @@ mod tests {
     async fn a_connection_that_says_nothing_ends_and_one_that_trickles_its_first_bytes_too() {
         for pause in [0, 3] {
             let (mut client, server) = duplex(64);
-            let mut server = Guarded::new(server);
+            let mut server = Guarded::new(server, IDLE_LIMIT);
             let begun = Instant::now();
             tokio::spawn(async move {
                 if pause > 0 {
@@ -373,7 +388,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_that_is_used_lasts_and_then_a_minute_more() {
         let (mut client, server) = duplex(64);
-        let mut server = Guarded::new(server);
+        let mut server = Guarded::new(server, IDLE_LIMIT);
         let begun = Instant::now();
         tokio::spawn(async move {
             for _ in 0..4 {
@@ -391,10 +406,17 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_connection_lasts_longer_than_any_request() {
+        let limit = |s| idle_limit(Duration::from_secs(s)).as_secs();
+        assert_eq!((limit(1), limit(30), limit(45)), (60, 60, 60));
+        assert_eq!((limit(46), limit(90)), (61, 105));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn one_that_does_not_take_its_answer_ends() {
         let (_client, server) = duplex(64);
-        let mut server = Guarded::new(server);
+        let mut server = Guarded::new(server, IDLE_LIMIT);
         server.read = FIRST_BYTES;
         let e = server
             .write_all(&[0; 1000])

@@ -99,7 +99,7 @@ pub(super) fn document(algorithm: Algorithm, normalizer: &Normalizer, wants_keys
     add(
         "/metrics".to_owned(),
         "get",
-        json!({"summary": "Counters and latencies for Prometheus; from this machine without a key too",
+        json!({"summary": "Counters and latencies for Prometheus",
             "operationId": "metrics",
             "responses": common(json!({"200": text("Prometheus text format", "text/plain")}), true)}),
     );

@@ -13,7 +13,7 @@
 //! is unknown; a failure is not.
 
 use super::metrics::Metrics;
-use crate::algorithm::Hash;
+use crate::algorithm::{Case, Hash};
 use crate::ask::whole::{WholeAnswer, WholeTemplate};
 use crate::ask::{CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS};
 use crate::aws::error::{CallError, Meaning};
@@ -24,18 +24,19 @@ use crate::pace::Pace;
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt};
 use moka::sync::Cache;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// How long a key waits for others to share its call, while calls are in flight.
 const LINGER: Duration = Duration::from_millis(2);
 
-/// Hashes that may be waited for at once, each with some hundred bytes.
+/// Hashes that may be waited for at once, each with half a KiB.
 const MAX_WAITING: usize = 100_000;
 
 /// The longest wait before a call is made again. Whoever asks waits for half a minute.
@@ -43,6 +44,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// The least time between two warnings that the table cannot be asked.
 const LEAST_BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
+
+/// The smallest answer that may have left keys unread because it was full: it ends
+/// before the item that would make it larger than 16 MiB.
+const FULL_ANSWER: usize = 15 * 1024 * 1024;
+
+/// How much more units the largest item takes, of 400 KB, than the smallest.
+const LARGEST_OVER_LEAST: f64 = 100.0;
+
+/// Hashes of which the first one is known, in a table that is asked as it was written.
+const FIRST_HASHES: usize = 1000;
 
 /// What an entry of the cache takes besides its item, and what counts as one entry.
 const ENTRY_BYTES: usize = 1024;
@@ -96,6 +107,8 @@ pub(super) struct ReadOptions {
     pub(super) cache_ttl: Duration,
     /// How many, of up to 1 KiB each.
     pub(super) cache_entries: u64,
+    /// The case of the hashes that are asked for, where they are text.
+    pub(super) case: Option<Case>,
 }
 
 /// See the [module](self). Cheap to clone.
@@ -128,10 +141,11 @@ struct Inner {
     queue: VecDeque<(Hash, Instant)>,
 }
 
-/// A hash that is waited for.
+/// A hash that is waited for. Whoever waits has a receiver: how many there are is known
+/// without looking at each.
 #[derive(Debug, Default)]
 struct Open {
-    waiters: Vec<oneshot::Sender<Found>>,
+    answer: watch::Sender<Option<Found>>,
     /// It is in a call, or waits for its next one.
     asked: bool,
     tries: u32,
@@ -139,9 +153,8 @@ struct Open {
 
 impl Open {
     /// Whether somebody still waits for it.
-    fn is_wanted(&mut self) -> bool {
-        self.waiters.retain(|w| !w.is_closed());
-        !self.waiters.is_empty()
+    fn is_wanted(&self) -> bool {
+        self.answer.receiver_count() > 0
     }
 }
 
@@ -185,6 +198,7 @@ impl Reads {
             pace,
             concurrency: options.concurrency.max(1),
             consistent: options.consistent,
+            case: options.case,
             backoff,
         };
         (Reads(shared), asker)
@@ -198,12 +212,17 @@ impl Reads {
         for (at, _, answer) in &mut waiting.each {
             if let Some(receiver) = answer {
                 // One that came in time counts, however late it is looked at.
-                let came = tokio::time::timeout_at(deadline, receiver).await;
-                if let Ok(received) = came {
-                    found[*at] = received.ok();
+                let answered = receiver.wait_for(Option::is_some);
+                let came = tokio::time::timeout_at(deadline, answered).await;
+                let came = came.map(|told| told.ok().and_then(|told| told.clone()));
+                if let Ok(told) = came {
+                    found[*at] = told;
                     *answer = None;
                 }
             }
+        }
+        for (at, first) in std::mem::take(&mut waiting.same) {
+            found[at] = found[first].clone();
         }
         drop(waiting);
         let late = || Found::Error(Trouble::Late);
@@ -227,32 +246,47 @@ impl Reads {
         found
     }
 
-    /// Queues those that are not `found`.
+    /// Queues those that are not `found`, each once.
     fn queue(&self, hashes: &[Hash], found: &mut [Option<Found>]) -> Waiting<'_> {
-        let mut each = Vec::new();
-        let (mut queued, mut joined) = (false, 0);
+        let mut firsts = HashMap::new();
+        let (mut distinct, mut same) = (Vec::new(), Vec::new());
+        for (at, (hash, _)) in hashes
+            .iter()
+            .zip(&*found)
+            .enumerate()
+            .filter(|(_, (_, found))| found.is_none())
+        {
+            match firsts.entry(*hash) {
+                Entry::Occupied(first) => same.push((at, *first.get())),
+                Entry::Vacant(first) => {
+                    first.insert(at);
+                    distinct.push((at, *hash));
+                }
+            }
+        }
+        let mut each = Vec::with_capacity(distinct.len());
+        let (mut queued, mut joined) = (false, same.len() as u64);
         let now = Instant::now();
         let mut inner = self.0.inner();
-        for (at, (hash, found)) in hashes.iter().zip(found).enumerate() {
-            if found.is_some() {
-                continue;
-            }
+        for (at, hash) in distinct {
             let Inner { open, queue } = &mut *inner;
-            if !open.contains_key(hash) && open.len() >= MAX_WAITING {
-                *found = Some(Found::Error(Trouble::Busy));
-                continue;
-            }
-            let (answer, answered) = oneshot::channel();
-            let entry = open.entry(*hash).or_default();
-            match entry.waiters.is_empty() {
-                true => {
-                    queue.push_back((*hash, now));
-                    queued = true;
+            let full = open.len() >= MAX_WAITING;
+            let answer = match open.entry(hash) {
+                Entry::Occupied(entry) => {
+                    joined += 1;
+                    entry.get().answer.subscribe()
                 }
-                false => joined += 1,
-            }
-            entry.waiters.push(answer);
-            each.push((at, *hash, Some(answered)));
+                Entry::Vacant(_) if full => {
+                    found[at] = Some(Found::Error(Trouble::Busy));
+                    continue;
+                }
+                Entry::Vacant(entry) => {
+                    queue.push_back((hash, now));
+                    queued = true;
+                    entry.insert(Open::default()).answer.subscribe()
+                }
+            };
+            each.push((at, hash, Some(answer)));
         }
         let open = inner.open.len() as u64;
         drop(inner);
@@ -268,7 +302,16 @@ impl Reads {
         Waiting {
             shared: &self.0,
             each,
+            same,
         }
+    }
+
+    /// How many wait for `hash`.
+    #[cfg(test)]
+    pub(super) fn waiting_for(&self, hash: &Hash) -> usize {
+        let inner = self.0.inner();
+        let open = inner.open.get(hash);
+        open.map_or(0, |o| o.answer.receiver_count())
     }
 }
 
@@ -276,7 +319,9 @@ impl Reads {
 struct Waiting<'a> {
     shared: &'a Shared,
     /// Where in the request, what, and the answer until it has come.
-    each: Vec<(usize, Hash, Option<oneshot::Receiver<Found>>)>,
+    each: Vec<(usize, Hash, Option<watch::Receiver<Option<Found>>>)>,
+    /// Where in the request what is asked for there comes again, and where it is first.
+    same: Vec<(usize, usize)>,
 }
 
 impl Drop for Waiting<'_> {
@@ -292,7 +337,7 @@ impl Drop for Waiting<'_> {
         }
         let mut inner = self.shared.inner();
         for hash in left {
-            if let Some(entry) = inner.open.get_mut(&hash)
+            if let Some(entry) = inner.open.get(&hash)
                 && !entry.is_wanted()
                 && !entry.asked
             {
@@ -356,9 +401,8 @@ impl Shared {
             cache.insert(*hash, Kept { at, fields });
         }
         let entry = self.inner().open.remove(hash);
-        for waiter in entry.into_iter().flat_map(|e| e.waiters) {
-            // One that left has nothing to be told.
-            let _ = waiter.send(found.clone());
+        if let Some(entry) = entry {
+            entry.answer.send_replace(Some(found.clone()));
         }
     }
 }
@@ -372,7 +416,36 @@ pub(super) struct Asker<T> {
     pace: Arc<Pace>,
     concurrency: usize,
     consistent: bool,
+    case: Option<Case>,
     backoff: Backoff,
+}
+
+/// Whether the table has yet to know a hash.
+#[derive(Debug, Default)]
+struct Beginning {
+    unknown: usize,
+    over: bool,
+}
+
+impl Beginning {
+    /// Whether the first [`FIRST_HASHES`] are all unknown. Says so once.
+    fn is_strange<'a>(&mut self, found: impl IntoIterator<Item = &'a Found>) -> bool {
+        for found in found {
+            if self.over {
+                return false;
+            }
+            match found {
+                Found::Known(_) => self.over = true,
+                Found::Unknown => self.unknown += 1,
+                Found::Error(_) => {}
+            }
+            if self.unknown >= FIRST_HASHES {
+                self.over = true;
+                return true;
+            }
+        }
+        false
+    }
 }
 
 /// What the loop knows.
@@ -384,6 +457,7 @@ struct State {
     /// Read units of a key of late.
     key_units: f64,
     warned: Option<Instant>,
+    beginning: Beginning,
 }
 
 impl<T: BatchGet + Send + Sync> Asker<T> {
@@ -399,6 +473,7 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
             number: 0,
             key_units: least,
             warned: None,
+            beginning: Beginning::default(),
         };
         let this = &self;
         let mut in_flight = FuturesUnordered::new();
@@ -478,6 +553,7 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
         paid: f64,
         answer: Result<Bytes, CallError>,
     ) {
+        let full = answer.as_ref().is_ok_and(|b| b.len() >= FULL_ANSWER);
         let answer = answer.and_then(|body| {
             let answer = self.template.read_answer(&body);
             answer
@@ -492,15 +568,25 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
                     let read = found.len() as f64;
                     self.pace.accepted(each * read, consumed.as_ref());
                     if let Some(consumed) = &consumed {
-                        s.key_units = (consumed.total / read).max(least);
+                        s.key_units = smoothed(s.key_units, least, consumed.total, read);
                     }
                 }
                 if !unread.is_empty() {
-                    self.pace.refused(each * unread.len() as f64, &[]);
+                    let paid = each * unread.len() as f64;
+                    // What had no room in the answer was not refused.
+                    let refused = if full {
+                        0.0
+                    } else {
+                        unread.len() as f64 * least
+                    };
+                    self.settle_refusal(paid, refused, &[]);
                 }
                 let units = consumed.map_or(found.len() as f64 * least, |c| c.total);
                 for (hash, found) in &found {
                     self.shared.settle(hash, found);
+                }
+                if s.beginning.is_strange(found.iter().map(|(_, f)| f)) {
+                    self.warn_of_case();
                 }
                 let open = self.shared.inner().open.len() as u64;
                 metrics.update(|c| {
@@ -514,8 +600,10 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
             }
             Err(error) => {
                 let throttled = error.meaning == Meaning::Throttled;
-                if throttled {
-                    self.pace.refused(paid, &error.reasons);
+                let units = (keys.len() as f64 * least).min(paid);
+                match throttled {
+                    true => self.settle_refusal(paid, units, &error.reasons),
+                    false => self.give_back(paid - units),
                 }
                 metrics.update(|c| {
                     c.throttled += u64::from(throttled);
@@ -543,6 +631,35 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
         }
     }
 
+    /// Of `paid` units those of small items, `refused`, are gone; that items are large is
+    /// not known of what was not read.
+    fn settle_refusal(&self, paid: f64, refused: f64, reasons: &[(String, String)]) {
+        let refused = refused.min(paid);
+        if refused > 0.0 {
+            self.pace.refused(refused, reasons);
+        }
+        self.give_back(paid - refused);
+    }
+
+    fn give_back(&self, units: f64) {
+        if units > 0.0 {
+            self.pace.accepted(units, Some(&Consumed::default()));
+        }
+    }
+
+    /// Says that no hash is in the table, and why that may be.
+    fn warn_of_case(&self) {
+        let (case, other) = match self.case {
+            None => return,
+            Some(Case::Upper) => ("upper", "lower"),
+            Some(Case::Lower) => ("lower", "upper"),
+        };
+        tracing::warn!(
+            "none of the first {FIRST_HASHES} hashes asked for is in the table, where they were looked for in {case} \
+             case: if the table has them in {other} case, give --case {other} (in Lambda: HASHFERRY_CASE={other})"
+        );
+    }
+
     /// Has `keys` asked for again after a while.
     fn ask_again(&self, s: &mut State, keys: Vec<Hash>) {
         let mut inner = self.shared.inner();
@@ -567,6 +684,15 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
             s.again.insert((Instant::now() + wait, s.number), wanted);
         }
     }
+}
+
+/// What a key takes of late, once `read` more of them took `total` units: the more keys,
+/// the more that counts, and never beyond what the largest item takes.
+fn smoothed(before: f64, least: f64, total: f64, read: f64) -> f64 {
+    let now = total / read.max(1.0);
+    let weight = 0.5 * (read / MAX_GET_KEYS as f64).min(1.0);
+    let after = before + (now - before) * weight;
+    after.clamp(least, least * LARGEST_OVER_LEAST)
 }
 
 /// What was found, what was left unread, and what it took.
@@ -602,5 +728,40 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_key_takes_follows_full_calls_and_hardly_one_large_item() {
+        let after = smoothed(0.5, 0.5, 50.0, 1.0);
+        assert!((0.5..1.0).contains(&after), "{after}");
+        let mut units = 0.5;
+        for _ in 0..10 {
+            units = smoothed(units, 0.5, 400.0, 100.0);
+        }
+        assert!((3.9..=4.0).contains(&units), "{units}");
+        for _ in 0..20 {
+            units = smoothed(units, 0.5, 1e9, 100.0);
+        }
+        assert_eq!(units, 50.0);
+        assert_eq!(smoothed(0.5, 0.5, 0.0, 100.0), 0.5);
+    }
+
+    #[test]
+    fn a_table_that_knows_none_of_the_first_hashes_is_strange_once() {
+        let unknown = |n| vec![Found::Unknown; n];
+        let mut all = Beginning::default();
+        assert!(!all.is_strange(&unknown(FIRST_HASHES - 1)));
+        assert!(!all.is_strange(&[Found::Error(Trouble::Late)]));
+        assert!(all.is_strange(&unknown(1)));
+        assert!(!all.is_strange(&unknown(2 * FIRST_HASHES)), "said once");
+        let mut one = Beginning::default();
+        assert!(!one.is_strange(&unknown(5)));
+        assert!(!one.is_strange(&[Found::Known("".into())]));
+        assert!(!one.is_strange(&unknown(2 * FIRST_HASHES)));
     }
 }

@@ -2,6 +2,7 @@
 //! check, the key.
 
 use super::answer::{self, Asked, Status};
+use super::bodies::Held;
 use super::keys::Denied;
 use super::reads::{Found, Trouble};
 use super::{App, MAX_ASKED, circl};
@@ -32,11 +33,8 @@ use tokio::time::Instant;
 /// The largest body of a request, in bytes.
 pub(super) const MAX_BODY: usize = 1024 * 1024;
 
-/// KiB that bodies may take, all of them together.
-pub(super) const BODIES_KIB: usize = 64 * 1024;
-
 /// How long a body may take to come.
-const BODY_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const BODY_LIMIT: Duration = Duration::from_secs(10);
 
 /// The largest answer, in bytes: items of as much, and no more.
 pub(super) const MAX_ANSWER: usize = 16 * 1024 * 1024;
@@ -50,10 +48,6 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Who is at the other end of a connection. Set by whoever has one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
-
-/// Until when a request must be answered.
-#[derive(Debug, Clone, Copy)]
-struct Deadline(Instant);
 
 /// Whose key it was.
 #[derive(Debug, Clone)]
@@ -83,16 +77,13 @@ pub(super) fn router(app: App) -> Router {
 // -- what every request goes through -----------------------------------------
 
 /// Logs and counts a request, and refuses one by a foreign name.
-async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
+async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or("other", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
     let peer = request.extensions().get::<Peer>().map(|p| p.0);
     let _here = Present::new(&app);
-    request
-        .extensions_mut()
-        .insert(Deadline(begun + app.0.request_limit));
     let mut response = match app.0.gate.wants_keys() || is_from_here(&request) {
         true => next.run(request).await,
         false => error(
@@ -170,11 +161,8 @@ fn is_loopback_name(host: &str) -> bool {
 /// Lets in who may ask.
 async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let key = key_of(request.headers());
-    let local = |e: &Extensions| e.get::<Peer>().is_some_and(|p| p.0.ip().is_loopback());
     let name = match app.0.gate.enter(key) {
         Ok(name) => name,
-        // Whoever is on the machine may look at how it does.
-        Err(_) if request.uri().path() == "/metrics" && local(request.extensions()) => "".into(),
         Err(denied) => {
             let why = match denied {
                 Denied::NoKey => {
@@ -193,6 +181,18 @@ async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Resp
     let mut response = next.run(request).await;
     response.extensions_mut().insert(name);
     response
+}
+
+/// Whose request it is: the name of the key, or the address it came from.
+fn client_of(extensions: &Extensions) -> Arc<str> {
+    let name = extensions.get::<KeyName>().map(|n| n.0.clone());
+    let peer = || {
+        extensions
+            .get::<Peer>()
+            .map(|p| p.0.ip().to_string().into())
+    };
+    let name = name.filter(|n| !n.is_empty());
+    name.or_else(peer).unwrap_or_else(|| "".into())
 }
 
 fn key_of(headers: &HeaderMap) -> Option<&[u8]> {
@@ -261,15 +261,15 @@ impl App {
         })
     }
 
-    /// What the table says of those of `asked` that are hashes, in their order.
-    pub(super) async fn find(&self, asked: &[Asked], extensions: &Extensions) -> Vec<Found> {
+    /// What the table says of those of `asked` that are hashes, in their order. The time
+    /// of a request counts from here: that of its body has a limit of its own.
+    pub(super) async fn find(&self, asked: &[Asked]) -> Vec<Found> {
         let hashes: Vec<_> = asked
             .iter()
             .filter_map(|a| a.hash.as_ref().ok().copied())
             .collect();
-        let limit = || Deadline(Instant::now() + self.0.request_limit);
-        let Deadline(at) = extensions.get().copied().unwrap_or_else(limit);
-        let found = self.0.reads.get(&hashes, at).await;
+        let deadline = Instant::now() + self.0.request_limit;
+        let found = self.0.reads.get(&hashes, deadline).await;
         self.check_rules(asked, &found);
         found
     }
@@ -309,7 +309,7 @@ impl App {
         if let Err(refused) = self.charge(extensions, 1) {
             return refused.into();
         }
-        let found = self.find(std::slice::from_ref(&asked), extensions).await;
+        let found = self.find(std::slice::from_ref(&asked)).await;
         let mut json = Vec::with_capacity(512);
         let rules = self.0.normalizer.rules().name();
         let status = answer::write(&asked, rules, found.first(), &mut json);
@@ -329,8 +329,9 @@ impl App {
         response
     }
 
-    /// The body of a request, whole.
-    pub(super) async fn body(&self, request: Request) -> Result<Vec<u8>, Response> {
+    /// The body of a request, whole, and what it takes of the memory of all: to be held
+    /// until the answer is there.
+    pub(super) async fn body(&self, request: Request) -> Result<(Vec<u8>, Held), Response> {
         let too_large = || {
             error(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -342,10 +343,9 @@ impl App {
         if length.is_some_and(|l| l > MAX_BODY) {
             return Err(too_large());
         }
+        let mut held = self.0.bodies.begin(client_of(request.extensions()));
         let mut stream = request.into_body().into_data_stream();
         let mut body = Vec::new();
-        // What it may take of the memory of all, as it comes.
-        let mut held = None;
         let read = async {
             while let Some(chunk) = stream.next().await {
                 let chunk = chunk.map_err(|_| {
@@ -354,28 +354,16 @@ impl App {
                 if body.len() + chunk.len() > MAX_BODY {
                     return Err(too_large());
                 }
-                body.extend_from_slice(&chunk);
-                let more = body.len().div_ceil(1024)
-                    - held
-                        .as_ref()
-                        .map_or(0, tokio::sync::OwnedSemaphorePermit::num_permits);
-                let more = u32::try_from(more).unwrap_or(u32::MAX);
-                match (
-                    self.0.bodies.clone().try_acquire_many_owned(more),
-                    &mut held,
-                ) {
-                    (Ok(permit), Some(held)) => held.merge(permit),
-                    (Ok(permit), None) => held = Some(permit),
-                    (Err(_), _) => {
-                        let why = "too much is being sent at the moment: try again later";
-                        return Err(error(StatusCode::SERVICE_UNAVAILABLE, why));
-                    }
+                if !held.grow(body.len() + chunk.len()) {
+                    let why = "too much is being sent at the moment: try again later";
+                    return Err(error(StatusCode::SERVICE_UNAVAILABLE, why));
                 }
+                body.extend_from_slice(&chunk);
             }
             Ok(())
         };
         match tokio::time::timeout(BODY_LIMIT, read).await {
-            Ok(Ok(())) => Ok(body),
+            Ok(Ok(())) => Ok((body, held)),
             Ok(Err(refused)) => Err(refused),
             Err(_) => Err(error(
                 StatusCode::REQUEST_TIMEOUT,
@@ -491,7 +479,7 @@ impl App {
 
     async fn many(&self, request: Request, extensions: &Extensions) -> Result<Response, Response> {
         let bad = |why: &str| error(StatusCode::BAD_REQUEST, why);
-        let body = self.body(request).await?;
+        let (body, _held) = self.body(request).await?;
         let many: Many = serde_json::from_slice(&body).map_err(|e| {
             bad(&format!(
                 "the body must be {{\"hashes\":[…]}} or {{\"paths\":[…]}}, lists of text: {e}"
@@ -515,7 +503,7 @@ impl App {
             _ => return Err(bad("give either hashes or paths, and one of them")),
         };
         self.charge(extensions, asked.len().max(1))?;
-        let mut found = self.find(&asked, extensions).await.into_iter();
+        let mut found = self.find(&asked).await.into_iter();
         let rules = self.0.normalizer.rules().name();
         let mut json = Vec::with_capacity(64 + asked.len() * 200);
         let mut statuses = Vec::with_capacity(asked.len());
