@@ -129,12 +129,22 @@ def timed(command, **more):
     """Wall and processor seconds, and peak MiB, of a command that must succeed."""
     begun = time.monotonic()
     process = subprocess.Popen(command, **more)
-    _, status, usage = os.wait4(process.pid, 0)
+    # Not by rusage: that begins with what this process held when it was forked.
+    peak = 0
+    while True:
+        done, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if done:
+            break
+        try:
+            peak = max(peak, peak_mib(process.pid))
+        except (OSError, TypeError):
+            pass  # it has just ended
+        time.sleep(0.02)
     wall = time.monotonic() - begun
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         sys.exit(f"{command[:6]} ended with {process.returncode}")
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return wall, usage.ru_utime + usage.ru_stime, peak
 
 
 def clients(servers, work, binary, hashes, known, rounds):
