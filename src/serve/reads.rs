@@ -315,11 +315,14 @@ impl Reads {
     }
 }
 
+/// What the table says of a hash, once it has.
+type Answer = watch::Receiver<Option<Found>>;
+
 /// What a request waits for. What has not come when it is dropped is left to others.
 struct Waiting<'a> {
     shared: &'a Shared,
     /// Where in the request, what, and the answer until it has come.
-    each: Vec<(usize, Hash, Option<watch::Receiver<Option<Found>>>)>,
+    each: Vec<(usize, Hash, Option<Answer>)>,
     /// Where in the request what is asked for there comes again, and where it is first.
     same: Vec<(usize, usize)>,
 }
