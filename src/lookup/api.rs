@@ -450,7 +450,13 @@ impl ApiOracle {
         if why.contains("invalid peer certificate") {
             let what = format!("the certificate of {} is not trusted", self.shown);
             let e = Error::new(ErrorKind::Read, what).because(why.clone());
-            let e = e.hint("--ca-cert PEM names the certificates to trust");
+            let e = e.hint(match why.contains("CaUsedAsEndEntity") {
+                true => {
+                    "the server shows the certificate of an authority, as openssl req -x509 makes it: it needs \
+                     one of its own (CA:FALSE), signed by that, which --ca-cert then names"
+                }
+                false => "--ca-cert PEM names the certificates to trust",
+            });
             return Told::trouble(keys, Kind::Fatal(e), why);
         }
         let why = match is_timeout {

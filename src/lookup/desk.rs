@@ -6,7 +6,9 @@
 //! written is handed out in the order of the lines, or, unordered, as it comes.
 //!
 //! Memory: [`MOST_LINES`] lines and [`MOST_BYTES`] bytes of them are open, then no
-//! more are taken; [`REMEMBERED`] answers and [`REMEMBERED_BYTES`] of them are kept.
+//! more are taken; [`REMEMBERED`] answers and [`REMEMBERED_BYTES`] of them are kept. Lines
+//! that are taken already still get their answers, however long these are: a table gives
+//! 16 MB a call, an API 1 MiB a hash.
 //!
 //! Pure: no clock, no socket.
 

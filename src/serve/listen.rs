@@ -115,7 +115,7 @@ fn open_files() -> Option<usize> {
     None
 }
 
-/// Serves `app` at `listener` until `stop`, then finishes what is under way, for up to [`DRAIN`].
+/// Serves `app` at `listener` until `stop`, then finishes what is under way, for up to ten seconds.
 ///
 /// # Errors
 /// None as yet: what fails is one connection.
