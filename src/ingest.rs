@@ -18,6 +18,7 @@ use crate::books::{Books, Counts, Meters};
 use crate::capacity::Capacity;
 use crate::checkpoint::Checkpoint;
 use crate::columns::Columns;
+use crate::concurrency::Latency;
 use crate::distinct::Distinct;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::RowParser;
@@ -271,7 +272,7 @@ impl Ingest {
         let target = pace.rate();
         let pace = Arc::new(pace);
         let batch_units = template.write_units() * template.batch_items() as f64;
-        let concurrency = with.concurrency.calls(target, batch_units);
+        let calls = with.concurrency.calls(target, batch_units, Latency::UNKNOWN);
         let first = beginning.as_ref().map(|b| &b.opened);
         let behind = first.map_or(0, Opened::behind);
         let length = first.map_or(Some(0), Opened::length);
@@ -299,7 +300,7 @@ impl Ingest {
             earlier: earlier_counts,
             is_refresh: with.refresh.is_some(),
         });
-        self.announce(&table, &template, target, concurrency);
+        self.announce(&table, &template, target, &with.concurrency.said(calls));
 
         let meters = self.watch.meters();
         let water = Arc::new(match &checkpoint {
@@ -657,7 +658,7 @@ impl Ingest {
         table: &Table,
         template: &ItemTemplate,
         target: Option<f64>,
-        concurrency: usize,
+        calls: &str,
     ) {
         let rate = match target {
             Some(units) => format!("{} write units/s", crate::report::thousands(units)),
@@ -675,7 +676,7 @@ impl Ingest {
         };
         tracing::info!(
             "writing {} to table {} {}: key {} ({}), {} bytes and {} write unit{} an item{own}, \
-             {rate}, up to {concurrency} calls in flight{dry}",
+             {rate}, {calls}{dry}",
             template.algorithm(),
             table.name,
             self.aws.dynamodb_place(),

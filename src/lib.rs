@@ -25,9 +25,9 @@
 //! between them, so that a slow table slows the reading and nothing piles up.
 //! [`ingest`] puts them together: it is what `hashferry ingest` runs and what a
 //! program of your own embeds, as [`Ingest`]. Beside the way stand [`aws`], the
-//! seam to the SDK; [`capacity`], [`control`] and [`rate`], which decide how fast;
-//! [`backoff`], how soon again; [`readback`], which reads items; [`scaling`] and
-//! [`keepalive`], by which a table's capacity goes up and comes down by itself;
+//! seam to the SDK; [`capacity`], [`control`] and [`rate`], which decide how fast, and
+//! [`concurrency`], by how many calls at a time; [`backoff`], how soon again;
+//! [`readback`], which reads items; [`scaling`] and [`keepalive`], by which a table's capacity goes up and comes down by itself;
 //! [`raise`], which raises it for a run and brings it back; [`lowwater`], below which
 //! every line is settled, and [`checkpoint`], from where a run can be taken up;
 //! [`durable`], the small files that outlive a run that is killed; [`workdir`], where
@@ -71,7 +71,7 @@
 //! 1. `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
 //! 2. `lines`, `extra`, `matchmeta`, `workdir`; then `record`, `books`; then `format`; then
 //!    `decode`, `window`, `item`, `batch`, `limiter`, `rejects`, `sample`, `sorter`; then `distinct`;
-//!    then `capacity`, `ask`, `columns`, `identity`, `rds`; then `accounts`, `waiting`; then
+//!    then `capacity`, `ask`, `columns`, `concurrency`, `identity`, `rds`; then `accounts`, `waiting`; then
 //!    `lowwater`; then `control`: no SDK, no sockets
 //! 3. `aws`
 //! 4. `stop`, `source`, `report`, `readback`, `scaling`
@@ -135,6 +135,7 @@ pub mod backoff;
 pub mod capacity;
 pub mod checkpoint;
 pub mod columns;
+pub mod concurrency;
 pub mod control;
 pub mod durable;
 pub mod error;

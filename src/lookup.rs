@@ -26,9 +26,10 @@ use crate::aws::Aws;
 use crate::aws::operation::RawOperation;
 use crate::aws::table::{self, Table};
 use crate::backoff::Backoff;
+use crate::concurrency::{Concurrency, Latency};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pace::{CAPACITY_INTERVAL, Pace};
-use crate::rate::{Concurrency, Rate};
+use crate::rate::Rate;
 use crate::report::{Outcome, thousands};
 use crate::source::Sources;
 use jiff::Timestamp;
@@ -404,7 +405,7 @@ impl Lookup {
                     "looking up {what} at {api}: {rate}, up to {concurrency} calls in flight"
                 );
                 let options = EngineOptions {
-                    concurrency,
+                    concurrency: Concurrency::Calls(concurrency),
                     most: 1,
                     units: 1.0,
                     tries: Some(tries),
@@ -422,8 +423,9 @@ impl Lookup {
                     true => CONSISTENT_READ_UNITS,
                     false => EVENTUAL_READ_UNITS,
                 };
-                let concurrency = with.concurrency.calls(target, units * MAX_GET_KEYS as f64);
-                self.announce(&table, &what, target, concurrency);
+                let concurrency = with.concurrency;
+                let calls = concurrency.calls(target, units * MAX_GET_KEYS as f64, Latency::UNKNOWN);
+                self.announce(&table, &what, target, &concurrency.said(calls));
                 let options = EngineOptions {
                     concurrency,
                     most: MAX_GET_KEYS,
@@ -444,7 +446,7 @@ impl Lookup {
     }
 
     /// Says what is going to happen.
-    fn announce(&self, table: &Table, what: &str, target: Option<f64>, concurrency: usize) {
+    fn announce(&self, table: &Table, what: &str, target: Option<f64>, calls: &str) {
         let rate = match target {
             Some(units) => format!("{} read units/s", thousands(units)),
             None => "as fast as it goes".to_owned(),
@@ -455,7 +457,7 @@ impl Lookup {
         };
         let key = &table.schema.partition;
         tracing::info!(
-            "looking up {what} in table {} {}: key {} ({}); {reads}, {rate}, up to {concurrency} calls in flight",
+            "looking up {what} in table {} {}: key {} ({}); {reads}, {rate}, {calls}",
             table.name,
             self.aws.dynamodb_place(),
             key.name,

@@ -71,66 +71,6 @@ impl Rate {
     }
 }
 
-/// How many calls may be in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Concurrency {
-    /// As many as the rate can need.
-    #[default]
-    Auto,
-    /// So many.
-    Calls(usize),
-}
-
-/// The most calls in flight that can be asked for. Each is a connection of its
-/// own and a body of some kilobytes.
-pub const MAX_CONCURRENCY: usize = 1024;
-
-/// Calls in flight without a rate. Enough to keep 5 ms of latency busy at
-/// 100,000 items a second; more only queue up at the server.
-const UNLIMITED_CONCURRENCY: usize = 32;
-
-/// Least and most calls in flight that a rate is given.
-const AUTO_CONCURRENCY: (usize, usize) = (4, 128);
-
-/// The latency of a call that the automatic number allows for, in seconds:
-/// several times what DynamoDB usually takes, so that a slow spell does not
-/// lower the rate.
-const AUTO_LATENCY: f64 = 0.080;
-
-impl FromStr for Concurrency {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "auto" {
-            return Ok(Concurrency::Auto);
-        }
-        text.parse()
-            .ok()
-            .filter(|n| (1..=MAX_CONCURRENCY).contains(n))
-            .map(Concurrency::Calls)
-            .ok_or_else(|| {
-                format!("expected auto or a number from 1 to {MAX_CONCURRENCY}, got {text:?}")
-            })
-    }
-}
-
-impl Concurrency {
-    /// Calls in flight for `rate` write units a second, a batch costing
-    /// `batch_units`. An upper bound: calls begin when the token bucket lets
-    /// them, so that no more are in flight than the latency asks for.
-    pub fn calls(self, rate: Option<f64>, batch_units: f64) -> usize {
-        match (self, rate) {
-            (Concurrency::Calls(n), _) => n,
-            (Concurrency::Auto, None) => UNLIMITED_CONCURRENCY,
-            (Concurrency::Auto, Some(rate)) => {
-                let calls = (rate / batch_units.max(1.0) * AUTO_LATENCY).ceil();
-                // Saturates: a float of any size becomes a usize.
-                (calls as usize).clamp(AUTO_CONCURRENCY.0, AUTO_CONCURRENCY.1)
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,22 +114,5 @@ mod tests {
         assert_eq!(rate(Rate::Percent(50.0), provisioned(), None), Some(500.0));
         assert_eq!(rate(Rate::Units(7.0), provisioned(), None), Some(7.0));
         assert_eq!(rate(Rate::Max, provisioned(), None), None);
-    }
-
-    #[test]
-    fn concurrency_follows_the_rate_within_bounds() {
-        let auto = |rate| Concurrency::Auto.calls(rate, 25.0);
-        assert_eq!(auto(Some(5.0)), 4);
-        assert_eq!(auto(Some(10_000.0)), 32);
-        assert_eq!(auto(Some(40_000.0)), 128);
-        assert_eq!(auto(Some(1e300)), 128);
-        assert_eq!(auto(None), 32);
-        assert_eq!(
-            "7".parse::<Concurrency>().map(|c| c.calls(None, 25.0)),
-            Ok(7)
-        );
-        for bad in ["0", "-1", "x", "1025", ""] {
-            assert!(bad.parse::<Concurrency>().is_err(), "{bad}");
-        }
     }
 }

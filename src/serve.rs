@@ -34,7 +34,6 @@ mod tests;
 
 use crate::algorithm::{Algorithm, Case};
 use crate::ask::whole::WholeTemplate;
-use crate::ask::{CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS};
 use crate::attribute::Attribute;
 use crate::aws::Aws;
 use crate::aws::operation::RawOperation;
@@ -44,7 +43,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::item::{KeyAttribute, KeyType};
 use crate::matchmeta::Normalizer;
 use crate::pace::{CAPACITY_INTERVAL, Pace};
-use crate::rate::{Concurrency, Rate};
+use crate::concurrency::Concurrency;
+use crate::rate::Rate;
 use bodies::Bodies;
 use bytes::Bytes;
 use keys::Gate;
@@ -164,13 +164,8 @@ impl App {
             WholeTemplate::new(name, &table.schema, algorithm, options.case, &options.sort)?;
         let operation = RawOperation::new(aws, "BatchGetItem", name)?;
         let pace = options.rate.pace(table.read_capacity(), None).of_reads();
-        let key_units = match options.consistent {
-            true => CONSISTENT_READ_UNITS,
-            false => EVENTUAL_READ_UNITS,
-        };
-        let call_units = key_units * MAX_GET_KEYS as f64;
         let read_options = ReadOptions {
-            concurrency: options.concurrency.calls(pace.rate(), call_units),
+            concurrency: options.concurrency,
             consistent: options.consistent,
             cache_ttl: options.cache_ttl,
             cache_entries: options.cache_entries,

@@ -22,6 +22,7 @@ use crate::aws::operation::RawOperation;
 use crate::aws::table::{self, Table};
 use crate::backoff::Backoff;
 use crate::columns::Columns;
+use crate::concurrency::Latency;
 use crate::distinct::Distinct;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::RowParser;
@@ -221,9 +222,9 @@ impl Verify {
             true => CONSISTENT_READ_UNITS,
             false => EVENTUAL_READ_UNITS,
         };
-        let concurrency = with
+        let calls = with
             .concurrency
-            .calls(target, key_units * MAX_GET_KEYS as f64);
+            .calls(target, key_units * MAX_GET_KEYS as f64, Latency::UNKNOWN);
         let to_come = ahead.bytes_to_come();
         let bytes = opened
             .length()
@@ -235,7 +236,7 @@ impl Verify {
             pace: pace.clone(),
             begun,
         });
-        self.announce(&table, algorithm, &template, target, concurrency);
+        self.announce(&table, algorithm, &template, target, &with.concurrency.said(calls));
 
         let meters = self.watch.meters();
         let accounts = Accounts::default();
@@ -288,7 +289,7 @@ impl Verify {
             pace: &pace,
             meters,
             options: CheckerOptions {
-                concurrency,
+                concurrency: with.concurrency,
                 consistent: with.consistent,
                 give_up_after: with.give_up_after.unwrap_or(GIVE_UP_AFTER),
             },
@@ -412,7 +413,7 @@ impl Verify {
         algorithm: Algorithm,
         template: &AskTemplate,
         target: Option<f64>,
-        concurrency: usize,
+        calls: &str,
     ) {
         let rate = match target {
             Some(units) => format!("{} read units/s", thousands(units)),
@@ -434,7 +435,7 @@ impl Verify {
         let key = &table.schema.partition;
         tracing::info!(
             "verifying{sample} {algorithm} against table {} {}: key {} ({}), {compared}; {reads}, \
-             {rate}, up to {concurrency} calls in flight",
+             {rate}, {calls}",
             table.name,
             self.aws.dynamodb_place(),
             key.name,

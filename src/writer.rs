@@ -25,11 +25,11 @@ use crate::aws::operation::BatchWrite;
 use crate::backoff::Backoff;
 use crate::batch::{Batch, Entry, Queue};
 use crate::books::{Meters, Settled};
+use crate::concurrency::{Bound, Concurrency};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Answer, ItemTemplate, Returned};
 use crate::lowwater::{HandOver, LowWater};
 use crate::pace::Pace;
-use crate::rate::Concurrency;
 use crate::record::{Action, Reason, Record};
 use crate::rejects::Rejects;
 use crate::stop::Stop;
@@ -56,8 +56,8 @@ const ALL_REFUSED: u32 = 25;
 /// How a [`Writer`] goes about it.
 #[derive(Debug, Clone, Copy)]
 pub struct WriterOptions {
-    /// Calls in flight, at most: by the rate of the moment, where it is left to
-    /// that.
+    /// Calls in flight, at most: by the rate and the latency of the moment, where it
+    /// is left to them.
     pub concurrency: Concurrency,
     /// How long to go on without a single item being written.
     pub give_up_after: Duration,
@@ -129,6 +129,7 @@ impl<T: BatchWrite> Writer<'_, T> {
             last: None,
             end: None,
         };
+        let bound = Bound::new(self.options.concurrency);
         let mut in_flight = FuturesUnordered::new();
         let mut in_flight_records = 0u64;
         let mut next: Option<Batch> = None;
@@ -138,10 +139,7 @@ impl<T: BatchWrite> Writer<'_, T> {
 
         loop {
             let now = Instant::now();
-            let concurrency = self
-                .options
-                .concurrency
-                .calls(self.pace.rate(), batch_units);
+            let concurrency = bound.calls(self.pace.rate(), batch_units);
             // Enough to fill every call from retries alone; reading pauses beyond.
             let again_limit = concurrency * batch_items * 2;
             if s.end.is_none() {
@@ -206,7 +204,7 @@ impl<T: BatchWrite> Writer<'_, T> {
                 () = self.pace.take(units), if may_send => {
                     if let Some(batch) = next.take() {
                         in_flight_records += batch.entries.len() as u64;
-                        in_flight.push(self.send(batch));
+                        in_flight.push(self.send(batch, &bound));
                         let again = in_flight.len() as u64;
                         self.meters.update(|c| c.in_flight = again);
                     }
@@ -241,7 +239,7 @@ impl<T: BatchWrite> Writer<'_, T> {
     }
 
     /// Sends a batch once.
-    async fn send(&self, batch: Batch) -> (Batch, Result<Bytes, CallError>) {
+    async fn send(&self, batch: Batch, bound: &Bound) -> (Batch, Result<Bytes, CallError>) {
         // A request of 25 items of a few short attributes has some 6 KB.
         let mut body = Vec::with_capacity(8 * 1024);
         self.template
@@ -251,7 +249,8 @@ impl<T: BatchWrite> Writer<'_, T> {
             c.requests += 1;
             c.retries += u64::from(again);
         });
-        let answer = self.table.batch_write(Bytes::from(body)).await;
+        let call = self.table.batch_write(Bytes::from(body));
+        let answer = bound.observe(call).await;
         (batch, answer)
     }
 

@@ -3,15 +3,18 @@
 //! [`Aws`] is one configured connection to S3 and DynamoDB by the standard
 //! chain of `aws-config`: environment, profile, web identity, ECS, IMDS. The two
 //! generated clients serve everything that is asked now and then. What is asked
-//! a thousand times a second goes by [`operation::RawOperation`]: the SDK's own
-//! orchestrator, bytes in and bytes out, with endpoint rules, credentials,
-//! signing, clock-skew correction and HTTP client all official. [`error`] sorts
-//! whatever either of them returns into the few cases that matter to a writer.
+//! a thousand times a second goes by [`operation::RawOperation`]: bytes in and
+//! bytes out, put together once from the SDK's own endpoint rules, credentials,
+//! signing and HTTP client. [`error`] sorts whatever either of them returns into
+//! the few cases that matter to a writer.
 
+mod clock;
 pub mod endpoint;
 pub mod error;
 mod identity;
 pub mod operation;
+mod refusal;
+mod signature;
 pub mod table;
 
 use crate::error::{Error, Result};

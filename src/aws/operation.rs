@@ -1,58 +1,108 @@
 //! One DynamoDB operation, prebuilt: the request's JSON in, the answer's out.
 //!
-//! The generated client turns maps of attribute values into JSON and back, which
-//! for BatchWriteItem is most of what a client does. Here the body is given as
-//! bytes. All else is the SDK's own, put together as the generated client puts
-//! it together: the endpoint rules (regions, dual-stack, FIPS, account-based
-//! endpoints), the identity cache and credential chain, SigV4, the clock-skew
-//! correction, time-outs, the connection pool, and the discarding of broken
-//! connections. What is left out: retries, which are the writer's, and the
-//! telemetry that asks for an own header of every call.
+//! The generated client turns maps of attribute values into JSON and back, and its
+//! orchestrator puts configuration, components and interceptors together anew for
+//! each call: most of what a client does that sends 25 short items at a time. Here
+//! the body is given as bytes, and what stays the same from call to call is
+//! prepared once for each set of credentials: a [`Route`]. It is made of the SDK's
+//! own parts: the credential chain and the identity cache that renews them, the
+//! endpoint rules (regions, dual-stack, FIPS, account-based endpoints), the
+//! [signature](super::signature), the HTTP client with its pool, TLS and connect
+//! time-out. What the orchestrator does beside them, this does too: a limit in time
+//! for each call, the user agent, an invocation id, the [clock](super::clock)'s
+//! correction, and the closing of connections that answer with a fault of the
+//! server. What is left out: retries, which are the writer's.
 
+use super::clock::Clock;
 use super::error::{CallError, Meaning};
 use super::identity::Identities;
+use super::refusal::ServiceError;
+use super::signature::{CONTENT_TYPE, Signer};
 use super::{Aws, CONNECT_TIMEOUT, DYNAMODB_ATTEMPT_TIMEOUT};
 use crate::error::{Error, ErrorKind, Result};
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::Credentials;
 use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
-use aws_runtime::auth::{SigV4OperationSigningConfig, SigningOptions};
-use aws_runtime::invocation_id::InvocationIdInterceptor;
-use aws_runtime::service_clock_skew::{DisableClockSkewCorrection, ServiceClockSkewInterceptor};
 use aws_runtime::user_agent::{ApiMetadata, AwsUserAgent};
-use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
-use aws_smithy_runtime::client::orchestrator::AuthSchemeAndEndpointOrchestrationV2;
-use aws_smithy_runtime::client::orchestrator::operation::Operation;
+use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+use aws_smithy_async::time::SharedTimeSource;
+use aws_smithy_runtime::client::retries::strategy::NeverRetryStrategy;
 use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::auth::SharedAuthSchemeOptionResolver;
 use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
-use aws_smithy_runtime_api::client::auth::{
-    AuthSchemeOptionResolverParams, SharedAuthScheme, SharedAuthSchemeOptionResolver,
+use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
+use aws_smithy_runtime_api::client::endpoint::{
+    EndpointResolverParams, ResolveEndpoint as _, SharedEndpointResolver,
 };
-use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
-use aws_smithy_runtime_api::client::endpoint::EndpointResolverParams;
-use aws_smithy_runtime_api::client::identity::SharedIdentityResolver;
-use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextRef;
-use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
-use aws_smithy_runtime_api::client::runtime_plugin::StaticRuntimePlugin;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient as _, HttpConnector as _, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::identity::{
+    Identity, ResolveCachedIdentity as _, SharedIdentityCache, SharedIdentityResolver,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
+use aws_smithy_runtime_api::client::runtime_components::{
+    RuntimeComponents, RuntimeComponentsBuilder,
+};
 use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::config_bag::{ConfigBag, Layer};
-use aws_smithy_types::error::ErrorMetadata;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use aws_smithy_types::timeout::TimeoutConfig;
-use aws_types::SigningName;
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::endpoint::Endpoint;
 use aws_types::os_shim_internal::Env;
-use aws_types::region::SigningRegion;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::{Method, Uri};
+use http_body_util::BodyExt as _;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A prebuilt DynamoDB operation on one table. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct RawOperation {
-    operation: Operation<Bytes, Bytes, ServiceError>,
+pub struct RawOperation(Arc<Inner>);
+
+struct Inner {
+    /// `DynamoDB_20120810.BatchWriteItem`.
+    target: String,
+    region: String,
+    user_agent: HeaderValue,
+    endpoint: Params,
+    endpoints: SharedEndpointResolver,
     identities: Identities,
+    cache: SharedIdentityCache,
+    provider: SharedIdentityResolver,
+    components: RuntimeComponents,
+    config: ConfigBag,
+    connector: SharedHttpConnector,
+    time: SharedTimeSource,
+    clock: Clock,
+    /// By the credentials that were last used.
+    route: Mutex<Option<Arc<Route>>>,
 }
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawOperation")
+            .field("target", &self.target)
+            .field("region", &self.region)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where calls go with one set of credentials, and what all of them have in common.
+#[derive(Debug)]
+struct Route {
+    uri: Uri,
+    headers: HeaderMap,
+    signer: Signer,
+}
+
+/// Why a call has no answer, as the SDK sorts it.
+type Failure = SdkError<ServiceError, HttpResponse>;
+
+const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
+const AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+const AMZ_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+const INVOCATION_ID: HeaderName = HeaderName::from_static("amz-sdk-invocation-id");
+const SDK_REQUEST: HeaderName = HeaderName::from_static("amz-sdk-request");
 
 impl RawOperation {
     /// The operation `name` (such as `BatchWriteItem`) on `table`, by the
@@ -68,9 +118,8 @@ impl RawOperation {
             .ok_or_else(|| Error::usage("no provider of AWS credentials is configured"))?;
         let region = config
             .region()
-            .cloned()
             .ok_or_else(|| Error::usage("no AWS region is set"))?;
-        let params = Params::builder()
+        let endpoint = Params::builder()
             .region(region.as_ref().to_owned())
             .set_use_dual_stack(config.use_dual_stack())
             .set_use_fips(config.use_fips())
@@ -85,96 +134,48 @@ impl RawOperation {
             .resource_arn_list(vec![table.to_owned()])
             .build()
             .map_err(|e| internal("cannot describe the endpoint").because(e))?;
-
-        let mut layer = Layer::new("hashferry");
-        layer.store_put(AuthSchemeAndEndpointOrchestrationV2);
-        layer.store_put(AuthSchemeOptionResolverParams::new(()));
-        // The builder insists on these; what counts is what the interceptor gives.
-        layer.store_put(EndpointResolverParams::new(params.clone()));
-        layer.store_put(SigningName::from_static("dynamodb"));
-        layer.store_put(SigningRegion::from(region.clone()));
-        layer.store_put(region);
-        if let Some(disable) = config.disable_clock_skew_correction() {
-            layer.store_put(DisableClockSkewCorrection::from(disable));
-        }
-        // As the generated client signs DynamoDB's requests.
-        let mut signing_options = SigningOptions::default();
-        signing_options.double_uri_encode = true;
-        signing_options.content_sha256_header = false;
-        signing_options.normalize_uri_path = true;
-        signing_options.payload_override = None;
-        layer.store_put(SigV4OperationSigningConfig {
-            signing_options,
-            ..Default::default()
-        });
-
-        let mut components = RuntimeComponentsBuilder::new("hashferry")
-            .with_auth_scheme(SharedAuthScheme::new(SigV4AuthScheme::new()))
+        let endpoints = DefaultResolver::new().into_shared_resolver();
+        let cache = config
+            .identity_cache()
+            .ok_or_else(|| internal("no identity cache is configured"))?;
+        let provider = SharedIdentityResolver::new(credentials);
+        // What the identity cache loads credentials by.
+        let components = RuntimeComponentsBuilder::new("hashferry")
+            .with_auth_scheme(SigV4AuthScheme::new())
             .with_auth_scheme_option_resolver(Some(SharedAuthSchemeOptionResolver::new(
                 StaticAuthSchemeOptionResolver::new(vec![SCHEME_ID]),
             )))
-            .with_endpoint_resolver(Some(DefaultResolver::new().into_shared_resolver()))
-            .with_identity_cache(config.identity_cache())
+            .with_endpoint_resolver(Some(endpoints.clone()))
+            .with_identity_cache(Some(cache.clone()))
+            .with_identity_resolver(SCHEME_ID, provider.clone())
+            .with_retry_strategy(Some(NeverRetryStrategy::new()))
             .with_time_source(config.time_source())
             .with_sleep_impl(config.sleep_impl())
-            .with_http_client(config.http_client());
-        components.set_identity_resolver(SCHEME_ID, identity_resolver(credentials));
-
-        let target = HeaderValue::from_str(&format!("DynamoDB_20120810.{name}"))
-            .map_err(|e| internal("an operation's name is no header value").because(e))?;
-        let user_agent = user_agent()?;
-        let operation = Operation::builder()
-            .service_name("dynamodb")
-            .operation_name(name)
-            .behavior_version(BehaviorVersion::latest())
-            .no_retry()
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .operation_attempt_timeout(DYNAMODB_ATTEMPT_TIMEOUT)
-                    .build(),
-            )
-            .interceptor(EndpointParams(params))
-            .interceptor(ServiceClockSkewInterceptor::new())
-            .interceptor(InvocationIdInterceptor::new())
-            .with_connection_poisoning()
-            .runtime_plugin(
-                StaticRuntimePlugin::new()
-                    .with_config(layer.freeze())
-                    .with_runtime_components(components),
-            );
-        let operation = operation
-            .serializer(move |body: Bytes| {
-                let length = body.len();
-                let request = http::Request::builder()
-                    .method("POST")
-                    .uri("/")
-                    .header(
-                        CONTENT_TYPE,
-                        HeaderValue::from_static("application/x-amz-json-1.0"),
-                    )
-                    .header(HeaderName::from_static("x-amz-target"), target.clone())
-                    .header(USER_AGENT, user_agent.clone())
-                    .header(CONTENT_LENGTH, length)
-                    .body(SdkBody::from(body))?;
-                Ok(HttpRequest::try_from(request)?)
-            })
-            .deserializer(|response: &HttpResponse| {
-                let body = response.body().bytes().unwrap_or_default();
-                let status = response.status().as_u16();
-                if status == 200 {
-                    return Ok(Bytes::copy_from_slice(body));
-                }
-                let kind = response.headers().get("x-amzn-errortype");
-                Err(OrchestratorError::operation(ServiceError::read(
-                    status, kind, body,
-                )))
-            })
+            .with_http_client(config.http_client())
+            .build()
+            .map_err(|e| internal("the SDK's parts do not fit").because(e))?;
+        let http = components
+            .http_client()
+            .ok_or_else(|| internal("no HTTP client is configured"))?;
+        let settings = HttpConnectorSettings::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
             .build();
-        Ok(RawOperation {
-            operation,
+        Ok(RawOperation(Arc::new(Inner {
+            target: format!("DynamoDB_20120810.{name}"),
+            region: region.to_string(),
+            user_agent: user_agent()?,
+            endpoint,
+            endpoints,
             identities: aws.identities.clone(),
-        })
+            cache,
+            provider,
+            connector: http.http_connector(&settings, &components),
+            time: components.time_source().unwrap_or_default(),
+            clock: Clock::new(config.disable_clock_skew_correction().unwrap_or(false)),
+            components,
+            config: ConfigBag::base(),
+            route: Mutex::new(None),
+        })))
     }
 
     /// Sends `body` once and returns the body of the answer.
@@ -182,47 +183,193 @@ impl RawOperation {
     /// # Errors
     /// Whatever is no answer with status 200.
     pub async fn send(&self, body: Bytes) -> Result<Bytes, CallError> {
-        self.operation.invoke(body).await.map_err(|error| {
-            let reasons = error
-                .as_service_error()
-                .map(|e| e.reasons.clone())
-                .unwrap_or_default();
-            let error = CallError {
-                reasons,
-                ..CallError::from_sdk(error)
-            };
-            if error.meaning == Meaning::Expired {
-                self.identities.expired();
+        let answer = tokio::time::timeout(DYNAMODB_ATTEMPT_TIMEOUT, self.0.call(body)).await;
+        let failure = match answer {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(failure)) => failure,
+            Err(_) => SdkError::timeout_error(format!(
+                "no answer within {} s",
+                DYNAMODB_ATTEMPT_TIMEOUT.as_secs()
+            )),
+        };
+        let reasons = failure
+            .as_service_error()
+            .map(|e| e.reasons.clone())
+            .unwrap_or_default();
+        let error = CallError {
+            reasons,
+            ..CallError::from_sdk(failure)
+        };
+        if error.meaning == Meaning::Expired {
+            self.0.identities.expired();
+        }
+        Err(error)
+    }
+}
+
+impl Inner {
+    /// Makes one call.
+    async fn call(&self, body: Bytes) -> Result<Bytes, Failure> {
+        let identity = self
+            .cache
+            .resolve_cached_identity(self.provider.clone(), &self.components, &self.config)
+            .await
+            .map_err(not_sent)?;
+        let route = self.route(identity).await?;
+        let sent = self.time.now();
+        let request = self.request(&route, body, self.clock.corrected(sent));
+        let mut request = request.map_err(SdkError::construction_failure)?;
+        let connection = CaptureSmithyConnection::new();
+        request.add_extension(connection.clone());
+
+        let mut response = self
+            .connector
+            .call(request)
+            .await
+            .map_err(SdkError::dispatch_failure)?;
+        let header = |name| response.headers().get(name);
+        let cached = header("age").is_some();
+        self.clock
+            .learn(header("date"), cached, sent, self.time.now());
+        let status = response.status().as_u16();
+        if status >= 500
+            && let Some(connection) = connection.get()
+        {
+            // Another connection may lead to another server.
+            connection.poison();
+        }
+        let body = std::mem::replace(response.body_mut(), SdkBody::taken());
+        let body = match body.collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(e) => return Err(SdkError::response_error(e, response)),
+        };
+        if status == 200 {
+            return Ok(body);
+        }
+        let kind = response.headers().get("x-amzn-errortype");
+        let refusal = ServiceError::read(status, kind, &body);
+        Err(SdkError::service_error(refusal, response))
+    }
+
+    /// The route of `identity`: the last one, mostly.
+    async fn route(&self, identity: Identity) -> Result<Arc<Route>, Failure> {
+        let credentials = identity
+            .data::<Credentials>()
+            .ok_or_else(|| SdkError::construction_failure("the identity is no AWS credentials"))?;
+        let last = self.route_kept().clone();
+        if let Some(route) = last.filter(|route| route.signer.is_by(credentials)) {
+            return Ok(route);
+        }
+        let mut params = EndpointResolverParams::new(self.endpoint.clone());
+        params.set_property(identity.clone());
+        self.endpoints
+            .finalize_params(&mut params)
+            .map_err(not_sent)?;
+        let endpoint = self
+            .endpoints
+            .resolve_endpoint(&params)
+            .await
+            .map_err(not_sent)?;
+        let route = self.prepare(&endpoint, credentials);
+        let route = Arc::new(route.map_err(SdkError::construction_failure)?);
+        *self.route_kept() = Some(route.clone());
+        Ok(route)
+    }
+
+    fn route_kept(&self) -> std::sync::MutexGuard<'_, Option<Arc<Route>>> {
+        self.route.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn prepare(&self, endpoint: &Endpoint, credentials: &Credentials) -> Result<Route, BoxError> {
+        // The endpoint's own path, with a slash behind it.
+        let uri: Uri = match endpoint.url() {
+            url if url.ends_with('/') => url.parse()?,
+            url => format!("{url}/").parse()?,
+        };
+        let (region, service) = signing_scope(endpoint);
+        let signer = Signer::new(
+            credentials.clone(),
+            uri.clone(),
+            region.unwrap_or_else(|| self.region.clone()),
+            service.unwrap_or_else(|| "dynamodb".to_owned()),
+            self.target.clone(),
+        );
+        let mut headers = HeaderMap::with_capacity(16);
+        for (name, values) in endpoint.headers() {
+            for value in values {
+                headers.append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
             }
-            error
+        }
+        headers.insert(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static(CONTENT_TYPE),
+        );
+        headers.insert(AMZ_TARGET, HeaderValue::try_from(&self.target)?);
+        headers.insert(USER_AGENT, self.user_agent.clone());
+        headers.insert(SDK_REQUEST, HeaderValue::from_static("attempt=1; max=1"));
+        if let Some(token) = signer.session_token() {
+            let mut token = HeaderValue::try_from(token)?;
+            token.set_sensitive(true);
+            headers.insert(AMZ_TOKEN, token);
+        }
+        Ok(Route {
+            uri,
+            headers,
+            signer,
         })
     }
-}
 
-/// Gives each call what the endpoint rules work from. The identity is added by
-/// the orchestrator: an account's own endpoint depends on it.
-#[derive(Debug)]
-struct EndpointParams(Params);
-
-#[dyn_dispatch_hint]
-impl Intercept for EndpointParams {
-    fn name(&self) -> &'static str {
-        "hashferry::EndpointParams"
-    }
-
-    fn read_before_execution(
+    fn request(
         &self,
-        _: &BeforeSerializationInterceptorContextRef<'_>,
-        cfg: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        cfg.interceptor_state()
-            .store_put(EndpointResolverParams::new(self.0.clone()));
-        Ok(())
+        route: &Route,
+        body: Bytes,
+        time: std::time::SystemTime,
+    ) -> Result<HttpRequest, BoxError> {
+        let signed = route.signer.sign(&body, time)?;
+        let mut headers = route.headers.clone();
+        headers.insert(AMZ_DATE, signed.date);
+        headers.insert(AUTHORIZATION, signed.authorization);
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        headers.insert(INVOCATION_ID, invocation_id()?);
+        let mut request = http::Request::new(SdkBody::from(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = route.uri.clone();
+        *request.headers_mut() = headers;
+        Ok(HttpRequest::try_from(request)?)
     }
 }
 
-fn identity_resolver(credentials: SharedCredentialsProvider) -> SharedIdentityResolver {
-    SharedIdentityResolver::new(credentials)
+/// What comes before a call: as the SDK has it, it was not dispatched.
+fn not_sent(error: BoxError) -> Failure {
+    SdkError::dispatch_failure(ConnectorError::other(error, None))
+}
+
+/// The region and the service to sign for, where the endpoint rules say others.
+fn signing_scope(endpoint: &Endpoint) -> (Option<String>, Option<String>) {
+    let typed = endpoint.auth_schemes().iter();
+    let mut typed = typed.filter(|s| s.name() == SCHEME_ID.inner());
+    let listed = endpoint.properties().get("authSchemes");
+    let mut listed = listed
+        .and_then(|d| d.as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(|scheme| scheme.as_object())
+        .filter(|s| s.get("name").and_then(|n| n.as_string()) == Some(SCHEME_ID.inner()));
+    let (typed, listed) = (typed.next(), listed.next());
+    let field = |name: &str| {
+        let value = typed
+            .and_then(|s| s.get(name))
+            .or(listed.and_then(|s| s.get(name)));
+        value.and_then(|v| v.as_string()).map(str::to_owned)
+    };
+    (field("signingRegion"), field("signingName"))
+}
+
+/// By which AWS finds a call in its logs.
+fn invocation_id() -> Result<HeaderValue, BoxError> {
+    let id = uuid::Builder::from_random_bytes(fastrand::u128(..).to_le_bytes()).into_uuid();
+    let mut text = uuid::Uuid::encode_buffer();
+    Ok(HeaderValue::from_str(id.hyphenated().encode_lower(&mut text))?)
 }
 
 /// The SDK's user agent, and ours behind it. Made once: it does not change.
@@ -237,67 +384,6 @@ fn user_agent() -> Result<HeaderValue> {
     HeaderValue::from_str(&text).map_err(|e| {
         Error::new(ErrorKind::Internal, "the user agent is no header value").because(e)
     })
-}
-
-/// An error as DynamoDB answers it.
-#[derive(Debug)]
-struct ServiceError {
-    meta: ErrorMetadata,
-    reasons: Vec<(String, String)>,
-}
-
-impl ServiceError {
-    fn read(status: u16, kind: Option<&str>, body: &[u8]) -> Self {
-        let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-        let text = |names: [&str; 2]| names.iter().find_map(|n| json[*n].as_str());
-        // «com.amazonaws.dynamodb.v20120810#Name», or «Name:http://…» in the header.
-        let code = text(["__type", "code"]).or(kind).map(|c| {
-            c.rsplit('#')
-                .next()
-                .unwrap_or(c)
-                .split(':')
-                .next()
-                .unwrap_or(c)
-        });
-        let message = match text(["message", "Message"]) {
-            Some(m) => m.to_owned(),
-            None if code.is_some() => String::new(),
-            None => format!("HTTP status {status} without an error that DynamoDB knows"),
-        };
-        let reasons = ["throttlingReasons", "ThrottlingReasons"]
-            .iter()
-            .find_map(|n| json[*n].as_array())
-            .map(|list| {
-                let field =
-                    |r: &serde_json::Value, n: &str| r[n].as_str().unwrap_or_default().to_owned();
-                list.iter()
-                    .map(|r| (field(r, "reason"), field(r, "resource")))
-                    .collect()
-            })
-            .unwrap_or_default();
-        let mut meta = ErrorMetadata::builder().message(message);
-        if let Some(code) = code {
-            meta = meta.code(code);
-        }
-        ServiceError {
-            meta: meta.build(),
-            reasons,
-        }
-    }
-}
-
-impl fmt::Display for ServiceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.meta.fmt(f)
-    }
-}
-
-impl std::error::Error for ServiceError {}
-
-impl ProvideErrorMetadata for ServiceError {
-    fn meta(&self) -> &ErrorMetadata {
-        &self.meta
-    }
 }
 
 /// What the writer needs of a table: one BatchWriteItem call. The seam that
@@ -323,70 +409,5 @@ pub trait BatchGet {
 impl BatchGet for RawOperation {
     async fn batch_get(&self, body: Bytes) -> Result<Bytes, CallError> {
         self.send(body).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::item::hostile;
-    use proptest::prelude::*;
-
-    #[test]
-    fn errors_are_read_from_body_or_header() {
-        let body = br#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"slow",
-            "throttlingReasons":[{"reason":"TableWriteKeyRangeThroughputExceeded","resource":"arn:t"}]}"#;
-        let e = ServiceError::read(400, None, body);
-        assert_eq!(e.meta.code(), Some("ThrottlingException"));
-        assert_eq!(e.meta.message(), Some("slow"));
-        assert_eq!(
-            e.reasons,
-            [(
-                "TableWriteKeyRangeThroughputExceeded".into(),
-                "arn:t".into()
-            )]
-        );
-        let e = ServiceError::read(400, Some("ValidationException:http://x"), b"{}");
-        assert_eq!(e.meta.code(), Some("ValidationException"));
-        let e = ServiceError::read(502, None, b"<html>");
-        assert_eq!(e.meta.code(), None);
-        assert_eq!(CallError::meaning_of(502, None, ""), Meaning::Transient);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(500))]
-
-        /// Whatever is answered has a meaning and words to show; and only a status or
-        /// a code that says so stops a run for good.
-        #[test]
-        fn whatever_is_answered_has_a_meaning(
-            status in any::<u16>(),
-            kind in prop::option::of(any::<String>()),
-            body in prop_oneof![
-                prop::collection::vec(any::<u8>(), 0..200),
-                hostile::json().prop_map(|json| json.to_string().into_bytes()),
-                (any::<String>(), any::<String>(), hostile::json()).prop_map(|(code, text, reasons)| {
-                    serde_json::json!({"__type": code, "message": text, "throttlingReasons": reasons})
-                        .to_string()
-                        .into_bytes()
-                }),
-            ],
-        ) {
-            let error = ServiceError::read(status, kind.as_deref(), &body);
-            let (code, message) = (error.meta.code(), error.meta.message().unwrap_or_default());
-            let meaning = CallError::meaning_of(status, code, message);
-            let shown = CallError {
-                meaning,
-                code: code.map(str::to_owned),
-                message: message.to_owned(),
-                reasons: error.reasons.clone(),
-                no_credentials: false,
-            };
-            prop_assert!(!shown.to_string().is_empty());
-            if meaning == Meaning::Permanent {
-                prop_assert!(code.is_some() || status == 401 || status == 403);
-                prop_assert!(status < 500 && status != 408 && status != 429);
-            }
-        }
     }
 }

@@ -12,7 +12,8 @@ use crate::item::KeyAttribute;
 use crate::lookup::{
     Api, ApiKey, Existing, Lookup, LookupBuilder, LookupReport, Status, is_same_file,
 };
-use crate::rate::{Concurrency, Rate};
+use crate::concurrency::Concurrency;
+use crate::rate::Rate;
 use crate::report::Outcome;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;

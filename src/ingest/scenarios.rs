@@ -18,7 +18,7 @@ use crate::control::Controller;
 use crate::item::{ItemTemplate, KeyAttribute, KeySchema, KeyType};
 use crate::lowwater::{HandOver, LowWater, Stretch};
 use crate::pace::Pace;
-use crate::rate::Concurrency;
+use crate::concurrency::Concurrency;
 use crate::record::{Place, Record};
 use crate::rejects::Rejects;
 use crate::stop::Stop;

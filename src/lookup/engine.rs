@@ -22,6 +22,7 @@ use super::output::{Halt, Output};
 use super::question::Question;
 use crate::algorithm::Hash;
 use crate::backoff::Backoff;
+use crate::concurrency::{Bound, Concurrency};
 use crate::error::{Error, ErrorKind};
 use crate::pace::Pace;
 use crate::record::{Place, Record};
@@ -53,7 +54,7 @@ const MOST_ASTRAY: u32 = 100;
 #[derive(Debug, Clone)]
 pub(super) struct EngineOptions {
     /// Calls in flight, at most.
-    pub(super) concurrency: usize,
+    pub(super) concurrency: Concurrency,
     /// Hashes in a call at most.
     pub(super) most: usize,
     /// What a hash costs at least.
@@ -100,7 +101,8 @@ struct State {
     hold: Option<Instant>,
     /// Refusals in a row for want of capacity.
     refusals: u32,
-    /// Calls that may be in flight now.
+    /// Calls that may be in flight at most, and now.
+    most_allowed: usize,
     allowed: f64,
     /// Faults of hashes that had some.
     faults: HashMap<Hash, u32>,
@@ -124,9 +126,7 @@ impl<O: Oracle> Engine<'_, O> {
         backoff: Backoff,
     ) -> Ended {
         let most = self.options.most;
-        let concurrency = self.options.concurrency;
-        // Enough to fill every call from retries alone; reading pauses beyond.
-        let again_limit = concurrency * most * 2;
+        let bound = Bound::new(self.options.concurrency);
         let mut s = State {
             desk,
             waiting: Waiting::new(most),
@@ -134,7 +134,8 @@ impl<O: Oracle> Engine<'_, O> {
             backoff,
             hold: None,
             refusals: 0,
-            allowed: concurrency as f64,
+            most_allowed: 0,
+            allowed: f64::MAX,
             faults: HashMap::new(),
             stalled: None,
             answered: false,
@@ -148,6 +149,15 @@ impl<O: Oracle> Engine<'_, O> {
 
         loop {
             let now = Instant::now();
+            let call_units = s.key_units * most as f64;
+            let concurrency = bound.calls(self.pace.rate(), call_units);
+            if s.allowed >= s.most_allowed as f64 {
+                // Nothing has lowered it: it grows with its bound.
+                s.allowed = concurrency as f64;
+            }
+            s.most_allowed = concurrency;
+            // Enough to fill every call from retries alone; reading pauses beyond.
+            let again_limit = concurrency * most * 2;
             if s.end.is_none() && next.is_none() {
                 next = s.waiting.compose(now, !open);
             }
@@ -200,7 +210,7 @@ impl<O: Oracle> Engine<'_, O> {
                 }
                 () = self.pace.take(units), if may_send => {
                     if let Some(keys) = next.take() {
-                        in_flight.push(self.send(keys, units));
+                        in_flight.push(self.send(keys, units, &bound));
                         let count = in_flight.len() as u64;
                         self.meters.update(|c| c.in_flight = count);
                     }
@@ -287,13 +297,17 @@ impl<O: Oracle> Engine<'_, O> {
     }
 
     /// Sends a call once, for which `paid` units were taken.
-    async fn send(&self, keys: Keys, paid: f64) -> (Keys, f64, Told) {
+    async fn send(&self, keys: Keys, paid: f64, bound: &Bound) -> (Keys, f64, Told) {
         let again = keys.0.iter().any(|e| e.attempts > 0);
         self.meters.update(|c| {
             c.requests += 1;
             c.retries += u64::from(again);
         });
+        let begun = Instant::now();
         let told = self.oracle.ask(&keys).await;
+        if !told.settled.is_empty() {
+            bound.took(begun.elapsed());
+        }
         (keys, paid, told)
     }
 
@@ -313,7 +327,7 @@ impl<O: Oracle> Engine<'_, O> {
             s.stalled = None;
             s.refusals = 0;
             // As many more as were answered, until all may be in flight again.
-            s.allowed = (s.allowed + 1.0 / s.allowed).min(self.options.concurrency as f64);
+            s.allowed = (s.allowed + 1.0 / s.allowed).min(s.most_allowed as f64);
             self.pace
                 .accepted(paid_each * read as f64, consumed.as_ref());
             if let Some(consumed) = &consumed {

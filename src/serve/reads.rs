@@ -19,6 +19,7 @@ use crate::ask::{CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS};
 use crate::aws::error::{CallError, Meaning};
 use crate::aws::operation::BatchGet;
 use crate::backoff::Backoff;
+use crate::concurrency::{Bound, Concurrency};
 use crate::item::Consumed;
 use crate::pace::Pace;
 use bytes::Bytes;
@@ -100,7 +101,7 @@ impl fmt::Display for Trouble {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadOptions {
     /// Calls in flight, at most.
-    pub(super) concurrency: usize,
+    pub(super) concurrency: Concurrency,
     /// Whether reads are strongly consistent.
     pub(super) consistent: bool,
     /// How long answers are remembered; not at all when this is zero.
@@ -196,7 +197,7 @@ impl Reads {
             table,
             template,
             pace,
-            concurrency: options.concurrency.max(1),
+            concurrency: options.concurrency,
             consistent: options.consistent,
             case: options.case,
             backoff,
@@ -417,7 +418,7 @@ pub(super) struct Asker<T> {
     table: T,
     template: WholeTemplate,
     pace: Arc<Pace>,
-    concurrency: usize,
+    concurrency: Concurrency,
     consistent: bool,
     case: Option<Case>,
     backoff: Backoff,
@@ -479,12 +480,14 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
             beginning: Beginning::default(),
         };
         let this = &self;
+        let bound = Bound::new(self.concurrency);
         let mut in_flight = FuturesUnordered::new();
         loop {
             let now = Instant::now();
             this.take_up(&mut s, now);
             let queued = this.shared.queued();
-            let room = in_flight.len() < this.concurrency;
+            let call_units = s.key_units * MAX_GET_KEYS as f64;
+            let room = in_flight.len() < bound.calls(this.pace.rate(), call_units);
             let (count, since) = queued.unwrap_or((0, now));
             let count = count.min(MAX_GET_KEYS);
             let due = count == MAX_GET_KEYS || in_flight.is_empty() || since + LINGER <= now;
@@ -506,7 +509,7 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
                         this.pace.accepted(units, Some(&Consumed::default()));
                         continue;
                     }
-                    in_flight.push(this.send(keys, units));
+                    in_flight.push(this.send(keys, units, &bound));
                     this.shared.metrics.update(|c| c.calls_in_flight = in_flight.len() as u64);
                 }
                 () = this.shared.came.notified() => {}
@@ -534,7 +537,12 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
     }
 
     /// Makes one call, for which `paid` units were taken.
-    async fn send(&self, keys: Vec<Hash>, paid: f64) -> (Vec<Hash>, f64, Result<Bytes, CallError>) {
+    async fn send(
+        &self,
+        keys: Vec<Hash>,
+        paid: f64,
+        bound: &Bound,
+    ) -> (Vec<Hash>, f64, Result<Bytes, CallError>) {
         // A request of 100 keys of SHA-256 has some 9 KB.
         let mut body = Vec::with_capacity(12 * 1024);
         self.template
@@ -543,7 +551,8 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
             c.calls += 1;
             c.keys += keys.len() as u64;
         });
-        let answer = self.table.batch_get(Bytes::from(body)).await;
+        let call = self.table.batch_get(Bytes::from(body));
+        let answer = bound.observe(call).await;
         (keys, paid, answer)
     }
 

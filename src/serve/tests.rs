@@ -146,7 +146,7 @@ fn make(table: &Table, rate: Option<f64>, concurrency: usize) -> Made {
     let template = WholeTemplate::new("t", &schema, Algorithm::Sha256, Case::Upper, &[]);
     let (pace, metrics) = (Arc::new(Pace::fixed(rate)), Arc::new(Metrics::default()));
     let options = ReadOptions {
-        concurrency,
+        concurrency: crate::concurrency::Concurrency::Calls(concurrency),
         consistent: false,
         cache_ttl: Duration::from_secs(60),
         cache_entries: 10_000,

@@ -22,6 +22,7 @@ use crate::ask::{Answer, AskTemplate, CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS
 use crate::aws::error::{CallError, Meaning};
 use crate::aws::operation::BatchGet;
 use crate::backoff::Backoff;
+use crate::concurrency::{Bound, Concurrency};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lowwater::HandOver;
 use crate::pace::Pace;
@@ -53,7 +54,7 @@ const LEAST_UNITS: [f64; 2] = [EVENTUAL_READ_UNITS, CONSISTENT_READ_UNITS];
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CheckerOptions {
     /// Calls in flight, at most.
-    pub(super) concurrency: usize,
+    pub(super) concurrency: Concurrency,
     /// Whether every read is strongly consistent.
     pub(super) consistent: bool,
     /// How long to go on without a single key being answered.
@@ -124,11 +125,8 @@ impl<T: BatchGet> Checker<'_, T> {
         stop: &Stop,
         backoff: Backoff,
     ) -> Result<bool> {
-        let concurrency = self.options.concurrency;
+        let bound = Bound::new(self.options.concurrency);
         let first = usize::from(self.options.consistent);
-        let open_slots = OPEN_SLOTS.max(concurrency * 4);
-        // Enough to fill every call from retries alone; reading pauses beyond.
-        let again_limit = concurrency * MAX_GET_KEYS * 2;
         let mut s = State {
             waiting: [Waiting::new(MAX_GET_KEYS), Waiting::new(MAX_GET_KEYS)],
             in_flight: [0; 2],
@@ -146,6 +144,11 @@ impl<T: BatchGet> Checker<'_, T> {
 
         loop {
             let now = Instant::now();
+            let call_units = s.key_units[first] * MAX_GET_KEYS as f64;
+            let concurrency = bound.calls(self.pace.rate(), call_units);
+            let open_slots = OPEN_SLOTS.max(concurrency * 4);
+            // Enough to fill every call from retries alone; reading pauses beyond.
+            let again_limit = concurrency * MAX_GET_KEYS * 2;
             if s.end.is_none() && next.is_none() && in_flight.len() < concurrency {
                 next = s.compose(now, open);
             }
@@ -197,7 +200,7 @@ impl<T: BatchGet> Checker<'_, T> {
                     if let Some(batch) = next.take() {
                         s.in_flight[usize::from(batch.consistent)] += 1;
                         s.keys_in_flight += batch.keys.0.len() as u64;
-                        in_flight.push(self.send(batch, units));
+                        in_flight.push(self.send(batch, units, &bound));
                         let count = in_flight.len() as u64;
                         self.meters.update(|a| a.in_flight = count);
                     }
@@ -239,7 +242,12 @@ impl<T: BatchGet> Checker<'_, T> {
     }
 
     /// Sends a batch once, for which `paid` units were taken.
-    async fn send(&self, batch: Batch, paid: f64) -> (Batch, f64, Result<Bytes, CallError>) {
+    async fn send(
+        &self,
+        batch: Batch,
+        paid: f64,
+        bound: &Bound,
+    ) -> (Batch, f64, Result<Bytes, CallError>) {
         // A request of 100 keys of SHA-256 has some 9 KB.
         let mut body = Vec::with_capacity(12 * 1024);
         let keys = &batch.keys.0;
@@ -251,7 +259,8 @@ impl<T: BatchGet> Checker<'_, T> {
             a.requests += 1;
             a.retries += u64::from(again);
         });
-        let answer = self.table.batch_get(Bytes::from(body)).await;
+        let call = self.table.batch_get(Bytes::from(body));
+        let answer = bound.observe(call).await;
         (batch, paid, answer)
     }
 

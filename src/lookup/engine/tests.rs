@@ -173,7 +173,7 @@ impl Setup {
             pace: &pace,
             meters: &meters,
             options: EngineOptions {
-                concurrency: self.concurrency,
+                concurrency: Concurrency::Calls(self.concurrency),
                 most: if self.api { 1 } else { MAX_GET_KEYS },
                 units: if self.api { 1.0 } else { 0.5 },
                 tries: self.api.then_some(4),
@@ -543,7 +543,7 @@ async fn when_nobody_reads_any_more_it_ends() {
         pace: &Pace::fixed(None),
         meters: &meters,
         options: EngineOptions {
-            concurrency: 1,
+            concurrency: Concurrency::Calls(1),
             most: 1,
             units: 1.0,
             tries: None,

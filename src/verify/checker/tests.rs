@@ -188,7 +188,7 @@ impl Setup {
             pace: &Pace::fixed(self.rate),
             meters: &meters,
             options: CheckerOptions {
-                concurrency: self.concurrency,
+                concurrency: crate::concurrency::Concurrency::Calls(self.concurrency),
                 consistent: self.consistent,
                 give_up_after: self.give_up_after,
             },
