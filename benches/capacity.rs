@@ -113,6 +113,8 @@ struct Scenario {
     seconds: f64,
     /// The part before this second is not looked at when the use is reckoned.
     settled: f64,
+    /// The model's latency, where it isn't that of the others.
+    latency_ms: Option<u64>,
     /// What hashferry is told besides the usual.
     options: &'static [&'static str],
 }
@@ -146,6 +148,25 @@ fn scenarios(quick: bool, phase: f64) -> Vec<Scenario> {
             shape: steady(1000.0),
             seconds: or(3.0, 60.0),
             settled: 0.0,
+            latency_ms: None,
+            options: &[],
+        },
+        Scenario {
+            name: "near",
+            compared: "the table's 10,000, 5 ms away".to_owned(),
+            shape: steady(10_000.0),
+            seconds: or(3.0, 30.0),
+            settled: 0.0,
+            latency_ms: Some(5),
+            options: &[],
+        },
+        Scenario {
+            name: "far",
+            compared: "the table's 10,000, 50 ms away".to_owned(),
+            shape: steady(10_000.0),
+            seconds: or(3.0, 30.0),
+            settled: 0.0,
+            latency_ms: Some(50),
             options: &[],
         },
         Scenario {
@@ -157,6 +178,7 @@ fn scenarios(quick: bool, phase: f64) -> Vec<Scenario> {
             },
             seconds: 3.0 * step,
             settled: 0.0,
+            latency_ms: None,
             options: &["--capacity-interval", "1s"],
         },
         Scenario {
@@ -173,6 +195,7 @@ fn scenarios(quick: bool, phase: f64) -> Vec<Scenario> {
             seconds: or(8.0, 100.0),
             settled: 0.0,
             // As much less than ten seconds as the period is less than a minute.
+            latency_ms: None,
             options: &["--capacity-interval", "500ms"],
         },
         Scenario {
@@ -185,6 +208,7 @@ fn scenarios(quick: bool, phase: f64) -> Vec<Scenario> {
             },
             seconds: or(5.0, 60.0),
             settled,
+            latency_ms: None,
             options: &[],
         },
         Scenario {
@@ -196,6 +220,7 @@ fn scenarios(quick: bool, phase: f64) -> Vec<Scenario> {
             },
             seconds: or(3.0, 30.0),
             settled: 0.0,
+            latency_ms: None,
             options: &[],
         },
     ]
@@ -304,9 +329,12 @@ fn run(scenario: &Scenario, client: Client<'_>, arguments: &Arguments) -> Result
     };
     let list = folder.path().join("list");
     // As if the whole time were the best there is, and ten seconds more.
-    write_list(&list, (4000.0 * (seconds + 10.0)) as u64)?;
+    let provisioned = scenario.shape.provisioned.iter().map(|(_, units)| *units);
+    let most = provisioned.fold(4000.0, f64::max);
+    write_list(&list, (most * (seconds + 10.0)) as u64)?;
     let slack = Duration::from_millis(arguments.slack_ms).as_secs_f64();
-    let latency = Duration::from_millis(arguments.latency_ms);
+    let latency = scenario.latency_ms.unwrap_or(arguments.latency_ms);
+    let latency = Duration::from_millis(latency);
     let service = Service::start(scenario.shape.clone(), slack, latency);
     let mut process = Process::start(scenario, client, seconds, folder.path(), &service)?;
     let ended = match client {
@@ -563,7 +591,7 @@ fn print(arguments: &Arguments, rows: &[Row]) {
     }
     println!(
         "\nUnits that were available and accepted, items refused of those offered. The model saves \
-         {} ms and one batch, and answers after {} ms.\n",
+         {} ms and one batch, and answers after {} ms where nothing else is said.\n",
         arguments.slack_ms, arguments.latency_ms
     );
     // Numbers to the right, words to the left.

@@ -19,7 +19,13 @@
 //!
 //! Processor time says more than items per second: that number is for a server
 //! without latency, where all work is the client's, and includes the start of
-//! the process. TLS isn't part of it.
+//! the process. TLS isn't part of it. What a server is worth that takes its time
+//! is in the rows «away»: the default flags and no others, against one that is
+//! provisioned with 40,000 units and answers after so many milliseconds, and the
+//! same as fast as it goes.
+//!
+//! In the end, how soon: from the start of the process to the first item that is
+//! acknowledged, and to the end of `--help`.
 //!
 //! Without `--bench`, as a mere test, it makes one short round.
 
@@ -55,6 +61,10 @@ struct Arguments {
     /// The hashferry to measure [default: the one cargo has built].
     #[arg(long)]
     binary: Option<PathBuf>,
+    /// Lines of the list that goes to a server which takes its time [default: 400,000,
+    /// as a test 500].
+    #[arg(long)]
+    far_lines: Option<u64>,
     /// Only clients whose name contains this.
     #[arg(long)]
     only: Option<String>,
@@ -179,8 +189,14 @@ struct Client {
     name: &'static str,
     command: Vec<String>,
     lines: u64,
+    latency: Duration,
     costs: Vec<Cost>,
 }
+
+/// The client that this is about, and those that it is compared with.
+const HASHFERRY: &str = "hashferry";
+const GENERATED: &str = "generated SDK client";
+const FLOOR: &str = "floor, by hand";
 
 /// Stands for a path in a command that is another in each run.
 const REPORT: &str = "{report}";
@@ -189,8 +205,11 @@ fn clients(arguments: &Arguments) -> Outcome<Vec<Client>> {
     let lines = arguments
         .lines
         .unwrap_or(if arguments.bench { 50_000 } else { 2_000 });
+    let far_lines = arguments
+        .far_lines
+        .unwrap_or(if arguments.bench { 400_000 } else { 500 });
     let mut clients = Vec::new();
-    let mut add = |name: &'static str, lines: u64, command: &[&str]| {
+    let mut add = |name: &'static str, lines: u64, latency: u64, command: &[&str]| {
         if arguments
             .only
             .as_ref()
@@ -200,6 +219,7 @@ fn clients(arguments: &Arguments) -> Outcome<Vec<Client>> {
                 name,
                 command: command.iter().map(|&word| word.to_owned()).collect(),
                 lines,
+                latency: Duration::from_millis(latency),
                 costs: Vec::new(),
             });
         }
@@ -207,20 +227,32 @@ fn clients(arguments: &Arguments) -> Outcome<Vec<Client>> {
     let built = option_env!("CARGO_BIN_EXE_hashferry").map(PathBuf::from);
     match arguments.binary.clone().or(built) {
         Some(binary) => {
-            let options = "--table sha256 --rate max --type bench --source bench --desc bench \
+            let options = "--table sha256 --type bench --source bench --desc bench \
                            --progress none --report {report}";
-            let mut command = vec![text(&binary)?, "ingest", "s3://bench/list"];
-            command.extend(options.split_whitespace());
-            add("hashferry", lines, &command);
+            let max = ["--rate", "max"];
+            let many = ["--rate", "max", "--concurrency", "256"];
+            for (name, lines, latency, more) in [
+                (HASHFERRY, lines, 0, &max[..]),
+                ("hashferry, 256 calls", lines, 0, &many),
+                ("hashferry, 5 ms away", far_lines, 5, &[]),
+                ("hashferry, 50 ms away", far_lines, 50, &[]),
+                ("hashferry, 5 ms away, max", far_lines, 5, &max),
+                ("hashferry, 50 ms away, max", far_lines, 50, &max),
+            ] {
+                let mut command = vec![text(&binary)?, "ingest", "s3://bench/list"];
+                command.extend(options.split_whitespace());
+                command.extend(more);
+                add(name, lines, latency, &command);
+            }
         }
         None => println!("Without hashferry: give --binary."),
     }
     let own = std::env::current_exe()?;
     for (name, mode) in [
-        ("generated SDK client", "generated"),
-        ("floor, by hand", "floor"),
+        (GENERATED, "generated"),
+        (FLOOR, "floor"),
     ] {
-        add(name, lines, &[text(&own)?, "--self-client", mode]);
+        add(name, lines, 0, &[text(&own)?, "--self-client", mode]);
     }
     if let Some(python) = &arguments.python {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/baseline.py");
@@ -230,7 +262,7 @@ fn clients(arguments: &Arguments) -> Outcome<Vec<Client>> {
             ("boto3, iter_lines", Some("--iter-lines")),
         ] {
             let command: Vec<&str> = base.into_iter().chain(more).collect();
-            add(name, arguments.python_lines, &command);
+            add(name, arguments.python_lines, 0, &command);
         }
     }
     Ok(clients)
@@ -255,6 +287,39 @@ fn compare(arguments: &Arguments) -> Outcome {
         }
     }
     print(&clients, arguments.rounds);
+    if let Some(client) = clients.iter().find(|c| c.name == HASHFERRY) {
+        starts(client, &sink, arguments)?;
+    }
+    Ok(())
+}
+
+/// How soon the first items are acknowledged, and `--help` is told.
+fn starts(client: &Client, sink: &Sink, arguments: &Arguments) -> Outcome {
+    let (mut first, mut help) = (Vec::new(), Vec::new());
+    for _ in 0..if arguments.bench { 11 } else { 1 } {
+        let client = Client {
+            lines: 1000,
+            costs: Vec::new(),
+            command: client.command.clone(),
+            ..*client
+        };
+        let begun = Instant::now();
+        run(&client, sink, arguments.limit)?;
+        let acknowledged = sink.first().ok_or("no item was acknowledged")?;
+        first.push(acknowledged.duration_since(begun).as_secs_f64() * 1e3);
+        let begun = Instant::now();
+        let told = Command::new(&client.command[0]).arg("--help").output()?;
+        help.push(begun.elapsed().as_secs_f64() * 1e3);
+        if !told.status.success() {
+            return Err("--help fails".into());
+        }
+    }
+    let show = |values| Spread::of_values(values).show(|ms| format!("{ms:.0}"));
+    println!(
+        "\nFrom the start of the process: first items acknowledged after {} ms, --help told after {} ms",
+        show(first),
+        show(help)
+    );
     Ok(())
 }
 
@@ -266,7 +331,7 @@ fn run(client: &Client, sink: &Sink, limit: u64) -> Outcome<Cost> {
         REPORT => text(&report).map(str::to_owned),
         word => Ok(word.to_owned()),
     });
-    sink.reset(client.lines);
+    sink.reset(client.lines, client.latency);
     let output = Command::new(std::env::current_exe()?)
         .args(["--limit", &limit.to_string(), "--"])
         .args(command.collect::<Outcome<Vec<_>>>()?)
@@ -313,7 +378,10 @@ struct Spread {
 
 impl Spread {
     fn of(client: &Client, value: impl Fn(&Cost) -> f64) -> Self {
-        let mut values: Vec<f64> = client.costs.iter().map(value).collect();
+        Self::of_values(client.costs.iter().map(value).collect())
+    }
+
+    fn of_values(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         Self {
             median: values[values.len() / 2],
@@ -347,22 +415,31 @@ fn print(clients: &[Client], rounds: usize) {
         "items/s",
         "CPU-s per 1M items",
         "peak MiB",
-        "CPU, × first",
+        "CPU ÷ generated",
+        "CPU ÷ floor",
     ];
     let mut rows = vec![heads.map(str::to_owned)];
     let cpu = |client: &Client| Spread::of(client, |cost| cost.cpu_s * 1e6 / client.lines as f64);
-    let first = clients.first().filter(|c| !c.costs.is_empty()).map(cpu);
+    let of = |name: &str| {
+        let client = clients.iter().find(|c| c.name == name);
+        client.filter(|c| !c.costs.is_empty()).map(cpu)
+    };
+    let (generated, floor) = (of(GENERATED), of(FLOOR));
     for client in clients.iter().filter(|client| !client.costs.is_empty()) {
         let rate = Spread::of(client, |cost| client.lines as f64 / cost.wall_s);
         let peak = Spread::of(client, |cost| cost.peak_mib);
-        let ratio = first.map_or(f64::NAN, |first| cpu(client).median / first.median);
+        let ratio = |to: Option<Spread>| match to {
+            Some(to) => format!("{:.2}", cpu(client).median / to.median),
+            None => "-".to_owned(),
+        };
         rows.push([
             client.name.to_owned(),
             thousands(client.lines as f64),
             rate.show(thousands),
             cpu(client).show(|seconds| format!("{seconds:.2}")),
             peak.show(|mib| format!("{mib:.1}")),
-            format!("{ratio:.2}"),
+            ratio(generated),
+            ratio(floor),
         ]);
     }
     let widths: Vec<usize> = (0..heads.len())

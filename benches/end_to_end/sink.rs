@@ -1,14 +1,15 @@
 //! The server: S3 and DynamoDB at once, as cheap as can be.
 //!
-//! It answers every BatchWriteItem as soon as it is read and keeps nothing but
-//! two numbers: how many items came, and a sum over their hashes. So what is
-//! measured is the client. It is not for tests: it believes whatever it is
+//! It answers every BatchWriteItem as soon as it is read, or after a latency, and
+//! keeps nothing but how many items came, when the first was answered, and a sum
+//! over their hashes. So what is measured is the client. It is not for tests: it believes whatever it is
 //! told, and knows just enough HTTP for well-behaved clients.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use memchr::memmem::{self, Finder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,7 +37,13 @@ struct Shared {
     items: AtomicU64,
     checksum: AtomicU64,
     requests: AtomicU64,
+    latency_us: AtomicU64,
+    /// Microseconds from the start of the server to the first answer.
+    first_us: AtomicU64,
 }
+
+/// When the server was started.
+static STARTED: OnceLock<Instant> = OnceLock::new();
 
 /// What the clients sent since the counts were last taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +55,7 @@ pub(crate) struct Counts {
 
 impl Sink {
     pub(crate) fn start() -> io::Result<Self> {
+        STARTED.get_or_init(Instant::now);
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -78,12 +86,23 @@ impl Sink {
         format!("http://{}", self.address)
     }
 
-    /// Serves a list of so many lines from now on, and counts from zero.
-    pub(crate) fn reset(&self, lines: u64) {
+    /// Serves a list of so many lines from now on, answers after `latency`, and
+    /// counts from zero.
+    pub(crate) fn reset(&self, lines: u64, latency: Duration) {
+        let latency = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.shared.latency_us.store(latency, Relaxed);
+        self.shared.first_us.store(0, Relaxed);
         self.shared.lines.store(lines, Relaxed);
         self.shared.items.store(0, Relaxed);
         self.shared.checksum.store(0, Relaxed);
         self.shared.requests.store(0, Relaxed);
+    }
+
+    /// When the first items were acknowledged.
+    pub(crate) fn first(&self) -> Option<Instant> {
+        let after = self.shared.first_us.load(Relaxed);
+        let started = *STARTED.get()?;
+        (after > 0).then(|| started + Duration::from_micros(after))
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -139,7 +158,16 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
         if request.starts_with(b"POST") {
             let target = header(request, "x-amz-target").unwrap_or_default();
             let answer = dynamo(target, body, shared);
+            let latency = shared.latency_us.load(Relaxed);
+            if latency > 0 {
+                tokio::time::sleep(Duration::from_micros(latency)).await;
+            }
             stream.write_all(&answer).await?;
+            if shared.first_us.load(Relaxed) == 0 && target.ends_with(".BatchWriteItem") {
+                let after = STARTED.get().map_or(0, |at| at.elapsed().as_micros());
+                let after = u64::try_from(after).unwrap_or(u64::MAX);
+                shared.first_us.store(after, Relaxed);
+            }
         } else {
             s3(request, &mut stream, shared).await?;
         }

@@ -411,3 +411,6 @@ impl BatchGet for RawOperation {
         self.send(body).await
     }
 }
+
+#[cfg(test)]
+mod tests;
