@@ -165,31 +165,13 @@ impl Hash {
 
     /// A hash from hex digits of either case; nothing when the count is odd or
     /// too large, or when a byte is no hex digit.
-    ///
-    /// Without branches on the data, so that the compiler can take many digits
-    /// at once.
     pub fn from_hex(hex: &[u8]) -> Option<Hash> {
         if hex.is_empty() || hex.len() > MAX_HASH_BYTES * 2 || !hex.len().is_multiple_of(2) {
             return None;
         }
-        let mut nibbles = [0u8; MAX_HASH_BYTES * 2];
-        let nibbles = &mut nibbles[..hex.len()];
-        let mut bad = 0u8;
-        for (nibble, &c) in nibbles.iter_mut().zip(hex) {
-            let digit = c.wrapping_sub(b'0');
-            let letter = (c | 0x20).wrapping_sub(b'a');
-            let is_digit = u8::from(digit < 10).wrapping_neg();
-            let is_letter = u8::from(letter < 6).wrapping_neg();
-            bad |= !(is_digit | is_letter);
-            *nibble = (digit & is_digit) | (letter.wrapping_add(10) & is_letter);
-        }
-        if bad != 0 {
-            return None;
-        }
         let mut bytes = [0; MAX_HASH_BYTES];
-        for (byte, pair) in bytes.iter_mut().zip(nibbles.chunks_exact(2)) {
-            *byte = (pair[0] << 4) | pair[1];
-        }
+        // «0x» in front would be no digits, and too few behind it.
+        const_hex::decode_to_slice(hex, &mut bytes[..hex.len() / 2]).ok()?;
         Some(Hash {
             length: (hex.len() / 2) as u8,
             bytes,
@@ -203,17 +185,14 @@ impl Hash {
 
     /// Appends the hex text to `out`.
     pub fn write_hex(&self, case: Case, out: &mut Vec<u8>) {
-        let letters = match case {
-            Case::Upper => b'A' - 10,
-            Case::Lower => b'a' - 10,
-        };
-        let digit = |n: u8| if n < 10 { b'0' + n } else { letters + n };
         let mut text = [0u8; MAX_HASH_BYTES * 2];
-        for (pair, &byte) in text.chunks_exact_mut(2).zip(self.as_bytes()) {
-            pair[0] = digit(byte >> 4);
-            pair[1] = digit(byte & 15);
-        }
-        out.extend_from_slice(&text[..usize::from(self.length) * 2]);
+        let text = &mut text[..usize::from(self.length) * 2];
+        let written = match case {
+            Case::Upper => const_hex::encode_to_slice_upper(self.as_bytes(), text),
+            Case::Lower => const_hex::encode_to_slice(self.as_bytes(), text),
+        };
+        debug_assert!(written.is_ok(), "two digits a byte");
+        out.extend_from_slice(text);
     }
 
     /// The hex text.

@@ -175,7 +175,14 @@ impl Limiter {
     /// Waits until `units` may be spent, and takes them. One that is dropped
     /// while it waits has taken nothing.
     pub async fn take(&self, units: f64) {
-        let _turn = self.queue.lock().await;
+        let _turn = match self.queue.try_lock() {
+            Ok(turn) => turn,
+            Err(_) => self.queue.lock().await,
+        };
+        // Mostly there is enough, and nothing to be told of.
+        if self.try_take(units).is_ok() {
+            return;
+        }
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);

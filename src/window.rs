@@ -7,12 +7,14 @@
 //! is a duplicate and is not sent. One that comes again later than that is
 //! written again, which changes nothing in the table, and counts as written.
 //!
-//! Memory: the raw bytes of the ring (2 MiB for SHA-256) and an index of a few
-//! bytes an entry. No hash is taken for another: entries are compared whole.
+//! Memory: the raw bytes of the ring (2 MiB for SHA-256), and a code and an index
+//! of a few bytes an entry. No hash is taken for another: entries are compared
+//! whole.
 
 use crate::algorithm::{Algorithm, Hash};
+use foldhash::quality::RandomState;
 use hashbrown::HashTable;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
 
 /// How many different hashes back a repeated one is recognised. More than four
 /// times what can be on its way at once at the highest concurrency, and 2 MiB
@@ -23,6 +25,9 @@ pub const WINDOW: usize = 65_536;
 #[derive(Debug)]
 pub struct Window {
     ring: Vec<u8>,
+    /// The code of each in the index, so that one that makes room is found again
+    /// without looking at it.
+    codes: Vec<u64>,
     width: usize,
     capacity: usize,
     next: usize,
@@ -41,11 +46,12 @@ impl Window {
     fn with_capacity(algorithm: Algorithm, capacity: usize) -> Self {
         Window {
             ring: Vec::new(),
+            codes: Vec::new(),
             width: algorithm.bytes(),
             capacity,
             next: 0,
             index: HashTable::new(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         }
     }
 
@@ -55,30 +61,32 @@ impl Window {
         debug_assert_eq!(key.len(), self.width);
         let Window {
             ring,
+            codes,
             width,
             index,
-            hasher,
             ..
         } = self;
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(key);
+        let code = hasher.finish();
         let slot = |at: u32| &ring[at as usize * *width..(at as usize + 1) * *width];
-        let code = hasher.hash_one(key);
         if index.find(code, |&at| slot(at) == key).is_some() {
             return false;
         }
         let at = self.next;
         self.next = (at + 1) % self.capacity;
-        if ring.len() == self.capacity * *width {
+        if codes.len() == self.capacity {
             // The oldest makes room.
-            let old = hasher.hash_one(slot(at as u32));
-            if let Ok(entry) = index.find_entry(old, |&other| other == at as u32) {
+            if let Ok(entry) = index.find_entry(codes[at], |&other| other == at as u32) {
                 entry.remove();
             }
             ring[at * *width..(at + 1) * *width].copy_from_slice(key);
+            codes[at] = code;
         } else {
             ring.extend_from_slice(key);
+            codes.push(code);
         }
-        let slot = |at: u32| &ring[at as usize * *width..(at as usize + 1) * *width];
-        index.insert_unique(code, at as u32, |&at| hasher.hash_one(slot(at)));
+        index.insert_unique(code, at as u32, |&at| codes[at as usize]);
         true
     }
 }

@@ -136,6 +136,9 @@ impl<T: BatchWrite> Writer<'_, T> {
         let mut open = true;
         let mut linger: Option<Instant> = None;
         let mut drain: Option<Instant> = None;
+        // Made once: to wait for it anew each time would be to queue up anew.
+        let requested = stop.requested();
+        tokio::pin!(requested);
 
         loop {
             let now = Instant::now();
@@ -193,7 +196,7 @@ impl<T: BatchWrite> Writer<'_, T> {
 
             tokio::select! {
                 biased;
-                () = stop.requested(), if running => s.end = Some(End::Stopped),
+                () = &mut requested, if running => s.end = Some(End::Stopped),
                 () = stop.insisted(), if !running => drain = Some(now),
                 Some((batch, answer)) = in_flight.next(), if !in_flight.is_empty() => {
                     let batch: Batch = batch;

@@ -17,7 +17,7 @@ use super::clock::Clock;
 use super::error::{CallError, Meaning};
 use super::identity::Identities;
 use super::refusal::ServiceError;
-use super::signature::{CONTENT_TYPE, Signer};
+use super::signature::{JSON, Signer};
 use super::{Aws, CONNECT_TIMEOUT, DYNAMODB_ATTEMPT_TIMEOUT};
 use crate::error::{Error, ErrorKind, Result};
 use aws_credential_types::Credentials;
@@ -49,11 +49,12 @@ use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::endpoint::Endpoint;
 use aws_types::os_shim_internal::Env;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use http::{Method, Uri};
+use http::Uri;
+use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http_body_util::BodyExt as _;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 /// A prebuilt DynamoDB operation on one table. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -90,19 +91,13 @@ impl fmt::Debug for Inner {
 /// Where calls go with one set of credentials, and what all of them have in common.
 #[derive(Debug)]
 struct Route {
-    uri: Uri,
-    headers: HeaderMap,
+    /// A call without body, signature and id.
+    request: HttpRequest,
     signer: Signer,
 }
 
 /// Why a call has no answer, as the SDK sorts it.
 type Failure = SdkError<ServiceError, HttpResponse>;
-
-const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
-const AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
-const AMZ_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
-const INVOCATION_ID: HeaderName = HeaderName::from_static("amz-sdk-invocation-id");
-const SDK_REQUEST: HeaderName = HeaderName::from_static("amz-sdk-request");
 
 impl RawOperation {
     /// The operation `name` (such as `BatchWriteItem`) on `table`, by the
@@ -294,48 +289,37 @@ impl Inner {
             service.unwrap_or_else(|| "dynamodb".to_owned()),
             self.target.clone(),
         );
-        let mut headers = HeaderMap::with_capacity(16);
+        let mut request = http::Request::builder()
+            .method("POST")
+            .uri(uri)
+            .header(CONTENT_TYPE, JSON)
+            .header("x-amz-target", &self.target)
+            .header(USER_AGENT, &self.user_agent)
+            .header("amz-sdk-request", "attempt=1; max=1");
         for (name, values) in endpoint.headers() {
             for value in values {
-                headers.append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
+                request = request.header(name, value);
             }
         }
-        headers.insert(
-            http::header::CONTENT_TYPE,
-            HeaderValue::from_static(CONTENT_TYPE),
-        );
-        headers.insert(AMZ_TARGET, HeaderValue::try_from(&self.target)?);
-        headers.insert(USER_AGENT, self.user_agent.clone());
-        headers.insert(SDK_REQUEST, HeaderValue::from_static("attempt=1; max=1"));
         if let Some(token) = signer.session_token() {
             let mut token = HeaderValue::try_from(token)?;
             token.set_sensitive(true);
-            headers.insert(AMZ_TOKEN, token);
+            request = request.header("x-amz-security-token", token);
         }
-        Ok(Route {
-            uri,
-            headers,
-            signer,
-        })
+        let request = HttpRequest::try_from(request.body(SdkBody::empty())?)?;
+        Ok(Route { request, signer })
     }
 
-    fn request(
-        &self,
-        route: &Route,
-        body: Bytes,
-        time: std::time::SystemTime,
-    ) -> Result<HttpRequest, BoxError> {
+    fn request(&self, route: &Route, body: Bytes, time: SystemTime) -> Result<HttpRequest, BoxError> {
         let signed = route.signer.sign(&body, time)?;
-        let mut headers = route.headers.clone();
-        headers.insert(AMZ_DATE, signed.date);
-        headers.insert(AUTHORIZATION, signed.authorization);
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        headers.insert(INVOCATION_ID, invocation_id()?);
-        let mut request = http::Request::new(SdkBody::from(body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = route.uri.clone();
-        *request.headers_mut() = headers;
-        Ok(HttpRequest::try_from(request)?)
+        let mut request = route.request.try_clone().ok_or("a body is no prototype")?;
+        let headers = request.headers_mut();
+        headers.try_insert("x-amz-date", signed.date)?;
+        headers.try_insert("authorization", signed.authorization)?;
+        headers.try_insert("content-length", body.len().to_string())?;
+        headers.try_insert("amz-sdk-invocation-id", invocation_id())?;
+        *request.body_mut() = SdkBody::from(body);
+        Ok(request)
     }
 }
 
@@ -366,10 +350,10 @@ fn signing_scope(endpoint: &Endpoint) -> (Option<String>, Option<String>) {
 }
 
 /// By which AWS finds a call in its logs.
-fn invocation_id() -> Result<HeaderValue, BoxError> {
+fn invocation_id() -> String {
     let id = uuid::Builder::from_random_bytes(fastrand::u128(..).to_le_bytes()).into_uuid();
     let mut text = uuid::Uuid::encode_buffer();
-    Ok(HeaderValue::from_str(id.hyphenated().encode_lower(&mut text))?)
+    id.hyphenated().encode_lower(&mut text).to_owned()
 }
 
 /// The SDK's user agent, and ours behind it. Made once: it does not change.

@@ -17,14 +17,13 @@ use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::identity::Identity;
 use http::Uri;
-use http::header::HeaderValue;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-/// The header that all calls have beside the signed ones of every service.
-pub(super) const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
+/// The content type of all calls.
+pub(super) const JSON: &str = "application/x-amz-json-1.0";
 
 /// Signs POST calls of one operation to one endpoint by one set of credentials.
 pub(super) struct Signer {
@@ -56,9 +55,9 @@ struct Day {
 #[derive(Debug)]
 pub(super) struct Signed {
     /// `x-amz-date`.
-    pub(super) date: HeaderValue,
+    pub(super) date: String,
     /// `authorization`.
-    pub(super) authorization: HeaderValue,
+    pub(super) authorization: String,
 }
 
 impl fmt::Debug for Signer {
@@ -87,7 +86,7 @@ impl Signer {
         };
         let around_time = host(&uri).filter(|_| uri.path() == "/").map(|host| {
             let before =
-                format!("POST\n/\n\ncontent-type:{CONTENT_TYPE}\nhost:{host}\nx-amz-date:");
+                format!("POST\n/\n\ncontent-type:{JSON}\nhost:{host}\nx-amz-date:");
             let token = token
                 .map(|t| format!("\nx-amz-security-token:{t}"))
                 .unwrap_or_default();
@@ -149,8 +148,8 @@ impl Signer {
         let authorization = [day.authorization.as_str(), &signature].concat();
         drop(kept);
         Ok(Signed {
-            date: HeaderValue::try_from(moment)?,
-            authorization: HeaderValue::try_from(authorization)?,
+            date: moment,
+            authorization,
         })
     }
 
@@ -183,7 +182,7 @@ impl Signer {
             .settings(settings)
             .build()?;
         let headers = [
-            ("content-type", CONTENT_TYPE),
+            ("content-type", JSON),
             ("x-amz-target", self.target.as_str()),
         ];
         let uri = self.uri.to_string();
@@ -196,7 +195,7 @@ impl Signer {
             let (_, value) = headers
                 .find(|(n, _)| n.eq_ignore_ascii_case(name))
                 .ok_or_else(|| format!("a signature without {name}"))?;
-            Ok::<_, BoxError>(HeaderValue::from_str(value)?)
+            Ok::<_, BoxError>(value.to_owned())
         };
         Ok(Signed {
             date: header("x-amz-date")?,

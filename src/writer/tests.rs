@@ -122,7 +122,7 @@ struct Run {
 struct Setup {
     records: u32,
     rate: Option<f64>,
-    concurrency: usize,
+    concurrency: Concurrency,
     give_up_after: Duration,
     latency: Duration,
     stop_after: Option<Duration>,
@@ -134,7 +134,7 @@ impl Default for Setup {
         Setup {
             records: 1000,
             rate: None,
-            concurrency: 8,
+            concurrency: Concurrency::Calls(8),
             give_up_after: Duration::from_secs(900),
             latency: Duration::from_millis(5),
             stop_after: None,
@@ -176,7 +176,7 @@ impl Setup {
             water: &water,
             rejects: &rejects,
             options: WriterOptions {
-                concurrency: Concurrency::Calls(self.concurrency),
+                concurrency: self.concurrency,
                 give_up_after: self.give_up_after,
             },
         };
@@ -281,6 +281,46 @@ async fn the_rate_is_held_exactly() {
     run.assert_all_written(10_025);
     // The bucket's 25 at once, 10,000 at 1,000 a second, and the last call's 5 ms.
     assert_eq!(run.elapsed, Duration::from_millis(10_005));
+}
+
+#[tokio::test(start_paused = true)]
+async fn latency_is_hidden_by_itself() {
+    // With a rate: 10,000 a second, and the last call's time.
+    // Without: 32 calls until the latency is known; at 5 ms then 40, at 50 ms 256.
+    for (rate, latency, records, elapsed) in [
+        (Some(10_000.0), 5, 100_025, 10_005),
+        (Some(10_000.0), 50, 100_025, 10_050),
+        (None, 5, 32 * 25 + 100 * 40 * 25, 505),
+        (None, 50, 32 * 25 + 10 * 256 * 25, 550),
+    ] {
+        let setup = Setup {
+            records,
+            rate,
+            concurrency: Concurrency::Auto,
+            latency: Duration::from_millis(latency),
+            ..Setup::default()
+        };
+        let run = setup.run(|_, _| Act::Write).await;
+        run.assert_all_written(records);
+        assert_eq!(run.elapsed, Duration::from_millis(elapsed), "{latency} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_an_answer_does_not_stall_the_rest() {
+    let setup = Setup {
+        stop_after: Some(Duration::from_secs(1)),
+        ..Setup::default()
+    };
+    let run = setup
+        .run(|k, _| if k == 1 { Act::Hang } else { Act::Write })
+        .await;
+    assert!(matches!(run.end, End::Stopped), "{:?}", run.end);
+    assert_eq!(run.counts.books.written, 975);
+    assert_eq!(run.counts.books.failed, 25);
+    // The other 39 calls, seven at a time.
+    let last = run.calls.last().expect("calls").0;
+    assert_eq!(last, Duration::from_millis(25));
 }
 
 #[tokio::test(start_paused = true)]
@@ -524,7 +564,7 @@ proptest! {
         let run = runtime.block_on(async {
             let setup = Setup {
                 records: 400,
-                concurrency,
+                concurrency: Concurrency::Calls(concurrency),
                 give_up_after: Duration::from_secs(60),
                 stop_after: stop_after.map(Duration::from_millis),
                 ..Setup::default()

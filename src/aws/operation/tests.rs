@@ -15,7 +15,7 @@ use aws_types::endpoint_config::AccountIdEndpointMode;
 use aws_types::region::Region;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 // 2026-11-24T10:15:00Z.
 const NOON: u64 = 1_795_515_300;
