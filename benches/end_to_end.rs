@@ -24,6 +24,9 @@
 //! provisioned with 40,000 units and answers after so many milliseconds, and the
 //! same as fast as it goes.
 //!
+//! «verify» and «lookup» read all of it back, a hundred keys a call; «lookup» answers
+//! with a line of JSON each, into nowhere.
+//!
 //! In the end, how soon: from the start of the process to the first item that is
 //! acknowledged, and to the end of `--help`.
 //!
@@ -244,14 +247,28 @@ fn clients(arguments: &Arguments) -> Outcome<Vec<Client>> {
                 command.extend(more);
                 add(name, lines, latency, &command);
             }
+            for (name, verb, more) in [
+                (
+                    "hashferry verify",
+                    "verify",
+                    &options.split_whitespace().collect(),
+                ),
+                (
+                    "hashferry lookup",
+                    "lookup",
+                    &vec!["--table", "sha256", "--progress", "none"],
+                ),
+            ] {
+                let mut command = vec![text(&binary)?, verb, "s3://bench/list"];
+                command.extend(max);
+                command.extend(more);
+                add(name, lines, 0, &command);
+            }
         }
         None => println!("Without hashferry: give --binary."),
     }
     let own = std::env::current_exe()?;
-    for (name, mode) in [
-        (GENERATED, "generated"),
-        (FLOOR, "floor"),
-    ] {
+    for (name, mode) in [(GENERATED, "generated"), (FLOOR, "floor")] {
         add(name, lines, 0, &[text(&own)?, "--self-client", mode]);
     }
     if let Some(python) = &arguments.python {

@@ -272,7 +272,9 @@ impl Ingest {
         let target = pace.rate();
         let pace = Arc::new(pace);
         let batch_units = template.write_units() * template.batch_items() as f64;
-        let calls = with.concurrency.calls(target, batch_units, Latency::UNKNOWN);
+        let calls = with
+            .concurrency
+            .calls(target, batch_units, Latency::UNKNOWN);
         let first = beginning.as_ref().map(|b| &b.opened);
         let behind = first.map_or(0, Opened::behind);
         let length = first.map_or(Some(0), Opened::length);
@@ -653,13 +655,7 @@ impl Ingest {
     }
 
     /// Says what is going to happen.
-    fn announce(
-        &self,
-        table: &Table,
-        template: &ItemTemplate,
-        target: Option<f64>,
-        calls: &str,
-    ) {
+    fn announce(&self, table: &Table, template: &ItemTemplate, target: Option<f64>, calls: &str) {
         let rate = match target {
             Some(units) => format!("{} write units/s", crate::report::thousands(units)),
             None => "as fast as it goes".to_owned(),

@@ -15,24 +15,14 @@
 
 use crate::aws::table::{self, Billing};
 use crate::aws::{Aws, AwsOptions};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::record::shown;
-use crate::{keepalive, scaling};
+use crate::{bootstrap, keepalive, scaling};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
-
-/// What Lambda sets, and its runtime's library does not do without.
-/// Source: Lambda developer guide, defined runtime environment variables.
-const ENVIRONMENT: [&str; 4] = [
-    "AWS_LAMBDA_RUNTIME_API",
-    "AWS_LAMBDA_FUNCTION_NAME",
-    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-    "AWS_LAMBDA_FUNCTION_VERSION",
-];
 
 /// The event: what the schedule sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,43 +134,10 @@ pub async fn handle(aws: &Aws, event: &Value) -> Result<Answer> {
 /// Answers the events of Lambda until it ends this process; only a failure comes
 /// back.
 pub fn main() -> ExitCode {
-    // CloudWatch keeps each line by itself, with its own time stamp. The SDK's
-    // events are left out, as on the command line: some show headers.
-    let _ = tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_span_list(false)
-        .with_target(false)
-        .with_env_filter(EnvFilter::new("error,hashferry=info,lambda_runtime=info"))
-        .with_writer(std::io::stderr)
-        .try_init();
-    let ended = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Error::new(ErrorKind::Internal, "cannot start").because(e))
-        .and_then(|runtime| runtime.block_on(serve()));
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let status = error.exit_status();
-            tracing::error!("{:?}", Failed(error));
-            ExitCode::from(status)
-        }
-    }
+    bootstrap::run("hashferry keepalive --table NAME --until-min", serve())
 }
 
 async fn serve() -> Result<()> {
-    for name in ENVIRONMENT {
-        let value = std::env::var(name).unwrap_or_default();
-        let number = name.ends_with("_SIZE");
-        if value.is_empty() || (number && value.parse::<i32>().is_err()) {
-            return Err(Error::usage(format!(
-                "{name} is {}: this is the bootstrap of an AWS Lambda function, and Lambda did not start it",
-                if value.is_empty() { "not set" } else { "no number" },
-            ))
-            .hint("on any other machine: hashferry keepalive --table NAME --until-min"));
-        }
-    }
     // Once for all events; the credentials in the environment are as old as it.
     let aws = &Aws::load(&AwsOptions::default()).await?;
     let handler = service_fn(async |event: LambdaEvent<Value>| {
@@ -200,13 +157,8 @@ async fn serve() -> Result<()> {
         );
         Ok::<_, Failed>(answer)
     });
-    lambda_runtime::run(handler).await.map_err(|e| {
-        Error::new(
-            ErrorKind::Internal,
-            "the Lambda runtime API does not answer as it should",
-        )
-        .because(e)
-    })
+    let ended = lambda_runtime::run(handler).await;
+    ended.map_err(bootstrap::runtime_error)
 }
 
 /// Why an invocation failed, as Lambda is told. Its runtime's library logs what

@@ -74,7 +74,7 @@
 //!    then `capacity`, `ask`, `columns`, `concurrency`, `identity`, `rds`; then `accounts`, `waiting`; then
 //!    `lowwater`; then `control`: no SDK, no sockets
 //! 3. `aws`
-//! 4. `stop`, `source`, `report`, `readback`, `scaling`
+//! 4. `bootstrap`, `stop`, `source`, `report`, `readback`, `scaling`
 //! 5. `pace`, `keepalive`, `raise`, `checkpoint`; then `rate`
 //! 6. `reader`, `writer`, `arranging`: never each other
 //! 7. `ingest`, `lookup`, `plan`, `serve`, `verify`: never each other
@@ -163,6 +163,9 @@ pub mod workdir;
 pub mod local;
 
 pub mod cli;
+
+#[cfg(feature = "lambda")]
+mod bootstrap;
 
 #[cfg(feature = "lambda")]
 pub mod lambda;

@@ -424,7 +424,8 @@ impl Lookup {
                     false => EVENTUAL_READ_UNITS,
                 };
                 let concurrency = with.concurrency;
-                let calls = concurrency.calls(target, units * MAX_GET_KEYS as f64, Latency::UNKNOWN);
+                let calls =
+                    concurrency.calls(target, units * MAX_GET_KEYS as f64, Latency::UNKNOWN);
                 self.announce(&table, &what, target, &concurrency.said(calls));
                 let options = EngineOptions {
                     concurrency,

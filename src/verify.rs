@@ -222,9 +222,9 @@ impl Verify {
             true => CONSISTENT_READ_UNITS,
             false => EVENTUAL_READ_UNITS,
         };
-        let calls = with
-            .concurrency
-            .calls(target, key_units * MAX_GET_KEYS as f64, Latency::UNKNOWN);
+        let calls =
+            with.concurrency
+                .calls(target, key_units * MAX_GET_KEYS as f64, Latency::UNKNOWN);
         let to_come = ahead.bytes_to_come();
         let bytes = opened
             .length()
@@ -236,7 +236,13 @@ impl Verify {
             pace: pace.clone(),
             begun,
         });
-        self.announce(&table, algorithm, &template, target, &with.concurrency.said(calls));
+        self.announce(
+            &table,
+            algorithm,
+            &template,
+            target,
+            &with.concurrency.said(calls),
+        );
 
         let meters = self.watch.meters();
         let accounts = Accounts::default();

@@ -1,7 +1,7 @@
 //! The server: S3 and DynamoDB at once, as cheap as can be.
 //!
 //! It answers every BatchWriteItem as soon as it is read, or after a latency, and
-//! keeps nothing but how many items came, when the first was answered, and a sum
+//! keeps nothing but how many items, or keys to read, came, when the first was answered, and a sum
 //! over their hashes. So what is measured is the client. It is not for tests: it believes whatever it is
 //! told, and knows just enough HTTP for well-behaved clients.
 
@@ -212,6 +212,29 @@ fn dynamo(target: &str, body: &[u8], shared: &Shared) -> Vec<u8> {
                 ),
             }
         }
+        Some("BatchGetItem") => {
+            let mut items = String::with_capacity(16 * 1024);
+            let (mut count, mut checksum) = (0u32, 0_u64);
+            for hash in hashes(body) {
+                checksum = checksum.wrapping_add(list::weight(hash));
+                items.push_str(if count > 0 { "," } else { "" });
+                items.push_str(r#"{"desc":{"S":"bench"},"sha256":{"S":""#);
+                items.extend(hash.iter().copied().map(char::from));
+                items.push_str(r#""},"source":{"S":"bench"},"type":{"S":"bench"}}"#);
+                count += 1;
+            }
+            shared.items.fetch_add(count.into(), Relaxed);
+            shared.checksum.fetch_add(checksum, Relaxed);
+            shared.requests.fetch_add(1, Relaxed);
+            // Each below four kilobytes, and eventually consistent: half a unit.
+            let units = f64::from(count) / 2.0;
+            answer(
+                "200 OK",
+                &format!(
+                    r#"{{"ConsumedCapacity":[{{"CapacityUnits":{units:?},"TableName":"sha256"}}],"Responses":{{"sha256":[{items}]}},"UnprocessedKeys":{{}}}}"#
+                ),
+            )
+        }
         Some("DescribeTable") => answer("200 OK", TABLE),
         _ => answer(
             "400 Bad Request",
@@ -224,21 +247,21 @@ const TABLE: &str = r#"{"Table":{"TableName":"sha256","TableStatus":"ACTIVE","At
 
 /// How many items with a SHA-256 there are, and the sum of these hashes.
 fn tally(body: &[u8]) -> (u64, u64) {
+    let count = |(items, sum): (u64, u64), hash| (items + 1, sum.wrapping_add(list::weight(hash)));
+    hashes(body).fold((0, 0), count)
+}
+
+/// The SHA-256 of each item or key.
+fn hashes(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     static KEY: std::sync::LazyLock<Finder<'static>> =
         std::sync::LazyLock::new(|| Finder::new(b"\"sha256\""));
-    let (mut items, mut checksum) = (0, 0_u64);
-    for at in KEY.find_iter(body) {
+    KEY.find_iter(body).filter_map(|at| {
         // `"sha256": {"S": "…"`, with or without the blanks; after the table's
         // name comes a list instead.
         let rest = skip(&body[at + 8..], b":{");
         let rest = rest.strip_prefix(b"\"S\"").map(|rest| skip(rest, b":"));
-        let hash = rest.and_then(|rest| rest.strip_prefix(b"\"")?.get(..64));
-        if let Some(hash) = hash {
-            items += 1;
-            checksum = checksum.wrapping_add(list::weight(hash));
-        }
-    }
-    (items, checksum)
+        rest.and_then(|rest| rest.strip_prefix(b"\"")?.get(..64))
+    })
 }
 
 fn skip<'a>(text: &'a [u8], what: &[u8]) -> &'a [u8] {

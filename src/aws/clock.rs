@@ -91,7 +91,11 @@ mod tests {
         clock.learn(Some(NOON), false, late, late + 2 * second);
         assert_eq!(clock.corrected(late + second), noon());
         clock.learn(Some(NOON), false, noon(), noon());
-        assert_eq!(clock.corrected(early), early, "a clock that is set is believed");
+        assert_eq!(
+            clock.corrected(early),
+            early,
+            "a clock that is set is believed"
+        );
     }
 
     #[test]

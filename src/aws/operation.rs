@@ -310,7 +310,12 @@ impl Inner {
         Ok(Route { request, signer })
     }
 
-    fn request(&self, route: &Route, body: Bytes, time: SystemTime) -> Result<HttpRequest, BoxError> {
+    fn request(
+        &self,
+        route: &Route,
+        body: Bytes,
+        time: SystemTime,
+    ) -> Result<HttpRequest, BoxError> {
         let signed = route.signer.sign(&body, time)?;
         let mut request = route.request.try_clone().ok_or("a body is no prototype")?;
         let headers = request.headers_mut();

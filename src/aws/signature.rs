@@ -85,8 +85,7 @@ impl Signer {
             None => "content-type;host;x-amz-date;x-amz-target",
         };
         let around_time = host(&uri).filter(|_| uri.path() == "/").map(|host| {
-            let before =
-                format!("POST\n/\n\ncontent-type:{JSON}\nhost:{host}\nx-amz-date:");
+            let before = format!("POST\n/\n\ncontent-type:{JSON}\nhost:{host}\nx-amz-date:");
             let token = token
                 .map(|t| format!("\nx-amz-security-token:{t}"))
                 .unwrap_or_default();

@@ -3,34 +3,49 @@
 use super::{Common, LogFormat};
 use indicatif::MultiProgress;
 use std::io::{IsTerminal, Write};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Starts logging as the flags say. The SDK's own events are left out: what
 /// matters of them is in our errors, and some show headers.
 pub(super) fn start(common: &Common, terminal: &MultiProgress) {
     let ours = match (common.quiet, common.verbose) {
-        (true, _) => "warn",
-        (_, 0) => "info",
-        (_, 1) => "debug",
-        _ => "trace",
+        (true, _) => LevelFilter::WARN,
+        (_, 0) => LevelFilter::INFO,
+        (_, 1) => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
     };
-    let others = if common.verbose > 1 { "warn" } else { "error" };
-    let filter = format!("{others},hashferry={ours},s3s=off,s3s_fs=off,dynoxide=error");
-    let filter = EnvFilter::new(filter);
+    let others = match common.verbose {
+        0 | 1 => LevelFilter::ERROR,
+        _ => LevelFilter::WARN,
+    };
+    let filter = Targets::new()
+        .with_default(others)
+        .with_target("hashferry", ours)
+        .with_target("s3s", LevelFilter::OFF)
+        .with_target("s3s_fs", LevelFilter::OFF)
+        .with_target("dynoxide", LevelFilter::ERROR);
     let writer = AroundTheBar(terminal.clone());
     let on_terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(LevelFilter::TRACE) // what passes the filter
         .with_writer(writer)
         // Where nobody reads the log any more, saying so on stderr would be a panic.
         .log_internal_errors(false)
         .with_target(common.verbose > 0);
     // A second start, in one process, is a test's: it keeps the first.
     let _ = match common.log_format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text if on_terminal => builder.without_time().with_ansi(true).try_init(),
-        LogFormat::Text => builder.with_ansi(false).try_init(),
+        LogFormat::Json => {
+            let json = builder.json().flatten_event(true);
+            json.finish().with(filter).try_init()
+        }
+        LogFormat::Text if on_terminal => {
+            let text = builder.without_time().with_ansi(true);
+            text.finish().with(filter).try_init()
+        }
+        LogFormat::Text => builder.with_ansi(false).finish().with(filter).try_init(),
     };
 }
 

@@ -7,12 +7,12 @@ use super::unpack::UnpackArgs;
 use super::{Context, display, duration};
 use crate::algorithm::Algorithm;
 use crate::attribute::Attribute;
+use crate::concurrency::Concurrency;
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::KeyAttribute;
 use crate::lookup::{
     Api, ApiKey, Existing, Lookup, LookupBuilder, LookupReport, Status, is_same_file,
 };
-use crate::concurrency::Concurrency;
 use crate::rate::Rate;
 use crate::report::Outcome;
 use clap::{Args, ValueEnum};

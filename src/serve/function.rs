@@ -18,21 +18,12 @@ use super::keys::{Gate, Keys};
 use super::{App, Options};
 use crate::algorithm::Case;
 use crate::aws::{Aws, AwsOptions};
-use crate::error::{Error, ErrorKind, Result};
+use crate::bootstrap;
+use crate::error::{Error, Result};
 use crate::matchmeta::{Normalizer, Rules, Users};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
-
-/// What Lambda sets, and its runtime's library does not do without.
-/// Source: Lambda developer guide, defined runtime environment variables.
-const ENVIRONMENT: [&str; 4] = [
-    "AWS_LAMBDA_RUNTIME_API",
-    "AWS_LAMBDA_FUNCTION_NAME",
-    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-    "AWS_LAMBDA_FUNCTION_VERSION",
-];
 
 /// How long a request may take: API Gateway waits for 30 s.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -96,39 +87,10 @@ where
 
 /// Answers the requests of Lambda until it ends this process; only a failure comes back.
 pub fn main() -> ExitCode {
-    // CloudWatch keeps each line by itself, with its own time stamp. The SDK's events are
-    // left out, as on the command line: some show headers.
-    let _ = tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_span_list(false)
-        .with_target(false)
-        .with_env_filter(EnvFilter::new("error,hashferry=info"))
-        .with_writer(std::io::stderr)
-        .try_init();
-    let ended = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Error::new(ErrorKind::Internal, "cannot start").because(e))
-        .and_then(|runtime| runtime.block_on(serve()));
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(hint = error.what_to_do(), "{error}");
-            ExitCode::from(error.exit_status())
-        }
-    }
+    bootstrap::run("hashferry serve --table NAME", serve())
 }
 
 async fn serve() -> Result<()> {
-    for name in ENVIRONMENT {
-        if std::env::var(name).unwrap_or_default().is_empty() {
-            return Err(Error::usage(format!(
-                "{name} is not set: this is the bootstrap of an AWS Lambda function, and Lambda did not start it"
-            ))
-            .hint("on any other machine: hashferry serve --table NAME"));
-        }
-    }
     let (options, gate) = configuration(|name| std::env::var(name).ok())?;
     let aws = Aws::load(&AwsOptions {
         policy: Some("scripts/iam/serve.json"),
@@ -136,13 +98,8 @@ async fn serve() -> Result<()> {
     })
     .await?;
     let app = App::start(&aws, options, gate).await?;
-    lambda_http::run(app.router()).await.map_err(|e| {
-        Error::new(
-            ErrorKind::Internal,
-            "the Lambda runtime API does not answer as it should",
-        )
-        .because(e)
-    })
+    let ended = lambda_http::run(app.router()).await;
+    ended.map_err(bootstrap::runtime_error)
 }
 
 #[cfg(test)]

@@ -110,11 +110,12 @@ impl HttpConnector for Wire {
             let poisoned = self.poisoned.clone();
             capture.set_connection_retriever(move || {
                 let poisoned = poisoned.clone();
-                let connection = ConnectionMetadata::builder()
-                    .proxied(false)
-                    .poison_fn(move || {
-                        poisoned.fetch_add(1, Ordering::Relaxed);
-                    });
+                let connection =
+                    ConnectionMetadata::builder()
+                        .proxied(false)
+                        .poison_fn(move || {
+                            poisoned.fetch_add(1, Ordering::Relaxed);
+                        });
                 Some(connection.build())
             });
         }
@@ -246,9 +247,10 @@ async fn both_paths_send_the_same_items_to_the_same_place() {
         ("https://dynamodb.us-gov-west-1.amazonaws.com/", |c| {
             c.use_fips(true).region(Region::new("us-gov-west-1"))
         }),
-        ("https://123456789012.ddb.cn-north-1.amazonaws.com.cn/", |c| {
-            c.region(Region::new("cn-north-1"))
-        }),
+        (
+            "https://123456789012.ddb.cn-north-1.amazonaws.com.cn/",
+            |c| c.region(Region::new("cn-north-1")),
+        ),
         ("http://localhost:8000/", |c| {
             c.region(Region::new("local"))
                 .account_id_endpoint_mode(AccountIdEndpointMode::Disabled)
