@@ -52,6 +52,7 @@ mod question;
 mod reading;
 mod report;
 mod table_oracle;
+mod verdict;
 
 pub use api::{API_CONCURRENCY, API_TIMEOUT, API_TRIES, Api, ApiKey, KEY_HEADER};
 pub use books::{LookupBooks, LookupCounts, LookupMeters};

@@ -126,7 +126,7 @@ pub(super) struct RunArgs {
     /// Time between two rounds of that traffic
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, help_heading = "Speed")]
     settle_interval: Duration,
-    /// Calls in flight at most: auto (as the rate needs) or a number
+    /// Calls in flight at most: auto (as the rate and the latency need) or a number
     #[arg(
         long,
         value_name = "N",

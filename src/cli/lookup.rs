@@ -135,7 +135,7 @@ pub(super) struct LookupArgs {
         help_heading = "Speed"
     )]
     rate: Rate,
-    /// Calls in flight at most: a number, or auto (of a table as the rate needs, of an API 64)
+    /// Calls in flight at most: a number, or auto (of a table as the rate and the latency need, of an API 64)
     #[arg(
         long,
         value_name = "N",

@@ -84,7 +84,7 @@ pub(super) struct ServeArgs {
         help_heading = "Speed"
     )]
     rate: Rate,
-    /// BatchGetItem calls in flight at most: auto (as the rate needs) or a number
+    /// BatchGetItem calls in flight at most: auto (as the rate and the latency need) or a number
     #[arg(
         long,
         value_name = "N",

@@ -78,7 +78,7 @@ pub(super) struct VerifyArgs {
     /// consistent read does not find as it should be]
     #[arg(long, help_heading = "Speed")]
     consistent: bool,
-    /// Calls in flight at most: auto (as the rate needs) or a number
+    /// Calls in flight at most: auto (as the rate and the latency need) or a number
     #[arg(
         long,
         value_name = "N",
