@@ -178,14 +178,9 @@ impl RawOperation {
     /// # Errors
     /// Whatever is no answer with status 200.
     pub async fn send(&self, body: Bytes) -> Result<Bytes, CallError> {
-        let answer = tokio::time::timeout(DYNAMODB_ATTEMPT_TIMEOUT, self.0.call(body)).await;
-        let failure = match answer {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(failure)) => failure,
-            Err(_) => SdkError::timeout_error(format!(
-                "no answer within {} s",
-                DYNAMODB_ATTEMPT_TIMEOUT.as_secs()
-            )),
+        let failure = match self.0.call(body).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
         };
         let reasons = failure
             .as_service_error()
@@ -213,10 +208,22 @@ impl Inner {
         let route = self.route(identity).await?;
         let sent = self.time.now();
         let request = self.request(&route, body, self.clock.corrected(sent));
-        let mut request = request.map_err(SdkError::construction_failure)?;
+        let request = request.map_err(SdkError::construction_failure)?;
+        // To load credentials may take its own time, and has limits of its own.
+        let answer = self.exchange(request, sent);
+        match tokio::time::timeout(DYNAMODB_ATTEMPT_TIMEOUT, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(SdkError::timeout_error(format!(
+                "no answer within {} s",
+                DYNAMODB_ATTEMPT_TIMEOUT.as_secs()
+            ))),
+        }
+    }
+
+    /// Sends `request`, and reads what is answered to it.
+    async fn exchange(&self, mut request: HttpRequest, sent: SystemTime) -> Result<Bytes, Failure> {
         let connection = CaptureSmithyConnection::new();
         request.add_extension(connection.clone());
-
         let mut response = self
             .connector
             .call(request)

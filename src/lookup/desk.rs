@@ -16,8 +16,12 @@ use super::Status;
 use super::books::Tally;
 use super::question::{Question, put};
 use crate::algorithm::Hash;
-use std::collections::{HashMap, VecDeque};
+use foldhash::quality::RandomState;
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// By a seeded hash that is quick: the lists may come from anybody.
+type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 
 /// Lines that are open at most.
 const MOST_LINES: usize = 32_768;
@@ -84,11 +88,11 @@ impl Desk {
     /// With nothing on it; `only` these answers are written.
     pub(super) fn new(unordered: bool, only: Option<Status>) -> Desk {
         Desk {
-            slots: HashMap::new(),
+            slots: HashMap::default(),
             coming: 0,
             leaving: 0,
             done: VecDeque::new(),
-            open: HashMap::new(),
+            open: HashMap::default(),
             bytes: 0,
             remembered: Remembered::default(),
             unordered,
