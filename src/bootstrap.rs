@@ -30,7 +30,7 @@ pub(crate) fn run(elsewhere: &str, serve: impl Future<Output = Result<()>>) -> E
         .flatten_event(true)
         .with_span_list(false)
         .with_target(false)
-        .with_max_level(LevelFilter::TRACE) // what passes the filter
+        .with_max_level(LevelFilter::INFO)
         .with_writer(std::io::stderr)
         .finish()
         .with(filter)

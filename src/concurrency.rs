@@ -10,7 +10,6 @@
 //! which no queue of our own can lengthen.
 //!
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -29,7 +28,7 @@ pub enum Concurrency {
 pub const MAX_CONCURRENCY: usize = 1024;
 
 /// The most that are chosen by themselves: 40,000 units a second in batches of 25
-/// at 150 ms, in some 10 MB.
+/// at 80 ms, in some 10 MB.
 pub const MAX_AUTO_CONCURRENCY: usize = 256;
 
 /// The least that a rate is given.
@@ -39,17 +38,17 @@ const LEAST_CALLS: usize = 4;
 /// what a near server shows before its latency is known.
 const LEAST_UNLIMITED: usize = 32;
 
-/// Calls a second that a run without a rate is prepared for: 100,000 items in
-/// batches of 25.
-const UNLIMITED_CALLS_PER_S: f64 = 4000.0;
+/// Capacity units a second that a run without a rate is prepared for: 100,000 items of
+/// up to 1 KB. Of larger ones fewer, whose calls are larger, too.
+const UNLIMITED_UNITS_PER_S: f64 = 100_000.0;
 
 /// The latency that a rate is prepared for at least, in seconds: several times what
 /// DynamoDB usually takes, so that a slow spell does not lower the rate.
 const LEAST_LATENCY: f64 = 0.080;
 
-/// How far above the mean a call may be without the rate suffering: twice to four
-/// times the mean is what slow calls of DynamoDB take.
-const SPREAD_OF_MEAN: f64 = 4.0;
+/// How far above the mean calls may be without the rate suffering. More would be sent
+/// at once after a standstill of the network, and refused.
+const SPREAD_OF_MEAN: f64 = 2.0;
 
 /// What the mean is to the least latency: DynamoDB's usual call takes about twice
 /// as long as its quickest.
@@ -92,7 +91,9 @@ impl Latency {
 #[derive(Debug)]
 pub struct Bound {
     concurrency: Concurrency,
-    latency: Mutex<Latency>,
+    latency: Latency,
+    /// When the first answer was there.
+    warm: Option<Instant>,
 }
 
 impl Bound {
@@ -100,31 +101,23 @@ impl Bound {
     pub fn new(concurrency: Concurrency) -> Self {
         Bound {
             concurrency,
-            latency: Mutex::new(Latency::UNKNOWN),
+            latency: Latency::UNKNOWN,
+            warm: None,
         }
     }
 
     /// Calls in flight, at most: see [`Concurrency::calls`].
     pub fn calls(&self, rate: Option<f64>, batch_units: f64) -> usize {
-        let latency = *self.latency.lock().unwrap_or_else(PoisonError::into_inner);
-        self.concurrency.calls(rate, batch_units, latency)
+        self.concurrency.calls(rate, batch_units, self.latency)
     }
 
-    /// Makes a call, and observes how long its answer takes. What fails says nothing
-    /// of the latency: a refusal comes too early, a time-out too late.
-    pub async fn observe<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        let begun = Instant::now();
-        let answer = call.await;
-        if answer.is_ok() {
-            self.took(begun.elapsed());
+    /// A call that was `begun` then has done something by `now`. One that was refused
+    /// says nothing of the latency, and neither does one that was begun before the
+    /// first answer: it has loaded credentials and made its connection.
+    pub fn took(&mut self, begun: Instant, now: Instant) {
+        if begun >= *self.warm.get_or_insert(now) {
+            self.latency.observe(now - begun);
         }
-        answer
-    }
-
-    /// A call was answered after so long.
-    pub fn took(&self, took: Duration) {
-        let mut latency = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
-        latency.observe(took);
     }
 }
 
@@ -160,16 +153,20 @@ impl Concurrency {
     /// as can be), a batch costing `batch_units`, at the `latency` observed.
     pub fn calls(self, rate: Option<f64>, batch_units: f64, latency: Latency) -> usize {
         let observed = latency.0;
+        let batch_units = batch_units.max(1.0);
         let (needed, least) = match (self, rate) {
-            (Concurrency::Calls(n), _) => return n,
+            (Concurrency::Calls(n), _) => return n.max(1),
             (Concurrency::Auto, None) => {
                 let latency = observed.map_or(0.0, |o| o.least * SPREAD_OF_LEAST);
-                (UNLIMITED_CALLS_PER_S * latency, LEAST_UNLIMITED)
+                (
+                    UNLIMITED_UNITS_PER_S / batch_units * latency,
+                    LEAST_UNLIMITED,
+                )
             }
             (Concurrency::Auto, Some(rate)) => {
                 let latency = observed.map_or(0.0, |o| o.mean * SPREAD_OF_MEAN);
                 let latency = latency.max(LEAST_LATENCY);
-                (rate / batch_units.max(1.0) * latency, LEAST_CALLS)
+                (rate / batch_units * latency, LEAST_CALLS)
             }
         };
         // Saturates: a float of any size becomes a usize.
@@ -212,12 +209,16 @@ mod tests {
         let of = |rate, took| Concurrency::Auto.calls(rate, 25.0, always(took));
         // By Little's law 40,000 items a second need 10 calls at 6.25 ms, and 80 at 50 ms.
         assert_eq!(of(Some(40_000.0), 5 * MS), 128);
-        assert_eq!(of(Some(40_000.0), 50 * MS), 256);
-        assert_eq!(of(Some(10_000.0), 50 * MS), 80);
+        assert_eq!(of(Some(40_000.0), 50 * MS), 160);
+        assert_eq!(of(Some(10_000.0), 50 * MS), 40);
         assert_eq!(of(None, MS / 10), 32);
         assert_eq!(of(None, 5 * MS), 40);
         assert_eq!(of(None, 25 * MS), 200);
         assert_eq!(of(None, 50 * MS), 256);
+        // Calls of a hundred units: a quarter of them, and no fewer than ever.
+        let heavy = Concurrency::Auto.calls(None, 100.0, always(25 * MS));
+        assert_eq!(heavy, 50);
+        assert_eq!(Concurrency::Auto.calls(None, 1e9, always(25 * MS)), 32);
     }
 
     #[test]
@@ -228,14 +229,26 @@ mod tests {
         }
         assert_eq!(Concurrency::Auto.calls(None, 25.0, latency), 32);
         // With a rate the token bucket bounds it.
-        assert_eq!(Concurrency::Auto.calls(Some(5_000.0), 25.0, latency), 80);
+        assert_eq!(Concurrency::Auto.calls(Some(5_000.0), 25.0, latency), 40);
     }
 
     #[test]
     fn one_slow_call_moves_the_mean_by_its_part() {
         let mut latency = always(10 * MS);
-        latency.observe(330 * MS);
-        // 10 + 320 / 16 = 30 ms, of which four times are 120.
-        assert_eq!(Concurrency::Auto.calls(Some(10_000.0), 25.0, latency), 48);
+        latency.observe(970 * MS);
+        // 10 + 960 / 16 = 70 ms, of which twice are 140.
+        assert_eq!(Concurrency::Auto.calls(Some(10_000.0), 25.0, latency), 56);
+    }
+
+    #[test]
+    fn what_was_begun_before_the_first_answer_says_nothing() {
+        let begun = Instant::now();
+        let mut bound = Bound::new(Concurrency::Auto);
+        for cold in [300, 310, 320] {
+            bound.took(begun, begun + cold * MS);
+        }
+        assert_eq!(bound.calls(None, 25.0), 32);
+        bound.took(begun + 300 * MS, begun + 325 * MS);
+        assert_eq!(bound.calls(None, 25.0), 200);
     }
 }

@@ -106,6 +106,8 @@ struct State {
     /// The last answer that handed nothing back, and what it meant: while all goes
     /// well, answers to full batches are alike to the byte, and need not be parsed.
     last: Option<(Bytes, Answer)>,
+    /// Calls in flight.
+    bound: Bound,
     end: Option<End>,
 }
 
@@ -127,9 +129,9 @@ impl<T: BatchWrite> Writer<'_, T> {
             stalled: None,
             refused: 0,
             last: None,
+            bound: Bound::new(self.options.concurrency),
             end: None,
         };
-        let bound = Bound::new(self.options.concurrency);
         let mut in_flight = FuturesUnordered::new();
         let mut in_flight_records = 0u64;
         let mut next: Option<Batch> = None;
@@ -142,7 +144,7 @@ impl<T: BatchWrite> Writer<'_, T> {
 
         loop {
             let now = Instant::now();
-            let concurrency = bound.calls(self.pace.rate(), batch_units);
+            let concurrency = s.bound.calls(self.pace.rate(), batch_units);
             // Enough to fill every call from retries alone; reading pauses beyond.
             let again_limit = concurrency * batch_items * 2;
             if s.end.is_none() {
@@ -198,16 +200,16 @@ impl<T: BatchWrite> Writer<'_, T> {
                 biased;
                 () = &mut requested, if running => s.end = Some(End::Stopped),
                 () = stop.insisted(), if !running => drain = Some(now),
-                Some((batch, answer)) = in_flight.next(), if !in_flight.is_empty() => {
+                Some((batch, begun, answer)) = in_flight.next(), if !in_flight.is_empty() => {
                     let batch: Batch = batch;
                     in_flight_records -= batch.entries.len() as u64;
                     self.meters.update(|c| c.in_flight = in_flight.len() as u64);
-                    self.look_at(&mut s, batch, answer);
+                    self.look_at(&mut s, batch, begun, answer);
                 }
                 () = self.pace.take(units), if may_send => {
                     if let Some(batch) = next.take() {
                         in_flight_records += batch.entries.len() as u64;
-                        in_flight.push(self.send(batch, &bound));
+                        in_flight.push(self.send(batch));
                         let again = in_flight.len() as u64;
                         self.meters.update(|c| c.in_flight = again);
                     }
@@ -241,8 +243,8 @@ impl<T: BatchWrite> Writer<'_, T> {
         s.end.unwrap_or(End::Complete)
     }
 
-    /// Sends a batch once.
-    async fn send(&self, batch: Batch, bound: &Bound) -> (Batch, Result<Bytes, CallError>) {
+    /// Sends a batch once; says when that began.
+    async fn send(&self, batch: Batch) -> (Batch, Instant, Result<Bytes, CallError>) {
         // A request of 25 items of a few short attributes has some 6 KB.
         let mut body = Vec::with_capacity(8 * 1024);
         self.template
@@ -252,13 +254,19 @@ impl<T: BatchWrite> Writer<'_, T> {
             c.requests += 1;
             c.retries += u64::from(again);
         });
-        let call = self.table.batch_write(Bytes::from(body));
-        let answer = bound.observe(call).await;
-        (batch, answer)
+        let begun = Instant::now();
+        let answer = self.table.batch_write(Bytes::from(body)).await;
+        (batch, begun, answer)
     }
 
     /// Takes what came back for `batch`.
-    fn look_at(&self, s: &mut State, batch: Batch, answer: Result<Bytes, CallError>) {
+    fn look_at(
+        &self,
+        s: &mut State,
+        batch: Batch,
+        begun: Instant,
+        answer: Result<Bytes, CallError>,
+    ) {
         let answer = answer.and_then(|body| {
             if let Some((_, answer)) = s.last.as_ref().filter(|(last, _)| *last == body) {
                 return Ok(answer.clone());
@@ -301,6 +309,7 @@ impl<T: BatchWrite> Writer<'_, T> {
                     c.consumed += answer.consumed.as_ref().map_or(by_formula, |c| c.total);
                 });
                 if !done.is_empty() {
+                    s.bound.took(begun, Instant::now());
                     s.stalled = None;
                     s.refused = 0;
                 }

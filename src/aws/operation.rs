@@ -208,22 +208,30 @@ impl Inner {
         let route = self.route(identity).await?;
         let sent = self.time.now();
         let request = self.request(&route, body, self.clock.corrected(sent));
-        let request = request.map_err(SdkError::construction_failure)?;
+        let mut request = request.map_err(not_sent)?;
+        let connection = CaptureSmithyConnection::new();
+        request.add_extension(connection.clone());
         // To load credentials may take its own time, and has limits of its own.
-        let answer = self.exchange(request, sent);
+        let answer = self.exchange(request, sent, &connection);
         match tokio::time::timeout(DYNAMODB_ATTEMPT_TIMEOUT, answer).await {
             Ok(answer) => answer,
-            Err(_) => Err(SdkError::timeout_error(format!(
-                "no answer within {} s",
-                DYNAMODB_ATTEMPT_TIMEOUT.as_secs()
-            ))),
+            Err(_) => {
+                close(&connection);
+                Err(SdkError::timeout_error(format!(
+                    "no answer within {} s",
+                    DYNAMODB_ATTEMPT_TIMEOUT.as_secs()
+                )))
+            }
         }
     }
 
     /// Sends `request`, and reads what is answered to it.
-    async fn exchange(&self, mut request: HttpRequest, sent: SystemTime) -> Result<Bytes, Failure> {
-        let connection = CaptureSmithyConnection::new();
-        request.add_extension(connection.clone());
+    async fn exchange(
+        &self,
+        request: HttpRequest,
+        sent: SystemTime,
+        connection: &CaptureSmithyConnection,
+    ) -> Result<Bytes, Failure> {
         let mut response = self
             .connector
             .call(request)
@@ -234,11 +242,8 @@ impl Inner {
         self.clock
             .learn(header("date"), cached, sent, self.time.now());
         let status = response.status().as_u16();
-        if status >= 500
-            && let Some(connection) = connection.get()
-        {
-            // Another connection may lead to another server.
-            connection.poison();
+        if status >= 500 {
+            close(connection);
         }
         let body = std::mem::replace(response.body_mut(), SdkBody::taken());
         let body = match body.collect().await {
@@ -273,7 +278,7 @@ impl Inner {
             .await
             .map_err(not_sent)?;
         let route = self.prepare(&endpoint, credentials);
-        let route = Arc::new(route.map_err(SdkError::construction_failure)?);
+        let route = Arc::new(route.map_err(not_sent)?);
         *self.route_kept() = Some(route.clone());
         Ok(route)
     }
@@ -332,6 +337,13 @@ impl Inner {
         headers.try_insert("amz-sdk-invocation-id", invocation_id())?;
         *request.body_mut() = SdkBody::from(body);
         Ok(request)
+    }
+}
+
+/// Lets a connection be used no more: another one may lead to another server.
+fn close(connection: &CaptureSmithyConnection) {
+    if let Some(connection) = connection.get() {
+        connection.poison();
     }
 }
 

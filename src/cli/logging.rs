@@ -30,7 +30,7 @@ pub(super) fn start(common: &Common, terminal: &MultiProgress) {
     let writer = AroundTheBar(terminal.clone());
     let on_terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::TRACE) // what passes the filter
+        .with_max_level(ours.max(others))
         .with_writer(writer)
         // Where nobody reads the log any more, saying so on stderr would be a panic.
         .log_internal_errors(false)

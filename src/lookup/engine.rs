@@ -101,9 +101,10 @@ struct State {
     hold: Option<Instant>,
     /// Refusals in a row for want of capacity.
     refusals: u32,
-    /// Calls that may be in flight at most, and now.
-    most_allowed: usize,
-    allowed: f64,
+    /// Calls in flight, at most.
+    bound: Bound,
+    /// Fewer, since some were refused.
+    allowed: Option<f64>,
     /// Faults of hashes that had some.
     faults: HashMap<Hash, u32>,
     /// Since when calls have failed without a hash being answered.
@@ -126,7 +127,6 @@ impl<O: Oracle> Engine<'_, O> {
         backoff: Backoff,
     ) -> Ended {
         let most = self.options.most;
-        let bound = Bound::new(self.options.concurrency);
         let mut s = State {
             desk,
             waiting: Waiting::new(most),
@@ -134,8 +134,8 @@ impl<O: Oracle> Engine<'_, O> {
             backoff,
             hold: None,
             refusals: 0,
-            most_allowed: 0,
-            allowed: f64::MAX,
+            bound: Bound::new(self.options.concurrency),
+            allowed: None,
             faults: HashMap::new(),
             stalled: None,
             answered: false,
@@ -150,12 +150,9 @@ impl<O: Oracle> Engine<'_, O> {
         loop {
             let now = Instant::now();
             let call_units = s.key_units * most as f64;
-            let concurrency = bound.calls(self.pace.rate(), call_units);
-            if s.allowed >= s.most_allowed as f64 {
-                // Nothing has lowered it: it grows with its bound.
-                s.allowed = concurrency as f64;
-            }
-            s.most_allowed = concurrency;
+            let concurrency = s.bound.calls(self.pace.rate(), call_units);
+            s.allowed = s.allowed.filter(|allowed| *allowed < concurrency as f64);
+            let allowed = s.allowed.map_or(concurrency, |a| (a as usize).max(1));
             // Enough to fill every call from retries alone; reading pauses beyond.
             let again_limit = concurrency * most * 2;
             if s.end.is_none() && next.is_none() {
@@ -177,7 +174,7 @@ impl<O: Oracle> Engine<'_, O> {
             }
             let running = s.end.is_none();
             let held = s.hold.filter(|at| *at > now);
-            let room = in_flight.len() < concurrency.min((s.allowed as usize).max(1));
+            let room = in_flight.len() < allowed;
             let may_send = running && next.is_some() && room && held.is_none();
             let may_read = running
                 && open
@@ -199,10 +196,10 @@ impl<O: Oracle> Engine<'_, O> {
                 () = stop.requested(), if running => s.end = Some(Ended::Stopped),
                 () = stop.insisted(), if !running => drain = Some(now),
                 Some(come) = in_flight.next(), if !in_flight.is_empty() => {
-                    let mut come: Option<(Keys, f64, Told)> = Some(come);
+                    let mut come: Option<(Keys, f64, Instant, Told)> = Some(come);
                     // All that is there is looked at before anything is written.
-                    while let Some((keys, paid, told)) = come {
-                        self.look_at(&mut s, keys, paid, told);
+                    while let Some((keys, paid, begun, told)) = come {
+                        self.look_at(&mut s, keys, paid, begun, told);
                         come = in_flight.next().now_or_never().flatten();
                     }
                     let count = in_flight.len() as u64;
@@ -210,7 +207,7 @@ impl<O: Oracle> Engine<'_, O> {
                 }
                 () = self.pace.take(units), if may_send => {
                     if let Some(keys) = next.take() {
-                        in_flight.push(self.send(keys, units, &bound));
+                        in_flight.push(self.send(keys, units));
                         let count = in_flight.len() as u64;
                         self.meters.update(|c| c.in_flight = count);
                     }
@@ -264,7 +261,7 @@ impl<O: Oracle> Engine<'_, O> {
         &self,
         s: &mut State,
         output: &mut Output<'_, W>,
-        in_flight: &mut FuturesUnordered<impl Future<Output = (Keys, f64, Told)>>,
+        in_flight: &mut FuturesUnordered<impl Future<Output = (Keys, f64, Instant, Told)>>,
     ) {
         loop {
             output.fill(&mut s.desk);
@@ -276,8 +273,8 @@ impl<O: Oracle> Engine<'_, O> {
                 tokio::select! {
                     biased;
                     written = &mut write => break written,
-                    Some((keys, paid, told)) = in_flight.next(), if !in_flight.is_empty() => {
-                        self.look_at(s, keys, paid, told);
+                    Some((keys, paid, begun, told)) = in_flight.next(), if !in_flight.is_empty() => {
+                        self.look_at(s, keys, paid, begun, told);
                     }
                 }
             };
@@ -297,7 +294,7 @@ impl<O: Oracle> Engine<'_, O> {
     }
 
     /// Sends a call once, for which `paid` units were taken.
-    async fn send(&self, keys: Keys, paid: f64, bound: &Bound) -> (Keys, f64, Told) {
+    async fn send(&self, keys: Keys, paid: f64) -> (Keys, f64, Instant, Told) {
         let again = keys.0.iter().any(|e| e.attempts > 0);
         self.meters.update(|c| {
             c.requests += 1;
@@ -305,14 +302,11 @@ impl<O: Oracle> Engine<'_, O> {
         });
         let begun = Instant::now();
         let told = self.oracle.ask(&keys).await;
-        if !told.settled.is_empty() {
-            bound.took(begun.elapsed());
-        }
-        (keys, paid, told)
+        (keys, paid, begun, told)
     }
 
     /// Takes what came back for `keys`.
-    fn look_at(&self, s: &mut State, keys: Keys, paid: f64, told: Told) {
+    fn look_at(&self, s: &mut State, keys: Keys, paid: f64, begun: Instant, told: Told) {
         let Told {
             settled,
             again,
@@ -324,10 +318,11 @@ impl<O: Oracle> Engine<'_, O> {
         let paid_each = paid / count as f64;
         let read = settled.len();
         if read > 0 {
+            s.bound.took(begun, Instant::now());
             s.stalled = None;
             s.refusals = 0;
             // As many more as were answered, until all may be in flight again.
-            s.allowed = (s.allowed + 1.0 / s.allowed).min(s.most_allowed as f64);
+            s.allowed = s.allowed.map(|allowed| allowed + 1.0 / allowed);
             self.pace
                 .accepted(paid_each * read as f64, consumed.as_ref());
             if let Some(consumed) = &consumed {
@@ -425,7 +420,10 @@ impl<O: Oracle> Engine<'_, O> {
             // Those in flight were sent before it was known: they are one refusal.
             if self.options.tries.is_some() && s.hold.is_none_or(|at| at <= now) {
                 s.refusals += 1;
-                s.allowed = (s.allowed / 2.0).max(1.0);
+                let all = s
+                    .bound
+                    .calls(self.pace.rate(), s.key_units * self.options.most as f64);
+                s.allowed = Some((s.allowed.unwrap_or(all as f64) / 2.0).max(1.0));
                 s.hold = Some(now + s.backoff.wait(s.refusals + 2));
             }
         }

@@ -460,6 +460,8 @@ struct State {
     number: u64,
     /// Read units of a key of late.
     key_units: f64,
+    /// Calls in flight, at most.
+    bound: Bound,
     warned: Option<Instant>,
     beginning: Beginning,
 }
@@ -476,18 +478,18 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
             again: BTreeMap::new(),
             number: 0,
             key_units: least,
+            bound: Bound::new(self.concurrency),
             warned: None,
             beginning: Beginning::default(),
         };
         let this = &self;
-        let bound = Bound::new(self.concurrency);
         let mut in_flight = FuturesUnordered::new();
         loop {
             let now = Instant::now();
             this.take_up(&mut s, now);
             let queued = this.shared.queued();
             let call_units = s.key_units * MAX_GET_KEYS as f64;
-            let room = in_flight.len() < bound.calls(this.pace.rate(), call_units);
+            let room = in_flight.len() < s.bound.calls(this.pace.rate(), call_units);
             let (count, since) = queued.unwrap_or((0, now));
             let count = count.min(MAX_GET_KEYS);
             let due = count == MAX_GET_KEYS || in_flight.is_empty() || since + LINGER <= now;
@@ -498,9 +500,9 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
             let wake = next_try.into_iter().chain(lingering).min();
             tokio::select! {
                 biased;
-                Some((keys, paid, answer)) = in_flight.next(), if !in_flight.is_empty() => {
+                Some((keys, paid, begun, answer)) = in_flight.next(), if !in_flight.is_empty() => {
                     this.shared.metrics.update(|c| c.calls_in_flight = in_flight.len() as u64);
-                    this.look_at(&mut s, least, keys, paid, answer);
+                    this.look_at(&mut s, least, keys, paid, begun, answer);
                 }
                 () = this.pace.take(units), if may_send => {
                     let keys = this.shared.next_keys(count);
@@ -509,7 +511,7 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
                         this.pace.accepted(units, Some(&Consumed::default()));
                         continue;
                     }
-                    in_flight.push(this.send(keys, units, &bound));
+                    in_flight.push(this.send(keys, units));
                     this.shared.metrics.update(|c| c.calls_in_flight = in_flight.len() as u64);
                 }
                 () = this.shared.came.notified() => {}
@@ -541,8 +543,7 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
         &self,
         keys: Vec<Hash>,
         paid: f64,
-        bound: &Bound,
-    ) -> (Vec<Hash>, f64, Result<Bytes, CallError>) {
+    ) -> (Vec<Hash>, f64, Instant, Result<Bytes, CallError>) {
         // A request of 100 keys of SHA-256 has some 9 KB.
         let mut body = Vec::with_capacity(12 * 1024);
         self.template
@@ -551,9 +552,9 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
             c.calls += 1;
             c.keys += keys.len() as u64;
         });
-        let call = self.table.batch_get(Bytes::from(body));
-        let answer = bound.observe(call).await;
-        (keys, paid, answer)
+        let begun = Instant::now();
+        let answer = self.table.batch_get(Bytes::from(body)).await;
+        (keys, paid, begun, answer)
     }
 
     /// Takes what came back for `keys`.
@@ -563,6 +564,7 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
         least: f64,
         keys: Vec<Hash>,
         paid: f64,
+        begun: Instant,
         answer: Result<Bytes, CallError>,
     ) {
         let full = answer.as_ref().is_ok_and(|b| b.len() >= FULL_ANSWER);
@@ -577,6 +579,7 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
             Ok((found, unread, consumed)) => {
                 let each = paid / keys.len() as f64;
                 if !found.is_empty() {
+                    s.bound.took(begun, Instant::now());
                     let read = found.len() as f64;
                     self.pace.accepted(each * read, consumed.as_ref());
                     if let Some(consumed) = &consumed {

@@ -99,6 +99,8 @@ struct State {
     backoff: Backoff,
     /// Since when calls have failed without a key being answered.
     stalled: Option<Instant>,
+    /// Calls in flight, at most.
+    bound: Bound,
     end: Option<End>,
 }
 
@@ -125,7 +127,6 @@ impl<T: BatchGet> Checker<'_, T> {
         stop: &Stop,
         backoff: Backoff,
     ) -> Result<bool> {
-        let bound = Bound::new(self.options.concurrency);
         let first = usize::from(self.options.consistent);
         let mut s = State {
             waiting: [Waiting::new(MAX_GET_KEYS), Waiting::new(MAX_GET_KEYS)],
@@ -135,6 +136,7 @@ impl<T: BatchGet> Checker<'_, T> {
             order: Order::default(),
             backoff,
             stalled: None,
+            bound: Bound::new(self.options.concurrency),
             end: None,
         };
         let mut in_flight = FuturesUnordered::new();
@@ -145,7 +147,7 @@ impl<T: BatchGet> Checker<'_, T> {
         loop {
             let now = Instant::now();
             let call_units = s.key_units[first] * MAX_GET_KEYS as f64;
-            let concurrency = bound.calls(self.pace.rate(), call_units);
+            let concurrency = s.bound.calls(self.pace.rate(), call_units);
             let open_slots = OPEN_SLOTS.max(concurrency * 4);
             // Enough to fill every call from retries alone; reading pauses beyond.
             let again_limit = concurrency * MAX_GET_KEYS * 2;
@@ -186,12 +188,12 @@ impl<T: BatchGet> Checker<'_, T> {
                 biased;
                 () = stop.requested(), if running => s.end = Some(End::Stopped),
                 () = stop.insisted(), if !running => drain = Some(now),
-                Some((batch, paid, answer)) = in_flight.next(), if !in_flight.is_empty() => {
+                Some((batch, paid, begun, answer)) = in_flight.next(), if !in_flight.is_empty() => {
                     let batch: Batch = batch;
                     s.in_flight[usize::from(batch.consistent)] -= 1;
                     s.keys_in_flight -= batch.keys.0.len() as u64;
                     self.meters.update(|a| a.in_flight = in_flight.len() as u64);
-                    self.look_at(&mut s, batch, paid, answer);
+                    self.look_at(&mut s, batch, paid, begun, answer);
                     for finding in s.order.ready() {
                         s.tell(finding, &mut tell);
                     }
@@ -200,7 +202,7 @@ impl<T: BatchGet> Checker<'_, T> {
                     if let Some(batch) = next.take() {
                         s.in_flight[usize::from(batch.consistent)] += 1;
                         s.keys_in_flight += batch.keys.0.len() as u64;
-                        in_flight.push(self.send(batch, units, &bound));
+                        in_flight.push(self.send(batch, units));
                         let count = in_flight.len() as u64;
                         self.meters.update(|a| a.in_flight = count);
                     }
@@ -241,13 +243,12 @@ impl<T: BatchGet> Checker<'_, T> {
         }
     }
 
-    /// Sends a batch once, for which `paid` units were taken.
+    /// Sends a batch once, for which `paid` units were taken; says when that began.
     async fn send(
         &self,
         batch: Batch,
         paid: f64,
-        bound: &Bound,
-    ) -> (Batch, f64, Result<Bytes, CallError>) {
+    ) -> (Batch, f64, Instant, Result<Bytes, CallError>) {
         // A request of 100 keys of SHA-256 has some 9 KB.
         let mut body = Vec::with_capacity(12 * 1024);
         let keys = &batch.keys.0;
@@ -259,13 +260,20 @@ impl<T: BatchGet> Checker<'_, T> {
             a.requests += 1;
             a.retries += u64::from(again);
         });
-        let call = self.table.batch_get(Bytes::from(body));
-        let answer = bound.observe(call).await;
-        (batch, paid, answer)
+        let begun = Instant::now();
+        let answer = self.table.batch_get(Bytes::from(body)).await;
+        (batch, paid, begun, answer)
     }
 
     /// Takes what came back for `batch`.
-    fn look_at(&self, s: &mut State, batch: Batch, paid: f64, answer: Result<Bytes, CallError>) {
+    fn look_at(
+        &self,
+        s: &mut State,
+        batch: Batch,
+        paid: f64,
+        begun: Instant,
+        answer: Result<Bytes, CallError>,
+    ) {
         let answer = answer.and_then(|body| {
             let answer = self.template.read_answer(&body);
             answer
@@ -283,6 +291,7 @@ impl<T: BatchGet> Checker<'_, T> {
                 if read > 0 {
                     self.pace
                         .accepted(paid_each * read as f64, consumed.as_ref());
+                    s.bound.took(begun, Instant::now());
                     s.stalled = None;
                     if let Some(consumed) = &consumed {
                         s.key_units[at] = (consumed.total / read as f64).max(LEAST_UNITS[at]);

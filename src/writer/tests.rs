@@ -286,12 +286,12 @@ async fn the_rate_is_held_exactly() {
 #[tokio::test(start_paused = true)]
 async fn latency_is_hidden_by_itself() {
     // With a rate: 10,000 a second, and the last call's time.
-    // Without: 32 calls until the latency is known; at 5 ms then 40, at 50 ms 256.
+    // Without: 32 calls, twice, until the latency is known; at 5 ms then 40, at 50 ms 256.
     for (rate, latency, records, elapsed) in [
         (Some(10_000.0), 5, 100_025, 10_005),
         (Some(10_000.0), 50, 100_025, 10_050),
-        (None, 5, 32 * 25 + 100 * 40 * 25, 505),
-        (None, 50, 32 * 25 + 10 * 256 * 25, 550),
+        (None, 5, 2 * 32 * 25 + 99 * 40 * 25, 505),
+        (None, 50, 2 * 32 * 25 + 9 * 256 * 25, 550),
     ] {
         let setup = Setup {
             records,

@@ -343,6 +343,8 @@ async fn a_call_without_an_answer_is_given_up_in_time() {
     assert_eq!(begun.elapsed(), DYNAMODB_ATTEMPT_TIMEOUT);
     assert_eq!(error.meaning, Meaning::Transient);
     assert!(error.message.contains("no answer within 10 s"), "{error}");
+    // Its connection may be dead, and still be used by others.
+    assert_eq!(wire.poisoned.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
