@@ -198,7 +198,7 @@ impl Checkpoint {
     /// Whether it is the checkpoint of `run`.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`], naming what is another.
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage), naming what is another.
     pub fn is_of(&self, run: &Run, place: &Place) -> Result<()> {
         let (had, has) = (&self.run, run);
         let different = if had.sources != has.sources {

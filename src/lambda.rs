@@ -38,7 +38,7 @@ impl Event {
     /// misspelt `until_min` would mean traffic for ever.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`], with what was expected. Of what was sent, it shows
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage), with what was expected. Of what was sent, it shows
     /// no more than the name of a field.
     pub fn read(event: &Value) -> Result<Event> {
         let wrong = |what: String| {
@@ -101,8 +101,8 @@ pub struct Answer {
 /// One round, as `event` says.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when the event is not as it must be, or nothing can bring
-/// the table down; [`ErrorKind::Write`] when DynamoDB or auto scaling refuses.
+/// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when the event is not as it must be, or nothing can bring
+/// the table down; [`ErrorKind::Write`](crate::error::ErrorKind::Write) when DynamoDB or auto scaling refuses.
 pub async fn handle(aws: &Aws, event: &Value) -> Result<Answer> {
     let event = Event::read(event)?;
     let table = table::describe(aws, &event.table, None).await?;

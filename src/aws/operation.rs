@@ -4,14 +4,14 @@
 //! orchestrator puts configuration, components and interceptors together anew for
 //! each call: most of what a client does that sends 25 short items at a time. Here
 //! the body is given as bytes, and what stays the same from call to call is
-//! prepared once for each set of credentials: a [`Route`]. It is made of the SDK's
-//! own parts: the credential chain and the identity cache that renews them, the
+//! prepared once for each set of credentials: a route. It is made of the SDK's own
+//! parts: the credential chain and the identity cache that renews them, the
 //! endpoint rules (regions, dual-stack, FIPS, account-based endpoints), the
-//! [signature](super::signature), the HTTP client with its pool, TLS and connect
-//! time-out. What the orchestrator does beside them, this does too: a limit in time
-//! for each call, the user agent, an invocation id, the [clock](super::clock)'s
-//! correction, and the closing of connections that answer with a fault of the
-//! server. What is left out: retries, which are the writer's.
+//! signature, the HTTP client with its pool, TLS and connect time-out. What the
+//! orchestrator does beside them, this does too: a limit in time for each call, the
+//! user agent, an invocation id, the clock's correction, and the closing of
+//! connections that answer with a fault of the server, or not at all. What is left
+//! out: retries, which are the writer's.
 
 use super::clock::Clock;
 use super::error::{CallError, Meaning};

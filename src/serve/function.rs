@@ -31,7 +31,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// What the environment says.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when there is no table or no key, or something is not as it must
+/// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when there is no table or no key, or something is not as it must
 /// be. No value is said that may be a key.
 pub fn configuration(variable: impl Fn(&str) -> Option<String>) -> Result<(Options, Gate)> {
     let given = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
