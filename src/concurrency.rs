@@ -8,7 +8,7 @@
 //! Without a rate, more calls than the latency asks for would only queue up at the
 //! server and grow the latency that is observed; hence the least one counts there,
 //! which no queue of our own can lengthen.
-//!
+
 use std::str::FromStr;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -139,8 +139,9 @@ impl FromStr for Concurrency {
 }
 
 impl Concurrency {
-    /// What is said of it at the beginning of a run, which has `calls` then.
-    pub fn said(self, calls: usize) -> String {
+    /// What is said of it at the beginning of a run, when the latency is not known yet.
+    pub fn said(self, rate: Option<f64>, batch_units: f64) -> String {
+        let calls = self.calls(rate, batch_units, Latency::UNKNOWN);
         match self {
             Concurrency::Auto if calls < MAX_AUTO_CONCURRENCY => {
                 format!("up to {calls} calls in flight, {MAX_AUTO_CONCURRENCY} if they are slow")

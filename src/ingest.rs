@@ -18,7 +18,6 @@ use crate::books::{Books, Counts, Meters};
 use crate::capacity::Capacity;
 use crate::checkpoint::Checkpoint;
 use crate::columns::Columns;
-use crate::concurrency::Latency;
 use crate::distinct::Distinct;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::RowParser;
@@ -272,9 +271,7 @@ impl Ingest {
         let target = pace.rate();
         let pace = Arc::new(pace);
         let batch_units = template.write_units() * template.batch_items() as f64;
-        let calls = with
-            .concurrency
-            .calls(target, batch_units, Latency::UNKNOWN);
+        let calls = with.concurrency.said(target, batch_units);
         let first = beginning.as_ref().map(|b| &b.opened);
         let behind = first.map_or(0, Opened::behind);
         let length = first.map_or(Some(0), Opened::length);
@@ -302,7 +299,7 @@ impl Ingest {
             earlier: earlier_counts,
             is_refresh: with.refresh.is_some(),
         });
-        self.announce(&table, &template, target, &with.concurrency.said(calls));
+        self.announce(&table, &template, target, &calls);
 
         let meters = self.watch.meters();
         let water = Arc::new(match &checkpoint {

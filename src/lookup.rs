@@ -26,7 +26,7 @@ use crate::aws::Aws;
 use crate::aws::operation::RawOperation;
 use crate::aws::table::{self, Table};
 use crate::backoff::Backoff;
-use crate::concurrency::{Concurrency, Latency};
+use crate::concurrency::Concurrency;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::rate::Rate;
@@ -425,9 +425,8 @@ impl Lookup {
                     false => EVENTUAL_READ_UNITS,
                 };
                 let concurrency = with.concurrency;
-                let calls =
-                    concurrency.calls(target, units * MAX_GET_KEYS as f64, Latency::UNKNOWN);
-                self.announce(&table, &what, target, &concurrency.said(calls));
+                let calls = concurrency.said(target, units * MAX_GET_KEYS as f64);
+                self.announce(&table, &what, target, &calls);
                 let options = EngineOptions {
                     concurrency,
                     most: MAX_GET_KEYS,

@@ -22,7 +22,6 @@ use crate::aws::operation::RawOperation;
 use crate::aws::table::{self, Table};
 use crate::backoff::Backoff;
 use crate::columns::Columns;
-use crate::concurrency::Latency;
 use crate::distinct::Distinct;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::RowParser;
@@ -222,9 +221,9 @@ impl Verify {
             true => CONSISTENT_READ_UNITS,
             false => EVENTUAL_READ_UNITS,
         };
-        let calls =
-            with.concurrency
-                .calls(target, key_units * MAX_GET_KEYS as f64, Latency::UNKNOWN);
+        let calls = with
+            .concurrency
+            .said(target, key_units * MAX_GET_KEYS as f64);
         let to_come = ahead.bytes_to_come();
         let bytes = opened
             .length()
@@ -236,13 +235,7 @@ impl Verify {
             pace: pace.clone(),
             begun,
         });
-        self.announce(
-            &table,
-            algorithm,
-            &template,
-            target,
-            &with.concurrency.said(calls),
-        );
+        self.announce(&table, algorithm, &template, target, &calls);
 
         let meters = self.watch.meters();
         let accounts = Accounts::default();
