@@ -455,7 +455,7 @@ fn redirect_region<E>(
 /// Says why an object could not be opened, and what to do.
 fn cannot_open(location: &Location, aws: &Aws, region: Option<String>, error: CallError) -> Error {
     if error.no_credentials {
-        return crate::aws::table::no_credentials(error);
+        return crate::aws::table::no_credentials(aws, error);
     }
     let region = region.filter(|r| r != aws.region());
     match (error.meaning, error.code.as_deref()) {

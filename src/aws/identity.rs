@@ -7,10 +7,7 @@
 //! says «expired» does away with both, and the next call reads and asks anew.
 
 use super::error::EXPIRED_TOKEN;
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
-use aws_config::provider_config::ProviderConfig;
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime::client::identity::IdentityCache;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::identity::{
@@ -22,7 +19,6 @@ use aws_smithy_runtime_api::client::runtime_components::{
     RuntimeComponents, RuntimeComponentsBuilder,
 };
 use aws_smithy_types::config_bag::ConfigBag;
-use aws_types::SdkConfig;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,6 +37,8 @@ struct Kept {
     chain: Option<SharedCredentialsProvider>,
     /// When it was last emptied.
     emptied: Option<Instant>,
+    /// What to do about a profile that gave no credentials when it was last asked.
+    advice: Option<String>,
 }
 
 impl Identities {
@@ -49,7 +47,28 @@ impl Identities {
             cache: IdentityCache::lazy().build(),
             chain: None,
             emptied: None,
+            advice: None,
         })))
+    }
+
+    /// The chain in use, if one is.
+    pub(super) fn chain(&self) -> Option<SharedCredentialsProvider> {
+        self.kept().chain.clone()
+    }
+
+    /// Uses `chain` from now on.
+    pub(super) fn use_chain(&self, chain: SharedCredentialsProvider) {
+        self.kept().chain = Some(chain);
+    }
+
+    /// What to do about a profile that gave no credentials.
+    pub(super) fn advice(&self) -> Option<String> {
+        self.kept().advice.clone()
+    }
+
+    /// Remembers it; `None` if credentials came.
+    pub(super) fn advise(&self, advice: Option<String>) {
+        self.kept().advice = advice;
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -102,75 +121,6 @@ impl ResolveCachedIdentity for Identities {
     ) -> Result<(), BoxError> {
         let cache = self.kept().cache.clone();
         cache.validate_final_config(components, config)
-    }
-}
-
-/// The standard chain, as long as what it gives is good.
-#[derive(Debug)]
-pub(super) struct Chain {
-    identities: Identities,
-    config: SdkConfig,
-    profile: Option<String>,
-}
-
-impl Chain {
-    /// By what `config` says of region, HTTP client, retries and time-outs.
-    pub(super) fn provider(
-        identities: Identities,
-        config: SdkConfig,
-        profile: Option<String>,
-    ) -> SharedCredentialsProvider {
-        SharedCredentialsProvider::new(Chain {
-            identities,
-            config,
-            profile,
-        })
-    }
-
-    async fn current(&self) -> SharedCredentialsProvider {
-        if let Some(chain) = self.identities.kept().chain.clone() {
-            return chain;
-        }
-        let config = &self.config;
-        let mut provider = ProviderConfig::without_region()
-            .with_region(config.region().cloned())
-            .with_use_fips(config.use_fips())
-            .with_use_dual_stack(config.use_dual_stack());
-        if let Some(client) = config.http_client() {
-            provider = provider.with_http_client(client);
-        }
-        if let Some(retries) = config.retry_config() {
-            provider = provider.with_retry_config(retries.clone());
-        }
-        if let Some(timeouts) = config.timeout_config() {
-            provider = provider.with_timeout_config(timeouts.clone());
-        }
-        let mut builder = DefaultCredentialsChain::builder()
-            .configure(provider)
-            .region(config.region().cloned());
-        if let Some(profile) = &self.profile {
-            builder = builder.profile_name(profile);
-        }
-        let chain = SharedCredentialsProvider::new(builder.build().await);
-        self.identities.kept().chain = Some(chain.clone());
-        chain
-    }
-}
-
-impl ProvideCredentials for Chain {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        future::ProvideCredentials::new(async move {
-            let chain = self.current().await;
-            chain.provide_credentials().await
-        })
-    }
-
-    fn fallback_on_interrupt(&self) -> Option<Credentials> {
-        let chain = self.identities.kept().chain.clone();
-        chain?.fallback_on_interrupt()
     }
 }
 

@@ -8,11 +8,13 @@
 //! signing and HTTP client. [`error`] sorts whatever either of them returns into
 //! the few cases that matter to a writer.
 
+mod chain;
 mod clock;
 pub mod endpoint;
 pub mod error;
 mod identity;
 pub mod operation;
+mod profile;
 mod refusal;
 mod signature;
 pub mod table;
@@ -27,7 +29,9 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
-use identity::{Chain, Identities};
+use chain::Chain;
+use identity::Identities;
+use profile::Profiles;
 use std::time::Duration;
 
 /// How long an unused connection is kept. S3 closes one after about 20 s, and
@@ -59,7 +63,8 @@ const POLICIES: &str = "scripts/iam";
 pub struct AwsOptions {
     /// Region, instead of the chain's.
     pub region: Option<String>,
-    /// Profile of the shared configuration files.
+    /// Profile of the shared configuration files, instead of credentials in the
+    /// environment.
     pub profile: Option<String>,
     /// Endpoint of both services.
     pub endpoint_url: Option<String>,
@@ -138,6 +143,11 @@ impl Aws {
                 .credentials_provider(SharedCredentialsProvider::new(credentials));
         } else {
             if let Some(profile) = &options.profile {
+                let profiles = Profiles::load(Some(profile)).await?;
+                profiles.check()?;
+                if options.region.is_none() {
+                    profiles.say_other_region();
+                }
                 loader = loader.profile_name(profile);
             }
             if let Some(region) = &options.region {
@@ -149,6 +159,9 @@ impl Aws {
         }
         let mut config = loader.load().await;
         if config.region().is_none() {
+            if options.local.is_none() {
+                Profiles::load(options.profile.as_deref()).await?.check()?;
+            }
             return Err(Error::usage("no AWS region is set").hint(
                 "give --region REGION, or set AWS_REGION, or a region in the profile (aws configure)",
             ));
@@ -276,6 +289,12 @@ impl Aws {
             policy,
             ..self.clone()
         }
+    }
+
+    /// What to do about credentials that could not be loaded, where a profile was to
+    /// give them.
+    pub(crate) fn credentials_advice(&self) -> Option<String> {
+        self.identities.advice()
     }
 
     /// What to do when the permission for `action` (`dynamodb:PutItem`) is

@@ -442,7 +442,7 @@ fn read(name: &str, table: &TableDescription) -> Result<Table> {
 fn refused(aws: &Aws, name: &str, error: CallError) -> Error {
     let place = aws.dynamodb_place();
     if error.no_credentials {
-        return no_credentials(error);
+        return no_credentials(aws, error);
     }
     match (error.meaning, error.code.as_deref()) {
         (_, Some("ResourceNotFoundException")) => {
@@ -481,8 +481,13 @@ fn refused(aws: &Aws, name: &str, error: CallError) -> Error {
     }
 }
 
-/// No credentials anywhere.
-pub fn no_credentials(error: CallError) -> Error {
+/// No credentials anywhere, or none by the profile that was named.
+pub fn no_credentials(aws: &Aws, error: CallError) -> Error {
+    if let Some(advice) = aws.credentials_advice() {
+        return Error::usage("the AWS profile gives no credentials")
+            .because(error)
+            .hint(advice);
+    }
     Error::usage("no AWS credentials were found").because(error).hint(
         "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is \
          attached (EC2, ECS, EKS); to try without an account: --local DIR",
