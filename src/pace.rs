@@ -213,7 +213,8 @@ impl Pace {
         true
     }
 
-    /// Items of `units` were refused, for `reasons` where DynamoDB said why.
+    /// Items of `units` were refused: told before what else of their call was
+    /// [accepted](Pace::accepted). For `reasons` where DynamoDB said why.
     /// What was paid for them is gone.
     pub fn refused(&self, units: f64, reasons: &[(String, String)]) {
         let mut inner = self.inner();

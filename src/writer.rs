@@ -303,11 +303,12 @@ impl<T: BatchWrite> Writer<'_, T> {
                 };
                 let (deleted, written) = self.settle(&done);
                 let by_formula = self.units(&done);
-                if !done.is_empty() && self.pace.accepted(by_formula, answer.consumed.as_ref()) {
-                    s.queue.release(Instant::now());
-                }
+                // First what was refused: the table accepts some.
                 if !returned.is_empty() {
                     self.pace.refused(self.units(&returned), &[]);
+                }
+                if !done.is_empty() && self.pace.accepted(by_formula, answer.consumed.as_ref()) {
+                    s.queue.release(Instant::now());
                 }
                 self.meters.update(|c| {
                     c.books.written += written;

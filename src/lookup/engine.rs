@@ -330,6 +330,16 @@ impl<O: Oracle> Engine<'_, O> {
         let count = keys.0.len();
         let paid_each = paid / count as f64;
         let read = settled.len();
+        // The table has answered, and left some of it, or all.
+        let unread = match &trouble {
+            None => true,
+            Some(t) => matches!(t.kind, Kind::Unread),
+        };
+        let unread = if unread { again.len() } else { 0 };
+        // First what was refused: the table accepts some.
+        if unread > 0 {
+            self.pace.refused(paid_each * unread as f64, &[]);
+        }
         if read > 0 {
             s.bound.took(begun, Instant::now());
             s.stalled = None;
@@ -353,12 +363,6 @@ impl<O: Oracle> Engine<'_, O> {
             // An API has no read units.
             (None, Some(_)) => 0.0,
         };
-        // The table has answered, and left some of it, or all.
-        let unread = match &trouble {
-            None => true,
-            Some(t) => matches!(t.kind, Kind::Unread),
-        };
-        let unread = if unread { again.len() } else { 0 };
         self.meters.update(|c| {
             c.consumed += cost;
             c.unprocessed += unread as u64;
@@ -370,9 +374,6 @@ impl<O: Oracle> Engine<'_, O> {
                 self.judge_astray(s, &reply);
             }
             s.desk.settle(hash, reply);
-        }
-        if unread > 0 {
-            self.pace.refused(paid_each * unread as f64, &[]);
         }
         let (is_fault, why) = match &trouble {
             None => (false, ""),

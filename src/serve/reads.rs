@@ -588,16 +588,7 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
         match answer {
             Ok((found, unread, consumed)) => {
                 let each = paid / keys.len() as f64;
-                if !found.is_empty() {
-                    s.bound.took(begun, Instant::now());
-                    let read = found.len() as f64;
-                    if self.pace.accepted(each * read, consumed.as_ref()) {
-                        self.take_up(s, true, Instant::now());
-                    }
-                    if let Some(consumed) = &consumed {
-                        s.key_units = smoothed(s.key_units, least, consumed.total, read);
-                    }
-                }
+                // First what was refused: the table accepts some.
                 if !unread.is_empty() {
                     let paid = each * unread.len() as f64;
                     // What had no room in the answer was not refused.
@@ -607,6 +598,16 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
                         unread.len() as f64 * least
                     };
                     self.settle_refusal(paid, refused, &[]);
+                }
+                if !found.is_empty() {
+                    s.bound.took(begun, Instant::now());
+                    let read = found.len() as f64;
+                    if self.pace.accepted(each * read, consumed.as_ref()) {
+                        self.take_up(s, true, Instant::now());
+                    }
+                    if let Some(consumed) = &consumed {
+                        s.key_units = smoothed(s.key_units, least, consumed.total, read);
+                    }
                 }
                 let units = consumed.map_or(found.len() as f64 * least, |c| c.total);
                 for (hash, found) in &found {

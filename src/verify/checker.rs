@@ -295,6 +295,10 @@ impl<T: BatchGet> Checker<'_, T> {
                 let paid_each = paid / count as f64;
                 let at = usize::from(batch.consistent);
                 let by_formula = read as f64 * LEAST_UNITS[at];
+                // First what was refused: the table accepts some.
+                if unread > 0 {
+                    self.pace.refused(paid_each * unread as f64, &[]);
+                }
                 if read > 0 {
                     let now = Instant::now();
                     let paid = paid_each * read as f64;
@@ -306,9 +310,6 @@ impl<T: BatchGet> Checker<'_, T> {
                     if let Some(consumed) = &consumed {
                         s.key_units[at] = (consumed.total / read as f64).max(LEAST_UNITS[at]);
                     }
-                }
-                if unread > 0 {
-                    self.pace.refused(paid_each * unread as f64, &[]);
                 }
                 let consumed = consumed.map_or(by_formula, |c| c.total);
                 self.meters.update(|a| {
