@@ -203,6 +203,54 @@ impl Queue {
         (!batch.entries.is_empty()).then_some(batch)
     }
 
+    /// One record alone, to see whether it is written, whatever it waits for: that of
+    /// `batch` if there is one, of which the others wait on.
+    pub fn compose_one(&mut self, batch: Option<Batch>, now: Instant) -> Option<Batch> {
+        let mut batch = match batch.or_else(|| self.suspects.pop_front()) {
+            Some(batch) => batch,
+            None => Batch {
+                entries: vec![self.pop_one(now)?],
+                suspect: false,
+            },
+        };
+        let left = batch.entries.split_off(batch.entries.len().min(1));
+        if batch.suspect && !left.is_empty() {
+            self.suspects.push_front(Batch {
+                entries: left,
+                suspect: true,
+            });
+        } else {
+            left.into_iter().for_each(|e| self.push_again(e, now));
+        }
+        Some(batch)
+    }
+
+    /// A record that is ready, or else one that is fresh, or else the next one that
+    /// will be ready: not always the same one, of which its partition may be the limit.
+    fn pop_one(&mut self, now: Instant) -> Option<Entry> {
+        if self.next_ready().is_none_or(|at| at > now)
+            && let Some(record) = self.fresh.pop_front()
+        {
+            return Some(Entry {
+                record,
+                attempts: 0,
+            });
+        }
+        self.again.pop().map(|Reverse(a)| a.entry)
+    }
+
+    /// Ends the back-off of all that wait: they were refused with everything else.
+    pub fn release(&mut self, now: Instant) {
+        let again = std::mem::take(&mut self.again).into_iter();
+        self.again = again
+            .map(|Reverse(mut a)| {
+                a.ready = a.ready.min(now);
+                a.entry.attempts = a.entry.attempts.min(1);
+                Reverse(a)
+            })
+            .collect();
+    }
+
     /// How many records may be sent again at `now`: counted no further than one
     /// batch needs.
     fn ready_by(&self, now: Instant) -> usize {
@@ -310,6 +358,45 @@ mod tests {
         assert_eq!(written, (1..=25).filter(|n| *n != 17).collect::<Vec<_>>());
         assert_eq!(bad, [again(17, 0)]);
         assert!(calls <= 10, "{calls} calls");
+    }
+
+    #[test]
+    fn one_record_leaves_alone_and_not_always_the_same() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(20);
+        let mut queue = Queue::new(3);
+        queue.push_fresh((1..=3).map(record));
+        let full = queue.compose(now, false);
+        assert_eq!(lines(&queue.compose_one(full, now).expect("one")), [1]);
+        assert_eq!((queue.fresh(), queue.again()), (0, 2), "two wait on");
+        queue.push_again(again(1, 9), later);
+        queue.push_fresh([record(4)]);
+        let one = |queue: &mut Queue| lines(&queue.compose_one(None, now).expect("one"));
+        assert_eq!([0; 4].map(|_| one(&mut queue)), [[2], [3], [4], [1]]);
+        assert_eq!(queue.compose_one(None, now), None);
+        let suspects = Batch {
+            entries: (5..=8).map(|n| again(n, 0)).collect(),
+            suspect: true,
+        };
+        let one = queue.compose_one(Some(suspects), now).expect("one");
+        assert!(one.suspect && lines(&one) == [5]);
+        assert_eq!(queue.compose_one(Some(one.clone()), now), Some(one));
+        let rest = queue.compose(now, false).expect("the others");
+        assert!(rest.suspect && lines(&rest) == [6, 7, 8]);
+    }
+
+    #[test]
+    fn all_that_wait_for_their_backoff_are_released() {
+        let now = Instant::now();
+        let mut queue = Queue::new(3);
+        for n in 1..=3 {
+            queue.push_again(again(n, 9), now + Duration::from_secs(u64::from(n)));
+        }
+        assert_eq!(queue.compose(now, true), None);
+        queue.release(now);
+        let batch = queue.compose(now, false).expect("full");
+        assert_eq!(lines(&batch), [1, 2, 3]);
+        assert!(batch.entries.iter().all(|e| e.attempts == 1));
     }
 
     #[test]

@@ -10,6 +10,10 @@
 //! use, is found in the same way: it begins with what such a table always takes
 //! and goes up while nothing is refused.
 //!
+//! A table that accepts nothing says nothing of its capacity. The rate from before
+//! the first refusal is remembered, and once something is accepted, the rate
+//! climbs back to it within [`CLIMB`], unless calls are refused again.
+//!
 //! Pure: it is told the time and the counts, and answers with a rate.
 
 use crate::capacity::Capacity;
@@ -36,6 +40,12 @@ const STEP_UP: f64 = 0.02;
 
 /// How much of the rate must have been used for a step up to make sense.
 const IN_USE: f64 = 0.80;
+
+/// How long the rate takes back to what it was before nothing was accepted.
+pub const CLIMB: Duration = Duration::from_secs(4);
+
+/// Where the climb begins, as a share of that rate.
+const CLIMB_FROM: f64 = 0.125;
 
 /// The lowest rate, in write units a second: something must be tried.
 const LEAST: f64 = 1.0;
@@ -81,6 +91,21 @@ pub struct Controller {
     /// first.
     past: VecDeque<(Instant, Tally)>,
     raised: Instant,
+    /// What had been found out when the calls began to be refused that are in a row
+    /// now.
+    remembered: Option<f64>,
+    phase: Phase,
+}
+
+/// How the table takes what it is offered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Phase {
+    /// In full or in part.
+    Usual,
+    /// Not at all.
+    Down,
+    /// Again, since an instant; the rate is this share of the usual one.
+    Climbing(Instant, f64),
 }
 
 impl Controller {
@@ -95,11 +120,22 @@ impl Controller {
             found,
             past: VecDeque::from([(now, Tally::default())]),
             raised: now,
+            remembered: found,
+            phase: Phase::Usual,
         }
     }
 
     /// The rate, in write units a second.
     pub fn rate(&self) -> f64 {
+        match self.phase {
+            Phase::Usual => self.usual(),
+            Phase::Down => LEAST,
+            Phase::Climbing(_, share) => (self.usual() * share).max(LEAST),
+        }
+    }
+
+    /// The rate while something is accepted.
+    fn usual(&self) -> f64 {
         let said = self.capacity.start();
         let of_table = match (self.found, self.capacity.on_demand) {
             (Some(found), true) => found.min(self.capacity.ceiling().unwrap_or(f64::INFINITY)),
@@ -118,7 +154,7 @@ impl Controller {
 
     /// The table was described anew.
     pub fn described(&mut self, capacity: Capacity) -> Option<Event> {
-        let from = self.rate();
+        let from = self.usual();
         if capacity == self.capacity {
             return None;
         }
@@ -128,14 +164,51 @@ impl Controller {
         if changed {
             // What was found out was found out about another capacity.
             self.found = self.capacity.on_demand.then(|| self.capacity.start());
+            self.remembered = self.found;
             self.past.clear();
         }
-        let to = self.rate();
+        let to = self.usual();
         (to != from).then_some(Event::Followed { from, to })
+    }
+
+    /// A call is refused for the first time since one was accepted: should nothing
+    /// more be accepted, this is the rate to go back to.
+    pub fn remember(&mut self) {
+        self.remembered = self.found;
+    }
+
+    /// Nothing has been accepted for a while.
+    pub fn nothing_accepted(&mut self) {
+        // What was found out since then says nothing of the table's capacity.
+        self.found = self.remembered;
+        self.phase = Phase::Down;
+    }
+
+    /// Something is accepted again: `tally` is what came of all calls so far.
+    pub fn accepted_again(&mut self, tally: Tally, now: Instant) {
+        self.past = VecDeque::from([(now, tally)]);
+        self.phase = Phase::Climbing(now, CLIMB_FROM);
+    }
+
+    /// Time has passed, of which only a climb takes notice.
+    pub fn climb(&mut self, now: Instant) {
+        let Phase::Climbing(since, _) = self.phase else {
+            return;
+        };
+        let share = (now - since).as_secs_f64() / CLIMB.as_secs_f64();
+        self.phase = Phase::Climbing(since, share.max(CLIMB_FROM));
+        if share >= 1.0 {
+            self.phase = Phase::Usual;
+            self.raised = now;
+        }
     }
 
     /// Time has passed: `tally` is what came of all calls so far.
     pub fn tick(&mut self, tally: Tally, now: Instant) -> Option<Event> {
+        self.climb(now);
+        if self.phase == Phase::Down {
+            return None;
+        }
         // The youngest that is a period old, for a tick is always a little late:
         // hardly any is a period old to the millisecond.
         while self.past.len() > 1 && now - self.past[1].0 >= PERIOD {
@@ -157,12 +230,14 @@ impl Controller {
             let from = self.rate();
             let to = (accepted / elapsed * BACK_OFF / self.share).max(LEAST);
             self.found = Some(self.found.map_or(to, |f| f.min(to)));
+            self.phase = Phase::Usual;
             let to = self.rate();
             // All of the rate may have been accepted, and refused what came on top.
             return (to < from).then_some(Event::Lowered { to });
         }
         if let Some(found) = self.found
             && refused == 0.0
+            && self.phase == Phase::Usual
             && now - self.raised >= PERIOD
             && accepted / elapsed >= IN_USE * self.rate()
         {
@@ -296,6 +371,112 @@ mod tests {
             assert_eq!(c.tick(tally, now), None);
         }
         assert_eq!(c.rate(), 1000.0);
+    }
+
+    /// Refuses everything for a second, and says so.
+    fn fail(c: &mut Controller, now: &mut Instant, tally: &mut Tally) {
+        c.remember();
+        for _ in 0..10 {
+            tally.refused += c.rate() * TICK.as_secs_f64();
+            *now += TICK;
+            c.tick(*tally, *now);
+        }
+        c.nothing_accepted();
+    }
+
+    /// Takes everything for so many ticks: the rate after each.
+    fn climb(c: &mut Controller, now: &mut Instant, tally: &mut Tally, ticks: u32) -> Vec<f64> {
+        let after = |_| {
+            tally.accepted += c.rate() * TICK.as_secs_f64();
+            *now += TICK;
+            c.tick(*tally, *now);
+            c.rate()
+        };
+        (0..ticks).map(after).collect()
+    }
+
+    #[test]
+    fn after_nothing_was_accepted_the_rate_is_back_in_four_seconds() {
+        let (mut now, mut tally) = (Instant::now(), Tally::default());
+        let mut c = Controller::new(provisioned(1000.0), 1.0, None, now);
+        drive(&mut c, &mut now, &mut tally, 2000.0, 5);
+        fail(&mut c, &mut now, &mut tally);
+        for _ in 0..600 {
+            tally.refused += 1.0;
+            now += TICK;
+            assert_eq!(c.tick(tally, now), None, "it is not told each second");
+            assert_eq!(c.rate(), LEAST);
+        }
+        tally.accepted += 1.0;
+        c.accepted_again(tally, now);
+        assert_eq!(c.rate(), 125.0);
+        let rates = climb(&mut c, &mut now, &mut tally, 40);
+        let at = |ticks: usize| rates[ticks - 1];
+        assert_eq!((at(5), at(6), at(10)), (125.0, 150.0, 250.0));
+        assert_eq!((at(20), at(30), at(39)), (500.0, 750.0, 975.0));
+        assert_eq!((at(40), c.found, c.phase), (1000.0, None, Phase::Usual));
+    }
+
+    #[test]
+    fn what_was_found_before_is_gone_back_to_and_not_what_refusals_led_to() {
+        let (mut now, mut tally) = (Instant::now(), Tally::default());
+        for on_demand in [on_demand(None), provisioned(5000.0)] {
+            let mut c = Controller::new(on_demand, 1.0, None, now);
+            drive(&mut c, &mut now, &mut tally, 3000.0, 20);
+            let before = c.rate();
+            assert!((2900.0..3100.0).contains(&before), "{before}");
+            fail(&mut c, &mut now, &mut tally);
+            c.accepted_again(tally, now);
+            let rates = climb(&mut c, &mut now, &mut tally, 40);
+            assert_eq!((rates[19], rates[39]), (before / 2.0, before));
+            let later = climb(&mut c, &mut now, &mut tally, 10);
+            assert!(later[9] > before, "and up from there");
+        }
+    }
+
+    #[test]
+    fn refused_again_on_its_way_up_it_stays_with_what_is_taken() {
+        let (mut now, mut tally) = (Instant::now(), Tally::default());
+        let mut c = Controller::new(provisioned(1000.0), 1.0, None, now);
+        fail(&mut c, &mut now, &mut tally);
+        c.accepted_again(tally, now);
+        drive(&mut c, &mut now, &mut tally, 300.0, 3);
+        assert!((200.0..=320.0).contains(&c.rate()), "{}", c.rate());
+        assert_eq!(c.phase, Phase::Usual);
+        // Nothing at all is another matter: back to what was before.
+        let before = c.rate();
+        fail(&mut c, &mut now, &mut tally);
+        c.accepted_again(tally, now);
+        assert_eq!(climb(&mut c, &mut now, &mut tally, 40)[39], before);
+    }
+
+    #[test]
+    fn nothing_accepted_twice_in_a_row_leads_back_to_the_rate_before_the_first() {
+        let (mut now, mut tally) = (Instant::now(), Tally::default());
+        let mut c = Controller::new(provisioned(1000.0), 1.0, None, now);
+        for _ in 0..3 {
+            fail(&mut c, &mut now, &mut tally);
+            tally.accepted += 1.0;
+            c.accepted_again(tally, now);
+            climb(&mut c, &mut now, &mut tally, 8);
+        }
+        assert_eq!(climb(&mut c, &mut now, &mut tally, 32)[31], 1000.0);
+    }
+
+    #[test]
+    fn another_capacity_is_climbed_to_whenever_it_is_told() {
+        let (mut now, mut tally) = (Instant::now(), Tally::default());
+        let mut c = Controller::new(provisioned(1000.0), 1.0, None, now);
+        fail(&mut c, &mut now, &mut tally);
+        let told = c.described(provisioned(400.0));
+        let (from, to) = (1000.0, 400.0);
+        assert_eq!(told, Some(Event::Followed { from, to }));
+        assert_eq!(c.rate(), LEAST, "nothing is accepted all the same");
+        c.accepted_again(tally, now);
+        assert_eq!(climb(&mut c, &mut now, &mut tally, 20)[19], 200.0);
+        c.described(provisioned(800.0));
+        assert_eq!(c.rate(), 400.0);
+        assert_eq!(climb(&mut c, &mut now, &mut tally, 20)[19], 800.0);
     }
 
     #[test]

@@ -147,6 +147,7 @@ pub mod keepalive;
 pub mod lowwater;
 pub mod matchmeta;
 pub mod prices;
+pub(crate) mod probe;
 pub mod raise;
 pub mod rate;
 #[cfg(feature = "rds")]
@@ -169,6 +170,9 @@ pub mod cli;
 
 #[cfg(feature = "lambda")]
 mod bootstrap;
+
+#[cfg(test)]
+mod outage;
 
 #[cfg(feature = "lambda")]
 pub mod lambda;

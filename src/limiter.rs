@@ -107,6 +107,12 @@ impl TokenBucket {
         self.level += units;
     }
 
+    /// Forgets what is owed: it was spent on what was refused.
+    pub fn clear_debt(&mut self, now: Instant) {
+        self.refill(now);
+        self.level = self.level.max(0.0);
+    }
+
     fn refill(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.seen).as_secs_f64();
         self.seen = now;
@@ -213,6 +219,15 @@ impl Limiter {
         }
     }
 
+    /// Forgets what is owed, at once also for those who wait; see
+    /// [`TokenBucket::clear_debt`].
+    pub fn clear_debt(&self) {
+        if let Some(bucket) = self.bucket().as_mut() {
+            bucket.clear_debt(Instant::now());
+        }
+        self.changed.notify_waiters();
+    }
+
     /// Takes `units` if they may be spent now; else says how long to wait.
     /// For a caller that is alone and has its own clock.
     pub fn try_take(&self, units: f64) -> Result<(), Duration> {
@@ -309,6 +324,18 @@ mod tests {
     }
 
     #[test]
+    fn debt_is_forgotten_and_what_is_there_stays() {
+        let t0 = Instant::now();
+        let mut b = TokenBucket::new(100.0, t0);
+        assert_eq!(b.take(10_000.0, t0), Ok(()));
+        b.clear_debt(t0 + MS);
+        assert_eq!(b.take(25.0, t0 + MS), Err(250 * MS), "9,975 were owed");
+        b.give_back(20.0, t0 + MS);
+        b.clear_debt(t0 + MS);
+        assert_eq!(b.take(25.0, t0 + MS), Err(50 * MS));
+    }
+
+    #[test]
     fn what_was_saved_is_spent_once() {
         let t0 = Instant::now();
         let mut b = TokenBucket::new(100.0, t0);
@@ -392,6 +419,21 @@ mod tests {
             limiter.take(25.0).await;
         }
         assert_eq!(begun.elapsed(), Duration::from_secs(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_debt_that_is_forgotten_waits_no_longer_for_it() {
+        let limiter = Arc::new(Limiter::new(100.0));
+        limiter.take(10_000.0).await;
+        let begun = Instant::now();
+        let waiting = tokio::spawn({
+            let limiter = limiter.clone();
+            async move { limiter.take(25.0).await }
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        limiter.clear_debt();
+        waiting.await.expect("ends");
+        assert_eq!(begun.elapsed(), 1250 * MS);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,14 +5,19 @@
 //! has the table described every so often, and at once after a refusal, gives
 //! what it learns to the [controller](crate::control), and turns the bucket's
 //! rate accordingly.
+//!
+//! While the table accepts nothing, whatever the rate, the loops that send ask
+//! [`Pace::turn`] what the next call may be: [one item](crate::probe) now and then.
 
 use crate::capacity::{Capacity, advice};
 use crate::control::{Controller, Event, TICK, Tally};
 use crate::error::Result;
 use crate::item::Consumed;
 use crate::limiter::Limiter;
+use crate::probe::{INTERVAL, Probe, Turn};
 use crate::report::thousands;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -36,6 +41,9 @@ const LEAST_BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 pub struct Pace {
     limiter: Limiter,
     inner: Mutex<Inner>,
+    /// Whether calls have been refused since one was accepted: while none has, a turn
+    /// takes no lock.
+    refused: AtomicBool,
     /// What the units are, for messages.
     of: &'static str,
 }
@@ -46,6 +54,34 @@ struct Inner {
     tally: Tally,
     /// The last reason for throttling that DynamoDB gave, and its resource.
     reason: Option<(String, String)>,
+    probe: Probe,
+    /// When it was last said that nothing is accepted.
+    warned: Option<Instant>,
+}
+
+impl Inner {
+    /// Begins to probe when it is time.
+    fn look(&mut self, now: Instant) {
+        if self.probe.begins(now)
+            && let Some(controller) = &mut self.controller
+        {
+            controller.nothing_accepted();
+        }
+    }
+
+    /// Something was accepted. Says how many probes that took, where it took some;
+    /// `refused` is no more so.
+    fn accept(&mut self, refused: &AtomicBool) -> Option<u32> {
+        if !refused.load(Ordering::Relaxed) {
+            return None;
+        }
+        refused.store(false, Ordering::Relaxed);
+        let probes = self.probe.accepted()?;
+        if let Some(controller) = &mut self.controller {
+            controller.accepted_again(self.tally, Instant::now());
+        }
+        Some(probes)
+    }
 }
 
 impl Pace {
@@ -64,10 +100,13 @@ impl Pace {
             controller,
             tally: Tally::default(),
             reason: None,
+            probe: Probe::default(),
+            warned: None,
         };
         Pace {
             limiter,
             inner: Mutex::new(inner),
+            refused: AtomicBool::new(false),
             of: "write",
         }
     }
@@ -92,14 +131,61 @@ impl Pace {
         self.limiter.rate()
     }
 
-    /// Waits until `units` may be spent, and takes them.
-    pub async fn take(&self, units: f64) {
-        self.limiter.take(units).await;
+    /// What the next call may be at `now`.
+    pub(crate) fn turn(&self, now: Instant) -> Turn {
+        if !self.refused.load(Ordering::Relaxed) {
+            return Turn::Full(None);
+        }
+        let mut inner = self.inner();
+        inner.look(now);
+        inner.probe.turn()
+    }
+
+    /// Waits until the call of `turn`, which costs `units`, may leave, and takes them;
+    /// a probe that is due leaves at once and costs nothing.
+    pub(crate) async fn take(&self, turn: Turn, units: f64) {
+        match turn {
+            Turn::Full(_) => self.limiter.take(units).await,
+            Turn::Probe(_) => self.probed(),
+        }
+    }
+
+    /// A probe leaves. The second says that the first was in vain.
+    fn probed(&self) {
+        let now = Instant::now();
+        let mut inner = self.inner();
+        let inner = &mut *inner;
+        if inner.probe.sent(now) < 2
+            || inner
+                .warned
+                .is_some_and(|at| now - at < LEAST_BETWEEN_WARNINGS)
+        {
+            return;
+        }
+        inner.warned = Some(now);
+        let (of, every) = (self.of, INTERVAL.as_secs_f64());
+        let (why, then) = match &inner.reason {
+            Some((reason, resource)) => (
+                format!(" ({reason}, {resource})"),
+                format!("; {}", advice(reason)),
+            ),
+            None => Default::default(),
+        };
+        tracing::warn!(
+            "DynamoDB accepts no {of} at the moment{why}: it is tried with one item every {every} s, and the \
+             rate of before is back soon after one is accepted{then}"
+        );
+    }
+
+    /// Gives back `units` that were taken for a call and not spent.
+    pub fn give_back(&self, units: f64) {
+        self.limiter.give_back(units);
     }
 
     /// Items were written, for which `paid` units had been taken: what they
-    /// really consumed is settled.
-    pub fn accepted(&self, paid: f64, consumed: Option<&Consumed>) {
+    /// really consumed is settled. Says whether they end a time in which nothing was
+    /// accepted: then nothing needs to wait for its back-off.
+    pub fn accepted(&self, paid: f64, consumed: Option<&Consumed>) -> bool {
         let mut inner = self.inner();
         let cost = match (&inner.controller, consumed) {
             (Some(controller), Some(consumed)) => controller.capacity().charge(consumed),
@@ -107,17 +193,38 @@ impl Pace {
             (_, None) => paid,
         };
         inner.tally.accepted += cost;
+        let probes = inner.accept(&self.refused);
+        let rate = probes.and_then(|_| Some(inner.controller.as_ref()?.rate()));
         drop(inner);
         if cost != paid {
             self.limiter.give_back(paid - cost);
         }
+        let Some(probes) = probes else {
+            return false;
+        };
+        if rate.is_some() {
+            self.limiter.set_rate(rate);
+        }
+        // What was paid for calls that were refused holds up none from now on.
+        self.limiter.clear_debt();
+        if probes > 1 {
+            tracing::info!("DynamoDB accepts {}s again", self.of);
+        }
+        true
     }
 
-    /// Items of `units` were refused, for `reasons` where DynamoDB said why.
+    /// Items of `units` were refused: told before what else of their call was
+    /// [accepted](Pace::accepted). For `reasons` where DynamoDB said why.
     /// What was paid for them is gone.
     pub fn refused(&self, units: f64, reasons: &[(String, String)]) {
         let mut inner = self.inner();
         inner.tally.refused += units;
+        if inner.probe.refused(Instant::now()) {
+            self.refused.store(true, Ordering::Relaxed);
+            if let Some(controller) = &mut inner.controller {
+                controller.remember();
+            }
+        }
         if let Some(reason) = reasons.first() {
             inner.reason = Some(reason.clone());
         }
@@ -144,17 +251,17 @@ impl Pace {
                 _ = tick.tick() => {}
                 () = tokio::time::sleep_until(due) => {}
             }
-            let tally = self.inner().tally;
+            let seen = self.inner().tally.refused;
             let now = Instant::now();
-            let hurry =
-                tally.refused > refused && hurried.is_none_or(|at| now - at >= LEAST_BETWEEN);
+            let hurry = seen > refused && hurried.is_none_or(|at| now - at >= LEAST_BETWEEN);
             if hurry || now >= due {
-                refused = tally.refused;
+                refused = seen;
                 described = now;
                 if hurry {
                     hurried = Some(now);
                 }
-                match tokio::time::timeout(DESCRIBE_LIMIT, describe()).await {
+                let look = tokio::time::timeout(DESCRIBE_LIMIT, describe());
+                match self.climbing(look).await {
                     Ok(Ok(capacity)) => {
                         let event = self.steer(|c| c.described(capacity));
                         if let Some(Event::Followed { from, to }) = event {
@@ -169,6 +276,8 @@ impl Pace {
                     Err(_) => tracing::debug!("the table is not described in time"),
                 }
             }
+            // Not what was known before the look: something may have been accepted since.
+            let tally = self.inner().tally;
             let event = self.steer(|c| c.tick(tally, Instant::now()));
             if let Some(Event::Lowered { to }) = event
                 && warned.is_none_or(|at| at.elapsed() >= LEAST_BETWEEN_WARNINGS)
@@ -179,9 +288,27 @@ impl Pace {
         }
     }
 
+    /// Waits for `look`, and holds up no climb of the rate meanwhile.
+    async fn climbing<T>(&self, look: impl Future<Output = T>) -> T {
+        tokio::pin!(look);
+        loop {
+            tokio::select! {
+                biased;
+                seen = &mut look => return seen,
+                () = tokio::time::sleep(TICK) => {
+                    self.steer(|c| {
+                        c.climb(Instant::now());
+                        None
+                    });
+                }
+            }
+        }
+    }
+
     /// Lets the controller decide, and sets the rate.
     fn steer(&self, decide: impl FnOnce(&mut Controller) -> Option<Event>) -> Option<Event> {
         let mut inner = self.inner();
+        inner.look(Instant::now());
         let controller = inner.controller.as_mut()?;
         let event = decide(controller);
         let rate = controller.rate();
@@ -219,6 +346,8 @@ impl Pace {
 mod tests {
     use super::*;
     use crate::capacity::Part;
+
+    const MS: Duration = Duration::from_millis(1);
 
     fn pace() -> Pace {
         Pace::controlled(Controller::new(capacity(), 1.0, None, Instant::now()))
@@ -260,6 +389,40 @@ mod tests {
             () = refuse => {}
         }
         looks.into_inner().expect("whole")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_description_that_hangs_holds_up_no_climb() {
+        let pace = pace();
+        let begun = Instant::now();
+        let at = |ms: u64| tokio::time::sleep_until(begun + Duration::from_millis(ms));
+        let steps = async {
+            pace.refused(25.0, &[]);
+            at(999).await;
+            assert_eq!(
+                pace.turn(Instant::now()),
+                Turn::Full(Some(begun + 1000 * MS))
+            );
+            at(1000).await;
+            assert_eq!(pace.turn(Instant::now()), Turn::Probe(begun + 1000 * MS));
+            pace.take(pace.turn(Instant::now()), 1.0).await;
+            assert_eq!(pace.turn(Instant::now()), Turn::Probe(begun + 1500 * MS));
+            at(1150).await;
+            assert_eq!(pace.rate(), Some(1.0));
+            assert!(pace.accepted(1.0, None));
+            assert_eq!(pace.turn(Instant::now()), Turn::Full(None));
+            assert_eq!(pace.rate(), Some(125.0));
+            assert!(!pace.accepted(1.0, None), "once");
+            at(3250).await;
+            let rate = pace.rate().expect("a rate");
+            assert!((475.0..=525.0).contains(&rate), "{rate}");
+            at(5300).await;
+            assert_eq!(pace.rate(), Some(1000.0));
+        };
+        tokio::select! {
+            () = steps => {}
+            never = pace.follow(Duration::from_secs(1), std::future::pending) => match never {},
+        }
     }
 
     #[tokio::test(start_paused = true)]

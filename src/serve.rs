@@ -27,6 +27,8 @@ pub mod keys;
 pub mod listen;
 mod metrics;
 mod openapi;
+#[cfg(test)]
+mod outages;
 mod reads;
 mod router;
 #[cfg(test)]

@@ -170,6 +170,38 @@ impl Waiting {
         self.since = (!self.now.is_empty()).then_some(now);
         Some(Keys(keys))
     }
+
+    /// One key alone, to see whether it is read, whatever it waits for: one that is
+    /// ready, or else one that was never asked for, or else the next one that will be
+    /// ready. Not always the same one, of which its partition may be the limit.
+    pub fn compose_one(&mut self, now: Instant) -> Option<Keys> {
+        let ready = self.again.peek().is_some_and(|Reverse(a)| a.ready <= now);
+        let fresh = if ready { None } else { self.now.pop_front() };
+        let one = fresh.or_else(|| Some(self.again.pop()?.0.entry));
+        one.map(|entry| Keys(vec![entry]))
+    }
+
+    /// The first of `keys` alone; the others wait on.
+    pub fn keep_one(&mut self, mut keys: Keys, now: Instant) -> Keys {
+        let left = keys.0.split_off(keys.0.len().min(1));
+        for entry in left.into_iter().rev() {
+            self.since.get_or_insert(now);
+            self.now.push_front(entry);
+        }
+        keys
+    }
+
+    /// Ends the back-off of all that wait: they were refused with everything else.
+    pub fn release(&mut self, now: Instant) {
+        let again = std::mem::take(&mut self.again).into_iter();
+        self.again = again
+            .map(|Reverse(mut a)| {
+                a.ready = a.ready.min(now);
+                a.entry.attempts = a.entry.attempts.min(1);
+                Reverse(a)
+            })
+            .collect();
+    }
 }
 
 #[cfg(test)]
@@ -236,6 +268,43 @@ mod tests {
         );
         assert_eq!(keys.find(&failed.record.hash), Some(1));
         assert_eq!(keys.find(&record(4, 0).hash), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_key_leaves_alone_and_not_always_the_same() {
+        let start = Instant::now();
+        let later = start + Duration::from_secs(20);
+        let mut waiting = Waiting::new(3);
+        (1..=3).for_each(|n| waiting.push(record(n, u64::from(n)), start));
+        let full = waiting.compose(start, false).expect("full");
+        let one = waiting.keep_one(full, start);
+        assert_eq!((lines(Some(one)), waiting.ready()), (vec![1], 2));
+        for (hash, ready) in [(1, later), (4, start)] {
+            let entry = Entry {
+                record: record(hash, u64::from(hash)),
+                attempts: 9,
+            };
+            waiting.push_again(entry, ready);
+        }
+        let left = [0; 5].map(|_| lines(waiting.compose_one(start)));
+        assert_eq!(left, [vec![4], vec![2], vec![3], vec![1], vec![]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_that_wait_for_their_backoff_are_released() {
+        let start = Instant::now();
+        let mut waiting = Waiting::new(3);
+        for n in 1..=3 {
+            let entry = Entry {
+                record: record(n, u64::from(n)),
+                attempts: 9,
+            };
+            waiting.push_again(entry, start + Duration::from_secs(u64::from(n)));
+        }
+        assert!(waiting.compose(start, true).is_none());
+        waiting.release(start);
+        let keys = waiting.compose(start, true).expect("all");
+        assert_eq!(keys.0.iter().map(|e| e.attempts).sum::<u32>(), 3);
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,6 +17,9 @@
 //! without any progress ([`WriterOptions::give_up_after`]): DynamoDB being away
 //! for ten minutes must not end an import of three days.
 //!
+//! While nothing is accepted, an item alone is sent now and then: see
+//! [`Pace::turn`].
+//!
 //! When the run is stopped, nothing more is sent; what is in flight may finish
 //! for [`DRAIN`], and what is then not acknowledged is `failed`.
 
@@ -147,8 +150,11 @@ impl<T: BatchWrite> Writer<'_, T> {
             let concurrency = s.bound.calls(self.pace.rate(), batch_units);
             // Enough to fill every call from retries alone; reading pauses beyond.
             let again_limit = concurrency * batch_items * 2;
+            let turn = self.pace.turn(now);
             if s.end.is_none() {
-                if next.is_none() && in_flight.len() < concurrency {
+                if turn.is_probe() {
+                    next = s.queue.compose_one(next, now);
+                } else if next.is_none() && in_flight.len() < concurrency {
                     let flush = !open || linger.is_some_and(|at| at <= now);
                     next = s.queue.compose(now, flush);
                     let duplicates = s.queue.take_duplicates();
@@ -178,7 +184,8 @@ impl<T: BatchWrite> Writer<'_, T> {
                 }
             }
             let running = s.end.is_none();
-            let may_send = running && next.is_some() && in_flight.len() < concurrency;
+            let room = in_flight.len() < concurrency && turn.is_due(now);
+            let may_send = running && next.is_some() && room;
             let may_read = running
                 && open
                 && s.queue.fresh() < batch_items
@@ -188,8 +195,8 @@ impl<T: BatchWrite> Writer<'_, T> {
             // When to look again though nothing happens.
             let wake = match drain {
                 Some(at) => Some(at),
-                None if next.is_some() => None,
-                None => [s.queue.next_ready(), linger]
+                None if next.is_some() => turn.wake(now),
+                None => [s.queue.next_ready(), linger, turn.wake(now)]
                     .into_iter()
                     .flatten()
                     .filter(|at| *at > now)
@@ -206,7 +213,7 @@ impl<T: BatchWrite> Writer<'_, T> {
                     self.meters.update(|c| c.in_flight = in_flight.len() as u64);
                     self.look_at(&mut s, batch, begun, answer);
                 }
-                () = self.pace.take(units), if may_send => {
+                () = self.pace.take(turn, units), if may_send => {
                     if let Some(batch) = next.take() {
                         in_flight_records += batch.entries.len() as u64;
                         in_flight.push(self.send(batch));
@@ -296,11 +303,12 @@ impl<T: BatchWrite> Writer<'_, T> {
                 };
                 let (deleted, written) = self.settle(&done);
                 let by_formula = self.units(&done);
-                if !done.is_empty() {
-                    self.pace.accepted(by_formula, answer.consumed.as_ref());
-                }
+                // First what was refused: the table accepts some.
                 if !returned.is_empty() {
                     self.pace.refused(self.units(&returned), &[]);
+                }
+                if !done.is_empty() && self.pace.accepted(by_formula, answer.consumed.as_ref()) {
+                    s.queue.release(Instant::now());
                 }
                 self.meters.update(|c| {
                     c.books.written += written;

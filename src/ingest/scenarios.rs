@@ -25,10 +25,13 @@ use crate::stop::Stop;
 use crate::writer::{Writer, WriterOptions};
 use bytes::Bytes;
 use serde::Deserialize;
+use std::convert::Infallible;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+
+mod outages;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -285,80 +288,9 @@ async fn play(name: &str) {
         max_rate,
         Instant::now(),
     ));
-    let schema = KeySchema {
-        partition: KeyAttribute {
-            name: "md5".into(),
-            kind: KeyType::S,
-        },
-        sort: None,
-        index_keys: vec![],
-    };
-    let template = ItemTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &[]).expect("fits");
-    let (meters, stop) = (Meters::default(), Stop::new());
-    let rejects = Rejects::new(None).expect("no file");
-    let water = LowWater::default();
-    let writer = Writer {
-        table: &model,
-        table_name: "t",
-        template: &template,
-        pace: &pace,
-        meters: &meters,
-        water: &water,
-        rejects: &rejects,
-        options: WriterOptions {
-            concurrency: Concurrency::Auto,
-            give_up_after: Duration::from_secs(900),
-        },
-    };
-    let (send, receive) = mpsc::channel(8);
-    let feed = async {
-        let mut n = 0u64;
-        loop {
-            let record = |i: u64| {
-                let mut raw = [0; 16];
-                raw[..8].copy_from_slice(&i.to_be_bytes());
-                Record::new(
-                    Hash::from_bytes(&raw).expect("16 bytes"),
-                    Place {
-                        source: 0,
-                        line: i,
-                        byte: 0,
-                    },
-                )
-            };
-            let handed = HandOver {
-                stretch: Stretch {
-                    end: Place {
-                        source: 0,
-                        line: n + 499,
-                        byte: 0,
-                    },
-                    books: Books {
-                        lines: 500,
-                        ..Books::default()
-                    },
-                },
-                records: (n..n + 500).map(record).collect(),
-            };
-            if send.send(handed).await.is_err() {
-                return std::future::pending().await;
-            }
-            n += 500;
-        }
-    };
-    let backoff = Backoff::new(fastrand::Rng::with_seed(7));
-    let stopper = async {
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
-        stop.request();
-        std::future::pending::<()>().await;
-    };
     let describe = || async { Ok(model.describe()) };
-    tokio::select! {
-        _ = writer.run(receive, &stop, backoff) => {}
-        never = pace.follow(Duration::from_secs_f64(interval), describe) => match never {},
-        () = feed => {}
-        () = stopper => {}
-    }
+    let follow = pace.follow(Duration::from_secs_f64(interval), describe);
+    write(&model, &pace, follow, Duration::from_secs(seconds)).await;
     let mut s = model.state.lock().expect("whole");
     model.pass(&mut s);
     let utilisation = s.accepted / s.available;
@@ -379,6 +311,85 @@ async fn play(name: &str) {
     );
     let (least, most) = expect.rate_at_the_end;
     assert!((least..=most).contains(&rate), "{name}: rate {rate}");
+}
+
+/// Writes to `table` for so long, at `pace`, which `follow` turns.
+async fn write<T: BatchWrite>(
+    table: &T,
+    pace: &Pace,
+    follow: impl Future<Output = Infallible>,
+    lasts: Duration,
+) {
+    let schema = KeySchema {
+        partition: KeyAttribute {
+            name: "md5".into(),
+            kind: KeyType::S,
+        },
+        sort: None,
+        index_keys: vec![],
+    };
+    let template = ItemTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &[]).expect("fits");
+    let (meters, stop) = (Meters::default(), Stop::new());
+    let rejects = Rejects::new(None).expect("no file");
+    let water = LowWater::default();
+    let writer = Writer {
+        table,
+        table_name: "t",
+        template: &template,
+        pace,
+        meters: &meters,
+        water: &water,
+        rejects: &rejects,
+        options: WriterOptions {
+            concurrency: Concurrency::Auto,
+            give_up_after: Duration::from_secs(900),
+        },
+    };
+    let (send, receive) = mpsc::channel(8);
+    let feed = async {
+        let mut n = 0u64;
+        while send.send(handed(n)).await.is_ok() {
+            n += 500;
+        }
+        std::future::pending().await
+    };
+    let backoff = Backoff::new(fastrand::Rng::with_seed(7));
+    let stopper = async {
+        tokio::time::sleep(lasts).await;
+        stop.request();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        _ = writer.run(receive, &stop, backoff) => {}
+        never = follow => match never {},
+        () = feed => {}
+        () = stopper => {}
+    }
+}
+
+/// The 500 records from number `n` on.
+fn handed(n: u64) -> HandOver {
+    let place = |line| Place {
+        source: 0,
+        line,
+        byte: 0,
+    };
+    let record = |i: u64| {
+        let mut raw = [0; 16];
+        raw[..8].copy_from_slice(&i.to_be_bytes());
+        Record::new(Hash::from_bytes(&raw).expect("16 bytes"), place(i))
+    };
+    let books = Books {
+        lines: 500,
+        ..Books::default()
+    };
+    HandOver {
+        stretch: Stretch {
+            end: place(n + 499),
+            books,
+        },
+        records: (n..n + 500).map(record).collect(),
+    }
 }
 
 macro_rules! scenarios {

@@ -25,6 +25,7 @@ use crate::backoff::Backoff;
 use crate::concurrency::{Bound, Concurrency};
 use crate::error::{Error, ErrorKind};
 use crate::pace::Pace;
+use crate::probe::Turn;
 use crate::record::{Place, Record};
 use crate::stop::Stop;
 use crate::waiting::{Entry, Keys, Waiting};
@@ -155,7 +156,10 @@ impl<O: Oracle> Engine<'_, O> {
             let allowed = s.allowed.map_or(concurrency, |a| (a as usize).max(1));
             // Enough to fill every call from retries alone; reading pauses beyond.
             let again_limit = concurrency * most * 2;
-            if s.end.is_none() && next.is_none() {
+            let turn = self.turn(now);
+            if s.end.is_none() && turn.is_probe() {
+                next = s.compose_one(next, now);
+            } else if s.end.is_none() && next.is_none() {
                 next = s.waiting.compose(now, !open);
             }
             let idle = next.is_none() && in_flight.is_empty();
@@ -175,7 +179,8 @@ impl<O: Oracle> Engine<'_, O> {
             let running = s.end.is_none();
             let held = s.hold.filter(|at| *at > now);
             let room = in_flight.len() < allowed;
-            let may_send = running && next.is_some() && room && held.is_none();
+            let free = held.is_none() && turn.is_due(now);
+            let may_send = running && next.is_some() && room && free;
             let may_read = running
                 && open
                 && s.waiting.ready() < most * 2
@@ -187,8 +192,8 @@ impl<O: Oracle> Engine<'_, O> {
             // When to look again though nothing happens.
             let wake = match (drain, &next) {
                 (Some(at), _) => Some(at),
-                (None, Some(_)) => held.filter(|_| room),
-                (None, None) => s.waiting.next(),
+                (None, Some(_)) => held.filter(|_| room).or(turn.wake(now)),
+                (None, None) => s.waiting.next().into_iter().chain(turn.wake(now)).min(),
             };
 
             tokio::select! {
@@ -205,7 +210,7 @@ impl<O: Oracle> Engine<'_, O> {
                     let count = in_flight.len() as u64;
                     self.meters.update(|c| c.in_flight = count);
                 }
-                () = self.pace.take(units), if may_send => {
+                () = self.pace.take(turn, units), if may_send => {
                     if let Some(keys) = next.take() {
                         in_flight.push(self.send(keys, units));
                         let count = in_flight.len() as u64;
@@ -236,6 +241,14 @@ impl<O: Oracle> Engine<'_, O> {
         }
         self.meters.update(|c| c.in_flight = 0);
         s.end.unwrap_or(Ended::Complete)
+    }
+
+    /// What the next call may be. An API says by itself when to come again.
+    fn turn(&self, now: Instant) -> Turn {
+        match self.options.tries {
+            None => self.pace.turn(now),
+            Some(_) => Turn::Full(None),
+        }
     }
 
     /// Takes lines that were read.
@@ -318,14 +331,26 @@ impl<O: Oracle> Engine<'_, O> {
         let count = keys.0.len();
         let paid_each = paid / count as f64;
         let read = settled.len();
+        // The table has answered, and left some of it, or all.
+        let unread = match &trouble {
+            None => true,
+            Some(t) => matches!(t.kind, Kind::Unread),
+        };
+        let unread = if unread { again.len() } else { 0 };
+        // First what was refused: the table accepts some.
+        if unread > 0 {
+            self.pace.refused(paid_each * unread as f64, &[]);
+        }
         if read > 0 {
             s.bound.took(begun, Instant::now());
             s.stalled = None;
             s.refusals = 0;
             // As many more as were answered, until all may be in flight again.
             s.allowed = s.allowed.map(|allowed| allowed + 1.0 / allowed);
-            self.pace
-                .accepted(paid_each * read as f64, consumed.as_ref());
+            let paid = paid_each * read as f64;
+            if self.pace.accepted(paid, consumed.as_ref()) && self.options.tries.is_none() {
+                s.waiting.release(Instant::now());
+            }
             if let Some(consumed) = &consumed {
                 s.key_units = (consumed.total / read as f64).max(self.options.units);
             }
@@ -339,12 +364,6 @@ impl<O: Oracle> Engine<'_, O> {
             // An API has no read units.
             (None, Some(_)) => 0.0,
         };
-        // The table has answered, and left some of it, or all.
-        let unread = match &trouble {
-            None => true,
-            Some(t) => matches!(t.kind, Kind::Unread),
-        };
-        let unread = if unread { again.len() } else { 0 };
         self.meters.update(|c| {
             c.requests += calls.saturating_sub(1);
             c.consumed += cost;
@@ -357,9 +376,6 @@ impl<O: Oracle> Engine<'_, O> {
                 self.judge_astray(s, &reply);
             }
             s.desk.settle(hash, reply);
-        }
-        if unread > 0 {
-            self.pace.refused(paid_each * unread as f64, &[]);
         }
         let (is_fault, why) = match &trouble {
             None => (false, ""),
@@ -481,6 +497,14 @@ impl State {
         *faults >= tries || entry.attempts >= MOST_REFUSALS
     }
 
+    /// One hash alone: that of `next` if there is one, of which the others wait on.
+    fn compose_one(&mut self, next: Option<Keys>, now: Instant) -> Option<Keys> {
+        match next {
+            Some(keys) => Some(self.waiting.keep_one(keys, now)),
+            None => self.waiting.compose_one(now),
+        }
+    }
+
     /// Puts entries back, to be asked for after a back-off.
     fn ask_again(&mut self, mut entries: Vec<Entry>) {
         for e in &mut entries {
@@ -500,5 +524,7 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
+#[cfg(test)]
+mod outages;
 #[cfg(test)]
 mod tests;

@@ -449,29 +449,34 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
         let mut in_flight = FuturesUnordered::new();
         loop {
             let now = Instant::now();
-            this.take_up(&mut s, now);
+            let turn = this.pace.turn(now);
+            this.take_up(&mut s, turn.is_probe(), now);
             let queued = this.shared.queued();
             let call_units = s.key_units * MAX_GET_KEYS as f64;
             let room = in_flight.len() < s.bound.calls(this.pace.rate(), call_units);
             let (count, since) = queued.unwrap_or((0, now));
-            let count = count.min(MAX_GET_KEYS);
-            let due = count == MAX_GET_KEYS || in_flight.is_empty() || since + LINGER <= now;
-            let may_send = count > 0 && room && due;
+            let most = if turn.is_probe() { 1 } else { MAX_GET_KEYS };
+            let count = count.min(most);
+            let due = count == most || in_flight.is_empty() || since + LINGER <= now;
+            let may_send = count > 0 && room && due && turn.is_due(now);
             let units = count as f64 * s.key_units;
             let next_try = s.again.keys().next().map(|(at, _)| *at);
             let lingering = (count > 0 && room && !due).then_some(since + LINGER);
-            let wake = next_try.into_iter().chain(lingering).min();
+            let wake = [next_try, lingering, turn.wake(now)];
+            let wake = wake.into_iter().flatten().min();
             tokio::select! {
                 biased;
                 Some((keys, paid, begun, answer)) = in_flight.next(), if !in_flight.is_empty() => {
                     this.shared.metrics.update(|c| c.calls_in_flight = in_flight.len() as u64);
                     this.look_at(&mut s, least, keys, paid, begun, answer);
                 }
-                () = this.pace.take(units), if may_send => {
+                () = this.pace.take(turn, units), if may_send => {
                     let keys = this.shared.next_keys(count);
                     if keys.is_empty() {
-                        // All of them had left.
-                        this.pace.accepted(units, Some(&Consumed::default()));
+                        // All of them had left; a probe had paid nothing.
+                        if !turn.is_probe() {
+                            this.pace.give_back(units);
+                        }
                         continue;
                     }
                     in_flight.push(this.send(keys, units));
@@ -483,10 +488,11 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
         }
     }
 
-    /// Queues what is to be tried again by now, before all else.
-    fn take_up(&self, s: &mut State, now: Instant) {
+    /// Queues what is to be tried again by now, before all else; while the table is
+    /// `probed`, all of it, and behind all else: not always the same key is to be tried.
+    fn take_up(&self, s: &mut State, probed: bool, now: Instant) {
         while let Some(entry) = s.again.first_entry()
-            && entry.key().0 <= now
+            && (probed || entry.key().0 <= now)
         {
             let hashes = entry.remove();
             let mut inner = self.shared.inner();
@@ -495,7 +501,11 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
                 if let Some(entry) = open.get_mut(&hash) {
                     entry.asked = false;
                     // No lingering: it has waited long enough.
-                    queue.push_front((hash, now - LINGER));
+                    let queued = (hash, now - LINGER);
+                    match probed {
+                        true => queue.push_back(queued),
+                        false => queue.push_front(queued),
+                    }
                 }
             }
         }
@@ -535,14 +545,7 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
         match answer {
             Ok((found, unread, consumed)) => {
                 let each = paid / keys.len() as f64;
-                if !found.is_empty() {
-                    s.bound.took(begun, Instant::now());
-                    let read = found.len() as f64;
-                    self.pace.accepted(each * read, consumed.as_ref());
-                    if let Some(consumed) = &consumed {
-                        s.key_units = smoothed(s.key_units, least, consumed.total, read);
-                    }
-                }
+                // First what was refused: the table accepts some.
                 if !unread.is_empty() {
                     let paid = each * unread.len() as f64;
                     // What had no room in the answer was not refused.
@@ -552,6 +555,16 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
                         unread.len() as f64 * least
                     };
                     self.settle_refusal(paid, refused, &[]);
+                }
+                if !found.is_empty() {
+                    s.bound.took(begun, Instant::now());
+                    let read = found.len() as f64;
+                    if self.pace.accepted(each * read, consumed.as_ref()) {
+                        self.take_up(s, true, Instant::now());
+                    }
+                    if let Some(consumed) = &consumed {
+                        s.key_units = smoothed(s.key_units, least, consumed.total, read);
+                    }
                 }
                 let units = consumed.map_or(found.len() as f64 * least, |c| c.total);
                 for (hash, found) in &found {
@@ -613,7 +626,7 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
 
     fn give_back(&self, units: f64) {
         if units > 0.0 {
-            self.pace.accepted(units, Some(&Consumed::default()));
+            self.pace.give_back(units);
         }
     }
 

@@ -151,7 +151,10 @@ impl<T: BatchGet> Checker<'_, T> {
             let open_slots = OPEN_SLOTS.max(concurrency * 4);
             // Enough to fill every call from retries alone; reading pauses beyond.
             let again_limit = concurrency * MAX_GET_KEYS * 2;
-            if s.end.is_none() && next.is_none() && in_flight.len() < concurrency {
+            let turn = self.pace.turn(now);
+            if s.end.is_none() && turn.is_probe() {
+                next = s.compose_one(next, now);
+            } else if s.end.is_none() && next.is_none() && in_flight.len() < concurrency {
                 next = s.compose(now, open);
             }
             let empty = s.waiting.iter().all(Waiting::is_empty) && next.is_none();
@@ -169,7 +172,8 @@ impl<T: BatchGet> Checker<'_, T> {
                 }
             }
             let running = s.end.is_none();
-            let may_send = running && next.is_some() && in_flight.len() < concurrency;
+            let room = in_flight.len() < concurrency;
+            let may_send = running && next.is_some() && room && turn.is_due(now);
             let again: usize = s.waiting.iter().map(Waiting::again).sum();
             let may_read = running
                 && open
@@ -180,8 +184,11 @@ impl<T: BatchGet> Checker<'_, T> {
             // When to look again though nothing happens.
             let wake = match drain {
                 Some(at) => Some(at),
-                None if next.is_some() || in_flight.len() >= concurrency => None,
-                None => s.waiting.iter().filter_map(Waiting::next).min(),
+                None if next.is_some() || !room => turn.wake(now),
+                None => {
+                    let waiting = s.waiting.iter().filter_map(Waiting::next);
+                    waiting.chain(turn.wake(now)).min()
+                }
             };
 
             tokio::select! {
@@ -198,7 +205,7 @@ impl<T: BatchGet> Checker<'_, T> {
                         s.tell(finding, &mut tell);
                     }
                 }
-                () = self.pace.take(units), if may_send => {
+                () = self.pace.take(turn, units), if may_send => {
                     if let Some(batch) = next.take() {
                         s.in_flight[usize::from(batch.consistent)] += 1;
                         s.keys_in_flight += batch.keys.0.len() as u64;
@@ -288,17 +295,21 @@ impl<T: BatchGet> Checker<'_, T> {
                 let paid_each = paid / count as f64;
                 let at = usize::from(batch.consistent);
                 let by_formula = read as f64 * LEAST_UNITS[at];
+                // First what was refused: the table accepts some.
+                if unread > 0 {
+                    self.pace.refused(paid_each * unread as f64, &[]);
+                }
                 if read > 0 {
-                    self.pace
-                        .accepted(paid_each * read as f64, consumed.as_ref());
-                    s.bound.took(begun, Instant::now());
+                    let now = Instant::now();
+                    let paid = paid_each * read as f64;
+                    if self.pace.accepted(paid, consumed.as_ref()) {
+                        s.waiting.iter_mut().for_each(|w| w.release(now));
+                    }
+                    s.bound.took(begun, now);
                     s.stalled = None;
                     if let Some(consumed) = &consumed {
                         s.key_units[at] = (consumed.total / read as f64).max(LEAST_UNITS[at]);
                     }
-                }
-                if unread > 0 {
-                    self.pace.refused(paid_each * unread as f64, &[]);
                 }
                 let consumed = consumed.map_or(by_formula, |c| c.total);
                 self.meters.update(|a| {
@@ -454,6 +465,19 @@ impl State {
             .map(|(keys, consistent)| Batch { keys, consistent })
     }
 
+    /// One key alone: that of `next` if there is one, of which the others wait on.
+    fn compose_one(&mut self, next: Option<Batch>, now: Instant) -> Option<Batch> {
+        if let Some(Batch { keys, consistent }) = next {
+            let keys = self.waiting[usize::from(consistent)].keep_one(keys, now);
+            return Some(Batch { keys, consistent });
+        }
+        let [eventual, consistent] = &mut self.waiting;
+        let second = consistent.compose_one(now).map(|keys| (keys, true));
+        let (keys, consistent) =
+            second.or_else(|| eventual.compose_one(now).map(|keys| (keys, false)))?;
+        Some(Batch { keys, consistent })
+    }
+
     /// Read units that `batch` will cost, as far as is known.
     fn units(&self, batch: &Batch) -> f64 {
         batch.keys.0.len() as f64 * self.key_units[usize::from(batch.consistent)]
@@ -488,5 +512,7 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
+#[cfg(test)]
+mod outages;
 #[cfg(test)]
 mod tests;
