@@ -48,6 +48,8 @@ mod desk;
 mod engine;
 mod oracle;
 mod output;
+mod pattern;
+mod probe;
 mod question;
 mod reading;
 mod report;
@@ -59,6 +61,7 @@ pub use books::{LookupBooks, LookupCounts, LookupMeters};
 pub use builder::LookupBuilder;
 pub use output::Existing;
 pub(crate) use output::is_same_file;
+pub use pattern::AnswerPattern;
 pub use report::LookupReport;
 
 use api::ApiOracle;
@@ -294,7 +297,10 @@ impl Lookup {
                     Some(algorithm) => algorithm,
                     None => input.algorithm().await?,
                 };
-                let oracle = api.oracle(with.case, rules)?;
+                let oracle = api.oracle(algorithm, with.case, rules)?;
+                if !input.is_empty().await? {
+                    probe::run(&oracle, api.most_tries(), with.give_up_after).await?;
+                }
                 (Whom::Api(Box::new(oracle), api.most_tries()), algorithm)
             }
             None => {

@@ -569,7 +569,7 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
     ) {
         let full = answer.as_ref().is_ok_and(|b| b.len() >= FULL_ANSWER);
         let answer = answer.and_then(|body| {
-            let answer = self.template.read_answer(&body);
+            let answer = self.template.read_answer(&body, keys.len());
             answer
                 .and_then(|answer| sorted(&keys, answer))
                 .map_err(CallError::strange_answer)
@@ -721,7 +721,11 @@ fn sorted(keys: &[Hash], answer: WholeAnswer) -> Result<Sorted, String> {
             return Err("an item came twice".to_owned());
         }
     }
+    let asked_again = answer.unprocessed.len();
     let unread: HashSet<Hash> = answer.unprocessed.into_iter().collect();
+    if unread.len() < asked_again {
+        return Err("a key is unprocessed twice".to_owned());
+    }
     let mut found = Vec::with_capacity(keys.len());
     let mut left = Vec::with_capacity(unread.len());
     for hash in keys {
