@@ -93,7 +93,8 @@ fn each_line_has_its_answer_in_order_over_few_connections() {
     );
     let stats = api.stats();
     assert_eq!((stats.requests, stats.probes), (2000, 2));
-    assert!(stats.connections <= 64, "{}", stats.connections);
+    // One for each call in flight, and those of the two probes.
+    assert!(stats.connections <= 66, "{}", stats.connections);
     assert!(stats.paths.values().all(|n| *n == 1));
     assert_eq!(stats.keys.keys().collect::<Vec<_>>(), [&None]);
 }
@@ -114,7 +115,7 @@ fn repeated_lines_are_asked_once_and_what_is_no_hash_is_not() {
     let stats = api.stats();
     assert_eq!(stats.requests, 20);
     assert!(stats.paths.keys().all(|p| *p == p.to_lowercase()));
-    assert!(stats.connections <= 3);
+    assert!(stats.connections <= 5, "{}", stats.connections);
 }
 
 #[test]
