@@ -362,7 +362,7 @@ async fn an_answer_that_does_not_name_the_table_says_nothing_of_a_key_and_is_ask
         let act = |k: usize| {
             answers
                 .get(k - 1)
-                .map_or(Act::Answer, |body| Act::Say(*body))
+                .map_or(Act::Answer, |body| Act::Say(body))
         };
         let run = setup.run(act, all).await;
         assert_eq!(run.books(), [100, 0, 0, 0]);
