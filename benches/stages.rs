@@ -200,7 +200,7 @@ fn requests(c: &mut Criterion) {
     let answer = format!(r#"{{"Responses":{{"sha256":[{items}]}},"UnprocessedKeys":{{}}}}"#);
     group.bench_function("an answer with 100 whole items", |b| {
         b.iter(|| {
-            let answer = whole.read_answer(black_box(answer.as_bytes()));
+            let answer = whole.read_answer(black_box(answer.as_bytes()), 100);
             assert_eq!(answer.expect("an answer").items.len(), 100);
         });
     });

@@ -7,6 +7,8 @@
 //! attributes are compared where they stand; nothing is kept of an item that is
 //! as it must be.
 
+pub(crate) mod json;
+mod named;
 mod value;
 pub mod whole;
 
@@ -18,6 +20,7 @@ use crate::item::{Consumed, ItemTemplate, KeyAttribute, KeySchema, KeyType};
 use crate::record::Record;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use named::{Members, RESPONSES, UNPROCESSED_KEYS};
 use serde::Deserialize;
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
@@ -86,6 +89,8 @@ pub struct Answer {
 /// the [module](self).
 #[derive(Debug, Clone)]
 pub struct AskTemplate {
+    /// The table's name, or its ARN.
+    table: String,
     partition: KeyAttribute,
     case: Case,
     opening: Vec<u8>,
@@ -165,6 +170,7 @@ impl AskTemplate {
             .into_bytes()
         };
         Ok(AskTemplate {
+            table: table.to_owned(),
             partition,
             case,
             opening: format!("{{\"RequestItems\":{{{}:{{\"Keys\":[", text(table)).into_bytes(),
@@ -244,14 +250,14 @@ impl AskTemplate {
         }
     }
 
-    /// Reads the body of DynamoDB's answer to such a request.
+    /// Reads the body of DynamoDB's answer to such a request of `asked` keys.
     ///
     /// # Errors
-    /// When it is no such answer, or holds an item that is none of ours; the
-    /// text says which.
-    pub fn read_answer(&self, body: &[u8]) -> Result<Answer, String> {
+    /// When it is no such answer, does not name the table exactly once, or holds an item
+    /// that is none of ours; the text says which.
+    pub fn read_answer(&self, body: &[u8], asked: usize) -> Result<Answer, String> {
         let mut json = serde_json::Deserializer::from_slice(body);
-        let answer = AnswerOf(self)
+        let answer = AnswerOf(self, asked)
             .deserialize(&mut json)
             .map_err(|e| e.to_string())?;
         json.end().map_err(|e| e.to_string())?;
@@ -279,8 +285,8 @@ struct WireCapacity {
     units: f64,
 }
 
-/// The whole answer.
-struct AnswerOf<'t>(&'t AskTemplate);
+/// The whole answer to so many keys.
+struct AnswerOf<'t>(&'t AskTemplate, usize);
 
 impl<'de> DeserializeSeed<'de> for AnswerOf<'_> {
     type Value = Answer;
@@ -299,16 +305,16 @@ impl<'de> Visitor<'de> for AnswerOf<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Answer, A::Error> {
         let mut answer = Answer::default();
-        let mut whole = false;
+        let mut members = Members::default();
         while let Some(name) = map.next_key::<Text<'de>>()? {
             match name.0.as_ref() {
-                // Without it nothing would be there: an answer must say that.
-                "Responses" => {
-                    whole = true;
-                    map.next_value_seed(Tables(self.0, &mut answer, Part::Items))?;
+                RESPONSES => {
+                    let named = map.next_value_seed(Tables(self.0, &mut answer, Part::Items))?;
+                    members.responses(named).map_err(A::Error::custom)?;
                 }
-                "UnprocessedKeys" => {
+                UNPROCESSED_KEYS => {
                     map.next_value_seed(Tables(self.0, &mut answer, Part::Unprocessed))?;
+                    members.unprocessed_keys().map_err(A::Error::custom)?;
                 }
                 "ConsumedCapacity" => {
                     if let Some(tables) = map.next_value::<Option<Vec<WireCapacity>>>()? {
@@ -325,10 +331,9 @@ impl<'de> Visitor<'de> for AnswerOf<'_> {
                 }
             }
         }
-        match whole {
-            true => Ok(answer),
-            false => Err(A::Error::missing_field("Responses")),
-        }
+        let unread = answer.unprocessed.len();
+        members.check(unread, self.1).map_err(A::Error::custom)?;
+        Ok(answer)
     }
 }
 
@@ -338,32 +343,35 @@ enum Part {
     Unprocessed,
 }
 
-/// A map by table name, of which there is one: a request names one table.
+/// A map by table name, of the one table that was asked. Read, it says whether it names it.
 struct Tables<'t>(&'t AskTemplate, &'t mut Answer, Part);
 
 impl<'de> DeserializeSeed<'de> for Tables<'_> {
-    type Value = ();
+    type Value = bool;
 
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<bool, D::Error> {
         from.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for Tables<'_> {
-    type Value = ();
+    type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a map by table")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while map.next_key::<IgnoredAny>()?.is_some() {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        let mut named = false;
+        while let Some(name) = map.next_key::<Text<'de>>()? {
+            named::check(&self.0.table, &name.0, named).map_err(A::Error::custom)?;
+            named = true;
             match self.2 {
                 Part::Items => map.next_value_seed(Items(self.0, &mut *self.1))?,
                 Part::Unprocessed => map.next_value_seed(Unprocessed(self.0, &mut *self.1))?,
             }
         }
-        Ok(())
+        Ok(named)
     }
 }
 
@@ -425,21 +433,29 @@ impl<'de> Visitor<'de> for ItemOf<'_> {
                 difference = Some((at, found));
             }
         };
+        let twice = || A::Error::custom("it holds an item with an attribute twice");
         while let Some(name) = map.next_key::<Text<'de>>()? {
             if name.0 == template.partition.name {
+                if hash.is_some() {
+                    return Err(twice());
+                }
                 hash = template.hash_of(&map.next_value()?);
                 if hash.is_none() {
                     return Err(A::Error::custom("it holds an item whose key is no hash"));
                 }
             } else if let Some(at) = template.expected.iter().position(|e| e.name == name.0) {
-                seen[at] = true;
+                if std::mem::replace(&mut seen[at], true) {
+                    return Err(twice());
+                }
                 let value: Wire<'de> = map.next_value()?;
                 if !template.expected[at].is(&value) {
                     differs(at, Some(value.shown()));
                 }
             } else if let Some(at) = template.own.iter().position(|own| *own == name.0) {
                 own.resize_with(template.own.len(), || None);
-                own[at] = Some(map.next_value()?);
+                if own[at].replace(map.next_value()?).is_some() {
+                    return Err(twice());
+                }
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -567,7 +583,9 @@ mod tests {
             let mut item = size;
             item["md5"] = json!({"S": "01".repeat(16)});
             let answer = json!({"Responses": {"t": [item]}});
-            let answer = t.read_answer(answer.to_string().as_bytes()).expect("read");
+            let answer = t
+                .read_answer(answer.to_string().as_bytes(), 5)
+                .expect("read");
             let difference = t.own_difference(&answer.items[0], &row.extra);
             let expected = said.map(|found| {
                 Box::new(Difference {
@@ -634,7 +652,9 @@ mod tests {
         assert_eq!(table["ConsistentRead"], true);
         let answer = json!({"Responses": {"t": [{"x": {"S": "y"},
             "md5": {"B": "AAAAAAAAAAAAAAAAAAAAAA=="}}]}});
-        let answer = t.read_answer(answer.to_string().as_bytes()).expect("read");
+        let answer = t
+            .read_answer(answer.to_string().as_bytes(), 5)
+            .expect("read");
         assert_eq!(
             answer.items,
             [Item {
@@ -660,7 +680,9 @@ mod tests {
             "UnprocessedKeys": {"t": {"Keys": [{"md5": {"S": text(5)}}], "ConsistentRead": false}},
             "More": {"that": ["nobody", "knows"]},
         });
-        let answer = t.read_answer(answer.to_string().as_bytes()).expect("read");
+        let answer = t
+            .read_answer(answer.to_string().as_bytes(), 5)
+            .expect("read");
         let differs = |attribute: &str, found: Option<&str>| {
             Some(Box::new(Difference {
                 attribute: attribute.into(),
@@ -698,10 +720,33 @@ mod tests {
             r#"{"Responses":{"t":[{"md5":{"S":"xyz"}}]}}"#,
             r#"{"Responses":{"t":[{"md5":{"N":"7"}}]}}"#,
         ] {
-            assert!(t.read_answer(body.as_bytes()).is_err(), "{body}");
+            assert!(t.read_answer(body.as_bytes(), 1).is_err(), "{body}");
         }
-        let empty = t.read_answer(br#"{"Responses":{},"UnprocessedKeys":{}}"#);
+        let empty = t.read_answer(br#"{"Responses":{"t":[]},"UnprocessedKeys":{}}"#, 1);
         assert_eq!(empty, Ok(Answer::default()));
+    }
+
+    #[test]
+    fn an_item_with_an_attribute_twice_is_refused() {
+        let t = template(KeyType::S, None, &["source=x"]);
+        let key = format!(r#""md5":{{"S":"{}"}}"#, "01".repeat(16));
+        for item in [
+            format!("{{{key},{key}}}"),
+            format!(r#"{{{key},"source":{{"S":"x"}},"source":{{"S":"y"}}}}"#),
+        ] {
+            let body = format!(r#"{{"Responses":{{"t":[{item}]}}}}"#);
+            let error = t.read_answer(body.as_bytes(), 1).expect_err(&body);
+            assert!(error.contains("twice"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_answer_names_the_table_that_was_asked_exactly_once() {
+        let t = template(KeyType::S, None, &[]);
+        named::tests::assert_named(|body, asked| {
+            let answer = t.read_answer(body.as_bytes(), asked)?;
+            Ok((answer.items.len(), answer.unprocessed.len()))
+        });
     }
 
     /// An answer that names some of eight keys as there, and some as unread.
@@ -744,7 +789,7 @@ mod tests {
         ]) {
             for kind in [KeyType::S, KeyType::B] {
                 let t = template(kind, None, &["source=x", "n:N=1"]);
-                if let Ok(answer) = t.read_answer(&body) {
+                if let Ok(answer) = t.read_answer(&body, 8) {
                     let units = answer.consumed.map_or(0.0, |c| c.total);
                     prop_assert!((0.0..=1e6).contains(&units));
                 }
@@ -756,7 +801,7 @@ mod tests {
     fn an_answer_that_is_nested_deeply_is_refused_or_passed_over() {
         let t = template(KeyType::S, None, &["source=x"]);
         for body in hostile::deep("Responses", r#"{"t":[{"source":"#) {
-            let answer = t.read_answer(body.as_bytes());
+            let answer = t.read_answer(body.as_bytes(), 1);
             assert_no_item(&answer);
         }
     }

@@ -49,6 +49,8 @@ mod desk;
 mod engine;
 mod oracle;
 mod output;
+mod pattern;
+mod probe;
 mod question;
 mod reading;
 mod report;
@@ -60,6 +62,7 @@ pub use books::{LookupBooks, LookupCounts, LookupMeters};
 pub use builder::LookupBuilder;
 pub use output::Existing;
 pub(crate) use output::is_same_file;
+pub use pattern::AnswerPattern;
 pub use report::LookupReport;
 
 use crate::run_lock::RunLock;
@@ -297,7 +300,10 @@ impl Lookup {
                 let given = with.paths.as_ref();
                 let paths = given.map(GivenRules::normalizer).transpose()?;
                 let rules = paths.as_ref().map(AskedBy::of);
-                let oracle = api.oracle(with.case.unwrap_or_default(), rules)?;
+                let oracle = api.oracle(algorithm, with.case.unwrap_or_default(), rules)?;
+                if !input.is_empty().await? {
+                    probe::run(&oracle, api.most_tries(), with.give_up_after).await?;
+                }
                 let whom = Whom::Api(Box::new(oracle), api.most_tries());
                 (whom, algorithm, paths)
             }

@@ -61,24 +61,31 @@ pub async fn get(
                 .await
             {
                 Ok(answer) => {
-                    for item in answer
-                        .responses
-                        .into_iter()
-                        .flat_map(|mut r| r.remove(table))
-                        .flatten()
-                    {
-                        if let Some(hash) = item.get(&key.name).and_then(hash_of) {
-                            found.insert(hash, item);
+                    let left = answer.unprocessed_keys.and_then(|mut u| u.remove(table));
+                    let left = left.filter(|left| !left.keys().is_empty());
+                    let unread = left.as_ref().map_or(0, |left| left.keys().len());
+                    let items = answer.responses.and_then(|mut r| r.remove(table));
+                    match (items, left) {
+                        // Without the table it says nothing of what it read.
+                        (None, _) if unread < asked => Some(CallError::strange_answer(
+                            "its Responses do not name the table",
+                        )),
+                        (items, left) => {
+                            for item in items.into_iter().flatten() {
+                                if let Some(hash) = item.get(&key.name).and_then(hash_of) {
+                                    found.insert(hash, item);
+                                }
+                            }
+                            match left {
+                                Some(left) => wanted = left,
+                                None => break,
+                            }
+                            if unread < asked {
+                                (tries, since) = (0, Instant::now());
+                            }
+                            None
                         }
                     }
-                    match answer.unprocessed_keys.and_then(|mut u| u.remove(table)) {
-                        Some(left) if !left.keys().is_empty() => wanted = left,
-                        _ => break,
-                    }
-                    if wanted.keys().len() < asked {
-                        (tries, since) = (0, Instant::now());
-                    }
-                    None
                 }
                 Err(e) => Some(CallError::from_sdk(e)),
             };

@@ -755,3 +755,66 @@ fn the_embedded_table_answers() {
     ended.assert_looked_up([300, 200, 100, 0, 0, 0]);
     assert_eq!(ended.answers()[0]["type"], "t");
 }
+
+#[test]
+fn an_answer_that_does_not_name_the_table_makes_nothing_unknown() {
+    let hashes = hashes(30);
+    let item = |h: &str| json!({"sha256": {"S": h}, "source": {"S": "NSRL"}});
+    let stranger = json!({"Responses": {"another": [item(&hashes[0])]}}).to_string();
+    let twice = json!({"Responses": {"sha256": [item(&hashes[0]), item(&hashes[0])]}}).to_string();
+    let arn = "arn:aws:dynamodb:us-east-1:111122223333:table/another";
+    let plan = FaultPlan::default()
+        .read_at(1, Fault::Says(r#"{"Responses":{}}"#.to_owned()))
+        .read_at(2, Fault::Says(stranger))
+        .read_at(3, Fault::Says(twice))
+        .read_at(4, Fault::Says(json!({"Responses": {arn: []}}).to_string()))
+        .read_at(
+            5,
+            Fault::Says(r#"{"Responses":{"sha256":[],"sha256":[]}}"#.to_owned()),
+        );
+    let dynamo = FakeDynamo::start(table().plan(plan));
+    for h in hashes.iter().step_by(2) {
+        dynamo.put(item(h));
+    }
+    let list: String = hashes.iter().map(|h| format!("{h}\n")).collect();
+    let ended = Run::lookup::<&str>("-", &[])
+        .input(list)
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(0);
+    ended.assert_looked_up([30, 15, 15, 0, 0, 0]);
+    assert_eq!(ended.number("retries"), 5);
+}
+
+#[test]
+fn two_equal_lookups_give_equal_bytes_whatever_the_order_of_attributes() {
+    let h = hashes(1).remove(0);
+    let ask = |attributes: [&str; 3]| {
+        let key = format!(r#""sha256":{{"S":"{h}"}}"#);
+        let body = format!(
+            r#"{{"Responses":{{"sha256":[{{{},{key}}}]}}}}"#,
+            attributes.join(",")
+        );
+        let plan = FaultPlan::default().read_at(1, Fault::Says(body));
+        let dynamo = FakeDynamo::start(table().plan(plan));
+        let ended = Run::lookup::<&str>("-", &[])
+            .input(format!("{h}\n"))
+            .dynamo(&dynamo)
+            .end();
+        ended.assert_status(0);
+        ended.stdout
+    };
+    let one = ask([
+        r#""type":{"S":"linux"}"#,
+        r#""m":{"M":{"b":{"SS":["y","x"]},"a":{"NS":["10","9"]}}}"#,
+        r#""status":{"S":"q"}"#,
+    ]);
+    let other = ask([
+        r#""status":{"S":"q"}"#,
+        r#""type":{"S":"linux"}"#,
+        r#""m":{"M":{"a":{"NS":["9","10"]},"b":{"SS":["x","y"]}}}"#,
+    ]);
+    assert_eq!(one, other);
+    let fields = r#""item.status":"q","m":{"a":[9,10],"b":["x","y"]},"type":"linux"}"#;
+    assert!(one.trim_end().ends_with(fields), "{one}");
+}

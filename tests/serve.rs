@@ -539,6 +539,73 @@ fn clients_of_circl_find_what_they_know() {
 }
 
 #[test]
+fn a_lookup_at_each_route_of_a_server_tells_what_is_known_and_refuses_another() {
+    let dynamo = filled(table(), 20);
+    let serving = Serving::of(&dynamo, &[] as &[&str]);
+    let list: String = (10..30).map(|n| hash(n) + "\n").collect();
+    let lookup = |route: &str, hash: &str| {
+        let url = format!("http://{}{route}", serving.address);
+        Run::lookup("-", &["--api", &url, "--hash", hash])
+            .input(list.clone())
+            .end()
+    };
+    for route in ["/sha256", "/lookup/sha256"] {
+        let ended = lookup(route, "sha256");
+        ended.assert_status(0);
+        ended.assert_looked_up([20, 10, 10, 0, 0, 0]);
+    }
+    for (route, hash) in [
+        // Another algorithm's, as CIRCL tells it; no route; and one that says so of everything.
+        ("/lookup/sha1", "sha256"),
+        ("/lookup/md5", "md5"),
+        ("/v1/sha256", "sha256"),
+        ("/healthz?", "sha256"),
+    ] {
+        let ended = lookup(route, hash);
+        ended.assert_status(2);
+        assert_eq!(ended.stdout, "", "{route}");
+        ended.assert_says(&["a random hash: status ", "check the address"]);
+    }
+}
+
+#[test]
+fn two_equal_answers_have_equal_bytes_whatever_the_order_of_attributes() {
+    let ask = |attributes: [&str; 2]| {
+        let key = format!(r#""sha256":{{"S":"{}"}}"#, hash(1));
+        let body = format!(
+            r#"{{"Responses":{{"sha256":[{{{},{key}}}]}}}}"#,
+            attributes.join(",")
+        );
+        let plan = FaultPlan::default().reads_from(1, Fault::Says(body));
+        let dynamo = FakeDynamo::start(table().plan(plan));
+        let serving = Serving::of(&dynamo, &["--cache-ttl", "0s"]);
+        let hashes = json!({ "hashes": [hash(1)] });
+        [
+            serving.get(&format!("/sha256/{}", hash(1))),
+            serving.get(&format!("/lookup/sha256/{}", hash(1))),
+            serving.post("/lookup", &hashes),
+            serving.post("/bulk/sha256", &hashes),
+        ]
+        .map(|answer| {
+            assert_eq!(answer.status, 200, "{answer:?}");
+            answer.text
+        })
+    };
+    let one = ask([
+        r#""m":{"M":{"b":{"SS":["y","x"]},"a":{"N":"1"}}}"#,
+        r#""FileName":{"S":"ls"}"#,
+    ]);
+    let other = ask([
+        r#""FileName":{"S":"ls"}"#,
+        r#""m":{"M":{"a":{"N":"1"},"b":{"SS":["x","y"]}}}"#,
+    ]);
+    assert_eq!(one, other);
+    for text in &one {
+        assert!(text.contains(r#""m":{"a":1,"b":["x","y"]}"#), "{text}");
+    }
+}
+
+#[test]
 fn what_could_not_be_found_out_is_an_error_and_never_unknown() {
     let plan = FaultPlan::default().reads_from(1, Fault::Throttle);
     let dynamo = filled(table().plan(plan), 3);

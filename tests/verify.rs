@@ -256,6 +256,11 @@ fn a_service_that_does_everything_wrong_changes_nothing_about_the_answer() {
         .read_at(8, Fault::Throttle)
         .read_at(9, Fault::Http(503, "ServiceUnavailable"))
         .read_at(10, Fault::DropBefore)
+        .read_at(11, Fault::Says(r#"{"Responses":{}}"#.to_owned()))
+        .read_at(
+            12,
+            Fault::Says(r#"{"Responses":{"another":[]}}"#.to_owned()),
+        )
         .read_at(30, Fault::UnprocessedAll)
         .read_at(31, Fault::Unprocessed(1));
     let dynamo = filled(table().plan(plan), &hashes);

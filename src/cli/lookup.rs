@@ -11,7 +11,7 @@ use crate::concurrency::Concurrency;
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::KeyAttribute;
 use crate::lookup::{
-    Api, ApiKey, Existing, Lookup, LookupBuilder, LookupReport, Status, is_same_file,
+    AnswerPattern, Api, ApiKey, Existing, Lookup, LookupBuilder, LookupReport, Status, is_same_file,
 };
 use crate::rate::Rate;
 use crate::report::Outcome;
@@ -42,7 +42,8 @@ const MOST_OF_FILE: u64 = 1 << 20;
     hashferry lookup hashes.txt --table sha256 > answers.jsonl\n  \
     find / -xdev -type f | hashferry lookup - --paths --table gold-paths --only unknown\n  \
     hashferry lookup s3://my-bucket/case-17.txt.gz --table sha256 --output answers.jsonl --resume\n  \
-    HASHFERRY_API_KEY=… hashferry lookup hashes.txt --api https://hashes.example.org/v1/sha256"
+    HASHFERRY_API_KEY=… hashferry lookup hashes.txt --api https://hashes.example.org/v1/sha256\n  \
+    hashferry lookup hashes.txt --api https://h.example.org/sha1 --api-known any --api-unknown 'no such hash'"
 )]
 pub(super) struct LookupArgs {
     /// The list: a file, s3://bucket/key, s3://bucket/prefix/, or - for standard input [default: -]
@@ -56,7 +57,9 @@ pub(super) struct LookupArgs {
         conflicts_with = "api"
     )]
     table: Option<String>,
-    /// The API to ask: GET URL/HASH; 200 is known, 404 unknown, each with a JSON object
+    /// The API to ask: GET URL/HASH; 200 is known, 404 unknown, each with a JSON object that
+    /// names the hash, as hashferry serve and CIRCL hashlookup answer. Before the list it is
+    /// asked for a word and for a random hash, which it must not know
     #[arg(long, value_name = "URL")]
     api: Option<String>,
     /// Hash algorithm [default: by the name of the table's partition key or the end of the URL,
@@ -107,6 +110,28 @@ pub(super) struct LookupArgs {
     /// The file that holds the API's key
     #[arg(long, value_name = "PATH", requires = "api", help_heading = "API")]
     api_key_file: Option<PathBuf>,
+    /// What its answer to a known hash holds (status 200), where that does not name the hash: a
+    /// text, a JSON field (.found=true, .data.source), or any (any text but an HTML page)
+    #[arg(
+        long,
+        value_name = "TEXT|.FIELD[=VALUE]|any",
+        requires = "api",
+        help_heading = "API"
+    )]
+    api_known: Option<AnswerPattern>,
+    /// What its answer to an unknown hash holds (status 404 or 200), where that does not name
+    /// the hash: a text, or a JSON field (.found=false)
+    #[arg(
+        long,
+        value_name = "TEXT|.FIELD[=VALUE]",
+        requires = "api",
+        help_heading = "API"
+    )]
+    api_unknown: Option<AnswerPattern>,
+    /// A hash that the API must know: it is asked for first, and the look-up ends (exit 2) if
+    /// it is not known
+    #[arg(long, value_name = "HASH", requires = "api", help_heading = "API")]
+    api_check: Option<String>,
     /// How long one call may take
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, help_heading = "API")]
     timeout: Duration,
@@ -192,6 +217,15 @@ impl LookupArgs {
         }
         if let Some(key) = self.api_key()? {
             api = api.key(key);
+        }
+        if let Some(pattern) = &self.api_known {
+            api = api.known_by(pattern.clone());
+        }
+        if let Some(pattern) = &self.api_unknown {
+            api = api.unknown_by(pattern.clone());
+        }
+        if let Some(hash) = &self.api_check {
+            api = api.check(hash);
         }
         Ok(Some(api))
     }

@@ -142,7 +142,7 @@ impl EitherCase {
         let mut body = Vec::with_capacity(12 * 1024);
         template.write_request(hashes, consistent, &mut body);
         let body = table.batch_get(Bytes::from(body)).await?;
-        let answer = template.read_answer(&body);
+        let answer = template.read_answer(&body, hashes.len());
         Ok(Answered {
             answer: answer.map_err(CallError::strange_answer)?,
             bytes: body.len(),

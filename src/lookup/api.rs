@@ -7,8 +7,9 @@
 
 use super::desk::Reply;
 use super::oracle::{Kind, Oracle, Told};
+use super::pattern::AnswerPattern;
 use super::table_oracle::AskedBy;
-use super::verdict::{Verdict, retry_after};
+use super::verdict::{Shape, Verdict, retry_after, why};
 use crate::algorithm::{Algorithm, Case, Hash};
 use crate::ask::whole::text_of;
 use crate::aws::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT};
@@ -108,6 +109,8 @@ pub struct Api {
     ca_cert: Option<Vec<u8>>,
     insecure: bool,
     tries: u32,
+    shape: Shape,
+    check: Option<String>,
 }
 
 impl Api {
@@ -139,6 +142,8 @@ impl Api {
             ca_cert: None,
             insecure: false,
             tries: API_TRIES,
+            shape: Shape::default(),
+            check: None,
         })
     }
 
@@ -178,6 +183,30 @@ impl Api {
         self
     }
 
+    /// What an answer by status 200 holds where the hash is known, of an API whose answers
+    /// do not name the hash.
+    #[must_use]
+    pub fn known_by(mut self, pattern: AnswerPattern) -> Self {
+        self.shape.known = Some(pattern);
+        self
+    }
+
+    /// What an answer by status 404 or 200 holds where the hash is not known, of an API whose
+    /// answers do not name the hash.
+    #[must_use]
+    pub fn unknown_by(mut self, pattern: AnswerPattern) -> Self {
+        self.shape.unknown = Some(pattern);
+        self
+    }
+
+    /// A hash that the API must know: it is asked for before the list, and the look-up does
+    /// not begin when the API does not know it.
+    #[must_use]
+    pub fn check(mut self, hash: impl Into<String>) -> Self {
+        self.check = Some(hash.into());
+        self
+    }
+
     pub(super) fn most_tries(&self) -> u32 {
         self.tries
     }
@@ -209,8 +238,28 @@ impl Api {
         }
     }
 
-    /// A client for it.
-    pub(super) fn oracle(&self, case: Case, rules: Option<AskedBy>) -> Result<ApiOracle> {
+    /// A client for it, for hashes of `algorithm`.
+    pub(super) fn oracle(
+        &self,
+        algorithm: Algorithm,
+        case: Case,
+        rules: Option<AskedBy>,
+    ) -> Result<ApiOracle> {
+        if self
+            .shape
+            .unknown
+            .as_ref()
+            .is_some_and(AnswerPattern::is_any)
+        {
+            return Err(Error::usage("--api-unknown any makes every hash unknown")
+                .hint("give a text or a field that only such an answer holds"));
+        }
+        let check = self.check.as_deref().map(str::trim);
+        let check = check.map(|text| {
+            let hash = Hash::from_hex(text.as_bytes());
+            hash.filter(|h| h.as_bytes().len() == algorithm.bytes())
+                .ok_or_else(|| Error::usage(format!("--api-check is no {algorithm} hash")))
+        });
         let home = (
             self.url.scheme().to_owned(),
             self.url.host_str().map(str::to_owned),
@@ -263,10 +312,13 @@ impl Api {
         Ok(ApiOracle {
             client,
             base: self.base(),
+            algorithm,
             case,
             key: self.key.clone(),
             shown: self.shown(),
             rules,
+            shape: self.shape.clone(),
+            check: check.transpose()?,
         })
     }
 
@@ -308,10 +360,47 @@ fn plain(e: reqwest::Error) -> String {
 pub(super) struct ApiOracle {
     client: Client,
     base: String,
+    algorithm: Algorithm,
     case: Case,
     key: Option<ApiKey>,
     shown: String,
     rules: Option<AskedBy>,
+    shape: Shape,
+    check: Option<Hash>,
+}
+
+/// An answer that came.
+#[derive(Debug)]
+pub(super) struct Received {
+    status: u16,
+    body: Vec<u8>,
+    /// Whether the body is all of it.
+    whole: bool,
+    location: Option<String>,
+    /// What `Retry-After` says.
+    pub(super) wait: Option<Duration>,
+}
+
+impl Received {
+    /// Why its body says nothing, whatever it is; `None` when the body, or the status alone,
+    /// says something.
+    fn unusable(&self) -> Option<String> {
+        let status = self.status;
+        match (&self.location, self.whole) {
+            (_, false) if matches!(status, 200..400 | 404) => {
+                Some(format!("status {status}, and a body of more than 1 MiB"))
+            }
+            (Some(to), true) if (300..400).contains(&status) => {
+                // The place alone: what is asked there may hold more.
+                let to = Url::parse(to).ok();
+                let host = to.and_then(|to| to.host_str().map(str::to_owned));
+                let to = host.map_or_else(|| "elsewhere".to_owned(), |host| format!("to {host}"));
+                let why = "where the key does not go";
+                Some(format!("status {status}: it sends on {to}, {why}"))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Oracle for ApiOracle {
@@ -320,21 +409,48 @@ impl Oracle for ApiOracle {
             return Told::default();
         };
         let hash = entry.record.hash;
-        let url = format!("{}{}", self.base, hash.to_hex(self.case));
-        let mut request = self.client.get(url).header(ACCEPT, "application/json");
-        if let Some(key) = &self.key {
-            request = request.header(KEY_HEADER, key.0.clone());
-        }
-        match request.send().await {
-            Ok(response) => self.told(keys, hash, response).await,
-            Err(e) => self.not_reached(keys, e),
+        match self.get(&self.text(&hash)).await {
+            Ok(received) => self.told(keys, hash, &received),
+            Err(e) => {
+                let (kind, why) = self.not_reached(e);
+                Told::trouble(keys, kind, why)
+            }
         }
     }
 }
 
 impl ApiOracle {
-    /// What an answer means.
-    async fn told(&self, keys: &Keys, hash: Hash, mut response: Response) -> Told {
+    /// The API as it is shown.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// The algorithm of the hashes that it is asked for.
+    pub(super) fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// A hash that it must know, where one is named.
+    pub(super) fn check(&self) -> Option<&Hash> {
+        self.check.as_ref()
+    }
+
+    /// `hash` as it stands in the URL.
+    pub(super) fn text(&self, hash: &Hash) -> String {
+        hash.to_hex(self.case)
+    }
+
+    /// Makes one call: `text` is what stands behind the URL.
+    ///
+    /// # Errors
+    /// When no whole answer came.
+    pub(super) async fn get(&self, text: &str) -> reqwest::Result<Received> {
+        let url = format!("{}{text}", self.base);
+        let mut request = self.client.get(url).header(ACCEPT, "application/json");
+        if let Some(key) = &self.key {
+            request = request.header(KEY_HEADER, key.0.clone());
+        }
+        let mut response: Response = request.send().await?;
         let status = response.status().as_u16();
         let header = |name| {
             response
@@ -346,37 +462,65 @@ impl ApiOracle {
         let location = header(LOCATION).map(str::to_owned);
         let mut body = Vec::new();
         let mut whole = true;
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() > MOST_OF_BODY => {
-                    whole = false;
-                    break;
-                }
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) => break,
-                Err(e) => return self.not_reached(keys, e),
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > MOST_OF_BODY {
+                whole = false;
+                break;
             }
+            body.extend_from_slice(&chunk);
         }
         if let Some(key) = &self.key {
             body = key.hide_in(body);
         }
-        let verdict = match (whole, location) {
+        Ok(Received {
+            status,
+            body,
+            whole,
+            location,
+            wait,
+        })
+    }
+
+    /// What an answer to `hash` means.
+    pub(super) fn verdict(&self, received: &Received, hash: &Hash) -> Verdict {
+        self.verdict_by(received, hash, &self.shape)
+    }
+
+    /// Whether it says that `hash` is unknown, by what was declared of its shape alone.
+    pub(super) fn is_declared_unknown(&self, received: &Received, hash: &Hash) -> bool {
+        let known_shapes = self.verdict_by(received, hash, &Shape::default());
+        self.verdict(received, hash) == Verdict::Unknown && known_shapes != Verdict::Unknown
+    }
+
+    fn verdict_by(&self, received: &Received, hash: &Hash, shape: &Shape) -> Verdict {
+        let of = |body: &[u8]| Verdict::of(received.status, body, hash, self.algorithm, shape);
+        let verdict = match (received.unusable(), received.whole) {
+            (Some(why), _) => Verdict::Error(why),
             // What matters of these is the status.
-            (false, _) if !matches!(status, 200..400 | 404) => Verdict::of(status, b"", &hash),
-            (false, _) => Verdict::Error(format!("status {status}, and a body of more than 1 MiB")),
-            (true, Some(to)) if (300..400).contains(&status) => {
-                // The place alone: what is asked there may hold more.
-                let to = Url::parse(&to).ok();
-                let host = to.and_then(|to| to.host_str().map(str::to_owned));
-                let to = host.map_or_else(|| "elsewhere".to_owned(), |host| format!("to {host}"));
-                Verdict::Error(format!(
-                    "status {status}: it sends on {to}, where the key does not go"
-                ))
-            }
-            (true, _) => Verdict::of(status, &body, &hash),
+            (None, false) => of(b""),
+            (None, true) => of(&received.body),
         };
+        match verdict {
+            Verdict::Error(why) => Verdict::Error(self.hidden(why)),
+            Verdict::Refused(why) => Verdict::Refused(self.hidden(why)),
+            Verdict::Again { throttled, why } => Verdict::Again {
+                throttled,
+                why: self.hidden(why),
+            },
+            told => told,
+        }
+    }
+
+    /// An answer in short: its status, and the beginning of its body.
+    pub(super) fn said(&self, received: &Received) -> String {
+        let unusable = received.unusable();
+        self.hidden(unusable.unwrap_or_else(|| why(received.status, &received.body, None)))
+    }
+
+    /// What an answer tells of `keys`, of which `hash` is the one.
+    fn told(&self, keys: &Keys, hash: Hash, received: &Received) -> Told {
         let mut astray = false;
-        let reply = match verdict {
+        let reply = match self.verdict(received, &hash) {
             Verdict::Known(fields) => Reply::Known {
                 foreign: (self.rules.as_ref())
                     .is_some_and(|rules| rules.is_foreign(|name| text_of(&fields, name))),
@@ -385,31 +529,21 @@ impl ApiOracle {
             Verdict::Unknown => Reply::Unknown,
             Verdict::Error(why) => {
                 astray = true;
-                Reply::Error(self.hidden(why).into())
+                Reply::Error(why.into())
             }
             Verdict::Again { throttled, why } => {
                 let kind = match throttled {
                     true => Kind::Throttled,
                     false => Kind::Passing,
                 };
-                let mut told = Told::trouble(keys, kind, self.hidden(why));
+                let mut told = Told::trouble(keys, kind, why);
                 if let Some(trouble) = &mut told.trouble {
-                    trouble.wait = wait;
+                    trouble.wait = received.wait;
                 }
                 return told;
             }
             Verdict::Refused(why) => {
-                let what = format!("{} refuses to answer", self.shown);
-                let hint = match &self.key {
-                    Some(_) => "check the key: it is not, or no longer, one that may look up there",
-                    None => {
-                        "it wants a key: set HASHFERRY_API_KEY, or name where it is by --api-key-env or --api-key-file"
-                    }
-                };
-                let why = self.hidden(why);
-                let e = Error::new(ErrorKind::Read, what)
-                    .because(why.clone())
-                    .hint(hint);
+                let e = self.refused(why.clone());
                 return Told::trouble(keys, Kind::Fatal(e), why);
             }
         };
@@ -420,8 +554,20 @@ impl ApiOracle {
         }
     }
 
-    /// A call that had no whole answer.
-    fn not_reached(&self, keys: &Keys, e: reqwest::Error) -> Told {
+    /// The failure of a look-up whose key is not valid there.
+    pub(super) fn refused(&self, why: String) -> Error {
+        let what = format!("{} refuses to answer", self.shown);
+        let hint = match &self.key {
+            Some(_) => "check the key: it is not, or no longer, one that may look up there",
+            None => {
+                "it wants a key: set HASHFERRY_API_KEY, or name where it is by --api-key-env or --api-key-file"
+            }
+        };
+        Error::new(ErrorKind::Read, what).because(why).hint(hint)
+    }
+
+    /// What it means that a call had no whole answer, and why.
+    pub(super) fn not_reached(&self, e: reqwest::Error) -> (Kind, String) {
         let is_timeout = e.is_timeout();
         let why = self.hidden(plain(e));
         // A certificate that is not trusted now will not be the next time.
@@ -435,13 +581,13 @@ impl ApiOracle {
                 }
                 false => "--ca-cert PEM names the certificates to trust",
             });
-            return Told::trouble(keys, Kind::Fatal(e), why);
+            return (Kind::Fatal(e), why);
         }
         let why = match is_timeout {
             true => format!("no answer in time: {why}"),
             false => format!("no answer: {why}"),
         };
-        Told::trouble(keys, Kind::Passing, why)
+        (Kind::Passing, why)
     }
 
     fn hidden(&self, text: String) -> String {
@@ -502,7 +648,8 @@ mod tests {
         assert_eq!(key.hide("no key s3cret-key here"), "no key … here");
         let api = Api::new("https://h/").expect("a URL").key(key);
         assert!(!format!("{api:?}").contains("s3cret"), "{api:?}");
-        let oracle = api.ca_cert(Vec::new()).oracle(Case::Upper, None);
+        let oracle = api.ca_cert(Vec::new());
+        let oracle = oracle.oracle(Algorithm::Md5, Case::Upper, None);
         assert!(oracle.is_err(), "no certificate");
         for wrong in ["", " \n", "a\nb", "k\u{0}"] {
             let e = ApiKey::new(wrong).expect_err("no key");

@@ -14,8 +14,9 @@
 
 use super::Status;
 use super::books::Tally;
-use super::question::{Question, put};
+use super::question::Question;
 use crate::algorithm::Hash;
+use crate::ask::json::put;
 use foldhash::quality::RandomState;
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 //! here, once, as JSON: a look-up that is taken up compares it with what it wrote before.
 
 use crate::algorithm::{Algorithm, Case, Hash};
+use crate::ask::json::put;
 use crate::error::{Error, Result};
 use crate::format::{Form, Format, Layout, RowParser};
 use crate::lines::Line;
@@ -231,12 +232,6 @@ fn text_of(bytes: &[u8], cut: bool) -> Cow<'_, str> {
         }
         Err(_) => String::from_utf8_lossy(bytes),
     }
-}
-
-/// Appends `text` as JSON.
-pub(super) fn put(out: &mut Vec<u8>, text: &str) {
-    // Text goes into JSON, and a vector takes it.
-    let _ = serde_json::to_writer(out, text);
 }
 
 #[cfg(test)]

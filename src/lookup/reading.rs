@@ -110,6 +110,26 @@ impl Input {
         ))
     }
 
+    /// Whether there is nothing to read in any of the lists. Waits for the first byte.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) async fn is_empty(&mut self) -> Result<bool> {
+        while self.peeked.is_empty() {
+            let Some(opened) = &mut self.now else {
+                return Ok(true);
+            };
+            match opened.next().await? {
+                Some(chunk) if !self.ended => self.peeked.push_back(chunk),
+                _ => {
+                    self.advance().await?;
+                    self.ended = false;
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// The next chunk of the list that is read.
     async fn chunk(&mut self) -> Result<Option<Chunk>> {
         match (self.peeked.pop_front(), &mut self.now) {

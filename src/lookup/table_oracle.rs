@@ -48,16 +48,16 @@ impl<T> TableOracle<T> {
         let strange = || "it holds a key that was not asked for".to_owned();
         let mut settled = Vec::with_capacity(keys.0.len());
         let mut seen = HashSet::with_capacity(keys.0.len());
+        let twice = || "it holds a key twice".to_owned();
         for hash in &answer.unprocessed {
             keys.find(hash).ok_or_else(strange)?;
-            seen.insert(*hash);
+            seen.insert(*hash).then_some(()).ok_or_else(twice)?;
         }
         let again: Vec<_> = seen.iter().copied().collect();
         for item in answer.items {
             keys.find(&item.hash).ok_or_else(strange)?;
-            if seen.insert(item.hash) {
-                settled.push((item.hash, self.known(item)));
-            }
+            seen.insert(item.hash).then_some(()).ok_or_else(twice)?;
+            settled.push((item.hash, self.known(item)));
         }
         let absent = keys.0.iter().map(|e| e.record.hash);
         settled.extend(

@@ -1,25 +1,27 @@
 //! What the answer of an API means.
 //!
+//! An answer counts only if it is recognisably about the hash that was asked: any server
+//! answers 404, and many answer 200, whatever they are asked.
+//!
 //! | status | body | means |
 //! |---|---|---|
-//! | 200 | a JSON object | known; its fields are the item's |
-//! | 404 | a JSON object | unknown |
-//! | 404 | anything else, or `"status":"error"` | an error: that is how a wrong address answers |
+//! | 200, 404 | our own `status` (`known`, `unknown`), with the hash | that |
+//! | 200 | a JSON object with the hash as `hash` or by its algorithm's name, as CIRCL's `SHA-1` | known; its fields are the item's |
+//! | 404 | the same, or with the hash as `query`, as CIRCL's | unknown |
+//! | 200, 404 | what a person declared ([`Shape`]) | known, unknown |
+//! | 200, 404 | anything else | an error: that is how a wrong address answers |
 //! | 400 | | an error, with what it says: it takes the hash for none |
 //! | 401, 403 | | the key is not valid: the run is over |
 //! | 429 | | too many: later, when `Retry-After` says |
 //! | 408, 425, 5xx, no answer | | again, some times |
 //! | else | | an error |
 
-use super::question::put;
-use crate::algorithm::{Algorithm, Hash};
+use super::pattern::AnswerPattern;
+use crate::algorithm::{Algorithm, Hash, fold};
+use crate::ask::json::{Members, Object, is_hidden, put, put_value};
 use crate::ask::whole::{ITEM_PREFIX, OWN_FIELDS};
-use crate::record::shown;
+use crate::record;
 use jiff::Timestamp;
-use serde::de::{Deserializer as _, MapAccess, Visitor};
-use serde_json::value::RawValue;
-use std::collections::HashSet;
-use std::fmt;
 use std::time::Duration;
 
 /// The longest time that `Retry-After` is taken for: no run waits so long, and a clock
@@ -28,6 +30,19 @@ const LONGEST_WAIT: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// How much of what an API says is shown.
 const SHOWN_CHARACTERS: usize = 200;
+
+/// The field of a known hash whose answer is no JSON object.
+const ANSWER_FIELD: &str = "answer";
+
+/// CIRCL's message for a hash that it does not know, before the algorithm's name.
+const NON_EXISTING: &str = "Non existing ";
+
+/// What is declared of answers that are of no known shape.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shape {
+    pub(super) known: Option<AnswerPattern>,
+    pub(super) unknown: Option<AnswerPattern>,
+}
 
 /// What an answer says.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,163 +59,237 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    /// What `status` and `body` mean, asked for `hash`.
-    pub(super) fn of(status: u16, body: &[u8], hash: &Hash) -> Verdict {
+    /// What `status` and `body` mean, asked for `hash`, which is of `algorithm`.
+    pub(super) fn of(
+        status: u16,
+        body: &[u8],
+        hash: &Hash,
+        algorithm: Algorithm,
+        shape: &Shape,
+    ) -> Verdict {
         let object = Object::read(body);
-        let why = |object: Option<&Object<'_>>| {
-            let said = match object.and_then(Object::said) {
-                Some(said) => shown(said.as_bytes(), SHOWN_CHARACTERS),
-                None => shown(body.trim_ascii(), SHOWN_CHARACTERS),
-            };
-            match said.is_empty() {
-                true => format!("status {status}"),
-                false => format!("status {status}: {said}"),
+        let why = || why(status, body, object.as_ref());
+        match status {
+            401 | 403 => return Verdict::Refused(why()),
+            408 | 425 | 429 | 500.. => {
+                return Verdict::Again {
+                    throttled: status == 429,
+                    why: why(),
+                };
             }
-        };
-        let told = object.as_ref().and_then(|o| o.own_status(hash));
-        match (status, &object, told.as_deref()) {
-            // One that answers everything by 200 means what it says.
-            (200 | 404, Some(_), Some("error" | "invalid")) => Verdict::Error(why(object.as_ref())),
-            (200, Some(object), _) if object.is_of_another(hash) => Verdict::Error(format!(
+            200 | 404 => {}
+            _ => return Verdict::Error(why()),
+        }
+        if let Some(object) = &object
+            && is_of_another(object, status, hash)
+        {
+            return Verdict::Error(format!(
                 "status {status}: it answers for another hash than it was asked for"
-            )),
-            (200, Some(_), Some("unknown")) => Verdict::Unknown,
-            (200, Some(object), _) => Verdict::Known(object.fields(hash)),
-            (200, None, _) => Verdict::Error(format!("{}: no JSON object", why(None))),
-            (404, Some(_), _) => Verdict::Unknown,
-            (404, None, _) => Verdict::Error(format!(
+            ));
+        }
+        let fits = |pattern: &Option<AnswerPattern>| pattern.as_ref().map(|p| p.fits(body));
+        let declared_unknown = fits(&shape.unknown) == Some(true);
+        let declared_known = status == 200 && fits(&shape.known) == Some(true);
+        // What fits any text leaves the last word to the other.
+        let is_any = shape.known.as_ref().is_some_and(AnswerPattern::is_any);
+        match (
+            declared_known && !(is_any && declared_unknown),
+            declared_unknown,
+        ) {
+            (true, true) => {
+                let why = why();
+                return Verdict::Error(format!("{why}: both --api-known and --api-unknown fit it"));
+            }
+            (true, false) => {
+                return Verdict::Known(match &object {
+                    Some(object) => fields(object, hash),
+                    None => answer_field(body),
+                });
+            }
+            (false, true) => return Verdict::Unknown,
+            (false, false) => {}
+        }
+        match &object {
+            Some(object) => recognised(status, body, object, hash, algorithm),
+            None if status == 200 => Verdict::Error(format!("{}: no JSON object", why())),
+            None => Verdict::Error(format!(
                 "{}; not an answer of a look-up: is the URL right?",
-                why(None)
+                why()
             )),
-            (401 | 403, object, _) => Verdict::Refused(why(object.as_ref())),
-            (429, object, _) => Verdict::Again {
-                throttled: true,
-                why: why(object.as_ref()),
-            },
-            (408 | 425 | 500.., object, _) => Verdict::Again {
-                throttled: false,
-                why: why(object.as_ref()),
-            },
-            (_, object, _) => Verdict::Error(why(object.as_ref())),
         }
     }
 }
 
-/// A JSON object, whose fields are as they were written.
-#[derive(Debug)]
-struct Object<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'a> Object<'a> {
-    /// Reads it; nothing when `body` is none.
-    fn read(body: &'a [u8]) -> Option<Object<'a>> {
-        struct Fields;
-
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Object<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-                let mut fields = Vec::new();
-                let mut seen = HashSet::new();
-                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-                    if seen.insert(name.clone()) {
-                        fields.push((name, value));
-                    }
-                }
-                Ok(Object(fields))
-            }
+/// What `object` means by one of the known shapes; the status is 200 or 404.
+fn recognised(
+    status: u16,
+    body: &[u8],
+    object: &Object<'_>,
+    hash: &Hash,
+    algorithm: Algorithm,
+) -> Verdict {
+    let why = || why(status, body, Some(object));
+    let is_known = match own_status(object, hash).as_deref() {
+        Some("error" | "invalid") => return Verdict::Error(why()),
+        Some("known") => Some(true),
+        Some("unknown") => Some(false),
+        _ => None,
+    };
+    // One that answers everything by 200 means what it says.
+    match (status, is_known) {
+        (200, Some(true)) => return Verdict::Known(fields(object, hash)),
+        (_, Some(false)) => return Verdict::Unknown,
+        (_, Some(true)) => {
+            return Verdict::Error(format!("{}: it says known, by status {status}", why()));
         }
-        // A raw value is taken as it stands: that it is UTF-8 is seen to here.
-        let text = std::str::from_utf8(body).ok()?;
-        let mut json = serde_json::Deserializer::from_str(text);
-        let object = json.deserialize_map(Fields).ok()?;
-        json.end().ok()?;
-        Some(object)
+        (_, None) => {}
     }
-
-    fn text(&self, name: &str) -> Option<String> {
-        let (_, value) = self.0.iter().find(|(n, _)| n == name)?;
-        serde_json::from_str(value.get()).ok()
+    if let Some(other) = message_algorithm(object).filter(|other| *other != algorithm) {
+        return Verdict::Error(format!("{}: it answers for {other}", why()));
     }
-
-    /// What it says of itself, where that is not good news.
-    fn said(&self) -> Option<String> {
-        let names = ["error", "message", "detail", "reason", "title", "Message"];
-        names.iter().find_map(|name| self.text(name))
+    let is_about = has_hash(object, hash, algorithm);
+    match status {
+        200 if is_about && says_no(object) => Verdict::Error(format!(
+            "{}: it does not say clearly whether the hash is known (--api-known and --api-unknown say how it does)",
+            why()
+        )),
+        200 if is_about => Verdict::Known(fields(object, hash)),
+        404 if is_about || is_text(object, "query", hash) => Verdict::Unknown,
+        _ => Verdict::Error(format!(
+            "{}; it does not name the hash that was asked for: is the URL right?",
+            why()
+        )),
     }
+}
 
-    /// Its status, when it is an answer about `hash` or about no hash at all, and no item.
-    fn own_status(&self, hash: &Hash) -> Option<String> {
-        let status = self.text("status")?;
-        let is_ours = match status.as_str() {
-            "error" => true,
-            _ => self.text("hash").is_some_and(|text| is_hash(&text, hash)),
-        };
-        is_ours.then_some(status)
+/// The status, and what the answer says.
+pub(super) fn why(status: u16, body: &[u8], object: Option<&Object<'_>>) -> String {
+    let said = match object.and_then(said) {
+        Some(said) => shown(said.as_bytes()),
+        None => shown(body.trim_ascii()),
+    };
+    match said.is_empty() {
+        true => format!("status {status}"),
+        false => format!("status {status}: {said}"),
     }
+}
 
-    /// Whether it names another hash than `hash`, of the same length.
-    fn is_of_another(&self, hash: &Hash) -> bool {
-        let named = self.text("hash");
+/// What an API said, for a terminal: without characters that it would obey.
+fn shown(bytes: &[u8]) -> String {
+    let text = record::shown(bytes, SHOWN_CHARACTERS);
+    text.replace(is_hidden, "\u{FFFD}")
+}
+
+/// What `object` says of itself, where that is not good news.
+fn said(object: &Object<'_>) -> Option<String> {
+    let names = ["error", "message", "detail", "reason", "title", "Message"];
+    names.iter().find_map(|name| object.text(name))
+}
+
+/// Our own status, when `object` is an answer about `hash` or about no hash at all, and no
+/// item.
+fn own_status(object: &Object<'_>, hash: &Hash) -> Option<String> {
+    let status = object.text("status")?;
+    (status == "error" || is_text(object, "hash", hash)).then_some(status)
+}
+
+/// Whether the field `name` is the text of `hash`.
+fn is_text(object: &Object<'_>, name: &str, hash: &Hash) -> bool {
+    object.text(name).is_some_and(|text| is_hash(&text, hash))
+}
+
+/// Whether `object` has the hash, as `hash` or by the name of its algorithm.
+fn has_hash(object: &Object<'_>, hash: &Hash, algorithm: Algorithm) -> bool {
+    let is_its_name = |name: &str| match Algorithm::from_name(name) {
+        Some(named) => named == algorithm,
+        None => name.eq_ignore_ascii_case("hash"),
+    };
+    let mut names = object.0.iter().map(|(name, _)| name.as_str());
+    names.any(|name| is_its_name(name) && is_text(object, name, hash))
+}
+
+/// Whether it names another hash than `hash`, of the same length. A `query` is the question
+/// only where nothing was found.
+fn is_of_another(object: &Object<'_>, status: u16, hash: &Hash) -> bool {
+    let is_another = |name: &str| {
+        let named = object.text(name);
         let named = named.and_then(|text| Hash::from_hex(text.as_bytes()));
         named.is_some_and(|n| n.as_bytes().len() == hash.as_bytes().len() && n != *hash)
-    }
+    };
+    is_another("hash") || (status == 404 && is_another("query"))
+}
 
-    /// The fields of the item: without what only repeats the question, and under other
-    /// names where they are ours.
-    fn fields(&self, hash: &Hash) -> String {
-        let of_answer = self.own_status(hash).is_some();
-        let mut out = Vec::new();
-        for (name, value) in &self.0 {
-            let is_key = name == "hash" || Algorithm::from_name(name).is_some();
-            let repeats = is_key
-                && serde_json::from_str::<String>(value.get())
-                    .is_ok_and(|text| is_hash(&text, hash));
-            if repeats || (of_answer && OWN_FIELDS.contains(&name.as_str())) {
-                continue;
-            }
-            if !out.is_empty() {
-                out.push(b',');
-            }
-            let clashes = OWN_FIELDS.contains(&name.as_str())
-                || (!of_answer && name.starts_with(ITEM_PREFIX));
-            match clashes {
-                true => put(&mut out, &format!("{ITEM_PREFIX}{name}")),
-                false => put(&mut out, name),
-            }
-            out.push(b':');
-            compact(value.get(), &mut out);
+/// The algorithm of which CIRCL says that it has no such hash: `Non existing SHA-1`.
+fn message_algorithm(object: &Object<'_>) -> Option<Algorithm> {
+    let message = object.text("message")?;
+    Algorithm::from_name(message.strip_prefix(NON_EXISTING)?)
+}
+
+/// Words for a hash that is not known, and for a failure, that a status may be.
+const NEGATIVE: [&str; 11] = [
+    "notfound", "unknown", "missing", "absent", "none", "nomatch", "error", "failed", "failure",
+    "fail", "invalid",
+];
+
+/// Whether an answer by 200 that names the hash may mean that it is not known.
+fn says_no(object: &Object<'_>) -> bool {
+    let is_one_of = |name: &str, values: &[&str]| {
+        let value = object.get(name);
+        value.is_some_and(|v| values.contains(&v.get()))
+    };
+    let failed = object.get("error").is_some()
+        && !is_one_of("error", &["null", "false", "\"\"", "[]", "{}"]);
+    let status = fold(&object.text("status").unwrap_or_default());
+    let answers = ["found", "known", "exists", "present", "match", "success"];
+    failed
+        || NEGATIVE.contains(&status.as_str())
+        || (answers.iter()).any(|name| is_one_of(name, &["false", "0", "\"false\"", "\"no\""]))
+}
+
+/// The fields of the item, in the order of their names: without what only repeats the
+/// question, and under other names where they are ours.
+fn fields(object: &Object<'_>, hash: &Hash) -> String {
+    let of_answer = own_status(object, hash).is_some();
+    let mut out = Vec::new();
+    let mut members = Members::new(&out);
+    for (name, value) in &object.0 {
+        let is_key = name == "hash" || Algorithm::from_name(name).is_some();
+        let repeats = is_key
+            && serde_json::from_str::<String>(value.get()).is_ok_and(|text| is_hash(&text, hash));
+        if repeats || (of_answer && OWN_FIELDS.contains(&name.as_str())) {
+            continue;
         }
-        // Text and blanks taken out of text.
-        String::from_utf8(out).unwrap_or_default()
+        let clashes =
+            OWN_FIELDS.contains(&name.as_str()) || (!of_answer && name.starts_with(ITEM_PREFIX));
+        match clashes {
+            true => members.name(&format!("{ITEM_PREFIX}{name}"), &mut out),
+            false => members.name(name, &mut out),
+        }
+        put_value(value.get(), &mut out);
     }
+    // The names differ: those that clash get a prefix that no other has.
+    let _ = members.finish(&mut out);
+    // Text and blanks taken out of text.
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// The field of an answer that is no JSON object: its JSON, or else its text.
+fn answer_field(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim();
+    let json = serde_json::from_str::<&serde_json::value::RawValue>(text);
+    let mut out = Vec::new();
+    let mut members = Members::new(&out);
+    members.name(ANSWER_FIELD, &mut out);
+    match json {
+        Ok(json) => put_value(json.get(), &mut out),
+        Err(_) => put(&mut out, text),
+    }
+    String::from_utf8(out).unwrap_or_default()
 }
 
 fn is_hash(text: &str, hash: &Hash) -> bool {
     Hash::from_hex(text.as_bytes()).as_ref() == Some(hash)
-}
-
-/// Appends JSON without the blanks between its parts: an answer is one line.
-fn compact(json: &str, out: &mut Vec<u8>) {
-    let (mut in_text, mut escaped) = (false, false);
-    for &byte in json.as_bytes() {
-        if in_text {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_text = false,
-                _ => {}
-            }
-        } else if byte.is_ascii_whitespace() {
-            continue;
-        } else if byte == b'"' {
-            in_text = true;
-        }
-        out.push(byte);
-    }
 }
 
 /// How long `Retry-After` says to wait: seconds, or a date.
@@ -223,12 +312,13 @@ mod tests {
 
     const HEX: &str = "92E792C43C35E96FED3F9566083326FC";
 
+    fn hash() -> Hash {
+        Hash::from_hex(HEX.as_bytes()).expect("hex")
+    }
+
     fn of(status: u16, body: &str) -> Verdict {
-        Verdict::of(
-            status,
-            body.as_bytes(),
-            &Hash::from_hex(HEX.as_bytes()).expect("hex"),
-        )
+        let shape = Shape::default();
+        Verdict::of(status, body.as_bytes(), &hash(), Algorithm::Md5, &shape)
     }
 
     fn known(fields: &str) -> Verdict {
@@ -236,51 +326,106 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_an_item_and_its_fields_are_told_as_they_are() {
+    fn an_object_that_names_the_hash_is_an_item_and_its_fields_are_told_in_order() {
         let lower = HEX.to_lowercase();
         for (body, fields) in [
-            ("{}", ""),
+            (format!("{{\"hash\":\"{HEX}\"}}"), ""),
             (
-                "{\"source\": \"NSRL\",\r\n \"n\": 1.50e400, \"l\": [1,\n 2, {\"a b\": \"c \\\" d\"}]}",
-                "\"source\":\"NSRL\",\"n\":1.50e400,\"l\":[1,2,{\"a b\":\"c \\\" d\"}]",
+                format!(
+                    "{{\"source\": \"NSRL\",\r\n \"n\": 1.50e400, \"MD5\":\"{HEX}\", \"l\": [1,\n 2, {{\"a b\": \"c \\\" d\"}}]}}"
+                ),
+                "\"l\":[1,2,{\"a b\":\"c \\\" d\"}],\"n\":1.50e400,\"source\":\"NSRL\"",
             ),
             (
-                &format!("{{\"md5\":\"{lower}\",\"sha1\":\"AB\",\"x\":1,\"x\":2}}"),
+                format!("{{\"md5\":\"{lower}\",\"sha1\":\"AB\",\"x\":1,\"x\":2}}"),
                 "\"sha1\":\"AB\",\"x\":1",
             ),
             // As our own server answers.
             (
-                &format!(
+                format!(
                     "{{\"hash\":\"{HEX}\",\"status\":\"known\",\"item.rules\":\"v2\",\"a\":true}}"
                 ),
-                "\"item.rules\":\"v2\",\"a\":true",
+                "\"a\":true,\"item.rules\":\"v2\"",
             ),
             // An item of others, which has fields of our names.
             (
-                "{\"status\":\"unknown\",\"error\":null,\"hash\":\"x\"}",
-                "\"item.status\":\"unknown\",\"item.error\":null,\"item.hash\":\"x\"",
+                format!(
+                    "{{\"md5\":\"{HEX}\",\"status\":\"malicious\",\"error\":null,\"hash\":\"x\"}}"
+                ),
+                "\"item.error\":null,\"item.hash\":\"x\",\"item.status\":\"malicious\"",
             ),
         ] {
-            assert_eq!(of(200, body), known(fields), "{body}");
+            assert_eq!(of(200, &body), known(fields), "{body}");
         }
     }
 
     #[test]
-    fn only_what_says_so_is_unknown() {
-        assert_eq!(of(404, "{\"message\":\"no such hash\"}"), Verdict::Unknown);
+    fn only_what_says_so_of_the_hash_is_unknown() {
+        for body in [
+            format!("{{\"hash\":\"{HEX}\",\"status\":\"unknown\"}}"),
+            format!("{{\"message\":\"Non existing MD5\",\"query\":\"{HEX}\"}}"),
+            format!("{{\"query\":\"{}\"}}", HEX.to_lowercase()),
+            format!("{{\"md5\":\"{HEX}\",\"error\":\"not found\"}}"),
+        ] {
+            assert_eq!(of(404, &body), Verdict::Unknown, "{body}");
+        }
         let own = format!("{{\"hash\":\"{HEX}\",\"status\":\"unknown\"}}");
-        assert_eq!(
-            (of(404, &own), of(200, &own)),
-            (Verdict::Unknown, Verdict::Unknown)
-        );
+        assert_eq!(of(200, &own), Verdict::Unknown);
+        let another = "F".repeat(32);
         for (status, body) in [
             (404, "<html>Not Found</html>"),
             (404, ""),
             (404, "[]"),
+            (404, "{}"),
             (404, "\"unknown\""),
+            // API Gateway, FastAPI, Spring, Kong.
+            (404, "{\"message\":\"Not Found\"}"),
+            (404, "{\"detail\":\"Not Found\"}"),
+            (
+                404,
+                &format!(
+                    "{{\"timestamp\":\"2026-11-24T10:00:00Z\",\"status\":404,\"error\":\"Not Found\",\"path\":\"/v1/{HEX}\"}}"
+                ),
+            ),
+            (
+                404,
+                &format!(
+                    "{{\"message\":\"no Route matched with those values\",\"request_id\":\"{HEX}\"}}"
+                ),
+            ),
+            (404, "{\"status\":\"unknown\"}"),
             (404, "{\"status\":\"error\",\"error\":\"no such route\"}"),
+            (404, &format!("{{\"hash\":\"{HEX}\",\"status\":\"known\"}}")),
+            (
+                404,
+                &format!("{{\"hash\":\"{another}\",\"status\":\"unknown\"}}"),
+            ),
+            (
+                404,
+                &format!("{{\"message\":\"Non existing MD5\",\"query\":\"{another}\"}}"),
+            ),
+            // CIRCL's, of another algorithm.
+            (
+                404,
+                &format!("{{\"message\":\"Non existing SHA-1\",\"query\":\"{HEX}\"}}"),
+            ),
             (200, "<html>log in</html>"),
+            (200, "{}"),
+            (200, "{\"login\":\"required\"}"),
+            (200, "{\"source\":\"NSRL\"}"),
             (200, "{\"status\":\"error\",\"error\":\"x\"}"),
+            (200, &format!("{{\"hash\":\"{HEX}\",\"found\":false}}")),
+            (
+                200,
+                &format!("{{\"hash\":\"{HEX}\",\"error\":\"quota exceeded\"}}"),
+            ),
+            (
+                200,
+                &format!("{{\"hash\":\"{HEX}\",\"status\":\"not_found\"}}"),
+            ),
+            (200, &format!("{{\"query\":\"{HEX}\",\"results\":[]}}")),
+            (200, &format!("{{\"sha1\":\"{HEX}\"}}")),
+            (200, &format!("[{{\"hash\":\"{HEX}\"}}]")),
             (200, ""),
             (400, "{\"error\":\"not a hash\"}"),
             (204, ""),
@@ -293,8 +438,8 @@ mod tests {
             );
         }
         assert_eq!(
-            of(400, "{\"detail\":\"no\\nhash\"}"),
-            Verdict::Error("status 400: no\u{FFFD}hash".into())
+            of(400, "{\"detail\":\"no\\nhash\\u202e\"}"),
+            Verdict::Error("status 400: no\u{FFFD}hash\u{FFFD}".into())
         );
         for status in [401, 403] {
             assert!(matches!(of(status, "{}"), Verdict::Refused(_)));
@@ -302,6 +447,63 @@ mod tests {
         for (status, is) in [(429, true), (500, false), (503, false), (408, false)] {
             assert!(matches!(of(status, ""), Verdict::Again { throttled, .. } if throttled == is));
         }
+    }
+
+    #[test]
+    fn answers_of_another_shape_count_as_they_are_declared() {
+        let shape = |known: &str, unknown: &str| Shape {
+            known: Some(known.parse().expect("a pattern")),
+            unknown: Some(unknown.parse().expect("a pattern")),
+        };
+        let of = |shape: &Shape, status, body: &str| {
+            Verdict::of(status, body.as_bytes(), &hash(), Algorithm::Md5, shape)
+        };
+        // The plain API: one text for one hash.
+        let plain = shape("any", "no such hash");
+        assert_eq!(
+            of(&plain, 200, "NSRL 2026\n"),
+            known("\"answer\":\"NSRL 2026\"")
+        );
+        assert_eq!(of(&plain, 200, "[1, 2]"), known("\"answer\":[1,2]"));
+        assert_eq!(of(&plain, 404, "no such hash\n"), Verdict::Unknown);
+        assert_eq!(of(&plain, 200, "no such hash\n"), Verdict::Unknown);
+        let found = shape(".found=true", ".found=false");
+        let item = "{\"found\":true,\"b\":{\"d\":1,\"c\":2},\"a\":1}";
+        let fields = "\"a\":1,\"b\":{\"c\":2,\"d\":1},\"found\":true";
+        assert_eq!(of(&found, 200, item), known(fields));
+        assert_eq!(of(&found, 200, "{\"found\":false}"), Verdict::Unknown);
+        assert_eq!(of(&found, 404, "{\"found\":false}"), Verdict::Unknown);
+        let both = shape(".found", ".found");
+        let another = format!("{{\"found\":true,\"hash\":\"{}\"}}", "F".repeat(32));
+        for (shape, status, body) in [
+            (&plain, 404, "<html>Not Found</html>"),
+            (&plain, 404, "{\"message\":\"Not Found\"}"),
+            (&plain, 200, "<html>log in</html>"),
+            (&plain, 200, ""),
+            (&found, 404, "{\"found\":true}"),
+            (&found, 404, "{\"message\":\"Not Found\"}"),
+            (&found, 200, "{\"login\":\"required\"}"),
+            (&found, 200, &another),
+            (&both, 200, "{\"found\":true}"),
+        ] {
+            assert!(
+                matches!(of(shape, status, body), Verdict::Error(_)),
+                "{status} {body}"
+            );
+        }
+        // Known shapes are known still.
+        let own = format!("{{\"hash\":\"{HEX}\",\"status\":\"unknown\"}}");
+        assert_eq!(of(&found, 404, &own), Verdict::Unknown);
+    }
+
+    #[test]
+    fn two_answers_that_differ_in_their_order_alone_are_told_in_equal_bytes() {
+        let one =
+            format!("{{\"md5\":\"{HEX}\",\"b\":{{\"d\":[{{\"y\":1,\"x\":2}}],\"c\":1}},\"a\":0}}");
+        let other = format!(
+            "{{\"a\":0, \"b\":{{\"c\":1, \"d\":[{{\"x\":2, \"y\":1}}]}}, \"md5\":\"{HEX}\"}}"
+        );
+        assert_eq!(of(200, &one), of(200, &other));
     }
 
     #[test]
@@ -333,7 +535,11 @@ mod tests {
             prop::collection::vec(any::<u8>(), 0..100),
             crate::item::hostile::json().prop_map(|json| serde_json::to_vec_pretty(&json).expect("JSON")),
         ]) {
-            if let Verdict::Known(fields) = Verdict::of(status, &body, &Hash::from_hex(HEX.as_bytes()).expect("hex")) {
+            let shape = Shape {
+                known: Some("any".parse().expect("a pattern")),
+                unknown: None,
+            };
+            if let Verdict::Known(fields) = Verdict::of(status, &body, &hash(), Algorithm::Md5, &shape) {
                 prop_assert!(!fields.contains('\n'));
                 let json: serde_json::Value = serde_json::from_str(&format!("{{{fields}}}")).expect("JSON");
                 for name in OWN_FIELDS {

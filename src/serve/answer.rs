@@ -2,9 +2,9 @@
 
 use super::reads::{Found, Trouble};
 use crate::algorithm::{Algorithm, Case, Hash};
+use crate::ask::json::put;
 use crate::matchmeta::{self, Normalizer};
 use crate::record::Reason;
-use serde_json::Value;
 
 /// The longest path, in bytes. No system has longer ones.
 const MAX_PATH: usize = 64 * 1024;
@@ -99,8 +99,7 @@ pub(super) fn write(
     let mut field = |name: &str, value: &str| {
         out.push(if name == "input" { b'{' } else { b',' });
         out.extend_from_slice(format!("\"{name}\":").as_bytes());
-        // Text has JSON.
-        out.extend_from_slice(Value::from(value).to_string().as_bytes());
+        put(out, value);
     };
     field("input", &asked.input);
     if let Some(normalized) = &asked.path {
@@ -111,8 +110,8 @@ pub(super) fn write(
     let status = match &asked.hash {
         Err(reason) => {
             out.extend_from_slice(b",\"hash\":null,\"status\":\"invalid\"");
-            let reason = Value::from(reason.as_str());
-            out.extend_from_slice(format!(",\"reason\":{reason}").as_bytes());
+            out.extend_from_slice(b",\"reason\":");
+            put(out, reason);
             Status::Invalid
         }
         Ok(hash) => {
@@ -145,6 +144,7 @@ pub(super) fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     fn json(asked: &Asked, found: Option<&Found>) -> (Value, Status) {
         let mut out = Vec::new();

@@ -676,7 +676,11 @@ fn sorted(keys: &[Hash], answer: WholeAnswer) -> Result<Sorted, String> {
             return Err("an item came twice".to_owned());
         }
     }
+    let asked_again = answer.unprocessed.len();
     let unread: HashSet<Hash> = answer.unprocessed.into_iter().collect();
+    if unread.len() < asked_again {
+        return Err("a key is unprocessed twice".to_owned());
+    }
     let mut found = Vec::with_capacity(keys.len());
     let mut left = Vec::with_capacity(unread.len());
     for hash in keys {

@@ -28,6 +28,8 @@ enum Step {
     Unprocessed(usize),
     /// An item that nobody asked for.
     Stranger,
+    /// This body.
+    Says(&'static str),
     Never,
 }
 
@@ -86,6 +88,7 @@ impl BatchGet for Table {
         match step {
             Some(Step::Throttle) => return Err(error(Meaning::Throttled, "Throttled")),
             Some(Step::Refuse) => return Err(error(Meaning::Permanent, "AccessDenied")),
+            Some(Step::Says(body)) => return Ok(Bytes::from_static(body.as_bytes())),
             _ => {}
         }
         let read = keys[..kept].iter().map(text);
@@ -287,6 +290,28 @@ async fn what_is_throttled_or_left_unread_is_asked_for_again() {
         (2, 1, 120)
     );
     assert!(!counts.failing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_name_the_table_is_asked_for_again_and_not_remembered() {
+    let table = table(10);
+    let bodies = [
+        r#"{"Responses":{}}"#,
+        r#"{"Responses":{"another":[]}}"#,
+        r#"{"Responses":{"t":[],"another":[]}}"#,
+        r#"{"Responses":{"t":[]},"UnprocessedKeys":{"another":{"Keys":[]}}}"#,
+    ];
+    table.0.lock().expect("whole").steps = bodies.map(Step::Says).into();
+    let made = make(&table, None, 1);
+    let hashes: Vec<_> = (0..10).map(hash).collect();
+    let found = made.reads.get(&hashes, in_seconds(30)).await;
+    assert_eq!(found, (0..10).map(expected).collect::<Vec<_>>());
+    assert_eq!(table.sizes(), [10; 5]);
+    assert_eq!(made.metrics.read().failed, 4);
+    // One that never does leaves the hash unanswered, not unknown.
+    table.0.lock().expect("whole").always = Some(Step::Says(bodies[0]));
+    let found = made.reads.get(&[hash(10)], in_seconds(5)).await;
+    assert_eq!(found, [Found::Error(Trouble::Late)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -282,7 +282,7 @@ impl<T: BatchGet> Checker<'_, T> {
         answer: Result<Bytes, CallError>,
     ) {
         let answer = answer.and_then(|body| {
-            let answer = self.template.read_answer(&body);
+            let answer = self.template.read_answer(&body, batch.keys.0.len());
             answer
                 .and_then(|answer| self.marks(&batch.keys, answer))
                 .map_err(CallError::strange_answer)
@@ -435,6 +435,9 @@ impl<T: BatchGet> Checker<'_, T> {
         let strange = || "it holds a key that was not asked for".to_owned();
         for item in answer.items {
             let at = keys.find(&item.hash).ok_or_else(strange)?;
+            if !matches!(marks[at], Mark::Absent) {
+                return Err("it holds an item twice".to_owned());
+            }
             let own = || {
                 self.template
                     .own_difference(&item, &keys.0[at].record.extra)
@@ -446,6 +449,11 @@ impl<T: BatchGet> Checker<'_, T> {
         }
         for hash in answer.unprocessed {
             let at = keys.find(&hash).ok_or_else(strange)?;
+            if !matches!(marks[at], Mark::Absent) {
+                return Err(
+                    "it holds a key that was read and is unprocessed, or is so twice".to_owned(),
+                );
+            }
             marks[at] = Mark::Unread;
         }
         Ok((marks, answer.consumed))

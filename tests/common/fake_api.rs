@@ -1,11 +1,16 @@
 //! An API for look-ups over HTTP, with or without TLS, which answers as it is told.
 //!
 //! `GET /v1/ALGORITHM/HASH` is 200 with the item of a hash that it knows, 404 with a JSON
-//! object of one that it does not. What goes wrong at the k-th request is a value. It counts what it was
+//! object of one that it does not, and 400 of what is no hash; each names what was asked, as
+//! CIRCL's does. What goes wrong at the k-th request is a value. It counts what it was
 //! asked and with which keys.
+//!
+//! What is no hash is a probe, and so is the request after it: probes have number 0, and are
+//! counted apart.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -38,6 +43,8 @@ type Plan = Arc<dyn Fn(u64, &str) -> Option<ApiFault> + Send + Sync>;
 #[derive(Clone, Debug, Default)]
 pub struct ApiStats {
     pub requests: u64,
+    /// Requests for what is no hash, and those after them.
+    pub probes: u64,
     pub connections: u64,
     /// How often each path was asked for.
     pub paths: BTreeMap<String, u64>,
@@ -52,6 +59,8 @@ struct Shared {
     key: Option<String>,
     plan: Plan,
     stats: Mutex<ApiStats>,
+    /// Whether the next request is a probe.
+    probing: AtomicBool,
     arrived: Notify,
 }
 
@@ -68,7 +77,7 @@ impl FakeApi {
     }
 
     /// The same with a key that every request must have, and faults by the number of the request,
-    /// from 1, and its path.
+    /// from 1 or 0 for a probe, and its path.
     pub fn with(
         known: impl IntoIterator<Item = (String, Value)>,
         key: Option<&str>,
@@ -79,6 +88,7 @@ impl FakeApi {
             key: key.map(str::to_owned),
             plan: Arc::new(plan),
             stats: Mutex::default(),
+            probing: AtomicBool::new(false),
             arrived: Notify::new(),
         });
         let serving = Arc::clone(&shared);
@@ -114,13 +124,21 @@ impl Shared {
         self.stats().connections += 1;
         while let Some(request) = connection.read_request().await? {
             let key = request.header("x-api-key").map(str::to_owned);
+            let asked = request.path.rsplit('/').next().unwrap_or_default();
+            let is_word = !asked.bytes().all(|b| b.is_ascii_hexdigit());
+            let is_probe = self.probing.swap(is_word, Ordering::SeqCst) || is_word;
             let k = {
                 let mut stats = self.stats();
-                stats.requests += 1;
-                stats.times.push(Instant::now());
-                *stats.paths.entry(request.path.clone()).or_default() += 1;
                 *stats.keys.entry(key.clone()).or_default() += 1;
-                stats.requests
+                if is_probe {
+                    stats.probes += 1;
+                    0
+                } else {
+                    stats.requests += 1;
+                    stats.times.push(Instant::now());
+                    *stats.paths.entry(request.path.clone()).or_default() += 1;
+                    stats.requests
+                }
             };
             self.arrived.notify_waiters();
             match (self.plan)(k, &request.path) {
@@ -162,9 +180,12 @@ impl Shared {
         else {
             return Answer::new(404, "<html>Not Found</html>");
         };
+        if !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return json_answer(400, &json!({ "message": "no hash", "query": hash }));
+        }
         match self.known.get(&hash.to_uppercase()) {
             Some(item) => json_answer(200, item),
-            None => json_answer(404, &json!({ "message": "not in any list" })),
+            None => json_answer(404, &json!({ "message": "not in any list", "query": hash })),
         }
     }
 }

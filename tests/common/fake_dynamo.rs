@@ -171,6 +171,8 @@ pub enum Fault {
     /// Status 200 and a body that isn't JSON; nothing written, so that a
     /// client that takes it for success loses items.
     Garbage,
+    /// Status 200 and this body; nothing read or written.
+    Says(String),
     /// No answer, until the server stops; nothing written.
     Stall,
     /// Everything is written; the answer waits until the k-th call has come
@@ -1413,6 +1415,7 @@ fn unread(fault: &Fault) -> Option<Reply> {
         Fault::DropBefore => closed(),
         Fault::Stall => closed().deliver(Delivery::Never),
         Fault::Garbage => Answer::new(200, "<html>It works!</html>").into(),
+        Fault::Says(body) => Answer::new(200, body.clone()).into(),
         Fault::Http(status, "") => Answer::new(*status, "<html>Try again later</html>").into(),
         Fault::Http(status, code) => error(*status, code, "The request failed").into(),
         Fault::AccessDenied => {

@@ -335,6 +335,43 @@ async fn keys_left_unread_and_calls_refused_are_sent_again_and_pay_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_name_the_table_says_nothing_of_a_key_and_is_asked_for_again() {
+    let answers = [
+        r#"{"Responses":{}}"#,
+        r#"{"Responses":{},"UnprocessedKeys":{}}"#,
+        r#"{"Responses":{"another":[]}}"#,
+        r#"{"Responses":{"t":[],"another":[]}}"#,
+        r#"{"Responses":{"t":[],"t":[]}}"#,
+        r#"{"Responses":{"t":[]},"Responses":{"t":[]}}"#,
+        r#"{"Responses":{},"UnprocessedKeys":{"t":{"Keys":[{"md5":{"S":"00000001000000000000000000000000"}}]}}}"#,
+        r#"{"Responses":{"t":[]},"UnprocessedKeys":{"another":{"Keys":[]}}}"#,
+        // Keys that were asked for, twice; and an item that was read and was not.
+        r#"{"Responses":{"t":[]},"UnprocessedKeys":{"t":{"Keys":[{"md5":{"S":"00000001000000000000000000000000"}},
+            {"md5":{"S":"00000001000000000000000000000000"}}]}}}"#,
+        r#"{"Responses":{"t":[{"md5":{"S":"00000001000000000000000000000000"},"source":{"S":"NSRL"}},
+            {"md5":{"S":"00000001000000000000000000000000"},"source":{"S":"NSRL"}}]}}"#,
+        r#"{"Responses":{"t":[{"md5":{"S":"00000001000000000000000000000000"},"source":{"S":"NSRL"}}]},
+            "UnprocessedKeys":{"t":{"Keys":[{"md5":{"S":"00000001000000000000000000000000"}}]}}}"#,
+    ];
+    for consistent in [false, true] {
+        let setup = Setup {
+            list: (1..=100).collect(),
+            consistent,
+            ..Setup::default()
+        };
+        let act = |k: usize| {
+            answers
+                .get(k - 1)
+                .map_or(Act::Answer, |body| Act::Say(body))
+        };
+        let run = setup.run(act, all).await;
+        assert_eq!(run.books(), [100, 0, 0, 0]);
+        assert_eq!(run.calls.len(), answers.len() + 1);
+        assert!(run.told.is_empty(), "{:?}", run.told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_rate_holds_though_items_are_larger_than_thought() {
     // 12 KB each: three times what a key costs at least.
     let setup = Setup {
