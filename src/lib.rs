@@ -68,7 +68,7 @@
 //!
 //! Each layer only those before it; `scripts/check` sees to it.
 //!
-//! 1. `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
+//! 1. `printable`; then `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
 //! 2. `lines`, `extra`, `matchmeta`, `workdir`; then `record`, `books`; then `format`; then
 //!    `decode`, `window`, `item`, `batch`, `limiter`, `rejects`, `sample`, `sorter`; then `distinct`;
 //!    then `capacity`, `ask`, `columns`, `concurrency`, `identity`, `rds`; then `accounts`, `waiting`; then
@@ -145,6 +145,7 @@ pub mod keepalive;
 pub mod lowwater;
 pub mod matchmeta;
 pub mod prices;
+mod printable;
 pub mod raise;
 pub mod rate;
 #[cfg(feature = "rds")]

@@ -18,6 +18,7 @@ use crate::aws::Aws;
 use crate::decode::{self, Chunk, Codec, Compression, Seen, Unpack, zip};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{self, Form, Format, Layout};
+use crate::printable;
 use crate::source::{Identity, Location, Source};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -510,7 +511,7 @@ impl Opened {
             return Err(Error::usage(format!(
                 "{} has hashes of several algorithms, by their columns: {}",
                 self.location,
-                columns.join(", ")
+                printable::names(&columns)
             ))
             .hint("name one by --hash, such as --hash sha256, or a column by --column"));
         }
