@@ -26,20 +26,23 @@ XP = "Documents and Settings"
 
 
 def v2(path, unix, windows):
-    if path[0] == "/":
-        names = path.split("/")
-        if names[1] == "home" and len(names) > 2 and names[2]:
-            names[2] = unix
-        return "/".join(names)
-    if path[1:2] == ":":
-        names = ("C" + path[1:]).split("\\")
-        if names[0] == "C:" and len(names) > 2 and names[1] in ("Users", XP) and names[2]:
-            names[2] = windows
-        return "\\".join(names)
-    return path
+    """The rule of 2018 to the letter: any second component below a folder of users is a
+    name, an empty one too. Without a second component, there is nothing to replace."""
+    separator, homes, user = "/", ["home"], unix
+    if path[0] != "/":
+        if path[1:2] != ":":
+            return path
+        path = "C" + path[1:]
+        separator, homes, user = "\\", ["Users", XP], windows
+    names = path.split(separator)
+    if len(names) > 2 and names[1] in homes:
+        names[2] = user
+    return separator.join(names)
 
 
 def v3(path, unix, windows):
+    """The rule of 2024, but for two things: an empty name stays, and so does a path
+    whose drive is not followed by a backslash."""
     if path[0] == "/":
         names = path.split("/")
         if len(names) > 2 and names[2]:
@@ -101,7 +104,7 @@ def edges():
     for n in range(1, 5):
         out += ["".join(p) for p in itertools.product(atoms, repeat=n)]
     heads = ["/home", "/Users", "/Home", "/root", "//home", "home", "C:", "D:", "z:", "1:", "é:", "::",
-             "\\\\server\\c$", "\\\\?\\C:", "C:/Users", "/", ""]  # fmt: skip
+             "\\\\server\\c$", "\\\\?\\C:", "C:/Users", "D:a", "/", ""]  # fmt: skip
     folders = ["Users", "users", "USERS", XP, "Documents And Settings", "ProgramData", "", "home"]
     names = ["alice", "Public", "Default", "Default User", "All Users", "Shared", "public", "", " ", "a b ",
              "Administrator", "ubuntu", "user", "Jürgen", "日本", "e\u0301", "\u00e9", "..", "x:y", "tab\there",

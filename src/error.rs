@@ -5,6 +5,7 @@
 //! to do, and the cause underneath. Libraries that need to branch do so on the
 //! kind; nobody needs to parse the sentence.
 
+use crate::printable::one_line;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -38,7 +39,8 @@ pub enum ErrorKind {
     Internal,
 }
 
-/// A failure: kind, what happened, what to do, and why.
+/// A failure: kind, what happened, what to do, and why. It shows itself on one line,
+/// whatever names it holds.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -113,14 +115,14 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
+        f.write_str(&one_line(&self.what))?;
         let mut cause = self.cause.as_deref().map(|c| c as &dyn std::error::Error);
         let mut said = self.what.to_string();
         while let Some(c) = cause {
             // Causes often repeat themselves on the way down.
             let text = c.to_string();
             if !said.contains(&text) {
-                write!(f, ": {text}")?;
+                write!(f, ": {}", one_line(&text))?;
                 said = text;
             }
             cause = c.source();
@@ -144,6 +146,16 @@ mod tests {
             outer.to_string(),
             "the run stopped: cannot read list.txt at byte 7: disk on fire"
         );
+    }
+
+    #[test]
+    fn names_in_a_message_cannot_act_on_a_terminal() {
+        let inner = std::io::Error::other("\u{9b}2J".repeat(5_000));
+        let error = Error::usage("no column \x1b[8mx\nerror: forged\u{202e}").because(inner);
+        let said = error.to_string();
+        assert!(said.starts_with("no column \\u{1b}[8mx\\nerror: forged\\u{202e}: \\u{9b}2J"));
+        assert!(said.chars().all(|c| !c.is_control()));
+        assert!(said.len() < 20_000);
     }
 
     #[test]

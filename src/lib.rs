@@ -69,7 +69,7 @@
 //!
 //! Each layer only those before it; `scripts/check` sees to it.
 //!
-//! 1. `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
+//! 1. `printable`; then `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
 //! 2. `lines`, `extra`, `matchmeta`, `workdir`; then `record`, `books`; then `format`; then
 //!    `decode`, `window`, `item`, `batch`, `limiter`, `rejects`, `sample`, `sorter`; then `distinct`;
 //!    then `capacity`, `ask`, `columns`, `concurrency`, `identity`, `rds`; then `accounts`, `waiting`; then
@@ -147,6 +147,7 @@ pub mod keepalive;
 pub mod lowwater;
 pub mod matchmeta;
 pub mod prices;
+mod printable;
 pub(crate) mod probe;
 pub mod raise;
 pub mod rate;

@@ -21,7 +21,11 @@
 //! | `D:\Documents and Settings\NAME…` | `C:\Documents and Settings\Administrator…` | the same, with the same exceptions |
 //! | anything else | stays | stays |
 //!
-//! `NAME` is one component, whole, be it a folder or a file (`C:\Users\desktop.ini`
+//! `v2` is the published rule to the letter: it replaces an empty `NAME` too, and takes
+//! what stands before the first `\` for the drive. `v3` leaves an empty `NAME` alone, and
+//! needs the `\` right after the drive.
+//!
+//! `NAME` is one component, whole, a folder or a file (`C:\Users\desktop.ini`
 //! becomes `C:\Users\Administrator`). Components are compared exactly: `/Home`,
 //! `C:\USERS` and `C:\users` are other folders. Nothing is trimmed, folded,
 //! percent-decoded or brought into a Unicode normal form, and `.` and `..` are names
@@ -39,15 +43,17 @@
 //! | a path | becomes |
 //! |---|---|
 //! | `/`, `a`, `:`, any other single character | stays |
-//! | `/home`, `/home/`, `/Users`, `/Users/` | stays: there is no name to replace |
-//! | `/home//x` | stays: the name is empty |
+//! | `/home`, `/Users`, `/Users/` | stays: there is no name to replace |
+//! | `/home/`, `/home//x` | `/home/ubuntu`, `/home/ubuntu/x` (`v3`: stay, the name is empty) |
 //! | `//home/x` | stays: the first component is empty, not `home` |
 //! | `/home/x`, `/home/x/` | `/home/ubuntu`, `/home/ubuntu/` |
 //! | `home/x` | stays: relative |
 //! | `d:` | `C:` (`v3`: stays) |
 //! | `1:\x`, `é:\x`, `::` | `C:\x`, `C:\x`, `C:` (`v3`: stay): the first character may be any but `/` |
-//! | `D:x`, `D:Users\x\y` | `C:x`, `C:Users\x\y` (`v3`: stay): relative to the drive's current folder, no first component |
-//! | `D:\Users`, `D:\Users\`, `D:\Users\\x` | the drive as `v2` says, nothing else: there is no name |
+//! | `D:x`, `D:Users\x\y` | `C:x`, `C:Users\x\y` (`v3`: stay): relative to the drive's current folder |
+//! | `D:a\Users\x`, `D:/a\Users\x` | `C:a\Users\Administrator`, `C:/a\Users\Administrator` (`v3`: stay) |
+//! | `D:\Users` | the drive as `v2` says, nothing else: there is no name |
+//! | `D:\Users\`, `D:\Users\\x` | `C:\Users\Administrator`, `C:\Users\Administrator\x` (`v3`: stay, the name is empty) |
 //! | `D:\\Users\x` | the drive as `v2` says, nothing else: the first component is empty |
 //! | `\\server\share\Users\x`, `\\?\D:\Users\x` | stays |
 //! | ` `, `/home/x ` | blanks are part of a name |
@@ -272,7 +278,7 @@ impl Normalizer {
                 Rules::V3 if path.starts_with(b"/Users/") => &[b"Shared"],
                 Rules::V3 => &[],
             };
-            return Ok(match around_name(path, b'/', home, shared) {
+            return Ok(match self.around_name(path, b'/', home, shared) {
                 Some((before, after)) => [before, self.users.unix.as_bytes(), after, b""],
                 None => [path, b"", b"", b""],
             });
@@ -282,36 +288,46 @@ impl Normalizer {
         }
         // From the colon on: the drive is one character, of whatever length.
         let rest = &path[first.map_or(0, char::len_utf8)..];
-        let shared: &[&[u8]] = match self.rules {
-            Rules::V2 => &[],
-            Rules::V3 => &WINDOWS_SHARED,
+        let (separator, shared): (_, &[&[u8]]) = match self.rules {
+            Rules::V2 => (memchr::memchr(b'\\', rest), &[]),
+            Rules::V3 => (Some(1), &WINDOWS_SHARED),
         };
-        let name = (rest.get(1..)).and_then(|r| around_name(r, b'\\', &WINDOWS_HOMES, shared));
+        let name = separator.and_then(|at| {
+            let below = rest.get(at..)?;
+            let (before, after) = self.around_name(below, b'\\', &WINDOWS_HOMES, shared)?;
+            Some((&rest[..at + before.len()], after))
+        });
         Ok(match (name, self.rules) {
-            (Some((before, after)), _) => [b"C:", before, self.users.windows.as_bytes(), after],
+            (Some((before, after)), _) => [b"C", before, self.users.windows.as_bytes(), after],
             (None, Rules::V2) => [b"C", rest, b"", b""],
             (None, Rules::V3) => [path, b"", b"", b""],
         })
     }
-}
 
-/// Of `path`, what stands before and after its second component, when its first is one
-/// of `homes` and the second none of `shared`, nor empty.
-fn around_name<'a>(
-    path: &'a [u8],
-    separator: u8,
-    homes: &[&[u8]],
-    shared: &[&[u8]],
-) -> Option<(&'a [u8], &'a [u8])> {
-    let inside = path.strip_prefix(&[separator])?;
-    let home = homes
-        .iter()
-        .find(|h| inside.starts_with(h) && inside.get(h.len()) == Some(&separator))?;
-    // Both separators and the home between them.
-    let (before, name) = path.split_at(home.len() + 2);
-    let end = memchr::memchr(separator, name).unwrap_or(name.len());
-    let (name, after) = name.split_at(end);
-    (!name.is_empty() && !shared.contains(&name)).then_some((before, after))
+    /// What stands in `path` before and after its second component, when its first is
+    /// one of `homes`, and the second is a name to replace: none of `shared`, and in
+    /// `v3` not empty.
+    fn around_name<'a>(
+        &self,
+        path: &'a [u8],
+        separator: u8,
+        homes: &[&[u8]],
+        shared: &[&[u8]],
+    ) -> Option<(&'a [u8], &'a [u8])> {
+        let inside = path.strip_prefix(&[separator])?;
+        let home = homes
+            .iter()
+            .find(|h| inside.starts_with(h) && inside.get(h.len()) == Some(&separator))?;
+        // Both separators and the home between them.
+        let (before, name) = path.split_at(home.len() + 2);
+        let end = memchr::memchr(separator, name).unwrap_or(name.len());
+        let (name, after) = name.split_at(end);
+        let replaced = match self.rules {
+            Rules::V2 => true,
+            Rules::V3 => !name.is_empty(),
+        };
+        (replaced && !shared.contains(&name)).then_some((before, after))
+    }
 }
 
 /// `path` as text, or why it is none.
@@ -393,8 +409,10 @@ mod tests {
             ("/Users", "", ""),
             ("/Users/", "", ""),
             ("/home", "", ""),
-            ("/home/", "", ""),
-            ("/home//x", "", ""),
+            ("/home/", "/home/ubuntu", ""),
+            ("/home//", "/home/ubuntu/", ""),
+            ("/home//x", "/home/ubuntu/x", ""),
+            ("/home///x", "/home/ubuntu//x", ""),
             ("//home/x", "", ""),
             ("/Home/x", "", ""),
             ("/homes/x", "", ""),
@@ -422,8 +440,11 @@ mod tests {
             ("D:x", "C:x", ""),
             ("D:Users\\x\\y", "C:Users\\x\\y", ""),
             ("D:\\Users", "C:\\Users", ""),
-            ("D:\\Users\\", "C:\\Users\\", ""),
-            ("D:\\Users\\\\x", "C:\\Users\\\\x", ""),
+            ("D:\\Users\\", "C:\\Users\\Administrator", ""),
+            ("D:\\Users\\\\x", "C:\\Users\\Administrator\\x", ""),
+            ("D:a\\Users\\x", "C:a\\Users\\Administrator", ""),
+            ("D:/a\\Users\\x\\y", "C:/a\\Users\\Administrator\\y", ""),
+            ("::\\Users\\", "C:\\Users\\Administrator", ""),
             ("D:\\\\Users\\x", "C:\\\\Users\\x", ""),
             ("D:/Users/x/y", "C:/Users/x/y", ""),
             ("D:\\Users/x\\y", "C:\\Users/x\\y", ""),

@@ -26,6 +26,7 @@
 
 use crate::algorithm::{Algorithm, Case, Hash};
 use crate::error::{Error, ErrorKind, Result};
+use crate::printable;
 use crate::record::Place;
 use crate::sorter::{Sorter, SorterOptions, disk_bytes};
 use rusqlite::config::DbConfig;
@@ -107,7 +108,7 @@ impl Schema {
         Err(Error::usage(format!(
             "the table {} of {name} has no column {algorithm}: of hashes it has {}",
             self.table,
-            has.join(", ")
+            printable::names(&has)
         ))
         .hint("name one of them by --hash, and a table that is for such hashes"))
     }
@@ -601,12 +602,12 @@ fn schema(name: &str, connection: &Connection, path: &Path) -> Result<Schema> {
     }
     let mut held = Vec::new();
     for table in tables.iter().take(NAMED) {
-        let mut said = table.name.clone();
+        let mut said = printable::name(&table.name).into_owned();
         if TABLES.iter().any(|t| table.is(t, "table")) {
             let columns = columns(connection, &table.name).map_err(failed)?;
-            let _ = write!(said, " ({})", columns.join(", "));
+            let _ = write!(said, " ({})", printable::names(&columns));
         } else if table.kind != "table" {
-            let _ = write!(said, " (a {})", table.kind);
+            let _ = write!(said, " (a {})", printable::name(&table.kind));
         }
         held.push(said);
     }

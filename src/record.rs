@@ -292,21 +292,7 @@ pub(crate) fn hashes_named(name: &str) -> Option<Named> {
     }
 }
 
-/// `bytes` as text that can be shown: at most `max` characters, control
-/// characters and what is no UTF-8 replaced.
-pub fn shown(bytes: &[u8], max: usize) -> String {
-    let cut = &bytes[..bytes.len().min(max * 4)];
-    let mut text: String = String::from_utf8_lossy(cut)
-        .trim_end_matches(['\r', '\n'])
-        .chars()
-        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
-        .take(max)
-        .collect();
-    if text.len() < bytes.trim_ascii_end().len() && text.chars().count() >= max {
-        text.push('…');
-    }
-    text
-}
+pub use crate::printable::shown;
 
 /// [`MAX_LINE_BYTES`] is a promise of this stage too: see [`Reason::Overlong`].
 const _: () = assert!(MAX_LINE_BYTES == 65_536);
@@ -436,17 +422,6 @@ mod tests {
         assert!(said(&format!("\"{HEX}\",\"x\"")).is_some_and(|s| s.contains("table")));
         assert_eq!(said("hello world"), None);
     }
-
-    #[test]
-    fn shown_text_is_safe_and_short() {
-        assert_eq!(
-            shown(b"a\x1b[31mb\0c\xE9\r", 80),
-            "a\u{FFFD}[31mb\u{FFFD}c\u{FFFD}"
-        );
-        assert_eq!(shown(&[b'x'; 100], 5), "xxxxx…");
-        assert_eq!(shown("ééééé".as_bytes(), 5), "ééééé");
-    }
-
     proptest! {
         /// Any line at all is a hash, skipped or rejected; nothing panics, and what
         /// is a hash is the line's.

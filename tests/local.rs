@@ -59,6 +59,22 @@ fn the_tour_goes_all_the_way() {
     }
 }
 
+/// Sends `GET /` with these lines in its head, and returns the answer.
+#[cfg(unix)]
+fn ask(endpoint: &str, head: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let address = endpoint.strip_prefix("http://").expect("an address");
+    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+    write!(
+        stream,
+        "GET / HTTP/1.1\r\n{head}\r\nConnection: close\r\n\r\n"
+    )
+    .expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
 #[cfg(unix)]
 #[test]
 fn local_serves_until_it_is_told_to_stop() {
@@ -75,6 +91,7 @@ fn local_serves_until_it_is_told_to_stop() {
     let mut lines = BufReader::new(server.stdout.take().expect("piped")).lines();
     let mut run =
         Run::new(&["ingest", "list.txt", "--table", "sha256"]).file("list.txt", &list(100));
+    let mut endpoints = Vec::new();
     for _ in 0..2 {
         let line = lines.next().expect("a line").expect("text");
         let (name, value) = line
@@ -82,11 +99,29 @@ fn local_serves_until_it_is_told_to_stop() {
             .and_then(|l| l.split_once('='))
             .expect("a variable");
         run = run.env(name, value);
+        endpoints.push(value.to_owned());
     }
     // A real table is not made by an ingest.
     let ended = run.end();
     assert_eq!(ended.status, 2, "{}", ended.stderr);
     ended.assert_says(&["there is no table sha256"]);
+
+    // No page in a browser gets anything from either server.
+    for endpoint in endpoints {
+        for foreign in [
+            "Host: evil.example",
+            "Host: localhost\r\nOrigin: https://evil.example",
+            "Host: localhost\r\nSec-Fetch-Site: cross-site",
+        ] {
+            let answer = ask(&endpoint, foreign);
+            assert!(answer.starts_with("HTTP/1.1 403 "), "{foreign}: {answer}");
+            let lower = answer.to_ascii_lowercase();
+            assert!(!lower.contains("access-control-"), "{foreign}: {answer}");
+            assert!(lower.contains("accessdenied"), "{foreign}: {answer}");
+        }
+        let answer = ask(&endpoint, "Host: localhost");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
 
     // The folder is taken.
     let data = dir.path().join("data");

@@ -1,10 +1,10 @@
 //! `hashferry capacity` and `hashferry keepalive`: what a table can take, and how
 //! it comes down again.
 
-use super::{Context, duration};
+use super::{Context, duration, terminal};
 use crate::aws::table::{self, Billing, Table};
 use crate::capacity::ON_DEMAND_WRITE_UNITS;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::keepalive;
 use crate::raise;
 use crate::report::thousands;
@@ -91,13 +91,16 @@ pub(super) async fn show(context: &Context, args: &CapacityArgs) -> Result<u8> {
             .await
             .map_err(|e| e.to_string()),
     };
-    if args.json {
-        println!("{}", as_json(&table, &replicas, &scalings));
+    let printed = if args.json {
+        let text = as_json(&table, &replicas, &scalings);
+        terminal::print(&format!("{text}\n"), terminal::Form::Json)
     } else {
-        print!("{}", as_text(&table, &replicas, &scalings));
-    }
+        terminal::print(&as_text(&table, &replicas, &scalings), terminal::Form::Text)
+    };
     connection.close();
-    Ok(0)
+    printed
+        .map(|()| 0)
+        .map_err(|e| Error::new(ErrorKind::Output, "cannot write to standard output").because(e))
 }
 
 type Replicas = [(String, std::result::Result<Option<f64>, String>)];

@@ -335,7 +335,7 @@ async fn lines(context: &Context, watch: &impl Watched, json: bool) -> Infallibl
             units = (look.units - units_before) / elapsed;
         }
         if json {
-            context.say(&event(&look, items, units).to_string());
+            context.say_json(&event(&look, items, units).to_string());
         } else {
             let percent = match look.bytes {
                 Some(total) if total > 0 => {

@@ -8,9 +8,13 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
+#[command(
+    after_help = "Only programs on this machine are served: requests of web pages, and to other host names, are \
+    refused.\n\n\
+    Examples:\n  \
     hashferry local --dir ./hashes\n  \
-    hashferry local --dir ./hashes --s3-port 9000 --dynamodb-port 8000")]
+    hashferry local --dir ./hashes --s3-port 9000 --dynamodb-port 8000"
+)]
 pub(super) struct LocalArgs {
     /// Where the data lies: buckets are folders of DIR/s3, tables are in DIR/dynamodb.db
     #[arg(long, value_name = "DIR")]

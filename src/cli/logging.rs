@@ -1,10 +1,13 @@
 //! Log lines on stderr, above the bar where there is one.
 
 use super::{Common, LogFormat};
+use crate::printable;
 use indicatif::MultiProgress;
 use std::io::{IsTerminal, Write};
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -27,8 +30,21 @@ pub(super) fn start(common: &Common, terminal: &MultiProgress) {
         .with_target("s3s", LevelFilter::OFF)
         .with_target("s3s_fs", LevelFilter::OFF)
         .with_target("dynoxide", LevelFilter::ERROR);
-    let writer = AroundTheBar(terminal.clone());
     let on_terminal = std::io::stderr().is_terminal();
+    let writer = AroundTheBar {
+        terminal: terminal.clone(),
+        json: on_terminal && common.log_format == LogFormat::Json,
+    };
+    // Names of others are in what is logged: none of them makes a line of its own.
+    let fields = debug_fn(|out, field, value| {
+        let text = format!("{value:?}");
+        let text = printable::one_line(&text);
+        match field.name() {
+            "message" => write!(out, "{text}"),
+            name => write!(out, "{name}={text}"),
+        }
+    })
+    .delimited(" ");
     let builder = tracing_subscriber::fmt()
         .with_max_level(ours.max(others))
         .with_writer(writer)
@@ -43,19 +59,29 @@ pub(super) fn start(common: &Common, terminal: &MultiProgress) {
         }
         LogFormat::Text if on_terminal => {
             let text = builder.without_time().with_ansi(true);
+            text.fmt_fields(fields).finish().with(filter).try_init()
+        }
+        LogFormat::Text => {
+            let text = builder.with_ansi(false).fmt_fields(fields);
             text.finish().with(filter).try_init()
         }
-        LogFormat::Text => builder.with_ansi(false).finish().with(filter).try_init(),
     };
 }
 
 #[derive(Clone)]
-struct AroundTheBar(MultiProgress);
+struct AroundTheBar {
+    terminal: MultiProgress,
+    /// JSON goes to a terminal.
+    json: bool,
+}
 
 impl Write for AroundTheBar {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0
-            .suspend(|| std::io::stderr().write_all(bytes))
+        let text = std::str::from_utf8(bytes).ok().filter(|_| self.json);
+        let safe = text.map(printable::json);
+        let shown = safe.as_ref().map_or(bytes, |safe| safe.as_bytes());
+        self.terminal
+            .suspend(|| std::io::stderr().write_all(shown))
             .map(|()| bytes.len())
     }
 

@@ -4,7 +4,7 @@ use super::ingest::ReportFile;
 use super::item::CaseArg;
 use super::paths::RulesArgs;
 use super::unpack::UnpackArgs;
-use super::{Context, display, duration};
+use super::{Context, display, duration, terminal};
 use crate::algorithm::Algorithm;
 use crate::attribute::Attribute;
 use crate::concurrency::Concurrency;
@@ -386,7 +386,7 @@ pub(super) async fn watched(context: &Context, lookup: Lookup) -> Result<LookupR
     let watch = lookup.watch();
     tokio::select! {
         biased;
-        ended = lookup.run_to(tokio::io::stdout()) => ended,
+        ended = lookup.run_to(terminal::stdout(terminal::Form::Json)) => ended,
         never = display::show(context, &watch) => match never {},
     }
 }

@@ -23,11 +23,13 @@ mod refresh;
 #[cfg(feature = "serve")]
 mod serve;
 mod sources;
+mod terminal;
 mod unpack;
 mod verify;
 
 use crate::aws::{Aws, AwsOptions};
 use crate::error::{Error, Result};
+use crate::printable;
 use crate::stop::Stop;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::MultiProgress;
@@ -268,8 +270,14 @@ impl Context {
         }
         self.say(&format!("error: {error}"));
         if let Some(hint) = error.what_to_do() {
+            let hint = printable::one_line(hint);
             self.say(&format!("  what to do: {hint}"));
         }
+    }
+
+    /// Writes JSON to stderr, around the bar.
+    fn say_json(&self, json: &str) {
+        self.say(&printable::json(json));
     }
 
     /// Writes text to stderr, around the bar.
@@ -277,7 +285,7 @@ impl Context {
         use std::io::Write as _;
         self.terminal.suspend(|| {
             // When stderr is gone there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "{}", printable::lines(text));
         });
     }
 

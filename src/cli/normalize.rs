@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::paths::{RULES_HELP, RulesArgs};
+use super::terminal;
 use super::unpack::UnpackArgs;
 use crate::algorithm::Case;
 use crate::aws::Aws;
@@ -27,6 +28,7 @@ const WRITE_BYTES: usize = 128 * 1024;
 
 #[derive(Debug, Args)]
 #[command(after_help = format!("{RULES_HELP}\n\n\
+    On a terminal what is hidden in a path is escaped, such as \\u{{1b}}; a file or a pipe gets its bytes.\n\n\
     Examples:\n  \
     find / -xdev -type f | hashferry normalize > paths.tsv\n  \
     hashferry normalize gold-build.txt.gz --unix-user ec2-user | cut -f 3 > gold-sha256.txt\n  \
@@ -71,7 +73,10 @@ pub(super) async fn run(context: &Context, args: NormalizeArgs) -> Result<u8> {
     };
     let mut output = Output {
         stop: &context.stop,
-        stdout: tokio::io::stdout(),
+        stdout: terminal::stdout(match args.json {
+            true => terminal::Form::Json,
+            false => terminal::Form::Text,
+        }),
         bytes: Vec::with_capacity(WRITE_BYTES * 2),
     };
     let mut work = Work {
@@ -327,7 +332,7 @@ impl Work<'_> {
 /// Standard output, and what is to go there: whole lines.
 struct Output<'a> {
     stop: &'a Stop,
-    stdout: Stdout,
+    stdout: terminal::Guarded<Stdout>,
     bytes: Vec<u8>,
 }
 

@@ -10,7 +10,9 @@ pub(super) const RULES_HELP: &str = "Rules:\n  \
     v2  /home/NAME becomes /home/ubuntu; the drive of a Windows path becomes C, and the name below\n      \
     Users or Documents and Settings becomes Administrator\n  \
     v3  /home/NAME and /Users/NAME become …/user (but for /Users/Shared); C: and Administrator only\n      \
-    below Users and Documents and Settings, but for Default, Public, All Users, Default User";
+    below Users and Documents and Settings, but for Default, Public, All Users, Default User\n  \
+    v2 is the published rule to the letter, and names a user where the name is empty (/home//x,\n      \
+    D:\\Users\\); v3 leaves an empty name, and a path such as D:a\\Users\\NAME, as it is";
 
 /// By which rules paths are made comparable.
 #[derive(Debug, Clone, Args)]

@@ -5,6 +5,7 @@ use super::form::FormArgs;
 use super::ingest::units;
 use super::item::ItemArgs;
 use super::sources::SourceArgs;
+use super::terminal;
 use super::unpack::UnpackArgs;
 use crate::aws::endpoint;
 use crate::error::{Error, ErrorKind, Result};
@@ -14,7 +15,6 @@ use crate::report::{seconds, thousands};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -142,13 +142,11 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
     let Some(forecast) = ended.transpose()? else {
         return Ok(4);
     };
-    let text = if json {
-        forecast.to_json()
-    } else {
-        shown(&forecast)
+    let (text, form) = match json {
+        true => (forecast.to_json(), terminal::Form::Json),
+        false => (shown(&forecast), terminal::Form::Text),
     };
-    std::io::stdout()
-        .write_all(text.as_bytes())
+    terminal::print(&text, form)
         .map_err(|e| Error::new(ErrorKind::Output, "cannot write the plan to stdout").because(e))?;
     Ok(0)
 }

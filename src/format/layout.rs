@@ -5,6 +5,7 @@ use super::{Form, Format, delimited, hashdeep, json, paths, sums, without_mark, 
 use crate::algorithm::{Algorithm, Hash, fold};
 use crate::error::{Error, Result};
 use crate::lines::MAX_LINE_BYTES;
+use crate::printable;
 use crate::record::{Named, content, hashes_named, is_header};
 use serde::{Deserialize, Serialize};
 
@@ -233,7 +234,7 @@ impl Layout {
                     let names: Vec<String> = columns.iter().map(|at| self.called(*at)).collect();
                     return Err(Error::usage(format!(
                         "several columns may hold {algorithm} hashes: {}",
-                        names.join(", ")
+                        printable::names(&names)
                     ))
                     .hint("name one by --column"));
                 }
@@ -246,7 +247,7 @@ impl Layout {
             ),
             false => format!(
                 "no column is named as one of {algorithm} hashes; there are {}",
-                self.columns.join(", ")
+                printable::names(&self.columns)
             ),
         };
         Err(Error::usage(what)
@@ -269,7 +270,7 @@ impl Layout {
         field.cloned().ok_or_else(|| {
             Error::usage(format!(
                 "no field is named as one of {algorithm} hashes; there are {}",
-                self.columns.join(", ")
+                printable::names(&self.columns)
             ))
             .hint("name the field by --field (a.b for one inside another), or the algorithm by --hash")
         })
@@ -292,7 +293,7 @@ impl Layout {
             }
             (Format::Paths, _) => "of a list of paths there are path and normalized".to_owned(),
             (_, true) => "its columns have no names, only numbers from 1".to_owned(),
-            (_, false) => format!("there are {}", self.columns.join(", ")),
+            (_, false) => format!("there are {}", printable::names(&self.columns)),
         };
         Error::usage(format!("the list has no column {name:?}: {has}"))
             .hint("name a column that there is, or tell the form of the list by --format")

@@ -1,20 +1,33 @@
 //! The embedded DynamoDB: the `dynoxide` engine over a SQLite file.
 //!
-//! The engine brings its own HTTP front with the DynamoDB protocol, so little is
-//! left to do here: open the file, and end in bounded time. One lock guards the
+//! The engine brings its own HTTP server with the DynamoDB protocol. It allows every web
+//! page to read its answers, so it stands behind [`super::front`], and each connection of a
+//! client has one of its own to the engine. One lock guards the
 //! SQLite connection, so requests are served one after the other however many
 //! connections there are; some 12,000 items a second is the ceiling.
 //!
 //! What it does not have: throttling, ImportTable, DescribeLimits, backups. It
 //! wants requests to look signed, but accepts any credentials and any region.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
+use bytes::Bytes;
 use dynoxide::Database;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use http::{Request, Response, StatusCode, Uri, Version, header};
+use http_body_util::{BodyExt as _, Either, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{GRACE, LocalError};
+use super::front::{Answer, BoxError, Service, answer};
+use super::{LocalError, listen};
+
+/// What DynamoDB's answers are.
+const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 
 /// Opens the tables of a folder, or creates the file.
 pub(super) fn open(dir: &Path) -> Result<Database, LocalError> {
@@ -35,22 +48,115 @@ pub(super) fn open(dir: &Path) -> Result<Database, LocalError> {
 
 /// Serves until `stop`, and then for as long as requests run, within limits.
 pub(super) async fn serve(listener: TcpListener, database: Database, stop: CancellationToken) {
-    let overdue = {
-        let stop = stop.clone();
-        async move {
-            stop.cancelled().await;
-            tokio::time::sleep(GRACE).await;
-        }
+    let tables = || Tables {
+        database: database.clone(),
+        engine: Mutex::new(None),
     };
-    let server = dynoxide::server::serve_with_shutdown(listener, database, stop.cancelled_owned());
-    tokio::select! {
-        ended = server => {
-            if let Err(error) = ended {
-                tracing::error!(error, "the local DynamoDB server failed");
+    super::front::serve(listener, tables, stop).await;
+}
+
+/// The tables, behind one connection of a client.
+struct Tables {
+    database: Database,
+    /// The way to the engine, once there was a request.
+    engine: Mutex<Option<Engine>>,
+}
+
+/// A connection to the engine's own HTTP server.
+struct Engine {
+    sender: SendRequest<Either<Incoming, Empty<Bytes>>>,
+    /// Ends the server's side when the client has gone.
+    _end: DropGuard,
+}
+
+impl Tables {
+    async fn ask(&self, request: Request<Incoming>) -> Result<Response<Incoming>, BoxError> {
+        let mut engine = self.engine.lock().await;
+        if let Some(open) = engine.as_mut()
+            && open.sender.ready().await.is_err()
+        {
+            *engine = None;
+        }
+        let engine = match &mut *engine {
+            Some(open) => open,
+            none => none.insert(Engine::open(self.database.clone(), listen(0)?).await?),
+        };
+        let request = request.map(Either::Left);
+        Ok(engine.sender.send_request(request).await?)
+    }
+}
+
+impl Engine {
+    /// Opens a connection to the engine. Its server needs a port to take connections
+    /// from, and would answer web pages there. So `listener` is there for this connection
+    /// only, and is closed as soon as the engine answers.
+    async fn open(
+        database: Database,
+        (listener, address): (TcpListener, SocketAddr),
+    ) -> Result<Engine, BoxError> {
+        let end = CancellationToken::new();
+        let ended = end.clone().cancelled_owned();
+        let server = dynoxide::server::serve_with_shutdown(listener, database, ended);
+        let connect = async {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            tokio::spawn(connection);
+            let health = Request::get("/")
+                .header(header::HOST, "localhost")
+                .body(Either::Right(Empty::new()))?;
+            let answer = sender.send_request(health).await?;
+            answer.into_body().collect().await?;
+            Ok::<_, BoxError>(sender)
+        };
+        // Its connections are tasks of their own, and outlive what accepts them.
+        let sender = tokio::select! {
+            ended = server => {
+                let why = ended.err();
+                return Err(why.unwrap_or_else(|| "its server ended".to_owned()).into());
+            }
+            connected = connect => connected?,
+        };
+        Ok(Engine {
+            sender,
+            _end: end.drop_guard(),
+        })
+    }
+}
+
+impl Service for Tables {
+    const NAME: &'static str = "DynamoDB";
+
+    async fn answer(&self, mut request: Request<Incoming>) -> Answer {
+        // What concerns the client's connection is not the engine's.
+        for name in [header::CONNECTION, header::EXPECT, header::UPGRADE] {
+            request.headers_mut().remove(name);
+        }
+        *request.version_mut() = Version::HTTP_11;
+        if let Some(target) = request.uri().path_and_query().cloned() {
+            *request.uri_mut() = Uri::from(target);
+        }
+        match self.ask(request).await {
+            Ok(mut answer) => {
+                answer.headers_mut().remove(header::CONNECTION);
+                answer.map(|body| body.map_err(BoxError::from).boxed_unsync())
+            }
+            Err(error) => {
+                tracing::error!(error, "the local DynamoDB server failed on a request");
+                let body = error_body("InternalServerError", "the engine does not answer");
+                answer(StatusCode::INTERNAL_SERVER_ERROR, CONTENT_TYPE, body)
             }
         }
-        () = overdue => tracing::debug!("local DynamoDB requests cut off"),
     }
+
+    fn denied(message: &str) -> (&'static str, String) {
+        (CONTENT_TYPE, error_body("AccessDeniedException", message))
+    }
+}
+
+fn error_body(code: &str, message: &str) -> String {
+    let code = format!("com.amazon.coral.service#{code}");
+    serde_json::json!({"__type": code, "message": message}).to_string()
 }
 
 #[cfg(test)]
@@ -68,6 +174,7 @@ mod tests {
         PutRequest, ReturnConsumedCapacity, ScalarAttributeType, WriteRequest,
     };
 
+    use super::*;
     use crate::local::tests::{dynamodb_client, start};
 
     async fn create_table(client: &Client, name: &str, kind: ScalarAttributeType) {
@@ -210,5 +317,23 @@ mod tests {
         let scanned = client.scan().table_name("text").send().await.unwrap();
         assert_eq!(scanned.count, 25);
         servers.stop();
+    }
+
+    #[tokio::test]
+    async fn the_engines_own_port_is_closed_once_it_answers() {
+        let dir = tempfile::tempdir().unwrap();
+        let (listener, address) = listen(0).unwrap();
+        let opened = Engine::open(open(dir.path()).unwrap(), (listener, address)).await;
+        let mut engine = opened.unwrap();
+        let error = TcpStream::connect(address).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+        for _ in 0..2 {
+            engine.sender.ready().await.unwrap();
+            let health = Request::get("/").header(header::HOST, "localhost");
+            let health = health.body(Either::Right(Empty::new())).unwrap();
+            let answer = engine.sender.send_request(health).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            answer.into_body().collect().await.unwrap();
+        }
     }
 }

@@ -24,7 +24,7 @@
 //!   there tomorrow is worth more than a little speed. Writes survive a crash of
 //!   the program; the last few may be lost if the machine loses power.
 //! * **No security.** Any credentials are accepted, and signatures are not
-//!   checked. Only programs on this machine can connect.
+//!   checked. Only programs on this machine can connect, and no web pages.
 //! * **One process at a time.** SQLite and the files would stand two, the ETags
 //!   and the unfinished uploads would not, so a lock keeps the second one out and
 //!   tells it where the first one listens.
@@ -36,6 +36,7 @@
 //! anywhere, from inside another runtime too.
 
 mod dynamodb;
+mod front;
 mod s3;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,8 @@
 //!
 //! Signatures are taken off every request before `s3s` sees it. Without a list of
 //! users it would refuse signed requests, and with one it would refuse everybody
-//! else; but whoever can connect to 127.0.0.1 can as well read the files. With the
+//! else; but any program that can connect to 127.0.0.1 can as well read the files, and
+//! web pages stay outside ([`super::front`]). With the
 //! signature goes the signed chunking of uploads ([`chunked`]); the checksums that
 //! come with it are verified when the body is stored.
 //!
@@ -25,26 +26,22 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::Body;
 use s3s::dto::{ETagCondition, Range, StreamingBlob};
 use s3s::service::{S3Service, S3ServiceBuilder};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{GRACE, LocalError};
+use super::LocalError;
+use super::front::{Answer, BoxError, Service};
 use api::Api;
 use chunked::{Dechunked, Trailers};
 use store::Store;
@@ -68,71 +65,39 @@ impl Front {
         let service = S3ServiceBuilder::new(Api::new(Arc::new(store), parts)).build();
         Ok(Front { service })
     }
+}
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+impl Service for Front {
+    const NAME: &'static str = "S3";
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
         let request = unsign(request);
-        let response = self.service.call(request).await;
-        Ok(response.unwrap_or_else(|error| {
+        let response = self.service.call(request).await.unwrap_or_else(|error| {
             // Not an S3 error, those are responses; nothing was written yet.
             tracing::error!(?error, "the local S3 server failed on a request");
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             response
-        }))
+        });
+        response.map(|body| body.map_err(BoxError::from).boxed_unsync())
+    }
+
+    fn denied(message: &str) -> (&'static str, String) {
+        let message = message
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;");
+        let body = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+             <Error><Code>AccessDenied</Code><Message>{message}</Message></Error>"
+        );
+        ("application/xml", body)
     }
 }
 
 /// Serves until `stop`, and then for as long as requests run, within limits.
 pub(super) async fn serve(listener: TcpListener, front: Front, stop: CancellationToken) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection(stream, front.clone(), stop.clone()));
-                }
-                Err(error) => {
-                    // Mostly: too many open files. Give some the time to close.
-                    tracing::warn!(%error, "the local S3 server cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-            // Reaps those that ended.
-            Some(_) = connections.join_next() => {}
-        }
-    }
-    drop(listener);
-    let all_ended = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, all_ended).await.is_err() {
-        tracing::debug!("local S3 requests cut off");
-    }
-}
-
-async fn connection(stream: TcpStream, front: Front, stop: CancellationToken) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
-    let service = service_fn(move |request| {
-        let front = front.clone();
-        async move { front.answer(request).await }
-    });
-    let mut connection = std::pin::pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .serve_connection(TokioIo::new(stream), service)
-    );
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        // A client that goes away in the middle is its own business.
-        tracing::debug!(%error, "a connection to the local S3 server broke off");
-    }
+    super::front::serve(listener, || front.clone(), stop).await;
 }
 
 /// Turns a request, signed or not, into an unsigned one for the same thing, and

@@ -102,7 +102,7 @@ fn a_second_one_is_told_where_the_first_one_is() {
     // The first one is none the worse for it.
     let answer = raw(
         first.s3_endpoint(),
-        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     );
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     first.stop();
@@ -179,7 +179,7 @@ fn a_stopped_server_gives_its_ports_back() {
     // Leaves a connection behind that the server closed.
     raw(
         first.s3_endpoint(),
-        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     );
     first.stop();
     LocalServers::start(options).unwrap().stop();
@@ -192,7 +192,7 @@ fn a_client_that_never_finishes_its_request_does_not_hold_up_the_stop() {
     std::fs::create_dir(servers.dir().join("s3").join("lists")).unwrap();
     let half = |endpoint: &str, line: &str| {
         let mut stream = TcpStream::connect(endpoint.strip_prefix("http://").unwrap()).unwrap();
-        let head = "Host: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n";
+        let head = "Host: localhost\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n";
         write!(stream, "{line} HTTP/1.1\r\n{head}").unwrap();
         // Told to go on, so the server is at it.
         let mut answer = [0; 12];
@@ -242,4 +242,141 @@ fn a_file_that_is_no_database_is_named() {
     let error = LocalServers::start(options(dir.path())).unwrap_err();
     assert!(matches!(error, LocalError::Database { .. }));
     assert!(error.to_string().contains("dynamodb.db"), "{error}");
+}
+
+/// Sends a request to both servers, with these lines in its head; the answers of S3 and
+/// of DynamoDB.
+fn ask_both(servers: &LocalServers, head: &str) -> [String; 2] {
+    let s3 = format!("GET / HTTP/1.1\r\n{head}Connection: close\r\n\r\n");
+    let dynamodb = format!("POST / HTTP/1.1\r\n{head}{}", operation("ListTables", "{}"));
+    [
+        raw(servers.s3_endpoint(), &s3),
+        raw(servers.dynamodb_endpoint(), &dynamodb),
+    ]
+}
+
+/// The rest of a request to DynamoDB, as a signed one looks.
+fn operation(name: &str, body: &str) -> String {
+    format!(
+        "X-Amz-Target: DynamoDB_20120810.{name}\r\nContent-Type: application/x-amz-json-1.0\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/dynamodb/aws4_request, \
+         SignedHeaders=host, Signature=0\r\nX-Amz-Date: 20260101T000000Z\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn assert_refused([s3, dynamodb]: [String; 2], because: &str) {
+    for answer in [&s3, &dynamodb] {
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{because}: {answer}");
+        let lower = answer.to_ascii_lowercase();
+        assert!(!lower.contains("\naccess-control-"), "{because}: {answer}");
+        assert!(answer.contains("this machine") || answer.contains("web page"));
+    }
+    assert!(s3.contains("<Code>AccessDenied</Code><Message>"), "{s3}");
+    let (_, body) = dynamodb.split_once("\r\n\r\n").unwrap();
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    let kind = body["__type"].as_str().unwrap();
+    assert!(kind.ends_with("#AccessDeniedException"), "{kind}");
+}
+
+#[test]
+fn web_pages_are_refused_by_both_servers() {
+    let dir = tempfile::tempdir().unwrap();
+    let servers = start(dir.path());
+    for head in [
+        "Host: evil.example\r\n",
+        "Host: localhost.evil.example\r\n",
+        "Host: lists.localhost\r\n",
+        "Host: localhost:1\r\n",
+        "Host: localhost\r\nOrigin: https://evil.example\r\n",
+        "Host: localhost\r\nOrigin: null\r\n",
+        "Host: localhost\r\nOrigin: http://localhost:1\r\n",
+        "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n",
+        "Host: localhost\r\nSec-Fetch-Site: same-site\r\n",
+        "Host: localhost\r\nAccess-Control-Request-Method: POST\r\n",
+        "Host: evil.example\r\nExpect: 100-continue\r\n",
+    ] {
+        assert_refused(ask_both(&servers, head), head);
+    }
+    servers.stop();
+}
+
+#[test]
+fn programs_on_this_machine_are_answered_by_both_servers() {
+    let dir = tempfile::tempdir().unwrap();
+    let servers = start(dir.path());
+    for head in [
+        "Host: localhost\r\n",
+        "Host: LOCALHOST\r\n",
+        "Host: 127.0.0.1\r\n",
+        "Host: [::1]\r\n",
+        "Host: localhost\r\nSec-Fetch-Site: none\r\n",
+        "Host: localhost\r\nExpect: 100-continue\r\n",
+    ] {
+        for answer in ask_both(&servers, head) {
+            let answer = answer.replace("HTTP/1.1 100 Continue\r\n\r\n", "");
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{head}: {answer}");
+            assert!(!answer.to_ascii_lowercase().contains("\naccess-control-"));
+        }
+    }
+    for endpoint in [servers.s3_endpoint(), servers.dynamodb_endpoint()] {
+        let port = port(endpoint);
+        let s3 = endpoint == servers.s3_endpoint();
+        let (method, rest) = match s3 {
+            true => ("GET", "Connection: close\r\n\r\n".to_owned()),
+            false => ("POST", operation("ListTables", "{}")),
+        };
+        for (target, version, head) in [
+            ("/", "1.1", format!("Host: localhost:{port}\r\n")),
+            ("/", "1.0", format!("Host: 127.0.0.1:{port}\r\n")),
+            (endpoint, "1.1", format!("Host: 127.0.0.1:{port}\r\n")),
+            (
+                "/",
+                "1.1",
+                format!(
+                    "Host: localhost:{port}\r\nOrigin: http://localhost:{port}\r\n\
+                     Sec-Fetch-Site: same-origin\r\n"
+                ),
+            ),
+        ] {
+            let request = format!("{method} {target} HTTP/{version}\r\n{head}{rest}");
+            let answer = raw(endpoint, &request);
+            assert!(answer.contains(" 200 OK\r\n"), "{request}: {answer}");
+            assert!(!answer.to_ascii_lowercase().contains("\naccess-control-"));
+        }
+    }
+    servers.stop();
+}
+
+#[tokio::test]
+async fn a_page_can_neither_make_a_table_nor_learn_that_it_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let servers = start(dir.path());
+    let body = r#"{"TableName":"evil","AttributeDefinitions":[{"AttributeName":"k","AttributeType":"S"}],
+        "KeySchema":[{"AttributeName":"k","KeyType":"HASH"}],"BillingMode":"PAY_PER_REQUEST"}"#;
+    let create = operation("CreateTable", body);
+    let page = "Host: localhost\r\nOrigin: https://evil.example\r\n";
+    let preflight = format!(
+        "OPTIONS / HTTP/1.1\r\n{page}Access-Control-Request-Method: POST\r\n\
+         Access-Control-Request-Headers: x-amz-target\r\nConnection: close\r\n\r\n"
+    );
+    let endpoint = servers.dynamodb_endpoint().to_owned();
+    for request in [format!("POST / HTTP/1.1\r\n{page}{create}"), preflight] {
+        let answer = raw(&endpoint, &request);
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        assert!(!answer.to_ascii_lowercase().contains("\naccess-control-"));
+    }
+    let client = dynamodb_client(&servers);
+    let tables = client.list_tables().send().await.unwrap();
+    assert!(tables.table_names().is_empty());
+    // The same from a program.
+    let answer = raw(
+        &endpoint,
+        &format!("POST / HTTP/1.1\r\nHost: localhost\r\n{create}"),
+    );
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let tables = client.list_tables().send().await.unwrap();
+    assert_eq!(tables.table_names(), ["evil"]);
+    servers.stop();
 }

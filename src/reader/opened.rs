@@ -19,6 +19,7 @@ use crate::decode::{self, Chunk, Codec, Compression, Seen, Unpack, zip};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{self, Form, Format, Layout, RowParser};
 use crate::lines::{Framer, Line};
+use crate::printable;
 use crate::record::Parsed;
 use crate::source::{Identity, Location, Source};
 use bytes::{Bytes, BytesMut};
@@ -539,7 +540,7 @@ impl Opened {
             return Err(Error::usage(format!(
                 "{} has hashes of several algorithms, by their columns: {}",
                 self.location,
-                columns.join(", ")
+                printable::names(&columns)
             ))
             .hint("name one by --hash, such as --hash sha256, or a column by --column"));
         }

@@ -4,7 +4,8 @@ use super::metrics::Metrics;
 use super::reads::{Found, ReadOptions, Reads};
 use super::*;
 use crate::algorithm::Hash;
-use crate::item::KeySchema;
+use crate::contents::{EitherCase, KeyCase, Settings};
+use crate::item::{KeySchema, KeyType};
 use crate::outage::{Mode, Table, outages};
 use futures::future::join_all;
 use std::sync::Mutex;
@@ -22,18 +23,24 @@ async fn play(mode: Mode, fault: u32) {
         sort: None,
         index_keys: Vec::new(),
     };
-    let template = WholeTemplate::new("t", &schema, Algorithm::Sha256, Case::Upper, &[]);
+    let questions = EitherCase::new(
+        "t",
+        &schema,
+        Algorithm::Sha256,
+        KeyCase::Known(Case::Upper),
+        &[],
+        Settings::Flags,
+    );
     let (table, pace) = (Table::new(fault), Arc::new(mode.pace().of_reads()));
     let options = ReadOptions {
         concurrency: crate::concurrency::Concurrency::Auto,
         consistent: false,
         cache_ttl: Duration::ZERO,
         cache_entries: 0,
-        case: Some(Case::Upper),
     };
     let (reads, asker) = Reads::new(
         table.clone(),
-        template.expect("a template"),
+        questions.expect("a template"),
         pace.clone(),
         Arc::new(Metrics::default()),
         options,

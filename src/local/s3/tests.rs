@@ -212,7 +212,7 @@ async fn a_body_that_does_not_match_its_checksum_is_not_stored() {
         let answer = raw(
             s.servers.s3_endpoint(),
             &format!(
-                "PUT /lists/bad HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                "PUT /lists/bad HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
                  Content-Length: 5\r\n{header}\r\n\r\nhello"
             ),
         );
@@ -225,7 +225,7 @@ async fn a_body_that_does_not_match_its_checksum_is_not_stored() {
         raw(
             s.servers.s3_endpoint(),
             &format!(
-                "PUT /lists/bad HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                "PUT /lists/bad HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
                  Content-Length: {len}\r\nContent-Encoding: aws-chunked\r\n\
                  x-amz-content-sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER\r\n\
                  x-amz-decoded-content-length: {size}\r\n\
@@ -893,5 +893,36 @@ async fn uploads_in_parts() {
     let abort = s.client.abort_multipart_upload().bucket("lists").key("k");
     let error = abort.upload_id("../../secret").send().await.unwrap_err();
     assert_eq!(code(&error).as_deref(), Some("NoSuchUpload"));
+    s.servers.stop();
+}
+
+#[tokio::test]
+async fn a_page_can_neither_read_nor_write_objects() {
+    let s = Setup::new().await;
+    s.put("k", "hello").await;
+    for (head, body) in [
+        ("GET /lists/k HTTP/1.1\r\nOrigin: https://evil.example", ""),
+        ("GET /lists/k HTTP/1.1\r\nSec-Fetch-Site: cross-site", ""),
+        ("PUT /lists/k HTTP/1.1\r\nOrigin: null", "evil"),
+        ("DELETE /lists/k HTTP/1.1\r\nOrigin: http://localhost", ""),
+        (
+            "OPTIONS /lists/k HTTP/1.1\r\nOrigin: https://evil.example\r\n\
+             Access-Control-Request-Method: PUT",
+            "",
+        ),
+    ] {
+        let head = format!("{head}\r\nHost: localhost\r\nConnection: close");
+        let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let answer = raw(s.servers.s3_endpoint(), &request);
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{head}: {answer}");
+        assert!(answer.contains("<Code>AccessDenied</Code>"), "{answer}");
+        assert!(!answer.to_ascii_lowercase().contains("\naccess-control-"));
+        assert!(!answer.contains("hello"), "{answer}");
+    }
+    let rebound = "GET /lists/k HTTP/1.1\r\nHost: evil.example:80<&\r\nConnection: close\r\n\r\n";
+    let answer = raw(s.servers.s3_endpoint(), rebound);
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert!(answer.contains("evil.example:80&lt;&amp;"), "{answer}");
+    assert_eq!(s.get("k").await, "hello");
     s.servers.stop();
 }

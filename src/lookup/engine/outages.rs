@@ -3,7 +3,7 @@
 use super::*;
 use crate::algorithm::{Algorithm, Case};
 use crate::ask::MAX_GET_KEYS;
-use crate::ask::whole::WholeTemplate;
+use crate::contents::{EitherCase, KeyCase, Settings};
 use crate::item::{KeyAttribute, KeySchema, KeyType};
 use crate::lines::Line;
 use crate::lookup::question::Questions;
@@ -19,12 +19,19 @@ async fn play(mode: Mode, fault: u32) {
         sort: None,
         index_keys: vec![],
     };
-    let template = WholeTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &[]);
+    let questions = EitherCase::new(
+        "t",
+        &schema,
+        Algorithm::Md5,
+        KeyCase::Known(Case::Upper),
+        &[],
+        Settings::Flags,
+    );
     let (table, pace) = (Table::new(fault), mode.pace().of_reads());
     let oracle = TableOracle {
         table: table.clone(),
         name: "t".into(),
-        template: template.expect("fits"),
+        questions: questions.expect("fits"),
         consistent: false,
         rules: None,
     };
