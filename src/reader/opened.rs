@@ -1,6 +1,5 @@
 //! A source that is open: its text from the beginning on, and what that shows.
 
-#[cfg(feature = "rds")]
 use super::RELEASE_ATTRIBUTES;
 use super::unpacking::Unpacking;
 #[cfg(feature = "rds")]
@@ -17,7 +16,7 @@ use crate::attribute::Value;
 use crate::aws::Aws;
 use crate::decode::{self, Chunk, Codec, Compression, Seen, Unpack, zip};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{self, Form, Format, Layout};
+use crate::format::{self, Form, Format, Layout, RowParser};
 use crate::source::{Identity, Location, Source};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -35,6 +34,10 @@ pub struct Opened {
     behind: u64,
     /// What they show.
     pub beginning: decode::Beginning,
+    /// The form of the first list with rows, where this one comes before it and has none.
+    follows: Option<Layout>,
+    /// Why nothing can be read behind what was looked at.
+    failed: Option<Error>,
 }
 
 /// Where the text comes from.
@@ -63,6 +66,8 @@ impl Opened {
             ended: true,
             behind: 0,
             beginning: decode::Beginning::default(),
+            follows: None,
+            failed: None,
         }
     }
 }
@@ -142,6 +147,8 @@ impl Opened {
             ended: false,
             behind: 0,
             beginning: decode::Beginning::default(),
+            follows: None,
+            failed: None,
         };
         // Of a packed source, that its compressed bytes have ended says nothing.
         opened.ended = ended && !opened.is_packed();
@@ -167,14 +174,23 @@ impl Opened {
             if crate::rds::is_database(&head) == Some(true) {
                 return self.read_database(head, aws, unpack).await;
             }
-            // A pipe that has brought one line and then waits has shown enough.
-            if !head.is_empty() {
+            if !head.is_empty() && !self.beginning.decides() {
                 self.beginning = decode::look_at(&name, codec, &head, false, form)?;
             }
-            if self.ended || bytes >= decode::PEEK_BYTES || self.beginning.decides() {
+            // A pipe that has brought one line and then waits has shown enough.
+            let is_enough = self.beginning.decides() && !self.identity.is_known();
+            if self.ended || bytes >= decode::PEEK_BYTES || is_enough {
                 break;
             }
-            match self.pull().await? {
+            let pulled = match self.pull().await {
+                // What came before it is read first.
+                Err(e) if self.beginning.decides() => {
+                    self.failed = Some(e);
+                    break;
+                }
+                pulled => pulled?,
+            };
+            match pulled {
                 Some(chunk) => {
                     bytes += chunk.bytes.len();
                     let room = decode::PEEK_BYTES.saturating_sub(head.len());
@@ -185,9 +201,8 @@ impl Opened {
             }
         }
         let whole = self.ended && bytes <= decode::PEEK_BYTES;
-        if !self.beginning.decides() {
-            self.beginning = decode::look_at(&name, codec, &head, whole, form)?;
-        }
+        // What more of it shows of other algorithms counts, too.
+        self.beginning = decode::look_at(&name, codec, &head, whole, form)?;
         self.identity.layout = Some(self.beginning.layout.clone());
         if self.ended && bytes == 0 {
             tracing::warn!("{name} is empty: there is nothing to write; is it the list you meant?");
@@ -333,6 +348,8 @@ impl Opened {
                 layout: was.layout.clone().unwrap_or_default(),
                 ..decode::Beginning::default()
             },
+            follows: None,
+            failed: None,
         };
         #[cfg(feature = "rds")]
         if was.database {
@@ -417,6 +434,45 @@ impl Opened {
     /// The form of the list.
     pub fn layout(&self) -> &Layout {
         &self.beginning.layout
+    }
+
+    /// The parser of its rows, for hashes of `algorithm` and the `wanted` columns.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when the list, or the one that it [follows](Self::follow), is
+    /// not one of such hashes or has not these columns.
+    pub fn parser(
+        &self,
+        form: &Form,
+        algorithm: Algorithm,
+        wanted: &[String],
+    ) -> Result<RowParser> {
+        let of = |layout| {
+            RowParser::new(layout, form, algorithm, wanted).map_err(|e| e.of(&self.name()))
+        };
+        if let Some(column) = wanted.first().filter(|_| self.identity.database) {
+            let release = RELEASE_ATTRIBUTES.map(|(name, _)| name).join(", ");
+            return Err(Error::usage(format!(
+                "{} is an NSRL database: of its rows only the hash is read, so there is no column {column:?}",
+                self.location
+            ))
+            .hint(format!(
+                "leave --attr-from out; --attr-from-version gives the attributes that it has: {release}"
+            )));
+        }
+        self.follows.as_ref().map(of).transpose()?;
+        of(self.layout())
+    }
+
+    /// Takes what `shown`, the first list with rows, shows of the lists of a run for what
+    /// this one shows, which comes before it and has none.
+    pub(super) fn follow(&mut self, shown: &Opened) {
+        let layout = std::mem::take(&mut self.beginning.layout);
+        self.beginning = decode::Beginning {
+            layout,
+            ..shown.beginning.clone()
+        };
+        self.follows = Some(shown.layout().clone());
     }
 
     /// What is to be said of how it is read: its compression, and its form, of hashes
@@ -514,6 +570,15 @@ impl Opened {
             ))
             .hint("name one by --hash, such as --hash sha256, or a column by --column"));
         }
+        let columns = &self.layout().columns;
+        if !columns.is_empty() {
+            return Err(Error::usage(format!(
+                "no column of {} is named as one of hashes; there are {}",
+                self.location,
+                columns.join(", ")
+            ))
+            .hint("name the column by --column NAME or its number, and the algorithm by --hash"));
+        }
         let first = match &self.beginning.first_line {
             Some(line) => format!("its first line is {line}"),
             None => "it has nothing but blank lines and comments there".to_owned(),
@@ -561,7 +626,10 @@ impl Opened {
         match self.peeked.pop_front() {
             Some(chunk) => Ok(Some(chunk)),
             None if self.ended => Ok(None),
-            None => self.pull().await,
+            None => match self.failed.take() {
+                Some(e) => Err(e),
+                None => self.pull().await,
+            },
         }
     }
 
