@@ -37,7 +37,7 @@ use crate::attribute::{Attribute, AttributeFrom};
 use crate::error::{Error, Result};
 use crate::lines::{Framer, Line};
 use crate::matchmeta::Normalizer;
-use crate::record::{LineParser, Parsed, Reason, algorithm_of};
+use crate::record::{LineParser, Parsed, Reason, algorithm_of, algorithm_of_text, content};
 use delimited::DelimitedParser;
 use hashdeep::HashdeepParser;
 use headers::Headers;
@@ -399,6 +399,7 @@ impl RowParser {
             _ if !self.skips_others => None,
             (Kind::Lines(_), Parsed::Rejected(Reason::Length)) => algorithm_of(line),
             (Kind::Sums(_), _) => sums::algorithm(line.bytes).or_else(|| algorithm_of(line)),
+            (Kind::Json(parser), _) => algorithm_of_text(content(parser.hash_text())),
             _ => None,
         };
         match other.filter(|other| *other != self.algorithm) {

@@ -337,9 +337,11 @@ impl DelimitedParser {
     /// Keeps the field that has ended, of which `before` is the line up to there, where it
     /// is of interest.
     fn end_of_field(&mut self, before: &[u8]) {
-        let blanks = self.reader.blanks_behind_quote(before);
-        let length = self.field.len().saturating_sub(blanks);
-        self.field.truncate(length);
+        if !self.field.is_empty() {
+            let blanks = self.reader.blanks_behind_quote(before);
+            let length = self.field.len().saturating_sub(blanks);
+            self.field.truncate(length);
+        }
         if let Some(types) = self.types.as_mut().filter(|t| t.column == self.at) {
             types.text.extend_from_slice(&self.field);
         }

@@ -299,6 +299,27 @@ fn a_list_that_mixes_algorithms_is_refused_with_its_counts() {
 }
 
 #[test]
+fn of_json_lines_others_are_skipped_where_that_is_said() {
+    let text = format!(
+        "{{\"h\":\"{MD5}\"}}\n{{\"h\":\"{SHA1}\"}}\n{{\"h\":\"x\"}}\n{{\"h\":\"{SHA256}\"}}\n"
+    );
+    let of = |others| {
+        let form = Form {
+            others,
+            ..column("h")
+        };
+        let rows = rows_of(&[text.as_bytes()], &seen(&text, &form), Algorithm::Md5, &[]);
+        rows.into_iter().map(|r| r.1).collect::<Vec<_>>()
+    };
+    let skipped = of(OtherAlgorithms::Skip);
+    assert_eq!(skipped, [MD5, "Other(Sha1)", "Length", "Other(Sha256)"]);
+    assert_eq!(
+        of(OtherAlgorithms::Refuse),
+        [MD5, "Length", "Length", "Length"]
+    );
+}
+
+#[test]
 fn a_stray_line_and_a_list_of_another_algorithm_are_no_mix() {
     for (counts, algorithm) in [
         (&[(64, 1), (32, 1)][..], Algorithm::Sha256),
