@@ -158,7 +158,7 @@ pub struct Form {
     /// Of lists of paths, by which rules these are made comparable; nothing of lists of
     /// hashes.
     pub paths: Option<Normalizer>,
-    /// What becomes of hashes of other algorithms.
+    /// The treatment of hashes of other algorithms.
     pub others: OtherAlgorithms,
 }
 
@@ -205,8 +205,8 @@ impl Form {
         told.map(|(name, _)| name)
     }
 
-    /// By which it is recognised that two runs read alike. What becomes of hashes of other
-    /// algorithms is left out: a run may go on once that is said.
+    /// Words that are equal for two runs that read alike. They leave out the treatment of
+    /// other algorithms: a run may go on once that is said.
     pub fn words(&self) -> String {
         if let Some(paths) = &self.paths {
             return format!("as paths by {}", paths::words(paths));
@@ -389,12 +389,13 @@ impl RowParser {
         }
     }
 
-    /// What a line is that `parsed` says is none of the list's hashes.
+    /// Judges a line that is none of the list's hashes, as `parsed` says.
     #[cold]
     fn unusual(&mut self, line: &Line<'_>, parsed: Parsed) -> Parsed {
         let other = match (&self.kind, parsed) {
             (Kind::Lines(_) | Kind::Sums(_) | Kind::Delimited(_), Parsed::Skipped) => {
-                return self.headers.judge(line);
+                let is_table = matches!(self.kind, Kind::Delimited(_));
+                return self.headers.judge(line, is_table);
             }
             _ if !self.skips_others => None,
             (Kind::Lines(_), Parsed::Rejected(Reason::Length)) => algorithm_of(line),

@@ -118,7 +118,7 @@ struct Taking {
     /// All lines, and rejected ones, of the run.
     lines: u64,
     rejected: u64,
-    /// What was handed on of the list.
+    /// The books of the lines handed on.
     handed: Books,
 }
 

@@ -425,7 +425,7 @@ impl Report {
     }
 }
 
-/// What is said of lines skipped, among them hashes of `other` algorithms.
+/// The note on lines skipped, hashes of `other` algorithms among them.
 pub(crate) fn skipped_note(other: &AlgorithmCounts) -> String {
     match other.is_zero() {
         true => "blank, comment or header".to_owned(),

@@ -746,7 +746,24 @@ fn an_object_without_rows_lacks_no_column_and_shows_nothing_of_the_lists() {
         .dynamo(&dynamo)
         .end();
     ended.assert_status(2);
-    ended.assert_says(&["no column \"nope\"", "there are name and size"]);
+    ended.assert_says(&[
+        "s3://lists/p/02: ",
+        "no column \"nope\"",
+        "there are name and size",
+    ]);
+    // And so is which of several algorithms is meant.
+    let table = S3Config::default().object("lists", "p/0", "").object(
+        "lists",
+        "p/1",
+        format!("md5,sha1\n{:032x},{:040x}\n", 1, 1),
+    );
+    let s3 = FakeS3::start(table);
+    let ended = Run::ingest(PREFIX, &["--table", "t"])
+        .s3(&s3)
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(2);
+    ended.assert_says(&["s3://lists/p/1 has hashes of several algorithms", "--hash"]);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::AddAssign;
 
-/// How many hashes of each algorithm there are. In JSON an object of those that are not
-/// zero: `{"md5": 20}`.
+/// A count of hashes for each algorithm. In JSON an object of those that are not zero:
+/// `{"md5": 20}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AlgorithmCounts([u64; Algorithm::ALL.len()]);
 

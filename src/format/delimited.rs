@@ -55,11 +55,7 @@ pub(super) fn is_header(fields: &[String], column: Option<&str>) -> bool {
     let told = |f: &String| column.is_some_and(|c| !fold(c).is_empty() && fold(c) == fold(f));
     let at = column.and_then(|c| c.parse::<usize>().ok()?.checked_sub(1));
     // What stands there is a word: shorter than a hash, and not a broken one.
-    let word = |f: &String| {
-        let text = f.trim();
-        let letters = text.bytes().any(|b| b.is_ascii_alphabetic());
-        letters && text.len() < 32 && !says_none(text.as_bytes())
-    };
+    let word = |f: &String| f.trim().len() < 32 && is_name(f.trim());
     fields
         .iter()
         .any(|f| algorithm_named(f).is_some() || is_generic(f) || told(f))
@@ -72,8 +68,8 @@ fn holds_hash(text: &str) -> bool {
     words.into_iter().any(is_hash)
 }
 
-/// Whether `first` names the columns of `rows`, none of which is named as one of hashes:
-/// where these hold hashes it has a word, and elsewhere none of what they have.
+/// Whether `first` names the columns of `rows`, though none as one of hashes: it has words
+/// where the rows hold hashes, and none of their values elsewhere.
 pub(super) fn names_columns(first: &[String], rows: &[Vec<String>]) -> bool {
     let is_cell = |text: &String| is_hash(text.trim().as_bytes());
     let rows = || rows.iter().filter(|row| row.as_slice() != first);
@@ -172,7 +168,7 @@ pub(super) struct DelimitedParser {
     name: Option<String>,
     /// Whether hashes of other algorithms are skipped.
     skips_others: bool,
-    /// What says of a row of which algorithm its hash is, where a column does.
+    /// The column that names the algorithm of each row's hash, if there is one.
     types: Option<Types>,
     wanted: Vec<usize>,
     /// The names of the wanted columns.
@@ -200,7 +196,7 @@ struct Types {
     says: Type,
 }
 
-/// Which column holds the hashes, and what of other algorithms stands there.
+/// The column of hashes, and the treatment of other algorithms' hashes in it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HashColumn {
     pub(super) at: usize,
@@ -334,8 +330,8 @@ impl DelimitedParser {
         false
     }
 
-    /// Keeps the field that has ended, of which `before` is the line up to there, where it
-    /// is of interest.
+    /// Keeps the field that has ended, if it is of interest; `before` is its line up to
+    /// there.
     fn end_of_field(&mut self, before: &[u8]) {
         if !self.field.is_empty() {
             let blanks = self.reader.blanks_behind_quote(before);
@@ -377,7 +373,7 @@ impl DelimitedParser {
         }
     }
 
-    /// What a row is of which the type `says` what it holds.
+    /// Classifies a row whose type `says` what it holds.
     fn typed(&self, says: Type) -> Parsed {
         match says {
             Type::Hash(a) | Type::NameAndHash(a) if a != self.algorithm => Parsed::Other(a),
@@ -419,7 +415,7 @@ impl DelimitedParser {
 }
 
 impl Types {
-    /// What the row's type says.
+    /// Reads the row's type.
     fn says(&mut self) -> Type {
         if self.text != self.last {
             self.last.clone_from(&self.text);

@@ -1,16 +1,16 @@
-//! Headers that come again: how many of them are skipped.
+//! Headers that come again, and a bound on how many of them are skipped.
 //!
 //! Lists are put one behind another, each with its header, so one that comes again is
 //! skipped. But a column that is taken for the hash's by mistake repeats its name in
 //! each row, and then a whole list would be skipped. Between the headers of real lists
-//! stand hashes: what follows a header without one between is rejected, from the second
-//! header on where the list has shown no hash yet, else beyond [`MOST_IN_A_ROW`], which
-//! is more empty lists than anybody puts together.
+//! stand hashes: beyond [`MOST_IN_A_ROW`], which is more empty lists than anybody puts
+//! together, a header after another is rejected; in a table from the second on where it
+//! has shown no hash yet. (A list without columns may have a title before its header.)
 
 use crate::lines::Line;
 use crate::record::{Parsed, Reason, content};
 
-/// Headers one after another that are skipped, in a list that has shown hashes.
+/// Headers one after another that are skipped.
 const MOST_IN_A_ROW: u32 = 16;
 
 /// The headers of one list so far. See the [module](self).
@@ -35,8 +35,8 @@ impl Default for Headers {
 }
 
 impl Headers {
-    /// What `line` is, which a parser takes for a blank one, a comment or a header.
-    pub(super) fn judge(&mut self, line: &Line<'_>) -> Parsed {
+    /// Judges `line`, which a parser takes for a blank one, a comment or a header.
+    pub(super) fn judge(&mut self, line: &Line<'_>, is_table: bool) -> Parsed {
         if line.number != self.next {
             *self = Headers {
                 from_the_first: false,
@@ -50,7 +50,7 @@ impl Headers {
             return Parsed::Skipped;
         }
         self.in_a_row = self.in_a_row.saturating_add(1);
-        let most = match self.from_the_first {
+        let most = match is_table && self.from_the_first {
             true => 1,
             false => MOST_IN_A_ROW,
         };

@@ -121,7 +121,7 @@ impl JsonParser {
         }
     }
 
-    /// What the field of the hash held in the row parsed last.
+    /// The text of the hash's field in the row parsed last.
     pub(super) fn hash_text(&self) -> &[u8] {
         self.values.first().map_or(&[], Vec::as_slice)
     }

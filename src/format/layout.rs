@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// Lines that are looked at to tell the form, blank ones and comments apart.
 const LINES_LOOKED_AT: usize = 50;
 
-/// The same to tell of which algorithms the hashes are.
+/// Lines that are looked at to count hashes by algorithm.
 const LINES_COUNTED: usize = 1000;
 
 /// What the beginning of a list shows of its form: with what a person says of it, all
@@ -122,8 +122,8 @@ impl Layout {
         (Format::Lines, 0)
     }
 
-    /// Which of `lines`, the last of which is the first that shows a hash, is a header none
-    /// of whose columns is named as one of hashes.
+    /// The first of `lines` that is a header without a column named as one of hashes; the
+    /// last of them is the first that shows a hash.
     fn header(lines: &[&[u8]], delimiter: u8) -> Option<usize> {
         let (last, before) = lines.split_last()?;
         let row = [delimited::fields(last, delimiter)];

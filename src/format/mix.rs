@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::record::{algorithm_of_text, content};
 use indicatif::HumanCount;
 
-/// What becomes of hashes of other algorithms than the one that a list is read for.
+/// The treatment of hashes of other algorithms than the one that a list is read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OtherAlgorithms {
     /// A list that mixes them is refused; in one that does not, they are rejected.
@@ -47,7 +47,7 @@ pub(super) fn counted(format: Format, lines: &[&[u8]]) -> AlgorithmCounts {
     }
 }
 
-/// Why a list laid out so is not read for `algorithm`, when it is a mix.
+/// The refusal to read a list laid out so for `algorithm`, if it is a mix.
 pub(super) fn refused(layout: &Layout, algorithm: Algorithm) -> Option<Error> {
     // By its length alone, a hash is taken for the usual one.
     let by_length = Algorithm::of_hex_digits(algorithm.bytes() * 2);

@@ -62,8 +62,8 @@ impl FieldReader {
         (result, blanks + read, wrote)
     }
 
-    /// How many bytes at the end of the field that has ended are blanks behind its closing
-    /// quote; `before` is its line up to where it ends.
+    /// The number of blanks behind the closing quote of the field that has ended; `before`
+    /// is its line up to where it ends.
     #[inline]
     pub(super) fn blanks_behind_quote(&self, before: &[u8]) -> usize {
         match before.last() {

@@ -1,4 +1,4 @@
-//! Tables of which one column says what another holds: `sha256`, `FileHash-MD5`,
+//! Tables where one column says what another holds: `sha256`, `FileHash-MD5`,
 //! `filename|sha1`, `domain`.
 //!
 //! Exports of indicators hold hashes of several algorithms in one column, and what are no
@@ -21,21 +21,21 @@ const NAMES: [&str; 9] = [
     "observabletype",
 ];
 
-/// What a row's type says.
+/// The meaning of a row's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
     /// A hash of this algorithm.
     Hash(Algorithm),
     /// A file's name, `|`, and its hash of this algorithm.
     NameAndHash(Algorithm),
-    /// Nothing, or that it is a hash, and not of which algorithm.
+    /// Nothing, or that it is a hash, without the algorithm.
     Silent,
     /// Something else.
     Other,
 }
 
 impl Type {
-    /// What `text` says.
+    /// Reads a type.
     pub(super) fn of(text: &str) -> Type {
         let text = text.trim();
         if let Some(("filename", rest)) = text.split_once('|') {
@@ -55,9 +55,8 @@ pub(super) fn behind_the_name(text: &[u8]) -> &[u8] {
     bar.map_or(text, |at| &text[at + 1..])
 }
 
-/// Which column of these rows holds types: by its name, where it names the algorithm of a
-/// hash in its row at least once; of others one that does so in every row with a hash, of
-/// two at least.
+/// The column of these rows that holds types. One with such a name need agree with a hash
+/// in its row once; any other must agree in every row with a hash, and in two at least.
 pub(super) fn column(names: &[String], rows: &[Vec<String>]) -> Option<usize> {
     let width = rows.iter().map(Vec::len).max().unwrap_or(0);
     let all = || (0..width).map(|at| (at, agreement(at, rows)));
@@ -70,7 +69,7 @@ pub(super) fn column(names: &[String], rows: &[Vec<String>]) -> Option<usize> {
     named.or_else(seen).map(|(at, _)| at)
 }
 
-/// How a column agrees with the hashes in its rows.
+/// The agreement of a column with the hashes in its rows.
 #[derive(Debug)]
 struct Agreement {
     /// Rows whose hash is of the algorithm that it names.

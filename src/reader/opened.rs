@@ -34,9 +34,10 @@ pub struct Opened {
     behind: u64,
     /// What they show.
     pub beginning: decode::Beginning,
-    /// The form of the first list with rows, where this one comes before it and has none.
-    follows: Option<Layout>,
-    /// Why nothing can be read behind what was looked at.
+    /// The first list with rows, where this one comes before it and has none: its name and
+    /// form.
+    follows: Option<(String, Layout)>,
+    /// The failure that comes behind the part that was looked at.
     failed: Option<Error>,
 }
 
@@ -447,8 +448,8 @@ impl Opened {
         algorithm: Algorithm,
         wanted: &[String],
     ) -> Result<RowParser> {
-        let of = |layout| {
-            RowParser::new(layout, form, algorithm, wanted).map_err(|e| e.of(&self.name()))
+        let of = |name: &str, layout| {
+            RowParser::new(layout, form, algorithm, wanted).map_err(|e| e.of(name))
         };
         if let Some(column) = wanted.first().filter(|_| self.identity.database) {
             let release = RELEASE_ATTRIBUTES.map(|(name, _)| name).join(", ");
@@ -460,8 +461,10 @@ impl Opened {
                 "leave --attr-from out; --attr-from-version gives the attributes that it has: {release}"
             )));
         }
-        self.follows.as_ref().map(of).transpose()?;
-        of(self.layout())
+        if let Some((name, layout)) = &self.follows {
+            of(name, layout)?;
+        }
+        of(&self.name(), self.layout())
     }
 
     /// Takes what `shown`, the first list with rows, shows of the lists of a run for what
@@ -472,7 +475,15 @@ impl Opened {
             layout,
             ..shown.beginning.clone()
         };
-        self.follows = Some(shown.layout().clone());
+        self.follows = Some((shown.name(), shown.layout().clone()));
+    }
+
+    /// The name and the form of the list that shows what the lists of a run are.
+    fn shown(&self) -> (String, &Layout) {
+        match &self.follows {
+            Some((name, layout)) => (name.clone(), layout),
+            None => (self.name(), self.layout()),
+        }
     }
 
     /// What is to be said of how it is read: its compression, and its form, of hashes
@@ -550,43 +561,45 @@ impl Opened {
             }
             tracing::info!(
                 "taking the list for {seen}, by {} (--hash says otherwise)",
-                match self.layout().columns.is_empty() {
+                match self.shown().1.columns.is_empty() {
                     true => "the length of its first hash",
                     false => "the names of its columns",
                 }
             );
             return Ok(seen);
         }
-        if self.ended && self.peeked.iter().all(|c| c.bytes.is_empty()) {
+        let (name, layout) = self.shown();
+        let is_empty = self.ended && self.peeked.iter().all(|c| c.bytes.is_empty());
+        if is_empty && self.follows.is_none() {
             return Ok(Algorithm::Sha256);
         }
         if !self.beginning.several.is_empty() {
             let each = self.beginning.several.iter();
             let columns: Vec<String> = each.map(|(a, column)| format!("{a} ({column})")).collect();
             return Err(Error::usage(format!(
-                "{} has hashes of several algorithms, by their columns: {}",
-                self.location,
+                "{name} has hashes of several algorithms, by their columns: {}",
                 columns.join(", ")
             ))
             .hint("name one by --hash, such as --hash sha256, or a column by --column"));
         }
-        let columns = &self.layout().columns;
+        let columns = &layout.columns;
         if !columns.is_empty() {
             return Err(Error::usage(format!(
-                "no column of {} is named as one of hashes; there are {}",
-                self.location,
+                "no column of {name} is named as one of hashes; there are {}",
                 columns.join(", ")
             ))
-            .hint("name the column by --column NAME or its number, and the algorithm by --hash"));
+            .hint(
+                "name the column by --column NAME or its number, or a field of JSON by --field, and the \
+                 algorithm by --hash",
+            ));
         }
         let first = match &self.beginning.first_line {
             Some(line) => format!("its first line is {line}"),
             None => "it has nothing but blank lines and comments there".to_owned(),
         };
         Err(Error::usage(format!(
-            "the first {} KiB of {} show no hash: {first}",
+            "the first {} KiB of {name} show no hash: {first}",
             decode::PEEK_BYTES / 1024,
-            self.location
         ))
         .hint("name the algorithm by --hash, such as --hash sha256"))
     }

@@ -82,7 +82,7 @@ fn headers_without_a_hash_between_them_are_rejected_beyond_a_handful() {
     let text = format!("kind,x\n{}", "kind,y\n".repeat(5));
     let rows = rows_of(&[text.as_bytes()], &seen(&text, &form), Algorithm::Md5, &[]);
     assert_eq!(whats(&rows), [&["Skipped"][..], &["Header"; 5]].concat());
-    // Lists one behind another, of which some are empty.
+    // Lists one behind another, some of them empty.
     let list = |empty: usize| format!("{}name,md5\nx,{MD5}\n\n", "name,md5\n# \n".repeat(empty));
     let text: String = [0, 0, 15, 0].map(list).concat();
     let rows = read(&text, Algorithm::Md5, &[]).1;
@@ -98,7 +98,7 @@ fn headers_without_a_hash_between_them_are_rejected_beyond_a_handful() {
     for (first, rest) in [
         (format!("{MD5}\n"), 16),
         (format!("{MD5}  x\n"), 16),
-        (String::new(), 1),
+        (String::new(), 16),
     ] {
         let text = format!("{first}{}", "md5\n".repeat(20));
         let rows = read(&text, Algorithm::Md5, &[]).1;
@@ -147,6 +147,15 @@ fn a_named_column_is_not_taken_by_the_look_of_its_values() {
         let rows = read(&text, Algorithm::Md5, &[]).1;
         assert_eq!(whats(&rows)[1..], [MD5, MD5], "{first}");
     }
+    // Nor is a broken hash, where the column is given by its number.
+    let text = format!("x,{}\ny,{MD5}\n", &MD5[1..]);
+    let rows = rows_of(
+        &[text.as_bytes()],
+        &seen(&text, &column("2")),
+        Algorithm::Md5,
+        &[],
+    );
+    assert_eq!(whats(&rows), ["Length", MD5]);
     let text = format!("trojan,timeout\ntrojan,{MD5}\n");
     assert_eq!(whats(&read(&text, Algorithm::Md5, &[]).1)[1], MD5);
 }
