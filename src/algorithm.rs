@@ -8,6 +8,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+mod counts;
+
+pub use counts::AlgorithmCounts;
+
 /// The longest hash that is known here, in bytes (SHA-512, BLAKE2b).
 pub const MAX_HASH_BYTES: usize = 64;
 

@@ -5,6 +5,7 @@
 //! other; none is derived from the others. So the sum is a proof, not a
 //! definition, and [`Books::balanced`] can fail.
 
+use crate::algorithm::AlgorithmCounts;
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 use std::sync::{Mutex, PoisonError};
@@ -22,7 +23,8 @@ pub struct Books {
     pub duplicates: u64,
     /// Lines that are no hash of this kind.
     pub rejected: u64,
-    /// Blank lines, comments, headers.
+    /// Blank lines, comments, headers, and hashes of other algorithms that the list holds
+    /// beside those of the run.
     pub skipped: u64,
     /// Lines read but not acknowledged when the run ended.
     pub failed: u64,
@@ -30,6 +32,9 @@ pub struct Books {
     pub deleted: u64,
     /// Lines of a refresh whose hash needs nothing: it stands in both lists.
     pub unchanged: u64,
+    /// Of those skipped, the hashes of other algorithms.
+    #[serde(default, skip_serializing_if = "AlgorithmCounts::is_zero")]
+    pub others: AlgorithmCounts,
 }
 
 /// How a record is settled.
@@ -77,13 +82,16 @@ impl Books {
             failed: self.failed.saturating_sub(other.failed),
             deleted: self.deleted.saturating_sub(other.deleted),
             unchanged: self.unchanged.saturating_sub(other.unchanged),
+            others: self.others.without(other.others),
         }
     }
 
-    /// Whether each line is in one column.
+    /// Whether each line is in one column, and no more hashes of other algorithms are
+    /// counted than lines skipped.
     pub fn balanced(&self) -> bool {
         let settled = self.written + self.deleted + self.unchanged;
-        self.lines == settled + self.duplicates + self.rejected + self.skipped + self.failed
+        let sum = settled + self.duplicates + self.rejected + self.skipped + self.failed;
+        self.lines == sum && self.others.total() <= self.skipped
     }
 }
 
@@ -97,6 +105,9 @@ impl AddAssign for Books {
         self.failed += other.failed;
         self.deleted += other.deleted;
         self.unchanged += other.unchanged;
+        if !other.others.is_zero() {
+            self.others += other.others;
+        }
     }
 }
 
@@ -153,6 +164,7 @@ mod tests {
             failed: 5,
             deleted: 6,
             unchanged: 7,
+            ..Books::default()
         };
         assert!(books.balanced());
         books += Books {

@@ -22,22 +22,28 @@
 
 mod delimited;
 mod hashdeep;
+mod headers;
 mod json;
 mod layout;
+mod mix;
 mod paths;
+mod quoting;
 pub mod rows;
 mod sums;
+mod types;
 
 use crate::algorithm::{Algorithm, Hash};
 use crate::attribute::{Attribute, AttributeFrom};
 use crate::error::{Error, Result};
 use crate::lines::{Framer, Line};
 use crate::matchmeta::Normalizer;
-use crate::record::{LineParser, Parsed, Reason, algorithm_of};
+use crate::record::{LineParser, Parsed, Reason, algorithm_of, algorithm_of_text, content};
 use delimited::DelimitedParser;
 use hashdeep::HashdeepParser;
+use headers::Headers;
 use json::JsonParser;
 pub use layout::Layout;
+pub use mix::OtherAlgorithms;
 use paths::PathParser;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -152,6 +158,8 @@ pub struct Form {
     /// Of lists of paths, by which rules these are made comparable; nothing of lists of
     /// hashes.
     pub paths: Option<Normalizer>,
+    /// The treatment of hashes of other algorithms.
+    pub others: OtherAlgorithms,
 }
 
 impl Form {
@@ -162,6 +170,7 @@ impl Form {
             format: Some(Format::Paths),
             column: None,
             paths: Some(normalizer),
+            ..Form::default()
         }
     }
 
@@ -196,7 +205,8 @@ impl Form {
         told.map(|(name, _)| name)
     }
 
-    /// By which it is recognised that two runs read alike.
+    /// Words that are equal for two runs that read alike. They leave out the treatment of
+    /// other algorithms: a run may go on once that is said.
     pub fn words(&self) -> String {
         if let Some(paths) = &self.paths {
             return format!("as paths by {}", paths::words(paths));
@@ -246,6 +256,10 @@ fn says_none(text: &[u8]) -> bool {
 #[derive(Debug)]
 pub struct RowParser {
     kind: Kind,
+    algorithm: Algorithm,
+    /// Whether hashes of other algorithms are skipped, in a list without columns.
+    skips_others: bool,
+    headers: Headers,
 }
 
 #[derive(Debug)]
@@ -264,7 +278,7 @@ impl RowParser {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when the list has not these
-    /// columns.
+    /// columns, or when it mixes algorithms and that was not allowed.
     pub fn new(
         layout: &Layout,
         form: &Form,
@@ -272,6 +286,21 @@ impl RowParser {
         wanted: &[String],
     ) -> Result<RowParser> {
         let digits = algorithm.bytes() * 2;
+        let parser = |kind| RowParser {
+            kind,
+            algorithm,
+            skips_others: form.others == OtherAlgorithms::Skip,
+            headers: Headers::default(),
+        };
+        if layout.empty {
+            // It has no rows, so none of them lacks a column.
+            return Ok(parser(Kind::Lines(LineParser::new(algorithm))));
+        }
+        if form.others == OtherAlgorithms::Refuse
+            && let Some(refused) = mix::refused(layout, algorithm)
+        {
+            return Err(refused);
+        }
         let columns = || -> Result<Vec<usize>> {
             let each = wanted.iter();
             each.map(|name| layout.column(name).ok_or_else(|| layout.no_column(name)))
@@ -324,23 +353,23 @@ impl RowParser {
             | Format::Csv
             | Format::Tsv
             | Format::Psv => {
-                let hash = layout.hash_column(algorithm, form)?;
+                let hash = layout.hashes_of(algorithm, form)?;
                 Kind::Delimited(Box::new(DelimitedParser::new(
                     layout.format,
-                    digits,
+                    algorithm,
                     hash,
                     columns()?,
                     &layout.columns,
                 )))
             }
         };
-        Ok(RowParser { kind })
+        Ok(parser(kind))
     }
 
     /// What `line` is. [`Parsed::Continues`] when its row goes on in the next line.
     #[inline]
     pub fn parse(&mut self, line: &Line<'_>) -> Parsed {
-        match &mut self.kind {
+        let parsed = match &mut self.kind {
             Kind::Lines(parser) => parser.parse(line),
             _ if line.is_overlong() => {
                 self.forget();
@@ -351,6 +380,32 @@ impl RowParser {
             Kind::Delimited(parser) => parser.parse(line.bytes),
             Kind::Json(parser) => parser.parse(line.bytes),
             Kind::Paths(parser) => parser.parse(line.bytes, line.number == 1),
+        };
+        match parsed {
+            Parsed::Skipped | Parsed::Rejected(Reason::Length | Reason::Algorithm) => {
+                self.unusual(line, parsed)
+            }
+            parsed => parsed,
+        }
+    }
+
+    /// Judges a line that is none of the list's hashes, as `parsed` says.
+    #[cold]
+    fn unusual(&mut self, line: &Line<'_>, parsed: Parsed) -> Parsed {
+        let other = match (&self.kind, parsed) {
+            (Kind::Lines(_) | Kind::Sums(_) | Kind::Delimited(_), Parsed::Skipped) => {
+                let is_table = matches!(self.kind, Kind::Delimited(_));
+                return self.headers.judge(line, is_table);
+            }
+            _ if !self.skips_others => None,
+            (Kind::Lines(_), Parsed::Rejected(Reason::Length)) => algorithm_of(line),
+            (Kind::Sums(_), _) => sums::algorithm(line.bytes).or_else(|| algorithm_of(line)),
+            (Kind::Json(parser), _) => algorithm_of_text(content(parser.hash_text())),
+            _ => None,
+        };
+        match other.filter(|other| *other != self.algorithm) {
+            Some(other) => Parsed::Other(other),
+            None => parsed,
         }
     }
 

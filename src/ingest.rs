@@ -21,7 +21,6 @@ use crate::columns::Columns;
 use crate::contents::{self, Given, Look, Told};
 use crate::distinct::Distinct;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::RowParser;
 use crate::item::ItemTemplate;
 use crate::lowwater::{LowWater, Mark};
 use crate::pace::{CAPACITY_INTERVAL, Pace};
@@ -554,8 +553,7 @@ impl Ingest {
             template.item_bytes(),
         )?;
         // What its columns lack must be known before the first write.
-        RowParser::new(opened.layout(), &with.form, algorithm, columns.wanted())
-            .map_err(|e| e.of(&opened.name()))?;
+        opened.parser(&with.form, algorithm, columns.wanted())?;
         self.can_be_arranged(algorithm, &columns).await?;
         let (keeping, checkpoint) =
             match self.keeping(&opened.identity(), &table, &template).await? {

@@ -7,7 +7,7 @@
 //! otherwise, is entered in those of its stretch; and the mark moves up over each
 //! stretch at the bottom in which no line is open any more.
 //!
-//! Memory: a stretch of some 500 lines is 88 bytes, and no more than
+//! Memory: a stretch of some 500 lines is 208 bytes, and no more than
 //! [`MOST_STRETCHES`] are open above the mark: a reader that is further ahead than
 //! that has to wait for the one item that is holding everything up.
 

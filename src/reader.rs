@@ -119,6 +119,8 @@ struct Taking {
     /// All lines, and rejected ones, of the run.
     lines: u64,
     rejected: u64,
+    /// The books of the lines handed on.
+    handed: Books,
 }
 
 fn one_line() -> Books {
@@ -172,7 +174,9 @@ impl Reader<'_> {
             gathering: Gathering::default(),
             lines: first.lines,
             rejected: first.rejected,
+            handed: Books::default(),
         };
+        let is_whole = first.lines == 0;
         let read = async {
             let mut begun = Some((first.opened, first.below, first.here));
             let mut number = first.number;
@@ -197,7 +201,10 @@ impl Reader<'_> {
                 begun = next.map(|opened| (opened, Below::default(), Books::default()));
             }
             self.unchanged(number, None)?;
-            Ok::<(), Halt>(())
+            match is_whole {
+                true => self.all_of_others(&taking.handed).map_err(Halt::Failed),
+                false => Ok(()),
+            }
         };
         let ended = tokio::select! {
             biased;
@@ -286,12 +293,27 @@ impl Reader<'_> {
         })
     }
 
+    /// Checks that a list whose hashes of other algorithms were skipped has some of its own.
+    fn all_of_others(&self, books: &Books) -> Result<()> {
+        if books.others.is_zero() || books.lines > books.skipped {
+            return Ok(());
+        }
+        let what = format!(
+            "none of the {} lines is a {} hash; skipped as of other algorithms: {}",
+            books.lines, self.algorithm, books.others
+        );
+        Err(Error::new(ErrorKind::Input, what)
+            .hint("check the list; name the algorithm that is meant by --hash, and a table for such hashes"))
+    }
+
     /// The parser of a source, which says how it is read, unless the one before was read
     /// alike.
     fn parser(&self, opened: &Opened, ahead: &Ahead, said: &mut Vec<String>) -> Result<RowParser> {
         let form = ahead.form();
-        let parser = RowParser::new(opened.layout(), form, self.algorithm, self.columns.wanted())
-            .map_err(|e| e.of(&opened.name()))?;
+        let parser = opened.parser(form, self.algorithm, self.columns.wanted())?;
+        if opened.layout().empty {
+            return Ok(parser);
+        }
         let says = opened.said(ahead.unpack(), form, self.algorithm);
         if says != *said {
             for what in &says {
@@ -361,6 +383,11 @@ impl Reader<'_> {
             },
             Parsed::Skipped => {
                 taking.books.skipped += 1;
+                None
+            }
+            Parsed::Other(algorithm) => {
+                taking.books.skipped += 1;
+                taking.books.others.add(algorithm);
                 None
             }
             Parsed::Rejected(reason) => Some(reason),
@@ -440,6 +467,7 @@ impl Reader<'_> {
     fn close_stretch(&self, taking: &mut Taking) -> HandOver {
         let books = std::mem::take(&mut taking.books);
         let read = std::mem::take(&mut taking.read);
+        taking.handed += books;
         self.accounts.count(taking.end.source, read, books);
         self.meters.update(|c| {
             c.books += books;

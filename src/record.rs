@@ -83,6 +83,9 @@ pub enum Parsed {
     Hash(Hash),
     /// Blank, a comment, or a header.
     Skipped,
+    /// A hash of another algorithm, in a list that is read for one of several: it counts
+    /// as skipped.
+    Other(Algorithm),
     /// No hash of this kind.
     Rejected(Reason),
     /// The beginning of a row that goes on in the next line.
@@ -112,9 +115,12 @@ pub enum Reason {
     Quote,
     /// A hash of another algorithm than the list's.
     Algorithm,
+    /// Several hashes of the algorithm, separated by blanks.
+    SeveralHashes,
     /// Not a JSON object.
     Json,
-    /// It names columns, and other ones than the list began with.
+    /// It names columns: other ones than the list began with, or no hash came since they
+    /// were named before.
     Header,
     /// DynamoDB refused the item on its own, other items being accepted.
     Refused,
@@ -140,8 +146,13 @@ impl fmt::Display for Reason {
             Reason::Columns => "too few columns: it ends before the hash column",
             Reason::Quote => "a quoted field that is not closed",
             Reason::Algorithm => "a hash of another algorithm",
+            Reason::SeveralHashes => {
+                "several hashes on one line; put each on a line of its own: tr -s ' ' '\\n' < LIST"
+            }
             Reason::Json => "not a JSON object",
-            Reason::Header => "a header with other columns than the list began with",
+            Reason::Header => {
+                "a header with other columns than the list began with, or one header after another"
+            }
             Reason::Refused => "refused by DynamoDB",
             Reason::Attribute => "a column that gives an attribute holds no value of its type",
             Reason::NoKey => "the column that gives the sort key is empty",
@@ -154,7 +165,7 @@ impl fmt::Display for Reason {
 /// Names of a hash column in addition to the algorithms' own, folded to lower
 /// case letters and digits. An algorithm's name with `hash`, `sum` or `digest`
 /// before or after it counts too.
-const HEADER_NAMES: [&str; 7] = [
+const HEADER_NAMES: [&str; 8] = [
     "hashes",
     "filehashes",
     "value",
@@ -162,6 +173,7 @@ const HEADER_NAMES: [&str; 7] = [
     "digest",
     "checksum",
     "ioc",
+    "iocvalue",
 ];
 
 /// Reads lines of a plain list of one algorithm.
@@ -213,6 +225,8 @@ impl LineParser {
             Reason::Nul
         } else if std::str::from_utf8(text).is_err() {
             Reason::Utf8
+        } else if are_several(text, self.hex_digits) {
+            Reason::SeveralHashes
         } else if text.len() != self.hex_digits {
             Reason::Length
         } else {
@@ -221,9 +235,27 @@ impl LineParser {
     }
 }
 
+/// Whether `text` begins with two hashes of so many `digits`, with blanks between them.
+pub(crate) fn are_several(text: &[u8], digits: usize) -> bool {
+    let rest = text.get(digits..).unwrap_or_default().trim_ascii_start();
+    begins_with_hash(text, digits) && begins_with_hash(rest, digits)
+}
+
+/// Whether the first word of `text` is a hash of so many `digits`.
+pub(crate) fn begins_with_hash(text: &[u8], digits: usize) -> bool {
+    let ends = text.get(digits).is_none_or(u8::is_ascii_whitespace);
+    ends && text
+        .get(..digits)
+        .is_some_and(|word| Hash::from_hex(word).is_some())
+}
+
 /// The algorithm that `line` shows by its length, when it is a hash at all.
 pub fn algorithm_of(line: &Line<'_>) -> Option<Algorithm> {
-    let text = content(line.bytes);
+    algorithm_of_text(content(line.bytes))
+}
+
+/// The same of `text` without blanks around it.
+pub(crate) fn algorithm_of_text(text: &[u8]) -> Option<Algorithm> {
     Hash::from_hex(text)?;
     Algorithm::of_hex_digits(text.len())
 }
@@ -379,6 +411,11 @@ mod tests {
             (b"abc\0def", Reason::Nul),
             (b"caf\xE9", Reason::Utf8),
             (b"0x00", Reason::Length),
+            (
+                format!("{HEX} {HEX}\t{HEX}").as_bytes(),
+                Reason::SeveralHashes,
+            ),
+            (format!("{HEX} name").as_bytes(), Reason::Length),
         ] {
             assert_eq!(parse(line), Parsed::Rejected(reason), "{line:?}");
         }

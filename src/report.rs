@@ -1,6 +1,7 @@
 //! The account of a run: what a script reads, and what a person reads.
 
 use crate::accounts::Behind;
+use crate::algorithm::AlgorithmCounts;
 use crate::books::{Books, Counts};
 use crate::prices::USD_PER_MILLION_WRITE_UNITS;
 use crate::sample::Sample;
@@ -189,6 +190,9 @@ pub struct Report {
     pub rejected: u64,
     /// See [`Books`].
     pub skipped: u64,
+    /// Of those skipped, the hashes of other algorithms: `{"md5": 20}`.
+    #[serde(skip_serializing_if = "AlgorithmCounts::is_zero")]
+    pub other_algorithms: AlgorithmCounts,
     /// See [`Books`].
     pub failed: u64,
     /// See [`Books`]; of a refresh.
@@ -262,6 +266,7 @@ impl Report {
             duplicates: 0,
             rejected: 0,
             skipped: 0,
+            other_algorithms: AlgorithmCounts::default(),
             failed: 0,
             deleted: None,
             unchanged: None,
@@ -293,6 +298,7 @@ impl Report {
         self.duplicates = books.duplicates;
         self.rejected = books.rejected;
         self.skipped = books.skipped;
+        self.other_algorithms = books.others;
         self.failed = books.failed;
         if self.command == "refresh" {
             self.deleted = Some(books.deleted);
@@ -355,6 +361,7 @@ impl Report {
             0 | 1 => String::new(),
             objects => format!("of {} objects", n(objects)),
         };
+        let skipped = skipped_note(&self.other_algorithms);
         let rows = [
             ("lines read", self.lines, of_objects.as_str()),
             ("written", self.written, "acknowledged by DynamoDB"),
@@ -374,7 +381,7 @@ impl Report {
                 "taken from this input before",
             ),
             ("rejected", self.rejected, "not a hash of this kind"),
-            ("skipped", self.skipped, "blank, comment or header"),
+            ("skipped", self.skipped, &skipped),
             ("failed", self.failed, "read, but not acknowledged"),
         ];
         for (name, value, note) in rows {
@@ -415,6 +422,14 @@ impl Report {
             self.estimated_cost_usd
         );
         out
+    }
+}
+
+/// The note on lines skipped, hashes of `other` algorithms among them.
+pub(crate) fn skipped_note(other: &AlgorithmCounts) -> String {
+    match other.is_zero() {
+        true => "blank, comment or header".to_owned(),
+        false => format!("blank, comment, header, or of another algorithm: {other}"),
     }
 }
 

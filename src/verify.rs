@@ -25,7 +25,6 @@ use crate::columns::Columns;
 use crate::contents::{self, Given, Look, Told};
 use crate::distinct::Distinct;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::RowParser;
 use crate::lowwater::HandOver;
 use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::reader::{Ahead, Beginning, HAND_OVERS, Objects, Opened, Reader, with_release};
@@ -416,8 +415,7 @@ impl Verify {
             &with.attributes_from,
         )?;
         let columns = Columns::new(&with.table, &table.schema, &with.attributes_from, 0)?;
-        RowParser::new(opened.layout(), &with.form, algorithm, columns.wanted())
-            .map_err(|e| e.of(&opened.name()))?;
+        opened.parser(&with.form, algorithm, columns.wanted())?;
         let rejects = match with.rejects_known {
             true => Rejects::known(),
             false => Rejects::new(with.rejects.as_deref())?,

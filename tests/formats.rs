@@ -483,3 +483,250 @@ fn a_plan_reads_rows_and_says_their_form() {
         ended.stdout
     );
 }
+
+/// A hash of so many digits that no other `n` has.
+fn nth(n: u64, digits: usize) -> String {
+    format!("{n:0digits$x}")
+}
+
+/// As ThreatFox and MalwareBazaar export it: comments, and blanks behind the commas.
+fn threatfox(rows: u64) -> String {
+    let row = |n| {
+        format!(
+            "\"2026-11-01 00:00:00\", \"{n}\", \"{}\", \"sha256_hash\", \"name, with comma {n}\"\r\n",
+            nth(n, 64)
+        )
+    };
+    let comments = "################\r\n# ThreatFox    #\r\n# \"first_seen\",\"id\",\"ioc\",\"type\",\"x\"\r\n";
+    format!("{comments}{}", (0..rows).map(row).collect::<String>())
+}
+
+#[test]
+fn blanks_behind_commas_cost_no_row_and_stay_out_of_attributes() {
+    let dynamo = dynamo("sha256");
+    let list = threatfox(65);
+    let args = ["--attr-from", "name=5", "--attr-from", "id:N=2"];
+    let ended = ingest(&list, &dynamo, "sha256", &args);
+    ended.assert_status(0);
+    ended.assert_books([68, 65, 0, 0, 3, 0]);
+    let items = dynamo.items();
+    for n in 0..65 {
+        let item = &items[nth(n, 64).to_uppercase().as_bytes()];
+        assert_eq!(item["name"], json!({"S": format!("name, with comma {n}")}));
+        assert_eq!(item["id"], json!({"N": n.to_string()}));
+    }
+    let verified = Run::verify("list", &[&["--rate", "max"][..], &args].concat())
+        .file("list", list.as_bytes())
+        .dynamo(&dynamo)
+        .end();
+    verified.assert_status(0);
+    verified.assert_verified([68, 65, 0, 0, 0, 0, 3, 0]);
+}
+
+#[test]
+fn a_list_that_is_all_headers_does_not_end_well() {
+    let dynamo = dynamo("md5");
+    for (rows, skipped) in [(5, 1), (100, 1)] {
+        let list = format!("kind,md5_of\n{}", "kind,x\n".repeat(rows));
+        let ended = ingest(&list, &dynamo, "md5", &["--column", "kind"]);
+        assert!(ended.status == 1 || ended.status == 3, "{}", ended.stderr);
+        ended.assert_books([rows as u64 + 1, 0, 0, rows as u64, skipped, 0]);
+        assert!(
+            rejected(&ended)
+                .iter()
+                .all(|(_, reason)| reason == "header")
+        );
+    }
+    assert!(keys(&dynamo).is_empty());
+}
+
+#[test]
+fn a_column_of_another_name_is_taken_only_when_it_is_said() {
+    let rows = (0..30).map(|n| format!("file {n}.exe,{},{n}\n", nth(n, 32)));
+    let rows = rows.collect::<String>();
+    for name in ["imphash", "ja3", "guid", "authentihash", "pe_sha256"] {
+        let dynamo = dynamo("md5");
+        let list = format!("name,{name},size\n{rows}");
+        let ended = ingest(&list, &dynamo, "md5", &[]);
+        ended.assert_status(2);
+        let columns = format!("there are name, {name}, size");
+        ended.assert_says(&[
+            "no column is named as one of md5 hashes",
+            &columns,
+            "--column",
+        ]);
+        assert_eq!(dynamo.stats().items_written, 0);
+        let ended = ingest(&list, &dynamo, "md5", &["--column", name]);
+        ended.assert_status(0);
+        ended.assert_books([31, 30, 0, 0, 1, 0]);
+    }
+    // Also where no key names the algorithm.
+    let dynamo = FakeDynamo::start(DynamoConfig::new("pk", "pk", KeyType::S));
+    let ended = ingest(format!("name,imphash,size\n{rows}"), &dynamo, "pk", &[]);
+    ended.assert_status(2);
+    ended.assert_says(&["there are name, imphash, size", "--column"]);
+}
+
+#[test]
+fn of_a_table_with_types_the_rows_of_others_are_skipped_by_algorithm() {
+    let row = |kind: &str, value: &str| format!("\"u\",7,Payload,{kind},\"{value}\",\"\",1\n");
+    let each = |n: u64| {
+        [
+            row("md5", &nth(n, 32)),
+            row("sha1", &nth(n, 40)),
+            row("filename|sha256", &format!("a|b.exe|{}", nth(n, 64))),
+            row("imphash", &nth(n + 1000, 32)),
+        ]
+    };
+    let rows = (0..20).flat_map(each).collect::<String>();
+    let list = format!("uuid,event_id,category,type,value,comment,to_ids\n{rows}");
+    for (hash, digits, others) in [
+        ("md5", 32, json!({"sha1": 20, "sha256": 20})),
+        ("sha1", 40, json!({"md5": 20, "sha256": 20})),
+        ("sha256", 64, json!({"md5": 20, "sha1": 20})),
+    ] {
+        let dynamo = dynamo(hash);
+        let ended = ingest(&list, &dynamo, hash, &[]);
+        ended.assert_status(3);
+        ended.assert_books([81, 20, 0, 20, 41, 0]);
+        assert_eq!(ended.report["other_algorithms"], others);
+        assert!(
+            rejected(&ended)
+                .iter()
+                .all(|(_, reason)| reason == "algorithm")
+        );
+        ended.assert_says(&["blank, comment, header, or of another algorithm: 20 "]);
+        let written: BTreeSet<_> = (0..20).map(|n| nth(n, digits).to_uppercase()).collect();
+        assert_eq!(keys(&dynamo), written, "{hash}");
+        let verified = Run::verify("list", &["--table", hash, "--rate", "max"])
+            .file("list", list.as_bytes())
+            .dynamo(&dynamo)
+            .end();
+        verified.assert_status(3);
+        verified.assert_verified([81, 20, 0, 0, 0, 20, 41, 0]);
+        assert_eq!(verified.report["other_algorithms"], others);
+        let plan = Run::new(&["plan", "list", "--json", "--hash", hash])
+            .file("list", list.as_bytes())
+            .end();
+        let plan: Value = serde_json::from_str(&plan.stdout).expect("JSON");
+        assert_eq!(plan["other_algorithms"], others);
+        assert_eq!(plan["skipped"]["value"], 41);
+    }
+    // A table for hashes of which it has none gets nothing, and the run says so.
+    let md5 = list
+        .lines()
+        .filter(|line| line.contains(",type,") || line.contains(",md5,"));
+    let md5 = md5.map(|line| format!("{line}\n")).collect::<String>();
+    let ended = ingest(&md5, &dynamo("sha256"), "sha256", &[]);
+    ended.assert_status(1);
+    ended.assert_books([21, 0, 0, 0, 21, 0]);
+    ended.assert_says(&["none of the 21 lines is a sha256 hash", "20 md5"]);
+}
+
+#[test]
+fn a_list_that_mixes_algorithms_is_refused_or_read_for_one() {
+    let each = |n: u64| [nth(n, 32), nth(n, 40), nth(n, 64)];
+    for end in ["", "  a file"] {
+        let lines = (0..500).flat_map(each).map(|hash| format!("{hash}{end}\n"));
+        let list = lines.collect::<String>();
+        let old: String = list
+            .lines()
+            .skip(30)
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let dynamo = dynamo("sha256");
+        for command in ["ingest", "verify", "plan"] {
+            let ended = Run::new(&[command, "list", "--table", "sha256"])
+                .file("list", list.as_bytes())
+                .dynamo(&dynamo)
+                .end();
+            assert_eq!(ended.status, 2, "{}", ended.stderr);
+            ended.assert_says(&[
+                "mixes algorithms line by line",
+                " md5",
+                "--other-algorithms skip",
+            ]);
+        }
+        assert_eq!(dynamo.stats().items_written, 0);
+        let skip = ["--other-algorithms", "skip"];
+        let ended = ingest(&list, &dynamo, "sha256", &skip);
+        ended.assert_status(0);
+        ended.assert_books([1500, 500, 0, 0, 1000, 0]);
+        let others = json!({"md5": 500, "sha1": 500});
+        assert_eq!(ended.report["other_algorithms"], others);
+        assert_eq!(keys(&dynamo).len(), 500);
+        let verified = Run::verify("list", &[&skip[..], &["--rate", "max"]].concat())
+            .file("list", list.as_bytes())
+            .dynamo(&dynamo)
+            .end();
+        verified.assert_status(0);
+        verified.assert_verified([1500, 500, 0, 0, 0, 0, 1000, 0]);
+        let plan = Run::new(&[
+            "plan",
+            "list",
+            "--hash",
+            "sha256",
+            "--other-algorithms",
+            "skip",
+        ])
+        .file("list", list.as_bytes())
+        .end();
+        assert_eq!(plan.status, 0, "{}", plan.stderr);
+        assert!(plan.stdout.contains("500 sha1, 500 md5"), "{}", plan.stdout);
+        assert!(
+            plan.stdout.contains("--other-algorithms skip"),
+            "{}",
+            plan.stdout
+        );
+        // A refresh counts the others of both lists.
+        let report = |args: &[&str]| {
+            let args = [
+                &[
+                    "refresh", "--from", "old", "--to", "list", "--table", "sha256",
+                ],
+                args,
+            ];
+            Run::new(&[&args.concat()[..], &["--report", "report.json"]].concat())
+                .file("list", list.as_bytes())
+                .file("old", old.as_bytes())
+                .dynamo(&dynamo)
+                .end()
+        };
+        assert_eq!(report(&[]).status, 2);
+        let refreshed = report(&skip);
+        assert_eq!(refreshed.status, 0, "{}", refreshed.stderr);
+        assert_eq!(
+            refreshed.report["other_algorithms"],
+            json!({"md5": 990, "sha1": 990})
+        );
+        assert_eq!(refreshed.number("written"), 10);
+    }
+}
+
+#[test]
+fn several_hashes_on_a_line_are_rejected_by_name() {
+    let line = |n: u64| {
+        format!(
+            "{} {} {}\n",
+            nth(3 * n, 32),
+            nth(3 * n + 1, 32),
+            nth(3 * n + 2, 32)
+        )
+    };
+    let own = format!("{MD5}  {MD5}\n");
+    let list = (1..20).map(line).collect::<String>() + &own;
+    let dynamo = dynamo("md5");
+    let ended = ingest(&list, &dynamo, "md5", &[]);
+    ended.assert_status(3);
+    ended.assert_books([20, 1, 0, 19, 0, 0]);
+    assert!(
+        rejected(&ended)
+            .iter()
+            .all(|(_, reason)| reason == "several_hashes")
+    );
+    let ended = Run::ingest("list", &["--table", "md5"])
+        .file("list", list.as_bytes())
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_says(&["put each on a line of its own: tr -s ' ' '\\n' < LIST"]);
+}

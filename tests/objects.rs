@@ -710,3 +710,118 @@ fn one_broken_object_among_1200_is_named_and_once_mended_the_run_goes_on_with_it
     assert!(!gets[before..].iter().any(|g| behind(&g.key)));
     assert_eq!(dynamo.stop().distinct, 48_000);
 }
+
+/// md5sums files as packages have them: some are empty, one has only comments.
+fn md5sums(keys: u64) -> S3Config {
+    let object = |n: u64| match n {
+        0 | 5 | 6 => String::new(),
+        1 | 9 => "# nothing to be checked\n\n".to_owned(),
+        n => format!("{n:032x}  usr/share/doc/{n}\n"),
+    };
+    (0..keys).fold(S3Config::default(), |config, n| {
+        config.object("lists", &format!("p/{n:02}"), object(n))
+    })
+}
+
+#[test]
+fn an_object_without_rows_lacks_no_column_and_shows_nothing_of_the_lists() {
+    let s3 = FakeS3::start(md5sums(17));
+    let args = ["--attr-from", "name=name", "--rate", "max", "--table", "t"];
+    // No key names the algorithm: the first object with rows does.
+    let dynamo = FakeDynamo::start(DynamoConfig::new("t", "pk", KeyType::S));
+    let ended = Run::ingest(PREFIX, &args).s3(&s3).dynamo(&dynamo).end();
+    ended.assert_status(0);
+    ended.assert_books([16, 12, 0, 0, 4, 0]);
+    ended.assert_says(&["taking the list for md5"]);
+    assert_eq!(uris(&ended).len(), 17);
+    let items = dynamo.items();
+    let item = &items[format!("{:032X}", 12).as_bytes()];
+    assert_eq!(item["name"], serde_json::json!({"S": "usr/share/doc/12"}));
+    let verified = Run::verify(PREFIX, &args).s3(&s3).dynamo(&dynamo).end();
+    verified.assert_status(0);
+    verified.assert_verified([16, 12, 0, 0, 0, 0, 4, 0]);
+    // What the first one with rows lacks is known before anything is written.
+    let ended = Run::ingest(PREFIX, &["--attr-from", "n=nope", "--table", "t"])
+        .s3(&s3)
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(2);
+    ended.assert_says(&[
+        "s3://lists/p/02: ",
+        "no column \"nope\"",
+        "there are name and size",
+    ]);
+    // And so is which of several algorithms is meant.
+    let table = S3Config::default().object("lists", "p/0", "").object(
+        "lists",
+        "p/1",
+        format!("md5,sha1\n{:032x},{:040x}\n", 1, 1),
+    );
+    let s3 = FakeS3::start(table);
+    let ended = Run::ingest(PREFIX, &["--table", "t"])
+        .s3(&s3)
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(2);
+    ended.assert_says(&["s3://lists/p/1 has hashes of several algorithms", "--hash"]);
+}
+
+#[test]
+fn a_run_goes_on_at_and_behind_objects_without_rows() {
+    let comments = "# nothing\n".repeat(5000);
+    let rows = |from: u64| {
+        let row = |n: u64| format!("{n:032x}  file {n}\n");
+        (from..from + 3000).map(row).collect::<String>()
+    };
+    let config = S3Config::default()
+        .object("lists", "p/0", comments.clone())
+        .object("lists", "p/1", rows(0))
+        .object("lists", "p/2", "")
+        .object("lists", "p/3", comments)
+        .object("lists", "p/4", rows(3000));
+    let s3 = FakeS3::start(config);
+    let dynamo = FakeDynamo::start(DynamoConfig::new("t", "pk", KeyType::S));
+    let folder = tempfile::tempdir().expect("a folder");
+    let checkpoint = folder.path().join("checkpoint");
+    let checkpoint = checkpoint.to_str().expect("text");
+    let run = |rate: &str| {
+        let args = ["--attr-from", "name=name", "--table", "t", "--rate", rate];
+        Run::ingest(PREFIX, &[&args[..], &["--checkpoint", checkpoint]].concat())
+            .s3(&s3)
+            .dynamo(&dynamo)
+    };
+    for written in [1000, 3500] {
+        let started = run("2000").start();
+        dynamo
+            .wait_until(LIMIT, |s| s.items_written >= written)
+            .expect("it writes");
+        started.signal(Signal::SIGTERM);
+        started.end().assert_status(4);
+    }
+    let ended = run("max").end();
+    ended.assert_status(0);
+    ended.assert_books([16_000, 6000, 0, 0, 10_000, 0]);
+    assert_eq!(dynamo.stop().distinct, 6000);
+}
+
+#[test]
+fn tables_of_a_prefix_have_their_headers_each() {
+    let config = (0..40u64).fold(S3Config::default(), |config, n| {
+        let rows = match n % 3 {
+            0 => String::new(),
+            _ => format!("\"x, {n}\", {n:064x}\n"),
+        };
+        config.object(
+            "lists",
+            &format!("p/{n:02}"),
+            format!("name, sha256\n{rows}"),
+        )
+    });
+    let (s3, dynamo) = (FakeS3::start(config), dynamo());
+    let ended = Run::ingest(PREFIX, &["--rate", "max"])
+        .s3(&s3)
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(0);
+    ended.assert_books([66, 26, 0, 0, 40, 0]);
+}

@@ -582,3 +582,19 @@ fn a_table_is_refreshed_from_one_release_to_the_next() {
         assert_eq!(work.files(), [] as [PathBuf; 0]);
     }
 }
+
+#[test]
+fn a_database_says_which_attributes_it_has() {
+    let dynamo = FakeDynamo::start(table());
+    let ended = Run::ingest("rds.db", &["--attr-from", "name=file_name"])
+        .file("rds.db", &minimal("2026.09.1", 1..=3))
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(2);
+    ended.assert_says(&[
+        "is an NSRL database: of its rows only the hash is read",
+        "no column \"file_name\"",
+        "--attr-from-version gives the attributes that it has: version, set, release_date",
+    ]);
+    assert_eq!(dynamo.stop().items_written, 0);
+}

@@ -2,7 +2,7 @@
 
 use super::paths::RulesArgs;
 use crate::error::{Error, Result};
-use crate::format::{Form, Format};
+use crate::format::{Form, Format, OtherAlgorithms};
 use crate::matchmeta::GivenRules;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -31,6 +31,17 @@ pub(super) struct FormArgs {
         help_heading = "Input"
     )]
     field: Option<String>,
+    /// Hashes of other algorithms than the one meant: refuse a list that mixes them line by line, or
+    /// skip them and count them by algorithm [default: refuse]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        default_value = "refuse",
+        hide_default_value = true,
+        help_heading = "Input"
+    )]
+    other_algorithms: OthersArg,
     /// The lists are of full paths, not of hashes: each is made comparable, as `hashferry
     /// normalize` does it, and its SHA-256 is the hash
     #[arg(
@@ -41,6 +52,14 @@ pub(super) struct FormArgs {
     paths: bool,
     #[command(flatten)]
     rules: RulesArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OthersArg {
+    /// A list that mixes algorithms is refused, and a stray line rejected
+    Refuse,
+    /// They count as skipped, by algorithm
+    Skip,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +107,10 @@ impl FormArgs {
             format: self.format.0,
             column: self.column.clone().or_else(|| self.field.clone()),
             paths: None,
+            others: match self.other_algorithms {
+                OthersArg::Refuse => OtherAlgorithms::Refuse,
+                OthersArg::Skip => OtherAlgorithms::Skip,
+            },
         })
     }
 
@@ -99,10 +122,12 @@ impl FormArgs {
     /// The flags as they were given, to be given again.
     pub(super) fn words(&self) -> Vec<String> {
         let format = self.format.0.map(|f| f.name().to_owned());
+        let others = (self.other_algorithms == OthersArg::Skip).then(|| "skip".to_owned());
         let flags = [
             ("--format", &format),
             ("--column", &self.column),
             ("--field", &self.field),
+            ("--other-algorithms", &others),
         ];
         let given = flags.into_iter();
         given

@@ -11,7 +11,7 @@ use crate::aws::endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Copies, Figure, Forecast, Planning, Route, Span, Way};
 use crate::prices::Prices;
-use crate::report::{seconds, thousands};
+use crate::report::{seconds, skipped_note, thousands};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use std::fmt::Write as _;
@@ -170,12 +170,13 @@ fn shown(f: &Forecast) -> String {
         )
     };
     let _ = writeln!(out, "The list ({how}):");
+    let skipped = skipped_note(&f.other_algorithms);
     for (name, figure, note) in [
         ("lines", f.lines, ""),
         ("hashes", f.hashes, "each becomes an item"),
         ("duplicates", f.duplicates, "not sent"),
         ("rejected", f.rejected, "not a hash of this kind"),
-        ("skipped", f.skipped, "blank, comment or header"),
+        ("skipped", f.skipped, &skipped),
     ] {
         let note = match figure.value == 0 || note.is_empty() {
             true => String::new(),

@@ -9,18 +9,13 @@
 //! stands in its hash column: a file may be called so.
 
 use super::layout::{algorithm_named, is_generic, is_hash};
+use super::mix::other_in_column;
+use super::quoting::{self, FieldReader};
+use super::types::{Type, behind_the_name};
 use super::{Format, in_column, says_none, without_mark, without_return};
-use crate::algorithm::fold;
+use crate::algorithm::{Algorithm, fold};
 use crate::record::{Parsed, Reason, content};
-use csv_core::{ReadFieldResult, Reader, ReaderBuilder, Terminator};
-
-fn reader(delimiter: u8) -> Reader {
-    ReaderBuilder::new()
-        .delimiter(delimiter)
-        // The carriage return before it is taken off elsewhere.
-        .terminator(Terminator::Any(b'\n'))
-        .build()
-}
+use csv_core::ReadFieldResult;
 
 /// The format of the table of which `line` is the header or a row, when it is one;
 /// `column` is the name of the hash column, where a person said it.
@@ -31,7 +26,7 @@ pub(super) fn format_of(line: &[u8], column: Option<&str>) -> Option<Format> {
         (b'|', Format::Psv),
     ] {
         let fields = fields(line, delimiter);
-        let quoted = line.starts_with(b"\"");
+        let quoted = content(line).starts_with(b"\"");
         if fields.len() < 2 && !(quoted && delimiter == b',') {
             continue;
         }
@@ -54,36 +49,95 @@ pub(super) fn format_of(line: &[u8], column: Option<&str>) -> Option<Format> {
 /// Whether these are the names of columns, one of which holds hashes, by its name or
 /// because a person said so: `column` is its name, or its number from 1.
 pub(super) fn is_header(fields: &[String], column: Option<&str>) -> bool {
-    if fields.iter().any(|f| is_hash(f.trim().as_bytes())) {
+    if fields.iter().any(|f| holds_hash(f)) {
         return false;
     }
     let told = |f: &String| column.is_some_and(|c| !fold(c).is_empty() && fold(c) == fold(f));
     let at = column.and_then(|c| c.parse::<usize>().ok()?.checked_sub(1));
     // What stands there is a word: shorter than a hash, and not a broken one.
-    let word = |f: &String| {
-        let text = f.trim();
-        let letters = text.bytes().any(|b| b.is_ascii_alphabetic());
-        letters && text.len() < 32 && !says_none(text.as_bytes())
-    };
+    let word = |f: &String| f.trim().len() < 32 && is_name(f.trim());
     fields
         .iter()
         .any(|f| algorithm_named(f).is_some() || is_generic(f) || told(f))
         || at.and_then(|at| fields.get(at)).is_some_and(word)
 }
 
+/// Whether there is a hash in `text`, by itself or between other letters.
+fn holds_hash(text: &str) -> bool {
+    let words = text.as_bytes().split(|b| !b.is_ascii_hexdigit());
+    words.into_iter().any(is_hash)
+}
+
+/// Whether `first` names the columns of `rows`, though none as one of hashes: it has words
+/// where the rows hold hashes, and none of their values elsewhere.
+pub(super) fn names_columns(first: &[String], rows: &[Vec<String>]) -> bool {
+    let is_cell = |text: &String| is_hash(text.trim().as_bytes());
+    let rows = || rows.iter().filter(|row| row.as_slice() != first);
+    let width = rows().find(|row| row.iter().any(is_cell)).map(Vec::len);
+    if width != Some(first.len()) || first.len() < 2 {
+        return false;
+    }
+    let names = first.iter().enumerate();
+    names.into_iter().all(|(at, name)| {
+        let mut column = rows().filter_map(|row| row.get(at));
+        match name.trim().is_empty() {
+            true => !column.any(is_cell),
+            false => is_name(name.trim()) && !column.any(|text| text == name),
+        }
+    })
+}
+
+/// Whether `text` may be a column's name.
+fn is_name(text: &str) -> bool {
+    const NO_NAMES: [&str; 8] = [
+        "n/a",
+        "na",
+        "none",
+        "null",
+        "nan",
+        "unknown",
+        "error",
+        "undefined",
+    ];
+    let is_value = |text: &str| NO_NAMES.iter().any(|n| text.eq_ignore_ascii_case(n));
+    let begins = |c: char| c.is_alphabetic() || matches!(c, '_' | '#' | '(' | '[' | '@' | '$');
+    let is_broken_hash = text.len() >= 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    text.len() <= 64
+        && text.starts_with(begins)
+        && text.contains(char::is_alphabetic)
+        && !text.contains(['\\', '\n'])
+        && !text.contains("//")
+        && !is_broken_hash
+        && !says_none(text.as_bytes())
+        && !is_value(text)
+        && !holds_hash(text)
+}
+
+/// Hashes of one length are strays where they are no more than this share of a column's,
+/// in percent.
+const STRAY_PERCENT: usize = 5;
+
 /// Which columns of these rows hold hashes, and of how many digits. Where several hold
 /// some of one length, a column that holds anything else (a file may be called by its
 /// hash) is none.
 pub(super) fn hash_columns(rows: &[Vec<String>]) -> Vec<(usize, usize)> {
-    // The column, the digits, and whether there is anything else in it.
-    let mut columns: Vec<(usize, usize, bool)> = Vec::new();
+    // The column, the digits, whether there is anything else in it, and how many there are.
+    let mut columns: Vec<(usize, usize, bool, usize)> = Vec::new();
     for (at, text) in rows.iter().flat_map(|row| row.iter().enumerate()) {
         let digits = text.trim().len();
-        let known = columns.iter().any(|c| (c.0, c.1) == (at, digits));
-        if is_hash(text.trim().as_bytes()) && !known {
-            columns.push((at, digits, false));
+        if !is_hash(text.trim().as_bytes()) {
+            continue;
+        }
+        match columns.iter_mut().find(|c| (c.0, c.1) == (at, digits)) {
+            Some(known) => known.3 += 1,
+            None => columns.push((at, digits, false, 1)),
         }
     }
+    let all = columns.clone();
+    columns.retain(|c| {
+        let of_column = all.iter().filter(|other| other.0 == c.0);
+        c.3 * 100 > STRAY_PERCENT * of_column.map(|other| other.3).sum::<usize>()
+    });
     for column in &mut columns {
         let texts = rows.iter().filter_map(|row| row.get(column.0));
         let is_other = |text: &str| {
@@ -101,36 +155,21 @@ pub(super) fn hash_columns(rows: &[Vec<String>]) -> Vec<(usize, usize)> {
 
 /// The fields of a row that stands in one line, as text for people.
 pub(super) fn fields(line: &[u8], delimiter: u8) -> Vec<String> {
-    let mut reader = reader(delimiter);
-    let line = without_return(without_mark(line));
-    let (mut fields, mut field) = (Vec::new(), Vec::new());
-    let mut buffer = [0; 1024];
-    for mut rest in [line, b"\n"] {
-        while !rest.is_empty() {
-            let (result, read, wrote) = reader.read_field(rest, &mut buffer);
-            rest = &rest[read..];
-            field.extend_from_slice(&buffer[..wrote]);
-            if let ReadFieldResult::Field { record_end } = result {
-                fields.push(String::from_utf8_lossy(&field).into_owned());
-                field.clear();
-                if record_end {
-                    return fields;
-                }
-            }
-        }
-    }
-    // A quoted field that is not closed.
-    fields.push(String::from_utf8_lossy(&field).into_owned());
-    fields
+    quoting::fields(without_return(without_mark(line)), delimiter)
 }
 
 #[derive(Debug)]
 pub(super) struct DelimitedParser {
-    reader: Reader,
+    reader: FieldReader,
+    algorithm: Algorithm,
     digits: usize,
     hash: usize,
     /// The hash column's name, where a line says it.
     name: Option<String>,
+    /// Whether hashes of other algorithms are skipped.
+    skips_others: bool,
+    /// The column that names the algorithm of each row's hash, if there is one.
+    types: Option<Types>,
     wanted: Vec<usize>,
     /// The names of the wanted columns.
     wanted_names: Vec<Option<String>>,
@@ -147,19 +186,53 @@ pub(super) struct DelimitedParser {
     buffer: Box<[u8; 512]>,
 }
 
+/// The column of types.
+#[derive(Debug)]
+struct Types {
+    column: usize,
+    text: Vec<u8>,
+    /// The type that came last, and what it says: they mostly are few.
+    last: Vec<u8>,
+    says: Type,
+}
+
+/// The column of hashes, and the treatment of other algorithms' hashes in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HashColumn {
+    pub(super) at: usize,
+    /// Whether hashes of other algorithms are skipped; they are rejected where not.
+    pub(super) skips_others: bool,
+    /// The column that says of each row what its hash is.
+    pub(super) types: Option<usize>,
+}
+
 impl DelimitedParser {
     pub(super) fn new(
         format: Format,
-        digits: usize,
-        hash: usize,
+        algorithm: Algorithm,
+        hash: HashColumn,
         wanted: Vec<usize>,
         names: &[String],
     ) -> Self {
+        let types = hash.types.map(|column| Types {
+            column,
+            text: Vec::new(),
+            last: Vec::new(),
+            says: Type::Silent,
+        });
+        let HashColumn {
+            at: hash,
+            skips_others,
+            ..
+        } = hash;
         DelimitedParser {
-            reader: reader(format.delimiter().unwrap_or(b',')),
-            digits,
+            reader: FieldReader::new(format.delimiter().unwrap_or(b',')),
+            algorithm,
+            digits: algorithm.bytes() * 2,
             hash,
             name: names.get(hash).cloned(),
+            skips_others,
+            types,
             values: vec![Vec::new(); wanted.len()],
             wanted_names: wanted.iter().map(|at| names.get(*at).cloned()).collect(),
             wanted,
@@ -185,18 +258,18 @@ impl DelimitedParser {
             self.start();
             comment = line.starts_with(b"#");
         }
-        let ended = self.feed(line) || self.feed(b"\n");
+        let ended = self.feed(line, line) || self.feed(b"\n", line);
         if !ended && self.spans_lines && !comment {
             self.begun = true;
             return Parsed::Continues;
         }
         if !ended {
-            self.end_of_field();
+            self.end_of_field(line);
             self.reader.reset();
         }
         self.begun = false;
         match self.row() {
-            Parsed::Rejected(_) if comment => Parsed::Skipped,
+            Parsed::Rejected(_) | Parsed::Other(_) if comment => Parsed::Skipped,
             Parsed::Rejected(Reason::Columns) if !ended => Parsed::Rejected(Reason::Quote),
             parsed => parsed,
         }
@@ -218,24 +291,34 @@ impl DelimitedParser {
         self.hash_text.clear();
         self.has_hash = false;
         self.values.iter_mut().for_each(Vec::clear);
+        if let Some(types) = &mut self.types {
+            types.text.clear();
+        }
     }
 
     /// Whether the field that is being read is of interest.
     fn is_of_interest(&self) -> bool {
-        self.at == self.hash || self.wanted.contains(&self.at)
+        self.at == self.hash
+            || self.wanted.contains(&self.at)
+            || self.types.as_ref().is_some_and(|t| t.column == self.at)
     }
 
-    /// Reads `input`; true when the row has ended.
-    fn feed(&mut self, mut input: &[u8]) -> bool {
-        while !input.is_empty() {
-            let (result, read, wrote) = self.reader.read_field(input, &mut self.buffer[..]);
-            input = &input[read..];
+    /// Reads `input`, which is `line` or its end; true when the row has ended.
+    fn feed(&mut self, input: &[u8], line: &[u8]) -> bool {
+        let mut at = 0;
+        while at < input.len() {
+            let (result, read, wrote) = self.reader.read(&input[at..], &mut self.buffer[..]);
+            at += read;
             if self.is_of_interest() {
                 self.field.extend_from_slice(&self.buffer[..wrote]);
             }
             match result {
                 ReadFieldResult::Field { record_end } => {
-                    self.end_of_field();
+                    let before = match record_end {
+                        true => line,
+                        false => &input[..at - 1],
+                    };
+                    self.end_of_field(before);
                     if record_end {
                         return true;
                     }
@@ -247,8 +330,17 @@ impl DelimitedParser {
         false
     }
 
-    /// Keeps the field that has ended where it is of interest.
-    fn end_of_field(&mut self) {
+    /// Keeps the field that has ended, if it is of interest; `before` is its line up to
+    /// there.
+    fn end_of_field(&mut self, before: &[u8]) {
+        if !self.field.is_empty() {
+            let blanks = self.reader.blanks_behind_quote(before);
+            let length = self.field.len().saturating_sub(blanks);
+            self.field.truncate(length);
+        }
+        if let Some(types) = self.types.as_mut().filter(|t| t.column == self.at) {
+            types.text.extend_from_slice(&self.field);
+        }
         for (wanted, value) in self.wanted.iter().zip(&mut self.values) {
             if *wanted == self.at {
                 value.extend_from_slice(&self.field);
@@ -263,13 +355,34 @@ impl DelimitedParser {
     }
 
     /// What the row that has ended is.
-    fn row(&self) -> Parsed {
+    fn row(&mut self) -> Parsed {
         if !self.has_hash {
             return Parsed::Rejected(Reason::Columns);
         }
-        match in_column(&self.hash_text, self.digits) {
-            Parsed::Rejected(reason) => self.header(reason),
+        let says = self.types.as_mut().map_or(Type::Silent, Types::says);
+        let parsed = match says {
+            Type::Silent => in_column(&self.hash_text, self.digits),
+            says => self.typed(says),
+        };
+        match parsed {
+            Parsed::Rejected(reason) => match other_in_column(&self.hash_text, self.digits) {
+                Some(other) if self.skips_others && says == Type::Silent => Parsed::Other(other),
+                _ => self.header(reason),
+            },
             parsed => parsed,
+        }
+    }
+
+    /// Classifies a row whose type `says` what it holds.
+    fn typed(&self, says: Type) -> Parsed {
+        match says {
+            Type::Hash(a) | Type::NameAndHash(a) if a != self.algorithm => Parsed::Other(a),
+            Type::NameAndHash(_) => in_column(behind_the_name(&self.hash_text), self.digits),
+            Type::Hash(_) | Type::Silent => in_column(&self.hash_text, self.digits),
+            Type::Other if is_hash(self.hash_text.trim_ascii()) => {
+                Parsed::Rejected(Reason::Algorithm)
+            }
+            Type::Other => Parsed::Rejected(Reason::NoHash),
         }
     }
 
@@ -298,5 +411,17 @@ impl DelimitedParser {
             true => Reason::Header,
             false => reason,
         })
+    }
+}
+
+impl Types {
+    /// Reads the row's type.
+    fn says(&mut self) -> Type {
+        if self.text != self.last {
+            self.last.clone_from(&self.text);
+            let text = std::str::from_utf8(&self.text);
+            self.says = text.map_or(Type::Other, Type::of);
+        }
+        self.says
     }
 }

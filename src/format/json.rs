@@ -121,6 +121,11 @@ impl JsonParser {
         }
     }
 
+    /// The text of the hash's field in the row parsed last.
+    pub(super) fn hash_text(&self) -> &[u8] {
+        self.values.first().map_or(&[], Vec::as_slice)
+    }
+
     pub(super) fn wanted(&self, n: usize) -> Option<&[u8]> {
         self.values.get(n + 1).map(Vec::as_slice)
     }

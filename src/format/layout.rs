@@ -1,8 +1,10 @@
 //! What the first lines of a list show: its format, the names of its columns, and in
 //! which of them hashes stand.
 
-use super::{Form, Format, delimited, hashdeep, json, paths, sums, without_mark, without_return};
-use crate::algorithm::{Algorithm, Hash, fold};
+use super::delimited::HashColumn;
+use super::{Form, Format, OtherAlgorithms, delimited, hashdeep, json, mix, paths, sums, types};
+use super::{without_mark, without_return};
+use crate::algorithm::{Algorithm, AlgorithmCounts, Hash, fold};
 use crate::error::{Error, Result};
 use crate::lines::MAX_LINE_BYTES;
 use crate::printable;
@@ -11,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 /// Lines that are looked at to tell the form, blank ones and comments apart.
 const LINES_LOOKED_AT: usize = 50;
+
+/// Lines that are looked at to count hashes by algorithm.
+const LINES_COUNTED: usize = 1000;
 
 /// What the beginning of a list shows of its form: with what a person says of it, all
 /// that a parser must know, so that reading can go on in the middle of the list.
@@ -27,6 +32,16 @@ pub struct Layout {
     /// digits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hashes: Vec<(usize, usize)>,
+    /// The column that says of each row what its hash is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub types: Option<usize>,
+    /// The hashes in the first lines of a list that has no columns, by algorithm, where
+    /// there are several.
+    #[serde(default, skip_serializing_if = "AlgorithmCounts::is_zero")]
+    pub mix: AlgorithmCounts,
+    /// Whether the list has nothing but blank lines and comments.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty: bool,
 }
 
 impl Layout {
@@ -55,11 +70,17 @@ impl Layout {
         };
         let lines = lines.into_iter().filter(significant);
         let lines = lines.map(|line| without_return(without_mark(line)));
-        let lines: Vec<&[u8]> = lines.take(LINES_LOOKED_AT).collect();
+        let lines: Vec<&[u8]> = lines.take(LINES_COUNTED).collect();
+        if whole && lines.is_empty() && form.paths.is_none() {
+            return Ok(Layout {
+                empty: true,
+                ..Layout::default()
+            });
+        }
         let column = form.column.as_deref();
         let (format, from) = match form.format {
             Some(format) => (format, 0),
-            None => Layout::guessed(&lines, column),
+            None => Layout::guessed(&lines[..lines.len().min(LINES_LOOKED_AT)], column),
         };
         if format == Format::Ndjson
             && let Some(first) = lines.get(from)
@@ -93,10 +114,23 @@ impl Layout {
                     .filter(|_| !next.is_some_and(is_hash) || text.starts_with(b"\""))
             };
             if let Some(format) = format {
-                return (format, n);
+                let header = format
+                    .delimiter()
+                    .and_then(|d| Layout::header(&lines[..=n], d));
+                return (format, header.unwrap_or(n));
             }
         }
         (Format::Lines, 0)
+    }
+
+    /// The first of `lines` that is a header without a column named as one of hashes; the
+    /// last of them is the first that shows a hash.
+    fn header(lines: &[&[u8]], delimiter: u8) -> Option<usize> {
+        let (last, before) = lines.split_last()?;
+        let row = [delimited::fields(last, delimiter)];
+        let names =
+            |line: &&[u8]| delimited::names_columns(&delimited::fields(line, delimiter), &row);
+        before.iter().position(names)
     }
 
     /// The layout of `format`, of which these are the first lines.
@@ -106,14 +140,15 @@ impl Layout {
             ..Layout::default()
         };
         match format {
-            Format::Lines | Format::Sums => {}
+            Format::Lines | Format::Sums => layout.mix = mix::counted(format, lines),
             Format::Paths => layout.columns = paths::columns(),
             Format::Hashdeep => {
                 let names = lines.iter().find_map(|line| hashdeep::columns(line));
                 layout.columns = names.unwrap_or_default();
             }
             Format::Ndjson => {
-                for name in lines.iter().flat_map(|line| json::fields(line)) {
+                let lines = lines.iter().take(LINES_LOOKED_AT);
+                for name in lines.flat_map(|line| json::fields(line)) {
                     if !layout.columns.contains(&name) {
                         layout.columns.push(name);
                     }
@@ -128,11 +163,16 @@ impl Layout {
                 let delimiter = format.delimiter().unwrap_or(b',');
                 let fields = |line: &&[u8]| delimited::fields(line, delimiter);
                 let mut rows: Vec<Vec<String>> = lines.iter().map(fields).collect();
-                let header = rows.first().filter(|row| delimited::is_header(row, column));
-                if header.is_some() {
+                let is_header = |row: &[String], rest: &[Vec<String>]| {
+                    delimited::is_header(row, column) || delimited::names_columns(row, rest)
+                };
+                if let Some((first, rest)) = rows.split_first()
+                    && is_header(first, rest)
+                {
                     layout.columns = rows.remove(0);
                 }
                 layout.hashes = delimited::hash_columns(&rows);
+                layout.types = types::column(&layout.columns, &rows);
             }
         }
         layout
@@ -151,14 +191,21 @@ impl Layout {
             // Of a field inside another, its own name.
             let own = told.rsplit('.').next().unwrap_or(told);
             let named = algorithm_named(name.map_or(own, String::as_str));
-            let algorithm = named.or(at.and_then(|at| self.by_length(at)));
-            return algorithm.map(|a| (a, told.clone())).into_iter().collect();
+            let seen = match (named, at) {
+                (Some(named), _) => vec![named],
+                (None, Some(at)) => self.by_length(at).collect(),
+                (None, None) => vec![],
+            };
+            return seen.into_iter().map(|a| (a, told.clone())).collect();
         }
         let mut seen = Vec::new();
         for (at, name) in self.columns.iter().enumerate() {
-            let by_length = || self.by_length(at).filter(|_| is_generic(name));
-            let algorithm = algorithm_named(name).or_else(by_length);
-            seen.extend(algorithm.map(|a| (a, name.clone())));
+            let called = |a| (a, name.clone());
+            match algorithm_named(name) {
+                Some(named) => seen.push(called(named)),
+                None if is_generic(name) => seen.extend(self.by_length(at).map(called)),
+                None => {}
+            }
         }
         if self.columns.is_empty() {
             let each = self.hashes.iter();
@@ -169,11 +216,15 @@ impl Layout {
         seen
     }
 
-    /// The algorithm that the hashes in a column are of by their length, where the
-    /// first rows have some.
-    fn by_length(&self, at: usize) -> Option<Algorithm> {
-        let digits = self.hashes.iter().find(|(column, _)| *column == at);
-        digits.and_then(|(_, digits)| Algorithm::of_hex_digits(*digits))
+    /// The lengths of the hashes in a column, as far as the first rows have some, in digits.
+    fn lengths(&self, at: usize) -> impl Iterator<Item = usize> {
+        let of_column = self.hashes.iter().filter(move |(column, _)| *column == at);
+        of_column.map(|(_, digits)| *digits)
+    }
+
+    /// The algorithms that the hashes in a column are of by their length.
+    fn by_length(&self, at: usize) -> impl Iterator<Item = Algorithm> {
+        self.lengths(at).filter_map(Algorithm::of_hex_digits)
     }
 
     /// Which column is called `name`, or has that number from 1.
@@ -210,8 +261,9 @@ impl Layout {
         let exact = of(&|_, name| Algorithm::from_name(name) == Some(algorithm));
         let named = of(&|_, name| algorithm_named(name) == Some(algorithm));
         let generic = of(&|at, name| {
-            let seen = self.hashes.iter().find(|(column, _)| *column == at);
-            is_generic(name) && seen.is_none_or(|(_, d)| *d == digits)
+            let mut lengths = self.lengths(at).peekable();
+            let fits = self.types.is_some() || lengths.peek().is_none();
+            is_generic(name) && (fits || lengths.any(|d| d == digits))
         });
         // Of those that hold hashes, where some do.
         let filled: Vec<usize> = generic
@@ -219,14 +271,18 @@ impl Layout {
             .copied()
             .filter(|at| self.hashes.iter().any(|(column, _)| column == at))
             .collect();
-        let seen: Vec<usize> = match self.columns.is_empty() {
-            true => (self.hashes.iter())
-                .filter(|(_, d)| *d == digits)
-                .map(|(at, _)| *at)
-                .collect(),
-            false => Vec::new(),
+        let seen = |is: &dyn Fn(usize) -> bool| -> Vec<usize> {
+            let all = self.hashes.iter().filter(|(_, d)| is(*d));
+            let mut seen: Vec<usize> = all.map(|(at, _)| *at).collect();
+            seen.dedup();
+            match self.columns.is_empty() {
+                true => seen,
+                false => Vec::new(),
+            }
         };
-        for columns in [&exact, &named, &filled, &generic, &seen] {
+        let of_length = seen(&|d| d == digits);
+        let typed = seen(&|_| self.types.is_some());
+        for columns in [&exact, &named, &filled, &generic, &of_length, &typed] {
             match columns[..] {
                 [] => {}
                 [one] => return Ok(one),
@@ -252,6 +308,25 @@ impl Layout {
         };
         Err(Error::usage(what)
             .hint("name the column by --column NAME or its number, or the algorithm by --hash"))
+    }
+
+    /// The same, and what becomes of other algorithms' hashes in it. A column that is named
+    /// as the algorithm holds none; of others the first rows tell.
+    ///
+    /// # Errors
+    /// As [`hash_column`](Self::hash_column).
+    pub(super) fn hashes_of(&self, algorithm: Algorithm, form: &Form) -> Result<HashColumn> {
+        let at = self.hash_column(algorithm, form)?;
+        let name = self.columns.get(at);
+        let is_named = name.is_some_and(|name| algorithm_named(name).is_some());
+        let types = self.types.filter(|types| !is_named && *types != at);
+        let are_several = !is_named && self.lengths(at).count() > 1;
+        let skip = form.others == OtherAlgorithms::Skip;
+        Ok(HashColumn {
+            at,
+            skips_others: skip || types.is_some() || are_several,
+            types,
+        })
     }
 
     /// The field that holds the hashes of `algorithm`.

@@ -14,7 +14,7 @@
 use super::layout::is_hash;
 use super::{in_column, without_mark, without_return};
 use crate::algorithm::{Algorithm, fold};
-use crate::record::{Parsed, Reason, content, is_header};
+use crate::record::{Parsed, Reason, are_several, begins_with_hash, content, is_header};
 
 /// A column of such a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,8 @@ struct Sum<'a> {
     name: &'a [u8],
     /// Whether the name is written with escapes.
     escaped: bool,
+    /// Whether nothing but blanks says that it is a name.
+    bare: bool,
 }
 
 #[derive(Debug)]
@@ -84,6 +86,7 @@ impl SumsParser {
                 // A bare hash.
                 Parsed::Hash(hash) => Parsed::Hash(hash),
                 _ if is_header(text) => Parsed::Skipped,
+                _ if are_several(text, self.digits) => Parsed::Rejected(Reason::SeveralHashes),
                 other => other,
             };
         };
@@ -91,6 +94,9 @@ impl SumsParser {
             return Parsed::Rejected(Reason::Algorithm);
         }
         let parsed = in_column(sum.hash, self.digits);
+        if matches!(parsed, Parsed::Hash(_)) && sum.bare && self.are_several(&sum) {
+            return Parsed::Rejected(Reason::SeveralHashes);
+        }
         if !self.wanted.is_empty() && matches!(parsed, Parsed::Hash(_)) {
             self.size.extend_from_slice(sum.size);
             match sum.escaped {
@@ -99,6 +105,12 @@ impl SumsParser {
             }
         }
         parsed
+    }
+
+    /// Whether the name is more hashes of the algorithm. A file may be called by its own.
+    fn are_several(&self, sum: &Sum<'_>) -> bool {
+        let name = sum.name.trim_ascii();
+        begins_with_hash(name, self.digits) && !name.eq_ignore_ascii_case(sum.hash)
     }
 
     /// Whether `tag` names the algorithm.
@@ -177,6 +189,7 @@ fn plain(line: &[u8]) -> Option<Sum<'_>> {
         size: b"",
         name,
         escaped,
+        bare: rest.first() != Some(&b'*') && !escaped,
     })
 }
 
@@ -212,6 +225,7 @@ fn tagged(line: &[u8]) -> Option<Sum<'_>> {
         size: b"",
         name: line.get(open + 1..close)?,
         escaped,
+        bare: false,
     })
 }
 

@@ -16,7 +16,6 @@ use crate::checkpoint::Checkpoint;
 use crate::columns::Columns;
 use crate::distinct::Distinct;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::RowParser;
 use crate::lowwater::{HandOver, LowWater};
 use crate::reader::{Ahead, Beginning, HAND_OVERS, Objects, Reader};
 use crate::record::{Action, LANE, Record};
@@ -72,8 +71,7 @@ impl Ingest {
         let objects = Objects::new(&self.from, &self.aws);
         let mut ahead = Ahead::new(objects, &self.aws, &with.unpack, &with.form);
         if let Some(old) = ahead.next().await? {
-            RowParser::new(old.layout(), &with.form, algorithm, columns.wanted())
-                .map_err(|e| e.of(&old.name()))?;
+            old.parser(&with.form, algorithm, columns.wanted())?;
         }
         Ok(())
     }

@@ -213,6 +213,7 @@ fn hash_of(
                 _ => "header",
             }));
         }
+        Parsed::Other(_) => Reason::Algorithm,
         Parsed::Rejected(reason) => reason,
     };
     match sums.parse(line) {

@@ -5,7 +5,7 @@ use super::commands::Words;
 use super::figure::{Figure, Span};
 use super::import::ImportForm;
 use super::survey::{FurtherSurveyed, SAMPLE_BYTES, Survey, Surveyed};
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, AlgorithmCounts};
 use crate::attribute::Attribute;
 use crate::aws::table::{self, Billing, Table};
 use crate::capacity::ON_DEMAND_WRITE_UNITS;
@@ -177,8 +177,11 @@ pub struct Forecast {
     pub duplicates: Figure,
     /// Lines that are no hash of this kind.
     pub rejected: Figure,
-    /// Blank lines, comments, headers.
+    /// Blank lines, comments, headers, and hashes of other algorithms.
     pub skipped: Figure,
+    /// Of those skipped, the hashes of other algorithms in what was read.
+    #[serde(skip_serializing_if = "AlgorithmCounts::is_zero")]
+    pub other_algorithms: AlgorithmCounts,
     /// One item.
     pub item: ItemSize,
     /// Regions that are written to.
@@ -271,6 +274,7 @@ impl Forecast {
             duplicates: survey.duplicates,
             rejected: survey.rejected,
             skipped: survey.skipped,
+            other_algorithms: survey.others,
             item: ItemSize {
                 key: target.schema.partition.name.clone(),
                 key_type: target.schema.partition.kind.to_string(),

@@ -2,7 +2,7 @@
 
 use super::figure::Figure;
 use crate::accounts::MOST_KEPT;
-use crate::algorithm::{Algorithm, Case, MAX_HASH_BYTES};
+use crate::algorithm::{Algorithm, AlgorithmCounts, Case, MAX_HASH_BYTES};
 use crate::columns::Columns;
 use crate::distinct::{Distinct, Known, Seen};
 use crate::error::{Error, Result};
@@ -49,6 +49,8 @@ pub(super) struct Counted {
     pub(super) duplicates: Column,
     pub(super) rejected: Column,
     pub(super) skipped: Column,
+    /// Of those skipped, the hashes of other algorithms.
+    pub(super) others: AlgorithmCounts,
     /// Write units of the hashes that become items, counted as lines are, and the
     /// bytes that these take from their rows.
     pub(super) units: Column,
@@ -169,8 +171,10 @@ pub struct Survey {
     pub duplicates: Figure,
     /// Lines that are no hash of this kind.
     pub rejected: Figure,
-    /// Blank lines, comments, headers.
+    /// Blank lines, comments, headers, and hashes of other algorithms.
     pub skipped: Figure,
+    /// Of those skipped, the hashes of other algorithms in what was read.
+    pub others: AlgorithmCounts,
     /// Whether each line that was read is the text key of its item and nothing
     /// else, so that the list is a CSV file as it lies there.
     pub verbatim: bool,
@@ -216,6 +220,11 @@ impl Surveyor<'_> {
             Parsed::Hash(hash) => hash,
             Parsed::Skipped => {
                 self.verbatim = false;
+                return counted.skipped.add(bytes);
+            }
+            Parsed::Other(algorithm) => {
+                self.verbatim = false;
+                counted.others.add(algorithm);
                 return counted.skipped.add(bytes);
             }
             Parsed::Rejected(_) | Parsed::Continues => {
@@ -331,17 +340,18 @@ pub(super) async fn survey(
     };
     let mut totals = [Total::default(); 6];
     let mut row_bytes = 0;
+    let mut others = AlgorithmCounts::default();
     let (mut sources, mut further_sources) = (Vec::new(), None);
     let mut next = Some(first);
     while let Some(mut opened) = next {
         surveyor.counted = Counted::default();
-        let parser = RowParser::new(opened.layout(), rest.form(), algorithm, columns.wanted())
-            .map_err(|e| e.of(&opened.name()))?;
+        let parser = opened.parser(rest.form(), algorithm, columns.wanted())?;
         for what in opened.said(rest.unpack(), rest.form(), algorithm) {
             tracing::info!("{} is {what}", opened.name());
         }
         let (read, whole) = surveyor.source(&mut opened, parser, exact).await?;
         row_bytes += surveyor.counted.row_bytes;
+        others += surveyor.counted.others;
         let c = surveyor.counted;
         let bytes = if whole {
             Some(read)
@@ -385,6 +395,7 @@ pub(super) async fn survey(
         duplicates,
         rejected,
         skipped,
+        others,
         verbatim: surveyor.verbatim && seen(1) > 0,
         too_many_rejects: MaxRejects::default().exceeded(seen(3), seen(0)),
     })

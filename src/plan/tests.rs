@@ -115,6 +115,7 @@ fn survey_of(hashes: Figure) -> Survey {
         duplicates: Figure::exact(0),
         rejected: Figure::exact(0),
         skipped: Figure::exact(0),
+        others: crate::algorithm::AlgorithmCounts::default(),
         verbatim: false,
         too_many_rejects: false,
     }

@@ -18,6 +18,9 @@ const OBJECTS_AHEAD: usize = 8;
 /// while a large one is read.
 const MOST_BYTES_AHEAD: u64 = 1024 * 1024;
 
+/// Objects without rows at the beginning that are passed over to see what the lists are.
+const MOST_EMPTY: usize = 1000;
+
 /// The sources that are still to be read.
 #[derive(Debug)]
 pub struct Ahead {
@@ -25,6 +28,9 @@ pub struct Ahead {
     aws: Aws,
     unpack: Unpack,
     form: Form,
+    /// Those that were opened to see what the lists are, and whether that was done.
+    front: VecDeque<Result<Opened>>,
+    begun: bool,
     opening: VecDeque<Opening>,
     /// One that is too large, and is opened when it is its turn.
     large: Option<Object>,
@@ -55,6 +61,8 @@ impl Ahead {
             aws: aws.clone(),
             unpack: unpack.clone(),
             form: form.clone(),
+            front: VecDeque::new(),
+            begun: false,
             opening: VecDeque::new(),
             large: None,
             ended: false,
@@ -65,15 +73,47 @@ impl Ahead {
     /// Bytes of the sources that are still to come, where that is known already.
     pub fn bytes_to_come(&self) -> Option<u64> {
         let opening: u64 = self.opening.iter().map(|o| o.bytes).sum();
+        let front = self.front.iter().flatten().map(Opened::length);
+        let front = front.sum::<Option<u64>>()?;
         let large = self.large.as_ref().map_or(Some(0), Object::bytes)?;
-        Some(opening + large + self.objects.bytes_to_come()?)
+        Some(front + opening + large + self.objects.bytes_to_come()?)
     }
 
-    /// The next source, opened; nothing at the end.
+    /// The next source, opened; nothing at the end. Where the first one has no rows, what
+    /// it shows of the lists is what the first one with rows does.
     ///
     /// # Errors
     /// When it cannot be found out which one that is, or when it cannot be opened.
     pub async fn next(&mut self) -> Result<Option<Opened>> {
+        if let Some(opened) = self.front.pop_front() {
+            return opened.map(Some);
+        }
+        let mut next = self.open_next().await?;
+        if !std::mem::replace(&mut self.begun, true)
+            && let Some(first) = next.as_mut().filter(|first| first.layout().empty)
+        {
+            self.show(first).await;
+        }
+        Ok(next)
+    }
+
+    /// Shows `first`, which has no rows, the first source that has some.
+    async fn show(&mut self, first: &mut Opened) {
+        while self.front.len() < MOST_EMPTY
+            && let Some(opened) = self.open_next().await.transpose()
+        {
+            let ends = !opened.as_ref().is_ok_and(|opened| opened.layout().empty);
+            if let (true, Ok(opened)) = (ends, &opened) {
+                first.follow(opened);
+            }
+            self.front.push_back(opened);
+            if ends {
+                return;
+            }
+        }
+    }
+
+    async fn open_next(&mut self) -> Result<Option<Opened>> {
         self.fill().await;
         if let Some(opening) = self.opening.front_mut() {
             let opened = (&mut opening.task).await;

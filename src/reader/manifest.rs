@@ -26,6 +26,7 @@ const PLAIN: format::Form = format::Form {
     format: Some(format::Format::Lines),
     column: None,
     paths: None,
+    others: format::OtherAlgorithms::Refuse,
 };
 
 /// A manifest that is being read. See the [module](self).

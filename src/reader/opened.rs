@@ -1,6 +1,5 @@
 //! A source that is open: its text from the beginning on, and what that shows.
 
-#[cfg(feature = "rds")]
 use super::RELEASE_ATTRIBUTES;
 use super::unpacking::Unpacking;
 #[cfg(feature = "rds")]
@@ -38,6 +37,11 @@ pub struct Opened {
     behind: u64,
     /// What they show.
     pub beginning: decode::Beginning,
+    /// The first list with rows, where this one comes before it and has none: its name and
+    /// form.
+    follows: Option<(String, Layout)>,
+    /// The failure that comes behind the part that was looked at.
+    failed: Option<Error>,
 }
 
 /// Where the text comes from.
@@ -66,6 +70,8 @@ impl Opened {
             ended: true,
             behind: 0,
             beginning: decode::Beginning::default(),
+            follows: None,
+            failed: None,
         }
     }
 }
@@ -145,6 +151,8 @@ impl Opened {
             ended: false,
             behind: 0,
             beginning: decode::Beginning::default(),
+            follows: None,
+            failed: None,
         };
         // Of a packed source, that its compressed bytes have ended says nothing.
         opened.ended = ended && !opened.is_packed();
@@ -170,14 +178,23 @@ impl Opened {
             if crate::rds::is_database(&head) == Some(true) {
                 return self.read_database(head, aws, unpack).await;
             }
-            // A pipe that has brought one line and then waits has shown enough.
-            if !head.is_empty() {
+            if !head.is_empty() && !self.beginning.decides() {
                 self.beginning = decode::look_at(&name, codec, &head, false, form)?;
             }
-            if self.ended || bytes >= decode::PEEK_BYTES || self.beginning.decides() {
+            // A pipe that has brought one line and then waits has shown enough.
+            let is_enough = self.beginning.decides() && !self.identity.is_known();
+            if self.ended || bytes >= decode::PEEK_BYTES || is_enough {
                 break;
             }
-            match self.pull().await? {
+            let pulled = match self.pull().await {
+                // What came before it is read first.
+                Err(e) if self.beginning.decides() => {
+                    self.failed = Some(e);
+                    break;
+                }
+                pulled => pulled?,
+            };
+            match pulled {
                 Some(chunk) => {
                     bytes += chunk.bytes.len();
                     let room = decode::PEEK_BYTES.saturating_sub(head.len());
@@ -188,9 +205,8 @@ impl Opened {
             }
         }
         let whole = self.ended && bytes <= decode::PEEK_BYTES;
-        if !self.beginning.decides() {
-            self.beginning = decode::look_at(&name, codec, &head, whole, form)?;
-        }
+        // What more of it shows of other algorithms counts, too.
+        self.beginning = decode::look_at(&name, codec, &head, whole, form)?;
         self.identity.layout = Some(self.beginning.layout.clone());
         if self.ended && bytes == 0 {
             tracing::warn!("{name} is empty: there is nothing to write; is it the list you meant?");
@@ -336,6 +352,8 @@ impl Opened {
                 layout: was.layout.clone().unwrap_or_default(),
                 ..decode::Beginning::default()
             },
+            follows: None,
+            failed: None,
         };
         #[cfg(feature = "rds")]
         if was.database {
@@ -420,6 +438,55 @@ impl Opened {
     /// The form of the list.
     pub fn layout(&self) -> &Layout {
         &self.beginning.layout
+    }
+
+    /// The parser of its rows, for hashes of `algorithm` and the `wanted` columns.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when the list, or the one that it [follows](Self::follow), is
+    /// not one of such hashes or has not these columns.
+    pub fn parser(
+        &self,
+        form: &Form,
+        algorithm: Algorithm,
+        wanted: &[String],
+    ) -> Result<RowParser> {
+        let of = |name: &str, layout| {
+            RowParser::new(layout, form, algorithm, wanted).map_err(|e| e.of(name))
+        };
+        if let Some(column) = wanted.first().filter(|_| self.identity.database) {
+            let release = RELEASE_ATTRIBUTES.map(|(name, _)| name).join(", ");
+            return Err(Error::usage(format!(
+                "{} is an NSRL database: of its rows only the hash is read, so there is no column {column:?}",
+                self.location
+            ))
+            .hint(format!(
+                "leave --attr-from out; --attr-from-version gives the attributes that it has: {release}"
+            )));
+        }
+        if let Some((name, layout)) = &self.follows {
+            of(name, layout)?;
+        }
+        of(&self.name(), self.layout())
+    }
+
+    /// Takes what `shown`, the first list with rows, shows of the lists of a run for what
+    /// this one shows, which comes before it and has none.
+    pub(super) fn follow(&mut self, shown: &Opened) {
+        let layout = std::mem::take(&mut self.beginning.layout);
+        self.beginning = decode::Beginning {
+            layout,
+            ..shown.beginning.clone()
+        };
+        self.follows = Some((shown.name(), shown.layout().clone()));
+    }
+
+    /// The name and the form of the list that shows what the lists of a run are.
+    fn shown(&self) -> (String, &Layout) {
+        match &self.follows {
+            Some((name, layout)) => (name.clone(), layout),
+            None => (self.name(), self.layout()),
+        }
     }
 
     /// What is to be said of how it is read: its compression, and its form, of hashes
@@ -524,34 +591,45 @@ impl Opened {
             }
             tracing::info!(
                 "taking the list for {seen}, by {} (--hash says otherwise)",
-                match self.layout().columns.is_empty() {
+                match self.shown().1.columns.is_empty() {
                     true => "the length of its first hash",
                     false => "the names of its columns",
                 }
             );
             return Ok(seen);
         }
-        if self.ended && self.peeked.iter().all(|c| c.bytes.is_empty()) {
+        let (name, layout) = self.shown();
+        let is_empty = self.ended && self.peeked.iter().all(|c| c.bytes.is_empty());
+        if is_empty && self.follows.is_none() {
             return Ok(Algorithm::Sha256);
         }
         if !self.beginning.several.is_empty() {
             let each = self.beginning.several.iter();
             let columns: Vec<String> = each.map(|(a, column)| format!("{a} ({column})")).collect();
             return Err(Error::usage(format!(
-                "{} has hashes of several algorithms, by their columns: {}",
-                self.location,
+                "{name} has hashes of several algorithms, by their columns: {}",
                 printable::names(&columns)
             ))
             .hint("name one by --hash, such as --hash sha256, or a column by --column"));
+        }
+        let columns = &layout.columns;
+        if !columns.is_empty() {
+            return Err(Error::usage(format!(
+                "no column of {name} is named as one of hashes; there are {}",
+                columns.join(", ")
+            ))
+            .hint(
+                "name the column by --column NAME or its number, or a field of JSON by --field, and the \
+                 algorithm by --hash",
+            ));
         }
         let first = match &self.beginning.first_line {
             Some(line) => format!("its first line is {line}"),
             None => "it has nothing but blank lines and comments there".to_owned(),
         };
         Err(Error::usage(format!(
-            "the first {} KiB of {} show no hash: {first}",
+            "the first {} KiB of {name} show no hash: {first}",
             decode::PEEK_BYTES / 1024,
-            self.location
         ))
         .hint("name the algorithm by --hash, such as --hash sha256"))
     }
@@ -591,7 +669,10 @@ impl Opened {
         match self.peeked.pop_front() {
             Some(chunk) => Ok(Some(chunk)),
             None if self.ended => Ok(None),
-            None => self.pull().await,
+            None => match self.failed.take() {
+                Some(e) => Err(e),
+                None => self.pull().await,
+            },
         }
     }
 

@@ -6,6 +6,7 @@
 //! ones in its own meters; what is asked of the table is counted here, where the
 //! answers are looked at. The sum is a proof, not a definition.
 
+use crate::algorithm::AlgorithmCounts;
 use crate::books::Meters;
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
@@ -44,6 +45,8 @@ impl VerifyBooks {
 pub struct VerifyCounts {
     /// The books.
     pub books: VerifyBooks,
+    /// Of the lines skipped, the hashes of other algorithms.
+    pub others: AlgorithmCounts,
     /// Bytes read from the sources, as they lie there.
     pub bytes_read: u64,
     /// What was asked.
@@ -102,6 +105,7 @@ impl VerifyMeters {
                 // What the reader could not hand on is its `failed`.
                 unchecked: asked.unchecked + read.books.failed,
             },
+            others: read.books.others,
             bytes_read: read.bytes_read,
             asked,
         }

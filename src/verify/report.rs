@@ -1,11 +1,12 @@
 //! The account of a verification: what a script reads, and what a person reads.
 
 use super::{Problem, VerifyCounts, What};
+use crate::algorithm::AlgorithmCounts;
 use crate::error::Error;
 use crate::prices::USD_PER_MILLION_READ_UNITS;
 use crate::report::{
-    FurtherSources, Outcome, SourceReport, Verification, sample, seconds, ten_thousandths, tenths,
-    thousands, thousandths, to_the_second,
+    FurtherSources, Outcome, SourceReport, Verification, sample, seconds, skipped_note,
+    ten_thousandths, tenths, thousands, thousandths, to_the_second,
 };
 use crate::sample::Sample;
 use jiff::Timestamp;
@@ -63,6 +64,9 @@ pub struct VerifyReport {
     pub rejected: u64,
     /// See [`VerifyBooks`](super::VerifyBooks).
     pub skipped: u64,
+    /// Of those skipped, the hashes of other algorithms: `{"md5": 20}`.
+    #[serde(skip_serializing_if = "AlgorithmCounts::is_zero")]
+    pub other_algorithms: AlgorithmCounts,
     /// See [`VerifyBooks`](super::VerifyBooks).
     pub unchecked: u64,
     /// Bytes read from all sources.
@@ -157,6 +161,7 @@ impl VerifyReport {
             duplicates: 0,
             rejected: 0,
             skipped: 0,
+            other_algorithms: AlgorithmCounts::default(),
             unchecked: 0,
             bytes_read: 0,
             requests: 0,
@@ -184,6 +189,7 @@ impl VerifyReport {
         self.duplicates = books.duplicates;
         self.rejected = books.rejected;
         self.skipped = books.skipped;
+        self.other_algorithms = counts.others;
         self.unchecked = books.unchecked;
         self.bytes_read = counts.bytes_read;
         self.requests = asked.requests;
@@ -247,6 +253,7 @@ impl VerifyReport {
             Outcome::Failed => "Failed: what is unchecked was not answered for".to_owned(),
         };
         let _ = writeln!(out, "{how}.");
+        let skipped = skipped_note(&self.other_algorithms);
         let rows = [
             ("lines read", self.lines, ""),
             ("found", self.found, "in the table, as they should be"),
@@ -258,7 +265,7 @@ impl VerifyReport {
                 "taken from this input before",
             ),
             ("rejected", self.rejected, "not a hash of this kind"),
-            ("skipped", self.skipped, "blank, comment or header"),
+            ("skipped", self.skipped, &skipped),
             (
                 "unchecked",
                 self.unchecked,
@@ -339,6 +346,7 @@ mod tests {
         };
         let counts = VerifyCounts {
             books,
+            others: AlgorithmCounts::default(),
             bytes_read: 650_000,
             asked,
         };
