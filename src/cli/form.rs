@@ -2,7 +2,7 @@
 
 use super::paths::RulesArgs;
 use crate::error::{Error, Result};
-use crate::format::{Form, Format};
+use crate::format::{Encoding, Form, Format};
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
@@ -30,11 +30,22 @@ pub(super) struct FormArgs {
         help_heading = "Input"
     )]
     field: Option<String>,
+    /// How the hashes are written; base64 of either alphabet, padded or not, also behind
+    /// `sha256-` (SRI) and `sha256=` (Python's RECORD)
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value = "hex",
+        hide_default_value = true,
+        help_heading = "Input"
+    )]
+    encoding: EncodingArg,
     /// The lists are of full paths, not of hashes: each is made comparable, as `hashferry
     /// normalize` does it, and its SHA-256 is the hash
     #[arg(
         long,
-        conflicts_with_all = ["format", "column", "field"],
+        conflicts_with_all = ["format", "column", "field", "encoding"],
         help_heading = "Paths"
     )]
     paths: bool,
@@ -62,8 +73,25 @@ impl ValueEnum for FormatArg {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self.0 {
             None => PossibleValue::new("auto").help("as the first lines show"),
+            // Other programs' names of it.
+            Some(Format::Semicolon) => PossibleValue::new(Format::Semicolon.name())
+                .aliases(["ssv", "scsv"])
+                .help(Format::Semicolon.described()),
             Some(format) => PossibleValue::new(format.name()).help(format.described()),
         })
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct EncodingArg(Encoding);
+
+impl ValueEnum for EncodingArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const { &[EncodingArg(Encoding::Hex), EncodingArg(Encoding::Base64)] }
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name()))
     }
 }
 
@@ -86,6 +114,7 @@ impl FormArgs {
         Ok(Form {
             format: self.format.0,
             column: self.column.clone().or_else(|| self.field.clone()),
+            encoding: self.encoding.0,
             paths: None,
         })
     }
@@ -93,8 +122,11 @@ impl FormArgs {
     /// The flags as they were given, to be given again.
     pub(super) fn words(&self) -> Vec<String> {
         let format = self.format.0.map(|f| f.name().to_owned());
+        let encoding =
+            (self.encoding.0 != Encoding::Hex).then(|| self.encoding.0.name().to_owned());
         let flags = [
             ("--format", &format),
+            ("--encoding", &encoding),
             ("--column", &self.column),
             ("--field", &self.field),
         ];

@@ -8,8 +8,8 @@
 //! A line that begins with `#` is a comment, such as PowerShell's `#TYPE`, unless a hash
 //! stands in its hash column: a file may be called so.
 
-use super::layout::{algorithm_named, is_generic, is_hash};
-use super::{Format, in_column, says_none, without_mark, without_return};
+use super::layout::{algorithm_named, digits_of, is_generic, is_hash};
+use super::{Digest, Format, in_column, says_none, without_mark, without_return};
 use crate::algorithm::fold;
 use crate::record::{Parsed, Reason, content};
 use csv_core::{ReadFieldResult, Reader, ReaderBuilder, Terminator};
@@ -29,9 +29,10 @@ pub(super) fn format_of(line: &[u8], column: Option<&str>) -> Option<Format> {
         (b',', Format::Csv),
         (b'\t', Format::Tsv),
         (b'|', Format::Psv),
+        (b';', Format::Semicolon),
     ] {
         let fields = fields(line, delimiter);
-        let quoted = line.starts_with(b"\"");
+        let quoted = line.starts_with(b"\"") && !line.contains(&b';');
         if fields.len() < 2 && !(quoted && delimiter == b',') {
             continue;
         }
@@ -40,7 +41,7 @@ pub(super) fn format_of(line: &[u8], column: Option<&str>) -> Option<Format> {
             return Some(match format {
                 Format::Csv if has("productcode") && has("sha1") => Format::Nsrl,
                 Format::Csv if has("hashsetid") && has("hash") => Format::Hashkeeper,
-                Format::Csv if has("v3hash") => Format::Ilook,
+                Format::Csv if has("v1hash") || has("v3hash") || has("v4hash") => Format::Ilook,
                 format => format,
             });
         }
@@ -78,16 +79,17 @@ pub(super) fn hash_columns(rows: &[Vec<String>]) -> Vec<(usize, usize)> {
     // The column, the digits, and whether there is anything else in it.
     let mut columns: Vec<(usize, usize, bool)> = Vec::new();
     for (at, text) in rows.iter().flat_map(|row| row.iter().enumerate()) {
-        let digits = text.trim().len();
-        let known = columns.iter().any(|c| (c.0, c.1) == (at, digits));
-        if is_hash(text.trim().as_bytes()) && !known {
+        let Some(digits) = digits_of(text.trim().as_bytes()) else {
+            continue;
+        };
+        if !columns.iter().any(|c| (c.0, c.1) == (at, digits)) {
             columns.push((at, digits, false));
         }
     }
     for column in &mut columns {
         let texts = rows.iter().filter_map(|row| row.get(column.0));
         let is_other = |text: &str| {
-            let is_one = is_hash(text.as_bytes()) && text.len() == column.1;
+            let is_one = digits_of(text.as_bytes()) == Some(column.1);
             !is_one && !says_none(text.as_bytes())
         };
         column.2 = texts.into_iter().any(|text| is_other(text.trim()));
@@ -124,10 +126,15 @@ pub(super) fn fields(line: &[u8], delimiter: u8) -> Vec<String> {
     fields
 }
 
+/// Whether `line` is `sep=;`, by which Excel is told the delimiter.
+fn is_separator_of_excel(line: &[u8]) -> bool {
+    line.len() == 5 && line.starts_with(b"sep=")
+}
+
 #[derive(Debug)]
 pub(super) struct DelimitedParser {
     reader: Reader,
-    digits: usize,
+    digits: Digest,
     hash: usize,
     /// The hash column's name, where a line says it.
     name: Option<String>,
@@ -150,7 +157,7 @@ pub(super) struct DelimitedParser {
 impl DelimitedParser {
     pub(super) fn new(
         format: Format,
-        digits: usize,
+        digits: Digest,
         hash: usize,
         wanted: Vec<usize>,
         names: &[String],
@@ -163,7 +170,7 @@ impl DelimitedParser {
             values: vec![Vec::new(); wanted.len()],
             wanted_names: wanted.iter().map(|at| names.get(*at).cloned()).collect(),
             wanted,
-            spans_lines: format == Format::Csv,
+            spans_lines: matches!(format, Format::Csv | Format::Semicolon),
             at: 0,
             begun: false,
             field: Vec::new(),
@@ -179,7 +186,7 @@ impl DelimitedParser {
         let mut comment = false;
         if !self.begun {
             line = without_mark(line);
-            if content(line).is_empty() {
+            if content(line).is_empty() || is_separator_of_excel(line) {
                 return Parsed::Skipped;
             }
             self.start();

@@ -1,11 +1,15 @@
 //! What the first lines of a list show: its format, the names of its columns, and in
 //! which of them hashes stand.
 
-use super::{Form, Format, delimited, hashdeep, json, paths, sums, without_mark, without_return};
-use crate::algorithm::{Algorithm, Hash, fold};
+use super::document::ArrayPath;
+use super::{
+    Form, Format, certutil, clamav, delimited, encoded, hashdeep, json, paths, powershell, sums,
+    without_mark, without_return,
+};
+use crate::algorithm::{Algorithm, fold};
 use crate::error::{Error, Result};
 use crate::lines::MAX_LINE_BYTES;
-use crate::record::{Named, content, hashes_named, is_header};
+use crate::record::{Named, content, hashes_named, is_header, shown_by};
 use serde::{Deserialize, Serialize};
 
 /// Lines that are looked at to tell the form, blank ones and comments apart.
@@ -26,6 +30,9 @@ pub struct Layout {
     /// digits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hashes: Vec<(usize, usize)>,
+    /// Of the output of PowerShell, whether it is a table and not a list.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_table: bool,
 }
 
 impl Layout {
@@ -55,9 +62,14 @@ impl Layout {
         let lines = lines.into_iter().filter(significant);
         let lines = lines.map(|line| without_return(without_mark(line)));
         let lines: Vec<&[u8]> = lines.take(LINES_LOOKED_AT).collect();
+        if encoded::is_meant(form) {
+            return Ok(encoded::layout(&lines, form));
+        }
         let column = form.column.as_deref();
         let (format, from) = match form.format {
             Some(format) => (format, 0),
+            // Each is an element of an array.
+            None if column.is_some_and(|c| ArrayPath::of(c).is_some()) => (Format::Ndjson, 0),
             None => Layout::guessed(&lines, column),
         };
         if format == Format::Ndjson
@@ -80,11 +92,17 @@ impl Layout {
                 Some(Format::Hashdeep)
             } else if json::begins(text) && (n == 0 || json::is_object(text)) {
                 Some(Format::Ndjson)
+            } else if powershell::columns(lines.get(n..).unwrap_or_default()).is_some() {
+                Some(Format::Powershell)
             } else if is_header(text) && !text.starts_with(b"\"") {
                 // That of a plain list.
                 None
             } else if sums::is_one(line) {
                 Some(Format::Sums)
+            } else if clamav::algorithm(line).is_some() {
+                Some(Format::Clamav)
+            } else if certutil::algorithm(lines.get(n..).unwrap_or_default()).is_some() {
+                Some(Format::Certutil)
             } else {
                 // What only looks like a header stands before bare hashes, too.
                 let next = lines.get(n + 1).map(|l| content(l));
@@ -105,7 +123,13 @@ impl Layout {
             ..Layout::default()
         };
         match format {
-            Format::Lines | Format::Sums => {}
+            Format::Lines | Format::Sums | Format::Clamav => {}
+            Format::Certutil => layout.columns = vec!["name".to_owned()],
+            Format::Powershell => {
+                let mut tails = (0..lines.len()).filter_map(|n| lines.get(n..));
+                let seen = tails.find_map(powershell::columns);
+                (layout.is_table, layout.columns) = seen.unwrap_or_default();
+            }
             Format::Paths => layout.columns = paths::columns(),
             Format::Hashdeep => {
                 let names = lines.iter().find_map(|line| hashdeep::columns(line));
@@ -123,7 +147,8 @@ impl Layout {
             | Format::Ilook
             | Format::Csv
             | Format::Tsv
-            | Format::Psv => {
+            | Format::Psv
+            | Format::Semicolon => {
                 let delimiter = format.delimiter().unwrap_or(b',');
                 let fields = |line: &&[u8]| delimited::fields(line, delimiter);
                 let mut rows: Vec<Vec<String>> = lines.iter().map(fields).collect();
@@ -287,7 +312,7 @@ impl Layout {
     pub(super) fn no_column(&self, name: &str) -> Error {
         let has = match (self.format, self.columns.is_empty()) {
             (Format::Lines, _) => "it is a plain list, one hash a line, which has none".to_owned(),
-            (Format::Sums, _) => {
+            (Format::Sums | Format::Clamav, _) => {
                 "there are name and size, and the hash stands where it does".to_owned()
             }
             (Format::Paths, _) => "of a list of paths there are path and normalized".to_owned(),
@@ -301,8 +326,8 @@ impl Layout {
 
 /// The algorithm of whose hashes a column is by its name.
 pub(super) fn algorithm_named(name: &str) -> Option<Algorithm> {
-    // iLook's name of MD5.
-    if fold(name) == "v3hash" {
+    // iLook's names of MD5, by the version of its files.
+    if ["v1hash", "v3hash", "v4hash"].contains(&fold(name).as_str()) {
         return Some(Algorithm::Md5);
     }
     match hashes_named(name) {
@@ -318,5 +343,10 @@ pub(super) fn is_generic(name: &str) -> bool {
 
 /// Whether `text` is a hash of a length that is known.
 pub(super) fn is_hash(text: &[u8]) -> bool {
-    Algorithm::of_hex_digits(text.len()).is_some() && Hash::from_hex(text).is_some()
+    shown_by(text).is_some()
+}
+
+/// The hexadecimal digits of the hash that `text` is.
+pub(super) fn digits_of(text: &[u8]) -> Option<usize> {
+    shown_by(text).map(|algorithm| algorithm.bytes() * 2)
 }
