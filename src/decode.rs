@@ -161,8 +161,14 @@ fn refused(
     if form.paths.is_some() {
         return None;
     }
-    let may_be_json = form.format.is_none_or(|f| f == Format::Ndjson) && form.column.is_none();
-    if may_be_json && let Some(document) = document::named(head) {
+    let may_be_json = form.format.is_none_or(|f| f == Format::Ndjson);
+    // A field that such an object has itself, or that leads into arrays, is meant so.
+    let is_meant = |field: &str| field.contains("[]") || document::has(head, field);
+    let is_meant = form.column.as_deref().is_some_and(is_meant);
+    if may_be_json
+        && !is_meant
+        && let Some(document) = document::named(head)
+    {
         let field = document
             .field
             .map(|field| format!("; or give --field '{field}'"));

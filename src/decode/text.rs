@@ -45,6 +45,7 @@ impl Writing {
             [0xFF, 0xFE, _, _, ..] => return Shown::Is(Writing::Utf16Le),
             [0xFE, 0xFF, ..] => return Shown::Is(Writing::Utf16Be),
             [] | [_] | [0xFF, 0xFE, ..] if !whole => return Shown::TooFew,
+            [0xFF, 0xFE, ..] => return Shown::Is(Writing::Utf16Le),
             [a, b, ..] if (*a == 0) != (*b == 0) => {
                 return Writing::shown_by_pairs(head, *b == 0, whole);
             }
@@ -206,6 +207,7 @@ mod tests {
             (b"a\0b\0\0\0\0\0\0\0".to_vec(), Shown::Plain),
             (b"\xFF\xFE\0\0a\0\0\0".to_vec(), Shown::Plain),
             (Vec::new(), Shown::Plain),
+            (b"\xFF\xFE".to_vec(), Shown::Is(Writing::Utf16Le)),
         ] {
             assert_eq!(Writing::shown(&head, true), shown, "{head:?}");
         }

@@ -103,6 +103,13 @@ fn kind(head: &[u8]) -> Option<Kind> {
     })
 }
 
+/// Whether the object that `head` begins with has the field that the path `field` begins
+/// with.
+pub(crate) fn has(head: &[u8], field: &str) -> bool {
+    let first = fold(field.split('.').next().unwrap_or(field));
+    fields(head).iter().any(|(name, _)| fold(name) == first)
+}
+
 /// What the document is that begins with `head`. `None` if it is of no kind that is known
 /// here.
 pub(crate) fn named(head: &[u8]) -> Option<Document> {
