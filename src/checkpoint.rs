@@ -305,7 +305,7 @@ impl Checkpoint {
         }
         // The text of a source that is not text byte by byte may be longer than it is.
         let beyond = |r: &Read| {
-            let plain = (r.source.is_verbatim() || r.source.database) && !sorted;
+            let plain = r.source.is_verbatim() && !sorted;
             plain && r.source.bytes.is_some_and(|b| r.bytes > b)
         };
         let none = self.behind.count() == 0;

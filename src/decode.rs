@@ -24,8 +24,9 @@ mod unpack;
 pub mod zip;
 
 pub use codec::{Codec, Compression, Packed, Seen, Unpack};
-pub use split::Splitter;
-pub use text::{Rewriter, Shown, Writing};
+pub(crate) use split::Splitter;
+pub use text::Writing;
+pub(crate) use text::{Rewriter, Shown};
 pub use unpack::{Chunk, MAX_WINDOW_BYTES, unpack};
 
 /// How many bytes at the beginning are looked at before the first line is taken.

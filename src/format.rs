@@ -360,6 +360,12 @@ impl RowParser {
             }
             Format::Powershell => {
                 no_column(form.column.as_ref())?;
+                if layout.columns.is_empty() {
+                    return Err(Error::usage(
+                        "the output of Get-FileHash names Algorithm, Hash and Path, and this list does not",
+                    )
+                    .hint("name the form of the list by --format, or leave it out"));
+                }
                 let (names, wanted) = (&layout.columns, columns()?);
                 match layout.is_table {
                     true => Kind::Table(TableParser::new(digits, names, wanted)),

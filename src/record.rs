@@ -241,11 +241,11 @@ impl LineParser {
 /// The algorithm that `line` shows, when it is a hash at all: by the name before it, or
 /// else by its length.
 pub fn algorithm_of(line: &Line<'_>) -> Option<Algorithm> {
-    shown_by(content(line.bytes))
+    algorithm_of_text(content(line.bytes))
 }
 
 /// The same of the text of a hash.
-pub(crate) fn shown_by(text: &[u8]) -> Option<Algorithm> {
+pub(crate) fn algorithm_of_text(text: &[u8]) -> Option<Algorithm> {
     let (named, digits) = prefix::split(text);
     Hash::from_hex(digits)?;
     match named {
@@ -453,7 +453,7 @@ mod tests {
             parse(format!("ssdeep:{HEX}").as_bytes()),
             Parsed::Rejected(Reason::Length)
         );
-        let shown = |text: String| shown_by(text.as_bytes());
+        let shown = |text: String| algorithm_of_text(text.as_bytes());
         assert_eq!(shown(format!("blake3:{HEX}")), Some(Algorithm::Blake3));
         assert_eq!(shown(format!("0x{HEX}")), Some(Algorithm::Sha256));
         assert_eq!(shown(format!("md5:{HEX}")), None);

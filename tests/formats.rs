@@ -312,6 +312,16 @@ fn lists_of_other_tools_are_read_as_they_are() {
 }
 
 #[test]
+fn paths_may_end_in_nuls() {
+    let dynamo = dynamo("sha256");
+    let ended = ingest("/a\0/b\nc\0/d\0", &dynamo, "sha256", &["--paths"]);
+    ended.assert_status(3);
+    ended.assert_books([3, 2, 0, 1, 0, 0]);
+    // What stands for a line feed is no path.
+    assert_eq!(rejected(&ended), [(2, "nul".to_owned())]);
+}
+
+#[test]
 fn digests_in_base64_are_read_with_encoding_and_named_without() {
     let digest = "OiEY30e/PwQoVknwRVwvxv4tx/CyNwcwOKoAr0Hw1fI=";
     let url = digest.replace('/', "_").replace('=', "");

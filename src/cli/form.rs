@@ -22,7 +22,8 @@ pub(super) struct FormArgs {
     /// what stands in it]
     #[arg(long, value_name = "NAME|N", help_heading = "Input")]
     column: Option<String>,
-    /// The same of JSON lines: the field, one inside another as a.b
+    /// The same of JSON: the field, one inside another as a.b; inside arrays as value[].MD5, which
+    /// reads each element as a line, of a document of any size
     #[arg(
         long,
         value_name = "NAME",

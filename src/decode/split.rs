@@ -45,7 +45,7 @@ enum State {
 
 /// Splits documents. See the [module](self).
 #[derive(Debug)]
-pub struct Splitter {
+pub(crate) struct Splitter {
     name: String,
     path: ArrayPath,
     levels: Vec<Level>,
@@ -79,7 +79,7 @@ impl Splitter {
     ///
     /// # Errors
     /// [`ErrorKind::Damaged`] when it is no JSON.
-    pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let mut rest = chunk;
         while let Some(byte) = rest.first() {
             let taken = match self.state {
@@ -110,7 +110,7 @@ impl Splitter {
     /// # Errors
     /// [`ErrorKind::Damaged`] when the last is cut off,
     /// [`ErrorKind::Usage`] when the path leads to no array.
-    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Result<()> {
         if self.state == State::Word {
             self.end_of_value(out);
         }

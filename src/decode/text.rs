@@ -26,7 +26,7 @@ pub enum Writing {
 
 /// What the first bytes show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
+pub(crate) enum Shown {
     /// Too few bytes to say.
     TooFew,
     /// A text that is written so.
@@ -37,7 +37,7 @@ pub enum Shown {
 
 impl Writing {
     /// What `head` shows, the beginning of a text; all that is looked at when `whole`.
-    pub fn shown(head: &[u8], whole: bool) -> Shown {
+    pub(crate) fn shown(head: &[u8], whole: bool) -> Shown {
         let whole = whole || head.len() >= PEEK_BYTES;
         match head {
             // With zeros behind it that is UTF-32.
@@ -90,7 +90,7 @@ impl fmt::Display for Writing {
 
 /// Rewrites a text chunk by chunk.
 #[derive(Debug)]
-pub struct Rewriter {
+pub(crate) struct Rewriter {
     writing: Writing,
     /// The first byte of a pair whose second has not come yet.
     half: Option<u8>,
@@ -100,7 +100,7 @@ pub struct Rewriter {
 
 impl Rewriter {
     /// One at the beginning of a text.
-    pub fn new(writing: Writing) -> Rewriter {
+    pub(crate) fn new(writing: Writing) -> Rewriter {
         Rewriter {
             writing,
             half: None,
@@ -109,7 +109,7 @@ impl Rewriter {
     }
 
     /// Appends what `chunk` says to `out`.
-    pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
         match self.writing {
             Writing::NulEnded => out.extend(chunk.iter().map(|b| match b {
                 0 => b'\n',
@@ -128,7 +128,7 @@ impl Rewriter {
     }
 
     /// Appends what is left at the end of the text.
-    pub fn finish(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         let left = self.half.take().is_some() | self.high.take().is_some();
         if left {
             put(char::REPLACEMENT_CHARACTER, out);

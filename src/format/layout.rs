@@ -9,7 +9,7 @@ use super::{
 use crate::algorithm::{Algorithm, fold};
 use crate::error::{Error, Result};
 use crate::lines::MAX_LINE_BYTES;
-use crate::record::{Named, content, hashes_named, is_header, shown_by};
+use crate::record::{Named, algorithm_of_text, content, hashes_named, is_header};
 use serde::{Deserialize, Serialize};
 
 /// Lines that are looked at to tell the form, blank ones and comments apart.
@@ -343,10 +343,10 @@ pub(super) fn is_generic(name: &str) -> bool {
 
 /// Whether `text` is a hash of a length that is known.
 pub(super) fn is_hash(text: &[u8]) -> bool {
-    shown_by(text).is_some()
+    algorithm_of_text(text).is_some()
 }
 
 /// The hexadecimal digits of the hash that `text` is.
 pub(super) fn digits_of(text: &[u8]) -> Option<usize> {
-    shown_by(text).map(|algorithm| algorithm.bytes() * 2)
+    algorithm_of_text(text).map(|algorithm| algorithm.bytes() * 2)
 }

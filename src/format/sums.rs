@@ -15,7 +15,7 @@ use super::digest::algorithm_of_base64;
 use super::layout::is_hash;
 use super::{Digest, in_column, without_mark, without_return};
 use crate::algorithm::{Algorithm, fold, prefix};
-use crate::record::{Parsed, Reason, content, is_header, shown_by};
+use crate::record::{Parsed, Reason, algorithm_of_text, content, is_header};
 
 /// A column of such a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +135,7 @@ pub(super) fn algorithm(line: &[u8]) -> Option<Algorithm> {
     let sum = apart(without_return(without_mark(line))).filter(|sum| is_hash(sum.hash))?;
     match sum.tag {
         Some(tag) => Algorithm::from_tag(tag).filter(|named| named.bytes() * 2 == sum.hash.len()),
-        None => shown_by(sum.hash),
+        None => algorithm_of_text(sum.hash),
     }
 }
 

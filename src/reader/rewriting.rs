@@ -82,12 +82,13 @@ impl Opened {
         loop {
             match Writing::shown(&head, self.ended) {
                 Shown::TooFew => head = self.peek_more(head).await?,
-                // Paths say by themselves what a NUL is in them.
-                Shown::Is(Writing::NulEnded) if form.paths.is_some() => break,
                 Shown::Is(writing) => {
-                    self.identity.writing = Some(writing);
-                    self.rewriting.text = Some(Rewriter::new(writing));
-                    head = self.rewrite_peeked()?;
+                    head = self.rewrite_as(writing)?;
+                    break;
+                }
+                // Paths, as `find -print0` prints them.
+                Shown::Plain if form.paths.is_some() && ends_in_nul(&head) => {
+                    head = self.rewrite_as(Writing::NulEnded)?;
                     break;
                 }
                 Shown::Plain => break,
@@ -119,6 +120,12 @@ impl Opened {
             ))
             .hint("name a column that the list has by --column")),
         }
+    }
+
+    fn rewrite_as(&mut self, writing: Writing) -> Result<BytesMut> {
+        self.identity.writing = Some(writing);
+        self.rewriting.text = Some(Rewriter::new(writing));
+        self.rewrite_peeked()
     }
 
     async fn peek_more(&mut self, mut head: BytesMut) -> Result<BytesMut> {
@@ -154,4 +161,10 @@ impl Opened {
         self.rewriting.split = last.split;
         Ok(head)
     }
+}
+
+/// Whether a NUL ends the first line of `head`.
+fn ends_in_nul(head: &[u8]) -> bool {
+    let end = head.iter().find(|b| matches!(b, 0 | b'\n'));
+    end == Some(&0)
 }

@@ -48,11 +48,10 @@ fn semicolons_separate_a_table_as_commas_do() {
 
 #[test]
 fn hashes_in_columns_may_have_their_algorithms_name_before_them() {
-    let text =
-        format!("name,hash\na,sha256:{SHA256}\nb,0x{SHA256}\nc,blake3:{SHA256}\nd,sha1:{SHA1}\n");
+    let text = format!("name,hash\na,sha256:{SHA256}\nb,0x{SHA256}\nc,blake3:{SHA256}\n");
     let (format, whats, _) = told(&text, Algorithm::Sha256, &[]);
     assert_eq!(format, Format::Csv);
-    assert_eq!(whats, ["Skipped", SHA256, SHA256, "Algorithm", "Algorithm"]);
+    assert_eq!(whats, ["Skipped", SHA256, SHA256, "Algorithm"]);
     let bare = format!("sha256:{SHA256},a\n");
     assert_eq!(algorithms(&bare), [Algorithm::Sha256]);
     assert_eq!(told(&bare, Algorithm::Sha256, &[]).1, [SHA256]);
@@ -328,4 +327,20 @@ fn elements_of_arrays_are_taken_by_what_names_their_algorithm() {
     let list = format!("{{\"value\":\"{MD5}\"}}\n{{\"value\":\"{SHA1}\"}}\n");
     let rows = elements("list[]", &list, Algorithm::Md5, &[]);
     assert_eq!(whats(&rows), [MD5, "Algorithm"]);
+}
+
+#[test]
+fn output_of_powershell_that_is_none_is_refused() {
+    let form = Form {
+        format: Some(Format::Powershell),
+        ..Form::default()
+    };
+    let text = format!("{MD5}\n");
+    let error = seen(&text, &form).parser(Algorithm::Md5, &[]);
+    let error = error.expect_err("refused");
+    assert_eq!(error.exit_status(), 2);
+    assert!(
+        error.to_string().contains("Algorithm, Hash and Path"),
+        "{error}"
+    );
 }
