@@ -273,6 +273,16 @@ mod tests {
     }
 
     #[test]
+    fn the_case_is_that_of_the_digits_alone() {
+        for before in ["sha256:", "0x"] {
+            let text = format!("{before}{}\n", "AB".repeat(32));
+            let seen = look_at("x", None, text.as_bytes(), true, &Form::default()).expect("text");
+            assert_eq!(seen.algorithm, Some(Algorithm::Sha256), "{before}");
+            assert_eq!(seen.case, Some(Case::Upper), "{before}");
+        }
+    }
+
+    #[test]
     fn what_is_no_text_is_refused_with_the_way_out() {
         let mut tar = [0; 512];
         tar[..8].copy_from_slice(b"list.txt");

@@ -39,7 +39,7 @@ mod powershell;
 pub mod rows;
 mod sums;
 
-use crate::algorithm::{Algorithm, Hash};
+use crate::algorithm::{Algorithm, Hash, prefix};
 use crate::attribute::{Attribute, AttributeFrom};
 use crate::error::{Error, Result};
 use crate::lines::{Framer, Line};
@@ -575,18 +575,19 @@ pub(crate) fn first_encoded(head: &[u8], whole: bool) -> Option<Algorithm> {
     texts.find_map(digest::algorithm_of_base64)
 }
 
-/// The first hash in `head`, a plain list: its algorithm by its length, and the line
-/// that shows it.
+/// The first hash in `head`, a plain list: its algorithm, by its length or as it is named
+/// before it, and its digits.
 pub fn first_hash(head: &[u8], whole: bool) -> Option<(Algorithm, Vec<u8>)> {
+    let digits = |line: &Line<'_>| prefix::split(crate::record::content(line.bytes)).1.to_vec();
     let mut framer = Framer::new();
     let mut lines = framer.push(head);
     while let Some(line) = lines.next() {
         if let Some(algorithm) = algorithm_of(&line) {
-            return Some((algorithm, line.bytes.to_vec()));
+            return Some((algorithm, digits(&line)));
         }
     }
     let last = framer.finish().filter(|_| whole)?;
-    Some((algorithm_of(&last)?, last.bytes.to_vec()))
+    Some((algorithm_of(&last)?, digits(&last)))
 }
 
 #[cfg(test)]
