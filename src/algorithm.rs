@@ -5,6 +5,8 @@
 //! exists at the two ends only: [`Hash::from_hex`] where a line is read,
 //! [`Hash::write_hex`] where a request is written.
 
+pub(crate) mod prefix;
+
 use std::fmt;
 use std::str::FromStr;
 

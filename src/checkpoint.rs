@@ -322,9 +322,9 @@ impl Checkpoint {
         {
             return Err("its books do not balance".into());
         }
-        // The text of a compressed source may be longer than it is.
+        // The text of a source that is not text byte by byte may be longer than it is.
         let beyond = |r: &Read| {
-            let plain = r.source.packed.is_none() && !sorted;
+            let plain = r.source.is_verbatim() && !sorted;
             plain && r.source.bytes.is_some_and(|b| r.bytes > b)
         };
         let none = self.behind.count() == 0;

@@ -2,23 +2,31 @@
 //!
 //! Plain text goes through as it is, and what is compressed is decompressed as it
 //! comes ([`unpack`]), known by its first bytes ([`Codec::seen`]) and not by its
-//! name. Whatever else the first bytes of the text show (UTF-16, a program,
+//! name. Whatever else the first bytes of the text show (UTF-32, a program,
 //! compression once more) is refused before anything is written, with the way out:
 //! taken for text it would end as a heap of rejected lines. Only a database is let
 //! through before, to be read as one.
 
 use crate::algorithm::{Algorithm, Case};
 use crate::error::{Error, Result};
-use crate::format::{Form, Format, Layout, first_hash, sums_algorithm};
+use crate::format::{
+    Encoding, Form, Format, Layout, algorithm_by_lines, document, first_encoded, first_hash,
+    foreign,
+};
 use crate::lines::{Framer, Line};
 use crate::record::{looks_like, shown};
 
 mod codec;
 mod feed;
+mod split;
+mod text;
 mod unpack;
 pub mod zip;
 
 pub use codec::{Codec, Compression, Packed, Seen, Unpack};
+pub(crate) use split::Splitter;
+pub use text::Writing;
+pub(crate) use text::{Rewriter, Shown};
 pub use unpack::{Chunk, MAX_WINDOW_BYTES, unpack};
 
 /// How many bytes at the beginning are looked at before the first line is taken.
@@ -88,19 +96,25 @@ pub fn look_at(
         };
         return Err(Error::usage(format!("{inside} is {kind}, not a plain list")).hint(hint));
     }
-    if head.starts_with(b"\xFF\xFE") || head.starts_with(b"\xFE\xFF") {
+    if head.starts_with(b"\xFF\xFE\0\0") || head.starts_with(b"\0\0\xFE\xFF") {
         return Err(
-            Error::usage(format!("{inside} is UTF-16 text, as PowerShell writes it")).hint(
-                format!("convert it first: {}", through("iconv -f UTF-16 -t UTF-8")),
-            ),
+            Error::usage(format!("{inside} is UTF-32 text")).hint(format!(
+                "convert it first: {}",
+                through("iconv -f UTF-32 -t UTF-8")
+            )),
         );
+    }
+    if let Some(refused) = refused(&inside, head, whole, form, &through) {
+        return Err(refused);
     }
     let layout = Layout::seen(name, head, whole, form)?;
     let mut beginning = Beginning {
         first_line: first_line(head, whole),
         ..Beginning::default()
     };
-    if layout.format == Format::Lines {
+    if layout.format == Format::Lines && form.encoding == Encoding::Base64 {
+        beginning.algorithm = first_encoded(head, whole);
+    } else if layout.format == Format::Lines {
         if let Some((algorithm, text)) = first_hash(head, whole) {
             beginning.algorithm = Some(algorithm);
             let letter = text.iter().find(|b| b.is_ascii_alphabetic());
@@ -118,8 +132,11 @@ pub fn look_at(
             }
             _ => beginning.several = seen,
         }
-        if layout.format == Format::Sums {
-            beginning.algorithm = sums_algorithm(head, whole);
+        match layout.format {
+            Format::Sums | Format::Clamav | Format::Powershell | Format::Certutil => {
+                beginning.algorithm = algorithm_by_lines(layout.format, head, whole);
+            }
+            _ => {}
         }
     }
     beginning.layout = layout;
@@ -131,6 +148,48 @@ pub fn look_at(
         .hint("expected text with one hash a line, or a table of them"));
     }
     Ok(beginning)
+}
+
+/// Why what is `inside` is no list, where it is a file of a kind that is known and not
+/// read; `through` makes a list of it by a command.
+fn refused(
+    inside: &str,
+    head: &[u8],
+    whole: bool,
+    form: &Form,
+    through: &dyn Fn(&str) -> String,
+) -> Option<Error> {
+    if form.paths.is_some() {
+        return None;
+    }
+    let may_be_json = form.format.is_none_or(|f| f == Format::Ndjson);
+    // A field that such an object has itself, or that leads into arrays, is meant so.
+    let is_meant = |field: &str| field.contains("[]") || document::has(head, field);
+    let is_meant = form.column.as_deref().is_some_and(is_meant);
+    if may_be_json
+        && !is_meant
+        && let Some(document) = document::named(head)
+    {
+        let field = document
+            .field
+            .map(|field| format!("; or give --field '{field}'"));
+        let error = Error::usage(format!(
+            "{inside} is {}, whose hashes stand inside arrays",
+            document.what
+        ));
+        let way = through(&document.command);
+        let field = field.unwrap_or_default();
+        return Some(error.hint(format!("make a list of it: {way}{field}")));
+    }
+    if form.format.is_some() || form.encoding != Encoding::Hex {
+        return None;
+    }
+    let foreign = foreign::named(head, whole)?;
+    let error = Error::usage(format!("{inside} is {}", foreign.what));
+    Some(match foreign.command {
+        Some(command) => error.hint(format!("make a list of it: {}", through(&command))),
+        None => error.hint(foreign.hint),
+    })
 }
 
 /// The first line that is neither blank nor a comment, for messages.
@@ -214,6 +273,16 @@ mod tests {
     }
 
     #[test]
+    fn the_case_is_that_of_the_digits_alone() {
+        for before in ["sha256:", "0x"] {
+            let text = format!("{before}{}\n", "AB".repeat(32));
+            let seen = look_at("x", None, text.as_bytes(), true, &Form::default()).expect("text");
+            assert_eq!(seen.algorithm, Some(Algorithm::Sha256), "{before}");
+            assert_eq!(seen.case, Some(Case::Upper), "{before}");
+        }
+    }
+
+    #[test]
     fn what_is_no_text_is_refused_with_the_way_out() {
         let mut tar = [0; 512];
         tar[..8].copy_from_slice(b"list.txt");
@@ -231,16 +300,16 @@ mod tests {
             (None, b"HASH\r\n\xFF\0", "extract"),
             (
                 None,
-                b"\xFF\xFEa\0b\0",
-                "iconv -f UTF-16 -t UTF-8 list | hashferry",
+                b"\xFF\xFE\0\0a\0\0\0",
+                "iconv -f UTF-32 -t UTF-8 list | hashferry",
             ),
             (None, b"\x7FELF\0\0\0\n", "one hash a line"),
             (Some(Codec::Gzip), b"SQLite format 3\0", "extract"),
             (Some(Codec::Gzip), b"7z\xBC\xAF\x27\x1C\0", "extract"),
             (
                 Some(Codec::Xz),
-                b"\xFF\xFEa\0b\0",
-                "xz -dc list | iconv -f UTF-16 -t UTF-8 | hashferry",
+                b"\xFF\xFE\0\0a\0\0\0",
+                "xz -dc list | iconv -f UTF-32 -t UTF-8 | hashferry",
             ),
             (
                 Some(Codec::Zstd),

@@ -13,38 +13,55 @@
 //! | `hashdeep` | what hashdeep prints | as its `%%%%` line names them |
 //! | `nsrl`, `hashkeeper`, `ilook` | quoted or bare, by commas, one line | as the header names them |
 //! | `csv` | as of RFC 4180: a quoted field may hold line feeds | as the header names them, or by number |
+//! | `semicolon` | the same by semicolons | the same |
 //! | `tsv`, `psv` | by tabs or `\|`, one line | the same |
+//! | `clamav` | a signature of a file, `hash:size:name` | `name`, `size` |
+//! | `powershell` | what `Get-FileHash` prints, as a table or as a list | as it names them |
+//! | `certutil` | what `certutil -hashfile` prints | `name` |
 //! | `ndjson` | one JSON object | its fields, `a.b` for one inside another |
 //! | `paths`, where a person says so | a full path, of which the hash is made | `path`, `normalized` |
 //!
 //! Rows without a hash are rejected by name ([`Reason`]); blank lines, comments and
 //! headers, wherever they stand, are skipped.
 
+mod certutil;
+mod clamav;
 mod delimited;
+mod digest;
+pub(crate) mod document;
+mod encoded;
+pub(crate) mod foreign;
 mod hashdeep;
 mod headers;
 mod json;
 mod layout;
 mod mix;
 mod paths;
+mod powershell;
 mod quoting;
 pub mod rows;
 mod sums;
 mod types;
 
-use crate::algorithm::{Algorithm, Hash};
+use crate::algorithm::{Algorithm, Hash, prefix};
 use crate::attribute::{Attribute, AttributeFrom};
 use crate::error::{Error, Result};
 use crate::lines::{Framer, Line};
 use crate::matchmeta::Normalizer;
 use crate::record::{LineParser, Parsed, Reason, algorithm_of, algorithm_of_text, content};
+use certutil::CertutilParser;
+use clamav::ClamavParser;
 use delimited::DelimitedParser;
+use digest::Digest;
+pub use digest::Encoding;
+use document::ArrayPath;
 use hashdeep::HashdeepParser;
 use headers::Headers;
 use json::JsonParser;
 pub use layout::Layout;
 pub use mix::OtherAlgorithms;
 use paths::PathParser;
+use powershell::{ListParser, TableParser};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use sums::SumsParser;
@@ -73,6 +90,14 @@ pub enum Format {
     Tsv,
     /// Separated by `|`.
     Psv,
+    /// Separated by semicolons, quoted as comma-separated ones are.
+    Semicolon,
+    /// ClamAV's signatures of files, `.hdb` and `.hsb`.
+    Clamav,
+    /// What PowerShell's Get-FileHash prints, as a table or as a list.
+    Powershell,
+    /// What Windows' certutil -hashfile prints.
+    Certutil,
     /// One JSON object a line.
     Ndjson,
     /// One full path a line, made comparable and hashed; see [`Form::paths`].
@@ -81,7 +106,7 @@ pub enum Format {
 
 impl Format {
     /// All that hold hashes.
-    pub const ALL: [Format; 10] = [
+    pub const ALL: [Format; 14] = [
         Format::Lines,
         Format::Sums,
         Format::Hashdeep,
@@ -91,6 +116,10 @@ impl Format {
         Format::Csv,
         Format::Tsv,
         Format::Psv,
+        Format::Semicolon,
+        Format::Clamav,
+        Format::Powershell,
+        Format::Certutil,
         Format::Ndjson,
     ];
 
@@ -106,6 +135,10 @@ impl Format {
             Format::Csv => "csv",
             Format::Tsv => "tsv",
             Format::Psv => "psv",
+            Format::Semicolon => "semicolon",
+            Format::Clamav => "clamav",
+            Format::Powershell => "powershell",
+            Format::Certutil => "certutil",
             Format::Ndjson => "ndjson",
             Format::Paths => "paths",
         }
@@ -123,6 +156,10 @@ impl Format {
             Format::Csv => "a comma-separated table",
             Format::Tsv => "a tab-separated table",
             Format::Psv => "a table separated by |",
+            Format::Semicolon => "a table separated by semicolons",
+            Format::Clamav => "a list of ClamAV's signatures of files, .hdb or .hsb",
+            Format::Powershell => "the output of PowerShell's Get-FileHash",
+            Format::Certutil => "the output of certutil -hashfile",
             Format::Ndjson => "JSON, an object a line",
             Format::Paths => "a list of paths, one a line",
         }
@@ -134,9 +171,15 @@ impl Format {
             Format::Nsrl | Format::Hashkeeper | Format::Ilook | Format::Csv => Some(b','),
             Format::Tsv => Some(b'\t'),
             Format::Psv => Some(b'|'),
-            Format::Lines | Format::Sums | Format::Hashdeep | Format::Ndjson | Format::Paths => {
-                None
-            }
+            Format::Semicolon => Some(b';'),
+            Format::Lines
+            | Format::Sums
+            | Format::Hashdeep
+            | Format::Clamav
+            | Format::Powershell
+            | Format::Certutil
+            | Format::Ndjson
+            | Format::Paths => None,
         }
     }
 }
@@ -155,6 +198,8 @@ pub struct Form {
     /// The column that holds the hash: its name, or its number from 1; in JSON, the
     /// field.
     pub column: Option<String>,
+    /// How the hashes are written.
+    pub encoding: Encoding,
     /// Of lists of paths, by which rules these are made comparable; nothing of lists of
     /// hashes.
     pub paths: Option<Normalizer>,
@@ -169,6 +214,7 @@ impl Form {
         Form {
             format: Some(Format::Paths),
             column: None,
+            encoding: Encoding::Hex,
             paths: Some(normalizer),
             ..Form::default()
         }
@@ -212,17 +258,22 @@ impl Form {
             return format!("as paths by {}", paths::words(paths));
         }
         let format = self.format.map_or("as they look", Format::name);
+        let format = match self.encoding {
+            Encoding::Hex => format.to_owned(),
+            Encoding::Base64 => format!("{format}, in base64"),
+        };
         match &self.column {
             Some(column) => format!("{format}, the hash from column {column}"),
-            None => format.to_owned(),
+            None => format,
         }
     }
 }
 
-/// What the text of a hash column is, of an algorithm with so many `digits`.
-fn in_column(text: &[u8], digits: usize) -> Parsed {
+/// What the text of a hash column is, where hashes have these `digits`.
+fn in_column(text: &[u8], digits: Digest) -> Parsed {
     let text = text.trim_ascii();
-    if text.len() == digits
+    if text.len() == digits.digits
+        && digits.encoding == Encoding::Hex
         && let Some(hash) = Hash::from_hex(text)
     {
         return Parsed::Hash(hash);
@@ -231,14 +282,19 @@ fn in_column(text: &[u8], digits: usize) -> Parsed {
 }
 
 #[cold]
-fn unusual_in_column(text: &[u8], digits: usize) -> Parsed {
+fn unusual_in_column(text: &[u8], digits: Digest) -> Parsed {
+    if !says_none(text)
+        && let Some(parsed) = digits.adorned(text)
+    {
+        return parsed;
+    }
     Parsed::Rejected(if says_none(text) {
         Reason::NoHash
     } else if text.contains(&0) {
         Reason::Nul
     } else if std::str::from_utf8(text).is_err() {
         Reason::Utf8
-    } else if text.len() != digits {
+    } else if text.len() != digits.digits {
         Reason::Length
     } else {
         Reason::Hex
@@ -266,7 +322,13 @@ pub struct RowParser {
 enum Kind {
     Lines(LineParser),
     Sums(SumsParser),
+    /// A plain list in base64.
+    Encoded(Digest),
     Hashdeep(HashdeepParser),
+    Clamav(ClamavParser),
+    Table(TableParser),
+    List(Box<ListParser>),
+    Certutil(CertutilParser),
     Delimited(Box<DelimitedParser>),
     Json(Box<JsonParser>),
     Paths(Box<PathParser>),
@@ -285,7 +347,7 @@ impl RowParser {
         algorithm: Algorithm,
         wanted: &[String],
     ) -> Result<RowParser> {
-        let digits = algorithm.bytes() * 2;
+        let digits = Digest::new(algorithm, form);
         let parser = |kind| RowParser {
             kind,
             algorithm,
@@ -310,14 +372,39 @@ impl RowParser {
         let kind = match layout.format {
             Format::Lines => {
                 no_column(form.column.as_ref().or(wanted.first()))?;
-                Kind::Lines(LineParser::new(algorithm))
+                match form.encoding {
+                    Encoding::Hex => Kind::Lines(LineParser::new(algorithm)),
+                    Encoding::Base64 => Kind::Encoded(digits),
+                }
             }
-            Format::Sums => {
+            Format::Sums | Format::Clamav => {
                 no_column(form.column.as_ref())?;
                 let known =
                     |name: &String| sums::Column::named(name).ok_or_else(|| layout.no_column(name));
                 let wanted = wanted.iter().map(known).collect::<Result<_>>()?;
-                Kind::Sums(SumsParser::new(algorithm, wanted))
+                match layout.format {
+                    Format::Clamav => Kind::Clamav(ClamavParser::new(digits, wanted)),
+                    _ => Kind::Sums(SumsParser::new(algorithm, digits, wanted)),
+                }
+            }
+            Format::Powershell => {
+                no_column(form.column.as_ref())?;
+                if layout.columns.is_empty() {
+                    return Err(Error::usage(
+                        "the output of Get-FileHash names Algorithm, Hash and Path, and this list does not",
+                    )
+                    .hint("name the form of the list by --format, or leave it out"));
+                }
+                let (names, wanted) = (&layout.columns, columns()?);
+                match layout.is_table {
+                    true => Kind::Table(TableParser::new(digits, names, wanted)),
+                    false => Kind::List(Box::new(ListParser::new(digits, names, wanted))),
+                }
+            }
+            Format::Certutil => {
+                no_column(form.column.as_ref())?;
+                columns()?;
+                Kind::Certutil(CertutilParser::new(digits, wanted.len()))
             }
             Format::Hashdeep => {
                 if layout.columns.is_empty() {
@@ -345,18 +432,22 @@ impl RowParser {
             }
             Format::Ndjson => {
                 let field = layout.hash_field(algorithm, form)?;
-                Kind::Json(Box::new(JsonParser::new(digits, &field, wanted)?))
+                Kind::Json(Box::new(match ArrayPath::of(&field) {
+                    Some(path) => JsonParser::of_elements(digits, &path, wanted)?,
+                    None => JsonParser::new(digits, &field, wanted)?,
+                }))
             }
             Format::Nsrl
             | Format::Hashkeeper
             | Format::Ilook
             | Format::Csv
             | Format::Tsv
-            | Format::Psv => {
+            | Format::Psv
+            | Format::Semicolon => {
                 let hash = layout.hashes_of(algorithm, form)?;
                 Kind::Delimited(Box::new(DelimitedParser::new(
                     layout.format,
-                    algorithm,
+                    digits,
                     hash,
                     columns()?,
                     &layout.columns,
@@ -376,7 +467,12 @@ impl RowParser {
                 Parsed::Rejected(Reason::Overlong)
             }
             Kind::Sums(parser) => parser.parse(line.bytes),
+            Kind::Encoded(digest) => encoded::parse(line.bytes, *digest),
             Kind::Hashdeep(parser) => parser.parse(line.bytes),
+            Kind::Clamav(parser) => parser.parse(line.bytes),
+            Kind::Table(parser) => parser.parse(line.bytes),
+            Kind::List(parser) => parser.parse(line.bytes),
+            Kind::Certutil(parser) => parser.parse(line.bytes),
             Kind::Delimited(parser) => parser.parse(line.bytes),
             Kind::Json(parser) => parser.parse(line.bytes),
             Kind::Paths(parser) => parser.parse(line.bytes, line.number == 1),
@@ -413,9 +509,13 @@ impl RowParser {
     /// none, or an empty one.
     pub fn wanted(&self, n: usize) -> Option<&[u8]> {
         match &self.kind {
-            Kind::Lines(_) => None,
+            Kind::Lines(_) | Kind::Encoded(_) => None,
             Kind::Sums(parser) => parser.wanted(n),
             Kind::Hashdeep(parser) => parser.wanted(n),
+            Kind::Clamav(parser) => parser.wanted(n),
+            Kind::Table(parser) => parser.wanted(n),
+            Kind::List(parser) => parser.wanted(n),
+            Kind::Certutil(parser) => parser.wanted(n),
             Kind::Delimited(parser) => parser.wanted(n),
             Kind::Json(parser) => parser.wanted(n),
             Kind::Paths(parser) => parser.wanted(n),
@@ -425,10 +525,27 @@ impl RowParser {
 
     /// Forgets a row that has begun.
     pub fn forget(&mut self) {
-        if let Kind::Delimited(parser) = &mut self.kind {
-            parser.forget();
+        match &mut self.kind {
+            Kind::Delimited(parser) => parser.forget(),
+            Kind::List(parser) => parser.forget(),
+            Kind::Certutil(parser) => parser.forget(),
+            _ => {}
         }
     }
+
+    /// What the row is that goes on at the end of the list, which ends it. `None` where
+    /// only a line of its own could.
+    fn finish(&mut self) -> Option<Parsed> {
+        match &mut self.kind {
+            Kind::List(parser) => parser.finish(),
+            _ => None,
+        }
+    }
+}
+
+/// Whether `text` is a row that begins with a hash, or a bare one.
+pub(crate) fn is_row_of_hash(text: &[u8]) -> bool {
+    layout::is_hash(crate::record::content(text)) || sums::is_one(text)
 }
 
 /// A line without the byte order mark that may stand before the first one of a list.
@@ -453,7 +570,7 @@ pub fn said(layout: &Layout, form: &Form, algorithm: Algorithm) -> Option<String
         ));
     }
     let column = match layout.format {
-        Format::Sums => String::new(),
+        Format::Sums | Format::Clamav | Format::Powershell | Format::Certutil => String::new(),
         Format::Ndjson => match layout.hash_field(algorithm, form) {
             Ok(field) => format!(", taking field {field}"),
             Err(_) => String::new(),
@@ -487,18 +604,45 @@ pub fn sums_algorithm(head: &[u8], whole: bool) -> Option<Algorithm> {
     lines.into_iter().find_map(sums::algorithm)
 }
 
-/// The first hash in `head`, a plain list: its algorithm by its length, and the line
-/// that shows it.
+/// The algorithm that `head` shows, a list of a form whose lines show it one by one: as
+/// one is tagged, or by the length of its hash. `None` for other forms.
+pub(crate) fn algorithm_by_lines(format: Format, head: &[u8], whole: bool) -> Option<Algorithm> {
+    let mut lines: Vec<&[u8]> = head.split(|b| *b == b'\n').collect();
+    if !whole {
+        lines.pop();
+    }
+    match format {
+        Format::Sums => sums_algorithm(head, whole),
+        Format::Clamav => lines.into_iter().find_map(clamav::algorithm),
+        Format::Powershell => powershell::algorithm(&lines),
+        Format::Certutil => lines.windows(2).find_map(certutil::algorithm),
+        _ => None,
+    }
+}
+
+/// The algorithm of the first digest in `head`, a plain list in base64.
+pub(crate) fn first_encoded(head: &[u8], whole: bool) -> Option<Algorithm> {
+    let mut lines: Vec<&[u8]> = head.split(|b| *b == b'\n').collect();
+    if !whole {
+        lines.pop();
+    }
+    let mut texts = lines.into_iter().map(crate::record::content);
+    texts.find_map(digest::algorithm_of_base64)
+}
+
+/// The first hash in `head`, a plain list: its algorithm, by its length or as it is named
+/// before it, and its digits.
 pub fn first_hash(head: &[u8], whole: bool) -> Option<(Algorithm, Vec<u8>)> {
+    let digits = |line: &Line<'_>| prefix::split(crate::record::content(line.bytes)).1.to_vec();
     let mut framer = Framer::new();
     let mut lines = framer.push(head);
     while let Some(line) = lines.next() {
         if let Some(algorithm) = algorithm_of(&line) {
-            return Some((algorithm, line.bytes.to_vec()));
+            return Some((algorithm, digits(&line)));
         }
     }
     let last = framer.finish().filter(|_| whole)?;
-    Some((algorithm_of(&last)?, last.bytes.to_vec()))
+    Some((algorithm_of(&last)?, digits(&last)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! By what a list is recognised later: that it is the one that was read.
 
-use crate::decode::Packed;
+use crate::decode::{Packed, Writing};
 use crate::format::Layout;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,12 @@ pub struct Identity {
     /// Whether it is a database, and its text the hashes in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub database: bool,
+    /// How its text is written, where that is rewritten as it is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writing: Option<Writing>,
+    /// Of JSON documents that are split into lines, the field whose path says how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<String>,
 }
 
 impl Identity {
@@ -57,6 +63,12 @@ impl Identity {
                 said(&now.modified)
             )
         })
+    }
+
+    /// Whether its text is its bytes, so that a byte of the one is a byte of the other.
+    pub fn is_verbatim(&self) -> bool {
+        let rewritten = self.writing.is_some() || self.document.is_some();
+        self.packed.is_none() && !self.database && !rewritten
     }
 
     /// Whether it can be recognised at all: a pipe cannot.

@@ -32,6 +32,7 @@ mod manifest;
 mod objects;
 mod opened;
 mod release;
+mod rewriting;
 #[cfg(test)]
 mod tests;
 mod unpacking;

@@ -9,7 +9,7 @@
 //! a line that names a hash column (`SHA-256`, `"md5"`, `sha256_hash`), and no
 //! such name can be a hash.
 
-use crate::algorithm::{Algorithm, Hash, fold};
+use crate::algorithm::{Algorithm, Hash, fold, prefix};
 use crate::extra::Extra;
 use crate::lines::{Line, MAX_LINE_BYTES};
 use serde::Serialize;
@@ -107,6 +107,10 @@ pub enum Reason {
     Length,
     /// As long as a hash, but not hexadecimal.
     Hex,
+    /// Not base64, where hashes are written so.
+    Base64,
+    /// A record of several lines that no blank line ends.
+    Record,
     /// The hash column holds none: it is empty, or says that there is none.
     NoHash,
     /// The row has not so many columns that the hash's is among them.
@@ -142,6 +146,8 @@ impl fmt::Display for Reason {
             Reason::Utf8 => "not valid UTF-8",
             Reason::Length => "not as long as a hash of this algorithm",
             Reason::Hex => "not hexadecimal",
+            Reason::Base64 => "not base64",
+            Reason::Record => "a record of several lines that no blank line ends",
             Reason::NoHash => "its hash column holds no hash",
             Reason::Columns => "too few columns: it ends before the hash column",
             Reason::Quote => "a quoted field that is not closed",
@@ -180,6 +186,7 @@ const HEADER_NAMES: [&str; 8] = [
 #[derive(Debug, Clone, Copy)]
 pub struct LineParser {
     hex_digits: usize,
+    algorithm: Algorithm,
 }
 
 impl LineParser {
@@ -187,6 +194,7 @@ impl LineParser {
     pub fn new(algorithm: Algorithm) -> Self {
         LineParser {
             hex_digits: algorithm.bytes() * 2,
+            algorithm,
         }
     }
 
@@ -217,6 +225,15 @@ impl LineParser {
             && let Some(hash) = Hash::from_hex(text)
         {
             return Parsed::Hash(hash);
+        }
+        let (named, digits) = prefix::split(text);
+        if digits.len() == self.hex_digits
+            && let Some(hash) = Hash::from_hex(digits)
+        {
+            return match named.is_none_or(|named| named == self.algorithm) {
+                true => Parsed::Hash(hash),
+                false => Parsed::Rejected(Reason::Algorithm),
+            };
         }
         if is_header(text) {
             return Parsed::Skipped;
@@ -249,15 +266,20 @@ pub(crate) fn begins_with_hash(text: &[u8], digits: usize) -> bool {
         .is_some_and(|word| Hash::from_hex(word).is_some())
 }
 
-/// The algorithm that `line` shows by its length, when it is a hash at all.
+/// The algorithm that `line` shows, when it is a hash at all: by the name before it, or
+/// else by its length.
 pub fn algorithm_of(line: &Line<'_>) -> Option<Algorithm> {
     algorithm_of_text(content(line.bytes))
 }
 
-/// The same of `text` without blanks around it.
+/// The same of the text of a hash.
 pub(crate) fn algorithm_of_text(text: &[u8]) -> Option<Algorithm> {
-    Hash::from_hex(text)?;
-    Algorithm::of_hex_digits(text.len())
+    let (named, digits) = prefix::split(text);
+    Hash::from_hex(digits)?;
+    match named {
+        Some(named) => (named.bytes() * 2 == digits.len()).then_some(named),
+        None => Algorithm::of_hex_digits(digits.len()),
+    }
 }
 
 /// What a rejected line looks like, where that is known: said to the person
@@ -429,6 +451,31 @@ mod tests {
             LineParser::new(Algorithm::Sha256).parse(&overlong),
             Parsed::Rejected(Reason::Overlong)
         );
+    }
+
+    #[test]
+    fn a_hash_may_stand_behind_its_algorithms_name_or_0x() {
+        let expected = Parsed::Hash(Hash::from_hex(HEX.as_bytes()).expect("hex"));
+        for before in ["sha256:", "SHA256:", "sha-256: ", "0x", "0X"] {
+            assert_eq!(
+                parse(format!("{before}{HEX}\r").as_bytes()),
+                expected,
+                "{before}"
+            );
+        }
+        // As long, and another.
+        for before in ["blake3:", "sha3-256:"] {
+            let parsed = parse(format!("{before}{HEX}").as_bytes());
+            assert_eq!(parsed, Parsed::Rejected(Reason::Algorithm), "{before}");
+        }
+        assert_eq!(
+            parse(format!("ssdeep:{HEX}").as_bytes()),
+            Parsed::Rejected(Reason::Length)
+        );
+        let shown = |text: String| algorithm_of_text(text.as_bytes());
+        assert_eq!(shown(format!("blake3:{HEX}")), Some(Algorithm::Blake3));
+        assert_eq!(shown(format!("0x{HEX}")), Some(Algorithm::Sha256));
+        assert_eq!(shown(format!("md5:{HEX}")), None);
     }
 
     #[test]

@@ -273,12 +273,12 @@ fn none_takes_the_bytes_as_they_are() {
 #[test]
 fn what_is_in_it_and_is_no_list_is_refused() {
     let dynamo = FakeDynamo::start(table());
-    let utf16: Vec<u8> = "\u{FEFF}abc\n"
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
+    let utf32: Vec<u8> = "\u{FEFF}abc\n"
+        .chars()
+        .flat_map(|c| u32::from(c).to_le_bytes())
         .collect();
     for (packed, says) in [
-        (gzip(&utf16), &["UTF-16", "gunzip -c", "iconv"][..]),
+        (gzip(&utf32), &["UTF-32", "gunzip -c", "iconv"][..]),
         (gzip(b"\x7FELF\0\0\0\n"), &["binary file"]),
         (xz(&gzip(b"x\n")), &["gzip-compressed once more", "xz -dc"]),
         (zstd(b"HASH\r\n\xFF\0"), &["an EnCase hash set"]),
@@ -289,6 +289,19 @@ fn what_is_in_it_and_is_no_list_is_refused() {
         ended.assert_says(says);
     }
     assert_eq!(dynamo.stop().calls, 0);
+}
+
+#[test]
+fn an_archive_that_was_to_be_split_is_known_by_itself() {
+    let list = crlf(&hashes(1000));
+    for marker in [&b"PK00"[..], b"PK\x07\x08"] {
+        let archive = [marker, &zip(&[("list.txt", &list)])].concat();
+        let (s3, dynamo) = (s3(archive), FakeDynamo::start(table()));
+        let ended = Run::ingest(URI, &FAST).s3(&s3).dynamo(&dynamo).end();
+        ended.assert_status(0);
+        ended.assert_says(&["zip-compressed"]);
+        assert_eq!(keys(&dynamo), set(&hashes(1000)));
+    }
 }
 
 #[test]

@@ -180,6 +180,315 @@ fn virusshare_and_malwarebazaar_are_plain_lists() {
     ended.assert_books([7, 1, 1, 0, 5, 0]);
 }
 
+/// `text` as PowerShell 5 writes it into a file.
+fn utf16(text: &str) -> Vec<u8> {
+    let marked = format!("\u{FEFF}{text}");
+    marked.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+/// Lists of other tools, made as these make them: what is said of each, its books, and
+/// the name that its first item gets.
+#[test]
+fn lists_of_other_tools_are_read_as_they_are() {
+    let hash = |n: u32| format!("{n:064X}");
+    let (a, b, c) = (hash(1), hash(2), hash(3));
+    let table = format!(
+        "\r\nAlgorithm       Hash       Path\r\n---------       ----       ----\r\n\
+         SHA256          {a}       C:\\a b\r\nSHA256          {b}       C:\\c\r\n\r\n"
+    );
+    let list = format!(
+        "\r\nAlgorithm : SHA256\r\nHash      : {a}\r\nPath      : C:\\a b\r\n\r\n\
+         Algorithm : SHA256\r\nHash      : {b}\r\nPath      : C:\\c\r\n\r\n"
+    );
+    let csv = format!("\"Hash\",\"Path\"\r\n\"{a}\",\"C:\\a b\"\r\n\"{b}\",\"C:\\c\"\r\n");
+    let unmarked = utf16(&csv)[2..].to_vec();
+    let big: Vec<u8> = (csv.encode_utf16().flat_map(u16::to_be_bytes)).collect();
+    let certutil = format!("SHA256 hash of C:\\a b:\r\n{a}\r\nCertUtil: -hashfile done.\r\n");
+    let vic = format!(
+        "{{\"@odata.context\":\"x\",\"value\":[{{\"SHA256\":\"{a}\",\"Name\":\"C:\\\\a b\"}},{{\"SHA256\":\"{b}\"}},{{\"SHA256\":\"{c}\"}}]}}"
+    );
+    let powershell = "the output of PowerShell's Get-FileHash";
+    let utf = "UTF-16 text";
+    for (text, books, args, says) in [
+        (
+            format!("Name;SHA256\n\"C:\\a b\";{a}\nx;{b}\n").into_bytes(),
+            [3, 2, 0, 0, 1, 0],
+            &["name"][..],
+            &["a table separated by semicolons, taking column SHA256"][..],
+        ),
+        (
+            format!("{a}:12:C:73\n{b}:*:D:73\n").into_bytes(),
+            [2, 2, 0, 0, 0, 0],
+            &[],
+            &["ClamAV"],
+        ),
+        (
+            table.clone().into_bytes(),
+            [6, 2, 0, 0, 4, 0],
+            &["path"],
+            &[powershell],
+        ),
+        (
+            utf16(&table),
+            [6, 2, 0, 0, 4, 0],
+            &["path"],
+            &[powershell, utf],
+        ),
+        (
+            list.clone().into_bytes(),
+            [3, 2, 0, 0, 1, 0],
+            &["path"],
+            &[powershell],
+        ),
+        (
+            utf16(&list),
+            [3, 2, 0, 0, 1, 0],
+            &["path"],
+            &[powershell, utf],
+        ),
+        (
+            utf16(&csv),
+            [3, 2, 0, 0, 1, 0],
+            &["path"],
+            &["comma-separated", utf],
+        ),
+        (
+            unmarked,
+            [3, 2, 0, 0, 1, 0],
+            &["path"],
+            &["comma-separated", utf],
+        ),
+        (
+            big,
+            [3, 2, 0, 0, 1, 0],
+            &["path"],
+            &["comma-separated", utf],
+        ),
+        (
+            certutil.into_bytes(),
+            [2, 1, 0, 0, 1, 0],
+            &["name"],
+            &["certutil"],
+        ),
+        (
+            format!("{a}  C:\\a b\0{b}  two\nlines\0").into_bytes(),
+            [2, 2, 0, 0, 0, 0],
+            &["name"],
+            &["lines end in NULs", "sha256sum"],
+        ),
+        (
+            format!("sha256:{a}\n0x{b}\n{c}\n").into_bytes(),
+            [3, 3, 0, 0, 0, 0],
+            &[],
+            &[],
+        ),
+        (
+            vic.into_bytes(),
+            [3, 3, 0, 0, 0, 0],
+            &["value[].Name", "--field", "value[].SHA256"],
+            &["taking field value[].SHA256"],
+        ),
+    ] {
+        let dynamo = dynamo("sha256");
+        let from = args.first().map(|name| format!("name={name}"));
+        let mut given: Vec<&str> = args.iter().skip(1).copied().collect();
+        if let Some(from) = &from {
+            given.extend(["--attr-from", from]);
+        }
+        let shown = String::from_utf8_lossy(&text).into_owned();
+        let ended = ingest(&text, &dynamo, "sha256", &given);
+        ended.assert_status(0);
+        ended.assert_books(books);
+        ended.assert_says(says);
+        let items = dynamo.items();
+        assert_eq!(items.len() as u64, books[1], "{shown}");
+        if from.is_some() {
+            assert_eq!(items[a.as_bytes()]["name"]["S"], "C:\\a b", "{shown}");
+        }
+        if shown.contains("two\nlines") {
+            assert_eq!(items[b.as_bytes()]["name"]["S"], "two\nlines");
+        }
+    }
+}
+
+#[test]
+fn paths_may_end_in_nuls() {
+    let dynamo = dynamo("sha256");
+    let ended = ingest("/a\0/b\nc\0/d\0", &dynamo, "sha256", &["--paths"]);
+    ended.assert_status(3);
+    ended.assert_books([3, 2, 0, 1, 0, 0]);
+    // What stands for a line feed is no path.
+    assert_eq!(rejected(&ended), [(2, "nul".to_owned())]);
+}
+
+#[test]
+fn digests_in_base64_are_read_with_encoding_and_named_without() {
+    let digest = "OiEY30e/PwQoVknwRVwvxv4tx/CyNwcwOKoAr0Hw1fI=";
+    let url = digest.replace('/', "_").replace('=', "");
+    for text in [
+        format!("{digest}\n"),
+        format!("sha256-{digest}\n"),
+        format!("a/b.py,sha256={url},12\n"),
+    ] {
+        let dynamo = dynamo("sha256");
+        let ended = ingest(&text, &dynamo, "sha256", &[]);
+        ended.assert_status(2);
+        ended.assert_says(&["base64", "--encoding base64"]);
+        assert_eq!(dynamo.stats().calls, 0, "{text}");
+        let ended = ingest(&text, &dynamo, "sha256", &["--encoding", "base64"]);
+        ended.assert_status(0);
+        ended.assert_books([1, 1, 0, 0, 0, 0]);
+        assert_eq!(
+            keys(&dynamo),
+            BTreeSet::from([SHA256.to_uppercase()]),
+            "{text}"
+        );
+    }
+}
+
+/// `command` of a hint, run on `text`: what it prints.
+fn piped(command: &str, text: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("list"), text).expect("written");
+    let ended = std::process::Command::new("sh")
+        .args(["-c", command])
+        .current_dir(folder.path())
+        .output()
+        .expect("a shell");
+    String::from_utf8(ended.stdout).expect("text")
+}
+
+/// What is not read is named before anything is written, and the command that the hint
+/// has makes a list of it.
+#[test]
+fn what_is_not_read_is_named_with_the_command_that_makes_a_list() {
+    let dynamo = dynamo("sha256");
+    let zeros = "0".repeat(41);
+    let misp = format!(
+        "{{\"Event\":{{\"Attribute\":[{{\"type\":\"filename|sha256\",\"value\":\"a|{SHA256}\"}},{{\"type\":\"md5\",\"value\":\"{MD5}\"}}]}}}}\n"
+    );
+    let stix = format!(
+        "{{\"type\":\"bundle\",\"objects\":[{{\"type\":\"identity\"}},{{\"type\":\"file\",\"hashes\":{{\"SHA-256\":\"{SHA256}\"}}}}]}}"
+    );
+    let pattern = format!(
+        "{{\"type\":\"bundle\",\"objects\":[{{\"pattern\":\"[file:hashes.'SHA-256' = '{SHA256}']\"}}]}}"
+    );
+    let cyclone = format!(
+        "{{\n \"bomFormat\": \"CycloneDX\",\n \"components\": [{{\"components\": [{{\"hashes\": [{{\"alg\": \"SHA-256\", \"content\": \"{SHA256}\"}}]}}]}}]\n}}\n"
+    );
+    let spdx = format!(
+        "{{\"spdxVersion\":\"SPDX-2.3\",\"files\":[{{\"checksums\":[{{\"algorithm\":\"SHA256\",\"checksumValue\":\"{SHA256}\"}}]}}]}}"
+    );
+    for (text, says) in [
+        (format!("{zeros}|md5sum\n{SHA256}|0000\n"), "The Sleuth Kit"),
+        (format!("x==1.0 \\\n    --hash=sha256:{SHA256}\n"), "pip"),
+        (
+            format!("Package: a\nFilename: pool/a.deb\nSHA256: {SHA256}\n"),
+            "Packages",
+        ),
+        (
+            format!("Origin: x\nSuite: y\nMD5Sum:\n {MD5} 1 z\nSHA256:\n {SHA256} 1 z\n"),
+            "Release",
+        ),
+        (
+            format!(
+                "SPDXVersion: SPDX-2.3\nPackageChecksum: SHA1: {SHA1}\nFileChecksum: SHA256: {SHA256}\n"
+            ),
+            "SPDX",
+        ),
+        (misp, "a MISP event"),
+        (stix, "a STIX bundle"),
+        (pattern, "a STIX bundle"),
+        (cyclone, "CycloneDX"),
+        (spdx, "an SPDX document in JSON"),
+    ] {
+        let ended = ingest(&text, &dynamo, "sha256", &[]);
+        ended.assert_status(2);
+        ended.assert_says(&[says]);
+        let hint = ended.stderr.split_once("make a list of it: ");
+        let command = hint.and_then(|(_, way)| Some(way.split_once(" | hashferry ingest")?.0));
+        // Long lines of a message may be broken.
+        let command = command.expect("a command").replace("\n  ", " ");
+        if command.starts_with("jq") && piped("jq --version", "").is_empty() {
+            continue;
+        }
+        let list = piped(&command, &text);
+        assert_eq!(
+            list.trim().trim_start_matches("sha256:"),
+            SHA256,
+            "{command}"
+        );
+    }
+    assert_eq!(dynamo.stop().calls, 0);
+}
+
+#[test]
+fn a_document_of_one_long_line_is_split_as_it_streams() {
+    let n = 20_000u64;
+    let one = |i: u64| {
+        format!("{{\"id\":{i},\"hashes\":{{\"SHA-256\":\"{i:064x}\"}},\"x\":[{{}},\"]\"]}}")
+    };
+    let elements: Vec<String> = (0..n).map(one).collect();
+    let before = "{\"a\":[1,2],\"type\":\"bundle\",".to_owned() + &" ".repeat(70_000);
+    let text = format!("{before}\"objects\":[{}]}}", elements.join(","));
+    let args = [
+        "--field",
+        "objects[].hashes.SHA-256",
+        "--attr-from",
+        "id:N=id",
+    ];
+    let (s3, dynamo) = (
+        FakeS3::start(S3Config::default().object("lists", "a", text.clone())),
+        dynamo("sha256"),
+    );
+    let keep = tempfile::tempdir().expect("a folder");
+    let place = keep.path().join("checkpoint");
+    let checkpoint = ["--checkpoint", place.to_str().expect("text")];
+    let run = |more: &[&str]| {
+        let args = [&args[..], &checkpoint, more].concat();
+        Run::ingest("s3://lists/a", &args).s3(&s3).dynamo(&dynamo)
+    };
+    // A run that is stopped resumes in the middle of the document.
+    let started = run(&["--rate", "4000"]).start();
+    dynamo
+        .wait_until(LIMIT, |s| s.items_written >= 5000)
+        .expect("it writes");
+    started.signal(Signal::SIGTERM);
+    started.end().assert_status(4);
+    let ended = run(&["--rate", "max"]).end();
+    ended.assert_status(0);
+    ended.assert_books([n, n, 0, 0, 0, 0]);
+    let items = dynamo.items();
+    assert_eq!(items.len() as u64, n);
+    for i in (0..n).step_by(997) {
+        assert_eq!(
+            items[format!("{i:064X}").as_bytes()]["id"]["N"],
+            i.to_string()
+        );
+    }
+
+    let ended = ingest(
+        &text,
+        &dynamo,
+        "sha256",
+        &["--field", "object[].hashes.SHA-256"],
+    );
+    ended.assert_status(2);
+    ended.assert_says(&["no array at object[]", "a, type, objects"]);
+    let cut = &text[..text.len() - 2];
+    let ended = ingest(cut, &dynamo, "sha256", &args);
+    ended.assert_status(1);
+    ended.assert_says(&["cut off"]);
+    let ended = ingest(
+        format!("{SHA256}\n"),
+        &dynamo,
+        "sha256",
+        &["--field", "a[].b"],
+    );
+    ended.assert_status(2);
+    ended.assert_says(&["is no JSON"]);
+}
+
 #[test]
 fn the_hash_stands_where_it_is_said_to_stand() {
     let table = format!("name,before,after\nx,{MD5},{}\n", MD5.replace('9', "8"));
@@ -295,8 +604,24 @@ fn what_a_list_has_not_is_refused_before_anything_is_written() {
             &["--format", "ndjson"],
             &["not an object a line", "jq -c"],
         ),
-        (&misp, &[], &["list is JSON", "jq -c '.[]' list", ".list[]"]),
-        (&vic, &[], &["list is JSON", "jq -c '.[]' list", ".value[]"]),
+        (
+            &misp,
+            &[],
+            &[
+                "list is a MISP warning list",
+                "jq -r '.list[]' list",
+                "list[]",
+            ],
+        ),
+        (
+            &vic,
+            &[],
+            &[
+                "list is a Project VIC",
+                "jq -c '.value[]' list",
+                "--field 'value[].MD5'",
+            ],
+        ),
     ] {
         let ended = ingest(text, &dynamo, "sha256", args);
         ended.assert_status(2);

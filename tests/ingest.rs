@@ -521,17 +521,7 @@ fn bad_input_is_told_apart_and_says_what_to_do() {
                 "elf",
                 [&b"\x7FELF\x02\x01\x01\0"[..], &[0; 5000]].concat(),
             )
-            .object(
-                "lists",
-                "utf16",
-                "a\0b\0"
-                    .as_bytes()
-                    .iter()
-                    .fold(vec![0xFF, 0xFE], |mut v, b| {
-                        v.push(*b);
-                        v
-                    }),
-            ),
+            .object("lists", "utf32", vec![0xFF, 0xFE, 0, 0, b'a', 0, 0, 0]),
     );
     let dynamo = FakeDynamo::start(table());
     let run = |source: &str, args: &[&str]| Run::ingest(source, args).s3(&s3).dynamo(&dynamo);
@@ -565,7 +555,7 @@ fn bad_input_is_told_apart_and_says_what_to_do() {
             run("s3://lists/elf", &[]),
             &["binary file", "one hash a line"],
         ),
-        (run("s3://lists/utf16", &[]), &["UTF-16", "iconv"]),
+        (run("s3://lists/utf32", &[]), &["UTF-32", "iconv"]),
         (run(URI, &["--rate", "0"]), &["--rate", "above 0"]),
         (run(URI, &["--rate", "-5"]), &["--rate", "above 0"]),
         (run(URI, &["--rate", "abc"]), &["--rate", "auto, max"]),

@@ -2,7 +2,7 @@
 
 use super::paths::RulesArgs;
 use crate::error::{Error, Result};
-use crate::format::{Form, Format, OtherAlgorithms};
+use crate::format::{Encoding, Form, Format, OtherAlgorithms};
 use crate::matchmeta::GivenRules;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -23,7 +23,8 @@ pub(super) struct FormArgs {
     /// what stands in it]
     #[arg(long, value_name = "NAME|N", help_heading = "Input")]
     column: Option<String>,
-    /// The same of JSON lines: the field, one inside another as a.b
+    /// The same of JSON: the field, one inside another as a.b; inside arrays as value[].MD5, which
+    /// reads each element as a line, of a document of any size
     #[arg(
         long,
         value_name = "NAME",
@@ -42,11 +43,22 @@ pub(super) struct FormArgs {
         help_heading = "Input"
     )]
     other_algorithms: OthersArg,
+    /// How the hashes are written; base64 of either alphabet, padded or not, also behind
+    /// `sha256-` (SRI) and `sha256=` (Python's RECORD)
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value = "hex",
+        hide_default_value = true,
+        help_heading = "Input"
+    )]
+    encoding: EncodingArg,
     /// The lists are of full paths, not of hashes: each is made comparable, as `hashferry
     /// normalize` does it, and its SHA-256 is the hash
     #[arg(
         long,
-        conflicts_with_all = ["format", "column", "field"],
+        conflicts_with_all = ["format", "column", "field", "encoding"],
         help_heading = "Paths"
     )]
     paths: bool,
@@ -82,8 +94,25 @@ impl ValueEnum for FormatArg {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self.0 {
             None => PossibleValue::new("auto").help("as the first lines show"),
+            // Other programs' names of it.
+            Some(Format::Semicolon) => PossibleValue::new(Format::Semicolon.name())
+                .aliases(["ssv", "scsv"])
+                .help(Format::Semicolon.described()),
             Some(format) => PossibleValue::new(format.name()).help(format.described()),
         })
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct EncodingArg(Encoding);
+
+impl ValueEnum for EncodingArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const { &[EncodingArg(Encoding::Hex), EncodingArg(Encoding::Base64)] }
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name()))
     }
 }
 
@@ -106,6 +135,7 @@ impl FormArgs {
         Ok(Form {
             format: self.format.0,
             column: self.column.clone().or_else(|| self.field.clone()),
+            encoding: self.encoding.0,
             paths: None,
             others: match self.other_algorithms {
                 OthersArg::Refuse => OtherAlgorithms::Refuse,
@@ -123,8 +153,11 @@ impl FormArgs {
     pub(super) fn words(&self) -> Vec<String> {
         let format = self.format.0.map(|f| f.name().to_owned());
         let others = (self.other_algorithms == OthersArg::Skip).then(|| "skip".to_owned());
+        let encoding =
+            (self.encoding.0 != Encoding::Hex).then(|| self.encoding.0.name().to_owned());
         let flags = [
             ("--format", &format),
+            ("--encoding", &encoding),
             ("--column", &self.column),
             ("--field", &self.field),
             ("--other-algorithms", &others),

@@ -24,13 +24,16 @@ pub enum Codec {
 }
 
 /// By what each is known. Source: each format's specification.
-const MAGIC: [(&[u8], Codec); 6] = [
+const MAGIC: [(&[u8], Codec); 8] = [
     (b"\x1F\x8B", Codec::Gzip),
     (b"\x28\xB5\x2F\xFD", Codec::Zstd),
     (b"\xFD7zXZ\0", Codec::Xz),
     (b"BZh", Codec::Bzip2),
     (b"\x04\x22\x4D\x18", Codec::Lz4),
     (b"PK\x03\x04", Codec::Zip),
+    // An archive that was to be split, and was not or is the first part.
+    (b"PK00PK\x03\x04", Codec::Zip),
+    (b"PK\x07\x08PK\x03\x04", Codec::Zip),
 ];
 
 /// What the first bytes show.
@@ -114,8 +117,13 @@ impl Codec {
 pub(super) fn piped(name: &str, command: &str) -> String {
     match name {
         "-" => format!("… | {command}"),
-        _ if name.starts_with("s3://") => format!("aws s3 cp {name} - | {command}"),
-        _ => format!("{command} {name}"),
+        _ => {
+            let name = shlex::try_quote(name).unwrap_or(name.into());
+            match name.contains("s3://") {
+                true => format!("aws s3 cp {name} - | {command}"),
+                false => format!("{command} {name}"),
+            }
+        }
     }
 }
 

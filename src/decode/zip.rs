@@ -20,8 +20,8 @@ const END: &[u8; 4] = b"PK\x05\x06";
 const END_64: &[u8; 4] = b"PK\x06\x06";
 const LOCATOR_64: &[u8; 4] = b"PK\x06\x07";
 const DESCRIPTOR: &[u8; 4] = b"PK\x07\x08";
-/// Before the first member of an archive that was to be split and was not.
-const SINGLE_SEGMENT: &[u8; 4] = b"PK00";
+/// Before the first member of an archive that was to be split and was not, or was.
+const SPANNING: [&[u8; 4]; 2] = [b"PK00", DESCRIPTOR];
 
 /// The end record's length, and that of its comment at most.
 const END_BYTES: usize = 22;
@@ -160,7 +160,8 @@ pub(super) fn member(
 ) -> Result<(), Fault> {
     let mut members = Vec::new();
     let mut given = false;
-    if feed.peek(4)? == SINGLE_SEGMENT {
+    let marker = feed.peek(4)?;
+    if SPANNING.iter().any(|s| marker == *s) {
         feed.skip(4)?;
     }
     loop {

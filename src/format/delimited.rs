@@ -8,12 +8,12 @@
 //! A line that begins with `#` is a comment, such as PowerShell's `#TYPE`, unless a hash
 //! stands in its hash column: a file may be called so.
 
-use super::layout::{algorithm_named, is_generic, is_hash};
+use super::layout::{algorithm_named, digits_of, is_generic, is_hash};
 use super::mix::other_in_column;
 use super::quoting::{self, FieldReader};
 use super::types::{Type, behind_the_name};
-use super::{Format, in_column, says_none, without_mark, without_return};
-use crate::algorithm::{Algorithm, fold};
+use super::{Digest, Format, in_column, says_none, without_mark, without_return};
+use crate::algorithm::fold;
 use crate::record::{Parsed, Reason, content};
 use csv_core::ReadFieldResult;
 
@@ -24,9 +24,10 @@ pub(super) fn format_of(line: &[u8], column: Option<&str>) -> Option<Format> {
         (b',', Format::Csv),
         (b'\t', Format::Tsv),
         (b'|', Format::Psv),
+        (b';', Format::Semicolon),
     ] {
         let fields = fields(line, delimiter);
-        let quoted = content(line).starts_with(b"\"");
+        let quoted = content(line).starts_with(b"\"") && !line.contains(&b';');
         if fields.len() < 2 && !(quoted && delimiter == b',') {
             continue;
         }
@@ -35,7 +36,7 @@ pub(super) fn format_of(line: &[u8], column: Option<&str>) -> Option<Format> {
             return Some(match format {
                 Format::Csv if has("productcode") && has("sha1") => Format::Nsrl,
                 Format::Csv if has("hashsetid") && has("hash") => Format::Hashkeeper,
-                Format::Csv if has("v3hash") => Format::Ilook,
+                Format::Csv if has("v1hash") || has("v3hash") || has("v4hash") => Format::Ilook,
                 format => format,
             });
         }
@@ -124,10 +125,9 @@ pub(super) fn hash_columns(rows: &[Vec<String>]) -> Vec<(usize, usize)> {
     // The column, the digits, whether there is anything else in it, and how many there are.
     let mut columns: Vec<(usize, usize, bool, usize)> = Vec::new();
     for (at, text) in rows.iter().flat_map(|row| row.iter().enumerate()) {
-        let digits = text.trim().len();
-        if !is_hash(text.trim().as_bytes()) {
+        let Some(digits) = digits_of(text.trim().as_bytes()) else {
             continue;
-        }
+        };
         match columns.iter_mut().find(|c| (c.0, c.1) == (at, digits)) {
             Some(known) => known.3 += 1,
             None => columns.push((at, digits, false, 1)),
@@ -141,7 +141,7 @@ pub(super) fn hash_columns(rows: &[Vec<String>]) -> Vec<(usize, usize)> {
     for column in &mut columns {
         let texts = rows.iter().filter_map(|row| row.get(column.0));
         let is_other = |text: &str| {
-            let is_one = is_hash(text.as_bytes()) && text.len() == column.1;
+            let is_one = digits_of(text.as_bytes()) == Some(column.1);
             !is_one && !says_none(text.as_bytes())
         };
         column.2 = texts.into_iter().any(|text| is_other(text.trim()));
@@ -158,11 +158,15 @@ pub(super) fn fields(line: &[u8], delimiter: u8) -> Vec<String> {
     quoting::fields(without_return(without_mark(line)), delimiter)
 }
 
+/// Whether `line` is `sep=;`, by which Excel is told the delimiter.
+fn is_separator_of_excel(line: &[u8]) -> bool {
+    line.len() == 5 && line.starts_with(b"sep=")
+}
+
 #[derive(Debug)]
 pub(super) struct DelimitedParser {
     reader: FieldReader,
-    algorithm: Algorithm,
-    digits: usize,
+    digits: Digest,
     hash: usize,
     /// The hash column's name, where a line says it.
     name: Option<String>,
@@ -209,7 +213,7 @@ pub(super) struct HashColumn {
 impl DelimitedParser {
     pub(super) fn new(
         format: Format,
-        algorithm: Algorithm,
+        digits: Digest,
         hash: HashColumn,
         wanted: Vec<usize>,
         names: &[String],
@@ -227,8 +231,7 @@ impl DelimitedParser {
         } = hash;
         DelimitedParser {
             reader: FieldReader::new(format.delimiter().unwrap_or(b',')),
-            algorithm,
-            digits: algorithm.bytes() * 2,
+            digits,
             hash,
             name: names.get(hash).cloned(),
             skips_others,
@@ -236,7 +239,7 @@ impl DelimitedParser {
             values: vec![Vec::new(); wanted.len()],
             wanted_names: wanted.iter().map(|at| names.get(*at).cloned()).collect(),
             wanted,
-            spans_lines: format == Format::Csv,
+            spans_lines: matches!(format, Format::Csv | Format::Semicolon),
             at: 0,
             begun: false,
             field: Vec::new(),
@@ -252,7 +255,7 @@ impl DelimitedParser {
         let mut comment = false;
         if !self.begun {
             line = without_mark(line);
-            if content(line).is_empty() {
+            if content(line).is_empty() || is_separator_of_excel(line) {
                 return Parsed::Skipped;
             }
             self.start();
@@ -365,10 +368,14 @@ impl DelimitedParser {
             says => self.typed(says),
         };
         match parsed {
-            Parsed::Rejected(reason) => match other_in_column(&self.hash_text, self.digits) {
-                Some(other) if self.skips_others && says == Type::Silent => Parsed::Other(other),
-                _ => self.header(reason),
-            },
+            Parsed::Rejected(reason) => {
+                match other_in_column(&self.hash_text, self.digits.digits) {
+                    Some(other) if self.skips_others && says == Type::Silent => {
+                        Parsed::Other(other)
+                    }
+                    _ => self.header(reason),
+                }
+            }
             parsed => parsed,
         }
     }
@@ -376,7 +383,7 @@ impl DelimitedParser {
     /// Classifies a row whose type `says` what it holds.
     fn typed(&self, says: Type) -> Parsed {
         match says {
-            Type::Hash(a) | Type::NameAndHash(a) if a != self.algorithm => Parsed::Other(a),
+            Type::Hash(a) | Type::NameAndHash(a) if a != self.digits.algorithm => Parsed::Other(a),
             Type::NameAndHash(_) => in_column(behind_the_name(&self.hash_text), self.digits),
             Type::Hash(_) | Type::Silent => in_column(&self.hash_text, self.digits),
             Type::Other if is_hash(self.hash_text.trim_ascii()) => {

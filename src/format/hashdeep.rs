@@ -8,7 +8,7 @@
 //! must name those that are taken at the same places. One that does not is rejected; the
 //! rows behind it are then no rows of the list's columns, and told so one by one.
 
-use super::{in_column, without_mark, without_return};
+use super::{Digest, in_column, without_mark, without_return};
 use crate::record::{Parsed, Reason, content};
 
 /// The columns that `line` names.
@@ -23,7 +23,7 @@ pub(super) fn columns(line: &[u8]) -> Option<Vec<String>> {
 
 #[derive(Debug)]
 pub(super) struct HashdeepParser {
-    digits: usize,
+    digits: Digest,
     hash: usize,
     wanted: Vec<usize>,
     columns: Vec<String>,
@@ -32,7 +32,7 @@ pub(super) struct HashdeepParser {
 
 impl HashdeepParser {
     pub(super) fn new(
-        digits: usize,
+        digits: Digest,
         hash: usize,
         wanted: Vec<usize>,
         columns: Vec<String>,

@@ -4,8 +4,10 @@
 //! another is named with a point: `hashes.sha256`. Names are compared as those of
 //! algorithms are: `SHA-256` is `sha256`.
 
-use super::in_column;
-use crate::algorithm::fold;
+use super::document::ArrayPath;
+use super::layout::{algorithm_named, is_hash};
+use super::{Digest, in_column};
+use crate::algorithm::{Algorithm, fold};
 use crate::error::{Error, Result};
 use crate::record::{Parsed, Reason, content};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -15,6 +17,28 @@ use std::io::Write as _;
 
 /// Fields that can be taken: a bit of a word for each.
 const MAX_FIELDS: usize = 64;
+
+/// Fields beside a hash that may name its algorithm: CycloneDX's, SPDX's, MISP's.
+const TAGS: [&str; 3] = ["type", "algorithm", "alg"];
+
+/// Whether `tag` names hashes that are as long as others and are not of files.
+fn is_of_no_file(tag: &[u8]) -> bool {
+    const NAMES: [&[u8]; 8] = [
+        b"imphash",
+        b"authentihash",
+        b"pehash",
+        b"vhash",
+        b"cdhash",
+        b"telfhash",
+        b"ja3",
+        b"fingerprint",
+    ];
+    let has = |name: &&[u8]| {
+        tag.windows(name.len())
+            .any(|w| w.eq_ignore_ascii_case(name))
+    };
+    NAMES.iter().any(has)
+}
 
 /// Whether `text`, without blanks around it, begins as JSON does: an object, or an array
 /// of objects, texts or arrays. `[section]` does not.
@@ -72,7 +96,9 @@ pub(super) fn fields(line: &[u8]) -> Vec<String> {
 
 #[derive(Debug)]
 pub(super) struct JsonParser {
-    digits: usize,
+    digits: Digest,
+    /// Of elements of arrays, how many paths of fields that name the algorithm stand last.
+    tags: Option<usize>,
     /// Paths of the fields that are taken: that of the hash first.
     paths: Vec<Vec<String>>,
     values: Vec<Vec<u8>>,
@@ -81,7 +107,7 @@ pub(super) struct JsonParser {
 }
 
 impl JsonParser {
-    pub(super) fn new(digits: usize, field: &str, wanted: &[String]) -> Result<Self> {
+    pub(super) fn new(digits: Digest, field: &str, wanted: &[String]) -> Result<Self> {
         if wanted.len() >= MAX_FIELDS {
             return Err(Error::usage(format!(
                 "{} fields are wanted of each row, and {} can be taken",
@@ -94,10 +120,69 @@ impl JsonParser {
         let paths: Vec<Vec<String>> = [path(field)].into_iter().chain(wanted).collect();
         Ok(JsonParser {
             digits,
+            tags: None,
             values: vec![Vec::new(); paths.len()],
             paths,
             folded: String::new(),
         })
+    }
+
+    /// One of the elements that `path` leads to.
+    pub(super) fn of_elements(digits: Digest, path: &ArrayPath, wanted: &[String]) -> Result<Self> {
+        let field = match path.rest.as_str() {
+            "" => "value",
+            rest => rest,
+        };
+        let inside = wanted.iter().map(|name| path.inside(name).to_owned());
+        let mut wanted: Vec<String> = inside.collect();
+        let (before, own) = match field.rsplit_once('.') {
+            Some((before, own)) => (format!("{before}."), own),
+            None => (String::new(), field),
+        };
+        // A name such as `content` or `value` says nothing of the algorithm.
+        let tags = match algorithm_named(own) {
+            Some(_) => 0,
+            None => TAGS.len(),
+        };
+        wanted.extend(TAGS.iter().take(tags).map(|tag| format!("{before}{tag}")));
+        let parser = JsonParser::new(digits, field, &wanted)?;
+        Ok(JsonParser {
+            tags: Some(tags),
+            ..parser
+        })
+    }
+
+    /// What an element is that was read.
+    fn element(&self, tags: usize) -> Parsed {
+        let hash = self.values.first().map_or(&[][..], Vec::as_slice);
+        if hash.is_empty() {
+            return Parsed::Skipped;
+        }
+        let last = |text: &[u8]| text.rsplit(|b| *b == b'|').next().map(<[u8]>::len);
+        let mut tail = self.values.iter().rev().take(tags);
+        let tag = tail
+            .find(|tag| !tag.is_empty())
+            .map_or(&[][..], Vec::as_slice);
+        let mut text = hash;
+        // MISP's `filename|sha256`.
+        let name = match (tag.contains(&b'|'), last(tag), last(hash)) {
+            (true, Some(of_tag), Some(of_hash)) => {
+                text = &hash[hash.len() - of_hash..];
+                &tag[tag.len() - of_tag..]
+            }
+            _ => tag,
+        };
+        match Algorithm::from_tag(name) {
+            Some(named) if named != self.digits.algorithm => return Parsed::Other(named),
+            None if is_of_no_file(name) => return Parsed::Skipped,
+            _ => {}
+        }
+        match in_column(text, self.digits) {
+            Parsed::Rejected(Reason::Length) if is_hash(text) => {
+                Parsed::Rejected(Reason::Algorithm)
+            }
+            parsed => parsed,
+        }
     }
 
     pub(super) fn parse(&mut self, line: &[u8]) -> Parsed {
@@ -116,7 +201,10 @@ impl JsonParser {
         };
         let read = object.deserialize(&mut json).and_then(|()| json.end());
         match (read, self.values.first()) {
-            (Ok(()), Some(hash)) => in_column(hash, self.digits),
+            (Ok(()), Some(hash)) => match self.tags {
+                None => in_column(hash, self.digits),
+                Some(tags) => self.element(tags),
+            },
             _ => Parsed::Rejected(Reason::Json),
         }
     }

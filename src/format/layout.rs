@@ -2,13 +2,16 @@
 //! which of them hashes stand.
 
 use super::delimited::HashColumn;
-use super::{Form, Format, OtherAlgorithms, delimited, hashdeep, json, mix, paths, sums, types};
-use super::{without_mark, without_return};
-use crate::algorithm::{Algorithm, AlgorithmCounts, Hash, fold};
+use super::document::ArrayPath;
+use super::{
+    Form, Format, OtherAlgorithms, certutil, clamav, delimited, encoded, hashdeep, json, mix,
+    paths, powershell, sums, types, without_mark, without_return,
+};
+use crate::algorithm::{Algorithm, AlgorithmCounts, fold};
 use crate::error::{Error, Result};
 use crate::lines::MAX_LINE_BYTES;
 use crate::printable;
-use crate::record::{Named, content, hashes_named, is_header};
+use crate::record::{Named, algorithm_of_text, content, hashes_named, is_header};
 use serde::{Deserialize, Serialize};
 
 /// Lines that are looked at to tell the form, blank ones and comments apart.
@@ -42,6 +45,9 @@ pub struct Layout {
     /// Whether the list has nothing but blank lines and comments.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub empty: bool,
+    /// Of the output of PowerShell, whether it is a table and not a list.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_table: bool,
 }
 
 impl Layout {
@@ -77,9 +83,15 @@ impl Layout {
                 ..Layout::default()
             });
         }
+        if encoded::is_meant(form) {
+            let lines = &lines[..lines.len().min(LINES_LOOKED_AT)];
+            return Ok(encoded::layout(lines, form));
+        }
         let column = form.column.as_deref();
         let (format, from) = match form.format {
             Some(format) => (format, 0),
+            // Each is an element of an array.
+            None if column.is_some_and(|c| ArrayPath::of(c).is_some()) => (Format::Ndjson, 0),
             None => Layout::guessed(&lines[..lines.len().min(LINES_LOOKED_AT)], column),
         };
         if format == Format::Ndjson
@@ -102,11 +114,17 @@ impl Layout {
                 Some(Format::Hashdeep)
             } else if json::begins(text) && (n == 0 || json::is_object(text)) {
                 Some(Format::Ndjson)
+            } else if powershell::columns(lines.get(n..).unwrap_or_default()).is_some() {
+                Some(Format::Powershell)
             } else if is_header(text) && !text.starts_with(b"\"") {
                 // That of a plain list.
                 None
             } else if sums::is_one(line) {
                 Some(Format::Sums)
+            } else if clamav::algorithm(line).is_some() {
+                Some(Format::Clamav)
+            } else if certutil::algorithm(lines.get(n..).unwrap_or_default()).is_some() {
+                Some(Format::Certutil)
             } else {
                 // What only looks like a header stands before bare hashes, too.
                 let next = lines.get(n + 1).map(|l| content(l));
@@ -141,6 +159,14 @@ impl Layout {
         };
         match format {
             Format::Lines | Format::Sums => layout.mix = mix::counted(format, lines),
+            Format::Clamav => {}
+            Format::Certutil => layout.columns = vec!["name".to_owned()],
+            Format::Powershell => {
+                let lines = &lines[..lines.len().min(LINES_LOOKED_AT)];
+                let mut tails = (0..lines.len()).filter_map(|n| lines.get(n..));
+                let seen = tails.find_map(powershell::columns);
+                (layout.is_table, layout.columns) = seen.unwrap_or_default();
+            }
             Format::Paths => layout.columns = paths::columns(),
             Format::Hashdeep => {
                 let names = lines.iter().find_map(|line| hashdeep::columns(line));
@@ -159,7 +185,8 @@ impl Layout {
             | Format::Ilook
             | Format::Csv
             | Format::Tsv
-            | Format::Psv => {
+            | Format::Psv
+            | Format::Semicolon => {
                 let delimiter = format.delimiter().unwrap_or(b',');
                 let fields = |line: &&[u8]| delimited::fields(line, delimiter);
                 let mut rows: Vec<Vec<String>> = lines.iter().map(fields).collect();
@@ -363,7 +390,7 @@ impl Layout {
     pub(super) fn no_column(&self, name: &str) -> Error {
         let has = match (self.format, self.columns.is_empty()) {
             (Format::Lines, _) => "it is a plain list, one hash a line, which has none".to_owned(),
-            (Format::Sums, _) => {
+            (Format::Sums | Format::Clamav, _) => {
                 "there are name and size, and the hash stands where it does".to_owned()
             }
             (Format::Paths, _) => "of a list of paths there are path and normalized".to_owned(),
@@ -377,8 +404,8 @@ impl Layout {
 
 /// The algorithm of whose hashes a column is by its name.
 pub(super) fn algorithm_named(name: &str) -> Option<Algorithm> {
-    // iLook's name of MD5.
-    if fold(name) == "v3hash" {
+    // iLook's names of MD5, by the version of its files.
+    if ["v1hash", "v3hash", "v4hash"].contains(&fold(name).as_str()) {
         return Some(Algorithm::Md5);
     }
     match hashes_named(name) {
@@ -394,5 +421,10 @@ pub(super) fn is_generic(name: &str) -> bool {
 
 /// Whether `text` is a hash of a length that is known.
 pub(super) fn is_hash(text: &[u8]) -> bool {
-    Algorithm::of_hex_digits(text.len()).is_some() && Hash::from_hex(text).is_some()
+    algorithm_of_text(text).is_some()
+}
+
+/// The hexadecimal digits of the hash that `text` is.
+pub(super) fn digits_of(text: &[u8]) -> Option<usize> {
+    algorithm_of_text(text).map(|algorithm| algorithm.bytes() * 2)
 }

@@ -112,7 +112,16 @@ impl Rows {
         tell: &mut impl FnMut(Row<'_>, &RowParser) -> Result<(), E>,
     ) -> Result<(), E> {
         while !self.held.is_empty() {
-            self.give_up(tell)?;
+            if std::mem::take(&mut self.unread) {
+                self.parser.forget();
+                for held in &self.held {
+                    self.parser.parse(&held.line(&self.bytes));
+                }
+            }
+            match self.parser.finish() {
+                Some(parsed) => self.end(parsed, tell)?,
+                None => self.give_up(tell)?,
+            }
         }
         Ok(())
     }
@@ -153,10 +162,22 @@ impl Rows {
                 parsed = self.parser.parse(&held.line(&self.bytes));
             }
         }
+        self.end(parsed, tell)
+    }
+
+    /// Tells the row that all lines are which are held.
+    fn end<E>(
+        &mut self,
+        parsed: Parsed,
+        tell: &mut impl FnMut(Row<'_>, &RowParser) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some((first, last)) = self.held.front().zip(self.held.back()) else {
+            return Ok(());
+        };
         let row = Row {
-            line: self.held.front().map_or(*line, |h| h.line(&self.bytes)),
-            last: line.number,
-            end,
+            line: first.line(&self.bytes),
+            last: last.number,
+            end: last.end,
             parsed,
         };
         let told = tell(row, &self.parser);

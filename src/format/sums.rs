@@ -11,10 +11,13 @@
 //! All of them may stand in one list; a bare hash counts too. A tag must name the
 //! algorithm of the run: BLAKE2b-256 is as long as SHA-256 and is none.
 
+use super::digest::algorithm_of_base64;
 use super::layout::is_hash;
-use super::{in_column, without_mark, without_return};
-use crate::algorithm::{Algorithm, fold};
-use crate::record::{Parsed, Reason, are_several, begins_with_hash, content, is_header};
+use super::{Digest, in_column, without_mark, without_return};
+use crate::algorithm::{Algorithm, fold, prefix};
+use crate::record::{
+    Parsed, Reason, algorithm_of_text, are_several, begins_with_hash, content, is_header,
+};
 
 /// A column of such a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +53,7 @@ struct Sum<'a> {
 #[derive(Debug)]
 pub(super) struct SumsParser {
     algorithm: Algorithm,
-    digits: usize,
+    digits: Digest,
     wanted: Vec<Column>,
     name: Vec<u8>,
     size: Vec<u8>,
@@ -61,10 +64,10 @@ pub(super) struct SumsParser {
 }
 
 impl SumsParser {
-    pub(super) fn new(algorithm: Algorithm, wanted: Vec<Column>) -> SumsParser {
+    pub(super) fn new(algorithm: Algorithm, digits: Digest, wanted: Vec<Column>) -> SumsParser {
         SumsParser {
             algorithm,
-            digits: algorithm.bytes() * 2,
+            digits,
             wanted,
             name: Vec::new(),
             size: Vec::new(),
@@ -86,7 +89,9 @@ impl SumsParser {
                 // A bare hash.
                 Parsed::Hash(hash) => Parsed::Hash(hash),
                 _ if is_header(text) => Parsed::Skipped,
-                _ if are_several(text, self.digits) => Parsed::Rejected(Reason::SeveralHashes),
+                _ if are_several(text, self.digits.digits) => {
+                    Parsed::Rejected(Reason::SeveralHashes)
+                }
                 other => other,
             };
         };
@@ -103,6 +108,11 @@ impl SumsParser {
                 true => unescape(sum.name, &mut self.name),
                 false => self.name.extend_from_slice(sum.name),
             }
+            // Where NULs end lines, a line feed in a name comes as one.
+            self.name
+                .iter_mut()
+                .filter(|b| **b == 0)
+                .for_each(|b| *b = b'\n');
         }
         parsed
     }
@@ -110,7 +120,7 @@ impl SumsParser {
     /// Whether the name is more hashes of the algorithm. A file may be called by its own.
     fn are_several(&self, sum: &Sum<'_>) -> bool {
         let name = sum.name.trim_ascii();
-        begins_with_hash(name, self.digits) && !name.eq_ignore_ascii_case(sum.hash)
+        begins_with_hash(name, self.digits.digits) && !name.eq_ignore_ascii_case(sum.hash)
     }
 
     /// Whether `tag` names the algorithm.
@@ -118,7 +128,7 @@ impl SumsParser {
         if self.tag != tag {
             self.tag.clear();
             self.tag.extend_from_slice(tag);
-            self.fits = algorithm_tagged(tag) == Some(self.algorithm);
+            self.fits = Algorithm::from_tag(tag) == Some(self.algorithm);
         }
         self.fits
     }
@@ -140,26 +150,15 @@ pub(super) fn is_one(line: &[u8]) -> bool {
 pub(super) fn algorithm(line: &[u8]) -> Option<Algorithm> {
     let sum = apart(without_return(without_mark(line))).filter(|sum| is_hash(sum.hash))?;
     match sum.tag {
-        Some(tag) => algorithm_tagged(tag).filter(|named| named.bytes() * 2 == sum.hash.len()),
-        None => Algorithm::of_hex_digits(sum.hash.len()),
+        Some(tag) => Algorithm::from_tag(tag).filter(|named| named.bytes() * 2 == sum.hash.len()),
+        None => algorithm_of_text(sum.hash),
     }
 }
 
-/// The algorithm that `tag` means. Sources of the names: md5sum --tag and its like of
-/// GNU coreutils, BSD's md5 and rmd160, openssl dgst, b3sum --tag.
-fn algorithm_tagged(tag: &[u8]) -> Option<Algorithm> {
-    let folded = fold(std::str::from_utf8(tag).ok()?);
-    match folded.as_str() {
-        "rmd160" => return Some(Algorithm::Ripemd160),
-        "blake2b512" => return Some(Algorithm::Blake2b),
-        "blake2s256" => return Some(Algorithm::Blake2s),
-        _ => {}
-    }
-    // openssl calls it SHA2-256.
-    match folded.strip_prefix("sha2").filter(|rest| rest.len() >= 3) {
-        Some(rest) => Algorithm::from_name(&format!("sha{rest}")),
-        None => Algorithm::from_name(&folded),
-    }
+/// Whether `line` is tagged and has its digest in base64, as `cksum --base64` prints it.
+pub(super) fn is_encoded(line: &[u8]) -> bool {
+    let sum = tagged(without_return(without_mark(line)));
+    sum.is_some_and(|sum| algorithm_of_base64(sum.hash).is_some())
 }
 
 fn apart(line: &[u8]) -> Option<Sum<'_>> {
@@ -174,7 +173,8 @@ fn plain(line: &[u8]) -> Option<Sum<'_>> {
     };
     let end = line.iter().position(|b| *b == b' ')?;
     let (hash, rest) = (&line[..end], &line[end + 1..]);
-    if hash.is_empty() || !hash.iter().all(u8::is_ascii_hexdigit) {
+    let (_, digits) = prefix::split(hash);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
     // The second character is a blank, or tells a binary file.

@@ -184,9 +184,8 @@ impl Ingest {
             ))
             .hint("give the same --compression and --member, or begin again with --restart")
         })?;
-        // There is no going into the middle of compressed data, or of a database.
-        let is_text = was.packed.is_none() && !was.database;
-        let from = if is_text { last.bytes } else { 0 };
+        // There is no going into the middle of what is not its text byte by byte.
+        let from = if was.is_verbatim() { last.bytes } else { 0 };
         let source = Source::open_again(&location, &self.aws, was, from).await?;
         tracing::info!(
             "taking up an earlier run at line {} (byte {}) of {location}: {} lines are in its books \

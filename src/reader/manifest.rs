@@ -25,6 +25,7 @@ const MAX_MANIFEST_BYTES: usize = 16 * 1024 * 1024;
 const PLAIN: format::Form = format::Form {
     format: Some(format::Format::Lines),
     column: None,
+    encoding: format::Encoding::Hex,
     paths: None,
     others: format::OtherAlgorithms::Refuse,
 };

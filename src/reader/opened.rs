@@ -1,6 +1,7 @@
 //! A source that is open: its text from the beginning on, and what that shows.
 
 use super::RELEASE_ATTRIBUTES;
+use super::rewriting::Rewriting;
 use super::unpacking::Unpacking;
 #[cfg(feature = "rds")]
 use super::{
@@ -27,12 +28,13 @@ use std::collections::VecDeque;
 /// An opened source whose first bytes have been looked at.
 #[derive(Debug)]
 pub struct Opened {
-    location: Location,
-    identity: Identity,
+    pub(super) location: Location,
+    pub(super) identity: Identity,
     text: Text,
+    pub(super) rewriting: Rewriting,
     /// The chunks that were looked at, to be read again.
-    peeked: VecDeque<Chunk>,
-    ended: bool,
+    pub(super) peeked: VecDeque<Chunk>,
+    pub(super) ended: bool,
     /// Bytes of it that are behind, as they lie there, when reading begins.
     behind: u64,
     /// What they show.
@@ -63,6 +65,7 @@ impl Opened {
             location: Location::Stdin,
             identity: source.identity(),
             text: Text::Plain(Box::new(source)),
+            rewriting: Rewriting::default(),
             peeked: chunks
                 .iter()
                 .map(|c| plain(Bytes::copy_from_slice(c)))
@@ -147,6 +150,7 @@ impl Opened {
                 None => Text::Plain(Box::new(source)),
                 Some(packed) => Text::Packed(Unpacking::start(name, packed, first, ended, source)),
             },
+            rewriting: Rewriting::default(),
             peeked,
             ended: false,
             behind: 0,
@@ -170,6 +174,7 @@ impl Opened {
         // Without that feature it is refused further down.
         #[cfg(not(feature = "rds"))]
         let _ = (aws, unpack);
+        head = self.rewrite(head, form).await?;
         let name = self.location.to_string();
         let codec = self.identity.packed.as_ref().map(|p| p.codec);
         let mut bytes: usize = self.peeked.iter().map(|c| c.bytes.len()).sum();
@@ -326,6 +331,8 @@ impl Opened {
             packed: packed.clone(),
             layout: was.layout.clone(),
             database: was.database,
+            writing: was.writing,
+            document: was.document.clone(),
             ..source.identity()
         };
         let text = match packed {
@@ -345,6 +352,7 @@ impl Opened {
             location,
             identity,
             text,
+            rewriting: Rewriting::again(was),
             peeked: VecDeque::new(),
             ended: false,
             behind: from,
@@ -377,9 +385,10 @@ impl Opened {
     /// Reads or decompresses up to byte `from` of the text, and no further.
     async fn pass(&mut self, from: u64) -> Result<()> {
         if from > 0 {
-            let is = match self.identity.database {
-                true => "a database",
-                false => "compressed",
+            let is = match (self.identity.database, &self.identity.packed) {
+                (true, _) => "a database",
+                (false, Some(_)) => "compressed",
+                (false, None) => "rewritten as it is read",
             };
             tracing::info!(
                 "{} is {is}: reading again up to byte {from} of its text, nothing is written twice",
@@ -503,13 +512,14 @@ impl Opened {
                 packed.codec
             ));
         }
+        said.extend(self.identity.writing.map(|writing| writing.to_string()));
         said.extend(format::said(self.layout(), form, algorithm));
         said
     }
 
     /// Whether its text lies otherwise than as it is: compressed, or in a database.
     pub fn is_packed(&self) -> bool {
-        self.identity.packed.is_some() || self.identity.database
+        !self.identity.is_verbatim()
     }
 
     /// Bytes of it that are behind, as they lie there, when reading begins.
@@ -676,7 +686,18 @@ impl Opened {
         }
     }
 
-    async fn pull(&mut self) -> Result<Option<Chunk>> {
+    pub(super) async fn pull(&mut self) -> Result<Option<Chunk>> {
+        if self.rewriting.is_none() {
+            return self.pull_text().await;
+        }
+        if self.rewriting.has_ended() {
+            return Ok(None);
+        }
+        let chunk = self.pull_text().await?;
+        self.rewriting.push(chunk)
+    }
+
+    async fn pull_text(&mut self) -> Result<Option<Chunk>> {
         match &mut self.text {
             Text::Plain(source) => Ok(source.next().await?.map(plain)),
             Text::Packed(unpacking) => unpacking.next().await,

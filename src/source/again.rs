@@ -20,6 +20,8 @@ impl Source {
             packed: None,
             layout: None,
             database: false,
+            writing: None,
+            document: None,
         }
     }
 
