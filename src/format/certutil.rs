@@ -111,7 +111,7 @@ impl CertutilParser {
             .algorithm
             .filter(|a| begun && *a != self.digits.algorithm)
         {
-            Some(_) => Parsed::Rejected(Reason::Algorithm),
+            Some(other) => Parsed::Other(other),
             None => in_column(digits(text, &mut buffer), self.digits),
         }
     }

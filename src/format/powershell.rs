@@ -206,10 +206,11 @@ fn judged(digits: Digest, tag: &[u8], hash: Option<&[u8]>) -> Parsed {
     let Some(hash) = hash else {
         return Parsed::Rejected(Reason::NoHash);
     };
-    if !tag.is_empty() && Algorithm::from_tag(tag) != Some(digits.algorithm) {
-        return Parsed::Rejected(Reason::Algorithm);
+    match Algorithm::from_tag(tag) {
+        Some(named) if named != digits.algorithm => Parsed::Other(named),
+        None if !tag.is_empty() => Parsed::Rejected(Reason::Algorithm),
+        _ => in_column(hash, digits),
     }
-    in_column(hash, digits)
 }
 
 /// Reads the records of a list.
