@@ -30,6 +30,7 @@
 //! [`readback`], which reads items; [`scaling`] and [`keepalive`], by which a table's capacity goes up and comes down by itself;
 //! [`raise`], which raises it for a run and brings it back; [`lowwater`], below which
 //! every line is settled, and [`checkpoint`], from where a run can be taken up;
+//! `contents`, a look at the table before the first write or question;
 //! [`durable`], the small files that outlive a run that is killed; [`workdir`], where
 //! large ones go, and `rds`, NIST's databases of hashes, which are read as lists.
 //! [`plan`] drives the first half without the second, to say before a run what it
@@ -74,7 +75,7 @@
 //!    then `capacity`, `ask`, `columns`, `concurrency`, `identity`, `rds`; then `accounts`, `waiting`; then
 //!    `lowwater`; then `control`: no SDK, no sockets
 //! 3. `aws`
-//! 4. `bootstrap`, `stop`, `source`, `report`, `readback`, `scaling`
+//! 4. `bootstrap`, `stop`, `source`, `report`, `readback`, `scaling`; then `contents`
 //! 5. `pace`, `keepalive`, `raise`, `checkpoint`; then `rate`
 //! 6. `reader`, `writer`, `arranging`: never each other
 //! 7. `ingest`, `lookup`, `plan`, `serve`, `verify`: never each other
@@ -136,6 +137,7 @@ pub mod capacity;
 pub mod checkpoint;
 pub mod columns;
 pub mod concurrency;
+mod contents;
 pub mod control;
 pub mod durable;
 pub mod error;

@@ -68,6 +68,10 @@ use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
+mod given;
+
+pub use given::GivenRules;
+
 /// The users that the machine images of Linux distributions come with, each of which
 /// a gold build may have been made with: Ubuntu's, Debian's, CentOS's, Amazon Linux's.
 pub const UNIX_USERS: [&str; 4] = ["ubuntu", "admin", "centos", "ec2-user"];

@@ -27,6 +27,7 @@ mod ahead;
 mod copied;
 #[cfg(feature = "rds")]
 mod database;
+mod fitting;
 mod manifest;
 mod objects;
 mod opened;

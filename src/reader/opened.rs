@@ -8,16 +8,18 @@ use super::{
     copied,
     database::{Database, Lying},
 };
-use crate::algorithm::Algorithm;
 #[cfg(feature = "rds")]
 use crate::algorithm::Case;
+use crate::algorithm::{Algorithm, Hash};
 use crate::attribute::Attribute;
 #[cfg(feature = "rds")]
 use crate::attribute::Value;
 use crate::aws::Aws;
 use crate::decode::{self, Chunk, Codec, Compression, Seen, Unpack, zip};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{self, Form, Format, Layout};
+use crate::format::{self, Form, Format, Layout, RowParser};
+use crate::lines::{Framer, Line};
+use crate::record::Parsed;
 use crate::source::{Identity, Location, Source};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -450,6 +452,33 @@ impl Opened {
     /// The first of its text that was looked at.
     pub(super) fn head(&self) -> &[u8] {
         self.peeked.front().map_or(&[], |chunk| &chunk.bytes)
+    }
+
+    /// The first hashes of its text as far as that was looked at, `most` at most and none
+    /// twice; none of a database.
+    pub(crate) fn first_hashes(&self, mut parser: RowParser, most: usize) -> Vec<Hash> {
+        let mut hashes = Vec::new();
+        let mut framer = Framer::new();
+        let mut take = |line: &Line<'_>| {
+            if let Parsed::Hash(hash) = parser.parse(line)
+                && !hashes.contains(&hash)
+            {
+                hashes.push(hash);
+            }
+            hashes.len() < most
+        };
+        let mut lines = framer.push(self.head());
+        while let Some(line) = lines.next() {
+            if !take(&line) {
+                return hashes;
+            }
+        }
+        if self.ended
+            && let Some(line) = framer.finish()
+        {
+            take(&line);
+        }
+        hashes
     }
 
     /// Its name.
