@@ -18,6 +18,7 @@ use crate::books::{Books, Counts, Meters};
 use crate::capacity::Capacity;
 use crate::checkpoint::Checkpoint;
 use crate::columns::Columns;
+use crate::contents::{self, Given, Look, Told};
 use crate::distinct::Distinct;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::RowParser;
@@ -137,7 +138,8 @@ impl Ingest {
     ///
     /// # Errors
     /// When it cannot begin; then nothing was written.
-    pub async fn run(self) -> Result<Report> {
+    pub async fn run(mut self) -> Result<Report> {
+        let look = self.look_for_rules().await?;
         let with = &self.with;
         let mut report = Report::begun(self.command(), &with.table, Timestamp::now());
         report.dry_run = with.dry_run;
@@ -148,7 +150,7 @@ impl Ingest {
                 report.end(Outcome::Interrupted, None);
                 return Ok(report);
             }
-            prepared = self.prepare() => prepared?,
+            prepared = self.prepare(look) => prepared?,
         };
         let raised = match (with.raise_to, with.dry_run) {
             (Some(units), false) => self.raise(units, &prepared.table).await?,
@@ -185,6 +187,16 @@ impl Ingest {
             with.unpack.work.done();
         }
         Ok(report)
+    }
+
+    /// Takes the rules of a list of paths that are left open from the table's items.
+    async fn look_for_rules(&mut self) -> Result<Option<Look>> {
+        let (with, given) = (&self.with, self.with.given_rules());
+        let (key, stop) = (with.key.as_ref(), &with.stop);
+        let (rules, look) =
+            contents::rules_for(&self.aws, &with.table, key, given.as_ref(), stop).await?;
+        self.with.form.paths = rules.or(self.with.form.paths.take());
+        Ok(look)
     }
 
     /// The command that it is.
@@ -477,7 +489,7 @@ impl Ingest {
     }
 
     /// Everything that must be known before the first write.
-    async fn prepare(&self) -> Result<Prepared> {
+    async fn prepare(&self, look: Option<Look>) -> Result<Prepared> {
         let with = &self.with;
         if self.sources.has_stdin() || self.from.has_stdin() {
             tracing::info!("reading standard input");
@@ -498,7 +510,13 @@ impl Ingest {
             }
             described => described?,
         };
-        let algorithm = opened.algorithm(with.algorithm, Some(&table.schema.partition.name))?;
+        let mut look = match look {
+            Some(look) => look,
+            None => contents::look(&self.aws, &table.name, &table.schema.partition).await?,
+        };
+        look.say(&table, false);
+        let given = Given::by_flags(with.algorithm, with.key.as_ref());
+        let algorithm = opened.algorithm_for(&table, &look, given, &with.form)?;
         let (given, from) = (&with.attributes, &with.attributes_from);
         let mut attributes = with.form.with_rules(given, from)?;
         if with.attr_from_version {
@@ -506,11 +524,19 @@ impl Ingest {
             attributes =
                 with_release(&attributes, from, &opened, sources, &self.aws, unpack).await?;
         }
+        let told = Told {
+            algorithm,
+            case: with.case,
+            attributes: &attributes,
+        };
+        let case = opened
+            .case_for(&self.aws, &table, &mut look, told, &with.form)
+            .await?;
         let template = ItemTemplate::with_columns(
             &with.table,
             &table.schema,
             algorithm,
-            with.case,
+            case,
             &attributes,
             &with.attributes_from,
         )?;

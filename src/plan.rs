@@ -30,10 +30,11 @@ use crate::algorithm::{Algorithm, Case};
 use crate::attribute::{Attribute, AttributeFrom};
 use crate::aws::{Aws, table};
 use crate::columns::Columns;
+use crate::contents::{self, Given};
 use crate::decode::Unpack;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Form;
-use crate::item::ItemTemplate;
+use crate::item::{ItemTemplate, KeyAttribute};
 use crate::prices::Prices;
 use crate::reader::{Ahead, Objects, with_release};
 use crate::source::{Globs, Sources};
@@ -56,6 +57,8 @@ pub struct Planning {
     pub table: Option<String>,
     /// The hash algorithm, where it was told.
     pub algorithm: Option<Algorithm>,
+    /// The partition key, where it was told.
+    pub key: Option<KeyAttribute>,
     /// Case of text keys.
     pub case: Case,
     /// Attributes of every item.
@@ -115,13 +118,17 @@ impl Planning {
             },
             None => None,
         };
-        let key = described.as_ref().map(|t| t.schema.partition.name.clone());
         let algorithm = match &described {
+            Some(table) => {
+                let look = contents::look(aws, &table.name, &table.schema.partition).await?;
+                let given = Given::by_flags(self.algorithm, self.key.as_ref());
+                opened.algorithm_for(table, &look, given, &self.form)?
+            }
             None if self.algorithm.is_none() && !opened.beginning.decides() => {
                 let by_name = self.table.as_deref().and_then(Algorithm::from_name);
                 opened.algorithm(by_name, None)?
             }
-            _ => opened.algorithm(self.algorithm, key.as_deref())?,
+            None => opened.algorithm(self.algorithm, None)?,
         };
         let from = &self.attributes_from;
         let mut attributes = self.form.with_rules(&self.attributes, from)?;

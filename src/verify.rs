@@ -13,7 +13,7 @@
 //! table. [`VerifyBuilder::consistent`] has every key read so at once.
 
 use crate::accounts::Accounts;
-use crate::algorithm::{Algorithm, Hash};
+use crate::algorithm::{Algorithm, Case, Hash};
 use crate::ask::{
     AskTemplate, CONSISTENT_READ_UNITS, Difference, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
 };
@@ -22,6 +22,7 @@ use crate::aws::operation::RawOperation;
 use crate::aws::table::{self, Table};
 use crate::backoff::Backoff;
 use crate::columns::Columns;
+use crate::contents::{self, Given, Look, Told};
 use crate::distinct::Distinct;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::RowParser;
@@ -190,9 +191,10 @@ impl Verify {
     /// When it cannot begin. What `tell` returns ends the run and is in the
     /// report.
     pub async fn run_with(
-        self,
+        mut self,
         mut tell: impl FnMut(Problem<'_>) -> Result<()>,
     ) -> Result<VerifyReport> {
+        let look = self.look_for_rules().await?;
         let with = &self.with;
         let mut report = VerifyReport::begun(&with.table, with.sample, Timestamp::now());
         let begun = Instant::now();
@@ -202,13 +204,15 @@ impl Verify {
                 report.end(Outcome::Interrupted, None);
                 return Ok(report);
             }
-            prepared = self.prepare() => prepared?,
+            prepared = self.prepare(look) => prepared?,
         };
         let Prepared {
             opened,
             mut ahead,
             table,
+            look,
             algorithm,
+            case,
             template,
             columns,
             rejects,
@@ -238,14 +242,15 @@ impl Verify {
         self.announce(&table, algorithm, &template, target, &calls);
 
         let meters = self.watch.meters();
+        meters.update(|a| a.consumed += look.read_units);
         let accounts = Accounts::default();
-        let case = opened.beginning.case.unwrap_or(with.case);
+        let shown_case = opened.beginning.case.unwrap_or(case);
         let mut problems = Vec::new();
         let mut shown = 0;
         let tell_all = |finding: Finding| {
             let Finding { hash, place, what } = finding;
             let problem = Problem {
-                hash: &hash.to_hex(case),
+                hash: &hash.to_hex(shown_case),
                 source: &accounts.name(place.source),
                 line: place.line,
                 byte: place.byte,
@@ -322,6 +327,7 @@ impl Verify {
         report.problems = problems;
         (report.sources, report.further_sources) = crate::report::sources(accounts.all(), false);
         report.count(&counts, begun.elapsed());
+        look.hint_at_case(case, &table.name, counts.books.found, counts.books.missing);
         let (failure, to_the_end) = match (checked, read) {
             (Err(e), _) | (_, Err(e)) => (Some(e), false),
             (Ok(checked), Ok(read)) => (None, checked && read),
@@ -349,8 +355,18 @@ impl Verify {
         Ok(report)
     }
 
+    /// Takes the rules of a list of paths that are left open from the table's items.
+    async fn look_for_rules(&mut self) -> Result<Option<Look>> {
+        let (with, given) = (&self.with, self.with.given_rules());
+        let (key, stop) = (with.key.as_ref(), &with.stop);
+        let (rules, look) =
+            contents::rules_for(&self.aws, &with.table, key, given.as_ref(), stop).await?;
+        self.with.form.paths = rules.or(self.with.form.paths.take());
+        Ok(look)
+    }
+
     /// Everything that must be known before the first question.
-    async fn prepare(&self) -> Result<Prepared> {
+    async fn prepare(&self, look: Option<Look>) -> Result<Prepared> {
         let with = &self.with;
         if self.sources.has_stdin() {
             tracing::info!("reading standard input");
@@ -369,7 +385,13 @@ impl Verify {
             }
             described => described?,
         };
-        let algorithm = opened.algorithm(with.algorithm, Some(&table.schema.partition.name))?;
+        let mut look = match look {
+            Some(look) => look,
+            None => contents::look(&self.aws, &table.name, &table.schema.partition).await?,
+        };
+        look.say(&table, true);
+        let given = Given::by_flags(with.algorithm, with.key.as_ref());
+        let algorithm = opened.algorithm_for(&table, &look, given, &with.form)?;
         let (given, from) = (&with.attributes, &with.attributes_from);
         let mut attributes = with.form.with_rules(given, from)?;
         if with.attr_from_version {
@@ -377,11 +399,19 @@ impl Verify {
             attributes =
                 with_release(&attributes, from, &opened, sources, &self.aws, unpack).await?;
         }
+        let told = Told {
+            algorithm,
+            case: with.case,
+            attributes: &attributes,
+        };
+        let case = opened
+            .case_for(&self.aws, &table, &mut look, told, &with.form)
+            .await?;
         let template = AskTemplate::with_columns(
             &with.table,
             &table.schema,
             algorithm,
-            with.case,
+            case,
             &attributes,
             &with.attributes_from,
         )?;
@@ -397,7 +427,9 @@ impl Verify {
             opened,
             ahead,
             table,
+            look,
             algorithm,
+            case,
             template,
             columns,
             rejects,
@@ -448,7 +480,9 @@ struct Prepared {
     opened: Opened,
     ahead: Ahead,
     table: Table,
+    look: Look,
     algorithm: Algorithm,
+    case: Case,
     template: AskTemplate,
     columns: Columns,
     rejects: Rejects,

@@ -3,6 +3,7 @@
 use super::paths::RulesArgs;
 use crate::error::{Error, Result};
 use crate::format::{Form, Format};
+use crate::matchmeta::GivenRules;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
@@ -88,6 +89,11 @@ impl FormArgs {
             column: self.column.clone().or_else(|| self.field.clone()),
             paths: None,
         })
+    }
+
+    /// The rules of lists of paths, as far as they are given.
+    pub(super) fn given_rules(&self) -> GivenRules {
+        self.rules.given_rules()
     }
 
     /// The flags as they were given, to be given again.

@@ -365,7 +365,7 @@ async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<Report> {
         .unpack(unpack)
         .form(args.form.form()?)
         .distinct(distinct)
-        .case(args.item.case())
+        .rules(args.form.given_rules())
         .attr_from_version(args.item.attr_from_version)
         .rate(args.rate)
         .concurrency(args.concurrency)
@@ -384,6 +384,9 @@ async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<Report> {
     }
     for manifest in sources.manifests {
         builder = builder.manifest(manifest);
+    }
+    if let Some(case) = args.item.case() {
+        builder = builder.case(case);
     }
     if let Some(algorithm) = args.item.hash {
         builder = builder.algorithm(algorithm);
@@ -491,7 +494,7 @@ async fn again(
         .table(&args.table)
         .unpack(unpack.clone())
         .form(args.form.form()?)
-        .case(args.item.case())
+        .rules(args.form.given_rules())
         .attr_from_version(args.item.attr_from_version)
         .sample(sample)
         .rejects_known(true)
@@ -505,6 +508,9 @@ async fn again(
     }
     if let Some(key) = args.item.key.clone() {
         builder = builder.key(key);
+    }
+    if let Some(case) = args.item.case() {
+        builder = builder.case(case);
     }
     if let Some(algorithm) = args.item.hash {
         builder = builder.algorithm(algorithm);

@@ -7,22 +7,18 @@ use clap::{Args, ValueEnum};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ItemArgs {
-    /// Hash algorithm [default: by the name of the table's partition key, else by the first hash]
+    /// Hash algorithm [default: by the name of the table's partition key, else by the
+    /// length of its keys, else by the first hash]
     #[arg(long, value_name = "NAME")]
     pub(super) hash: Option<Algorithm>,
-    /// The table's partition key, where it may not be described (dynamodb:DescribeTable)
-    /// [default: named as the hash, type S]
+    /// The table's partition key, where it may not be described (dynamodb:DescribeTable) or its
+    /// name is not that of --hash [default: named as the hash, type S]
     #[arg(long, value_name = "NAME[:S|B]", help_heading = "Item")]
     pub(super) key: Option<KeyAttribute>,
-    /// Case of the hash as text (a key of type B holds raw bytes)
-    #[arg(
-        long,
-        value_enum,
-        value_name = "CASE",
-        default_value = "upper",
-        help_heading = "Item"
-    )]
-    case: CaseArg,
+    /// Case of the hash as text (a key of type B holds raw bytes) [default: as a look at the
+    /// table's items shows, else upper]
+    #[arg(long, value_enum, value_name = "CASE", help_heading = "Item")]
+    case: Option<CaseArg>,
     /// Attribute `type` of every item
     #[arg(long = "type", value_name = "TEXT", help_heading = "Item")]
     type_: Option<String>,
@@ -63,9 +59,9 @@ impl CaseArg {
 }
 
 impl ItemArgs {
-    /// Case of text keys.
-    pub(super) fn case(&self) -> Case {
-        self.case.case()
+    /// Case of text keys, where it is given.
+    pub(super) fn case(&self) -> Option<Case> {
+        self.case.map(CaseArg::case)
     }
 
     /// The flags for attributes from columns, to be given again.

@@ -2,7 +2,7 @@
 //! takes paths.
 
 use crate::error::Result;
-use crate::matchmeta::{Normalizer, Rules, Users};
+use crate::matchmeta::{GivenRules, Normalizer, Rules};
 use clap::Args;
 
 /// What the rules do, for `--help`.
@@ -15,7 +15,8 @@ pub(super) const RULES_HELP: &str = "Rules:\n  \
 /// By which rules paths are made comparable.
 #[derive(Debug, Clone, Args)]
 pub(super) struct RulesArgs {
-    /// The rules for paths, as the table was built with: v2 or v3 [default: v2]
+    /// The rules for paths, as the table was built with: v2 or v3 [default: as a look at
+    /// the table's items shows, else v2]
     #[arg(long, value_name = "RULES", help_heading = "Paths")]
     rules: Option<Rules>,
     /// What stands for every user on Unix: the one of the gold build's image, such as ubuntu
@@ -28,20 +29,21 @@ pub(super) struct RulesArgs {
 }
 
 impl RulesArgs {
-    /// What normalises so.
+    /// The rules, as far as they are given.
+    pub(super) fn given_rules(&self) -> GivenRules {
+        GivenRules {
+            rules: self.rules,
+            unix_user: self.unix_user.clone(),
+            windows_user: self.windows_user.clone(),
+        }
+    }
+
+    /// The normalizer of these rules. What is left open has its default.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when a name can be no user's.
     pub(super) fn normalizer(&self) -> Result<Normalizer> {
-        let rules = self.rules.unwrap_or_default();
-        let own = Users::of(rules);
-        Normalizer::new(
-            rules,
-            Users {
-                unix: self.unix_user.clone().unwrap_or(own.unix),
-                windows: self.windows_user.clone().unwrap_or(own.windows),
-            },
-        )
+        self.given_rules().normalizer()
     }
 
     /// The first of these flags that was given.

@@ -123,7 +123,7 @@ async fn verify(context: &Context, args: VerifyArgs) -> Result<VerifyReport> {
         .table(args.table)
         .unpack(args.unpack.unpack())
         .form(args.form.form()?)
-        .case(args.item.case())
+        .rules(args.form.given_rules())
         .attr_from_version(args.item.attr_from_version)
         .sample(args.sample)
         .rate(args.rate)
@@ -141,6 +141,9 @@ async fn verify(context: &Context, args: VerifyArgs) -> Result<VerifyReport> {
     }
     if let Some(key) = args.item.key.clone() {
         builder = builder.key(key);
+    }
+    if let Some(case) = args.item.case() {
+        builder = builder.case(case);
     }
     if let Some(algorithm) = args.item.hash {
         builder = builder.algorithm(algorithm);

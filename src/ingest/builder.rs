@@ -10,6 +10,7 @@ use crate::distinct::Distinct;
 use crate::error::{Error, Result};
 use crate::format::Form;
 use crate::item::KeyAttribute;
+use crate::matchmeta::GivenRules;
 use crate::rate::Rate;
 use crate::rejects::MaxRejects;
 use crate::source::{Globs, Named, Sources};
@@ -38,7 +39,8 @@ pub struct IngestBuilder {
     pub(super) table: String,
     pub(super) algorithm: Option<Algorithm>,
     pub(super) key: Option<KeyAttribute>,
-    pub(super) case: Case,
+    pub(super) case: Option<Case>,
+    pub(super) rules: Option<GivenRules>,
     pub(super) attributes: Vec<Attribute>,
     pub(super) attributes_from: Vec<AttributeFrom>,
     pub(super) attr_from_version: bool,
@@ -145,10 +147,24 @@ impl IngestBuilder {
         self
     }
 
-    /// Upper or lower case of text keys.
+    /// The rules of lists of paths, where some are left open: the table's items show those.
+    /// Default: all of [`Form::paths`].
+    #[must_use]
+    pub fn rules(mut self, rules: GivenRules) -> Self {
+        self.rules = Some(rules);
+        self
+    }
+
+    /// The rules of lists of paths, as far as they are given; nothing for lists of hashes.
+    pub(super) fn given_rules(&self) -> Option<GivenRules> {
+        let normalizer = self.form.paths.clone()?;
+        Some(self.rules.clone().unwrap_or_else(|| normalizer.into()))
+    }
+
+    /// Upper or lower case of text keys. Default: as a look at the table shows, else upper.
     #[must_use]
     pub fn case(mut self, case: Case) -> Self {
-        self.case = case;
+        self.case = Some(case);
         self
     }
 

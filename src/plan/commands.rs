@@ -23,6 +23,9 @@ impl Words {
         if let Some(algorithm) = given.algorithm {
             item.extend(["--hash".to_owned(), algorithm.name().to_owned()]);
         }
+        if let Some(key) = &given.key {
+            item.extend(["--key".to_owned(), format!("{}:{}", key.name, key.kind)]);
+        }
         if given.case == Case::Lower {
             item.extend(["--case", "lower"].map(str::to_owned));
         }

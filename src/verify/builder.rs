@@ -9,6 +9,7 @@ use crate::decode::Unpack;
 use crate::error::{Error, Result};
 use crate::format::Form;
 use crate::item::KeyAttribute;
+use crate::matchmeta::GivenRules;
 use crate::rate::Rate;
 use crate::rejects::MaxRejects;
 use crate::sample::Sample;
@@ -32,7 +33,8 @@ pub struct VerifyBuilder {
     pub(super) table: String,
     pub(super) algorithm: Option<Algorithm>,
     pub(super) key: Option<KeyAttribute>,
-    pub(super) case: Case,
+    pub(super) case: Option<Case>,
+    pub(super) rules: Option<GivenRules>,
     pub(super) attributes: Vec<Attribute>,
     pub(super) attributes_from: Vec<AttributeFrom>,
     pub(super) attr_from_version: bool,
@@ -118,10 +120,25 @@ impl VerifyBuilder {
         self
     }
 
-    /// Upper or lower case of text keys in the table.
+    /// The rules of lists of paths, where some are left open: the table's items show those.
+    /// Default: all of [`Form::paths`].
+    #[must_use]
+    pub fn rules(mut self, rules: GivenRules) -> Self {
+        self.rules = Some(rules);
+        self
+    }
+
+    /// The rules of lists of paths, as far as they are given; nothing for lists of hashes.
+    pub(super) fn given_rules(&self) -> Option<GivenRules> {
+        let normalizer = self.form.paths.clone()?;
+        Some(self.rules.clone().unwrap_or_else(|| normalizer.into()))
+    }
+
+    /// Upper or lower case of text keys in the table. Default: as a look at it shows, else
+    /// upper.
     #[must_use]
     pub fn case(mut self, case: Case) -> Self {
-        self.case = case;
+        self.case = Some(case);
         self
     }
 
