@@ -19,15 +19,16 @@
 //! a table each is read once, eventually consistently unless it is told otherwise: an item
 //! that was written within the last second may be unknown still.
 
-use crate::algorithm::{Algorithm, Case};
-use crate::ask::whole::WholeTemplate;
+use crate::algorithm::Algorithm;
 use crate::ask::{CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS};
 use crate::aws::Aws;
 use crate::aws::operation::RawOperation;
 use crate::aws::table::{self, Table};
 use crate::backoff::Backoff;
 use crate::concurrency::Concurrency;
+use crate::contents::{self, EitherCase, Given, Settings};
 use crate::error::{Error, ErrorKind, Result};
+use crate::matchmeta::{GivenRules, Normalizer};
 use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::rate::Rate;
 use crate::report::{Outcome, thousands};
@@ -212,6 +213,7 @@ impl Lookup {
             prepared = self.prepare() => prepared?,
         };
         report.hash = Some(prepared.algorithm.name().to_owned());
+        report.rules = prepared.paths.as_ref().map(|n| n.rules().name());
         match (&with.output, writer) {
             (Some(path), _) => {
                 let (path, existing) = (path.clone(), with.existing);
@@ -267,7 +269,6 @@ impl Lookup {
         let table = Some(with.table.as_str()).filter(|t| !t.is_empty());
         let api = with.api.as_ref().map(Api::shown);
         let mut report = LookupReport::begun(table, api, &with.input, started);
-        report.rules = with.paths.as_ref().map(|n| n.rules().name());
         report.output = with.output.as_ref().map(|path| path.display().to_string());
         report
     }
@@ -279,75 +280,27 @@ impl Lookup {
             tracing::info!("reading standard input");
         }
         let mut input = Input::open(&self.sources, &self.aws, &with.unpack).await?;
-        let rules = with
-            .paths
-            .as_ref()
-            .map(|n| AskedBy::new(n.rules(), n.users().clone()));
         let told = match with.paths {
             Some(_) => Some(Algorithm::Sha256),
             None => with.algorithm,
         };
-        let (whom, algorithm) = match &with.api {
+        let (whom, algorithm, paths) = match &with.api {
             Some(api) => {
                 let named = told.or_else(|| api.algorithm());
                 let algorithm = match named {
                     Some(algorithm) => algorithm,
                     None => input.algorithm().await?,
                 };
-                let oracle = api.oracle(with.case, rules)?;
-                (Whom::Api(Box::new(oracle), api.most_tries()), algorithm)
+                let given = with.paths.as_ref();
+                let paths = given.map(GivenRules::normalizer).transpose()?;
+                let rules = paths.as_ref().map(AskedBy::of);
+                let oracle = api.oracle(with.case.unwrap_or_default(), rules)?;
+                let whom = Whom::Api(Box::new(oracle), api.most_tries());
+                (whom, algorithm, paths)
             }
-            None => {
-                let table = match table::describe(&self.aws, &with.table, None).await {
-                    Err(e) if e.kind() == ErrorKind::Denied => {
-                        let shown = match (told, &with.key) {
-                            (None, None) => Some(input.algorithm().await?),
-                            _ => told,
-                        };
-                        table::assumed(e, &with.table, with.key.clone(), shown)?
-                    }
-                    described => described?,
-                };
-                let named = Algorithm::from_name(&table.schema.partition.name);
-                if let (Some(told), Some(named)) = (told, named)
-                    && told != named
-                {
-                    let key = &table.schema.partition.name;
-                    if with.paths.is_some() {
-                        let what = format!(
-                            "paths are looked up by their SHA-256, and the partition key of table {} is {key}",
-                            table.name
-                        );
-                        return Err(
-                            Error::usage(what).hint("name a table that ingest --paths has made")
-                        );
-                    }
-                    tracing::warn!(
-                        "the partition key is named {key}, which is {named}; looking {told} hashes up as told"
-                    );
-                }
-                let algorithm = match told.or(named) {
-                    Some(algorithm) => algorithm,
-                    None => input.algorithm().await?,
-                };
-                let template = WholeTemplate::new(
-                    &with.table,
-                    &table.schema,
-                    algorithm,
-                    with.case,
-                    &with.attributes,
-                )?;
-                let oracle = TableOracle {
-                    table: RawOperation::new(&self.aws, "BatchGetItem", &with.table)?,
-                    name: with.table.clone(),
-                    template,
-                    consistent: with.consistent,
-                    rules,
-                };
-                (Whom::Table(Box::new(oracle), Box::new(table)), algorithm)
-            }
+            None => self.prepare_table(&mut input, told).await?,
         };
-        let questions = match &with.paths {
+        let questions = match &paths {
             Some(normalizer) => Questions::of_paths(normalizer.clone()),
             None => Questions::of_hashes(algorithm)?,
         };
@@ -355,8 +308,70 @@ impl Lookup {
             input,
             whom,
             algorithm,
+            paths,
             questions,
         })
+    }
+
+    /// The table to ask, the algorithm of its hashes, and how paths are normalised for it.
+    async fn prepare_table(
+        &self,
+        input: &mut Input,
+        told: Option<Algorithm>,
+    ) -> Result<(Whom, Algorithm, Option<Normalizer>)> {
+        let with = &self.with;
+        let table = match table::describe(&self.aws, &with.table, None).await {
+            Err(e) if e.kind() == ErrorKind::Denied => {
+                let shown = match (told, &with.key) {
+                    (None, None) => Some(input.algorithm().await?),
+                    _ => told,
+                };
+                table::assumed(e, &with.table, with.key.clone(), shown)?
+            }
+            described => described?,
+        };
+        let key = &table.schema.partition.name;
+        if with.paths.is_some()
+            && Algorithm::from_name(key).is_some_and(|named| told != Some(named))
+        {
+            let what = format!(
+                "paths are looked up by their SHA-256, and the partition key of table {} is {key}",
+                table.name
+            );
+            return Err(Error::usage(what).hint("name a table that ingest --paths has made"));
+        }
+        let look = contents::look(&self.aws, &table.name, &table.schema.partition).await?;
+        look.say(&table, true);
+        let given = Given::by_flags(told, with.key.as_ref());
+        let algorithm = match look.algorithm_of_table(&table, given)? {
+            Some(algorithm) => algorithm,
+            None => {
+                let shown = input.algorithm().await?;
+                look.check_algorithm(shown, given)?;
+                shown
+            }
+        };
+        let given = with.paths.as_ref();
+        let paths = given.map(|given| look.rules(given, Settings::Flags));
+        let paths = paths.transpose()?;
+        let oracle = TableOracle {
+            table: RawOperation::new(&self.aws, "BatchGetItem", &with.table)?,
+            name: with.table.clone(),
+            questions: EitherCase::new(
+                &with.table,
+                &table.schema,
+                algorithm,
+                look.case(with.case, Settings::Flags)?,
+                &with.attributes,
+                Settings::Flags,
+            )?,
+            consistent: with.consistent,
+            rules: paths.as_ref().map(AskedBy::of),
+        };
+        let meters = self.watch.meters();
+        meters.update(|c| c.consumed += look.read_units);
+        let whom = Whom::Table(Box::new(oracle), Box::new(table));
+        Ok((whom, algorithm, paths))
     }
 
     /// Asks whom there is to ask.
@@ -373,9 +388,10 @@ impl Lookup {
             input,
             whom,
             algorithm,
+            paths,
             questions,
         } = prepared;
-        let what = match &with.paths {
+        let what = match &paths {
             Some(normalizer) => format!("paths, normalised by the rules {}", normalizer.rules()),
             None => algorithm.to_string(),
         };
@@ -472,6 +488,8 @@ struct Prepared {
     input: Input,
     whom: Whom,
     algorithm: Algorithm,
+    /// Of a list of paths.
+    paths: Option<Normalizer>,
     questions: Questions,
 }
 
@@ -553,12 +571,7 @@ impl Asking<'_> {
                      one up that it must know"
                 ),
                 false => tracing::warn!(
-                    "not one of {unknown} hashes is known: is it the table, and are its keys in {} case (--case)? \
-                     Look one up that it must know",
-                    match with.case {
-                        Case::Upper => "upper",
-                        Case::Lower => "lower",
-                    }
+                    "not one of {unknown} hashes is known: is it the right table? Look one up that it must know"
                 ),
             }
         }

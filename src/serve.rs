@@ -33,16 +33,16 @@ mod router;
 mod tests;
 
 use crate::algorithm::{Algorithm, Case};
-use crate::ask::whole::WholeTemplate;
 use crate::attribute::Attribute;
 use crate::aws::Aws;
 use crate::aws::operation::RawOperation;
 use crate::aws::table;
 use crate::backoff::Backoff;
 use crate::concurrency::Concurrency;
+use crate::contents::{self, EitherCase, Given, Settings};
 use crate::error::{Error, ErrorKind, Result};
-use crate::item::{KeyAttribute, KeyType};
-use crate::matchmeta::Normalizer;
+use crate::item::KeyAttribute;
+use crate::matchmeta::{GivenRules, Normalizer};
 use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::rate::Rate;
 use bodies::Bodies;
@@ -76,12 +76,12 @@ pub struct Options {
     pub algorithm: Option<Algorithm>,
     /// Its key, where it may not be described.
     pub key: Option<KeyAttribute>,
-    /// Case of text keys.
-    pub case: Case,
+    /// Case of text keys. Default: as a look at the table shows, else upper.
+    pub case: Option<Case>,
     /// Among these the value of its sort key, where it has one.
     pub sort: Vec<Attribute>,
-    /// How paths are made comparable.
-    pub normalizer: Normalizer,
+    /// How paths are normalised. What is left open, the table's items show.
+    pub rules: GivenRules,
     /// Read capacity units a second.
     pub rate: Rate,
     /// BatchGetItem calls in flight.
@@ -103,9 +103,9 @@ impl Options {
             table: table.into(),
             algorithm: None,
             key: None,
-            case: Case::Upper,
+            case: None,
             sort: Vec::new(),
-            normalizer: Normalizer::default(),
+            rules: GivenRules::default(),
             rate: Rate::Auto,
             concurrency: Concurrency::Auto,
             consistent: false,
@@ -137,6 +137,13 @@ struct Inner {
     _asking: AbortOnDropHandle<()>,
 }
 
+/// What hashes and paths are answered from.
+struct Answers {
+    algorithm: Algorithm,
+    normalizer: Normalizer,
+    reads: Reads,
+}
+
 impl App {
     /// Looks at the table and begins to ask it; `gate` says who may have it asked.
     /// Belongs into a runtime.
@@ -152,16 +159,32 @@ impl App {
             }
             described => described?,
         };
-        let key = &table.schema.partition.name;
-        let named = || Algorithm::from_name(key);
-        let algorithm = options.algorithm.or_else(named).ok_or_else(|| {
+        let key = &table.schema.partition;
+        let look = contents::look(aws, name, key).await?;
+        look.say(&table, true);
+        let settings = Settings::FlagsOrEnvironment;
+        let given = Given {
+            algorithm: options.algorithm,
+            key: options.key.as_ref(),
+            settings,
+        };
+        let algorithm = look.algorithm_of_table(&table, given)?.ok_or_else(|| {
             Error::usage(format!(
-                "the key of table {name} is named {key}, which is no hash algorithm's name"
+                "the key of table {name} is named {}, which is no hash algorithm's name",
+                key.name
             ))
             .hint("say of which algorithm its hashes are: --hash sha256")
         })?;
-        let template =
-            WholeTemplate::new(name, &table.schema, algorithm, options.case, &options.sort)?;
+        let normalizer = look.rules(&options.rules, settings)?;
+        let case = look.case(options.case, settings)?;
+        let questions = EitherCase::new(
+            name,
+            &table.schema,
+            algorithm,
+            case,
+            &options.sort,
+            settings,
+        )?;
         let operation = RawOperation::new(aws, "BatchGetItem", name)?;
         let pace = options.rate.pace(table.read_capacity(), None).of_reads();
         let read_options = ReadOptions {
@@ -169,12 +192,12 @@ impl App {
             consistent: options.consistent,
             cache_ttl: options.cache_ttl,
             cache_entries: options.cache_entries,
-            case: (table.schema.partition.kind == KeyType::S).then_some(options.case),
         };
         let (pace, metrics) = (Arc::new(pace), Arc::new(Metrics::default()));
+        metrics.update(|c| c.read_units += look.read_units);
         let (reads, asker) = Reads::new(
             operation,
-            template,
+            questions,
             pace.clone(),
             metrics.clone(),
             read_options,
@@ -191,25 +214,32 @@ impl App {
                 never = following.follow(CAPACITY_INTERVAL, describe) => match never {},
             }
         });
-        Ok(App::of(
-            algorithm, options, gate, reads, pace, metrics, asking,
-        ))
+        let answers = Answers {
+            algorithm,
+            normalizer,
+            reads,
+        };
+        Ok(App::of(answers, options, gate, pace, metrics, asking))
     }
 
     fn of(
-        algorithm: Algorithm,
+        answers: Answers,
         options: Options,
         gate: Gate,
-        reads: Reads,
         pace: Arc<Pace>,
         metrics: Arc<Metrics>,
         asking: tokio::task::JoinHandle<()>,
     ) -> App {
-        let openapi = openapi::document(algorithm, &options.normalizer, gate.wants_keys());
+        let Answers {
+            algorithm,
+            normalizer,
+            reads,
+        } = answers;
+        let openapi = openapi::document(algorithm, &normalizer, gate.wants_keys());
         App(Arc::new(Inner {
             table: options.table,
             algorithm,
-            normalizer: options.normalizer,
+            normalizer,
             request_limit: options.request_limit,
             gate,
             reads,

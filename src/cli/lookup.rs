@@ -60,7 +60,7 @@ pub(super) struct LookupArgs {
     #[arg(long, value_name = "URL")]
     api: Option<String>,
     /// Hash algorithm [default: by the name of the table's partition key or the end of the URL,
-    /// else by the first hash]
+    /// else by the length of the table's keys, else by the first hash]
     #[arg(long, value_name = "NAME")]
     hash: Option<Algorithm>,
     /// The list is one of paths: each is normalised, and its SHA-256 looked up
@@ -70,8 +70,8 @@ pub(super) struct LookupArgs {
     rules: RulesArgs,
     #[command(flatten)]
     unpack: UnpackArgs,
-    /// The table's partition key, where it may not be described (dynamodb:DescribeTable)
-    /// [default: named as the hash, type S]
+    /// The table's partition key, where it may not be described (dynamodb:DescribeTable) or its
+    /// name is not that of --hash [default: named as the hash, type S]
     #[arg(
         long,
         value_name = "NAME[:S|B]",
@@ -79,15 +79,10 @@ pub(super) struct LookupArgs {
         help_heading = "Table"
     )]
     key: Option<KeyAttribute>,
-    /// Case of the hash as text, in the table's key or the URL
-    #[arg(
-        long,
-        value_enum,
-        value_name = "CASE",
-        default_value = "upper",
-        help_heading = "Table"
-    )]
-    case: CaseArg,
+    /// Case of the hash as text, in the table's key or the URL [default: as a look at the
+    /// table's items shows, else upper]
+    #[arg(long, value_enum, value_name = "CASE", help_heading = "Table")]
+    case: Option<CaseArg>,
     /// The sort key of the items, where the table has one
     #[arg(
         long = "attr",
@@ -230,12 +225,14 @@ impl LookupArgs {
         let mut builder = Lookup::builder()
             .input(self.file())
             .unpack(self.unpack.unpack())
-            .case(self.case.case())
             .consistent(self.consistent)
             .rate(self.rate)
             .concurrency(self.concurrency)
             .give_up_after(self.give_up_after)
             .unordered(self.unordered);
+        if let Some(case) = self.case {
+            builder = builder.case(case.case());
+        }
         if let Some(table) = &self.table {
             builder = builder.table(table);
         }
@@ -243,7 +240,7 @@ impl LookupArgs {
             builder = builder.api(api);
         }
         if self.paths {
-            builder = builder.paths(self.rules.normalizer()?);
+            builder = builder.paths(self.rules.given_rules());
         } else if let Some(flag) = self.rules.given() {
             let what = format!("{flag} is about paths");
             return Err(Error::usage(what).hint("of a list of paths, give --paths"));

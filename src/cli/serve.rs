@@ -1,8 +1,9 @@
 //! `hashferry serve`: the look-up API over HTTP.
 
+use super::item::CaseArg;
 use super::paths::RulesArgs;
 use super::{Context, duration};
-use crate::algorithm::{Algorithm, Case};
+use crate::algorithm::Algorithm;
 use crate::attribute::Attribute;
 use crate::concurrency::Concurrency;
 use crate::error::{Error, Result};
@@ -10,7 +11,7 @@ use crate::item::KeyAttribute;
 use crate::rate::Rate;
 use crate::serve::keys::{self, Gate};
 use crate::serve::{App, CACHE_ENTRIES, Options, listen};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -53,22 +54,18 @@ pub(super) struct ServeArgs {
     /// Hashes and paths a second that each key may ask for [default: no limit]
     #[arg(long, value_name = "N", value_parser = per_second, help_heading = "API keys")]
     rate_limit: Option<f64>,
-    /// Hash algorithm [default: by the name of the table's partition key]
+    /// Hash algorithm [default: by the name of the table's partition key, else by the length
+    /// of its keys]
     #[arg(long, value_name = "NAME")]
     hash: Option<Algorithm>,
-    /// The table's partition key, where it may not be described (dynamodb:DescribeTable)
-    /// [default: named as the hash, type S]
+    /// The table's partition key, where it may not be described (dynamodb:DescribeTable) or its
+    /// name is not that of --hash [default: named as the hash, type S]
     #[arg(long, value_name = "NAME[:S|B]", help_heading = "Item")]
     key: Option<KeyAttribute>,
-    /// Case of the hash as text in the table
-    #[arg(
-        long,
-        value_enum,
-        value_name = "CASE",
-        default_value = "upper",
-        help_heading = "Item"
-    )]
-    case: CaseArg,
+    /// Case of the hash as text in the table [default: as a look at its items shows, else
+    /// upper]
+    #[arg(long, value_enum, value_name = "CASE", help_heading = "Item")]
+    case: Option<CaseArg>,
     /// The value of the sort key, where the table has one: NAME=TEXT, or NAME:TYPE=VALUE
     #[arg(long = "attr", value_name = "NAME=VALUE", help_heading = "Item")]
     attributes: Vec<Attribute>,
@@ -116,12 +113,6 @@ pub(super) struct ServeArgs {
     max_connections: u32,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum CaseArg {
-    Upper,
-    Lower,
-}
-
 fn address(text: &str) -> Result<SocketAddr, String> {
     let local = |port: &str| {
         let port = port.parse().ok()?;
@@ -162,7 +153,8 @@ pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<u8> {
     let Some(table) = args.table else {
         return Err(Error::usage("no table is named").hint("give --table NAME"));
     };
-    let normalizer = args.rules.normalizer()?;
+    // A name that cannot be a user's is an error before anything is asked.
+    args.rules.normalizer()?;
     let gate = match &args.api_keys {
         Some(path) => Gate::of_file(path, args.rate_limit)?,
         None if args.listen.ip().is_loopback() => Gate::open(args.rate_limit),
@@ -184,12 +176,9 @@ pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<u8> {
         let options = Options {
             algorithm: args.hash,
             key: args.key,
-            case: match args.case {
-                CaseArg::Upper => Case::Upper,
-                CaseArg::Lower => Case::Lower,
-            },
+            case: args.case.map(CaseArg::case),
             sort: args.attributes,
-            normalizer,
+            rules: args.rules.given_rules(),
             rate: args.rate,
             concurrency: args.concurrency,
             consistent: args.consistent,

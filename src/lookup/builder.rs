@@ -9,7 +9,7 @@ use crate::concurrency::Concurrency;
 use crate::decode::Unpack;
 use crate::error::{Error, Result};
 use crate::item::KeyAttribute;
-use crate::matchmeta::Normalizer;
+use crate::matchmeta::GivenRules;
 use crate::rate::Rate;
 use crate::source::{Globs, Location, Named, Sources};
 use crate::stop::Stop;
@@ -22,12 +22,12 @@ pub struct LookupBuilder {
     pub(super) aws: Option<Aws>,
     pub(super) input: String,
     pub(super) unpack: Unpack,
-    pub(super) paths: Option<Normalizer>,
+    pub(super) paths: Option<GivenRules>,
     pub(super) table: String,
     pub(super) api: Option<Api>,
     pub(super) algorithm: Option<Algorithm>,
     pub(super) key: Option<KeyAttribute>,
-    pub(super) case: Case,
+    pub(super) case: Option<Case>,
     pub(super) attributes: Vec<Attribute>,
     pub(super) consistent: bool,
     pub(super) rate: Rate,
@@ -64,10 +64,12 @@ impl LookupBuilder {
         self
     }
 
-    /// The list is one of paths, which are normalised like this and hashed.
+    /// The list is one of paths, which are normalised by these rules and hashed: a
+    /// [`Normalizer`](crate::matchmeta::Normalizer), or [`GivenRules`], where the table
+    /// shows what they leave open.
     #[must_use]
-    pub fn paths(mut self, normalizer: Normalizer) -> Self {
-        self.paths = Some(normalizer);
+    pub fn paths(mut self, rules: impl Into<GivenRules>) -> Self {
+        self.paths = Some(rules.into());
         self
     }
 
@@ -101,10 +103,11 @@ impl LookupBuilder {
         self
     }
 
-    /// Upper or lower case of text keys in the table, or of the hash in a URL.
+    /// Upper or lower case of text keys in the table, or of the hash in a URL. Default: as
+    /// a look at the table shows, else upper.
     #[must_use]
     pub fn case(mut self, case: Case) -> Self {
-        self.case = case;
+        self.case = Some(case);
         self
     }
 

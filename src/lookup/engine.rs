@@ -312,6 +312,7 @@ impl<O: Oracle> Engine<'_, O> {
             again,
             trouble,
             consumed,
+            calls,
             astray,
         } = told;
         let count = keys.0.len();
@@ -345,6 +346,7 @@ impl<O: Oracle> Engine<'_, O> {
         };
         let unread = if unread { again.len() } else { 0 };
         self.meters.update(|c| {
+            c.requests += calls.saturating_sub(1);
             c.consumed += cost;
             c.unprocessed += unread as u64;
         });

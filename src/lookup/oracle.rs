@@ -23,6 +23,8 @@ pub(super) struct Told {
     pub(super) trouble: Option<Trouble>,
     /// What it cost, where that is said.
     pub(super) consumed: Option<Consumed>,
+    /// Calls that it took, where there were several.
+    pub(super) calls: u64,
     /// Whether the answer is none that a look-up gives, so that it may be the wrong
     /// address that was asked.
     pub(super) astray: bool,

@@ -1,7 +1,7 @@
 //! The account of a look-up: what a script reads, and what a person reads.
 
 use super::LookupCounts;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::prices::USD_PER_MILLION_READ_UNITS;
 use crate::report::{
     Outcome, seconds, ten_thousandths, tenths, thousands, thousandths, to_the_second,
@@ -167,7 +167,9 @@ impl LookupReport {
     /// wrong usage means that nothing was asked.
     pub fn end(&mut self, outcome: Outcome, failure: Option<&Error>) {
         self.outcome = outcome;
-        self.exit = outcome.exit_status(self.requests > 0, failure);
+        // Wrong usage that an answer has shown is wrong usage still: nothing is written.
+        let is_usage = failure.is_some_and(|e| e.kind() == ErrorKind::Usage);
+        self.exit = outcome.exit_status(self.requests > 0 && !is_usage, failure);
         self.failure = failure.map(ToString::to_string);
         self.hint = failure.and_then(|e| e.what_to_do()).map(str::to_owned);
     }

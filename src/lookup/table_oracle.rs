@@ -2,13 +2,13 @@
 
 use super::desk::Reply;
 use super::oracle::{Kind, Oracle, Told, Trouble};
-use crate::ask::whole::{WholeAnswer, WholeItem, WholeTemplate};
+use crate::ask::whole::{WholeAnswer, WholeItem};
 use crate::aws::error::{CallError, Meaning};
 use crate::aws::operation::BatchGet;
+use crate::contents::{EitherCase, WRONG_CASE};
 use crate::error::{Error, ErrorKind};
-use crate::matchmeta::{Rules, Users};
+use crate::matchmeta::{Normalizer, Rules, Users};
 use crate::waiting::Keys;
-use bytes::Bytes;
 use std::collections::HashSet;
 use std::sync::Once;
 
@@ -18,24 +18,22 @@ pub(super) struct TableOracle<T> {
     pub(super) table: T,
     /// Its name, for messages.
     pub(super) name: String,
-    pub(super) template: WholeTemplate,
+    pub(super) questions: EitherCase,
     pub(super) consistent: bool,
     pub(super) rules: Option<AskedBy>,
 }
 
 impl<T: BatchGet> Oracle for TableOracle<T> {
     async fn ask(&self, keys: &Keys) -> Told {
-        // A request of 100 keys of SHA-256 has some 9 KB.
-        let mut body = Vec::with_capacity(12 * 1024);
-        let hashes = keys.0.iter().map(|e| &e.record.hash);
-        self.template
-            .write_request(hashes, self.consistent, &mut body);
-        let answer = self.table.batch_get(Bytes::from(body)).await;
-        let answer = answer.and_then(|body| {
-            let answer = self.template.read_answer(&body);
-            answer
-                .and_then(|answer| self.told(keys, answer))
-                .map_err(CallError::strange_answer)
+        let hashes: Vec<_> = keys.0.iter().map(|e| e.record.hash).collect();
+        let asked = self.questions.ask(&self.table, &hashes, self.consistent);
+        let answer = asked.await.and_then(|answered| {
+            let told = self.told(keys, answered.answer);
+            let told = told.map_err(CallError::strange_answer)?;
+            Ok(Told {
+                calls: answered.calls,
+                ..told
+            })
         });
         match answer {
             Ok(told) => told,
@@ -78,7 +76,7 @@ impl<T> TableOracle<T> {
             again,
             trouble,
             consumed: answer.consumed,
-            astray: false,
+            ..Told::default()
         })
     }
 
@@ -95,6 +93,7 @@ impl<T> TableOracle<T> {
         let reasons = error.reasons.clone();
         let kind = match error.meaning {
             Meaning::Throttled => Kind::Throttled,
+            _ if error.code.as_deref() == Some(WRONG_CASE) => Kind::Fatal(self.questions.refusal()),
             Meaning::Transient => Kind::Passing,
             Meaning::Expired => Kind::Expired,
             Meaning::Permanent | Meaning::Invalid => {
@@ -131,7 +130,11 @@ pub(super) struct AskedBy {
 }
 
 impl AskedBy {
-    pub(super) fn new(rules: Rules, users: Users) -> AskedBy {
+    pub(super) fn of(normalizer: &Normalizer) -> AskedBy {
+        AskedBy::new(normalizer.rules(), normalizer.users().clone())
+    }
+
+    fn new(rules: Rules, users: Users) -> AskedBy {
         AskedBy {
             rules,
             users,

@@ -20,7 +20,7 @@ use crate::algorithm::Case;
 use crate::aws::{Aws, AwsOptions};
 use crate::bootstrap;
 use crate::error::{Error, Result};
-use crate::matchmeta::{Normalizer, Rules, Users};
+use crate::matchmeta::{GivenRules, Rules};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
@@ -48,12 +48,13 @@ pub fn configuration(variable: impl Fn(&str) -> Option<String>) -> Result<(Optio
     if keys.is_empty() {
         return Err(Error::usage("HASHFERRY_API_KEYS has no API key in it"));
     }
-    let rules = parsed::<Rules>("HASHFERRY_RULES", given("HASHFERRY_RULES"))?.unwrap_or_default();
-    let own = Users::of(rules);
-    let users = Users {
-        unix: given("HASHFERRY_UNIX_USER").unwrap_or(own.unix),
-        windows: given("HASHFERRY_WINDOWS_USER").unwrap_or(own.windows),
+    let rules = GivenRules {
+        rules: parsed::<Rules>("HASHFERRY_RULES", given("HASHFERRY_RULES"))?,
+        unix_user: given("HASHFERRY_UNIX_USER"),
+        windows_user: given("HASHFERRY_WINDOWS_USER"),
     };
+    // A name that cannot be a user's is an error at once.
+    rules.normalizer()?;
     let limit = parsed::<f64>("HASHFERRY_RATE_LIMIT", given("HASHFERRY_RATE_LIMIT"))?;
     if limit.is_some_and(|n| !(0.001..=1e9).contains(&n)) {
         return Err(Error::usage("HASHFERRY_RATE_LIMIT is no number above 0"));
@@ -62,13 +63,14 @@ pub fn configuration(variable: impl Fn(&str) -> Option<String>) -> Result<(Optio
     options.algorithm = parsed("HASHFERRY_HASH", given("HASHFERRY_HASH"))?;
     options.rate = parsed("HASHFERRY_RATE", given("HASHFERRY_RATE"))?.unwrap_or(options.rate);
     options.case = match given("HASHFERRY_CASE").as_deref().map(str::trim) {
-        None | Some("upper") => Case::Upper,
-        Some("lower") => Case::Lower,
+        None => None,
+        Some("upper") => Some(Case::Upper),
+        Some("lower") => Some(Case::Lower),
         Some(_) => return Err(Error::usage("HASHFERRY_CASE is neither upper nor lower")),
     };
     options.key = parsed("HASHFERRY_KEY", given("HASHFERRY_KEY"))?;
     options.sort = Vec::from_iter(parsed("HASHFERRY_ATTR", given("HASHFERRY_ATTR"))?);
-    options.normalizer = Normalizer::new(rules, users)?;
+    options.rules = rules;
     options.request_limit = LIMIT;
     Ok((options, Gate::of_keys(keys, limit)))
 }
@@ -135,7 +137,7 @@ mod tests {
         let (options, gate) = read(&all).expect("options");
         assert_eq!(options.table, "t");
         assert_eq!(options.algorithm, Some(crate::algorithm::Algorithm::Md5));
-        assert_eq!(options.case, Case::Lower);
+        assert_eq!(options.case, Some(Case::Lower));
         let key = options.key.expect("a key");
         assert_eq!(
             (key.name.as_str(), key.kind),
@@ -143,8 +145,9 @@ mod tests {
         );
         assert_eq!(options.sort, ["type=linux".parse().expect("one")]);
         assert_eq!(options.rate, crate::rate::Rate::Percent(80.0));
-        assert_eq!(options.normalizer.users().unix, "user");
-        assert_eq!(options.normalizer.users().windows, "Admin");
+        let normalizer = options.rules.normalizer().expect("users");
+        assert_eq!(normalizer.users().unix, "user");
+        assert_eq!(normalizer.users().windows, "Admin");
         assert_eq!(gate.enter(Some(b"test")).as_deref(), Ok("bob"));
         assert!(gate.enter(None).is_err());
     }

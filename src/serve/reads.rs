@@ -13,16 +13,16 @@
 //! is unknown; a failure is not.
 
 use super::metrics::Metrics;
-use crate::algorithm::{Case, Hash};
-use crate::ask::whole::{WholeAnswer, WholeTemplate};
+use crate::algorithm::Hash;
+use crate::ask::whole::WholeAnswer;
 use crate::ask::{CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS};
 use crate::aws::error::{CallError, Meaning};
 use crate::aws::operation::BatchGet;
 use crate::backoff::Backoff;
 use crate::concurrency::{Bound, Concurrency};
+use crate::contents::{Answered, EitherCase};
 use crate::item::Consumed;
 use crate::pace::Pace;
-use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt};
 use moka::sync::Cache;
 use std::collections::hash_map::Entry;
@@ -52,9 +52,6 @@ const FULL_ANSWER: usize = 15 * 1024 * 1024;
 
 /// How much more units the largest item takes, of 400 KB, than the smallest.
 const LARGEST_OVER_LEAST: f64 = 100.0;
-
-/// Hashes of which the first one is known, in a table that is asked as it was written.
-const FIRST_HASHES: usize = 1000;
 
 /// What an entry of the cache takes besides its item, and what counts as one entry.
 const ENTRY_BYTES: usize = 1024;
@@ -108,8 +105,6 @@ pub(super) struct ReadOptions {
     pub(super) cache_ttl: Duration,
     /// How many, of up to 1 KiB each.
     pub(super) cache_entries: u64,
-    /// The case of the hashes that are asked for, where they are text.
-    pub(super) case: Option<Case>,
 }
 
 /// See the [module](self). Cheap to clone.
@@ -163,7 +158,7 @@ impl Reads {
     /// Both ends: what is asked, and what asks `table`.
     pub(super) fn new<T: BatchGet>(
         table: T,
-        template: WholeTemplate,
+        questions: EitherCase,
         pace: Arc<Pace>,
         metrics: Arc<Metrics>,
         options: ReadOptions,
@@ -195,11 +190,10 @@ impl Reads {
         let asker = Asker {
             shared: shared.clone(),
             table,
-            template,
+            questions,
             pace,
             concurrency: options.concurrency,
             consistent: options.consistent,
-            case: options.case,
             backoff,
         };
         (Reads(shared), asker)
@@ -416,40 +410,11 @@ impl Shared {
 pub(super) struct Asker<T> {
     shared: Arc<Shared>,
     table: T,
-    template: WholeTemplate,
+    questions: EitherCase,
     pace: Arc<Pace>,
     concurrency: Concurrency,
     consistent: bool,
-    case: Option<Case>,
     backoff: Backoff,
-}
-
-/// Whether the table has yet to know a hash.
-#[derive(Debug, Default)]
-struct Beginning {
-    unknown: usize,
-    over: bool,
-}
-
-impl Beginning {
-    /// Whether the first [`FIRST_HASHES`] are all unknown. Says so once.
-    fn is_strange<'a>(&mut self, found: impl IntoIterator<Item = &'a Found>) -> bool {
-        for found in found {
-            if self.over {
-                return false;
-            }
-            match found {
-                Found::Known(_) => self.over = true,
-                Found::Unknown => self.unknown += 1,
-                Found::Error(_) => {}
-            }
-            if self.unknown >= FIRST_HASHES {
-                self.over = true;
-                return true;
-            }
-        }
-        false
-    }
 }
 
 /// What the loop knows.
@@ -463,7 +428,6 @@ struct State {
     /// Calls in flight, at most.
     bound: Bound,
     warned: Option<Instant>,
-    beginning: Beginning,
 }
 
 impl<T: BatchGet + Send + Sync> Asker<T> {
@@ -480,7 +444,6 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
             key_units: least,
             bound: Bound::new(self.concurrency),
             warned: None,
-            beginning: Beginning::default(),
         };
         let this = &self;
         let mut in_flight = FuturesUnordered::new();
@@ -543,17 +506,14 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
         &self,
         keys: Vec<Hash>,
         paid: f64,
-    ) -> (Vec<Hash>, f64, Instant, Result<Bytes, CallError>) {
-        // A request of 100 keys of SHA-256 has some 9 KB.
-        let mut body = Vec::with_capacity(12 * 1024);
-        self.template
-            .write_request(&keys, self.consistent, &mut body);
+    ) -> (Vec<Hash>, f64, Instant, Result<Answered, CallError>) {
         self.shared.metrics.update(|c| {
             c.calls += 1;
             c.keys += keys.len() as u64;
         });
         let begun = Instant::now();
-        let answer = self.table.batch_get(Bytes::from(body)).await;
+        let answer = self.questions.ask(&self.table, &keys, self.consistent);
+        let answer = answer.await;
         (keys, paid, begun, answer)
     }
 
@@ -565,15 +525,12 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
         keys: Vec<Hash>,
         paid: f64,
         begun: Instant,
-        answer: Result<Bytes, CallError>,
+        answer: Result<Answered, CallError>,
     ) {
-        let full = answer.as_ref().is_ok_and(|b| b.len() >= FULL_ANSWER);
-        let answer = answer.and_then(|body| {
-            let answer = self.template.read_answer(&body);
-            answer
-                .and_then(|answer| sorted(&keys, answer))
-                .map_err(CallError::strange_answer)
-        });
+        let full = answer.as_ref().is_ok_and(|a| a.bytes >= FULL_ANSWER);
+        let further = answer.as_ref().map_or(0, |a| a.calls.saturating_sub(1));
+        let answer =
+            answer.and_then(|a| sorted(&keys, a.answer).map_err(CallError::strange_answer));
         let metrics = &self.shared.metrics;
         match answer {
             Ok((found, unread, consumed)) => {
@@ -600,11 +557,9 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
                 for (hash, found) in &found {
                     self.shared.settle(hash, found);
                 }
-                if s.beginning.is_strange(found.iter().map(|(_, f)| f)) {
-                    self.warn_of_case();
-                }
                 let open = self.shared.inner().open.len() as u64;
                 metrics.update(|c| {
+                    c.calls += further;
                     c.unprocessed += unread.len() as u64;
                     c.read_units += units;
                     c.waiting = open;
@@ -660,19 +615,6 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
         if units > 0.0 {
             self.pace.accepted(units, Some(&Consumed::default()));
         }
-    }
-
-    /// Says that no hash is in the table, and why that may be.
-    fn warn_of_case(&self) {
-        let (case, other) = match self.case {
-            None => return,
-            Some(Case::Upper) => ("upper", "lower"),
-            Some(Case::Lower) => ("lower", "upper"),
-        };
-        tracing::warn!(
-            "none of the first {FIRST_HASHES} hashes asked for is in the table, where they were looked for in {case} \
-             case: if the table has them in {other} case, give --case {other} (in Lambda: HASHFERRY_CASE={other})"
-        );
     }
 
     /// Has `keys` asked for again after a while.
@@ -764,19 +706,5 @@ mod tests {
         }
         assert_eq!(units, 50.0);
         assert_eq!(smoothed(0.5, 0.5, 0.0, 100.0), 0.5);
-    }
-
-    #[test]
-    fn a_table_that_knows_none_of_the_first_hashes_is_strange_once() {
-        let unknown = |n| vec![Found::Unknown; n];
-        let mut all = Beginning::default();
-        assert!(!all.is_strange(&unknown(FIRST_HASHES - 1)));
-        assert!(!all.is_strange(&[Found::Error(Trouble::Late)]));
-        assert!(all.is_strange(&unknown(1)));
-        assert!(!all.is_strange(&unknown(2 * FIRST_HASHES)), "said once");
-        let mut one = Beginning::default();
-        assert!(!one.is_strange(&unknown(5)));
-        assert!(!one.is_strange(&[Found::Known("".into())]));
-        assert!(!one.is_strange(&unknown(2 * FIRST_HASHES)));
     }
 }

@@ -9,7 +9,7 @@ use super::*;
 use crate::algorithm::Hash;
 use crate::aws::error::{CallError, Meaning};
 use crate::aws::operation::BatchGet;
-use crate::item::KeySchema;
+use crate::item::{KeySchema, KeyType};
 use axum::body::Body;
 use futures::future::join_all;
 use http::{Request, StatusCode};
@@ -143,18 +143,24 @@ fn make(table: &Table, rate: Option<f64>, concurrency: usize) -> Made {
         sort: None,
         index_keys: Vec::new(),
     };
-    let template = WholeTemplate::new("t", &schema, Algorithm::Sha256, Case::Upper, &[]);
+    let questions = EitherCase::new(
+        "t",
+        &schema,
+        Algorithm::Sha256,
+        crate::contents::KeyCase::Known(Case::Upper),
+        &[],
+        Settings::Flags,
+    );
     let (pace, metrics) = (Arc::new(Pace::fixed(rate)), Arc::new(Metrics::default()));
     let options = ReadOptions {
         concurrency: crate::concurrency::Concurrency::Calls(concurrency),
         consistent: false,
         cache_ttl: Duration::from_secs(60),
         cache_entries: 10_000,
-        case: Some(Case::Upper),
     };
     let (reads, asker) = Reads::new(
         table.clone(),
-        template.expect("a template"),
+        questions.expect("they fit"),
         pace.clone(),
         metrics.clone(),
         options,
@@ -358,15 +364,12 @@ fn app(table: &Table, gate: Gate) -> App {
         pace,
         asking,
     } = make(table, None, 8);
-    App::of(
-        Algorithm::Sha256,
-        Options::new("t"),
-        gate,
+    let answers = Answers {
+        algorithm: Algorithm::Sha256,
+        normalizer: Normalizer::default(),
         reads,
-        pace,
-        metrics,
-        asking,
-    )
+    };
+    App::of(answers, Options::new("t"), gate, pace, metrics, asking)
 }
 
 async fn ask(
