@@ -340,8 +340,23 @@ fn look_ups_are_answered_as_the_command_answers_them() {
     ended.assert_status(2);
     ended.assert_says(&["HASHFERRY_API_KEYS is not set", "--new-key"]);
 
+    // What contradicts the table is known at the start.
+    for (name, value, hint) in [
+        ("HASHFERRY_CASE", "lower", "HASHFERRY_CASE=upper"),
+        ("HASHFERRY_HASH", "md5", "HASHFERRY_KEY=sha256"),
+    ] {
+        let ended = bootstrap()
+            .env("HASHFERRY_TABLE", "sha256")
+            .env("HASHFERRY_API_KEYS", &format!("alice sha256:{digest}"))
+            .env(name, value)
+            .end();
+        ended.assert_status(2);
+        ended.assert_says(&["does not fit table sha256", hint]);
+    }
+
     let mut started = bootstrap()
         .env("HASHFERRY_TABLE", "sha256")
+        .env("HASHFERRY_CASE", "")
         .env("HASHFERRY_API_KEYS", &format!("alice sha256:{digest}"))
         .start();
     let ask = |method: &str, path: &str, key: Option<&str>, body: Option<&str>| {

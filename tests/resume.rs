@@ -267,6 +267,16 @@ fn what_is_not_the_same_run_is_refused_with_the_way_out() {
         ended.assert_says(&["--restart"]);
     };
     refused(&["--type", "known"], &["of another run", "the items were"]);
+    // The table shows its case, or else the checkpoint does.
+    let other_case = keep
+        .ingest(URI, &["--case", "lower"])
+        .s3(&s3)
+        .dynamo(&dynamo)
+        .end();
+    other_case.assert_status(2);
+    other_case.assert_says(&["lower case does not fit table", "give --case upper"]);
+    dynamo.deny("Scan");
+    dynamo.deny("BatchGetItem");
     refused(&["--case", "lower"], &["of another run", "lower case"]);
 
     // The object was replaced: both ETags are named.

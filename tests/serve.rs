@@ -411,6 +411,7 @@ fn paths_are_made_comparable_by_the_rules_that_were_given() {
     dynamo.put(
         json!({"sha256": {"S": hex(b"/etc/x")}, "rules": {"S": "v2"}, "source": {"S": "gold"}}),
     );
+    dynamo.deny("Scan");
     let serving = Serving::of(&dynamo, &["--rules", "v3"]);
     for _ in 0..2 {
         assert_eq!(serving.get("/path?p=/etc/x").json["item.rules"], "v2");
@@ -433,6 +434,41 @@ fn paths_are_made_comparable_by_the_rules_that_were_given() {
         (404, &"unknown".into())
     );
     serving.end().assert_status(0);
+}
+
+#[test]
+fn hashes_are_asked_for_in_the_case_of_the_table() {
+    let lower = |n: usize| format!("{n:062x}ab");
+    for is_looked_at in [true, false] {
+        let dynamo = FakeDynamo::start(table());
+        for n in 0..30 {
+            dynamo.put(json!({"sha256": {"S": lower(n)}, "source": {"S": "gold"}}));
+        }
+        if !is_looked_at {
+            dynamo.deny("Scan");
+        }
+        let serving = Serving::of(&dynamo, &[""; 0]);
+        let status = |n| serving.get(&format!("/sha256/{}", lower(n))).json["status"].clone();
+        let got = [status(99), status(7), status(98), status(8)];
+        assert_eq!(
+            got,
+            ["unknown", "known", "unknown", "known"].map(Value::from)
+        );
+        serving.end().assert_status(0);
+    }
+    let dynamo = FakeDynamo::start(table());
+    dynamo.put(json!({"sha256": {"S": lower(7)}}));
+    let ended = run(&["--case", "upper"]).dynamo(&dynamo).end();
+    ended.assert_status(2);
+    ended.assert_says(&["give --case lower (in Lambda: HASHFERRY_CASE=lower)"]);
+    // Without a look, a question in the wrong case is an error and never «unknown».
+    dynamo.deny("Scan");
+    let serving = Serving::of(&dynamo, &["--case", "upper"]);
+    let answer = serving.get(&format!("/sha256/{}", lower(7)));
+    assert_eq!(answer.json["status"], "error", "{}", answer.text);
+    assert_eq!(answer.status / 100, 5, "{}", answer.text);
+    let ended = serving.end();
+    ended.assert_says(&["holds hashes in lower case", "give --case lower"]);
 }
 
 #[test]
@@ -594,7 +630,7 @@ fn five_hundred_at_once_share_calls_and_what_they_found_is_remembered() {
         "hashferry_connections_total 501",
         "hashferry_http_requests_total{route=\"/sha256/{hash}\",status=\"200\"} 500",
         "hashferry_lookups_total{status=\"unknown\"} 500",
-        "hashferry_read_units_total 250",
+        "hashferry_read_units_total 250.5",
         "hashferry_http_requests_in_flight 1",
     ] {
         assert!(metrics.lines().any(|l| l == line), "{line} in:\n{metrics}");

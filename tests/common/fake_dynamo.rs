@@ -482,6 +482,11 @@ impl FakeDynamo {
         self.shared.state().items.insert(key, item);
     }
 
+    /// Refuses an operation with AccessDeniedException from now on.
+    pub fn deny(&self, operation: &'static str) {
+        self.shared.state().plan.denied.insert(operation);
+    }
+
     /// Takes an item out of the table, past the wire and the counts.
     pub fn delete(&self, key: &[u8]) -> Option<Value> {
         self.shared.state().items.remove(key).map(Value::Object)
@@ -835,7 +840,7 @@ impl Shared {
             ("UpdateTable", Ok(body)) => either(self.update(&mut state, &body)).into(),
             ("GetItem", Ok(body)) => either(self.get(&state, &body)).into(),
             ("DeleteItem", Ok(body)) => either(self.delete_item(&mut state, &body)).into(),
-            ("Scan", Ok(body)) => either(self.scan(&state, &body)).into(),
+            ("Scan", Ok(body)) => either(self.scan(&mut state, &body)).into(),
             _ => error(400, "UnknownOperationException", "").into(),
         };
         (reply, id)
@@ -1357,16 +1362,27 @@ impl Shared {
         Ok(ok(&json!({ "ConsumedCapacity": consumed })))
     }
 
-    fn scan(&self, state: &State, body: &Item) -> Result<Answer, Answer> {
+    fn scan(&self, state: &mut State, body: &Item) -> Result<Answer, Answer> {
         self.own_table(body)?;
         let projection = Projection::of(body)?;
-        let mut answer = json!({ "Count": state.items.len(), "ScannedCount": state.items.len() });
+        let limit = body.get("Limit").and_then(Value::as_u64);
+        let limit = limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let count = state.items.len().min(limit);
+        let mut answer = json!({ "Count": count, "ScannedCount": count });
         if body.get("Select").and_then(Value::as_str) != Some("COUNT") {
             answer["Items"] = state
                 .items
                 .values()
+                .take(limit)
                 .map(|item| projection.apply(item))
                 .collect();
+        }
+        if body.contains_key("ReturnConsumedCapacity") {
+            let each = state.items.values().take(limit);
+            let size: usize = each.map(|item| item::size(item).unwrap_or(0)).sum();
+            let units = size.div_ceil(4096).max(1) as f64 / 2.0;
+            state.stats.consumed_read_units += units;
+            answer["ConsumedCapacity"] = json!({"TableName": self.table, "CapacityUnits": units});
         }
         Ok(ok(&answer))
     }
