@@ -6,8 +6,11 @@ use crate::aws::error::{CallError, Meaning};
 use crate::aws::operation::BatchGet;
 use crate::backoff::Backoff;
 use crate::item::KeySchema;
+use crate::matchmeta::Rules;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
@@ -106,6 +109,18 @@ fn the_algorithm_is_known_by_the_length_of_every_key() {
         ..own
     };
     refused(md5.check_algorithm(Algorithm::Sha256, given(told, Some(&other))));
+    // Where the key is named as another one, the hash alone would be refused.
+    let named = KeyAttribute {
+        name: "sha256".to_owned(),
+        kind: KeyType::S,
+    };
+    let mut md5 = Contents::of("t", &named);
+    md5.enter(&named, &json!({"sha256": {"S": "ab".repeat(16)}}));
+    let (_, hint) = refused(check(&md5, Algorithm::Sha256));
+    assert!(
+        hint.starts_with("give --hash md5 --key sha256, or"),
+        "{hint}"
+    );
     let several = text_keys(&[&"ab".repeat(16), &"cd".repeat(32)]);
     assert_eq!(several.algorithm(), None);
     ok(check(&several, Algorithm::Sha256));
