@@ -203,8 +203,8 @@ impl Queue {
         (!batch.entries.is_empty()).then_some(batch)
     }
 
-    /// One record alone, to see whether it is written, whatever it waits for: that of
-    /// `batch` if there is one, of which the others wait on.
+    /// One record alone, to see whether it is written, whatever it waits for. It is the
+    /// first of `batch` if there is one; the others of that wait on.
     pub fn compose_one(&mut self, batch: Option<Batch>, now: Instant) -> Option<Batch> {
         let mut batch = match batch.or_else(|| self.suspects.pop_front()) {
             Some(batch) => batch,
@@ -226,7 +226,7 @@ impl Queue {
     }
 
     /// A record that is ready, or else one that is fresh, or else the next one that
-    /// will be ready: not always the same one, of which its partition may be the limit.
+    /// will be ready. Not always the same one: its partition alone may be the limit.
     fn pop_one(&mut self, now: Instant) -> Option<Entry> {
         if self.next_ready().is_none_or(|at| at > now)
             && let Some(record) = self.fresh.pop_front()

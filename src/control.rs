@@ -91,8 +91,7 @@ pub struct Controller {
     /// first.
     past: VecDeque<(Instant, Tally)>,
     raised: Instant,
-    /// What had been found out when the calls began to be refused that are in a row
-    /// now.
+    /// What had been found out before the first of the refusals that are in a row now.
     remembered: Option<f64>,
     phase: Phase,
 }
@@ -190,7 +189,7 @@ impl Controller {
         self.phase = Phase::Climbing(now, CLIMB_FROM);
     }
 
-    /// Time has passed, of which only a climb takes notice.
+    /// Time has passed: a climb goes on, and nothing else is decided.
     pub fn climb(&mut self, now: Instant) {
         let Phase::Climbing(since, _) = self.phase else {
             return;

@@ -144,7 +144,7 @@ impl Table {
             accepted: kept as f64 * each,
         });
         match kept {
-            0 if s.calls.len() % 2 == 0 => Err(CallError {
+            0 if s.calls.len().is_multiple_of(2) => Err(CallError {
                 meaning: Meaning::Throttled,
                 code: Some("ThrottlingException".into()),
                 message: String::new(),

@@ -6,8 +6,9 @@
 //! what it learns to the [controller](crate::control), and turns the bucket's
 //! rate accordingly.
 //!
-//! While the table accepts nothing, whatever the rate, the loops that send ask
-//! [`Pace::turn`] what the next call may be: [one item](crate::probe) now and then.
+//! While the table accepts nothing, whatever the rate, a probe of one item or key
+//! leaves every half a second. The loops that send ask before each call how large it
+//! may be.
 
 use crate::capacity::{Capacity, advice};
 use crate::control::{Controller, Event, TICK, Tally};
@@ -41,8 +42,8 @@ const LEAST_BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 pub struct Pace {
     limiter: Limiter,
     inner: Mutex<Inner>,
-    /// Whether calls have been refused since one was accepted: while none has, a turn
-    /// takes no lock.
+    /// Whether calls have been refused since one was accepted. While none has, it
+    /// takes no lock to say how large the next call may be.
     refused: AtomicBool,
     /// What the units are, for messages.
     of: &'static str,

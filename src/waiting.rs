@@ -171,9 +171,9 @@ impl Waiting {
         Some(Keys(keys))
     }
 
-    /// One key alone, to see whether it is read, whatever it waits for: one that is
+    /// One key alone, to see whether it is read, whatever it waits for. One that is
     /// ready, or else one that was never asked for, or else the next one that will be
-    /// ready. Not always the same one, of which its partition may be the limit.
+    /// ready. Not always the same one: its partition alone may be the limit.
     pub fn compose_one(&mut self, now: Instant) -> Option<Keys> {
         let ready = self.again.peek().is_some_and(|Reverse(a)| a.ready <= now);
         let fresh = if ready { None } else { self.now.pop_front() };

@@ -17,8 +17,8 @@
 //! without any progress ([`WriterOptions::give_up_after`]): DynamoDB being away
 //! for ten minutes must not end an import of three days.
 //!
-//! While nothing is accepted, an item alone is sent now and then: see
-//! [`Pace::turn`].
+//! While nothing is accepted, a call of one item is sent every half a second,
+//! whatever that item waits for.
 //!
 //! When the run is stopped, nothing more is sent; what is in flight may finish
 //! for [`DRAIN`], and what is then not acknowledged is `failed`.

@@ -497,7 +497,7 @@ impl State {
         *faults >= tries || entry.attempts >= MOST_REFUSALS
     }
 
-    /// One hash alone: that of `next` if there is one, of which the others wait on.
+    /// One hash alone: the first of `next` if there is one; the others of that wait on.
     fn compose_one(&mut self, next: Option<Keys>, now: Instant) -> Option<Keys> {
         match next {
             Some(keys) => Some(self.waiting.keep_one(keys, now)),

@@ -488,8 +488,9 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
         }
     }
 
-    /// Queues what is to be tried again by now, before all else; while the table is
-    /// `probed`, all of it, and behind all else: not always the same key is to be tried.
+    /// Queues what is to be tried again by now, before all else. While the table is
+    /// `probed`, queues all of it behind all else, so that not always the same key is
+    /// tried.
     fn take_up(&self, s: &mut State, probed: bool, now: Instant) {
         while let Some(entry) = s.again.first_entry()
             && (probed || entry.key().0 <= now)

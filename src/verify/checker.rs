@@ -473,7 +473,7 @@ impl State {
             .map(|(keys, consistent)| Batch { keys, consistent })
     }
 
-    /// One key alone: that of `next` if there is one, of which the others wait on.
+    /// One key alone: the first of `next` if there is one; the others of that wait on.
     fn compose_one(&mut self, next: Option<Batch>, now: Instant) -> Option<Batch> {
         if let Some(Batch { keys, consistent }) = next {
             let keys = self.waiting[usize::from(consistent)].keep_one(keys, now);
