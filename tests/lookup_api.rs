@@ -310,6 +310,39 @@ fn an_address_that_answers_everything_alike_is_refused_before_the_first_question
 }
 
 #[test]
+fn an_address_that_repeats_whatever_it_is_asked_is_refused_unless_it_knows_a_hash() {
+    let hashes = hashes(10);
+    let known = known(&hashes);
+    let api = FakeApi::with([], None, move |_, path| {
+        let asked = path.rsplit('/').next()?;
+        let item = known.iter().find(|(hash, _)| hash == asked);
+        Some(ApiFault::Answer(match item {
+            Some((_, item)) => json_answer(200, item),
+            None => json_answer(404, &json!({"message": "Not Found", "query": asked})),
+        }))
+    });
+    let ended = lookup(&api.url("md5"), &[], text(&hashes));
+    ended.assert_status(2);
+    assert_eq!(ended.stdout, "");
+    ended.assert_says(&[
+        "answers a word that is no hash as it answers a hash",
+        "--api-check",
+    ]);
+    let ended = lookup(&api.url("md5"), &["--api-check", &hashes[0]], text(&hashes));
+    ended.assert_status(0);
+    assert_answers(&ended, &expected(&hashes));
+    // By our own status, no other server says it.
+    let own = FakeApi::with([], None, |_, path| {
+        let asked = path.rsplit('/').next()?;
+        let body = json!({"hash": asked, "status": "unknown"});
+        Some(ApiFault::Answer(json_answer(404, &body)))
+    });
+    let ended = lookup(&own.url("md5"), &[], text(&hashes));
+    ended.assert_status(0);
+    ended.assert_looked_up([10, 0, 10, 0, 0, 0]);
+}
+
+#[test]
 fn an_address_that_knows_a_random_hash_is_refused() {
     let hashes = hashes(3);
     let api = FakeApi::with([], None, |_, path| {
@@ -615,6 +648,9 @@ fn the_key_goes_where_it_is_meant_to_go_and_is_seen_nowhere() {
     }
 }
 
+/// An answer by the path that was asked for.
+type Say = Arc<dyn Fn(&str) -> Answer + Send + Sync>;
+
 #[test]
 fn a_key_that_comes_back_is_in_no_answer_and_no_message() {
     let key = "s3cret-\\\"KEY\"-0123456789";
@@ -630,8 +666,7 @@ fn a_key_that_comes_back_is_in_no_answer_and_no_message() {
     };
     let cut = move |_: &str| Answer::new(400, cut.clone().into_bytes());
     let said = move |_: &str| json_answer(400, &said);
-    let answers: [Arc<dyn Fn(&str) -> Answer + Send + Sync>; 3] =
-        [Arc::new(echo), Arc::new(cut), Arc::new(said)];
+    let answers: [Say; 3] = [Arc::new(echo), Arc::new(cut), Arc::new(said)];
     // To the questions alone, and to the probes, too.
     for (answer, from) in answers.iter().flat_map(|answer| [(answer, 1), (answer, 0)]) {
         let answer = Arc::clone(answer);

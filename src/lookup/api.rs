@@ -9,7 +9,7 @@ use super::desk::Reply;
 use super::oracle::{Kind, Oracle, Told};
 use super::pattern::AnswerPattern;
 use super::table_oracle::AskedBy;
-use super::verdict::{Shape, Verdict, retry_after, why};
+use super::verdict::{Shape, Verdict, is_own_unknown, retry_after, why};
 use crate::algorithm::{Algorithm, Case, Hash};
 use crate::ask::whole::text_of;
 use crate::aws::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT};
@@ -382,6 +382,16 @@ pub(super) struct Received {
 }
 
 impl Received {
+    /// Whether it, the answer to `asked`, is `other`, the answer to `other_asked`, but for what
+    /// was asked.
+    pub(super) fn is_alike(&self, asked: &str, other: &Received, other_asked: &str) -> bool {
+        let plain = |received: &Received, asked: &str| {
+            let text = String::from_utf8_lossy(&received.body).to_ascii_lowercase();
+            text.replace(&asked.to_ascii_lowercase(), "")
+        };
+        self.status == other.status && plain(self, asked) == plain(other, other_asked)
+    }
+
     /// Why its body says nothing, whatever it is; `None` when the body, or the status alone,
     /// says something.
     fn unusable(&self) -> Option<String> {
@@ -492,6 +502,11 @@ impl ApiOracle {
         self.verdict(received, hash) == Verdict::Unknown && known_shapes != Verdict::Unknown
     }
 
+    /// Whether it says by our own `status` that `hash` is unknown.
+    pub(super) fn is_own_unknown(&self, received: &Received, hash: &Hash) -> bool {
+        is_own_unknown(&received.body, hash)
+    }
+
     fn verdict_by(&self, received: &Received, hash: &Hash, shape: &Shape) -> Verdict {
         let of = |body: &[u8]| Verdict::of(received.status, body, hash, self.algorithm, shape);
         let verdict = match (received.unusable(), received.whole) {
@@ -517,7 +532,7 @@ impl ApiOracle {
         self.hidden(unusable.unwrap_or_else(|| why(received.status, &received.body, None)))
     }
 
-    /// What an answer tells of `keys`, of which `hash` is the one.
+    /// What an answer tells of the one of `keys`, `hash`.
     fn told(&self, keys: &Keys, hash: Hash, received: &Received) -> Told {
         let mut astray = false;
         let reply = match self.verdict(received, &hash) {

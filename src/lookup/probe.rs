@@ -4,9 +4,9 @@
 //! Any web server answers 404, a gateway answers it in JSON, and a page for logging in is 200:
 //! none of that says anything about a hash. So the address is asked for a [word](WORD), which
 //! is no hash, and for a random hash, which nothing can know. It must say of the hash,
-//! recognisably, that it is unknown. Where that is recognised by a declared text alone, the
-//! word must not be answered in the same way, unless a hash is named that the API must know:
-//! a text that is answered to everything is no answer.
+//! recognisably, that it is unknown. Unless it does so by our own `status`, the word must not
+//! be answered in the same way: what is answered to everything is no answer. A hash that the
+//! API must know settles it.
 
 use super::GIVE_UP_AFTER;
 use super::api::{ApiOracle, Received};
@@ -113,29 +113,37 @@ async fn once(api: &ApiOracle) -> Result<Option<Trouble>> {
     if let Some(hash) = api.check() {
         return check(api, hash).await;
     }
-    if !api.is_declared_unknown(&answer, &random) {
+    if api.is_own_unknown(&answer, &random) {
         return Ok(None);
     }
-    match word {
-        Ok(word) => match api.verdict(&word, &random) {
-            Verdict::Unknown => {
-                let what = "answers a word that is no hash as it answers a hash: it may answer everything so";
-                let hint = "name a hash that it must know by --api-check HASH, or a text by --api-unknown that \
-                            only its answer to a hash holds";
-                Err(refusal(api, what, &answer, Some(&word)).hint(hint))
-            }
-            Verdict::Again {
-                throttled: true,
-                why,
-            } => Ok(Some(Trouble {
-                throttled: true,
-                why,
-                wait: word.wait,
-            })),
-            _ => Ok(None),
-        },
-        Err(trouble) => Ok(Some(trouble)),
+    let is_declared = api.is_declared_unknown(&answer, &random);
+    let word = match word {
+        Ok(word) => word,
+        Err(trouble) => return Ok(is_declared.then_some(trouble)),
+    };
+    let verdict = api.verdict(&word, &random);
+    let alike = word.is_alike(WORD, &answer, &api.text(&random));
+    match verdict {
+        Verdict::Again {
+            throttled: true,
+            why,
+        } if is_declared => Ok(Some(Trouble {
+            throttled: true,
+            why,
+            wait: word.wait,
+        })),
+        Verdict::Unknown if is_declared => Err(alike_refusal(api, &answer, &word)),
+        _ if alike => Err(alike_refusal(api, &answer, &word)),
+        _ => Ok(None),
     }
+}
+
+/// The address is refused, for it answers what is no hash as it answers a hash.
+fn alike_refusal(api: &ApiOracle, random: &Received, word: &Received) -> Error {
+    let what = "answers a word that is no hash as it answers a hash: it may answer everything so";
+    let hint = "check the address, and name a hash that it must know by --api-check HASH; or give by \
+                --api-unknown a text that only its answer to a hash holds";
+    refusal(api, what, random, Some(word)).hint(hint)
 }
 
 /// Asks for `hash`, which it must know.

@@ -162,6 +162,13 @@ fn recognised(
     }
 }
 
+/// Whether `body` says by our own `status` that `hash` is unknown: no other server does.
+pub(super) fn is_own_unknown(body: &[u8], hash: &Hash) -> bool {
+    let object = Object::read(body);
+    let status = object.and_then(|object| own_status(&object, hash));
+    status.as_deref() == Some("unknown")
+}
+
 /// The status, and what the answer says.
 pub(super) fn why(status: u16, body: &[u8], object: Option<&Object<'_>>) -> String {
     let said = match object.and_then(said) {
@@ -219,7 +226,7 @@ fn is_of_another(object: &Object<'_>, status: u16, hash: &Hash) -> bool {
     is_another("hash") || (status == 404 && is_another("query"))
 }
 
-/// The algorithm of which CIRCL says that it has no such hash: `Non existing SHA-1`.
+/// The algorithm that CIRCL names for a hash it does not know: `Non existing SHA-1`.
 fn message_algorithm(object: &Object<'_>) -> Option<Algorithm> {
     let message = object.text("message")?;
     Algorithm::from_name(message.strip_prefix(NON_EXISTING)?)
