@@ -22,7 +22,8 @@
 //! | `paths`, where a person says so | a full path, of which the hash is made | `path`, `normalized` |
 //!
 //! Rows without a hash are rejected by name ([`Reason`]); blank lines, comments and
-//! headers, wherever they stand, are skipped.
+//! headers, wherever they stand, are skipped. So are hashes of other algorithms, where a
+//! table's first rows or a person says that the list has several.
 
 mod certutil;
 mod clamav;

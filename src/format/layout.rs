@@ -337,8 +337,8 @@ impl Layout {
             .hint("name the column by --column NAME or its number, or the algorithm by --hash"))
     }
 
-    /// The same, and what becomes of other algorithms' hashes in it. A column that is named
-    /// as the algorithm holds none; of others the first rows tell.
+    /// The same, with the treatment of other algorithms' hashes in it. A column named as an
+    /// algorithm's holds none; of others the first rows tell.
     ///
     /// # Errors
     /// As [`hash_column`](Self::hash_column).
