@@ -119,6 +119,8 @@ struct Taking {
     /// All lines, and rejected ones, of the run.
     lines: u64,
     rejected: u64,
+    /// Skipped ones of this run.
+    skipped: u64,
 }
 
 fn one_line() -> Books {
@@ -172,7 +174,9 @@ impl Reader<'_> {
             gathering: Gathering::default(),
             lines: first.lines,
             rejected: first.rejected,
+            skipped: 0,
         };
+        let is_resumed = first.lines > 0;
         let read = async {
             let mut begun = Some((first.opened, first.below, first.here));
             let mut number = first.number;
@@ -197,6 +201,9 @@ impl Reader<'_> {
                 begun = next.map(|opened| (opened, Below::default(), Books::default()));
             }
             self.unchanged(number, None)?;
+            if !is_resumed && taking.lines == taking.skipped {
+                rewriting::some_elements(rest.form(), taking.lines, self.algorithm)?;
+            }
             Ok::<(), Halt>(())
         };
         let ended = tokio::select! {
@@ -361,6 +368,7 @@ impl Reader<'_> {
             },
             Parsed::Skipped => {
                 taking.books.skipped += 1;
+                taking.skipped += 1;
                 None
             }
             Parsed::Rejected(reason) => Some(reason),
