@@ -12,7 +12,7 @@ use crate::columns::Columns;
 use crate::distinct::{Distinct, Known, Seen};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extra::{Extra, Gathering};
-use crate::format::RowParser;
+use crate::format::{Form, RowParser};
 use crate::format::rows::{Row, Rows};
 use crate::identity::Identity;
 use crate::lines::{Framer, Line};
@@ -202,10 +202,10 @@ impl Reader<'_> {
                 begun = next.map(|opened| (opened, Below::default(), Books::default()));
             }
             self.unchanged(number, None)?;
-            match is_whole {
-                true => self.all_of_others(&taking.handed).map_err(Halt::Failed),
-                false => Ok(()),
+            if is_whole {
+                self.some_of_its_own(rest.form(), &taking.handed)?;
             }
+            Ok::<(), Halt>(())
         };
         let ended = tokio::select! {
             biased;
@@ -294,17 +294,23 @@ impl Reader<'_> {
         })
     }
 
-    /// Checks that a list whose hashes of other algorithms were skipped has some of its own.
-    fn all_of_others(&self, books: &Books) -> Result<()> {
-        if books.others.is_zero() || books.lines > books.skipped {
+    /// Checks that a list whose hashes of other algorithms, or elements without a hash,
+    /// were skipped has some of its own.
+    fn some_of_its_own(&self, form: &Form, books: &Books) -> Result<(), Halt> {
+        if books.lines > books.skipped {
+            return Ok(());
+        }
+        if books.others.is_zero() {
+            rewriting::some_elements(form, books.lines, self.algorithm)?;
             return Ok(());
         }
         let what = format!(
             "none of the {} lines is a {} hash; skipped as of other algorithms: {}",
             books.lines, self.algorithm, books.others
         );
-        Err(Error::new(ErrorKind::Input, what)
-            .hint("check the list; name the algorithm that is meant by --hash, and a table for such hashes"))
+        Err(Halt::Failed(Error::new(ErrorKind::Input, what).hint(
+            "check the list; name the algorithm that is meant by --hash, and a table for such hashes",
+        )))
     }
 
     /// The parser of a source, which says how it is read, unless the one before was read

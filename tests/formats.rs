@@ -475,6 +475,14 @@ fn a_document_of_one_long_line_is_split_as_it_streams() {
     );
     ended.assert_status(2);
     ended.assert_says(&["no array at object[]", "a, type, objects"]);
+    let ended = ingest(
+        &text,
+        &dynamo,
+        "sha256",
+        &["--field", "objects[].hashes.SHA256x"],
+    );
+    ended.assert_status(1);
+    ended.assert_says(&["none of the 20000 elements", "objects[].hashes.SHA256x"]);
     let cut = &text[..text.len() - 2];
     let ended = ingest(cut, &dynamo, "sha256", &args);
     ended.assert_status(1);

@@ -2,8 +2,9 @@
 //! ends of lines, and a JSON document split into lines.
 
 use super::Opened;
+use crate::algorithm::Algorithm;
 use crate::decode::{self, Chunk, Rewriter, Shown, Splitter, Writing};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::document::ArrayPath;
 use crate::format::{Form, Format};
 use crate::identity::Identity;
@@ -161,6 +162,18 @@ impl Opened {
         self.rewriting.split = last.split;
         Ok(head)
     }
+}
+
+/// Checks that not all `elements` were skipped of the arrays that the field of `form` leads
+/// into, which none of them may have.
+pub(super) fn some_elements(form: &Form, elements: u64, algorithm: Algorithm) -> Result<()> {
+    let field = form.column.as_deref().unwrap_or_default();
+    if elements == 0 || ArrayPath::of(field).is_none() {
+        return Ok(());
+    }
+    let what = format!("none of the {elements} elements has a {algorithm} hash in {field}");
+    Err(Error::new(ErrorKind::Input, what)
+        .hint("name the field that they have by --field, or the algorithm by --hash"))
 }
 
 /// Whether a NUL ends the first line of `head`.
