@@ -20,8 +20,10 @@ use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
 mod place;
+mod store;
 
 pub use place::Place;
+pub(crate) use store::Store;
 
 /// Version of the checkpoint's form.
 pub const VERSION: u32 = 2;
@@ -51,6 +53,22 @@ pub struct Checkpoint {
     pub books: Books,
     /// What it took so far.
     pub totals: Totals,
+    /// The run that saved it, of a checkpoint in S3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved_by: Option<SavedBy>,
+}
+
+/// The run that saved a checkpoint, by which a save that was answered by an error is
+/// recognized.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedBy {
+    /// Id of the run, another each time.
+    pub run: String,
+    /// Number of the save within the run.
+    pub sequence: u64,
+    /// Process id, host and start, for people.
+    pub holder: String,
 }
 
 /// By what a run is recognised: all of it must be the same.
@@ -139,6 +157,7 @@ impl Checkpoint {
                 consumed_wcu: counts.consumed,
                 elapsed_s: elapsed.as_secs_f64(),
             },
+            saved_by: None,
         }
     }
 

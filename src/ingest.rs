@@ -442,7 +442,11 @@ impl Ingest {
             return ended;
         };
         if let Ok(Ended::Complete | Ended::Rejects) = ended {
-            keeping.place.remove(&self.aws).await?;
+            keeping.store.remove(&self.aws).await?;
+            return ended;
+        }
+        if keeping.store.is_lost() {
+            // It is another run's: nothing of it is changed, and nothing is to be resumed.
             return ended;
         }
         let mark = water.mark();
@@ -450,16 +454,16 @@ impl Ingest {
             // Nothing was handed on. What an earlier run has left is as far as it was;
             // without one there is nothing that could be taken up.
             match checkpoint.is_some() || ended.is_ok() {
-                true => report.checkpoint = Some(keeping.place.to_string()),
+                true => report.checkpoint = Some(keeping.store.place().to_string()),
                 false => {
-                    if let Err(e) = keeping.place.remove(&self.aws).await {
+                    if let Err(e) = keeping.store.remove(&self.aws).await {
                         tracing::warn!("{e}");
                     }
                 }
             }
             return ended;
         }
-        report.checkpoint = Some(keeping.place.to_string());
+        report.checkpoint = Some(keeping.store.place().to_string());
         // Told to stop at once: what was saved last is true, too.
         let saved = tokio::select! {
             biased;
@@ -538,7 +542,9 @@ impl Ingest {
                 Some(Beginning::of(opened))
             }
             (Some(checkpoint), Some(keeping)) => {
-                let (beginning, rest) = self.take_up(checkpoint, &keeping.place, algorithm).await?;
+                let (beginning, rest) = self
+                    .take_up(checkpoint, keeping.store.place(), algorithm)
+                    .await?;
                 ahead = rest;
                 beginning
             }
@@ -579,6 +585,9 @@ impl Ingest {
                 let hint = e.what_to_do().unwrap_or_default().to_owned();
                 Error::usage("nothing was written").because(e).hint(hint)
             })?;
+        }
+        if let (Some(keeping), Some(checkpoint)) = (&keeping, &checkpoint) {
+            keeping.store.claim(checkpoint, &self.aws).await?;
         }
         Ok(Prepared {
             beginning,

@@ -150,6 +150,7 @@ pub mod rate;
 #[cfg(feature = "rds")]
 pub mod rds;
 pub mod readback;
+pub(crate) mod run_lock;
 pub mod sample;
 pub mod scaling;
 #[cfg(feature = "serve")]

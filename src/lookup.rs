@@ -61,6 +61,7 @@ pub use output::Existing;
 pub(crate) use output::is_same_file;
 pub use report::LookupReport;
 
+use crate::run_lock::RunLock;
 use api::ApiOracle;
 use desk::Desk;
 use engine::{Ended, Engine, EngineOptions};
@@ -165,6 +166,8 @@ pub struct Lookup {
     sources: Sources,
     watch: LookupWatch,
     with: LookupBuilder,
+    /// Keeps a second run off the file of the answers.
+    _lock: Option<RunLock>,
 }
 
 impl Lookup {

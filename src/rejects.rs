@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{LANE, Place, Reason, shown};
+use crate::run_lock::RunLock;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Seek as _, Write};
@@ -71,6 +72,8 @@ struct Inner {
     file: Option<(PathBuf, BufWriter<File>)>,
     count: u64,
     first: Option<String>,
+    /// Keeps a second run off the file.
+    _lock: Option<RunLock>,
 }
 
 #[derive(Serialize)]
@@ -100,6 +103,10 @@ fn is_first(object: &u32) -> bool {
     *object == 0
 }
 
+fn lock(path: &Path) -> Result<Option<RunLock>> {
+    RunLock::of_output(path, "the rejected lines", "give --rejects another file")
+}
+
 impl Rejects {
     /// Rejected lines go to the file at `path`, which is made or
     /// emptied now; without one, the first ten go to the log.
@@ -107,6 +114,7 @@ impl Rejects {
     /// # Errors
     /// [`ErrorKind::Usage`] when the file cannot be made.
     pub fn new(path: Option<&Path>) -> Result<Self> {
+        let lock = path.map(lock).transpose()?.flatten();
         let file = path
             .map(|path| {
                 File::create(path)
@@ -121,6 +129,7 @@ impl Rejects {
             file,
             count: 0,
             first: None,
+            _lock: lock,
         })))
     }
 
@@ -139,6 +148,7 @@ impl Rejects {
             .because(e)
             .hint("name another file by --rejects PATH")
         };
+        let lock = lock(path)?;
         let mut kept = Vec::new();
         match File::open(path) {
             Ok(file) => {
@@ -168,6 +178,7 @@ impl Rejects {
             file: Some((path.to_owned(), BufWriter::new(file))),
             count,
             first: None,
+            _lock: lock,
         })))
     }
 

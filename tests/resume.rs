@@ -8,7 +8,7 @@ mod common;
 
 use common::binary::{Ended, Run};
 use common::fake_dynamo::{DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
-use common::fake_s3::{FakeS3, S3Config, S3Plan};
+use common::fake_s3::{FakeS3, S3Config, S3Plan, SaveFault};
 use hashferry::checkpoint::Checkpoint;
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -497,4 +497,294 @@ fn a_checkpoint_can_lie_in_s3() {
     assert_eq!(ended.status, 3, "{}", ended.stderr);
     ended.assert_says(&["taking up an earlier run", "s3://lists/checkpoints/one"]);
     assert!(!dir.join("s3/lists/checkpoints/one").exists());
+}
+
+/// Says who holds what `path` is about, as its lock file does.
+fn holder(path: &Path) -> String {
+    let text = std::fs::read_to_string(format!("{}.lock", path.display())).expect("a lock");
+    let holder: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let part = |name: &str| holder[name].to_string().replace('"', "");
+    format!(
+        "process {} on {} since {}",
+        part("process"),
+        part("host"),
+        part("started")
+    )
+}
+
+#[test]
+fn a_run_that_is_started_twice_runs_once() {
+    let (s3, dynamo, keep) = (s3(list(5000)), FakeDynamo::start(table()), Keep::new());
+    dynamo.set_plan(FaultPlan::default().at(3, Fault::HoldUntil(1_000_000)));
+    let run = |args: &[&str]| keep.ingest(URI, args).s3(&s3).dynamo(&dynamo);
+    let mut first = run(&["--rate", "max"]).start();
+    dynamo
+        .wait_until(LIMIT, |s| s.calls >= 3)
+        .expect("it writes");
+    let rejects = std::fs::read(keep.path("rejects")).expect("a file");
+    for args in [&[][..], &["--restart"], &["--distinct", "exact"]] {
+        let second = run(args).end();
+        second.assert_status(2);
+        second.assert_says(&[
+            "another run has the checkpoint",
+            &keep.text("checkpoint"),
+            &holder(&keep.path("checkpoint")),
+            "wait for its end, or give --checkpoint PATH",
+        ]);
+    }
+    let now = std::fs::read(keep.path("rejects")).expect("a file");
+    assert!(now.starts_with(&rejects), "it is the first one's still");
+    // A dry run keeps no checkpoint, and needs no lock of it; the rejected lines are
+    // another matter.
+    let dry = Run::ingest(URI, &["--dry-run"]).s3(&s3).dynamo(&dynamo);
+    dry.end().assert_status(3);
+    let dry = run(&["--dry-run"]).end();
+    dry.assert_status(2);
+    dry.assert_says(&["another run has the rejected lines", &keep.text("rejects")]);
+    // One without a checkpoint takes no lock, and says so.
+    dynamo.set_plan(FaultPlan::default());
+    let off = Run::ingest(URI, &["--checkpoint", "off"]);
+    let off = off.s3(&s3).dynamo(&dynamo).end();
+    off.assert_status(3);
+    off.assert_says(&["no checkpoint and no lock"]);
+
+    // A process that was killed holds no lock, though its file is still there.
+    first.kill();
+    first.end();
+    assert!(keep.path("checkpoint.lock").exists());
+    let last = run(&["--rate", "max"]).end();
+    last.assert_status(3);
+    assert_whole(&last, 5000);
+    assert!(!keep.path("checkpoint.lock").exists());
+    assert_eq!(dynamo.stop().distinct, distinct(5000));
+}
+
+#[test]
+fn a_refresh_is_run_once_at_a_time_too() {
+    let (dynamo, keep) = (FakeDynamo::start(table()), Keep::new());
+    let (old, new) = (keep.text("old.txt"), keep.text("new.txt"));
+    std::fs::write(&old, list(0)).expect("written");
+    std::fs::write(&new, list(1000)).expect("written");
+    let place = keep.text("checkpoint");
+    dynamo.set_plan(FaultPlan::default().at(1, Fault::HoldUntil(1_000_000)));
+    let run = || {
+        let args = ["refresh", "--from", &old, "--to", &new, "--table", "sha256"];
+        Run::new(&[&args[..], &["--checkpoint", &place]].concat()).dynamo(&dynamo)
+    };
+    let mut first = run().start();
+    dynamo
+        .wait_until(LIMIT, |s| s.calls >= 1)
+        .expect("it writes");
+    let second = run().end();
+    assert_eq!(second.status, 2, "{}", second.stderr);
+    second.assert_says(&["another run has the checkpoint", &holder(Path::new(&place))]);
+    first.kill();
+    first.end();
+}
+
+#[test]
+fn answers_of_a_look_up_are_written_by_one_run_at_a_time() {
+    let (dynamo, keep) = (FakeDynamo::start(table()), Keep::new());
+    let output = keep.text("answers.jsonl");
+    let line = format!("{:064x}\n", 1);
+    let run = |args: &[&str]| {
+        let run = Run::lookup("-", &[&["--output", &output], args].concat());
+        run.dynamo(&dynamo).open_input(line.clone())
+    };
+    let mut first = run(&[]).start();
+    dynamo
+        .wait_until(LIMIT, |_| keep.path("answers.jsonl").exists())
+        .expect("it has begun");
+    for args in [&[][..], &["--resume"], &["--overwrite"]] {
+        let second = run(args).end();
+        second.assert_status(2);
+        second.assert_says(&[
+            "another run has the answers",
+            &holder(&keep.path("answers.jsonl")),
+        ]);
+    }
+    first.kill();
+    first.end();
+    let last = Run::lookup("-", &["--output", &output, "--resume"]);
+    last.dynamo(&dynamo).input(line).end().assert_status(0);
+    assert!(!keep.path("answers.jsonl.lock").exists());
+}
+
+/// A run whose checkpoint is an object beside its list, saved every 50 ms.
+fn fenced(s3: &FakeS3, dynamo: &FakeDynamo, args: &[&str]) -> Run {
+    fenced_every("50ms", s3, dynamo, args)
+}
+
+fn fenced_every(interval: &str, s3: &FakeS3, dynamo: &FakeDynamo, args: &[&str]) -> Run {
+    let place = ["--checkpoint", "s3://lists/checkpoint"];
+    let every = ["--checkpoint-interval", interval];
+    Run::ingest(URI, &[&place, &every, args].concat())
+        .s3(s3)
+        .dynamo(dynamo)
+}
+
+/// The checkpoint of another run of the same, at its beginning.
+fn of_another_run(s3: &FakeS3, dynamo: &FakeDynamo) -> bytes::Bytes {
+    dynamo.set_plan(FaultPlan::default().from(1, Fault::AccessDenied));
+    fenced(s3, dynamo, &[]).end().assert_status(1);
+    dynamo.set_plan(FaultPlan::default());
+    let bytes = s3.bytes("lists", "checkpoint").expect("it is left");
+    s3.delete("lists", "checkpoint");
+    bytes
+}
+
+#[test]
+fn each_save_in_s3_is_conditional_on_the_one_before() {
+    let (s3, dynamo) = (s3(list(3000)), FakeDynamo::start(table()));
+    fenced(&s3, &dynamo, &["--rate", "1000"])
+        .end()
+        .assert_status(3);
+    let saves = s3.stop().saves;
+    let (last, puts) = saves.split_last().expect("some");
+    assert!(puts.len() > 2, "{saves:?}");
+    assert!(
+        saves.iter().all(|s| matches!(s.status, 200 | 204)),
+        "{saves:?}"
+    );
+    assert_eq!(puts[0].if_none_match.as_deref(), Some("*"));
+    let later: Vec<_> = puts[1..].iter().map(|p| p.if_match.as_ref()).collect();
+    assert!(later.iter().all(Option::is_some), "{saves:?}");
+    let different: std::collections::BTreeSet<_> = later.iter().collect();
+    assert_eq!(different.len(), later.len(), "each has the ETag of its own");
+    assert_eq!(last.method, "DELETE");
+    assert!(last.if_match.is_some());
+}
+
+#[test]
+fn a_save_whose_response_was_lost_is_recognized_as_this_runs_own() {
+    for k in [1, 2, 3] {
+        for fault in [
+            SaveFault::DoneThen412,
+            SaveFault::DoneThenReset,
+            SaveFault::Conflict,
+        ] {
+            let (s3, dynamo) = (s3(list(2000)), FakeDynamo::start(table()));
+            s3.set_plan(S3Plan::default().save(k, fault.clone()));
+            let ended = fenced(&s3, &dynamo, &["--rate", "2000"]).end();
+            ended.assert_status(3);
+            assert_whole(&ended, 2000);
+            assert!(s3.bytes("lists", "checkpoint").is_none());
+            let saves = s3.stop().saves;
+            let status = saves[k as usize - 1].status;
+            assert!(matches!(status, 0 | 409 | 412), "{fault:?}: {saves:?}");
+        }
+    }
+}
+
+#[test]
+fn a_run_whose_checkpoint_another_one_has_stops_in_good_order() {
+    let n = 20_000;
+    let (s3, dynamo) = (s3(list(n)), FakeDynamo::start(table()));
+    let other = of_another_run(&s3, &dynamo);
+    let before = dynamo.stats().items_written;
+    s3.set_plan(S3Plan::default().save(4, SaveFault::After(other.clone())));
+    let ended = fenced(&s3, &dynamo, &["--rate", "4000"]).end();
+    ended.assert_status(1);
+    ended.assert_says(&[
+        "another run has the checkpoint s3://lists/checkpoint: process ",
+        "let that run go on",
+    ]);
+    assert!(!ended.stderr.contains("To go on where"), "{}", ended.stderr);
+    assert_eq!(
+        ended.number("written"),
+        dynamo.stats().items_written - before
+    );
+    assert!(ended.number("failed") > 0);
+    assert_eq!(
+        s3.bytes("lists", "checkpoint"),
+        Some(other),
+        "it is the other run's"
+    );
+
+    // The object was taken away: the run that did it is done.
+    s3.delete("lists", "checkpoint");
+    s3.set_plan(S3Plan::default().save(3, SaveFault::AfterDelete));
+    let ended = fenced(&s3, &dynamo, &["--rate", "4000"]).end();
+    ended.assert_status(1);
+    ended.assert_says(&["another run has the checkpoint"]);
+    assert!(s3.bytes("lists", "checkpoint").is_none());
+}
+
+#[test]
+fn the_second_run_of_a_checkpoint_in_s3_has_it_and_the_first_stops() {
+    let n = 20_000;
+    let (s3, dynamo) = (s3(list(n)), FakeDynamo::start(table()));
+    let first = fenced(&s3, &dynamo, &["--rate", "4000"]).start();
+    wait(&dynamo, 2000);
+    let second = fenced(&s3, &dynamo, &["--rate", "max"]).end();
+    let first = first.end();
+    // The second may meet a save of the first between its reading and its claim.
+    match second.status {
+        2 => {
+            second.assert_says(&["another run has the checkpoint"]);
+            first.assert_status(3);
+            assert_whole(&first, n);
+        }
+        _ => {
+            second.assert_status(3);
+            assert_whole(&second, n);
+            first.assert_status(1);
+            first.assert_says(&["another run has the checkpoint"]);
+        }
+    }
+    assert_eq!(dynamo.stop().distinct, distinct(n));
+}
+
+#[test]
+fn a_claim_that_comes_too_late_writes_nothing() {
+    let (s3, dynamo) = (s3(list(5000)), FakeDynamo::start(table()));
+    let (left, other) = (of_another_run(&s3, &dynamo), of_another_run(&s3, &dynamo));
+    s3.put("lists", "checkpoint", left);
+    s3.set_plan(S3Plan::default().save(1, SaveFault::After(other)));
+    let written = dynamo.stats().items_written;
+    let ended = fenced(&s3, &dynamo, &[]).end();
+    ended.assert_status(2);
+    ended.assert_says(&["nothing was written", "another run has the checkpoint"]);
+    assert_eq!(dynamo.stop().items_written, written);
+}
+
+#[test]
+fn a_checkpoint_of_a_program_without_fences_is_resumed_and_removed() {
+    let (s3, dynamo) = (s3(list(5000)), FakeDynamo::start(table()));
+    let other = of_another_run(&s3, &dynamo);
+    let mut checkpoint = Checkpoint::from_text(&other).expect("whole");
+    assert!(checkpoint.saved_by.take().is_some_and(|by| by.sequence > 0));
+    let text = checkpoint.to_text();
+    assert!(!text.contains("saved_by"));
+    s3.put("lists", "checkpoint", text.clone());
+    let ended = fenced(&s3, &dynamo, &[]).end();
+    ended.assert_status(3);
+    ended.assert_says(&["taking up an earlier run"]);
+    assert!(s3.bytes("lists", "checkpoint").is_none());
+    // Of a run that begins again it is replaced, whatever it says.
+    for left in [text, "damaged".to_owned()] {
+        s3.put("lists", "checkpoint", left);
+        fenced(&s3, &dynamo, &["--restart"]).end().assert_status(3);
+        assert!(s3.bytes("lists", "checkpoint").is_none());
+    }
+}
+
+#[test]
+fn a_server_without_conditional_writes_is_said_before_the_first_write() {
+    let (s3, dynamo) = (s3(list(100)), FakeDynamo::start(table()));
+    s3.set_plan(S3Plan::default().save(1, SaveFault::NotImplemented));
+    let ended = fenced(&s3, &dynamo, &[]).end();
+    ended.assert_status(2);
+    ended.assert_says(&["conditional writes", "give --checkpoint PATH"]);
+    assert_eq!(dynamo.stats().calls, 0);
+    // One that only knows no conditional deletes is asked without.
+    s3.set_plan(S3Plan::default().save(2, SaveFault::NotImplemented));
+    fenced_every("5s", &s3, &dynamo, &["--rate", "max"])
+        .end()
+        .assert_status(3);
+    assert!(s3.bytes("lists", "checkpoint").is_none());
+    let saves = s3.stop().saves;
+    let deletes: Vec<_> = saves.iter().filter(|s| s.method == "DELETE").collect();
+    assert_eq!(deletes.len(), 2);
+    assert!(deletes[0].if_match.is_some() && deletes[1].if_match.is_none());
 }

@@ -1,17 +1,12 @@
 //! Where a checkpoint lies: a local file, or an object in S3.
 
-use super::{Checkpoint, Run, hex};
-use crate::aws::Aws;
-use crate::aws::error::CallError;
+use super::{Run, hex};
 use crate::durable;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::source::Location;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::path::PathBuf;
-
-/// The policy that a checkpoint in S3 needs.
-const POLICY: &str = "scripts/iam/checkpoint.json";
 
 /// Where a checkpoint lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +35,7 @@ impl Place {
     /// Where a person says: `s3://bucket/key` or a path.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when that is no place to write to.
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when that is no place to write to.
     pub fn named(text: &str) -> Result<Place> {
         match text.parse::<Location>() {
             Ok(Location::File(path)) => Ok(Place::File(path)),
@@ -63,124 +58,6 @@ impl Place {
         let id = hex(&hash.finalize()[..8]);
         let name = format!("checkpoint-{}-{id}.json", durable::name_part(&run.table));
         Some(Place::File(durable::folder()?.join(name)))
-    }
-
-    /// Reads the checkpoint; nothing when there is none.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`] when it is damaged or cannot be read.
-    pub async fn load(&self, aws: &Aws) -> Result<Option<Checkpoint>> {
-        let cannot = || Error::usage(format!("cannot read the checkpoint {self}"));
-        let text = match self {
-            Place::File(path) => match tokio::fs::read(path).await {
-                Ok(text) => text,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-                Err(e) => return Err(cannot().because(e)),
-            },
-            Place::S3 { bucket, key } => {
-                let answer = match aws.s3().get_object().bucket(bucket).key(key).send().await {
-                    Ok(answer) => answer,
-                    Err(e) => {
-                        let e = CallError::from_sdk(e);
-                        return match e.code.as_deref() {
-                            Some("NoSuchKey") => Ok(None),
-                            Some("AccessDenied") => Err(cannot().because(e).hint(format!(
-                                "{}; without s3:ListBucket, S3 says so of a missing object too",
-                                aws.with_policy(POLICY).needs("s3:GetObject on it")
-                            ))),
-                            _ => Err(cannot().because(e)),
-                        };
-                    }
-                };
-                let body = answer
-                    .body
-                    .collect()
-                    .await
-                    .map_err(|e| cannot().because(e))?;
-                body.to_vec()
-            }
-        };
-        let read = Checkpoint::from_text(&text).map_err(|why| {
-            Error::usage(format!(
-                "the checkpoint {self} is damaged, or not of this version: {why}"
-            ))
-            .hint("begin again with --restart: writing an item again changes nothing")
-        })?;
-        Ok(Some(read))
-    }
-
-    /// Saves `checkpoint` here.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Output`] when that cannot be done; what was there is still
-    /// there.
-    pub async fn save(&self, checkpoint: &Checkpoint, aws: &Aws) -> Result<()> {
-        let cannot = || {
-            Error::new(ErrorKind::Output, format!("cannot save the checkpoint {self}")).hint(
-                "make room there, or name another place by --checkpoint PATH (or off), then run this again",
-            )
-        };
-        let text = checkpoint.to_text();
-        match self {
-            Place::File(path) => {
-                let path = path.clone();
-                let saved =
-                    tokio::task::spawn_blocking(move || durable::replace(&path, text.as_bytes()));
-                match saved.await {
-                    Ok(saved) => saved.map(drop).map_err(|e| cannot().because(e)),
-                    Err(e) => Err(cannot().because(e)),
-                }
-            }
-            Place::S3 { bucket, key } => {
-                let put = aws
-                    .s3()
-                    .put_object()
-                    .bucket(bucket)
-                    .key(key)
-                    .body(text.into_bytes().into());
-                let put = put.content_type("application/json").send().await;
-                put.map(drop).map_err(|e| {
-                    let e = CallError::from_sdk(e);
-                    match e.code.as_deref() {
-                        Some("AccessDenied") => cannot()
-                            .because(e)
-                            .hint(aws.with_policy(POLICY).needs("s3:PutObject on it")),
-                        _ => cannot().because(e),
-                    }
-                })
-            }
-        }
-    }
-
-    /// Removes the checkpoint, if there is one: the run is done.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Output`] when it cannot be removed.
-    pub async fn remove(&self, aws: &Aws) -> Result<()> {
-        let cannot = || {
-            Error::new(
-                ErrorKind::Output,
-                format!("cannot remove the checkpoint {self}"),
-            )
-            .hint("remove it by hand: what it is about is done")
-        };
-        match self {
-            Place::File(path) => match tokio::fs::remove_file(path).await {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(cannot().because(e)),
-                _ => Ok(()),
-            },
-            Place::S3 { bucket, key } => {
-                let gone = aws
-                    .s3()
-                    .delete_object()
-                    .bucket(bucket)
-                    .key(key)
-                    .send()
-                    .await;
-                gone.map(drop)
-                    .map_err(|e| cannot().because(CallError::from_sdk(e)))
-            }
-        }
     }
 }
 

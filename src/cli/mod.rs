@@ -8,6 +8,7 @@ mod capacity;
 #[cfg(feature = "local")]
 mod demo;
 mod display;
+mod environment;
 mod form;
 mod ingest;
 mod item;
@@ -127,7 +128,8 @@ struct Common {
     /// AWS region [default: by the standard chain]
     #[arg(long, global = true, value_name = "REGION", help_heading = "AWS")]
     region: Option<String>,
-    /// Profile of the shared AWS configuration
+    /// Profile of the shared AWS configuration, even if the environment holds keys; AWS_REGION
+    /// and AWS_ENDPOINT_URL stand above its settings, as for aws-cli
     #[arg(long, global = true, value_name = "NAME", help_heading = "AWS")]
     profile: Option<String>,
     /// Endpoint of S3 and DynamoDB; AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3 and
@@ -210,6 +212,7 @@ struct Context {
 
 /// Runs the command line of this process, and says what it ends with.
 pub fn main() -> ExitCode {
+    environment::leave_out_empty_variables();
     let cli = Cli::parse();
     let terminal = MultiProgress::new();
     logging::start(&cli.common, &terminal);

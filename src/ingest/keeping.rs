@@ -7,7 +7,7 @@ use crate::algorithm::Algorithm;
 use crate::aws::Aws;
 use crate::aws::table::Table;
 use crate::books::Meters;
-use crate::checkpoint::{Checkpoint, Place, Run, SAVE_INTERVAL};
+use crate::checkpoint::{Checkpoint, Place, Run, SAVE_INTERVAL, Store};
 use crate::distinct::Distinct;
 use crate::error::{Error, Result};
 use crate::item::ItemTemplate;
@@ -35,7 +35,7 @@ pub enum Keep {
 /// A run whose checkpoint is kept.
 #[derive(Debug)]
 pub(super) struct Keeping {
-    pub(super) place: Place,
+    pub(super) store: Store,
     run: Run,
     /// Whether records are written in the order of their hashes.
     sorted: bool,
@@ -72,7 +72,12 @@ impl Ingest {
         let stdin = self.sources.has_stdin() || self.from.has_stdin();
         let unknown = stdin || !first.is_known();
         let place = match &with.keep {
-            Keep::Off => return Ok(None),
+            Keep::Off => {
+                tracing::info!(
+                    "no checkpoint and no lock (--checkpoint off): a second run of this is not noticed"
+                );
+                return Ok(None);
+            }
             Keep::Usual if unknown => {
                 tracing::debug!("no checkpoint: what comes through a pipe cannot be read again");
                 return Ok(None);
@@ -95,16 +100,13 @@ impl Ingest {
                 }
             },
         };
-        let found = match with.restart {
-            true => None,
-            false => place.load(&self.aws).await?,
-        };
+        let (store, found) = Store::open(place, &self.aws, with.restart).await?;
         if let Some(checkpoint) = &found {
-            checkpoint.is_of(&run, &place)?;
+            checkpoint.is_of(&run, store.place())?;
         }
         let earlier = found.as_ref().map_or(0.0, |c| c.totals.elapsed_s);
         let keeping = Keeping {
-            place,
+            store,
             run,
             sorted: self.is_arranged(),
             interval: with.save_interval.unwrap_or(SAVE_INTERVAL),
@@ -342,7 +344,7 @@ impl Keeping {
     /// [`ErrorKind::Output`](crate::error::ErrorKind::Output) when the rejected lines below it, or the checkpoint,
     /// cannot be written.
     pub(super) async fn save(&self, state: &State<'_>, mark: &Mark) -> Result<()> {
-        self.place
+        self.store
             .save(&self.checkpoint(state, mark)?, state.aws)
             .await
     }
@@ -363,7 +365,7 @@ impl Keeping {
             true => checkpoint.without_the_last(),
             false => checkpoint,
         };
-        self.place.save(&checkpoint, state.aws).await
+        self.store.save(&checkpoint, state.aws).await
     }
 
     /// The checkpoint at `mark`.
@@ -407,7 +409,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("checkpoint");
         let keeping = Keeping {
-            place: Place::File(path.clone()),
+            store: Store::unlocked(Place::File(path.clone())),
             run: Run {
                 sources: vec!["list".into()],
                 reading: String::new(),

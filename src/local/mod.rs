@@ -12,7 +12,7 @@
 //! | `s3/BUCKET/KEY` | each bucket is a folder, each object a plain file in it; files may be dropped in, replaced and removed by hand |
 //! | `s3-meta/` | what a plain file cannot hold: ETags, content types, checksums, unfinished uploads |
 //! | `dynamodb.db` | the tables, a SQLite database |
-//! | `lock` | held while a server runs; names the two addresses |
+//! | `lock` | held while a server runs; names the two addresses and the process |
 //!
 //! The trade-offs, plainly:
 //!
@@ -105,13 +105,15 @@ pub enum LocalError {
         path: PathBuf,
     },
     /// Another process serves this folder.
-    #[error("{}", in_use_message(dir, endpoints.as_ref()))]
+    #[error("{}", in_use_message(dir, endpoints.as_ref(), holder.as_deref()))]
     InUse {
         /// The folder.
         dir: PathBuf,
         /// The S3 and the DynamoDB address of the other process, when it has
         /// written them down already.
         endpoints: Option<(String, String)>,
+        /// The other process and its start, as it has written them down.
+        holder: Option<String>,
     },
     /// The lock file could not be opened, locked or written.
     #[error(
@@ -164,16 +166,21 @@ pub enum LocalError {
     },
 }
 
-fn in_use_message(dir: &Path, endpoints: Option<&(String, String)>) -> String {
+fn in_use_message(
+    dir: &Path,
+    endpoints: Option<&(String, String)>,
+    holder: Option<&str>,
+) -> String {
+    let who = holder.map(|h| format!(" ({h})")).unwrap_or_default();
     let dir = dir.display();
     match endpoints {
         Some((s3, dynamodb)) => format!(
-            "another hashferry serves {dir} at {s3} (S3) and {dynamodb} (DynamoDB): \
+            "another hashferry{who} serves {dir} at {s3} (S3) and {dynamodb} (DynamoDB): \
              use --endpoint-url or AWS_ENDPOINT_URL_S3={s3} AWS_ENDPOINT_URL_DYNAMODB={dynamodb}, \
              or choose another folder"
         ),
         None => format!(
-            "another hashferry serves {dir} and has not said where yet: \
+            "another hashferry{who} serves {dir} and has not said where yet: \
              try again in a moment, or choose another folder"
         ),
     }
@@ -302,7 +309,9 @@ impl LockFile {
             Ok(()) => {
                 // A process that died left its addresses behind.
                 file.set_len(0).map_err(failed)?;
-                Ok(LockFile { path, file })
+                let mut lock = LockFile { path, file };
+                lock.write("", "")?;
+                Ok(lock)
             }
             Err(TryLockError::WouldBlock) => {
                 // Not readable on Windows while it is locked: then without addresses.
@@ -311,18 +320,22 @@ impl LockFile {
                 Err(LocalError::InUse {
                     dir: dir.to_owned(),
                     endpoints: read.ok().and_then(|_| parse_endpoints(&text)),
+                    holder: text.lines().nth(2).map(str::to_owned),
                 })
             }
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
     }
 
+    /// Writes down the addresses and this process. A later text is never shorter.
     fn write(&mut self, s3: &str, dynamodb: &str) -> Result<(), LocalError> {
+        let (process, now) = (std::process::id(), jiff::Timestamp::now());
         self.file
             .rewind()
             .and_then(|()| {
-                self.file
-                    .write_all(format!("{s3}\n{dynamodb}\n").as_bytes())
+                self.file.write_all(
+                    format!("{s3}\n{dynamodb}\nprocess {process} since {now:.0}\n").as_bytes(),
+                )
             })
             .map_err(|source| LocalError::Lock {
                 path: self.path.clone(),

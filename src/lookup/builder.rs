@@ -1,6 +1,6 @@
 //! What a look-up can be told.
 
-use super::output::{Existing, already_there, is_same_file};
+use super::output::{self, Existing, already_there, is_same_file};
 use super::{Api, Lookup, LookupWatch, Status};
 use crate::algorithm::{Algorithm, Case};
 use crate::attribute::{Attribute, Value};
@@ -209,7 +209,9 @@ impl LookupBuilder {
             return Err(Error::usage(what).hint("leave out --resume, or --unordered and --only"));
         }
         let sources = Sources::read(std::slice::from_ref(&self.input), &[], Globs::default())?;
+        let mut lock = None;
         if let Some(path) = &self.output {
+            lock = output::lock(path)?;
             if self.existing == Existing::Refuse && path.exists() {
                 return Err(already_there(path));
             }
@@ -233,6 +235,7 @@ impl LookupBuilder {
             aws,
             sources,
             watch: LookupWatch::default(),
+            _lock: lock,
             with: self,
         })
     }

@@ -9,6 +9,7 @@ use super::books::{LookupMeters, Tally};
 use super::desk::Desk;
 use super::question::Question;
 use crate::error::{Error, ErrorKind, Result};
+use crate::run_lock::RunLock;
 use crate::stop::Stop;
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -178,6 +179,15 @@ struct Answer<'a> {
     status: Status,
     #[serde(borrow, default)]
     reason: Option<Cow<'a, str>>,
+}
+
+/// Takes the lock of the file at `path`, so that one run at a time writes to it. `None`
+/// if it is a device or a pipe.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] if another run has it, or the lock file beside it cannot be made.
+pub(super) fn lock(path: &Path) -> Result<Option<RunLock>> {
+    RunLock::of_output(path, "the answers", "give --output another file")
 }
 
 /// Opens the file at `path` for answers.

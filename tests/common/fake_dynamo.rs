@@ -384,6 +384,8 @@ pub struct Stats {
     pub largest_request: usize,
     /// All calls by their X-Amz-Target.
     pub targets: BTreeMap<String, u64>,
+    /// The access keys that signed, and the regions they signed for.
+    pub signers: BTreeSet<(String, String)>,
     /// Requests refused for their signature.
     pub unsigned: u64,
     /// Requests refused because their access key has expired.
@@ -785,6 +787,7 @@ impl Shared {
             state.stats.max_concurrent = state.stats.max_concurrent.max(state.in_flight);
         }
         *state.stats.targets.entry(target).or_default() += 1;
+        state.stats.signers.extend(request.signer());
         if let Some(secret) = &self.secret
             && !request.is_signed(secret, "dynamodb")
         {

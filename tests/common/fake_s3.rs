@@ -1,7 +1,7 @@
 //! An S3 that serves objects from memory and breaks off where it is told to.
 //!
-//! It answers GetObject (ranges, If-Match), HeadObject and ListObjectsV2 by
-//! path (`/bucket/key`) over HTTP on the loopback interface, with S3's own
+//! It answers GetObject (ranges, If-Match), HeadObject, ListObjectsV2, and PutObject
+//! and DeleteObject with their conditions, by path (`/bucket/key`) over HTTP on the loopback interface, with S3's own
 //! headers and XML errors, and keeps a record of every GET, so that a test can
 //! see from which byte a broken read went on.
 //!
@@ -27,6 +27,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::wire::{Answer, Connection, Request, Server, percent_decode};
+
+mod saves;
+
+pub use saves::{Save, SaveFault};
 
 /// Bytes written at once where the plan doesn't say.
 const CHUNK: usize = 64 * 1024;
@@ -156,6 +160,8 @@ pub struct S3Plan {
     pub heads: BTreeMap<u64, S3Fault>,
     /// The k-th listing's fault, from 1.
     pub lists: BTreeMap<u64, S3Fault>,
+    /// The fault of the k-th PUT or DELETE of an object, from 1.
+    pub saves: BTreeMap<u64, SaveFault>,
     /// Keys in one page of a listing at most, whatever was asked for.
     pub page: Option<usize>,
     /// From the k-th GET on, every object has this ETag, as if it had been
@@ -193,6 +199,12 @@ impl S3Plan {
     /// This fault for the k-th listing.
     pub fn list(mut self, k: u64, fault: S3Fault) -> Self {
         self.lists.insert(k, fault);
+        self
+    }
+
+    /// This fault for the k-th PUT or DELETE.
+    pub fn save(mut self, k: u64, fault: SaveFault) -> Self {
+        self.saves.insert(k, fault);
         self
     }
 
@@ -324,6 +336,8 @@ pub struct S3Stats {
     pub list_count: u64,
     /// The first 10,000 of them, in order of arrival.
     pub lists: Vec<List>,
+    /// PUTs and DELETEs of objects, in order of arrival.
+    pub saves: Vec<Save>,
     /// Connections accepted.
     pub connections: u64,
 }
@@ -344,7 +358,8 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     config: S3Config,
-    /// GETs, HEADs and listings since the plan was set.
+    /// GETs, HEADs, listings, PUTs and DELETEs since the plan was set.
+    saves: u64,
     gets: u64,
     heads: u64,
     lists: u64,
@@ -359,6 +374,7 @@ impl FakeS3 {
             changed: Condvar::new(),
             state: Mutex::new(State {
                 config,
+                saves: 0,
                 gets: 0,
                 heads: 0,
                 lists: 0,
@@ -391,6 +407,22 @@ impl FakeS3 {
         etag
     }
 
+    /// The bytes of an object, if it is there and has any of its own.
+    pub fn bytes(&self, bucket: &str, key: &str) -> Option<Bytes> {
+        match &self
+            .shared
+            .state()
+            .config
+            .buckets
+            .get(bucket)?
+            .get(key)?
+            .content
+        {
+            Content::Bytes(bytes) => Some(bytes.clone()),
+            Content::Generated(..) => None,
+        }
+    }
+
     /// Takes an object away.
     pub fn delete(&self, bucket: &str, key: &str) {
         if let Some(bucket) = self.shared.state().config.buckets.get_mut(bucket) {
@@ -402,6 +434,7 @@ impl FakeS3 {
     pub fn set_plan(&self, plan: S3Plan) {
         let mut state = self.shared.state();
         state.config.plan = plan;
+        state.saves = 0;
         state.gets = 0;
         state.heads = 0;
         state.lists = 0;
@@ -534,6 +567,7 @@ impl State {
             }
             ("GET", key) if !key.is_empty() => self.get(request, &bucket, key),
             ("HEAD", key) => self.head(request, &bucket, key),
+            ("PUT" | "DELETE", key) if !key.is_empty() => self.save(request, &bucket, key),
             _ => {
                 let what =
                     "A header or query you provided implies functionality that is not implemented";

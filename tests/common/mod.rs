@@ -19,6 +19,7 @@ pub mod fake_dynamo;
 pub mod fake_lambda;
 pub mod fake_s3;
 pub mod fake_scaling;
+pub mod fake_sign_in;
 pub mod item;
 pub mod sigv4;
 pub mod wire;

@@ -69,6 +69,14 @@ impl Request {
             .is_some_and(|a| a.contains(&credential))
     }
 
+    /// The access key that signed the request, or says so, and the region it signed for.
+    pub fn signer(&self) -> Option<(String, String)> {
+        let (_, scope) = self.header("authorization")?.split_once("Credential=")?;
+        let mut parts = scope.split('/');
+        let (key, _day, region) = (parts.next()?, parts.next()?, parts.next()?);
+        Some((key.to_owned(), region.to_owned()))
+    }
+
     /// Whether the request is signed for this service with this secret: the
     /// signature fits what arrived, all headers that matter are under it, and
     /// the body is the one that was signed.
