@@ -206,6 +206,7 @@ impl Rejects {
             file: None,
             count: SHOWN,
             first: None,
+            _lock: None,
         }))
     }
 
@@ -223,7 +224,9 @@ impl Rejects {
         detail: Option<&str>,
     ) -> Result<()> {
         let mut inner = self.inner();
-        let Inner { file, count, first } = &mut *inner;
+        let Inner {
+            file, count, first, ..
+        } = &mut *inner;
         *count += 1;
         let text = shown(text, TEXT_CHARACTERS);
         if first.is_none() {

@@ -375,7 +375,11 @@ impl Refusal {
 
 fn lock(path: &Path) -> Result<Option<RunLock>> {
     let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
-    let made = folder.map_or(Ok(()), std::fs::create_dir_all);
+    let missing = folder.filter(|f| !f.exists());
+    let made = missing.map_or(Ok(()), std::fs::create_dir_all);
+    if let (Some(folder), Ok(())) = (missing, &made) {
+        tracing::info!("made the folder {} for the checkpoint", folder.display());
+    }
     let taken = made
         .map_err(crate::run_lock::LockError::File)
         .and_then(|()| RunLock::take(path));

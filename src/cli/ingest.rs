@@ -139,7 +139,8 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration, help_heading = "Speed")]
     give_up_after: Duration,
     /// Where to keep the checkpoint, by which the same command takes a run up that did not come to its
-    /// end: a path, s3://bucket/key, or off [default: a file in the user's folder for state]
+    /// end: a path, s3://bucket/key, or off [default: a file in the user's folder for state]. One run
+    /// at a time has it
     #[arg(long, value_name = "PATH|off", help_heading = "Output")]
     checkpoint: Option<String>,
     /// Begin again, whatever checkpoint there is
