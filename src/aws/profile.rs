@@ -9,7 +9,7 @@ use aws_credential_types::provider::error::CredentialsError;
 /// The most profiles that are followed from one `source_profile` to the next.
 const MAX_SOURCES: usize = 16;
 
-/// The settings of which a profile with credentials has one.
+/// Settings that say where a profile's credentials come from.
 const CREDENTIAL_SETTINGS: [&str; 9] = [
     "aws_access_key_id",
     "aws_secret_access_key",
