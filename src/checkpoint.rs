@@ -58,8 +58,7 @@ pub struct Checkpoint {
     pub saved_by: Option<SavedBy>,
 }
 
-/// The run that saved a checkpoint, by which a save that was answered by an error is
-/// recognized.
+/// The run that saved a checkpoint. It recognizes its own save by this after an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedBy {

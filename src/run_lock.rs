@@ -109,10 +109,10 @@ impl LockError {
 
 impl RunLock {
     /// Takes the lock beside `path`, an output file that is `what`; `hint` says what to do
-    /// besides waiting. `None` if it is a device or a pipe, too.
+    /// besides waiting. `None` if it is a device or a pipe, or there can be no lock.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage), as [`take`](Self::take).
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) if another process holds it.
     pub(crate) fn of_output(path: &Path, what: &str, hint: &str) -> Result<Option<RunLock>, Error> {
         // Beside the file itself, where `path` is a link to it.
         let file = std::fs::canonicalize(path);
@@ -120,7 +120,16 @@ impl RunLock {
         if std::fs::metadata(file).is_ok_and(|m| !m.is_file()) {
             return Ok(None);
         }
-        RunLock::take(file).map_err(|e| e.refusal(what, path, hint))
+        match RunLock::take(file) {
+            Err(LockError::File(e)) => {
+                // One that is not there and cannot be made is refused when it is opened.
+                if file.exists() {
+                    warn_unlocked(path, &e);
+                }
+                Ok(None)
+            }
+            taken => taken.map_err(|e| e.refusal(what, path, hint)),
+        }
     }
 
     /// Takes the lock beside `path`. `None` if the file system has no locks: then a
@@ -142,10 +151,7 @@ impl RunLock {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(LockError::InUse(holder(file))),
                 Err(TryLockError::Error(e)) => {
-                    tracing::warn!(
-                        "no lock beside {} ({e}): a second run on it is not noticed",
-                        path.display()
-                    );
+                    warn_unlocked(path, &e);
                     return Ok(None);
                 }
             }
@@ -180,6 +186,11 @@ impl Drop for RunLock {
             tracing::debug!("{} stays: {e}", self.path.display());
         }
     }
+}
+
+fn warn_unlocked(path: &Path, e: &io::Error) {
+    let path = path.display();
+    tracing::warn!("no lock beside {path} ({e}): a second run on it is not noticed");
 }
 
 /// The lock file beside `path`.

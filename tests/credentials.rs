@@ -279,6 +279,22 @@ fn a_profile_that_is_not_there_is_refused_with_those_that_are() {
 }
 
 #[test]
+fn a_profile_without_credentials_uses_those_of_the_machine_and_not_of_the_environment() {
+    let home = Home::new("[profile bare]\nregion = eu-west-1\n");
+    let machine = FakeCredentials::start(Keys::named("MACHINE"));
+    let run = home.ingest(&["--profile", "bare"]);
+    let run = run.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &machine.uri());
+    assert_eq!(signers(run), signed_by("AKIDMACHINE", "us-east-1"));
+    let dynamo = dynamo(FaultPlan::default());
+    let ended = home.ingest(&["--profile", "bare"]).dynamo(&dynamo).end();
+    ended.assert_status(2);
+    ended.assert_says(&[
+        "profile bare (no credentials of its own)",
+        "aws configure --profile bare",
+    ]);
+}
+
+#[test]
 fn a_role_is_assumed_with_the_keys_of_its_source_profile() {
     let role = "arn:aws:iam::123456789012:role/loader";
     let sts = FakeSignIn::start(Keys::named("ROLE"));
@@ -315,7 +331,7 @@ fn a_role_that_may_not_be_assumed_is_named_with_what_to_do() {
     let ended = run.env("AWS_ENDPOINT_URL_STS", &sts.endpoint()).end();
     ended.assert_status(2);
     ended.assert_says(&[
-        "the AWS profile gives no credentials",
+        "no AWS credentials by the profile",
         "profile loader",
         "AccessDenied",
         role,

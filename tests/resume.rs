@@ -573,12 +573,21 @@ fn a_run_that_is_started_twice_runs_once() {
 fn a_refresh_is_run_once_at_a_time_too() {
     let (dynamo, keep) = (FakeDynamo::start(table()), Keep::new());
     let (old, new) = (keep.text("old.txt"), keep.text("new.txt"));
-    std::fs::write(&old, list(0)).expect("written");
+    std::fs::write(&old, list(10)).expect("written");
     std::fs::write(&new, list(1000)).expect("written");
     let place = keep.text("checkpoint");
     dynamo.set_plan(FaultPlan::default().at(1, Fault::HoldUntil(1_000_000)));
     let run = || {
-        let args = ["refresh", "--from", &old, "--to", &new, "--table", "sha256"];
+        let args = [
+            "refresh",
+            "--from",
+            &old,
+            "--to",
+            &new,
+            "--table",
+            "sha256",
+            "--confirm",
+        ];
         Run::new(&[&args[..], &["--checkpoint", &place]].concat()).dynamo(&dynamo)
     };
     let mut first = run().start();

@@ -40,13 +40,14 @@ impl Chain {
         })
     }
 
-    async fn current(&self) -> SharedCredentialsProvider {
+    /// The chain; `own` says whether the profile has credentials of its own.
+    async fn current(&self, own: bool) -> SharedCredentialsProvider {
         if let Some(chain) = self.identities.chain() {
             return chain;
         }
         let provider = self.provider_config();
         let chain = match &self.profile {
-            Some(profile) => SharedCredentialsProvider::new(named(profile, &provider)),
+            Some(profile) => named(profile, &provider, own),
             None => {
                 let builder = DefaultCredentialsChain::builder()
                     .configure(provider)
@@ -85,7 +86,8 @@ impl Chain {
             self.identities.advise(hint);
             return Err(CredentialsError::invalid_configuration(missing));
         }
-        let loaded = self.current().await.provide_credentials().await;
+        let own = profiles.as_ref().is_ok_and(Profiles::has_credentials);
+        let loaded = self.current(own).await.provide_credentials().await;
         let explained = loaded.map_err(|e| match profiles.map(|p| p.explain(&e)) {
             Ok(Some((what, advice))) => (again(&e, what), Some(advice)),
             _ => (e, None),
@@ -103,22 +105,26 @@ impl Chain {
     }
 }
 
-/// The profile, and what aws-cli asks when that has no credentials of its own: the
-/// container and the instance.
-fn named(profile: &str, provider: &ProviderConfig) -> CredentialsProviderChain {
+/// The profile, and nothing else if it has credentials of its `own`. If not, it asks as
+/// aws-cli does: the container and the instance.
+fn named(profile: &str, provider: &ProviderConfig, own: bool) -> SharedCredentialsProvider {
     let of_profile = ProfileFileCredentialsProvider::builder()
         .configure(provider)
         .profile_name(profile)
         .build();
+    if own {
+        return SharedCredentialsProvider::new(of_profile);
+    }
     let container = EcsCredentialsProvider::builder()
         .configure(provider)
         .build();
     let instance = ImdsCredentialsProvider::builder()
         .configure(provider)
         .build();
-    CredentialsProviderChain::first_try("Profile", of_profile)
+    let chain = CredentialsProviderChain::first_try("Profile", of_profile)
         .or_else("EcsContainer", container)
-        .or_else("Ec2InstanceMetadata", instance)
+        .or_else("Ec2InstanceMetadata", instance);
+    SharedCredentialsProvider::new(chain)
 }
 
 /// An error of the same kind as `e`, which decides whether it may pass.

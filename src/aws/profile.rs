@@ -9,6 +9,19 @@ use aws_credential_types::provider::error::CredentialsError;
 /// The most profiles that are followed from one `source_profile` to the next.
 const MAX_SOURCES: usize = 16;
 
+/// Settings that say where a profile's credentials come from.
+const CREDENTIAL_SETTINGS: [&str; 9] = [
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "credential_process",
+    "credential_source",
+    "login_session",
+    "role_arn",
+    "sso_session",
+    "sso_start_url",
+    "web_identity_token_file",
+];
+
 /// The shared configuration files, and the profile in use.
 #[derive(Debug)]
 pub(super) struct Profiles {
@@ -50,19 +63,39 @@ impl Profiles {
         })
     }
 
-    /// Checks that the profile exists.
+    /// Checks that the profile exists, and those that it takes its keys from.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) with the profiles there are.
     pub(super) fn check(&self) -> Result<()> {
         let Profiles { name, named_by, .. } = self;
-        let Some(named_by) = named_by else {
-            return Ok(());
+        let Some(profile) = self.set.get_profile(name) else {
+            let default = name == "default" && *named_by != Some("--profile");
+            return match (default, named_by) {
+                (false, Some(named_by)) => Err(self.missing(&format!("{named_by}:"), name)),
+                _ => Ok(()),
+            };
         };
-        let unset = *named_by == "AWS_PROFILE" && name == "default";
-        if unset || self.set.get_profile(name).is_some() {
-            return Ok(());
+        // Keys in the environment stand above all profiles but the flag's.
+        let keys = std::env::var("AWS_ACCESS_KEY_ID").is_ok_and(|k| !k.is_empty());
+        let unused = keys && *named_by != Some("--profile");
+        let base = self.base(profile);
+        match base.get("source_profile").filter(|s| *s != base.name()) {
+            Some(source) if !unused && self.set.get_profile(source).is_none() => {
+                let what = format!("source_profile of profile {}:", base.name());
+                Err(self.missing(&what, source))
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// Whether the profile says where its credentials come from.
+    pub(super) fn has_credentials(&self) -> bool {
+        let profile = self.set.get_profile(&self.name);
+        profile.is_some_and(|p| CREDENTIAL_SETTINGS.iter().any(|key| p.get(key).is_some()))
+    }
+
+    fn missing(&self, named_by: &str, name: &str) -> Error {
         let mut names: Vec<&str> = self.set.profiles().collect();
         names.sort_unstable();
         let hint = match names.is_empty() {
@@ -72,10 +105,10 @@ impl Profiles {
                 names.join(", ")
             ),
         };
-        Err(Error::usage(format!(
-            "{named_by}: there is no profile {name:?} in the AWS configuration"
+        Error::usage(format!(
+            "{named_by} there is no profile {name:?} in the AWS configuration"
         ))
-        .hint(hint))
+        .hint(hint)
     }
 
     /// Warns of a region in the environment that stands above the profile's, as it does
@@ -106,10 +139,11 @@ impl Profiles {
         }
         let (how, advice) = self.advice(profile);
         let name = &self.name;
-        let what = match absent {
-            true => format!("profile {name} ({how}): {}", no_source(error)),
-            false => format!("profile {name} ({how}): {}", innermost(error)),
+        let why = match absent && !self.has_credentials() {
+            true => "a container or an instance gives none either".to_owned(),
+            false => reason(error),
         };
+        let what = format!("profile {name} ({how}): {why}");
         Some((what, advice))
     }
 
@@ -140,8 +174,7 @@ impl Profiles {
             None => format!("source_profile {}", base.name()),
         };
         let advice = format!(
-            "check that {from} may call sts:AssumeRole on {role}, and that the role's trust policy allows it; of {}: {advice}",
-            base.name()
+            "check that {from} may call sts:AssumeRole on {role}, and that the role's trust policy allows it; {advice}"
         );
         (format!("role {role} by {from}, {how}"), advice)
     }
@@ -184,7 +217,10 @@ impl Profiles {
             );
             ("credential_process", advice)
         } else if has("aws_access_key_id") || has("aws_secret_access_key") {
-            let advice = format!("set both parts of the key: aws configure --profile {name}");
+            let advice = match has("aws_access_key_id") && has("aws_secret_access_key") {
+                true => format!("check that the access key of profile {name} is still active"),
+                false => format!("set both parts of the key: aws configure --profile {name}"),
+            };
             ("access key", advice)
         } else {
             let advice = format!(
@@ -196,10 +232,12 @@ impl Profiles {
     }
 }
 
-/// The reason in short: a chain that found nothing names each of its providers otherwise.
-fn no_source(error: &CredentialsError) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => cause.to_string(),
-        None => "no source of credentials".to_owned(),
+/// What lies under the errors that only say that credentials were not loaded.
+fn reason(error: &CredentialsError) -> String {
+    let mut cause = std::error::Error::source(error);
+    while let Some(e) = cause.filter(|e| e.is::<CredentialsError>()) {
+        cause = e.source();
     }
+    let text = cause.map_or_else(|| error.to_string(), innermost);
+    text.trim_end().to_owned()
 }

@@ -484,7 +484,7 @@ fn refused(aws: &Aws, name: &str, error: CallError) -> Error {
 /// No credentials anywhere, or none by the profile that was named.
 pub fn no_credentials(aws: &Aws, error: CallError) -> Error {
     if let Some(advice) = aws.credentials_advice() {
-        return Error::usage("the AWS profile gives no credentials")
+        return Error::usage("no AWS credentials by the profile")
             .because(error)
             .hint(advice);
     }

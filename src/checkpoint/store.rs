@@ -130,13 +130,21 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Usage`] if it cannot be saved, or that run has saved it meanwhile.
     pub(crate) async fn claim(&self, found: &Checkpoint, aws: &Aws) -> Result<()> {
-        match self.place {
-            Place::File(_) => Ok(()),
-            Place::S3 { .. } => self.save(found, aws).await.map_err(|e| {
-                let hint = e.what_to_do().unwrap_or_default().to_owned();
-                Error::usage("nothing was written").because(e).hint(hint)
-            }),
+        let Place::S3 { .. } = self.place else {
+            return Ok(());
+        };
+        self.save(found, aws).await.map_err(|e| {
+            let hint = e.what_to_do().unwrap_or_default().to_owned();
+            Error::usage("nothing was written").because(e).hint(hint)
+        })?;
+        if let Some(by) = &found.saved_by {
+            tracing::info!(
+                "the checkpoint {} is this run's now: if {} is still at work, it stops at its next save",
+                self.place,
+                by.holder
+            );
         }
+        Ok(())
     }
 
     /// Saves `checkpoint`.

@@ -36,7 +36,7 @@ pub struct FakeSignIn {
 }
 
 impl FakeSignIn {
-    /// Gives these to whoever asks, as valid for an hour.
+    /// Gives these to every client, as valid for an hour.
     pub fn start(keys: Keys) -> Self {
         Self::with(keys, false)
     }
