@@ -158,7 +158,7 @@ pub(super) fn fields(line: &[u8], delimiter: u8) -> Vec<String> {
     quoting::fields(without_return(without_mark(line)), delimiter)
 }
 
-/// Whether `line` is `sep=;`, by which Excel is told the delimiter.
+/// Whether `line` is `sep=;`, which tells Excel the delimiter.
 fn is_separator_of_excel(line: &[u8]) -> bool {
     line.len() == 5 && line.starts_with(b"sep=")
 }

@@ -74,8 +74,8 @@ impl Rewriting {
 }
 
 impl Opened {
-    /// Has the text rewritten as its beginning, of which `head` is peeked, and `form`
-    /// show; returns what is peeked of it then.
+    /// Has the text rewritten as its beginning and `form` show. Takes the part that is
+    /// peeked, `head`, and returns it rewritten.
     ///
     /// # Errors
     /// When it cannot be read, and when `--field` leads into arrays and it is no JSON.
