@@ -1,7 +1,7 @@
 //! The books: every line that was read is in exactly one column.
 //!
 //! `lines = written + duplicates + rejected + skipped + failed`, always; a refresh has
-//! `deleted` and `unchanged` beside them. The columns are counted where each thing happens, by stages that do not know each
+//! `deleted`, `unchanged` and `kept` beside them. The columns are counted where each thing happens, by stages that do not know each
 //! other; none is derived from the others. So the sum is a proof, not a
 //! definition, and [`Books::balanced`] can fail.
 
@@ -30,6 +30,10 @@ pub struct Books {
     pub deleted: u64,
     /// Lines of a refresh whose hash needs nothing: it stands in both lists.
     pub unchanged: u64,
+    /// Lines of a refresh whose hash is gone from the list and stays in the table: its
+    /// item is of another source, or the deletes are held back.
+    #[serde(default)]
+    pub kept: u64,
 }
 
 /// How a record is settled.
@@ -45,6 +49,8 @@ pub enum Settled {
     Rejected,
     /// Found to need nothing.
     Unchanged,
+    /// Not to be deleted after all.
+    Kept,
 }
 
 impl Books {
@@ -56,12 +62,13 @@ impl Books {
             Settled::Duplicate => &mut self.duplicates,
             Settled::Rejected => &mut self.rejected,
             Settled::Unchanged => &mut self.unchanged,
+            Settled::Kept => &mut self.kept,
         } += count;
     }
 
     /// Lines that are in no column yet.
     pub fn open(&self) -> u64 {
-        let settled = self.written + self.deleted + self.unchanged + self.failed;
+        let settled = self.written + self.deleted + self.unchanged + self.kept + self.failed;
         (self.lines).saturating_sub(settled + self.duplicates + self.rejected + self.skipped)
     }
 
@@ -77,12 +84,13 @@ impl Books {
             failed: self.failed.saturating_sub(other.failed),
             deleted: self.deleted.saturating_sub(other.deleted),
             unchanged: self.unchanged.saturating_sub(other.unchanged),
+            kept: self.kept.saturating_sub(other.kept),
         }
     }
 
     /// Whether each line is in one column.
     pub fn balanced(&self) -> bool {
-        let settled = self.written + self.deleted + self.unchanged;
+        let settled = self.written + self.deleted + self.unchanged + self.kept;
         self.lines == settled + self.duplicates + self.rejected + self.skipped + self.failed
     }
 }
@@ -97,6 +105,7 @@ impl AddAssign for Books {
         self.failed += other.failed;
         self.deleted += other.deleted;
         self.unchanged += other.unchanged;
+        self.kept += other.kept;
     }
 }
 
@@ -145,7 +154,7 @@ mod tests {
     #[test]
     fn books_balance_when_each_line_is_in_one_column() {
         let mut books = Books {
-            lines: 28,
+            lines: 36,
             written: 1,
             duplicates: 2,
             rejected: 3,
@@ -153,6 +162,7 @@ mod tests {
             failed: 5,
             deleted: 6,
             unchanged: 7,
+            kept: 8,
         };
         assert!(books.balanced());
         books += Books {

@@ -285,6 +285,7 @@ impl Checkpoint {
                 b.failed,
                 b.deleted,
                 b.unchanged,
+                b.kept,
             ]
         };
         if each

@@ -69,13 +69,13 @@
 //! Each layer only those before it; `scripts/check` sees to it.
 //!
 //! 1. `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
-//! 2. `lines`, `extra`, `matchmeta`, `workdir`; then `record`, `books`; then `format`; then
+//! 2. `lines`, `extra`, `matchmeta`, `workdir`; then `record`, `books`; then `format`, `shape`; then
 //!    `decode`, `window`, `item`, `batch`, `limiter`, `rejects`, `sample`, `sorter`; then `distinct`;
 //!    then `capacity`, `ask`, `columns`, `concurrency`, `identity`, `rds`; then `accounts`, `waiting`; then
 //!    `lowwater`; then `control`: no SDK, no sockets
 //! 3. `aws`
 //! 4. `bootstrap`, `stop`, `source`, `report`, `readback`, `scaling`
-//! 5. `pace`, `keepalive`, `raise`, `checkpoint`; then `rate`
+//! 5. `pace`, `keepalive`, `raise`, `checkpoint`, `useful`; then `rate`
 //! 6. `reader`, `writer`, `arranging`: never each other
 //! 7. `ingest`, `lookup`, `plan`, `serve`, `verify`: never each other
 //! 8. `cli`, and the binary; `lambda`, and its own
@@ -155,7 +155,9 @@ pub mod scaling;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod sorter;
+pub(crate) mod shape;
 pub mod stop;
+pub(crate) mod useful;
 pub mod waiting;
 pub mod workdir;
 

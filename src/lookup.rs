@@ -31,11 +31,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::rate::Rate;
 use crate::report::{Outcome, thousands};
+use crate::shape::Shapes;
 use crate::source::Sources;
+use crate::useful::{self, Listed};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
@@ -309,11 +311,9 @@ impl Lookup {
                     described => described?,
                 };
                 let named = Algorithm::from_name(&table.schema.partition.name);
-                if let (Some(told), Some(named)) = (told, named)
-                    && told != named
-                {
-                    let key = &table.schema.partition.name;
-                    if with.paths.is_some() {
+                let key = &table.schema.partition.name;
+                match (told, named) {
+                    (Some(told), Some(named)) if told != named && with.paths.is_some() => {
                         let what = format!(
                             "paths are looked up by their SHA-256, and the partition key of table {} is {key}",
                             table.name
@@ -322,9 +322,7 @@ impl Lookup {
                             Error::usage(what).hint("name a table that ingest --paths has made")
                         );
                     }
-                    tracing::warn!(
-                        "the partition key is named {key}, which is {named}; looking {told} hashes up as told"
-                    );
+                    _ => useful::key_fits(&with.table, key, told, with.key.as_ref())?,
                 }
                 let algorithm = match told.or(named) {
                     Some(algorithm) => algorithm,
@@ -381,6 +379,7 @@ impl Lookup {
         };
         let asking = Asking {
             lookup: self,
+            algorithm: Some(algorithm).filter(|_| with.paths.is_none()),
             input,
             questions,
             behind,
@@ -484,6 +483,8 @@ enum Whom {
 /// A look-up that knows whom it asks.
 struct Asking<'a> {
     lookup: &'a Lookup,
+    /// Of hashes; `None` for paths.
+    algorithm: Option<Algorithm>,
     input: Input,
     questions: Questions,
     behind: Behind,
@@ -510,7 +511,9 @@ impl Asking<'_> {
             begun: self.begun,
         });
         let (send, fresh) = mpsc::channel(HAND_OVERS);
+        let shapes = Mutex::<Shapes>::default();
         let reading = Reading {
+            shapes: &shapes,
             questions: self.questions,
             behind: self.behind,
             meters,
@@ -580,6 +583,20 @@ impl Asking<'_> {
                 ErrorKind::Internal,
                 format!("the books do not balance: {books:?}; this is a fault of hashferry"),
             )),
+        };
+        let listed = Listed {
+            sources: &self.lookup.sources,
+            algorithm: self.algorithm,
+            lines: books.lines,
+            skipped: counts.blank,
+            rejected: books.invalid - counts.blank.min(books.invalid),
+        };
+        let failure = match failure {
+            None if complete && !report.closed => {
+                let shapes = shapes.into_inner().unwrap_or_else(PoisonError::into_inner);
+                listed.useless(&shapes)
+            }
+            failure => failure,
         };
         let outcome = match &failure {
             Some(_) => Outcome::Failed,

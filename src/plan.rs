@@ -33,10 +33,11 @@ use crate::columns::Columns;
 use crate::decode::Unpack;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Form;
-use crate::item::ItemTemplate;
+use crate::item::{ItemTemplate, KeyAttribute};
 use crate::prices::Prices;
 use crate::reader::{Ahead, Objects, with_release};
 use crate::source::{Globs, Sources};
+use crate::useful::{self, Listed};
 use survey::survey;
 
 /// What is to be planned.
@@ -56,6 +57,8 @@ pub struct Planning {
     pub table: Option<String>,
     /// The hash algorithm, where it was told.
     pub algorithm: Option<Algorithm>,
+    /// The table's partition key, where it was told.
+    pub key: Option<KeyAttribute>,
     /// Case of text keys.
     pub case: Case,
     /// Attributes of every item.
@@ -116,6 +119,9 @@ impl Planning {
             None => None,
         };
         let key = described.as_ref().map(|t| t.schema.partition.name.clone());
+        if let (Some(table), Some(key)) = (&self.table, &key) {
+            useful::key_fits(table, key, self.algorithm, self.key.as_ref())?;
+        }
         let algorithm = match &described {
             None if self.algorithm.is_none() && !opened.beginning.decides() => {
                 let by_name = self.table.as_deref().and_then(Algorithm::from_name);
@@ -156,11 +162,21 @@ impl Planning {
             &self.attributes_from,
             template.item_bytes(),
         )?;
-        let survey = survey(
+        let (survey, seen) = survey(
             opened, &mut ahead, &template, &columns, self.case, self.exact,
         )
         .await?;
         self.unpack.work.done();
+        let listed = Listed {
+            sources: &sources,
+            algorithm: Some(algorithm).filter(|_| self.form.paths.is_none()),
+            lines: seen.lines,
+            skipped: seen.skipped,
+            rejected: seen.rejected,
+        };
+        if let Some(useless) = listed.useless(&seen.shapes) {
+            return Err(useless);
+        }
         let assumptions = Assumptions {
             at: self.at,
             prices: self.prices.clone(),

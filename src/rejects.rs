@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{LANE, Place, Reason, shown};
+use crate::shape::Shapes;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Seek as _, Write};
@@ -71,6 +72,8 @@ struct Inner {
     file: Option<(PathBuf, BufWriter<File>)>,
     count: u64,
     first: Option<String>,
+    /// Of either list, where two are read.
+    shapes: [Shapes; 2],
 }
 
 #[derive(Serialize)]
@@ -121,6 +124,7 @@ impl Rejects {
             file,
             count: 0,
             first: None,
+            shapes: Default::default(),
         })))
     }
 
@@ -168,6 +172,7 @@ impl Rejects {
             file: Some((path.to_owned(), BufWriter::new(file))),
             count,
             first: None,
+            shapes: Default::default(),
         })))
     }
 
@@ -178,6 +183,7 @@ impl Rejects {
     pub fn reset(&self) -> Result<()> {
         let mut inner = self.inner();
         (inner.count, inner.first) = (0, None);
+        inner.shapes = Default::default();
         if let Some((path, file)) = &mut inner.file {
             let emptied = file
                 .flush()
@@ -195,6 +201,7 @@ impl Rejects {
             file: None,
             count: SHOWN,
             first: None,
+            shapes: Default::default(),
         }))
     }
 
@@ -212,14 +219,23 @@ impl Rejects {
         detail: Option<&str>,
     ) -> Result<()> {
         let mut inner = self.inner();
-        let Inner { file, count, first } = &mut *inner;
+        let Inner {
+            file,
+            count,
+            first,
+            shapes,
+        } = &mut *inner;
         *count += 1;
+        let shapes = &mut shapes[usize::from(place.source >= LANE)];
+        shapes.add(text, reason);
         let text = shown(text, TEXT_CHARACTERS);
+        let said = || {
+            let Place { line, byte, .. } = place;
+            format!("{source}, line {line} (byte {byte}): {reason}: {text:?}")
+        };
+        shapes.begin_with(said);
         if first.is_none() {
-            *first = Some(format!(
-                "{source}, line {} (byte {}): {reason}: {text:?}",
-                place.line, place.byte
-            ));
+            *first = Some(said());
         }
         match file {
             Some((path, file)) => {
@@ -258,6 +274,11 @@ impl Rejects {
     /// The first rejected line, for messages.
     pub fn first(&self) -> Option<String> {
         self.inner().first.clone()
+    }
+
+    /// What the rejected lines of the first list look like, or of the `second`.
+    pub(crate) fn shapes(&self, second: bool) -> Shapes {
+        self.inner().shapes[usize::from(second)].clone()
     }
 
     /// Writes out what is buffered, to the disk itself.

@@ -33,6 +33,7 @@ use crate::rejects::{MaxRejects, Rejects};
 use crate::report::{Outcome, thousands};
 use crate::sample::{Reservoir, Sample};
 use crate::source::Sources;
+use crate::useful::{self, Listed};
 use jiff::Timestamp;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -335,6 +336,17 @@ impl Verify {
                 format!("the books do not balance: {books:?}; this is a fault of hashferry"),
             )),
         };
+        let listed = Listed {
+            sources: &self.sources,
+            algorithm: Some(algorithm).filter(|_| with.form.paths.is_none()),
+            lines: books.lines,
+            skipped: books.skipped,
+            rejected: books.rejected,
+        };
+        let failure = match failure {
+            None if to_the_end => listed.useless(&rejects.shapes(false)),
+            failure => failure,
+        };
         let outcome = match &failure {
             Some(_) => Outcome::Failed,
             None if !to_the_end => Outcome::Interrupted,
@@ -369,7 +381,9 @@ impl Verify {
             }
             described => described?,
         };
-        let algorithm = opened.algorithm(with.algorithm, Some(&table.schema.partition.name))?;
+        let key = &table.schema.partition.name;
+        useful::key_fits(&with.table, key, with.algorithm, with.key.as_ref())?;
+        let algorithm = opened.algorithm(with.algorithm, Some(key))?;
         let (given, from) = (&with.attributes, &with.attributes_from);
         let mut attributes = with.form.with_rules(given, from)?;
         if with.attr_from_version {

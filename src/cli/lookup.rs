@@ -1,8 +1,9 @@
 //! `hashferry lookup`: whether each hash, or path, of a list is known.
 
-use super::ingest::ReportFile;
+use super::ingest::exit_status;
 use super::item::CaseArg;
 use super::paths::RulesArgs;
+use super::report_file::ReportFile;
 use super::unpack::UnpackArgs;
 use super::{Context, display, duration};
 use crate::algorithm::Algorithm;
@@ -310,18 +311,21 @@ pub(super) async fn run(context: &Context, args: LookupArgs) -> Result<u8> {
     let started = Timestamp::now();
     let (table, input) = (args.table.clone(), args.file().to_owned());
     let ended = lookup(context, args).await;
-    if let Some(file) = &mut report_file {
-        let json = match &ended {
-            Ok(report) => report.to_json(),
-            Err(error) => {
-                let mut report = LookupReport::begun(table.as_deref(), None, &input, started);
-                report.end(Outcome::Failed, Some(error));
-                report.to_json()
-            }
-        };
-        file.write(&json, "the answers are as the summary says")?;
-    }
-    ended.map(|report| report.exit)
+    let reported = match &mut report_file {
+        Some(file) => {
+            let report = match &ended {
+                Ok(report) => report.clone(),
+                Err(error) => {
+                    let mut report = LookupReport::begun(table.as_deref(), None, &input, started);
+                    report.end(Outcome::Failed, Some(error));
+                    report
+                }
+            };
+            file.write(&report.to_json(), &report.known())
+        }
+        None => Ok(()),
+    };
+    exit_status(context, ended.map(|report| report.exit), reported)
 }
 
 async fn lookup(context: &Context, args: LookupArgs) -> Result<LookupReport> {

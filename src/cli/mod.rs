@@ -19,6 +19,7 @@ mod normalize;
 mod paths;
 mod plan;
 mod refresh;
+mod report_file;
 #[cfg(feature = "serve")]
 mod serve;
 mod sources;

@@ -97,6 +97,7 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
         attributes_from: args.item.attributes_from.clone(),
         table: args.table,
         algorithm: args.item.hash,
+        key: args.item.key.clone(),
         case: args.item.case(),
         attr_from_version: args.item.attr_from_version,
         attributes: args.item.clone().into_attributes(),

@@ -130,6 +130,7 @@ fn planning() -> Planning {
         attributes_from: vec![],
         table: None,
         algorithm: None,
+        key: None,
         case: Case::Upper,
         attributes: vec![],
         attr_from_version: false,

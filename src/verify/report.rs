@@ -215,6 +215,18 @@ impl VerifyReport {
         }
     }
 
+    /// What is known of a run whose report cannot be written.
+    pub(crate) fn known(&self) -> String {
+        let n = |n: u64| indicatif::HumanCount(n).to_string();
+        format!(
+            "of {} lines {} were found, {} are missing, {} different",
+            n(self.lines),
+            n(self.found),
+            n(self.missing),
+            n(self.different)
+        )
+    }
+
     /// The report as JSON text, one field a line.
     pub fn to_json(&self) -> String {
         // A struct of numbers, texts and lists of them always has a JSON form.
