@@ -141,7 +141,10 @@ mod tests {
             file.write_all(b"half of the new")?;
             Err(io::ErrorKind::StorageFull.into())
         });
-        assert_eq!(full.expect_err("no room").kind(), io::ErrorKind::StorageFull);
+        assert_eq!(
+            full.expect_err("no room").kind(),
+            io::ErrorKind::StorageFull
+        );
         assert_eq!(std::fs::read(&path).expect("there"), b"old");
         assert_eq!(dir.path().read_dir().expect("a list").count(), 1);
     }

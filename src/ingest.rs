@@ -447,7 +447,9 @@ impl Ingest {
         let failure = unsaved.or(failure).or(rejects.finish().err());
         let failure = self.audit(&counts, failure);
         let useless = match (&failure, to_the_end && with.refresh.is_none()) {
-            (None, true) => self.listed(algorithm, counts.books).useless(&rejects.shapes(false)),
+            (None, true) => self
+                .listed(algorithm, counts.books)
+                .useless(&rejects.shapes(false)),
             _ => None,
         };
         let is_useless = useless.is_some();

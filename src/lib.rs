@@ -154,8 +154,8 @@ pub mod sample;
 pub mod scaling;
 #[cfg(feature = "serve")]
 pub mod serve;
-pub mod sorter;
 pub(crate) mod shape;
+pub mod sorter;
 pub mod stop;
 pub(crate) mod useful;
 pub mod waiting;

@@ -376,7 +376,10 @@ impl Report {
             let width = 27 - name.len().min(20);
             let _ = writeln!(out, "  {name}{:>width$}{note}", n(value));
         }
-        let (bytes, took) = (indicatif::HumanBytes(self.bytes_read), seconds(self.elapsed_s));
+        let (bytes, took) = (
+            indicatif::HumanBytes(self.bytes_read),
+            seconds(self.elapsed_s),
+        );
         let units = thousands(self.consumed_wcu);
         let usd = format!(
             "{:.4} USD at the on-demand price of us-east-1",
@@ -466,7 +469,11 @@ impl Report {
             rows.push(("kept", self.kept.unwrap_or(0), kept));
         }
         rows.extend([
-            ("duplicates", self.duplicates, "taken from this input before"),
+            (
+                "duplicates",
+                self.duplicates,
+                "taken from this input before",
+            ),
             ("rejected", self.rejected, "not a hash of this kind"),
             ("skipped", self.skipped, "blank, comment or header"),
             (failed.0, self.failed, failed.1),
@@ -640,7 +647,11 @@ mod tests {
                 "  it would take 1,010 write units: ",
             ],
         );
-        assert!(!dry.summary().contains("acknowledged by"), "{}", dry.summary());
+        assert!(
+            !dry.summary().contains("acknowledged by"),
+            "{}",
+            dry.summary()
+        );
         assert_eq!(
             report.known(),
             "of 1,060 lines 1,000 are written to table t, and 10 deleted there"

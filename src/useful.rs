@@ -38,7 +38,8 @@ impl Listed<'_> {
             Some(algorithm) => algorithm.with_article(),
             None => "a path".to_owned(),
         };
-        let check = "check the source, --hash and --format; --rejects PATH keeps every rejected line";
+        let check =
+            "check the source, --hash and --format; --rejects PATH keeps every rejected line";
         if shapes.are_unfit_items() {
             let first = shapes.first().unwrap_or_default();
             let what = format!(
@@ -56,12 +57,14 @@ impl Listed<'_> {
         let looks = shapes.looks();
         let looks = looks.filter(|(a, _)| Some(a.bytes()) != self.algorithm.map(Algorithm::bytes));
         Some(match (looks, shapes.first()) {
-            (Some((algorithm, looks)), _) => {
-                Error::new(ErrorKind::Input, format!("{what}; {looks}")).hint(format!(
-                    "name a list of the kind, or give --hash {algorithm} and a table of such hashes; \
+            (Some((algorithm, looks)), _) => Error::new(
+                ErrorKind::Input,
+                format!("{what}; {looks}"),
+            )
+            .hint(format!(
+                "name a list of the kind, or give --hash {algorithm} and a table of such hashes; \
                      --rejects PATH keeps every rejected line"
-                ))
-            }
+            )),
             (None, Some(first)) => {
                 Error::new(ErrorKind::Input, format!("{what} (the first: {first})")).hint(check)
             }

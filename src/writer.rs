@@ -261,8 +261,7 @@ impl<T: BatchWrite> Writer<'_, T> {
         let alone = self.is_alone(&batch);
         match (alone, batch.entries.first()) {
             (true, Some(entry)) => self.template.delete_request(&entry.record, &mut body),
-            _ => (self.template)
-                .write_request(batch.entries.iter().map(|e| &e.record), &mut body),
+            _ => (self.template).write_request(batch.entries.iter().map(|e| &e.record), &mut body),
         }
         let again = batch.suspect || batch.entries.iter().any(|e| e.attempts > 0);
         self.meters.update(|c| {

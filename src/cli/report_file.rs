@@ -49,9 +49,12 @@ impl ReportFile {
             Way::Open(file) => (write_over(file, json), known.to_owned()),
         };
         written.map_err(|e| {
-            Error::new(ErrorKind::Output, format!("cannot write the report to {path}"))
-                .because(e)
-                .hint(hint)
+            Error::new(
+                ErrorKind::Output,
+                format!("cannot write the report to {path}"),
+            )
+            .because(e)
+            .hint(hint)
         })
     }
 }
@@ -60,7 +63,9 @@ fn way(path: &Path) -> io::Result<Way> {
     let there = std::fs::metadata(path);
     let is_plain = there.as_ref().map_or(true, std::fs::Metadata::is_file);
     // Behind a name such as /dev/stdout there may be a file that others have open.
-    let is_name_of_another = ["/dev", "/proc"].iter().any(|folder| path.starts_with(folder));
+    let is_name_of_another = ["/dev", "/proc"]
+        .iter()
+        .any(|folder| path.starts_with(folder));
     if !is_plain || is_name_of_another {
         return OpenOptions::new().append(true).open(path).map(Way::Open);
     }
@@ -106,7 +111,9 @@ mod tests {
     #[test]
     fn a_report_that_cannot_be_written_says_what_is_known_all_the_same() {
         let mut file = ReportFile::create(Path::new("/dev/full")).expect("it can be opened");
-        let error = file.write("{}", "7 lines are written").expect_err("it is full");
+        let error = file
+            .write("{}", "7 lines are written")
+            .expect_err("it is full");
         assert_eq!(error.exit_status(), 1);
         assert_eq!(error.what_to_do(), Some("7 lines are written"));
     }

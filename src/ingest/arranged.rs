@@ -507,7 +507,8 @@ impl Arranged<'_> {
                 rejected: books.rejected,
             };
             let useless = listed.useless(&self.rejects.shapes(second));
-            let empty = || (books.lines == 0).then(|| Error::new(ErrorKind::Input, "it has no lines"));
+            let empty =
+                || (books.lines == 0).then(|| Error::new(ErrorKind::Input, "it has no lines"));
             if let Some(e) = useless.or_else(empty) {
                 return Err(e.of(&format!("{name} is none, and nothing was written")));
             }
