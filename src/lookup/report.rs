@@ -197,6 +197,9 @@ impl LookupReport {
             Outcome::Failed if self.unanswered > 0 => {
                 "Failed: lines that are unanswered have no answer"
             }
+            Outcome::Failed if self.known + self.unknown + self.error == 0 => {
+                "Failed: not one line could be looked up"
+            }
             Outcome::Failed => "Looked up, but some hashes could not be found out about",
             _ if self.invalid > self.blank => "Looked up; some lines are no hashes or paths",
             _ => "Looked up: every line has its answer",

@@ -256,6 +256,11 @@ impl VerifyReport {
             Outcome::Interrupted => {
                 "Interrupted: what is unchecked was not answered for".to_owned()
             }
+            Outcome::Failed
+                if self.unchecked == 0 && self.found + self.missing + self.different == 0 =>
+            {
+                "Failed: nothing was compared".to_owned()
+            }
             Outcome::Failed => "Failed: what is unchecked was not answered for".to_owned(),
         };
         let _ = writeln!(out, "{how}.");
