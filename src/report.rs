@@ -428,6 +428,7 @@ impl Report {
                 "Interrupted: what was acknowledged is written; running this again begins at the \
                  beginning, and writing an item again changes nothing"
             }
+            Outcome::Failed if self.dry_run => "Failed",
             Outcome::Failed if changed => "Failed: what was acknowledged is written",
             Outcome::Failed => "Failed: nothing was written",
         };

@@ -45,6 +45,7 @@ use crate::item::{KeyAttribute, KeyType};
 use crate::matchmeta::Normalizer;
 use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::rate::Rate;
+use crate::useful;
 use bodies::Bodies;
 use bytes::Bytes;
 use keys::Gate;
@@ -153,6 +154,7 @@ impl App {
             described => described?,
         };
         let key = &table.schema.partition.name;
+        useful::key_fits(name, key, options.algorithm, options.key.as_ref())?;
         let named = || Algorithm::from_name(key);
         let algorithm = options.algorithm.or_else(named).ok_or_else(|| {
             Error::usage(format!(

@@ -150,7 +150,9 @@ fn what_does_not_go_with_paths_is_refused_before_anything_is_written() {
         ended.assert_says(says);
     };
     refused(&["--table", "md5"], &["hashed by SHA-256", "says md5"]);
-    let rules = ["--table", "md5", "--hash", "sha256", "--attr", "rules=v1"];
+    let rules = [
+        "--table", "md5", "--hash", "sha256", "--key", "md5", "--attr", "rules=v1",
+    ];
     refused(&rules, &["the attribute rules is given twice"]);
     refused(&["--format", "csv"], &["cannot be used with"]);
     refused(&["--unix-user", "a/b"], &["one component of a path"]);

@@ -226,7 +226,7 @@ fn the_table_s_key_says_which_column_and_what_is_not_there_is_refused() {
         .collect();
     assert_eq!(raw, hashes(1..=2000, 32));
     let calls = dynamo.stats().calls;
-    let ended = run(&["--hash", "sha512"]).end();
+    let ended = run(&["--hash", "sha512", "--key", "md5"]).end();
     ended.assert_status(2);
     ended.assert_says(&["FILE of rds.db has no column sha512", "sha256, sha1, md5"]);
     assert_eq!(dynamo.stop().calls, calls);
