@@ -714,6 +714,15 @@ impl Ingest {
         } else {
             ""
         };
+        if template.deletes_alone() {
+            let dry = match self.with.dry_run {
+                true => "; a dry run does not ask, and counts all of them as deleted",
+                false => "",
+            };
+            tracing::info!(
+                "deleting only items whose source is that of this run, one call each: others are kept{dry}"
+            );
+        }
         tracing::info!(
             "writing {} to table {} {}: key {} ({}), {} bytes and {} write unit{} an item{own}, \
              {rate}, {calls}{dry}",

@@ -148,7 +148,11 @@ mod tests {
                 format!("they look like a table with a column of {hash}"),
             ),
         ] {
-            assert_eq!(looks(&[line.clone()]).as_ref(), Some(&says), "{line}");
+            assert_eq!(
+                looks(std::slice::from_ref(&line)).as_ref(),
+                Some(&says),
+                "{line}"
+            );
             let mixed = [line.clone(), line, "nothing of the kind".into()];
             let most = says.replace("they look", "most of them look");
             assert_eq!(looks(&mixed), Some(most));

@@ -36,8 +36,8 @@ const MOST_OF_FILE: u64 = 1 << 20;
     {\"input\":…,\"hash\":…,\"status\":\"error\",\"error\":…}         could not be found out\n\
     A line of sha256sum and its like is answered by its hash. With --paths an answer has normalized and rules,\n\
     too. An attribute that is named like one of these fields is item.NAME.\n\n\
-    Exit status: 0 every line has its answer (unknown is one) · 1 failed, or some answers are errors · 3 some lines\n\
-    are no hashes or paths · 2 and 4 as ever. What is answered stays: --output FILE --resume goes on after it.\n\
+    Exit status: 0 every line has its answer (unknown is one) · 1 failed, some answers are errors, or not one\n\
+    line is a hash or path · 3 some lines are none · 2 and 4 as ever. What is answered stays: --output FILE --resume goes on after it.\n\
     Permissions: scripts/iam/lookup.json; none for an API\n\n\
     Examples:\n  \
     hashferry lookup hashes.txt --table sha256 > answers.jsonl\n  \

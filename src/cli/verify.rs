@@ -26,7 +26,8 @@ use std::time::Duration;
                   of them repairs the table. Which is which is in the report and, for the first ten, on \
                   standard error. The table is only read.\n\n\
                   Exit status: 0 all is there · 3 all is there, some lines are no hashes · 5 something is \
-                  missing or different · 1, 2 and 4 as ever\n\
+                  missing or different · 1 failed, or nothing was compared: not one line is a hash of the kind · \
+                  2 and 4 as ever\n\
                   Permissions: scripts/iam/verify.json\n\n\
                   Examples:\n  \
     hashferry verify s3://my-bucket/nsrl-sha256.txt --table sha256 --source NSRL --type known\n  \
