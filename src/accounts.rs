@@ -220,6 +220,15 @@ impl Accounts {
         }
     }
 
+    /// The books of all sources of the first list so far, or of the `second`.
+    pub fn books(&self, second: bool) -> Books {
+        let lanes = self.lanes();
+        let Lane { behind, open } = &lanes[usize::from(second)];
+        let mut books = behind.books();
+        open.iter().for_each(|account| books += account.books);
+        books
+    }
+
     /// What a source that is not settled is.
     pub fn identity(&self, source: u32) -> Option<Identity> {
         at(&mut self.lanes(), source).map(|a| a.source.clone())

@@ -81,6 +81,36 @@ impl Algorithm {
         }
     }
 
+    /// The name as a person writes it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Algorithm::Md5 => "MD5",
+            Algorithm::Sha1 => "SHA-1",
+            Algorithm::Ripemd160 => "RIPEMD-160",
+            Algorithm::Sha224 => "SHA-224",
+            Algorithm::Sha256 => "SHA-256",
+            Algorithm::Sha384 => "SHA-384",
+            Algorithm::Sha512 => "SHA-512",
+            Algorithm::Sha512_256 => "SHA-512/256",
+            Algorithm::Sha3_224 => "SHA3-224",
+            Algorithm::Sha3_256 => "SHA3-256",
+            Algorithm::Sha3_384 => "SHA3-384",
+            Algorithm::Sha3_512 => "SHA3-512",
+            Algorithm::Blake2s => "BLAKE2s",
+            Algorithm::Blake2b => "BLAKE2b",
+            Algorithm::Blake3 => "BLAKE3",
+        }
+    }
+
+    /// One hash of it, in a sentence.
+    pub(crate) fn with_article(self) -> String {
+        let article = match self {
+            Algorithm::Md5 => "an",
+            _ => "a",
+        };
+        format!("{article} {}", self.title())
+    }
+
     /// The length of a hash in raw bytes; its hex text is twice as long.
     pub fn bytes(self) -> usize {
         match self {

@@ -9,7 +9,7 @@
 //!
 //! Pure: instants are arguments, nothing sleeps.
 
-use crate::record::Record;
+use crate::record::{Action, Record};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use tokio::time::Instant;
@@ -48,8 +48,18 @@ pub struct Queue {
     fresh: VecDeque<Record>,
     again: BinaryHeap<Reverse<Again>>,
     suspects: VecDeque<Batch>,
+    /// Deletes that leave alone, each in a call of its own; `None` if deletes leave in
+    /// batches.
+    alone: Option<Alone>,
     arrivals: u64,
     duplicates: Vec<Record>,
+}
+
+/// The deletes that leave alone.
+#[derive(Debug, Default)]
+struct Alone {
+    fresh: VecDeque<Record>,
+    again: BinaryHeap<Reverse<Again>>,
 }
 
 #[derive(Debug)]
@@ -58,6 +68,21 @@ struct Again {
     /// Order of arrival, so that equals leave as they came.
     arrival: u64,
     entry: Entry,
+}
+
+impl Alone {
+    /// The next delete that may be sent at `now`.
+    fn next(&mut self, now: Instant) -> Option<Entry> {
+        let is_ready = |Reverse(a): &Reverse<Again>| a.ready <= now;
+        if self.again.peek().is_some_and(is_ready) {
+            return self.again.pop().map(|Reverse(a)| a.entry);
+        }
+        let record = self.fresh.pop_front()?;
+        Some(Entry {
+            record,
+            attempts: 0,
+        })
+    }
 }
 
 impl PartialEq for Again {
@@ -88,20 +113,40 @@ impl Queue {
             fresh: VecDeque::new(),
             again: BinaryHeap::new(),
             suspects: VecDeque::new(),
+            alone: None,
             arrivals: 0,
             duplicates: Vec::new(),
         }
     }
 
+    /// The same, and each delete leaves alone.
+    #[must_use]
+    pub fn deletes_alone(mut self) -> Self {
+        self.alone = Some(Alone::default());
+        self
+    }
+
     /// Adds records that were just read.
     pub fn push_fresh(&mut self, records: impl IntoIterator<Item = Record>) {
-        self.fresh.extend(records);
+        let Some(alone) = &mut self.alone else {
+            return self.fresh.extend(records);
+        };
+        for record in records {
+            match record.action {
+                Action::Delete => alone.fresh.push_back(record),
+                Action::Put => self.fresh.push_back(record),
+            }
+        }
     }
 
     /// Adds a record that must be sent again, not before `ready`.
     pub fn push_again(&mut self, entry: Entry, ready: Instant) {
         self.arrivals += 1;
-        self.again.push(Reverse(Again {
+        let again = match &mut self.alone {
+            Some(alone) if entry.record.action == Action::Delete => &mut alone.again,
+            _ => &mut self.again,
+        };
+        again.push(Reverse(Again {
             ready,
             arrival: self.arrivals,
             entry,
@@ -128,12 +173,21 @@ impl Queue {
 
     /// Records that wait for their first call.
     pub fn fresh(&self) -> usize {
-        self.fresh.len()
+        self.fresh.len() + self.alone.as_ref().map_or(0, |a| a.fresh.len())
+    }
+
+    /// Deletes that wait to leave alone.
+    pub fn alone(&self) -> usize {
+        self.alone
+            .as_ref()
+            .map_or(0, |a| a.fresh.len() + a.again.len())
     }
 
     /// Records that wait to be sent again.
     pub fn again(&self) -> usize {
-        self.again.len() + self.suspects.iter().map(|b| b.entries.len()).sum::<usize>()
+        let alone = self.alone.as_ref().map_or(0, |a| a.again.len());
+        let suspects = self.suspects.iter().map(|b| b.entries.len()).sum::<usize>();
+        self.again.len() + alone + suspects
     }
 
     /// All records that wait.
@@ -148,7 +202,9 @@ impl Queue {
 
     /// When the next record may be sent again.
     pub fn next_ready(&self) -> Option<Instant> {
-        self.again.peek().map(|Reverse(a)| a.ready)
+        let alone = self.alone.as_ref().and_then(|a| a.again.peek());
+        let each = [self.again.peek(), alone].into_iter().flatten();
+        each.map(|Reverse(a)| a.ready).min()
     }
 
     /// Fresh records that were found to be on their way already when they were put
@@ -161,6 +217,12 @@ impl Queue {
     pub fn compose(&mut self, now: Instant, flush: bool) -> Option<Batch> {
         if let Some(batch) = self.suspects.pop_front() {
             return Some(batch);
+        }
+        if let Some(entry) = self.alone.as_mut().and_then(|alone| alone.next(now)) {
+            return Some(Batch {
+                entries: vec![entry],
+                suspect: false,
+            });
         }
         let enough = self.fresh.len() >= self.batch_items
             || self.fresh.len() + self.ready_by(now) >= self.batch_items;
@@ -397,6 +459,30 @@ mod tests {
         let batch = queue.compose(now, false).expect("full");
         assert_eq!(lines(&batch), [1, 2, 3]);
         assert!(batch.entries.iter().all(|e| e.attempts == 1));
+    }
+
+    #[test]
+    fn deletes_that_leave_alone_are_mixed_with_nothing_and_wait_out_their_backoff() {
+        let now = Instant::now();
+        let later = now + Duration::from_millis(10);
+        let delete = |n| Record {
+            action: Action::Delete,
+            ..record(n)
+        };
+        let mut queue = Queue::new(2).deletes_alone();
+        queue.push_fresh([delete(1), record(2), delete(3), record(4)]);
+        assert_eq!((queue.fresh(), queue.alone(), queue.len()), (4, 2, 4));
+        let first = queue.compose(now, false).expect("a delete");
+        assert_eq!(lines(&first), [1]);
+        queue.push_again(first.entries[0].clone(), later);
+        assert_eq!((queue.again(), queue.next_ready()), (1, Some(later)));
+        let mut left = Vec::new();
+        while let Some(batch) = queue.compose(now, false) {
+            left.push(lines(&batch));
+        }
+        assert_eq!(left, [vec![3], vec![2, 4]]);
+        assert_eq!(lines(&queue.compose(later, false).expect("again")), [1]);
+        assert!(queue.is_empty());
     }
 
     #[test]

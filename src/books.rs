@@ -1,7 +1,7 @@
 //! The books: every line that was read is in exactly one column.
 //!
 //! `lines = written + duplicates + rejected + skipped + failed`, always; a refresh has
-//! `deleted` and `unchanged` beside them. The columns are counted where each thing happens, by stages that do not know each
+//! `deleted`, `unchanged` and `kept` beside them. The columns are counted where each thing happens, by stages that do not know each
 //! other; none is derived from the others. So the sum is a proof, not a
 //! definition, and [`Books::balanced`] can fail.
 
@@ -35,6 +35,10 @@ pub struct Books {
     /// Of those skipped, the hashes of other algorithms.
     #[serde(default, skip_serializing_if = "AlgorithmCounts::is_zero")]
     pub others: AlgorithmCounts,
+    /// Lines of a refresh whose hash is gone from the list and stays in the table: its
+    /// item is of another source, or the deletes are held back.
+    #[serde(default)]
+    pub kept: u64,
 }
 
 /// How a record is settled.
@@ -50,6 +54,8 @@ pub enum Settled {
     Rejected,
     /// Found to need nothing.
     Unchanged,
+    /// Not to be deleted after all.
+    Kept,
 }
 
 impl Books {
@@ -61,12 +67,13 @@ impl Books {
             Settled::Duplicate => &mut self.duplicates,
             Settled::Rejected => &mut self.rejected,
             Settled::Unchanged => &mut self.unchanged,
+            Settled::Kept => &mut self.kept,
         } += count;
     }
 
     /// Lines that are in no column yet.
     pub fn open(&self) -> u64 {
-        let settled = self.written + self.deleted + self.unchanged + self.failed;
+        let settled = self.written + self.deleted + self.unchanged + self.kept + self.failed;
         (self.lines).saturating_sub(settled + self.duplicates + self.rejected + self.skipped)
     }
 
@@ -83,13 +90,14 @@ impl Books {
             deleted: self.deleted.saturating_sub(other.deleted),
             unchanged: self.unchanged.saturating_sub(other.unchanged),
             others: self.others.without(other.others),
+            kept: self.kept.saturating_sub(other.kept),
         }
     }
 
     /// Whether each line is in one column, and no more hashes of other algorithms are
     /// counted than lines skipped.
     pub fn balanced(&self) -> bool {
-        let settled = self.written + self.deleted + self.unchanged;
+        let settled = self.written + self.deleted + self.unchanged + self.kept;
         let sum = settled + self.duplicates + self.rejected + self.skipped + self.failed;
         self.lines == sum && self.others.total() <= self.skipped
     }
@@ -108,6 +116,7 @@ impl AddAssign for Books {
         if !other.others.is_zero() {
             self.others += other.others;
         }
+        self.kept += other.kept;
     }
 }
 
@@ -156,7 +165,7 @@ mod tests {
     #[test]
     fn books_balance_when_each_line_is_in_one_column() {
         let mut books = Books {
-            lines: 28,
+            lines: 36,
             written: 1,
             duplicates: 2,
             rejected: 3,
@@ -164,6 +173,7 @@ mod tests {
             failed: 5,
             deleted: 6,
             unchanged: 7,
+            kept: 8,
             ..Books::default()
         };
         assert!(books.balanced());

@@ -303,6 +303,7 @@ impl Checkpoint {
                 b.failed,
                 b.deleted,
                 b.unchanged,
+                b.kept,
             ]
         };
         if each

@@ -40,18 +40,67 @@ pub fn name_part(text: &str) -> String {
 /// When the disk is full, or the folder cannot be written to: then the file that
 /// was there is still there.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
-    let folder = match path.parent() {
+    let folder = folder_of(path);
+    std::fs::create_dir_all(folder)?;
+    let new = tempfile::NamedTempFile::new_in(folder)?;
+    put(path, new, |file| file.write_all(bytes))
+}
+
+/// Writes `bytes` to `path`, whole or not at all. It can be read by those who could read
+/// the file that was there; a new one by those who can read any new file. What `path`
+/// links to is replaced, not the link.
+///
+/// # Errors
+/// As [`replace`], and if there is no folder for it.
+pub fn replace_readable(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let new = beside(&target)?;
+    if let Ok(old) = std::fs::metadata(&target) {
+        new.as_file().set_permissions(old.permissions())?;
+    }
+    put(&target, new, |file| file.write_all(bytes)).map(drop)
+}
+
+/// Whether [`replace_readable`] finds a folder that takes its file; nothing is left there.
+///
+/// # Errors
+/// If it does not.
+pub fn can_replace(path: &Path) -> io::Result<()> {
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    beside(&target).map(drop)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    };
-    std::fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    let file = file.persist(path).map_err(|e| e.error)?;
+    }
+}
+
+/// An empty file beside `path`, which others may read as any new file.
+fn beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // The process's own mask takes from that what is to be taken.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder_of(path))
+}
+
+/// Has `write` fill `new`, and puts it in the place of `path`.
+fn put(
+    path: &Path,
+    mut new: tempfile::NamedTempFile,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<File> {
+    write(new.as_file_mut())?;
+    new.as_file().sync_all()?;
+    let file = new.persist(path).map_err(|e| e.error)?;
     // The name too must be on the disk. Where a folder cannot be opened
     // (Windows), renaming is durable by itself.
-    if let Ok(folder) = File::open(folder) {
+    if let Ok(folder) = File::open(folder_of(path)) {
         folder.sync_all()?;
     }
     Ok(file)
@@ -80,6 +129,41 @@ mod tests {
         // A file is no folder.
         assert!(replace(&path.join("note"), b"new").is_err());
         assert_eq!(std::fs::read(&path).expect("there"), b"old");
+    }
+
+    #[test]
+    fn a_disk_that_fills_up_while_it_is_written_leaves_the_old_file_whole() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("report.json");
+        std::fs::write(&path, b"old").expect("written");
+        let new = beside(&path).expect("there is room for a name");
+        let full = put(&path, new, |file| {
+            file.write_all(b"half of the new")?;
+            Err(io::ErrorKind::StorageFull.into())
+        });
+        assert_eq!(
+            full.expect_err("no room").kind(),
+            io::ErrorKind::StorageFull
+        );
+        assert_eq!(std::fs::read(&path).expect("there"), b"old");
+        assert_eq!(dir.path().read_dir().expect("a list").count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn who_could_read_the_file_still_can_and_a_link_stays_one() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().expect("a folder");
+        let (path, link) = (dir.path().join("a"), dir.path().join("link"));
+        std::fs::write(&path, b"old").expect("written");
+        let mode = std::fs::Permissions::from_mode(0o640);
+        std::fs::set_permissions(&path, mode).expect("set");
+        std::os::unix::fs::symlink(&path, &link).expect("made");
+        replace_readable(&link, b"new").expect("written");
+        assert_eq!(std::fs::read(&path).expect("there"), b"new");
+        assert!(link.is_symlink());
+        let mode = path.metadata().expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
     }
 
     #[test]

@@ -32,6 +32,7 @@ use crate::reader::{
 use crate::rejects::Rejects;
 use crate::report::{self, Outcome, RaisedReport, Report};
 use crate::source::Sources;
+use crate::useful::Listed;
 use crate::writer::{End, Writer, WriterOptions};
 use arranged::Arranged;
 use bytes::Bytes;
@@ -53,6 +54,9 @@ pub use arranged::{MAX_CHANGE_PERCENT, Refresh};
 pub use builder::{GIVE_UP_AFTER, IngestBuilder, MAX_BURST_SECONDS};
 pub use keeping::Keep;
 
+/// The attribute whose value says which list an item is of.
+const SOURCE: &str = "source";
+
 /// What a run that is under way can be asked.
 #[derive(Debug, Clone, Default)]
 pub struct Watch(Arc<WatchInner>);
@@ -61,6 +65,7 @@ pub struct Watch(Arc<WatchInner>);
 struct WatchInner {
     meters: Meters,
     plan: OnceLock<Plan>,
+    lines: OnceLock<u64>,
 }
 
 /// What is known once the first source is open and the table has answered.
@@ -89,6 +94,11 @@ impl Watch {
     /// The plan, once there is one.
     pub fn plan(&self) -> Option<&Plan> {
         self.0.plan.get()
+    }
+
+    /// All lines there are, once everything is read and only writing is left.
+    pub fn lines(&self) -> Option<u64> {
+        self.0.lines.get().copied()
     }
 }
 
@@ -339,7 +349,9 @@ impl Ingest {
             accounts: water.accounts(),
             records: records.clone(),
         };
+        let held_back = OnceLock::new();
         let arranged = Arranged {
+            held_back: &held_back,
             ingest: self,
             algorithm,
             columns: &columns,
@@ -426,6 +438,7 @@ impl Ingest {
         }
         let counts = meters.read();
         (report.sources, report.further_sources) = report::sources(water.accounts().all(), true);
+        report.deletes_held_back = held_back.get().copied();
         report.hash = Some(algorithm.name().to_owned());
         report.target_wcu_per_s = pace.rate();
         let earlier = keeping.as_ref().map_or(Duration::ZERO, |k| k.earlier);
@@ -443,7 +456,15 @@ impl Ingest {
             (_, Ok(to_the_end)) => (None, to_the_end),
         };
         let failure = unsaved.or(failure).or(rejects.finish().err());
-        let ended = match self.audit(&counts, failure) {
+        let failure = self.audit(&counts, failure);
+        let useless = match (&failure, to_the_end && with.refresh.is_none()) {
+            (None, true) => self
+                .listed(algorithm, counts.books)
+                .useless(&rejects.shapes(false)),
+            _ => None,
+        };
+        let is_useless = useless.is_some();
+        let ended = match failure.or(useless) {
             Some(failure) => Err(failure),
             None if !to_the_end || counts.books.failed > 0 => Ok(Ended::Interrupted),
             None if counts.books.rejected > 0 => Ok(Ended::Rejects),
@@ -452,7 +473,8 @@ impl Ingest {
         let Some(keeping) = &keeping else {
             return ended;
         };
-        if let Ok(Ended::Complete | Ended::Rejects) = ended {
+        // Of a list without one hash there is nothing to go on with.
+        if is_useless || matches!(ended, Ok(Ended::Complete | Ended::Rejects)) {
             keeping.store.remove(&self.aws).await?;
             return ended;
         }
@@ -535,7 +557,7 @@ impl Ingest {
         let case = opened
             .case_for(&self.aws, &table, &mut look, told, &with.form)
             .await?;
-        let template = ItemTemplate::with_columns(
+        let mut template = ItemTemplate::with_columns(
             &with.table,
             &table.schema,
             algorithm,
@@ -543,6 +565,12 @@ impl Ingest {
             &attributes,
             &with.attributes_from,
         )?;
+        if let (Some(refresh), Some(owner)) =
+            (&with.refresh, attributes.iter().find(|a| a.name == SOURCE))
+            && refresh.delete
+        {
+            template = template.deleting_only(&with.table, &table.schema, owner);
+        }
         if self.is_arranged() || with.distinct == Distinct::Sorted {
             refuse_row_key(&table, &with.attributes_from)?;
         }
@@ -587,7 +615,13 @@ impl Ingest {
         };
         let sink = match with.dry_run {
             true => Sink::Nowhere,
-            false => Sink::Table(RawOperation::new(&self.aws, "BatchWriteItem", &with.table)?),
+            false => Sink::Table {
+                batches: RawOperation::new(&self.aws, "BatchWriteItem", &with.table)?,
+                deletes: match template.deletes_alone() {
+                    true => Some(RawOperation::new(&self.aws, "DeleteItem", &with.table)?),
+                    false => None,
+                },
+            },
         };
         if let (Some(keeping), None, Some(beginning)) = (&keeping, &checkpoint, &beginning) {
             // What cannot be saved must be known before the first write.
@@ -666,6 +700,17 @@ impl Ingest {
             .collect()
     }
 
+    /// What was read of the list.
+    fn listed(&self, algorithm: Algorithm, books: Books) -> Listed<'_> {
+        Listed {
+            sources: &self.sources,
+            algorithm: Some(algorithm).filter(|_| self.with.form.paths.is_none()),
+            lines: books.lines,
+            skipped: books.skipped,
+            rejected: books.rejected,
+        }
+    }
+
     /// What the books have against the run, when nothing else has.
     fn audit(&self, counts: &Counts, failure: Option<Error>) -> Option<Error> {
         let books = counts.books;
@@ -700,6 +745,15 @@ impl Ingest {
         } else {
             ""
         };
+        if template.deletes_alone() {
+            let dry = match self.with.dry_run {
+                true => "; a dry run does not ask, and counts all of them as deleted",
+                false => "",
+            };
+            tracing::info!(
+                "deleting only items whose source is that of this run, one call each: others are kept{dry}"
+            );
+        }
         tracing::info!(
             "writing {} to table {} {}: key {} ({}), {} bytes and {} write unit{} an item{own}, \
              {rate}, {calls}{dry}",
@@ -759,7 +813,11 @@ struct Prepared {
 /// Where batches go.
 #[derive(Debug)]
 enum Sink {
-    Table(RawOperation),
+    Table {
+        batches: RawOperation,
+        /// Of a refresh that deletes items of one source alone.
+        deletes: Option<RawOperation>,
+    },
     /// A dry run.
     Nowhere,
 }
@@ -767,8 +825,19 @@ enum Sink {
 impl BatchWrite for Sink {
     async fn batch_write(&self, body: Bytes) -> Result<Bytes, CallError> {
         match self {
-            Sink::Table(operation) => operation.batch_write(body).await,
+            Sink::Table { batches, .. } => batches.batch_write(body).await,
             Sink::Nowhere => Ok(Bytes::from_static(br#"{"UnprocessedItems":{}}"#)),
+        }
+    }
+
+    async fn delete_item(&self, body: Bytes) -> Result<Bytes, CallError> {
+        match self {
+            Sink::Table {
+                deletes: Some(operation),
+                ..
+            } => operation.send(body).await,
+            Sink::Table { .. } => Err(CallError::strange_answer("no DeleteItem was prepared")),
+            Sink::Nowhere => Ok(Bytes::from_static(b"{}")),
         }
     }
 }

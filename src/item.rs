@@ -18,8 +18,10 @@ use std::fmt;
 use std::str::FromStr;
 
 mod answer;
+mod delete;
 
 pub use answer::{Answer, Consumed, Returned};
+pub use delete::CONDITION_FAILED;
 
 /// Put requests in one BatchWriteItem call, at most.
 /// Source: DynamoDB API reference, BatchWriteItem.
@@ -130,6 +132,8 @@ pub struct ItemTemplate {
     from: Vec<AttributeFrom>,
     /// The sort key, where it comes from the row.
     row_key: Option<KeyAttribute>,
+    /// Of deletes that have a condition.
+    own_delete: Option<delete::OwnDelete>,
 }
 
 impl ItemTemplate {
@@ -207,6 +211,7 @@ impl ItemTemplate {
             item_bytes,
             from: from.to_vec(),
             row_key,
+            own_delete: None,
         })
     }
 

@@ -70,13 +70,13 @@
 //! Each layer only those before it; `scripts/check` sees to it.
 //!
 //! 1. `printable`; then `error`, `algorithm`, `attribute`, `backoff`, `durable`, `prices`
-//! 2. `lines`, `extra`, `matchmeta`, `workdir`; then `record`, `books`; then `format`; then
+//! 2. `lines`, `extra`, `matchmeta`, `workdir`; then `record`, `books`; then `format`, `shape`; then
 //!    `decode`, `window`, `item`, `batch`, `limiter`, `rejects`, `sample`, `sorter`; then `distinct`;
 //!    then `capacity`, `ask`, `columns`, `concurrency`, `identity`, `rds`; then `accounts`, `waiting`; then
 //!    `lowwater`; then `control`: no SDK, no sockets
 //! 3. `aws`
 //! 4. `bootstrap`, `stop`, `source`, `report`, `readback`, `scaling`; then `contents`
-//! 5. `pace`, `keepalive`, `raise`, `checkpoint`; then `rate`
+//! 5. `pace`, `keepalive`, `raise`, `checkpoint`, `useful`; then `rate`
 //! 6. `reader`, `writer`, `arranging`: never each other
 //! 7. `ingest`, `lookup`, `plan`, `serve`, `verify`: never each other
 //! 8. `cli`, and the binary; `lambda`, and its own
@@ -159,8 +159,10 @@ pub mod sample;
 pub mod scaling;
 #[cfg(feature = "serve")]
 pub mod serve;
+pub(crate) mod shape;
 pub mod sorter;
 pub mod stop;
+pub(crate) mod useful;
 pub mod waiting;
 pub mod workdir;
 

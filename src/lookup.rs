@@ -32,11 +32,13 @@ use crate::matchmeta::{GivenRules, Normalizer};
 use crate::pace::{CAPACITY_INTERVAL, Pace};
 use crate::rate::Rate;
 use crate::report::{Outcome, thousands};
+use crate::shape::Shapes;
 use crate::source::Sources;
+use crate::useful::Listed;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
@@ -406,6 +408,7 @@ impl Lookup {
         };
         let asking = Asking {
             lookup: self,
+            algorithm: Some(algorithm).filter(|_| with.paths.is_none()),
             input,
             questions,
             behind,
@@ -511,6 +514,8 @@ enum Whom {
 /// A look-up that knows whom it asks.
 struct Asking<'a> {
     lookup: &'a Lookup,
+    /// Of hashes; `None` for paths.
+    algorithm: Option<Algorithm>,
     input: Input,
     questions: Questions,
     behind: Behind,
@@ -537,7 +542,9 @@ impl Asking<'_> {
             begun: self.begun,
         });
         let (send, fresh) = mpsc::channel(HAND_OVERS);
+        let shapes = Mutex::<Shapes>::default();
         let reading = Reading {
+            shapes: &shapes,
             questions: self.questions,
             behind: self.behind,
             meters,
@@ -602,6 +609,20 @@ impl Asking<'_> {
                 ErrorKind::Internal,
                 format!("the books do not balance: {books:?}; this is a fault of hashferry"),
             )),
+        };
+        let listed = Listed {
+            sources: &self.lookup.sources,
+            algorithm: self.algorithm,
+            lines: books.lines,
+            skipped: counts.blank,
+            rejected: books.invalid - counts.blank.min(books.invalid),
+        };
+        let failure = match failure {
+            None if complete && !report.closed => {
+                let shapes = shapes.into_inner().unwrap_or_else(PoisonError::into_inner);
+                listed.useless(&shapes)
+            }
+            failure => failure,
         };
         let outcome = match &failure {
             Some(_) => Outcome::Failed,

@@ -38,6 +38,7 @@ use crate::item::{ItemTemplate, KeyAttribute};
 use crate::prices::Prices;
 use crate::reader::{Ahead, Objects, with_release};
 use crate::source::{Globs, Sources};
+use crate::useful::Listed;
 use survey::survey;
 
 /// What is to be planned.
@@ -163,11 +164,21 @@ impl Planning {
             &self.attributes_from,
             template.item_bytes(),
         )?;
-        let survey = survey(
+        let (survey, seen) = survey(
             opened, &mut ahead, &template, &columns, self.case, self.exact,
         )
         .await?;
         self.unpack.work.done();
+        let listed = Listed {
+            sources: &sources,
+            algorithm: Some(algorithm).filter(|_| self.form.paths.is_none()),
+            lines: seen.lines,
+            skipped: seen.skipped,
+            rejected: seen.rejected,
+        };
+        if let Some(useless) = listed.useless(&seen.shapes) {
+            return Err(useless);
+        }
         let assumptions = Assumptions {
             at: self.at,
             prices: self.prices.clone(),

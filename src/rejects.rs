@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{LANE, Place, Reason, shown};
 use crate::run_lock::RunLock;
+use crate::shape::Shapes;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Seek as _, Write};
@@ -74,6 +75,8 @@ struct Inner {
     first: Option<String>,
     /// Keeps a second run off the file.
     _lock: Option<RunLock>,
+    /// Of either list, where two are read.
+    shapes: [Shapes; 2],
 }
 
 #[derive(Serialize)]
@@ -130,6 +133,7 @@ impl Rejects {
             count: 0,
             first: None,
             _lock: lock,
+            shapes: Default::default(),
         })))
     }
 
@@ -179,6 +183,7 @@ impl Rejects {
             count,
             first: None,
             _lock: lock,
+            shapes: Default::default(),
         })))
     }
 
@@ -189,6 +194,7 @@ impl Rejects {
     pub fn reset(&self) -> Result<()> {
         let mut inner = self.inner();
         (inner.count, inner.first) = (0, None);
+        inner.shapes = Default::default();
         if let Some((path, file)) = &mut inner.file {
             let emptied = file
                 .flush()
@@ -207,6 +213,7 @@ impl Rejects {
             count: SHOWN,
             first: None,
             _lock: None,
+            shapes: Default::default(),
         }))
     }
 
@@ -225,15 +232,23 @@ impl Rejects {
     ) -> Result<()> {
         let mut inner = self.inner();
         let Inner {
-            file, count, first, ..
+            file,
+            count,
+            first,
+            shapes,
+            ..
         } = &mut *inner;
         *count += 1;
+        let shapes = &mut shapes[usize::from(place.source >= LANE)];
+        shapes.add(text, reason);
         let text = shown(text, TEXT_CHARACTERS);
+        let said = || {
+            let Place { line, byte, .. } = place;
+            format!("{source}, line {line} (byte {byte}): {reason}: {text:?}")
+        };
+        shapes.begin_with(said);
         if first.is_none() {
-            *first = Some(format!(
-                "{source}, line {} (byte {}): {reason}: {text:?}",
-                place.line, place.byte
-            ));
+            *first = Some(said());
         }
         match file {
             Some((path, file)) => {
@@ -272,6 +287,11 @@ impl Rejects {
     /// The first rejected line, for messages.
     pub fn first(&self) -> Option<String> {
         self.inner().first.clone()
+    }
+
+    /// What the rejected lines of the first list look like, or of the `second`.
+    pub(crate) fn shapes(&self, second: bool) -> Shapes {
+        self.inner().shapes[usize::from(second)].clone()
     }
 
     /// Writes out what is buffered, to the disk itself.

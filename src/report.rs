@@ -70,6 +70,8 @@ pub struct Columns {
     pub deleted: u64,
     #[serde(skip_serializing_if = "is_zero")]
     pub unchanged: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub kept: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
@@ -87,6 +89,7 @@ impl From<Books> for Columns {
             failed: books.failed,
             deleted: books.deleted,
             unchanged: books.unchanged,
+            kept: books.kept,
         }
     }
 }
@@ -201,9 +204,16 @@ pub struct Report {
     /// See [`Books`]; of a refresh.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unchanged: Option<u64>,
+    /// See [`Books`]; of a refresh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<u64>,
+    /// Deletes that a refresh held back, because its new list has rejected lines. Their
+    /// lines are in `kept`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletes_held_back: Option<u64>,
     /// Bytes read from all sources.
     pub bytes_read: u64,
-    /// BatchWriteItem calls sent.
+    /// BatchWriteItem and DeleteItem calls sent.
     pub requests: u64,
     /// Items that DynamoDB handed back.
     pub unprocessed: u64,
@@ -270,6 +280,8 @@ impl Report {
             failed: 0,
             deleted: None,
             unchanged: None,
+            kept: None,
+            deletes_held_back: None,
             bytes_read: 0,
             requests: 0,
             unprocessed: 0,
@@ -303,6 +315,8 @@ impl Report {
         if self.command == "refresh" {
             self.deleted = Some(books.deleted);
             self.unchanged = Some(books.unchanged);
+            self.kept = Some(books.kept);
+            self.deletes_held_back.get_or_insert(0);
         }
         self.bytes_read = counts.bytes_read;
         self.requests = counts.requests;
@@ -329,32 +343,29 @@ impl Report {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
+    /// What is known of a run whose report cannot be written.
+    pub(crate) fn known(&self) -> String {
+        let n = |n: u64| indicatif::HumanCount(n).to_string();
+        let (lines, table) = (n(self.lines), &self.table);
+        match (self.dry_run, self.deleted) {
+            (true, _) => format!("nothing was written to table {table}: it was a dry run"),
+            (false, None) => format!(
+                "of {lines} lines {} are written to table {table}",
+                n(self.written)
+            ),
+            (false, Some(deleted)) => format!(
+                "of {lines} lines {} are written to table {table}, and {} deleted there",
+                n(self.written),
+                n(deleted)
+            ),
+        }
+    }
+
     /// The report for a person.
     pub fn summary(&self) -> String {
         let mut out = String::new();
         let n = |n: u64| indicatif::HumanCount(n).to_string();
-        let how = match self.outcome {
-            Outcome::Complete => "Done: every line is accounted for",
-            Outcome::Rejects => "Done: every line is accounted for, and some were rejected",
-            Outcome::Interrupted if self.checkpoint.is_some() => {
-                "Interrupted: what was acknowledged is written; the same command takes the run up where it \
-                 was left"
-            }
-            Outcome::Mismatch => {
-                "Done: every line is accounted for, and verification found some missing or different"
-            }
-            Outcome::Interrupted => {
-                "Interrupted: what was acknowledged is written; running this again begins at the \
-                 beginning, and writing an item again changes nothing"
-            }
-            Outcome::Failed => "Failed: what was acknowledged is written",
-        };
-        let what = if self.dry_run {
-            " (dry run: nothing was sent)"
-        } else {
-            ""
-        };
-        let _ = writeln!(out, "{how}{what}.");
+        let _ = writeln!(out, "{}.", self.how());
         let objects = self.sources.len() as u64;
         let objects = objects + self.further_sources.as_ref().map_or(0, |f| f.count);
         let of_objects = match objects {
@@ -362,39 +373,29 @@ impl Report {
             objects => format!("of {} objects", n(objects)),
         };
         let skipped = skipped_note(&self.other_algorithms);
-        let rows = [
-            ("lines read", self.lines, of_objects.as_str()),
-            ("written", self.written, "acknowledged by DynamoDB"),
-            (
-                "deleted",
-                self.deleted.unwrap_or(0),
-                "their deletion acknowledged by DynamoDB",
-            ),
-            (
-                "unchanged",
-                self.unchanged.unwrap_or(0),
-                "lines whose hash needs nothing",
-            ),
-            (
-                "duplicates",
-                self.duplicates,
-                "taken from this input before",
-            ),
-            ("rejected", self.rejected, "not a hash of this kind"),
-            ("skipped", self.skipped, &skipped),
-            ("failed", self.failed, "read, but not acknowledged"),
-        ];
-        for (name, value, note) in rows {
-            if self.deleted.is_none() && matches!(name, "deleted" | "unchanged") {
-                continue;
-            }
+        for (name, value, note) in self.rows(&of_objects, &skipped) {
             let zero = value == 0 && !matches!(name, "lines read" | "written");
             let note = if zero || note.is_empty() {
                 String::new()
             } else {
                 format!("  {note}")
             };
-            let _ = writeln!(out, "  {name:<12}{:>15}{note}", n(value));
+            let width = 27 - name.len().min(20);
+            let _ = writeln!(out, "  {name}{:>width$}{note}", n(value));
+        }
+        let (bytes, took) = (
+            indicatif::HumanBytes(self.bytes_read),
+            seconds(self.elapsed_s),
+        );
+        let units = thousands(self.consumed_wcu);
+        let usd = format!(
+            "{:.4} USD at the on-demand price of us-east-1",
+            self.estimated_cost_usd
+        );
+        if self.dry_run {
+            let _ = writeln!(out, "  {bytes} in {took}");
+            let _ = writeln!(out, "  it would take {units} write units: {usd}");
+            return out;
         }
         let target = match self.target_wcu_per_s {
             Some(t) => format!("of {} aimed at", thousands(t)),
@@ -402,9 +403,7 @@ impl Report {
         };
         let _ = writeln!(
             out,
-            "  {} in {}: {} write units/s {target}",
-            indicatif::HumanBytes(self.bytes_read),
-            seconds(self.elapsed_s),
+            "  {bytes} in {took}: {} write units/s {target}",
             thousands(self.mean_wcu_per_s),
         );
         let _ = writeln!(
@@ -415,13 +414,79 @@ impl Report {
             n(self.unprocessed),
             n(self.throttled),
         );
-        let _ = writeln!(
-            out,
-            "  {} write units: {:.4} USD at the on-demand price of us-east-1",
-            thousands(self.consumed_wcu),
-            self.estimated_cost_usd
-        );
+        let _ = writeln!(out, "  {units} write units: {usd}");
         out
+    }
+
+    /// How it ended, in a sentence.
+    fn how(&self) -> String {
+        let changed = self.written + self.deleted.unwrap_or(0) > 0 && !self.dry_run;
+        let how = match self.outcome {
+            Outcome::Complete => "Done: every line is accounted for",
+            Outcome::Rejects => "Done: every line is accounted for, and some were rejected",
+            Outcome::Mismatch => {
+                "Done: every line is accounted for, and verification found some missing or different"
+            }
+            Outcome::Interrupted if self.dry_run => "Interrupted: not every line is accounted for",
+            Outcome::Interrupted if self.checkpoint.is_some() => {
+                "Interrupted: what was acknowledged is written; the same command writes the rest"
+            }
+            Outcome::Interrupted => {
+                "Interrupted: what was acknowledged is written; running this again begins at the \
+                 beginning, and writing an item again changes nothing"
+            }
+            Outcome::Failed if self.dry_run => "Failed",
+            Outcome::Failed if changed => "Failed: what was acknowledged is written",
+            Outcome::Failed => "Failed: nothing was written",
+        };
+        let dry = match self.dry_run {
+            true => " (dry run: nothing was sent)",
+            false => "",
+        };
+        format!("{how}{dry}")
+    }
+
+    /// The columns of the books, as they are true of this run: name, count, note.
+    fn rows<'a>(&self, of_objects: &'a str, skipped: &'a str) -> Vec<(&'static str, u64, &'a str)> {
+        let dry = self.dry_run;
+        let say = |sent: (&'static str, &'static str), would: &'static str| match dry {
+            true => (would, "nothing was sent"),
+            false => sent,
+        };
+        let written = say(("written", "acknowledged by DynamoDB"), "would be written");
+        let deleted = say(
+            ("deleted", "their deletion acknowledged by DynamoDB"),
+            "would be deleted",
+        );
+        let kept = match self.deletes_held_back {
+            Some(1..) => "gone from the list, and their deletes are held back",
+            _ => "gone from the list, and of another source in the table",
+        };
+        let failed = match self.outcome {
+            Outcome::Interrupted => ("not written yet", "read, and not acknowledged"),
+            _ => ("failed", "read, but not acknowledged"),
+        };
+        let mut rows = vec![
+            ("lines read", self.lines, of_objects),
+            (written.0, self.written, written.1),
+        ];
+        if let Some(count) = self.deleted {
+            rows.push((deleted.0, count, deleted.1));
+            let unchanged = self.unchanged.unwrap_or(0);
+            rows.push(("unchanged", unchanged, "lines whose hash needs nothing"));
+            rows.push(("kept", self.kept.unwrap_or(0), kept));
+        }
+        rows.extend([
+            (
+                "duplicates",
+                self.duplicates,
+                "taken from this input before",
+            ),
+            ("rejected", self.rejected, "not a hash of this kind"),
+            ("skipped", self.skipped, skipped),
+            (failed.0, self.failed, failed.1),
+        ]);
+        rows
     }
 }
 
@@ -545,6 +610,72 @@ mod tests {
             (&got["error"], &got["hint"]),
             (&"no such table".into(), &"make it".into())
         );
+    }
+
+    #[test]
+    fn the_summary_says_of_each_run_what_is_true_of_it() {
+        let mut report = Report::begun("refresh", "t", Timestamp::UNIX_EPOCH);
+        let books = Books {
+            lines: 1_060,
+            written: 1_000,
+            deleted: 10,
+            kept: 30,
+            failed: 20,
+            ..Books::default()
+        };
+        let counts = Counts {
+            books,
+            consumed: 1_010.0,
+            ..Counts::default()
+        };
+        report.count(&counts, Duration::from_secs(1));
+        let says = |report: &Report, words: &[&str]| {
+            let summary = report.summary();
+            for words in words {
+                assert!(summary.contains(words), "expected {words:?} in:\n{summary}");
+            }
+        };
+        says(
+            &report,
+            &[
+                "Done: every line is accounted for.",
+                "  written               1,000  acknowledged by DynamoDB\n",
+                "  kept                     30  gone from the list, and of another source in the table\n",
+                "  failed                   20  read, but not acknowledged\n",
+                "  1,010 write units: ",
+            ],
+        );
+        let mut interrupted = report.clone();
+        interrupted.end(Outcome::Interrupted, None);
+        says(
+            &interrupted,
+            &["  not written yet          20  read, and not acknowledged\n"],
+        );
+        let mut dry = report.clone();
+        (dry.dry_run, dry.deletes_held_back) = (true, Some(30));
+        says(
+            &dry,
+            &[
+                "(dry run: nothing was sent)",
+                "  would be written      1,000  nothing was sent\n",
+                "  would be deleted         10  nothing was sent\n",
+                "  kept                     30  gone from the list, and their deletes are held back\n",
+                "  it would take 1,010 write units: ",
+            ],
+        );
+        assert!(
+            !dry.summary().contains("acknowledged by"),
+            "{}",
+            dry.summary()
+        );
+        assert_eq!(
+            report.known(),
+            "of 1,060 lines 1,000 are written to table t, and 10 deleted there"
+        );
+        report.end(Outcome::Failed, None);
+        says(&report, &["Failed: what was acknowledged is written."]);
+        (report.written, report.deleted) = (0, None);
+        says(&report, &["Failed: nothing was written."]);
     }
 
     #[test]

@@ -33,6 +33,7 @@ use crate::rejects::{MaxRejects, Rejects};
 use crate::report::{Outcome, thousands};
 use crate::sample::{Reservoir, Sample};
 use crate::source::Sources;
+use crate::useful::Listed;
 use jiff::Timestamp;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -339,6 +340,17 @@ impl Verify {
                 ErrorKind::Internal,
                 format!("the books do not balance: {books:?}; this is a fault of hashferry"),
             )),
+        };
+        let listed = Listed {
+            sources: &self.sources,
+            algorithm: Some(algorithm).filter(|_| with.form.paths.is_none()),
+            lines: books.lines,
+            skipped: books.skipped,
+            rejected: books.rejected,
+        };
+        let failure = match failure {
+            None if to_the_end => listed.useless(&rejects.shapes(false)),
+            failure => failure,
         };
         let outcome = match &failure {
             Some(_) => Outcome::Failed,

@@ -12,6 +12,9 @@
 //!   that line is rejected, the others are written;
 //! * what will never work (no permission, no such table) stops the run.
 //!
+//! Where deletes have a condition, each is a call of its own in the same loop: see
+//! [`ItemTemplate::deleting_only`].
+//!
 //! A call that broke may have been written or not: a put can be repeated
 //! harmlessly, so it is sent again. Retries have no count, only a limit in time
 //! without any progress ([`WriterOptions::give_up_after`]): DynamoDB being away
@@ -30,7 +33,7 @@ use crate::batch::{Batch, Entry, Queue};
 use crate::books::{Meters, Settled};
 use crate::concurrency::{Bound, Concurrency};
 use crate::error::{Error, ErrorKind, Result};
-use crate::item::{Answer, ItemTemplate, Returned};
+use crate::item::{Answer, CONDITION_FAILED, ItemTemplate, Returned};
 use crate::lowwater::{HandOver, LowWater};
 use crate::pace::Pace;
 use crate::record::{Action, Reason, Record};
@@ -127,7 +130,10 @@ impl<T: BatchWrite> Writer<'_, T> {
         let batch_items = self.template.batch_items();
         let batch_units = self.template.write_units() * batch_items as f64;
         let mut s = State {
-            queue: Queue::new(batch_items),
+            queue: match self.template.deletes_alone() {
+                true => Queue::new(batch_items).deletes_alone(),
+                false => Queue::new(batch_items),
+            },
             backoff,
             stalled: None,
             refused: 0,
@@ -147,7 +153,12 @@ impl<T: BatchWrite> Writer<'_, T> {
 
         loop {
             let now = Instant::now();
-            let concurrency = s.bound.calls(self.pace.rate(), batch_units);
+            // Many small calls need as many more in flight.
+            let call_units = match s.queue.alone() {
+                0 => batch_units,
+                _ => self.template.write_units(),
+            };
+            let concurrency = s.bound.calls(self.pace.rate(), call_units);
             // Enough to fill every call from retries alone; reading pauses beyond.
             let again_limit = concurrency * batch_items * 2;
             let turn = self.pace.turn(now);
@@ -254,16 +265,29 @@ impl<T: BatchWrite> Writer<'_, T> {
     async fn send(&self, batch: Batch) -> (Batch, Instant, Result<Bytes, CallError>) {
         // A request of 25 items of a few short attributes has some 6 KB.
         let mut body = Vec::with_capacity(8 * 1024);
-        self.template
-            .write_request(batch.entries.iter().map(|e| &e.record), &mut body);
+        let alone = self.is_alone(&batch);
+        match (alone, batch.entries.first()) {
+            (true, Some(entry)) => self.template.delete_request(&entry.record, &mut body),
+            _ => (self.template).write_request(batch.entries.iter().map(|e| &e.record), &mut body),
+        }
         let again = batch.suspect || batch.entries.iter().any(|e| e.attempts > 0);
         self.meters.update(|c| {
             c.requests += 1;
             c.retries += u64::from(again);
         });
         let begun = Instant::now();
-        let answer = self.table.batch_write(Bytes::from(body)).await;
+        let body = Bytes::from(body);
+        let answer = match alone {
+            true => self.table.delete_item(body).await,
+            false => self.table.batch_write(body).await,
+        };
         (batch, begun, answer)
+    }
+
+    /// Whether a batch is a delete that has a condition, in a call of its own.
+    fn is_alone(&self, batch: &Batch) -> bool {
+        let is_delete = |e: &Entry| e.record.action == Action::Delete;
+        self.template.deletes_alone() && batch.entries.first().is_some_and(is_delete)
     }
 
     /// Takes what came back for `batch`.
@@ -274,7 +298,18 @@ impl<T: BatchWrite> Writer<'_, T> {
         begun: Instant,
         answer: Result<Bytes, CallError>,
     ) {
+        let alone = self.is_alone(&batch);
+        if alone
+            && let Err(error) = &answer
+            && error.code.as_deref() == Some(CONDITION_FAILED)
+        {
+            return self.keep(s, &batch.entries, begun);
+        }
         let answer = answer.and_then(|body| {
+            if alone {
+                let read = self.template.read_delete_answer(&body);
+                return read.map_err(CallError::strange_answer);
+            }
             if let Some((_, answer)) = s.last.as_ref().filter(|(last, _)| *last == body) {
                 return Ok(answer.clone());
             }
@@ -378,6 +413,22 @@ impl<T: BatchWrite> Writer<'_, T> {
         (counts[0], counts[1])
     }
 
+    /// Enters deletes whose items are of another source. That was found out by a write,
+    /// which has cost its units.
+    fn keep(&self, s: &mut State, entries: &[Entry], begun: Instant) {
+        self.water
+            .settle(entries.iter().map(|e| &e.record), Settled::Kept);
+        let units = self.units(entries);
+        self.pace.accepted(units, None);
+        self.meters.update(|c| {
+            c.books.kept += entries.len() as u64;
+            c.consumed += units;
+        });
+        s.bound.took(begun, Instant::now());
+        s.stalled = None;
+        s.refused = 0;
+    }
+
     /// Puts entries back into the queue, to be sent after a back-off.
     fn send_again(&self, s: &mut State, mut entries: Vec<Entry>) {
         for e in &mut entries {
@@ -403,6 +454,10 @@ impl<T: BatchWrite> Writer<'_, T> {
             )
             .because(error.clone());
             let hint = match error.code.as_deref() {
+                Some("AccessDeniedException") if error.message.contains("dynamodb:DeleteItem") => {
+                    "the credentials need dynamodb:DeleteItem on this table (see \
+                     scripts/iam/refresh.json); then run this again"
+                }
                 Some("AccessDeniedException") => {
                     "the credentials need dynamodb:BatchWriteItem on this table (see \
                      scripts/iam/ingest.json); then run this again"

@@ -241,8 +241,9 @@ fn a_list_of_something_else_stops_early() {
         .s3(&s3)
         .dynamo(&dynamo)
         .end();
-    ended.assert_status(3);
+    ended.assert_status(1);
     ended.assert_books([5000, 0, 0, 5000, 0, 0]);
+    ended.assert_says(&["none of the 5,000 lines is a SHA-256"]);
     let ended = Run::ingest(URI, &["--max-rejects", "0"])
         .s3(&s3)
         .dynamo(&dynamo)
@@ -595,7 +596,7 @@ fn bad_input_is_told_apart_and_says_what_to_do() {
         let ended = run.end();
         ended.assert_says(says);
         if says == ["rejected"] {
-            ended.assert_status(3);
+            ended.assert_status(1);
             continue;
         }
         assert_eq!(ended.status, 2, "{}", ended.stderr);
@@ -641,15 +642,146 @@ fn bad_input_is_told_apart_and_says_what_to_do() {
 }
 
 #[test]
-fn an_empty_object_is_no_failure_and_is_said() {
+fn an_empty_object_is_a_failure_and_an_empty_pipe_is_none() {
     let (s3, dynamo) = (s3(""), FakeDynamo::start(table()));
     let ended = Run::ingest(URI, &[] as &[&str])
         .s3(&s3)
         .dynamo(&dynamo)
         .end();
+    ended.assert_status(1);
+    ended.assert_books([0; 6]);
+    ended.assert_says(&["is empty", "s3://lists/a/list.txt has no lines"]);
+    assert_eq!(ended.report["outcome"], "failed");
+    assert!(!ended.stderr.contains("To go on"), "{}", ended.stderr);
+
+    // A verification that found nothing missing pipes nothing.
+    let ended = Run::ingest("-", &[] as &[&str])
+        .input("")
+        .dynamo(&dynamo)
+        .end();
     ended.assert_status(0);
     ended.assert_books([0; 6]);
-    ended.assert_says(&["is empty"]);
+    ended.assert_says(&["standard input has no lines: there is nothing to do"]);
+    let ended = Run::ingest("-", &["empty"])
+        .file("empty", b"")
+        .input("")
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(1);
+    ended.assert_says(&["-, empty have no lines"]);
+}
+
+/// Below a thousand lines no share of rejected ones stops a run.
+#[test]
+fn a_list_without_one_hash_is_a_failure_that_says_what_its_lines_look_like() {
+    let md5s: String = (0..60).map(|i| format!("{i:032x}\n")).collect();
+    let named: String = (0..60).map(|i| format!("{i:032x}  /bin/{i}\n")).collect();
+    let dynamo = FakeDynamo::start(table());
+    let none = "none of the 60 lines is a SHA-256";
+    let md5 = "they look like MD5 (32 hexadecimal digits)";
+    for (list, args, rejected, says) in [
+        (&md5s, &[][..], 60, &[none, md5, "--hash md5"][..]),
+        (&md5s, &["--dry-run"], 60, &[none, md5]),
+        (&md5s, &["--distinct", "exact"], 60, &[none, md5]),
+        (
+            &named,
+            &["--format", "lines"],
+            60,
+            &[none, "blanks and a file name"],
+        ),
+        (
+            &"# x\n".repeat(60),
+            &[],
+            0,
+            &[none, "all of them are skipped"],
+        ),
+        (
+            &"hello\n".repeat(60),
+            &[],
+            60,
+            &[none, "the first: ", "\"hello\""],
+        ),
+    ] {
+        let s3 = s3(list.clone());
+        let args = [&["--rate", "max"], args].concat();
+        let ended = Run::ingest(URI, &args).s3(&s3).dynamo(&dynamo).end();
+        ended.assert_status(1);
+        ended.assert_books([60, 0, 0, rejected, 60 - rejected, 0]);
+        ended.assert_says(says);
+        let how = match args.contains(&"--dry-run") {
+            true => "Failed (dry run: nothing was sent).",
+            false => "Failed: nothing was written.",
+        };
+        ended.assert_says(&[how]);
+        assert_eq!(ended.report["outcome"], "failed", "{args:?}");
+        let error = ended.report["error"].as_str().unwrap_or_default();
+        assert!(error.contains(none), "{error}");
+        assert!(!ended.stderr.contains("To go on"), "{}", ended.stderr);
+    }
+    assert_eq!(dynamo.stop().calls, 0, "nothing was written");
+
+    // One hash among them is of use.
+    let dynamo = FakeDynamo::start(table());
+    let s3 = s3(format!("{md5s}{}\n", hashes(1)[0]));
+    let ended = Run::ingest(URI, &[] as &[&str])
+        .s3(&s3)
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(3);
+    ended.assert_books([61, 1, 0, 60, 0, 0]);
+}
+
+#[test]
+fn a_table_named_for_another_algorithm_is_refused_unless_its_key_is_named_too() {
+    let md5s: String = (0..60).map(|i| format!("{i:032x}\n")).collect();
+    let (s3, dynamo) = (s3(md5s), FakeDynamo::start(table()));
+    let with = |command: &str, args: &[&str]| {
+        let base = [
+            command, URI, "--table", "sha256", "--hash", "md5", "--rate", "max",
+        ];
+        let args = [&base[..if command == "plan" { 6 } else { 8 }], args].concat();
+        Run::new(&args).s3(&s3).dynamo(&dynamo).end()
+    };
+    for command in ["ingest", "verify", "lookup", "plan"] {
+        let ended = with(command, &[]);
+        assert_eq!(ended.status, 2, "{command}: {}", ended.stderr);
+        ended.assert_says(&[
+            "--hash says md5",
+            "table sha256 is named sha256",
+            "--key sha256",
+        ]);
+    }
+    assert_eq!(dynamo.stats().calls, 0);
+    for (command, status) in [("ingest", 0), ("verify", 0), ("lookup", 0), ("plan", 0)] {
+        let ended = with(command, &["--key", "sha256"]);
+        assert_eq!(ended.status, status, "{command}: {}", ended.stderr);
+    }
+    assert_eq!(dynamo.stop().distinct, 60);
+}
+
+/// No byte can be written to any file, as on a disk that is full.
+#[cfg(unix)]
+#[test]
+fn a_report_that_finds_no_room_leaves_the_old_one_whole_and_says_what_was_written() {
+    let (s3, dynamo) = (s3(crlf(&hashes(60))), FakeDynamo::start(table()));
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 0; exec '{}' ingest {URI} --table sha256 --checkpoint off \
+         --report report.json -q --rate max",
+        env!("CARGO_BIN_EXE_hashferry")
+    );
+    let run = Run::of("/bin/sh", &["-c", &script])
+        .file("report.json", b"{\"lines\": 7}")
+        .s3(&s3)
+        .dynamo(&dynamo);
+    let ended = run.end();
+    assert_eq!(ended.status, 1, "{}", ended.stderr);
+    assert_eq!(ended.report, json!({"lines": 7}), "the old one");
+    ended.assert_says(&[
+        "cannot write the report to report.json",
+        "of 60 lines 60 are written to table sha256",
+        "still whole",
+    ]);
+    assert_eq!(dynamo.stop().distinct, 60);
 }
 
 #[test]
@@ -769,7 +901,16 @@ fn a_dry_run_counts_everything_and_sends_nothing() {
     ended.assert_books([1001, 1000, 0, 1, 0, 0]);
     assert_eq!(ended.report["dry_run"], true);
     assert_eq!(ended.number("requests"), 0);
-    ended.assert_says(&["nothing was sent"]);
+    ended.assert_says(&[
+        "nothing was sent",
+        "would be written",
+        "it would take 1,000 write units",
+    ]);
+    assert!(
+        !ended.stderr.contains("acknowledged by"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(dynamo.stop().calls, 0);
 }
 

@@ -158,6 +158,34 @@ fn what_is_no_hash_is_answered_too_and_told_from_what_is_not_meant_as_one() {
 }
 
 #[test]
+fn a_list_without_one_hash_is_a_failure_though_each_line_has_its_answer() {
+    let dynamo = FakeDynamo::start(table());
+    let md5s: String = (0..60).map(|i| format!("{i:032x}\n")).collect();
+    let look_up = |list: &str, args: &[&str]| {
+        let run = Run::lookup("list.txt", &[&FAST[..], args].concat());
+        run.file("list.txt", list.as_bytes()).dynamo(&dynamo).end()
+    };
+    let ended = look_up(&md5s, &[]);
+    ended.assert_status(1);
+    ended.assert_looked_up([60, 0, 0, 60, 0, 0]);
+    assert!(ended.answers().iter().all(|a| a["status"] == "invalid"));
+    assert_eq!(ended.report["outcome"], "failed");
+    ended.assert_says(&[
+        "none of the 60 lines is a SHA-256",
+        "they look like MD5 (32 hexadecimal digits)",
+    ]);
+    let ended = look_up("\n# x\n", &[]);
+    ended.assert_status(1);
+    ended.assert_says(&["none of the 2 lines is a SHA-256: all of them are skipped"]);
+    let ended = look_up("", &[]);
+    ended.assert_status(1);
+    ended.assert_says(&["list.txt has no lines"]);
+    let ended = look_up("\0\n", &["--paths"]);
+    ended.assert_status(1);
+    ended.assert_says(&["none of the 1 lines is a path"]);
+}
+
+#[test]
 fn a_hash_that_comes_again_is_asked_once() {
     let few = hashes(150);
     let many: Vec<String> = (0..6000).map(|i| few[i * 7 % 150].clone()).collect();

@@ -293,6 +293,7 @@ fn what_cannot_be_planned_says_why() {
     let s3 = FakeS3::start(
         S3Config::default()
             .object("lists", "a/list.txt", real_list())
+            .object("lists", "most", format!("{garbage}{:064x}\n", 1))
             .object("lists", "md5", garbage),
     );
     let dynamo = FakeDynamo::start(table());
@@ -323,15 +324,27 @@ fn what_cannot_be_planned_says_why() {
     );
 
     // A list that ingest would stop at.
-    let got = read(&plan("s3://lists/md5", &["--hash", "sha256"]).s3(&s3).end());
+    let got = read(&plan("s3://lists/most", &["--hash", "sha256"]).s3(&s3).end());
     assert_eq!(got["rejected"], exactly(2000));
     assert!(got["notes"].to_string().contains("--max-rejects"));
+
+    // A list that holds nothing of the kind.
+    let ended = plan("s3://lists/md5", &["--hash", "sha256"]).s3(&s3).end();
+    assert_eq!(ended.status, 1, "{}", ended.stderr);
+    assert!(ended.stdout.is_empty(), "stdout holds only results");
+    ended.assert_says(&[
+        "none of the 2,000 lines is a SHA-256",
+        "they look like MD5 (32 hexadecimal digits)",
+    ]);
     assert_eq!(dynamo.stop().calls, 0, "nothing was written");
 }
 
 #[test]
-fn an_empty_list_takes_nothing() {
-    let got = read(&plan(URI, &[]).s3(&s3("")).end());
+fn an_empty_list_is_a_failure_and_an_empty_pipe_takes_nothing() {
+    let ended = plan(URI, &[]).s3(&s3("")).end();
+    assert_eq!(ended.status, 1, "{}", ended.stderr);
+    ended.assert_says(&["s3://lists/a/list.txt has no lines"]);
+    let got = read(&plan("-", &[]).input("").end());
     assert_eq!(got["lines"], exactly(0));
     assert_eq!(route(&got, "on_demand")["usd"]["value"], 0.0);
 }

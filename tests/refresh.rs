@@ -96,7 +96,8 @@ impl Folder {
         ];
         let got = names.map(|n| report[n].as_u64().expect(n));
         assert_eq!(got, expected, "{report}");
-        assert_eq!(got[0], got[1..].iter().sum::<u64>());
+        let kept = report["kept"].as_u64().expect("kept");
+        assert_eq!(got[0], got[1..].iter().sum::<u64>() + kept);
     }
 }
 
@@ -306,6 +307,220 @@ fn what_is_in_the_lists_besides_is_in_the_books() {
     let text = std::fs::read_to_string(&rejects).expect("a file");
     let named: Vec<bool> = text.lines().map(|l| l.contains(&old)).collect();
     assert_eq!(named, [true, false], "{text}");
+}
+
+/// Lines whose last digit was cut off.
+fn damaged(list: &[u8], numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    let mut text = String::from_utf8(list.to_vec()).expect("text");
+    for n in numbers {
+        let hash = hash(n);
+        text = text.replace(&hash, &hash[..63]);
+    }
+    text.into_bytes()
+}
+
+#[test]
+fn a_rejected_line_of_the_new_list_holds_back_all_deletes() {
+    let folder = Folder::new();
+    for (old, new) in [
+        (sorted(0..1000), sorted(50..1020)),
+        (list(0..1000), list(50..1020)),
+    ] {
+        let new = damaged(&new, 100..105);
+        let (old, new) = (folder.with("old", old), folder.with("new", new));
+        for args in [&[][..], &["--dry-run"]] {
+            let dynamo = filled(0..1000);
+            let ended = folder.refresh(&old, &new, args).dynamo(&dynamo).end();
+            assert_ended(&ended, 3);
+            ended.assert_says(&[
+                "55 deletes are held back: 5 lines of the new list are rejected",
+                "--delete-despite-rejects",
+                "their deletes are held back",
+            ]);
+            folder.assert_books([1970, 20, 0, 1890, 0, 5, 0, 0]);
+            let report = folder.report();
+            assert_eq!(
+                (&report["kept"], &report["deletes_held_back"]),
+                (&json!(55), &json!(55))
+            );
+            assert_eq!(report["sources"][0]["kept"], 55, "of the old list");
+            match args.is_empty() {
+                true => assert_eq!(holds(&dynamo), hashes(0..1020)),
+                false => assert_eq!(dynamo.stats().calls, 0),
+            }
+        }
+        let dynamo = filled(0..1000);
+        let ended = folder
+            .refresh(&old, &new, &["--delete-despite-rejects"])
+            .dynamo(&dynamo)
+            .end();
+        assert_ended(&ended, 3);
+        folder.assert_books([1970, 20, 55, 1890, 0, 5, 0, 0]);
+        assert_eq!(folder.report()["deletes_held_back"], 0);
+        assert_eq!(holds(&dynamo), hashes((50..100).chain(105..1020)));
+    }
+    // A rejected line of the old list says nothing of the new one.
+    let old = folder.with("old", damaged(&sorted(0..1000), [0]));
+    let new = folder.with("new", sorted(50..1000));
+    let dynamo = filled(0..1000);
+    let ended = folder.refresh(&old, &new, &[]).dynamo(&dynamo).end();
+    assert_ended(&ended, 3);
+    folder.assert_books([1950, 0, 49, 1900, 0, 1, 0, 0]);
+}
+
+#[test]
+fn a_list_without_one_hash_is_no_list_to_refresh_from_or_to() {
+    let folder = Folder::new();
+    let (good, dynamo) = (folder.with("good", list(0..100)), filled(0..100));
+    let md5s: String = (0..60).map(|n| format!("{n:032x}\n")).collect();
+    let wrong = folder.with("wrong", md5s);
+    let (empty, comments) = (folder.with("empty", ""), folder.with("comments", "# x\n"));
+    let md5 = "they look like MD5 (32 hexadecimal digits)";
+    for (old, new, words) in [
+        (&good, &wrong, md5),
+        (&good, &empty, "has no lines"),
+        (&good, &"-".to_owned(), "it has no lines"),
+        (&good, &comments, "all of them are skipped"),
+        (&wrong, &good, md5),
+    ] {
+        let ended = folder
+            .refresh(old, new, &["--confirm"])
+            .input("")
+            .dynamo(&dynamo)
+            .end();
+        assert_ended(&ended, 1);
+        ended.assert_says(&[words, "nothing was written"]);
+        assert_eq!(folder.report()["outcome"], "failed");
+        assert!(!ended.stderr.contains("To go on"), "{}", ended.stderr);
+    }
+    assert_eq!((dynamo.stats().calls, holds(&dynamo).len()), (0, 100));
+}
+
+/// A table of `numbers`, of which every tenth was put by another list last.
+fn of_two_sources(numbers: std::ops::Range<u64>) -> FakeDynamo {
+    let dynamo = FakeDynamo::start(table());
+    for n in numbers {
+        let source = if n % 10 == 0 { "NSRL" } else { "feed" };
+        dynamo.put(json!({"sha256": {"S": hash(n)}, "source": {"S": source}}));
+    }
+    dynamo
+}
+
+const FEED: [&str; 4] = ["--source", "feed", "--max-change", "50%"];
+
+#[test]
+fn with_a_source_only_items_of_that_source_are_deleted() {
+    let folder = Folder::new();
+    let (old, new) = (
+        folder.with("old", list(0..1000)),
+        folder.with("new", list(100..1020)),
+    );
+    let dynamo = of_two_sources(0..1000);
+    // One of them is gone already: that is no other source's.
+    dynamo.delete(hash(1).as_bytes());
+    dynamo.set_plan(
+        FaultPlan::default()
+            .delete_at(2, Fault::Throttle)
+            .delete_at(4, Fault::DropAfter)
+            .delete_at(6, Fault::Http(500, "InternalServerError")),
+    );
+    let ended = folder.refresh(&old, &new, &FEED).dynamo(&dynamo).end();
+    assert_ended(&ended, 0);
+    folder.assert_books([1920, 20, 90, 1800, 0, 0, 0, 0]);
+    let report = folder.report();
+    assert_eq!(
+        (&report["kept"], &report["deletes_held_back"]),
+        (&json!(10), &json!(0))
+    );
+    // Each delete is a call, and costs its units whether it was kept or not.
+    assert_eq!(report["retries"], 3);
+    assert_eq!(report["throttled"], 1);
+    assert_eq!(report["requests"], 1 + 100 + 3);
+    assert_eq!(report["consumed_wcu"], 120.0);
+    ended.assert_says(&["of another source in the table"]);
+    let tens = (0..100).filter(|n| n % 10 == 0);
+    assert_eq!(holds(&dynamo), hashes(tens.chain(100..1020)));
+
+    // Without it they are deleted, as the help says.
+    let dynamo = of_two_sources(0..1000);
+    let ended = folder.refresh(&old, &new, &[]).dynamo(&dynamo).end();
+    assert_ended(&ended, 0);
+    folder.assert_books([1920, 20, 100, 1800, 0, 0, 0, 0]);
+    assert_eq!(holds(&dynamo), hashes(100..1020));
+    let help = Run::new(&["refresh", "--help"]).end().stdout;
+    let words: Vec<&str> = help.split_whitespace().collect();
+    let says = "Without --source the hashes that other sets hold too are deleted";
+    assert!(words.join(" ").contains(says), "{help}");
+}
+
+#[test]
+fn a_delete_that_is_not_allowed_ends_the_run_and_names_the_policy() {
+    let folder = Folder::new();
+    let (old, new) = (
+        folder.with("old", list(0..1000)),
+        folder.with("new", list(100..1000)),
+    );
+    let dynamo = of_two_sources(0..1000);
+    dynamo.set_plan(FaultPlan::default().deny("DeleteItem"));
+    let ended = folder.refresh(&old, &new, &FEED).dynamo(&dynamo).end();
+    assert_ended(&ended, 1);
+    ended.assert_says(&["dynamodb:DeleteItem", "scripts/iam/refresh.json"]);
+    assert_eq!(holds(&dynamo).len(), 1000);
+    dynamo.set_plan(FaultPlan::default());
+    let ended = folder.refresh(&old, &new, &FEED).dynamo(&dynamo).end();
+    assert_ended(&ended, 0);
+    folder.assert_books([1900, 0, 90, 1800, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_refresh_of_one_source_that_was_killed_goes_on_with_its_books() {
+    let folder = Folder::new();
+    let (old, new) = (
+        folder.with("old", list(0..6000)),
+        folder.with("new", list(2000..6000)),
+    );
+    let dynamo = of_two_sources(0..6000);
+    let checkpoint = folder.text("checkpoint");
+    let keep = ["--checkpoint", &checkpoint, "--checkpoint-interval", "10ms"];
+    let slow = [&keep[..], &FEED, &["--concurrency", "1"]].concat();
+    let mut started = folder.refresh(&old, &new, &slow).dynamo(&dynamo).start();
+    dynamo
+        .wait_until(LIMIT, |s| s.distinct < 5500)
+        .expect("it deletes");
+    started.kill();
+    started.end();
+    let ended = folder
+        .refresh(&old, &new, &[&keep[..], &FEED].concat())
+        .dynamo(&dynamo)
+        .end();
+    assert_ended(&ended, 0);
+    ended.assert_says(&["taking up an earlier run"]);
+    folder.assert_books([10_000, 0, 1800, 8000, 0, 0, 0, 0]);
+    assert_eq!(folder.report()["kept"], 200);
+    assert_eq!(folder.report()["sources"][0]["kept"], 200);
+}
+
+#[cfg(feature = "local")]
+#[test]
+fn the_embedded_table_keeps_items_of_another_source_too() {
+    let folder = Folder::new();
+    let local = folder.text("data");
+    let (old, new) = (
+        folder.with("old", list(0..100)),
+        folder.with("new", list(20..100)),
+    );
+    let shared = folder.with("shared", list(0..5));
+    for (list, source) in [(&old, "feed"), (&shared, "NSRL")] {
+        let args = ["--local", &local, "--source", source];
+        Run::ingest(list, &args).end().assert_status(0);
+    }
+    let args = [&FEED[..], &["--local", &local]].concat();
+    let ended = folder.refresh(&old, &new, &args).end();
+    assert_ended(&ended, 0);
+    folder.assert_books([180, 0, 15, 160, 0, 0, 0, 0]);
+    assert_eq!(folder.report()["kept"], 5);
+    let left = ["--local", &local, "--source", "NSRL"];
+    Run::verify(&shared, &left).end().assert_status(0);
 }
 
 #[test]

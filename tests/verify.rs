@@ -538,7 +538,31 @@ fn what_cannot_work_is_told_with_what_to_do() {
 }
 
 #[test]
-fn an_empty_list_is_in_order_and_a_local_table_is_not_made_by_looking() {
+fn nothing_compared_is_not_verified() {
+    let dynamo = FakeDynamo::start(table());
+    let md5s: String = (0..60).map(|i| format!("{i:032x}\n")).collect();
+    let comments = "# x\n".repeat(60);
+    for (list, says) in [
+        (md5s.as_str(), "they look like MD5 (32 hexadecimal digits)"),
+        (
+            &comments,
+            "none of the 60 lines is a SHA-256: all of them are skipped",
+        ),
+        ("", "list.txt has no lines"),
+    ] {
+        for args in [&[][..], &["--sample", "10"]] {
+            let run = Run::verify("list.txt", &fast(args)).file("list.txt", list.as_bytes());
+            let ended = run.dynamo(&dynamo).end();
+            ended.assert_status(1);
+            ended.assert_says(&[says]);
+            assert_eq!(ended.report["outcome"], "failed");
+            assert!(!ended.stderr.contains("Verified"), "{}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn an_empty_pipe_is_in_order_and_a_local_table_is_not_made_by_looking() {
     let dynamo = FakeDynamo::start(table());
     let ended = Run::verify("-", &fast(&[])).input("").dynamo(&dynamo).end();
     ended.assert_status(0);

@@ -394,11 +394,17 @@ fn user_agent() -> Result<HeaderValue> {
     })
 }
 
-/// What the writer needs of a table: one BatchWriteItem call. The seam that
-/// tests replace.
+/// What the writer needs of a table: BatchWriteItem, and DeleteItem where deletes have a
+/// condition. The seam that tests replace.
 pub trait BatchWrite {
     /// Sends the body of a BatchWriteItem request once.
     fn batch_write(&self, body: Bytes) -> impl Future<Output = Result<Bytes, CallError>> + Send;
+
+    /// Sends the body of a DeleteItem request once.
+    fn delete_item(&self, body: Bytes) -> impl Future<Output = Result<Bytes, CallError>> + Send {
+        let _ = body;
+        std::future::ready(Err(CallError::strange_answer("there is no DeleteItem")))
+    }
 }
 
 impl BatchWrite for RawOperation {

@@ -33,6 +33,8 @@ pub(super) struct Look {
     bytes: Option<u64>,
     bytes_read: u64,
     lines: u64,
+    /// All lines there are, where that is known.
+    all_lines: Option<u64>,
     /// The columns of the books, and those of them that are not settled yet or
     /// never will be.
     columns: Vec<(&'static str, u64)>,
@@ -65,7 +67,12 @@ impl Watched for Watch {
             ("skipped", b.skipped),
         ];
         if plan.is_refresh {
-            columns.splice(1..1, [("deleted", b.deleted), ("unchanged", b.unchanged)]);
+            let more = [
+                ("deleted", b.deleted),
+                ("unchanged", b.unchanged),
+                ("kept", b.kept),
+            ];
+            columns.splice(1..1, more);
         }
         let settled: u64 = columns.iter().map(|(_, n)| n).sum();
         Some(Look {
@@ -78,6 +85,7 @@ impl Watched for Watch {
             bytes: plan.bytes,
             bytes_read: counts.bytes_read,
             lines: b.lines,
+            all_lines: self.lines(),
             columns,
             open: b.lines - settled,
             items: b.written + b.deleted,
@@ -112,6 +120,7 @@ impl Watched for VerifyWatch {
             bytes: plan.bytes,
             bytes_read: counts.bytes_read,
             lines: b.lines,
+            all_lines: None,
             columns: vec![
                 ("found", b.found),
                 ("missing", b.missing),
@@ -159,6 +168,7 @@ impl Watched for LookupWatch {
             bytes: plan.bytes,
             bytes_read: counts.bytes_read,
             lines: b.lines,
+            all_lines: None,
             columns: vec![
                 ("known", b.known),
                 ("unknown", b.unknown),
@@ -234,10 +244,24 @@ impl Rates {
 }
 
 impl Look {
-    /// Bytes whose lines are settled: read-ahead does not count.
+    /// Lines that are settled: those that are read ahead do not count.
+    fn settled(&self) -> u64 {
+        self.lines.saturating_sub(self.open)
+    }
+
+    /// Bytes whose lines are settled.
     fn done(&self) -> u64 {
-        let settled = self.lines - self.open;
+        let settled = self.settled();
         (self.bytes_read as f64 * settled as f64 / self.lines.max(1) as f64) as u64
+    }
+
+    /// How much is done, of how much in all, where that is known.
+    fn share(&self) -> Option<(u64, u64)> {
+        match (self.all_lines, self.bytes) {
+            (Some(lines), _) => Some((self.settled(), lines)),
+            (None, Some(bytes)) => Some((self.done(), bytes)),
+            (None, None) => None,
+        }
     }
 
     /// Time left, from the mean over the whole run so far.
@@ -259,13 +283,15 @@ async fn bar(context: &Context, watch: &impl Watched) -> Infallible {
     loop {
         if let Some(look) = watch.look() {
             if !styled {
-                styled = true;
-                if let Some(bytes) = look.bytes {
-                    bar.set_length(bytes.max(1));
+                styled = look.share().is_some();
+                if styled {
                     bar.set_style(style("{wide_bar:.cyan/blue} {percent:>3} %\n{msg}"));
                 }
             }
-            bar.set_position(look.done());
+            if let Some((done, all)) = look.share() {
+                bar.set_length(all.max(1));
+                bar.set_position(done);
+            }
             let (items, units) = rates.take(&look);
             bar.set_message(message(&look, items, units));
         }
@@ -296,6 +322,10 @@ fn message(look: &Look, items: f64, units: f64) -> String {
         Some(total) => format!("{} of {}", HumanBytes(done), HumanBytes(total)),
         None => HumanBytes(done).to_string(),
     };
+    let lines = match look.all_lines {
+        Some(all) => format!("{} of {}", HumanCount(look.settled()), HumanCount(all)),
+        None => HumanCount(look.settled()).to_string(),
+    };
     let target = look
         .target
         .map(|t| format!(" of {}", thousands(t)))
@@ -311,8 +341,7 @@ fn message(look: &Look, items: f64, units: f64) -> String {
         }
     }
     format!(
-        "{bytes}, {} lines, {} items/s, {}{target} {}/s{trouble}{left}",
-        HumanCount(look.lines),
+        "{bytes}, {lines} lines done, {} items/s, {}{target} {}/s{trouble}{left}",
         thousands(items.round()),
         thousands(units.round()),
         look.of,
@@ -337,9 +366,9 @@ async fn lines(context: &Context, watch: &impl Watched, json: bool) -> Infallibl
         if json {
             context.say_json(&event(&look, items, units).to_string());
         } else {
-            let percent = match look.bytes {
-                Some(total) if total > 0 => {
-                    format!("{:.1} %, ", look.done() as f64 * 100.0 / total as f64)
+            let percent = match look.share() {
+                Some((done, total)) if total > 0 => {
+                    format!("{:.1} %, ", done as f64 * 100.0 / total as f64)
                 }
                 _ => String::new(),
             };
@@ -377,6 +406,7 @@ mod tests {
             bytes: Some(6_600),
             bytes_read: 3_960,
             lines: 60,
+            all_lines: None,
             columns: vec![("written", 50)],
             open: 10,
             items: 50,
@@ -400,8 +430,15 @@ mod tests {
         assert_eq!(look.done(), 3_300, "ten of sixty lines are read ahead");
         assert_eq!(
             message(&look, 5.0, 1234.4),
-            "3.22 KiB of 6.45 KiB, 60 lines, 5 items/s, 1,234 of 1,000 write units/s, 3 throttled, 10.0 s left"
+            "3.22 KiB of 6.45 KiB, 50 lines done, 5 items/s, 1,234 of 1,000 write units/s, 3 throttled, 10.0 s left"
         );
+        // Where everything is read, it is said how many lines there are.
+        let all = Look {
+            all_lines: Some(60),
+            ..self::look()
+        };
+        assert_eq!(all.share(), Some((50, 60)));
+        assert!(message(&all, 5.0, 5.0).contains(", 50 of 60 lines done, "));
         // Of a run that was taken up, only what it has done itself tells how fast it is.
         let taken_up = Look {
             earlier: (1_650, 25, 25.0),

@@ -2,6 +2,7 @@
 
 use super::form::FormArgs;
 use super::item::ItemArgs;
+use super::report_file::ReportFile;
 use super::sources::SourceArgs;
 use super::unpack::UnpackArgs;
 use super::{Context, LogFormat, display, duration, verify};
@@ -21,9 +22,7 @@ use crate::scaling;
 use crate::verify::Verify;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use std::fs::File;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
@@ -33,6 +32,9 @@ use std::time::Duration;
     hashferry ingest hashes.txt --table sha256 --local ./hashes --attr release:N=2026\n  \
     hashferry ingest s3://my-bucket/RDS_modern_minimal.zip --table sha256 --attr-from-version --work-dir /big\n  \
     hashferry ingest s3://my-bucket/list.txt --table sha256 --raise-to 5000 --settle\n\n\
+    A put replaces the whole item: attributes that others wrote to the same hash are lost, and so is the \
+    source of another list. Of one table for several lists, the last that is written names its hashes. A list \
+    without one hash of the kind is a failure, exit status 1.\n\n\
     Permissions: scripts/iam/ingest.json (with --raise-to ingest-raise.json), and besides: with --settle \
     keepalive.json, with --verify verify.json, with --checkpoint s3://… checkpoint.json")]
 pub(super) struct IngestArgs {
@@ -259,6 +261,14 @@ impl IngestArgs {
 }
 
 impl RunArgs {
+    /// The same of a refresh, whose deletes are calls of their own with --source.
+    pub(super) fn policy_of_refresh(&self) -> &'static str {
+        match self.item.has_source() && self.raise_to.is_none() {
+            true => "scripts/iam/refresh.json",
+            false => self.policy(),
+        }
+    }
+
     /// The file with the least IAM policy.
     pub(super) fn policy(&self) -> &'static str {
         match self.raise_to.is_some() {
@@ -304,12 +314,10 @@ pub(super) async fn run_task(context: &Context, task: Task) -> Result<u8> {
             report
         }
     };
-    if let Some(file) = &mut report_file {
-        file.write(
-            &report.to_json(),
-            "what was written to the table is as the summary says",
-        )?;
-    }
+    let reported = match &mut report_file {
+        Some(file) => file.write(&report.to_json(), &report.known()),
+        None => Ok(()),
+    };
     if let (Some(connection), Some(interval), true) = (&connection, settle, report.requests > 0) {
         let aws = connection.aws.with_policy("scripts/iam/keepalive.json");
         settle_down(context, &aws, &table, interval).await;
@@ -317,7 +325,23 @@ pub(super) async fn run_task(context: &Context, task: Task) -> Result<u8> {
     if let Some(connection) = connection {
         connection.close();
     }
-    ended.map(|report| report.exit)
+    exit_status(context, ended.map(|report| report.exit), reported)
+}
+
+/// The exit status of a run that has `ended` so, and whose report was written or not.
+pub(super) fn exit_status(
+    context: &Context,
+    ended: Result<u8>,
+    reported: Result<()>,
+) -> Result<u8> {
+    match (ended, reported) {
+        (Ok(0 | 3), Err(unwritten)) => Err(unwritten),
+        (ended, Err(unwritten)) => {
+            context.complain(&unwritten);
+            ended
+        }
+        (ended, Ok(())) => ended,
+    }
 }
 
 /// Brings the table down to its auto scaling minimum. The import is done and its
@@ -563,39 +587,6 @@ pub(super) async fn watched(context: &Context, ingest: Ingest) -> Result<Report>
         biased;
         ended = ingest.run() => ended,
         never = display::show(context, &watch) => match never {},
-    }
-}
-
-/// The file that the report goes to, opened before there is one.
-pub(super) struct ReportFile {
-    path: PathBuf,
-    file: File,
-}
-
-impl ReportFile {
-    /// Makes or empties the file at `path`.
-    pub(super) fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path).map_err(|e| {
-            Error::usage(format!("cannot write the report to {}", path.display()))
-                .because(e)
-                .hint("name a path in a folder that exists and can be written to")
-        })?;
-        Ok(ReportFile {
-            path: path.to_owned(),
-            file,
-        })
-    }
-
-    /// Writes the report; when that fails, `hint` says what is known all the same.
-    pub(super) fn write(&mut self, json: &str, hint: &'static str) -> Result<()> {
-        self.file.write_all(json.as_bytes()).map_err(|e| {
-            Error::new(
-                ErrorKind::Output,
-                format!("cannot write the report to {}", self.path.display()),
-            )
-            .because(e)
-            .hint(hint)
-        })
     }
 }
 

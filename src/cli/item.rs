@@ -64,6 +64,11 @@ impl ItemArgs {
         self.case.map(CaseArg::case)
     }
 
+    /// Whether every item has the attribute `source`.
+    pub(super) fn has_source(&self) -> bool {
+        self.source.is_some() || self.attributes.iter().any(|a| a.name == "source")
+    }
+
     /// The flags for attributes from columns, to be given again.
     pub(super) fn words_from(&self) -> Vec<String> {
         let each = self.attributes_from.iter();

@@ -1,8 +1,9 @@
 //! `hashferry lookup`: whether each hash, or path, of a list is known.
 
-use super::ingest::ReportFile;
+use super::ingest::exit_status;
 use super::item::CaseArg;
 use super::paths::RulesArgs;
+use super::report_file::ReportFile;
 use super::unpack::UnpackArgs;
 use super::{Context, display, duration, terminal};
 use crate::algorithm::Algorithm;
@@ -35,8 +36,8 @@ const MOST_OF_FILE: u64 = 1 << 20;
     {\"input\":…,\"hash\":…,\"status\":\"error\",\"error\":…}         could not be found out\n\
     A line of sha256sum and its like is answered by its hash. With --paths an answer has normalized and rules,\n\
     too. An attribute that is named like one of these fields is item.NAME.\n\n\
-    Exit status: 0 every line has its answer (unknown is one) · 1 failed, or some answers are errors · 3 some lines\n\
-    are no hashes or paths · 2 and 4 as ever. What is answered stays: --output FILE --resume goes on after it.\n\
+    Exit status: 0 every line has its answer (unknown is one) · 1 failed, some answers are errors, or not one\n\
+    line is a hash or path · 3 some lines are none · 2 and 4 as ever. What is answered stays: --output FILE --resume goes on after it.\n\
     Permissions: scripts/iam/lookup.json; none for an API\n\n\
     Examples:\n  \
     hashferry lookup hashes.txt --table sha256 > answers.jsonl\n  \
@@ -341,18 +342,21 @@ pub(super) async fn run(context: &Context, args: LookupArgs) -> Result<u8> {
     let started = Timestamp::now();
     let (table, input) = (args.table.clone(), args.file().to_owned());
     let ended = lookup(context, args).await;
-    if let Some(file) = &mut report_file {
-        let json = match &ended {
-            Ok(report) => report.to_json(),
-            Err(error) => {
-                let mut report = LookupReport::begun(table.as_deref(), None, &input, started);
-                report.end(Outcome::Failed, Some(error));
-                report.to_json()
-            }
-        };
-        file.write(&json, "the answers are as the summary says")?;
-    }
-    ended.map(|report| report.exit)
+    let reported = match &mut report_file {
+        Some(file) => {
+            let report = match &ended {
+                Ok(report) => report.clone(),
+                Err(error) => {
+                    let mut report = LookupReport::begun(table.as_deref(), None, &input, started);
+                    report.end(Outcome::Failed, Some(error));
+                    report
+                }
+            };
+            file.write(&report.to_json(), &report.known())
+        }
+        None => Ok(()),
+    };
+    exit_status(context, ended.map(|report| report.exit), reported)
 }
 
 async fn lookup(context: &Context, args: LookupArgs) -> Result<LookupReport> {

@@ -20,6 +20,7 @@ mod normalize;
 mod paths;
 mod plan;
 mod refresh;
+mod report_file;
 #[cfg(feature = "serve")]
 mod serve;
 mod sources;

@@ -13,9 +13,14 @@ use clap::Args;
     after_help = "Hashes of the new list alone are put, those of the old one alone deleted, and those of both left as \
                   they are (put again where a column given by --attr-from has changed). Lists that are sorted are \
                   read twice, side by side, without temporary files; others are sorted on disk first.\n\n\
-                  Permissions: scripts/iam/ingest.json (with --raise-to ingest-raise.json)\n\n\
+                  With --source a delete deletes only items of that source, one call each; others are kept. \
+                  Without --source the hashes that other sets hold too are deleted with the rest. A put \
+                  replaces the whole item: attributes that others wrote are lost, whatever the source.\n\n\
+                  Permissions: scripts/iam/ingest.json, with --source refresh.json (with --raise-to \
+                  ingest-raise.json besides)\n\n\
                   Examples:\n  \
     hashferry refresh --from s3://my-bucket/nsrl/2026.06.txt.zst --to s3://my-bucket/nsrl/2026.09.txt.zst --table sha256\n  \
+    hashferry refresh --from feed-1.txt --to feed-2.txt --table sha256 --source feed --type malicious\n  \
     hashferry refresh --from old.txt --to new.txt --table sha256 --no-delete --report refresh.json\n  \
     hashferry refresh --from s3://my-bucket/gold/v1/ --to s3://my-bucket/gold/v2/ --table sha256 --max-change 50%"
 )]
@@ -29,6 +34,10 @@ pub(super) struct RefreshArgs {
     /// Leave in the table what is gone from the list
     #[arg(long)]
     no_delete: bool,
+    /// Delete what is gone though the new list has rejected lines. A hash that cannot be read is then
+    /// taken for gone [default: one rejected line holds back all deletes, and the exit status is 3]
+    #[arg(long, conflicts_with = "no_delete")]
+    delete_despite_rejects: bool,
     /// Stop before anything is written when more of the old list would change than this
     #[arg(long, value_name = "P%", value_parser = percent, default_value = "20%")]
     max_change: f64,
@@ -69,7 +78,7 @@ fn percent(text: &str) -> Result<f64, String> {
 impl RefreshArgs {
     /// The file with the least IAM policy.
     pub(super) fn policy(&self) -> &'static str {
-        self.run.policy()
+        self.run.policy_of_refresh()
     }
 }
 
@@ -84,6 +93,7 @@ pub(super) async fn run(context: &Context, args: RefreshArgs) -> Result<u8> {
         from: args.from,
         delete: !args.no_delete,
         max_change: (!args.confirm).then_some(args.max_change),
+        delete_despite_rejects: args.delete_despite_rejects,
     };
     let sources = SourceArgs::of(args.to, args.include, args.exclude);
     let task = Task::refresh(sources, distinct, refresh, args.run);

@@ -1,8 +1,9 @@
 //! `hashferry verify`: whether a table holds what a list says.
 
 use super::form::FormArgs;
-use super::ingest::ReportFile;
+use super::ingest::exit_status;
 use super::item::ItemArgs;
+use super::report_file::ReportFile;
 use super::sources::SourceArgs;
 use super::unpack::UnpackArgs;
 use super::{Context, display, duration};
@@ -25,7 +26,8 @@ use std::time::Duration;
                   of them repairs the table. Which is which is in the report and, for the first ten, on \
                   standard error. The table is only read.\n\n\
                   Exit status: 0 all is there · 3 all is there, some lines are no hashes · 5 something is \
-                  missing or different · 1, 2 and 4 as ever\n\
+                  missing or different · 1 failed, or nothing was compared: not one line is a hash of the kind · \
+                  2 and 4 as ever\n\
                   Permissions: scripts/iam/verify.json\n\n\
                   Examples:\n  \
     hashferry verify s3://my-bucket/nsrl-sha256.txt --table sha256 --source NSRL --type known\n  \
@@ -102,18 +104,21 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<u8> {
     let started = Timestamp::now();
     let (table, sample) = (args.table.clone(), args.sample);
     let ended = verify(context, args).await;
-    if let Some(file) = &mut report_file {
-        let json = match &ended {
-            Ok(report) => report.to_json(),
-            Err(error) => {
-                let mut report = VerifyReport::begun(&table, sample, started);
-                report.end(Outcome::Failed, Some(error));
-                report.to_json()
-            }
-        };
-        file.write(&json, "the result is as the summary says")?;
-    }
-    ended.map(|report| report.exit)
+    let reported = match &mut report_file {
+        Some(file) => {
+            let report = match &ended {
+                Ok(report) => report.clone(),
+                Err(error) => {
+                    let mut report = VerifyReport::begun(&table, sample, started);
+                    report.end(Outcome::Failed, Some(error));
+                    report
+                }
+            };
+            file.write(&report.to_json(), &report.known())
+        }
+        None => Ok(()),
+    };
+    exit_status(context, ended.map(|report| report.exit), reported)
 }
 
 async fn verify(context: &Context, args: VerifyArgs) -> Result<VerifyReport> {

@@ -23,7 +23,8 @@ use crate::rejects::{MaxRejects, Rejects};
 use crate::report::thousands;
 use crate::sorter::{Sorted, Sorter, SorterOptions, disk_bytes};
 use crate::source::Sources;
-use std::sync::Arc;
+use crate::useful::Listed;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 
 /// The share of the old list that a refresh may change unless it is told otherwise, in
@@ -41,6 +42,9 @@ pub struct Refresh {
     /// How much of the old list may change, in percent; nothing when any change is
     /// confirmed.
     pub max_change: Option<f64>,
+    /// Whether what is gone is deleted though the new list has rejected lines: a hash
+    /// that cannot be read is then taken for gone.
+    pub delete_despite_rejects: bool,
 }
 
 impl Ingest {
@@ -86,6 +90,8 @@ pub(super) struct Arranged<'a> {
     pub(super) water: &'a Arc<LowWater>,
     /// What an earlier run had settled, which is taken up.
     pub(super) earlier: Option<&'a Checkpoint>,
+    /// The deletes that are held back, once it is known that they are.
+    pub(super) held_back: &'a OnceLock<u64>,
 }
 
 /// What is to be walked through in order.
@@ -146,6 +152,8 @@ impl Arranged<'_> {
             )
             .hint("begin again with --restart, or give that run's list back its place"));
         }
+        // Set once: it is all read by now.
+        let _ = (self.ingest.watch.0.lines).set(self.ingest.watch.meters().read().books.lines);
         match lists {
             Lists::Sorted(mut lists) => {
                 let hand_on = self.hand_on(records);
@@ -444,6 +452,7 @@ impl Arranged<'_> {
             old,
         } = tally;
         let n = |n: u64| thousands(n as f64);
+        self.are_lists()?;
         if puts + deletes == 0 {
             tracing::info!(
                 "nothing is to be written: {} hashes are in both lists, and nothing else is",
@@ -471,9 +480,56 @@ impl Arranged<'_> {
             )),
             _ => {
                 tracing::info!("{what}");
+                self.hold_back(refresh, deletes);
                 Ok(())
             }
         }
+    }
+
+    /// Refuses lists without one hash: of such a new one everything would be gone.
+    fn are_lists(&self) -> Result<()> {
+        let ingest = self.ingest;
+        for (second, sources, name) in [
+            (false, &ingest.from, "the old list"),
+            (true, &ingest.sources, "the new list"),
+        ] {
+            let books = self.water.accounts().books(second);
+            if books.lines == 0 && !second {
+                continue;
+            }
+            let listed = Listed {
+                sources,
+                algorithm: Some(self.algorithm).filter(|_| ingest.with.form.paths.is_none()),
+                lines: books.lines,
+                skipped: books.skipped,
+                rejected: books.rejected,
+            };
+            let useless = listed.useless(&self.rejects.shapes(second));
+            let empty =
+                || (books.lines == 0).then(|| Error::new(ErrorKind::Input, "it has no lines"));
+            if let Some(e) = useless.or_else(empty) {
+                return Err(e.of(&format!("{name} is none, and nothing was written")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds back the `deletes` where the new list has lines that cannot be read: their
+    /// hashes are not known to be gone.
+    fn hold_back(&self, refresh: &Refresh, deletes: u64) {
+        let rejected = self.water.accounts().books(true).rejected;
+        if deletes == 0 || rejected == 0 || refresh.delete_despite_rejects {
+            return;
+        }
+        // Set once: a run has one difference.
+        let _ = self.held_back.set(deletes);
+        let n = |n: u64| thousands(n as f64);
+        tracing::warn!(
+            "{} deletes are held back: {} lines of the new list are rejected, and their hashes are not \
+             known to be gone. Correct these lines and run this again, or give --delete-despite-rejects",
+            n(deletes),
+            n(rejected)
+        );
     }
 
     /// Whether an earlier run, which is taken up, came as far as to write.
@@ -490,6 +546,7 @@ impl Arranged<'_> {
         let mut settling = Settling::new(self.ingest.watch.clone(), self.water.clone());
         let refresh = self.ingest.with.refresh.as_ref();
         let (is_refresh, delete) = (refresh.is_some(), refresh.is_none_or(|r| r.delete));
+        let held_back = self.held_back.get().is_some();
         let skip = self.earlier.and_then(|c| c.sorted).unwrap_or(0);
         let was = self.earlier.map(|c| c.books).unwrap_or_default();
         move |mut walk| {
@@ -515,6 +572,15 @@ impl Arranged<'_> {
                 handing.settled(found);
                 let record = match step {
                     Step::Put(record, _) => record,
+                    Step::Delete(record) if held_back => {
+                        settling.enter(record.place.source, Settled::Kept, 1);
+                        handing.settled(Books {
+                            lines: 1,
+                            kept: 1,
+                            ..Books::default()
+                        });
+                        continue;
+                    }
                     Step::Delete(record) if delete => record,
                     Step::Delete(_) | Step::Same(..) => continue,
                 };
@@ -585,8 +651,10 @@ impl Passed {
         let (puts, deletes) = (count(&self.puts), count(&self.deletes));
         let written = were.written.min(puts);
         let deleted = were.deleted.min(deletes);
+        let kept = were.kept.min(deletes - deleted);
         // What was neither was refused by DynamoDB.
-        let mut refused = [puts - written, deletes - deleted];
+        let mut refused = [puts - written, deletes - deleted - kept];
+        let mut left = [0, kept];
         for (n, (counts, how)) in [
             (std::mem::take(&mut self.puts), Settled::Written),
             (std::mem::take(&mut self.deletes), Settled::Deleted),
@@ -597,15 +665,19 @@ impl Passed {
             for (source, count) in counts {
                 let rejected = refused[n].min(count);
                 refused[n] -= rejected;
+                let kept = left[n].min(count - rejected);
+                left[n] -= kept;
                 settling.enter(source, Settled::Rejected, rejected);
-                settling.enter(source, how, count - rejected);
+                settling.enter(source, Settled::Kept, kept);
+                settling.enter(source, how, count - rejected - kept);
             }
         }
         Books {
             lines: puts + deletes,
             written,
             deleted,
-            rejected: puts - written + deletes - deleted,
+            kept,
+            rejected: puts - written + deletes - deleted - kept,
             ..Books::default()
         }
     }

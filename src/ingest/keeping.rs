@@ -130,6 +130,7 @@ impl Ingest {
         };
         let deletes = match &self.with.refresh {
             Some(refresh) if !refresh.delete => "without deletions",
+            Some(refresh) if refresh.delete_despite_rejects => "deleting despite rejects",
             _ => "",
         };
         let words = [&self.with.form.words(), distinct, deletes];

@@ -170,7 +170,7 @@ struct WireKey {
 }
 
 #[derive(Deserialize)]
-struct WireCapacity {
+pub(super) struct WireCapacity {
     #[serde(rename = "CapacityUnits", default)]
     units: f64,
     #[serde(rename = "Table")]
@@ -186,7 +186,7 @@ struct WireUnits {
 }
 
 /// The requests name one table, so there is one entry.
-fn consumed(tables: Vec<WireCapacity>) -> Consumed {
+pub(super) fn consumed(tables: Vec<WireCapacity>) -> Consumed {
     let mut sum = Consumed::default();
     for t in tables {
         sum.total += t.units;

@@ -10,9 +10,12 @@ use crate::error::{Error, Result};
 use crate::format;
 use crate::lines::{Framer, Line};
 use crate::reader::{Objects, Opened};
+use crate::record::{Reason, shown};
+use crate::shape::Shapes;
 use crate::source::Sources;
 use crate::stop::Stop;
 use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 /// How much text is taken apart before the questions in it are handed on, in bytes:
@@ -153,6 +156,8 @@ pub(super) struct Behind {
 
 /// Reads all lines and hands on what they ask.
 pub(super) struct Reading<'a> {
+    /// What lines without a hash look like.
+    pub(super) shapes: &'a Mutex<Shapes>,
     pub(super) questions: Questions,
     pub(super) behind: Behind,
     pub(super) meters: &'a LookupMeters,
@@ -231,12 +236,18 @@ impl Reading<'_> {
         passed: &mut u64,
         asked: &mut Vec<Question>,
     ) -> Result<()> {
+        let question = self.questions.read(line, name)?;
+        if question.hash.as_ref().is_err_and(|invalid| !invalid.blank) {
+            let mut shapes = self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
+            shapes.add(line.bytes, Reason::Length);
+            let text = || shown(line.bytes, 100);
+            shapes.begin_with(|| format!("{name}, line {}: {:?}", line.number, text()));
+        }
         if *passed >= self.behind.lines {
-            asked.push(self.questions.read(line, name)?);
+            asked.push(question);
             return Ok(());
         }
         *passed += 1;
-        let question = self.questions.read(line, name)?;
         let same = match &mut self.behind.answers {
             Some(answers) => answers.next_is_of(&question)?,
             None => true,

@@ -174,6 +174,16 @@ impl LookupReport {
         self.hint = failure.and_then(|e| e.what_to_do()).map(str::to_owned);
     }
 
+    /// What is known of a run whose report cannot be written.
+    pub(crate) fn known(&self) -> String {
+        let n = |n: u64| indicatif::HumanCount(n).to_string();
+        format!(
+            "of {} lines {} are answered",
+            n(self.lines),
+            n(self.lines - self.unanswered.min(self.lines))
+        )
+    }
+
     /// The report as JSON text, one field a line.
     pub fn to_json(&self) -> String {
         // A struct of numbers and texts always has a JSON form.
@@ -188,6 +198,9 @@ impl LookupReport {
             Outcome::Interrupted => "Interrupted: lines that are unanswered have no answer",
             Outcome::Failed if self.unanswered > 0 => {
                 "Failed: lines that are unanswered have no answer"
+            }
+            Outcome::Failed if self.known + self.unknown + self.error == 0 => {
+                "Failed: not one line could be looked up"
             }
             Outcome::Failed => "Looked up, but some hashes could not be found out about",
             _ if self.invalid > self.blank => "Looked up; some lines are no hashes or paths",

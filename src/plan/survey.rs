@@ -11,8 +11,9 @@ use crate::format::{Format, RowParser};
 use crate::item::{ItemTemplate, WRITE_UNIT_BYTES};
 use crate::lines::Framer;
 use crate::reader::{Ahead, Opened};
-use crate::record::{Parsed, Place};
+use crate::record::{Parsed, Place, Reason, shown};
 use crate::rejects::MaxRejects;
+use crate::shape::Shapes;
 use serde::Serialize;
 
 /// How much of a source is read for an estimate, in bytes. Some 30,000 lines of
@@ -196,6 +197,16 @@ impl Survey {
     }
 }
 
+/// What was read, without what the rest is taken for.
+#[derive(Debug)]
+pub(super) struct LookedAt {
+    pub(super) lines: u64,
+    pub(super) skipped: u64,
+    pub(super) rejected: u64,
+    /// What the rejected lines look like.
+    pub(super) shapes: Shapes,
+}
+
 /// Reads sources through the stages of a run, without its writing half.
 struct Surveyor<'a> {
     algorithm: Algorithm,
@@ -208,6 +219,7 @@ struct Surveyor<'a> {
     own: Vec<u8>,
     verbatim: bool,
     key: Vec<u8>,
+    shapes: Shapes,
 }
 
 impl Surveyor<'_> {
@@ -227,15 +239,25 @@ impl Surveyor<'_> {
                 counted.others.add(algorithm);
                 return counted.skipped.add(bytes);
             }
-            Parsed::Rejected(_) | Parsed::Continues => {
+            Parsed::Rejected(reason) => {
                 self.verbatim = false;
-                return counted.rejected.add(bytes);
+                counted.rejected.add(bytes);
+                return self.reject(row, reason);
+            }
+            Parsed::Continues => {
+                self.verbatim = false;
+                counted.rejected.add(bytes);
+                return self.reject(row, Reason::Quote);
             }
         };
         self.own.clear();
         let own = self.columns.write(|n| parser.wanted(n), &mut self.own);
-        let Ok((key, stored)) = own else {
-            return counted.rejected.add(bytes);
+        let (key, stored) = match own {
+            Ok(own) => own,
+            Err(reason) => {
+                counted.rejected.add(bytes);
+                return self.reject(row, reason);
+            }
         };
         if self.verbatim {
             self.key.clear();
@@ -256,6 +278,13 @@ impl Surveyor<'_> {
         let units = (self.item_bytes + stored).div_ceil(WRITE_UNIT_BYTES).max(1) as u64;
         counted.units.lines += units;
         counted.units.bytes += units * bytes;
+    }
+
+    fn reject(&mut self, row: &Row<'_>, reason: Reason) {
+        let (number, text) = (row.line.number, row.line.bytes);
+        self.shapes.add(text, reason);
+        let said = || format!("line {number}: {reason}: {:?}", shown(text, 100));
+        self.shapes.begin_with(said);
     }
 
     /// Reads a source: all of it, or when it is longer than a sample and not
@@ -325,7 +354,7 @@ pub(super) async fn survey(
     columns: &Columns,
     case: Case,
     exact: bool,
-) -> Result<Survey> {
+) -> Result<(Survey, LookedAt)> {
     let algorithm = template.algorithm();
     let mut surveyor = Surveyor {
         algorithm,
@@ -337,6 +366,7 @@ pub(super) async fn survey(
         own: Vec::new(),
         verbatim: true,
         key: Vec::with_capacity(MAX_HASH_BYTES * 2),
+        shapes: Shapes::default(),
     };
     let mut totals = [Total::default(); 6];
     let mut row_bytes = 0;
@@ -384,7 +414,13 @@ pub(super) async fn survey(
     }
     let [lines, hashes, duplicates, rejected, skipped, units] = totals.map(Total::figure);
     let seen = |of: usize| totals[of].seen;
-    Ok(Survey {
+    let looked_at = LookedAt {
+        lines: seen(0),
+        skipped: seen(4),
+        rejected: seen(3),
+        shapes: surveyor.shapes,
+    };
+    let survey = Survey {
         algorithm: surveyor.algorithm,
         sources,
         further_sources,
@@ -398,7 +434,8 @@ pub(super) async fn survey(
         others,
         verbatim: surveyor.verbatim && seen(1) > 0,
         too_many_rejects: MaxRejects::default().exceeded(seen(3), seen(0)),
-    })
+    };
+    Ok((survey, looked_at))
 }
 
 #[cfg(test)]

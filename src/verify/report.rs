@@ -221,6 +221,18 @@ impl VerifyReport {
         }
     }
 
+    /// What is known of a run whose report cannot be written.
+    pub(crate) fn known(&self) -> String {
+        let n = |n: u64| indicatif::HumanCount(n).to_string();
+        format!(
+            "of {} lines {} were found, {} are missing, {} different",
+            n(self.lines),
+            n(self.found),
+            n(self.missing),
+            n(self.different)
+        )
+    }
+
     /// The report as JSON text, one field a line.
     pub fn to_json(&self) -> String {
         // A struct of numbers, texts and lists of them always has a JSON form.
@@ -249,6 +261,11 @@ impl VerifyReport {
             }
             Outcome::Interrupted => {
                 "Interrupted: what is unchecked was not answered for".to_owned()
+            }
+            Outcome::Failed
+                if self.unchecked == 0 && self.found + self.missing + self.different == 0 =>
+            {
+                "Failed: nothing was compared".to_owned()
             }
             Outcome::Failed => "Failed: what is unchecked was not answered for".to_owned(),
         };

@@ -3,7 +3,7 @@
 use super::*;
 use crate::algorithm::{Algorithm, Case, Hash};
 use crate::books::{Books, Counts};
-use crate::item::{KeyAttribute, KeySchema, KeyType};
+use crate::item::{CONDITION_FAILED, KeyAttribute, KeySchema, KeyType};
 use crate::lowwater::Stretch;
 use crate::record::Place;
 use proptest::prelude::*;
@@ -585,4 +585,117 @@ proptest! {
         prop_assert!(run.counts.books.lines <= 400);
         prop_assert!(run.rows.len() as u64 >= run.counts.books.written);
     }
+}
+
+/// A table that keeps every third item: it is of another source.
+#[derive(Default)]
+struct OfTwoSources {
+    calls: Mutex<Vec<(Duration, String)>>,
+    begun: std::sync::OnceLock<Instant>,
+}
+
+impl BatchWrite for OfTwoSources {
+    async fn batch_write(&self, _: Bytes) -> Result<Bytes, CallError> {
+        Err(CallError::strange_answer("a delete came in a batch"))
+    }
+
+    async fn delete_item(&self, body: Bytes) -> Result<Bytes, CallError> {
+        let request: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        let key = request["Key"]["md5"]["S"]
+            .as_str()
+            .expect("a key")
+            .to_owned();
+        let begun = *self.begun.get_or_init(Instant::now);
+        let mut calls = self.calls.lock().expect("whole");
+        let again = calls.iter().any(|(_, k)| *k == key);
+        calls.push((begun.elapsed(), key.clone()));
+        let fail = |meaning, code: &str| CallError {
+            meaning,
+            code: Some(code.into()),
+            message: String::new(),
+            reasons: vec![],
+            no_credentials: false,
+        };
+        let n = u32::from_str_radix(&key[..8], 16).expect("hex");
+        match n {
+            7 if !again => Err(fail(Meaning::Throttled, "ThrottlingException")),
+            n if n % 3 == 0 => Err(fail(Meaning::Permanent, CONDITION_FAILED)),
+            _ => Ok(Bytes::from_static(b"{}")),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletes_with_a_condition_pay_one_by_one_and_those_kept_are_settled() {
+    let schema = KeySchema {
+        partition: KeyAttribute {
+            name: "md5".into(),
+            kind: KeyType::S,
+        },
+        sort: None,
+        index_keys: vec![],
+    };
+    let owner = crate::attribute::Attribute {
+        name: "source".into(),
+        value: crate::attribute::Value::S("feed".into()),
+    };
+    let template = ItemTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &[])
+        .expect("fits")
+        .deleting_only("t", &schema, &owner);
+    let table = OfTwoSources::default();
+    let (meters, water) = (Meters::default(), LowWater::default());
+    let rejects = Rejects::new(None).expect("no file");
+    let writer = Writer {
+        table: &table,
+        table_name: "t",
+        template: &template,
+        pace: &Pace::fixed(Some(50.0)),
+        meters: &meters,
+        water: &water,
+        rejects: &rejects,
+        options: WriterOptions {
+            concurrency: Concurrency::Auto,
+            give_up_after: Duration::from_secs(900),
+        },
+    };
+    let (send, receive) = mpsc::channel(4);
+    let record = |n: u32| Record {
+        action: Action::Delete,
+        ..Record::new(
+            hash(n),
+            Place {
+                source: 0,
+                line: u64::from(n),
+                byte: 0,
+            },
+        )
+    };
+    let records: Vec<Record> = (1..=150).map(record).collect();
+    let books = Books {
+        lines: 150,
+        ..Books::default()
+    };
+    meters.update(|c| c.books = books);
+    let stretch = Stretch {
+        end: records[149].place,
+        books,
+    };
+    send.try_send(HandOver { stretch, records }).expect("room");
+    drop(send);
+    let backoff = Backoff::new(fastrand::Rng::with_seed(42));
+    let end = writer.run(receive, &Stop::new(), backoff).await;
+    assert!(matches!(end, End::Complete), "{end:?}");
+    let counts = meters.read();
+    let Books { deleted, kept, .. } = counts.books;
+    assert_eq!((deleted, kept, counts.books.balanced()), (100, 50, true));
+    assert_eq!(water.mark().books, counts.books);
+    assert_eq!(
+        (counts.requests, counts.retries, counts.throttled),
+        (151, 1, 1)
+    );
+    assert_eq!(counts.consumed, 150.0);
+    let calls = table.calls.into_inner().expect("whole");
+    // 50 a second: 151 calls, of which the first pay from what the bucket holds.
+    let took = calls.last().expect("calls").0.as_secs_f64();
+    assert!((2.0..=3.1).contains(&took), "{took} s");
 }

@@ -1,6 +1,6 @@
 //! A DynamoDB with one table, which keeps the rules and breaks them on demand.
 //!
-//! It answers DescribeTable, BatchWriteItem, BatchGetItem, GetItem and
+//! It answers DescribeTable, BatchWriteItem, BatchGetItem, GetItem, DeleteItem and
 //! Scan over HTTP on the loopback interface, refuses what DynamoDB refuses in
 //! DynamoDB's own words, and counts: what was offered, stored, handed back and
 //! acknowledged, how often and how large. A test runs a client against it and
@@ -239,6 +239,8 @@ pub struct FaultPlan {
     pub writes: BTreeMap<u64, Fault>,
     /// From the k-th BatchWriteItem on, this fault.
     pub writes_from: Option<(u64, Fault)>,
+    /// The k-th DeleteItem's fault, from 1.
+    pub deletes: BTreeMap<u64, Fault>,
     /// The k-th BatchGetItem's fault, from 1.
     pub reads: BTreeMap<u64, Fault>,
     /// From the k-th BatchGetItem on, this fault.
@@ -269,6 +271,12 @@ impl FaultPlan {
     /// This fault for every BatchWriteItem from the k-th on.
     pub fn from(mut self, k: u64, fault: Fault) -> Self {
         self.writes_from = Some((k, fault));
+        self
+    }
+
+    /// This fault for the k-th DeleteItem.
+    pub fn delete_at(mut self, k: u64, fault: Fault) -> Self {
+        self.deletes.insert(k, fault);
         self
     }
 
@@ -340,6 +348,7 @@ impl fmt::Debug for FaultPlan {
         f.debug_struct("FaultPlan")
             .field("writes", &self.writes)
             .field("writes_from", &self.writes_from)
+            .field("deletes", &self.deletes)
             .field("reads", &self.reads)
             .field("reads_from", &self.reads_from)
             .field("unseen", &self.unseen.is_some())
@@ -434,6 +443,7 @@ impl FakeDynamo {
                 plan: config.plan,
                 writes: 0,
                 reads: 0,
+                deletes: 0,
                 in_flight: 0,
                 requests: 0,
                 billing: config.billing,
@@ -503,6 +513,7 @@ impl FakeDynamo {
         state.plan = plan;
         state.writes = 0;
         state.reads = 0;
+        state.deletes = 0;
     }
 
     /// Changes what DescribeTable says of the capacity.
@@ -565,9 +576,10 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     plan: FaultPlan,
-    /// BatchWriteItem and BatchGetItem calls since the plan was set.
+    /// BatchWriteItem, BatchGetItem and DeleteItem calls since the plan was set.
     writes: u64,
     reads: u64,
+    deletes: u64,
     bucket: Option<Bucket>,
     in_flight: u64,
     requests: u64,
@@ -844,7 +856,7 @@ impl Shared {
             ("DescribeTable", Ok(body)) => either(self.describe(&mut state, &body)).into(),
             ("UpdateTable", Ok(body)) => either(self.update(&mut state, &body)).into(),
             ("GetItem", Ok(body)) => either(self.get(&state, &body)).into(),
-            ("DeleteItem", Ok(body)) => either(self.delete_item(&mut state, &body)).into(),
+            ("DeleteItem", Ok(body)) => self.delete_item(&mut state, &body),
             ("Scan", Ok(body)) => either(self.scan(&mut state, &body)).into(),
             _ => error(400, "UnknownOperationException", "").into(),
         };
@@ -1356,13 +1368,42 @@ impl Shared {
     }
 
     /// A delete of what is not there costs one unit and leaves nothing.
-    fn delete_item(&self, state: &mut State, body: &Item) -> Result<Answer, Answer> {
+    fn delete_item(&self, state: &mut State, body: &Item) -> Reply {
+        state.deletes += 1;
+        let fault = state.plan.deletes.get(&state.deletes).cloned();
+        if let Some(reply) = fault.as_ref().and_then(unread) {
+            return reply;
+        }
+        if let Some(refusal) = fault.as_ref().and_then(|fault| self.throttle(fault)) {
+            return refusal.into();
+        }
+        let reply = Reply::from(either(self.delete_one(state, body)));
+        match fault {
+            Some(Fault::DropAfter) => reply.deliver(Delivery::Close),
+            Some(Fault::CutAnswer) => reply.deliver(Delivery::Half),
+            _ => reply,
+        }
+    }
+
+    fn delete_one(&self, state: &mut State, body: &Item) -> Result<Answer, Answer> {
         self.own_table(body)?;
         let key = body.get("Key").and_then(Value::as_object);
         let key = key.ok_or_else(|| malformed("not a key"))?;
         let key = self.key.exact_key(key)?;
-        let units = state.items.remove(&key).as_ref().map_or(1, units_of);
+        let old = state.items.get(&key);
+        let units = old.map_or(1, units_of);
         state.stats.consumed_units += units;
+        if let Some(condition) = body.get("ConditionExpression") {
+            let condition = condition.as_str().ok_or_else(|| malformed("no text"))?;
+            if !holds(condition, body, old)? {
+                return Err(error(
+                    400,
+                    "ConditionalCheckFailedException",
+                    "The conditional request failed",
+                ));
+            }
+        }
+        state.items.remove(&key);
         let consumed = json!({"TableName": self.table, "CapacityUnits": units as f64});
         Ok(ok(&json!({ "ConsumedCapacity": consumed })))
     }
@@ -1398,6 +1439,37 @@ impl Shared {
             _ => Err(not_found("Requested resource not found")),
         }
     }
+}
+
+/// Whether a condition holds of `item`: `attribute_not_exists(#a)` and `#a = :b`, joined
+/// by OR. No other is known here.
+fn holds(condition: &str, body: &Item, item: Option<&Item>) -> Result<bool, Answer> {
+    let look_up = |map: &str, name: &str| {
+        let known = body.get(map).and_then(|map| map.get(name));
+        known
+            .cloned()
+            .ok_or_else(|| invalid(format!("{name} is not defined in {map}")))
+    };
+    let attribute = |name: &str| {
+        let name = look_up("ExpressionAttributeNames", name)?;
+        let name = name.as_str().unwrap_or_default().to_owned();
+        Ok::<_, Answer>(item.and_then(|item| item.get(&name)))
+    };
+    let mut any = false;
+    for clause in condition.split(" OR ") {
+        let absent = clause
+            .strip_prefix("attribute_not_exists(")
+            .and_then(|rest| rest.strip_suffix(')'));
+        any |= match (absent, clause.split_once(" = ")) {
+            (Some(name), _) => attribute(name)?.is_none(),
+            (None, Some((name, value))) => {
+                let value = look_up("ExpressionAttributeValues", value)?;
+                attribute(name)? == Some(&value)
+            }
+            (None, None) => return Err(invalid(format!("a condition like {clause}"))),
+        };
+    }
+    Ok(any)
 }
 
 fn either(answer: Result<Answer, Answer>) -> Answer {
