@@ -396,7 +396,7 @@ fn a_list_without_one_hash_is_no_list_to_refresh_from_or_to() {
     assert_eq!((dynamo.stats().calls, holds(&dynamo).len()), (0, 100));
 }
 
-/// A table of `numbers`, of which every tenth was put by another list last.
+/// A table of `numbers`; another list has put every tenth.
 fn of_two_sources(numbers: std::ops::Range<u64>) -> FakeDynamo {
     let dynamo = FakeDynamo::start(table());
     for n in numbers {

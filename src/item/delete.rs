@@ -18,7 +18,7 @@ pub(super) struct OwnDelete {
 }
 
 impl ItemTemplate {
-    /// The same, and a delete deletes an item of which `owner` is an attribute, no other.
+    /// The same, and a delete deletes only an item that has the attribute `owner`.
     /// BatchWriteItem knows no conditions, so that each is a call of its own. An owner
     /// that is part of the key needs none.
     #[must_use]

@@ -695,7 +695,7 @@ async fn deletes_with_a_condition_pay_one_by_one_and_those_kept_are_settled() {
     );
     assert_eq!(counts.consumed, 150.0);
     let calls = table.calls.into_inner().expect("whole");
-    // 50 a second: 151 calls, of which the first pay from what the bucket holds.
+    // 151 calls at 50 a second: the first pay from what the bucket holds.
     let took = calls.last().expect("calls").0.as_secs_f64();
     assert!((2.0..=3.1).contains(&took), "{took} s");
 }
