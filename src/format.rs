@@ -435,7 +435,7 @@ impl RowParser {
                 let field = layout.hash_field(algorithm, form)?;
                 Kind::Json(Box::new(match ArrayPath::of(&field) {
                     Some(path) => JsonParser::of_elements(digits, &path, wanted)?,
-                    None => JsonParser::new(digits, &field, wanted)?,
+                    None => JsonParser::tagged(digits, &field, wanted.to_vec())?,
                 }))
             }
             Format::Nsrl

@@ -526,9 +526,10 @@ impl Ingest {
                 "there is nothing to read: the sources name no object",
             ));
         };
-        // For a table that a local DynamoDB is to make.
-        let shown = with.algorithm.or(opened.beginning.algorithm);
-        let make_for = shown.or(Algorithm::from_name(&with.table));
+        // For a table that a local DynamoDB is to make: its name says more than a list that
+        // may be a wrong one.
+        let named = with.algorithm.or(Algorithm::from_name(&with.table));
+        let make_for = named.or(opened.beginning.algorithm);
         let table = match table::describe(&self.aws, &with.table, make_for).await {
             Err(e) if e.kind() == ErrorKind::Denied && with.raise_to.is_none() => {
                 table::assumed(e, &with.table, with.key.clone(), make_for)?
@@ -703,6 +704,7 @@ impl Ingest {
     /// What was read of the list.
     fn listed(&self, algorithm: Algorithm, books: Books) -> Listed<'_> {
         Listed {
+            keeps_rejects: true,
             sources: &self.sources,
             algorithm: Some(algorithm).filter(|_| self.with.form.paths.is_none()),
             lines: books.lines,

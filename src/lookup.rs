@@ -611,6 +611,7 @@ impl Asking<'_> {
             )),
         };
         let listed = Listed {
+            keeps_rejects: false,
             sources: &self.lookup.sources,
             algorithm: self.algorithm,
             lines: books.lines,

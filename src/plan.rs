@@ -170,6 +170,7 @@ impl Planning {
         .await?;
         self.unpack.work.done();
         let listed = Listed {
+            keeps_rejects: false,
             sources: &sources,
             algorithm: Some(algorithm).filter(|_| self.form.paths.is_none()),
             lines: seen.lines,

@@ -106,7 +106,7 @@ fn escaped(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
 }
 
 /// Whether `c` shows as nothing, or does something to what is around it.
-fn is_hidden(c: char) -> bool {
+pub(crate) fn is_hidden(c: char) -> bool {
     match c {
         ' '..='~' => false,
         c if c.is_control() => true,

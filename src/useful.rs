@@ -11,6 +11,8 @@ use crate::source::{Location, Sources};
 pub(crate) struct Listed<'a> {
     /// Where it came from.
     pub(crate) sources: &'a Sources,
+    /// Whether `--rejects` can keep its rejected lines.
+    pub(crate) keeps_rejects: bool,
     /// What its lines had to be; `None` for paths.
     pub(crate) algorithm: Option<Algorithm>,
     /// Lines read, those of earlier runs included.
@@ -36,8 +38,11 @@ impl Listed<'_> {
             Some(algorithm) => algorithm.with_article(),
             None => "a path".to_owned(),
         };
-        let check =
-            "check the source, --hash and --format; --rejects PATH keeps every rejected line";
+        let keep = match self.keeps_rejects {
+            true => "; --rejects PATH keeps every rejected line",
+            false => "",
+        };
+        let check = format!("check the source, --hash and --format{keep}");
         if shapes.are_unfit_items() {
             let first = shapes.first().unwrap_or_default();
             let what = format!(
@@ -60,8 +65,7 @@ impl Listed<'_> {
                 format!("{what}; {looks}"),
             )
             .hint(format!(
-                "name a list of the kind, or give --hash {algorithm} and a table of such hashes; \
-                     --rejects PATH keeps every rejected line"
+                "name a list of the kind, or give --hash {algorithm} and a table of such hashes{keep}"
             )),
             (None, Some(first)) => {
                 Error::new(ErrorKind::Input, format!("{what} (the first: {first})")).hint(check)
@@ -102,6 +106,7 @@ mod tests {
         let [lines, skipped, rejected] = counts;
         let listed = Listed {
             sources: &sources(names),
+            keeps_rejects: true,
             algorithm: Some(Algorithm::Sha256),
             lines,
             skipped,

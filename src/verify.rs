@@ -342,6 +342,7 @@ impl Verify {
             )),
         };
         let listed = Listed {
+            keeps_rejects: true,
             sources: &self.sources,
             algorithm: Some(algorithm).filter(|_| with.form.paths.is_none()),
             lines: books.lines,

@@ -31,7 +31,7 @@ echo "$*" >>"$STUB/calls"
 before=
 for argument; do
   case $before in
-  --report) echo "{\"command\":\"$1\"}" >"$argument" ;;
+  --report) cat "$STUB/$1.report" >"$argument" 2>/dev/null || echo "{\"command\":\"$1\"}" >"$argument" ;;
   --rejects) echo "{\"line\":1}" >>"$argument" ;;
   esac
   before=$argument
@@ -684,6 +684,23 @@ fn a_run_that_failed_is_taken_up_with_the_same_list() {
         assert_eq!(rejects, "{\"line\":1}\n".repeat(2));
         world.assert_state("2026.09.1", "");
     }
+}
+
+#[test]
+fn a_release_whose_deletes_are_held_back_is_not_done() {
+    let Some(world) = World::in_june() else {
+        return;
+    };
+    world.ends("refresh", "3");
+    world.write("stub/refresh.report", "{\n  \"deletes_held_back\": 5\n}\n");
+    world
+        .run()
+        .assert(3, &["nothing was deleted", "run this again"]);
+    world.assert_state("2026.06.1", "2026.09.1 writing");
+    // Lines that are rejected, and nothing to delete.
+    world.write("stub/refresh.report", "{\n  \"deletes_held_back\": 0\n}\n");
+    world.run().assert(3, &["going on with release 2026.09.1"]);
+    world.assert_state("2026.09.1", "");
 }
 
 #[test]

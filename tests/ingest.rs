@@ -722,7 +722,7 @@ fn a_list_without_one_hash_is_a_failure_that_says_what_its_lines_look_like() {
 
     // One hash among them is of use.
     let dynamo = FakeDynamo::start(table());
-    let s3 = s3(format!("{md5s}{}\n", hashes(1)[0]));
+    let s3 = s3(format!("{}{}\n", "hello\n".repeat(60), hashes(1)[0]));
     let ended = Run::ingest(URI, &[] as &[&str])
         .s3(&s3)
         .dynamo(&dynamo)
@@ -746,8 +746,8 @@ fn a_table_named_for_another_algorithm_is_refused_unless_its_key_is_named_too() 
         let ended = with(command, &[]);
         assert_eq!(ended.status, 2, "{command}: {}", ended.stderr);
         ended.assert_says(&[
-            "--hash says md5",
-            "table sha256 is named sha256",
+            "md5 does not fit table sha256",
+            "its partition key is named sha256",
             "--key sha256",
         ]);
     }

@@ -758,6 +758,7 @@ fn an_object_without_rows_lacks_no_column_and_shows_nothing_of_the_lists() {
         format!("md5,sha1\n{:032x},{:040x}\n", 1, 1),
     );
     let s3 = FakeS3::start(table);
+    let dynamo = FakeDynamo::start(DynamoConfig::new("t", "pk", KeyType::S));
     let ended = Run::ingest(PREFIX, &["--table", "t"])
         .s3(&s3)
         .dynamo(&dynamo)

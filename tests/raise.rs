@@ -407,7 +407,14 @@ fn a_table_that_may_not_be_described_is_written_all_the_same() {
     ended.assert_books([100, 100, 0, 0, 0, 0]);
     assert_eq!(ended.report["target_wcu_per_s"], Value::from(1000.0));
 
-    // A wrong guess is found out by the first write.
+    // A wrong guess is found out by the look at the table, and without it by the first write.
+    let ended = Run::ingest("-", &["--table", "known"])
+        .input(list(100))
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(2);
+    ended.assert_says(&["the partition key of table known is not sha256", "--key"]);
+    dynamo.deny("Scan");
     let ended = Run::ingest("-", &["--table", "known"])
         .input(list(100))
         .dynamo(&dynamo)

@@ -325,6 +325,9 @@ give_up() {
   exit "$status"
 }
 
+# Whether the report $1 says that deletes are held back: they are still to be made.
+held_back() { grep -Eq '"deletes_held_back": *[1-9]' "$1" 2>/dev/null; }
+
 # Brings the table from the release in $applied to release $1. $2: how far a run
 # before this one came with it.
 apply() {
@@ -356,6 +359,9 @@ apply() {
       case ${NSRL_CONFIRM:-} in 1 | true | yes) args+=(--confirm) ;; esac
       ferry refresh --from "$(state_uri "RDS_${applied}_$NSRL_SET.$NSRL_HASH.zst")" --to "$list" \
         "${args[@]}" --report "$reports/$1.refresh.json"
+    fi
+    if [[ $status == 3 ]] && held_back "$reports/$1.refresh.json"; then
+      give_up "$1" "lines of the list of release $1 are rejected (reports/$1.rejects.jsonl), so nothing was deleted: remove $list and run this again, which makes the list again"
     fi
     case $status in
       0 | 3) ;;

@@ -4,8 +4,10 @@
 //! DynamoDB returns attributes in an order of its own, which changes from answer to answer.
 //! What is written here depends on the values alone, so two equal look-ups give equal bytes.
 
+use crate::printable;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
@@ -22,33 +24,15 @@ pub(crate) fn put(out: &mut Vec<u8>, text: &str) {
     if out[begun..].iter().all(|byte| (b' '..0x7F).contains(byte)) {
         return;
     }
+    escape(out, begun);
+}
+
+/// Writes hidden characters in the JSON from `begun` on as `\u` escapes.
+fn escape(out: &mut Vec<u8>, begun: usize) {
     let json = String::from_utf8_lossy(&out[begun..]).into_owned();
-    if json.contains(is_hidden) {
+    if let Cow::Owned(escaped) = printable::json(&json) {
         out.truncate(begun);
-        put_escaped(&json, out);
-    }
-}
-
-/// Whether a terminal obeys `c`, or shows text around it in another order or not at all.
-pub(crate) fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{AD}' | '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}'
-            | '\u{E0000}'..='\u{E007F}')
-}
-
-/// Appends the JSON text `json` with its hidden characters as `\u` escapes.
-fn put_escaped(json: &str, out: &mut Vec<u8>) {
-    for c in json.chars() {
-        let mut bytes = [0; 4];
-        if !is_hidden(c) {
-            out.extend_from_slice(c.encode_utf8(&mut bytes).as_bytes());
-            continue;
-        }
-        let mut units = [0; 2];
-        for unit in c.encode_utf16(&mut units) {
-            out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
-        }
+        out.extend_from_slice(escaped.as_bytes());
     }
 }
 
@@ -235,11 +219,7 @@ fn put_compact(json: &str, out: &mut Vec<u8>) {
     if out[begun..].iter().all(|byte| (b' '..0x7F).contains(byte)) {
         return;
     }
-    let compact = String::from_utf8_lossy(&out[begun..]).into_owned();
-    if compact.contains(is_hidden) {
-        out.truncate(begun);
-        put_escaped(&compact, out);
-    }
+    escape(out, begun);
 }
 
 /// The order in which the numbers of a set are written: by their values, and equal ones by
@@ -308,7 +288,7 @@ mod tests {
             put(&mut out, text);
             let raw = serde_json::to_string(text).expect("JSON");
             for json in [String::from_utf8(out).expect("text"), ordered(&raw)] {
-                assert!(!json.contains(is_hidden), "{json:?}");
+                assert!(!json.contains(printable::is_hidden), "{json:?}");
                 assert_eq!(serde_json::from_str::<Value>(&json).expect("JSON"), text);
             }
         }

@@ -26,6 +26,9 @@ pub(crate) struct Contents {
     upper: usize,
     /// Items whose key has letters of lower case only.
     pub(super) lower: usize,
+    /// Items without the key attribute: where the table could not be described, the key
+    /// is a guess.
+    without_key: usize,
     /// Items that name their rules, by rules and users.
     rules: BTreeMap<[String; 3], usize>,
 }
@@ -44,6 +47,7 @@ impl Contents {
     pub(super) fn enter(&mut self, key: &KeyAttribute, item: &Value) {
         self.items += 1;
         let value = &item[&key.name];
+        self.without_key += usize::from(value.is_null());
         let hash = match key.kind {
             KeyType::S => value["S"].as_str().and_then(|text| {
                 let hash = Hash::from_hex(text.as_bytes())?;
@@ -104,6 +108,14 @@ impl Contents {
         let other = format!(
             "name the table of {algorithm} hashes, or give {both} when this table is meant all the same"
         );
+        if self.without_key == self.items {
+            let key = &self.key;
+            let flag = settings.written(&[("--key", "NAME[:TYPE]")]);
+            return Err(Error::usage(format!(
+                "the partition key of table {table} is not {key}: {items} have no such attribute"
+            ))
+            .hint(format!("name the key by {flag}, such as --key sha256:B")));
+        }
         if self.by_bytes.is_empty() {
             return Err(Error::usage(format!(
                 "table {table} does not hold hashes: of {items} no key is a hash; expected {algorithm}"

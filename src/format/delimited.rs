@@ -159,7 +159,7 @@ pub(super) fn fields(line: &[u8], delimiter: u8) -> Vec<String> {
 }
 
 /// Whether `line` is `sep=;`, which tells Excel the delimiter.
-fn is_separator_of_excel(line: &[u8]) -> bool {
+pub(super) fn is_separator_of_excel(line: &[u8]) -> bool {
     line.len() == 5 && line.starts_with(b"sep=")
 }
 

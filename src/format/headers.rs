@@ -7,6 +7,7 @@
 //! together, a header after another is rejected; in a table from the second on where it
 //! has shown no hash yet. (A list without columns may have a title before its header.)
 
+use super::delimited::is_separator_of_excel;
 use crate::lines::Line;
 use crate::record::{Parsed, Reason, content};
 
@@ -46,7 +47,7 @@ impl Headers {
         }
         self.next = line.number + 1;
         let text = content(line.bytes);
-        if text.is_empty() || text[0] == b'#' {
+        if text.is_empty() || text[0] == b'#' || is_table && is_separator_of_excel(text) {
             return Parsed::Skipped;
         }
         self.in_a_row = self.in_a_row.saturating_add(1);

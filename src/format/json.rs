@@ -97,8 +97,10 @@ pub(super) fn fields(line: &[u8]) -> Vec<String> {
 #[derive(Debug)]
 pub(super) struct JsonParser {
     digits: Digest,
-    /// Of elements of arrays, how many paths of fields that name the algorithm stand last.
-    tags: Option<usize>,
+    /// Number of paths that stand last, of fields that name the algorithm.
+    tags: usize,
+    /// Whether the objects are elements of arrays, some of them without a hash.
+    is_element: bool,
     /// Paths of the fields that are taken: that of the hash first.
     paths: Vec<Vec<String>>,
     values: Vec<Vec<u8>>,
@@ -120,7 +122,8 @@ impl JsonParser {
         let paths: Vec<Vec<String>> = [path(field)].into_iter().chain(wanted).collect();
         Ok(JsonParser {
             digits,
-            tags: None,
+            tags: 0,
+            is_element: false,
             values: vec![Vec::new(); paths.len()],
             paths,
             folded: String::new(),
@@ -134,7 +137,15 @@ impl JsonParser {
             rest => rest,
         };
         let inside = wanted.iter().map(|name| path.inside(name).to_owned());
-        let mut wanted: Vec<String> = inside.collect();
+        let parser = JsonParser::tagged(digits, field, inside.collect())?;
+        Ok(JsonParser {
+            is_element: true,
+            ..parser
+        })
+    }
+
+    /// One of objects, which may name the algorithm beside the hash.
+    pub(super) fn tagged(digits: Digest, field: &str, mut wanted: Vec<String>) -> Result<Self> {
         let (before, own) = match field.rsplit_once('.') {
             Some((before, own)) => (format!("{before}."), own),
             None => (String::new(), field),
@@ -146,17 +157,17 @@ impl JsonParser {
         };
         wanted.extend(TAGS.iter().take(tags).map(|tag| format!("{before}{tag}")));
         let parser = JsonParser::new(digits, field, &wanted)?;
-        Ok(JsonParser {
-            tags: Some(tags),
-            ..parser
-        })
+        Ok(JsonParser { tags, ..parser })
     }
 
     /// What an element is that was read.
     fn element(&self, tags: usize) -> Parsed {
         let hash = self.values.first().map_or(&[][..], Vec::as_slice);
         if hash.is_empty() {
-            return Parsed::Skipped;
+            return match self.is_element {
+                true => Parsed::Skipped,
+                false => in_column(hash, self.digits),
+            };
         }
         let last = |text: &[u8]| text.rsplit(|b| *b == b'|').next().map(<[u8]>::len);
         let mut tail = self.values.iter().rev().take(tags);
@@ -202,8 +213,8 @@ impl JsonParser {
         let read = object.deserialize(&mut json).and_then(|()| json.end());
         match (read, self.values.first()) {
             (Ok(()), Some(hash)) => match self.tags {
-                None => in_column(hash, self.digits),
-                Some(tags) => self.element(tags),
+                0 if !self.is_element => in_column(hash, self.digits),
+                tags => self.element(tags),
             },
             _ => Parsed::Rejected(Reason::Json),
         }

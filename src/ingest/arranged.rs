@@ -498,6 +498,7 @@ impl Arranged<'_> {
                 continue;
             }
             let listed = Listed {
+                keeps_rejects: true,
                 sources,
                 algorithm: Some(self.algorithm).filter(|_| ingest.with.form.paths.is_none()),
                 lines: books.lines,

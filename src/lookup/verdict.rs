@@ -18,8 +18,9 @@
 
 use super::pattern::AnswerPattern;
 use crate::algorithm::{Algorithm, Hash, fold};
-use crate::ask::json::{Members, Object, is_hidden, put, put_value};
+use crate::ask::json::{Members, Object, put, put_value};
 use crate::ask::whole::{ITEM_PREFIX, OWN_FIELDS};
+use crate::printable;
 use crate::record;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -184,7 +185,7 @@ pub(super) fn why(status: u16, body: &[u8], object: Option<&Object<'_>>) -> Stri
 /// What an API said, for a terminal: without characters that it would obey.
 fn shown(bytes: &[u8]) -> String {
     let text = record::shown(bytes, SHOWN_CHARACTERS);
-    text.replace(is_hidden, "\u{FFFD}")
+    text.replace(printable::is_hidden, "\u{FFFD}")
 }
 
 /// What `object` says of itself, where that is not good news.

@@ -120,7 +120,7 @@ fn get_file_hash_prints_a_table() {
             "Skipped",
             "Skipped",
             SHA256,
-            "Algorithm",
+            "Other(Sha1)",
             "Length",
             "Skipped",
             "Skipped"
@@ -168,7 +168,7 @@ fn get_file_hash_prints_a_list() {
     let rows = rows_of(&[text.as_bytes()], &laid, Algorithm::Sha256, &["path"]);
     assert_eq!(
         whats(&rows),
-        ["Skipped", "Skipped", SHA256, "Algorithm", SHA256]
+        ["Skipped", "Skipped", SHA256, "Other(Sha1)", SHA256]
     );
     // A record is one row, which has the number of its first line.
     let numbers: Vec<u64> = rows.iter().map(|(number, ..)| *number).collect();
@@ -205,7 +205,7 @@ fn certutil_prints_digits_with_blanks_and_without() {
             "Skipped",
             SHA1,
             "Skipped",
-            "Algorithm",
+            "Other(Sha256)",
             "Skipped",
             SHA1,
             "Skipped",
@@ -308,7 +308,7 @@ fn elements_of_arrays_are_taken_by_what_names_their_algorithm() {
         Algorithm::Sha256,
         &[],
     );
-    assert_eq!(whats(&rows), [SHA256, "Skipped", "Skipped"]);
+    assert_eq!(whats(&rows), [SHA256, "Other(Blake3)", "Other(Md5)"]);
     let misp = format!(
         "{{\"type\":\"md5\",\"value\":\"{MD5}\"}}\n{{\"type\":\"filename|md5\",\"value\":\"a|{MD5}\"}}\n\
          {{\"type\":\"imphash\",\"value\":\"{MD5}\"}}\n{{\"type\":\"filename|imphash\",\"value\":\"a|{MD5}\"}}\n\
@@ -317,7 +317,7 @@ fn elements_of_arrays_are_taken_by_what_names_their_algorithm() {
     let rows = elements("Event.Attribute[].value", &misp, Algorithm::Md5, &[]);
     assert_eq!(
         whats(&rows),
-        [MD5, MD5, "Skipped", "Skipped", "Skipped", "Algorithm"]
+        [MD5, MD5, "Skipped", "Skipped", "Other(Sha1)", "Algorithm"]
     );
     let stix = format!(
         "{{\"type\":\"file\",\"hashes\":{{\"SHA-256\":\"{SHA256}\"}}}}\n{{\"type\":\"identity\"}}\n"

@@ -69,7 +69,7 @@ fn a_cell_that_holds_a_hash_names_no_column() {
     let laid = layout(&text);
     assert!(laid.layout.columns.is_empty(), "{:?}", laid.layout);
     let rows = rows_of(&[text.as_bytes()], &laid, Algorithm::Sha256, &[]);
-    assert_eq!(whats(&rows), ["Length", SHA256]);
+    assert_eq!(whats(&rows), [SHA256, SHA256]);
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn of_json_lines_others_are_skipped_where_that_is_said() {
     assert_eq!(skipped, [MD5, "Other(Sha1)", "Length", "Other(Sha256)"]);
     assert_eq!(
         of(OtherAlgorithms::Refuse),
-        [MD5, "Length", "Length", "Length"]
+        [MD5, "Algorithm", "Length", "Algorithm"]
     );
 }
 
@@ -413,4 +413,19 @@ fn a_list_without_rows_lacks_no_column() {
             assert!(rows.iter().all(|r| r.1 == "Skipped"));
         }
     }
+}
+
+#[test]
+fn of_json_lines_that_name_their_algorithm_those_of_another_are_skipped() {
+    let form = Form {
+        column: Some("value".into()),
+        ..Form::default()
+    };
+    let text = format!(
+        "{{\"type\":\"md5\",\"value\":\"{MD5}\"}}\n{{\"type\":\"sha1\",\"value\":\"{SHA1}\"}}\n\
+         {{\"type\":\"imphash\",\"value\":\"{MD5}\"}}\n{{\"type\":\"file\",\"value\":\"{MD5}\"}}\n\
+         {{\"type\":\"md5\",\"value\":\"\"}}\n"
+    );
+    let rows = rows_of(&[text.as_bytes()], &seen(&text, &form), Algorithm::Md5, &[]);
+    assert_eq!(whats(&rows), [MD5, "Other(Sha1)", "Skipped", MD5, "NoHash"]);
 }
