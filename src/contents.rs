@@ -26,8 +26,10 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "serve")]
+pub(crate) use either_case::Answered;
 use either_case::case_by_keys;
-pub(crate) use either_case::{Answered, EitherCase, WRONG_CASE};
+pub(crate) use either_case::{EitherCase, WRONG_CASE};
 use items::Contents;
 pub(crate) use scan::look;
 
@@ -190,6 +192,7 @@ pub(crate) enum Settings {
     /// As flags of a command.
     Flags,
     /// As flags of a command, or as the environment of a Lambda function.
+    #[cfg_attr(not(feature = "serve"), allow(dead_code))]
     FlagsOrEnvironment,
 }
 

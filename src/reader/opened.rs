@@ -452,7 +452,7 @@ impl Opened {
     /// The parser of its rows, for hashes of `algorithm` and the `wanted` columns.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when the list, or the one that it [follows](Self::follow), is
+    /// [`ErrorKind::Usage`] when the list, or the one that it follows, is
     /// not one of such hashes or has not these columns.
     pub fn parser(
         &self,
