@@ -21,7 +21,8 @@ pub(crate) fn put(out: &mut Vec<u8>, text: &str) {
     let begun = out.len();
     // Text goes into JSON, and a vector takes it.
     let _ = serde_json::to_writer(&mut *out, text);
-    if out[begun..].iter().all(|byte| (b' '..0x7F).contains(byte)) {
+    // Of ASCII, JSON itself escapes whatever is hidden but DEL.
+    if text.is_ascii() && memchr::memchr(0x7F, text.as_bytes()).is_none() {
         return;
     }
     escape(out, begun);

@@ -9,6 +9,7 @@ use crate::contents::{EitherCase, WRONG_CASE};
 use crate::error::{Error, ErrorKind};
 use crate::matchmeta::{Normalizer, Rules, Users};
 use crate::waiting::Keys;
+use foldhash::quality::RandomState;
 use std::collections::HashSet;
 use std::sync::Once;
 
@@ -47,7 +48,7 @@ impl<T> TableOracle<T> {
     fn told(&self, keys: &Keys, answer: WholeAnswer) -> Result<Told, String> {
         let strange = || "it holds a key that was not asked for".to_owned();
         let mut settled = Vec::with_capacity(keys.0.len());
-        let mut seen = HashSet::with_capacity(keys.0.len());
+        let mut seen = HashSet::with_capacity_and_hasher(keys.0.len(), RandomState::default());
         let twice = || "it holds a key twice".to_owned();
         for hash in &answer.unprocessed {
             keys.find(hash).ok_or_else(strange)?;
