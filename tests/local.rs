@@ -23,6 +23,20 @@ fn a_list_goes_into_a_table_that_is_made_for_it() {
 }
 
 #[test]
+fn a_table_that_is_made_is_of_the_algorithm_it_is_named_for_whatever_the_list_holds() {
+    let md5s: String = (0..60).map(|i| format!("{i:032x}\n")).collect();
+    let ended = Run::ingest("list.txt", &["--local", "data"])
+        .file("list.txt", md5s.as_bytes())
+        .end();
+    ended.assert_status(1);
+    ended.assert_books([60, 0, 0, 60, 0, 0]);
+    ended.assert_says(&[
+        "created table sha256 with partition key sha256 (S)",
+        "none of the 60 lines is a SHA-256; they look like MD5 (32 hexadecimal digits)",
+    ]);
+}
+
+#[test]
 fn an_object_in_a_bucket_is_a_file_in_a_folder() {
     let run = Run::ingest(
         "s3://lists/2026/a.txt",
