@@ -4,7 +4,7 @@
 //!
 //! `cargo bench --bench limiter [-- SECONDS]`: SECONDS a row, 5 by default.
 
-use hashferry::limiter::{Limiter, TokenBucket};
+use hashferry::flow::token_bucket::{Limiter, TokenBucket};
 use std::time::Duration;
 use tokio::time::Instant;
 

@@ -5,16 +5,17 @@
 //! together; here is seen which one it was.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use hashferry::algorithm::{Algorithm, Case, Hash};
-use hashferry::ask::whole::WholeTemplate;
-use hashferry::attribute::Attribute;
-use hashferry::format::{Form, Format, Layout, RowParser};
-use hashferry::item::{ItemTemplate, KeyAttribute, KeySchema, KeyType};
-use hashferry::limiter::Limiter;
-use hashferry::lines::Framer;
-use hashferry::matchmeta::Normalizer;
-use hashferry::record::{LineParser, Parsed, Place, Record};
-use hashferry::window::Window;
+use hashferry::base::hash::{Algorithm, Case, Hash};
+use hashferry::base::record::{LineParser, Parsed, Place, Record};
+use hashferry::dynamodb::attribute::Attribute;
+use hashferry::dynamodb::batch_get::plain_json::WholeTemplate;
+use hashferry::dynamodb::item::{ItemTemplate, KeyAttribute, KeySchema, KeyType};
+use hashferry::flow::token_bucket::Limiter;
+use hashferry::list::format::layout::Layout;
+use hashferry::list::format::row_parser::{Form, Format, RowParser};
+use hashferry::list::lines::Framer;
+use hashferry::list::matchmeta::normalizer::Normalizer;
+use hashferry::pipeline::window::Window;
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -67,7 +68,7 @@ fn schema() -> KeySchema {
 }
 
 /// Calls `each` with the lines of `text`, which comes in chunks.
-fn framed(text: &[u8], mut each: impl FnMut(&hashferry::lines::Line<'_>)) {
+fn framed(text: &[u8], mut each: impl FnMut(&hashferry::list::lines::Line<'_>)) {
     let mut framer = Framer::new();
     for chunk in text.chunks(CHUNK_BYTES) {
         let mut lines = framer.push(chunk);

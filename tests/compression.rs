@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::binary::Run;
 use common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
-use hashferry::checkpoint::Checkpoint;
+use hashferry::pipeline::progress::checkpoint::Checkpoint;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 

@@ -8,7 +8,7 @@ mod common;
 use common::binary::{Ended, Run};
 use common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use common::fake_s3::{FakeS3, S3Config};
-use hashferry::checkpoint::Checkpoint;
+use hashferry::pipeline::progress::checkpoint::Checkpoint;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

@@ -7,9 +7,9 @@ use common::binary::{Run, SECRET, Started};
 use common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, FaultPlan, KeyType};
 use common::fake_lambda::{FakeLambda, Sent};
 use common::fake_scaling::{FakeScaling, Target};
-use hashferry::aws::{Aws, AwsOptions, LocalEndpoints};
-use hashferry::error::ErrorKind;
-use hashferry::lambda::{Event, handle};
+use hashferry::aws::config::{Aws, AwsOptions, LocalEndpoints};
+use hashferry::base::error::ErrorKind;
+use hashferry::commands::lambda::keepalive::{Event, handle};
 use serde_json::{Value, json};
 
 /// What the schedule of scripts/keepalive/lambda.yaml sends.

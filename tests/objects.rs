@@ -11,11 +11,12 @@ use std::time::Duration;
 use common::binary::{Ended, Run};
 use common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
-use hashferry::aws::{Aws, AwsOptions, LocalEndpoints};
-use hashferry::decode::Unpack;
-use hashferry::format::Form;
-use hashferry::reader::{Ahead, Objects};
-use hashferry::source::{Globs, Sources};
+use hashferry::aws::config::{Aws, AwsOptions, LocalEndpoints};
+use hashferry::list::format::row_parser::Form;
+use hashferry::list::objects::Objects;
+use hashferry::list::prefetch::Ahead;
+use hashferry::source::decompress::codec::Unpack;
+use hashferry::source::sources::{Globs, Sources};
 use nix::sys::signal::Signal;
 
 const LIMIT: Duration = Duration::from_secs(120);

@@ -9,7 +9,7 @@ mod common;
 use common::binary::{Ended, Run};
 use common::fake_dynamo::{DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
 use common::fake_s3::{FakeS3, S3Config, S3Plan, SaveFault};
-use hashferry::checkpoint::Checkpoint;
+use hashferry::pipeline::progress::checkpoint::Checkpoint;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::path::{Path, PathBuf};

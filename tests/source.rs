@@ -8,9 +8,9 @@ use std::time::Duration;
 use common::binary::Run;
 use common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan, S3Stats};
-use hashferry::aws::{Aws, AwsOptions, LocalEndpoints};
-use hashferry::error::Result;
-use hashferry::source::{Location, STALLED, Source};
+use hashferry::aws::config::{Aws, AwsOptions, LocalEndpoints};
+use hashferry::base::error::Result;
+use hashferry::source::open::{Location, STALLED, Source};
 
 const URI: &str = "s3://lists/a/list.txt";
 

@@ -1,6 +1,6 @@
 //! URLs of servers, and what of them may be used and shown.
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// `url` without user name, password, query and fragment: no call uses them, for
 /// calls are signed by the credentials, and they may be secret. Nothing when it is
@@ -26,7 +26,7 @@ pub fn plain(url: &str) -> Option<String> {
 /// What is used of `url`, which `origin` names.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) when it is no URL of a
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when it is no URL of a
 /// server. It is shown only where it can hold nothing secret.
 pub(super) fn check(origin: &str, url: &str) -> Result<String> {
     if let Some(used) = plain(url) {

@@ -1,8 +1,8 @@
 //! Profiles of the shared AWS configuration: whether the one that was named exists, and
 //! what to do when it gives no credentials.
 
-use super::error::innermost;
-use crate::error::{Error, Result};
+use crate::aws::error::innermost;
+use crate::base::error::{Error, Result};
 use aws_config::profile::{Profile, ProfileSet};
 use aws_credential_types::provider::error::CredentialsError;
 
@@ -36,7 +36,7 @@ impl Profiles {
     /// default one.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) if a file cannot be read.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if a file cannot be read.
     pub(super) async fn load(flag: Option<&str>) -> Result<Profiles> {
         let variable = std::env::var("AWS_PROFILE").ok();
         let (name, named_by) = match (flag, variable.filter(|v| !v.is_empty())) {
@@ -66,7 +66,7 @@ impl Profiles {
     /// Checks that the profile exists, and those that it takes its keys from.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) with the profiles there are.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) with the profiles there are.
     pub(super) fn check(&self) -> Result<()> {
         let Profiles { name, named_by, .. } = self;
         let Some(profile) = self.set.get_profile(name) else {

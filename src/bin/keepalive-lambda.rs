@@ -1,5 +1,5 @@
-//! The bootstrap of the Lambda function: see [`hashferry::lambda`].
+//! The bootstrap of the Lambda function: see [`hashferry::commands::lambda::keepalive`].
 
 fn main() -> std::process::ExitCode {
-    hashferry::lambda::main()
+    hashferry::commands::lambda::keepalive::main()
 }

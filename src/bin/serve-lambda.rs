@@ -1,6 +1,6 @@
 //! The bootstrap of the Lambda function that answers look-ups: see
-//! [`hashferry::serve::function`].
+//! [`hashferry::commands::lambda::serve`].
 
 fn main() -> std::process::ExitCode {
-    hashferry::serve::function::main()
+    hashferry::commands::lambda::serve::main()
 }

@@ -1,14 +1,18 @@
 //! `hashferry capacity` and `hashferry keepalive`: what a table can take, and how
 //! it comes down again.
 
-use super::{Context, duration, terminal};
-use crate::aws::table::{self, Billing, Table};
-use crate::capacity::ON_DEMAND_WRITE_UNITS;
-use crate::error::{Error, ErrorKind, Result};
-use crate::keepalive;
-use crate::raise;
-use crate::report::thousands;
-use crate::scaling::{self, Scaling};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::cli::command_line::{Context, duration};
+use crate::cli::terminal;
+use crate::dynamodb::scaling::auto_scaling;
+use crate::dynamodb::scaling::auto_scaling::Scaling;
+use crate::dynamodb::scaling::keepalive;
+use crate::dynamodb::scaling::raise;
+use crate::dynamodb::scaling::restore_note;
+use crate::dynamodb::table;
+use crate::dynamodb::table::{Billing, Table};
+use crate::flow::capacity::ON_DEMAND_WRITE_UNITS;
+use crate::pipeline::report::thousands;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -70,7 +74,7 @@ pub(super) async fn show(context: &Context, args: &CapacityArgs) -> Result<u8> {
     if let Some(note) = &args.restore {
         let note = match note {
             Some(path) => path.clone(),
-            None => raise::note::place(aws, &args.table)?,
+            None => restore_note::place(aws, &args.table)?,
         };
         let ended = raise::restore(aws, &args.table, &note, &context.stop).await;
         connection.close();
@@ -87,7 +91,7 @@ pub(super) async fn show(context: &Context, args: &CapacityArgs) -> Result<u8> {
     let indexes: Vec<String> = table.indexes.iter().map(|i| i.name.clone()).collect();
     let scalings = match table.billing {
         Billing::OnDemand { .. } => Ok(Vec::new()),
-        Billing::Provisioned { .. } => scaling::describe(aws, &table.name, &indexes)
+        Billing::Provisioned { .. } => auto_scaling::describe(aws, &table.name, &indexes)
             .await
             .map_err(|e| e.to_string()),
     };
@@ -107,7 +111,7 @@ type Replicas = [(String, std::result::Result<Option<f64>, String>)];
 type Scalings = std::result::Result<Vec<Scaling>, String>;
 
 /// The capacity of all parts that is known, every index counted.
-fn all(table: &Table, replicas: &Replicas) -> crate::capacity::Capacity {
+fn all(table: &Table, replicas: &Replicas) -> crate::flow::capacity::Capacity {
     let names: Vec<&str> = table
         .indexes
         .iter()
@@ -230,7 +234,11 @@ pub(super) async fn keep(context: &Context, args: &KeepaliveArgs) -> Result<u8> 
     ended
 }
 
-async fn keep_on(context: &Context, args: &KeepaliveArgs, aws: &crate::aws::Aws) -> Result<u8> {
+async fn keep_on(
+    context: &Context,
+    args: &KeepaliveArgs,
+    aws: &crate::aws::config::Aws,
+) -> Result<u8> {
     let table = table::describe(aws, &args.table, None).await?;
     if !keepalive::not_helped(&table).is_empty() {
         tracing::warn!(

@@ -1,15 +1,17 @@
 //! `hashferry demo`: the whole way on real data, without an AWS account.
 
-use super::{Context, ingest, local, lookup, verify};
-use crate::algorithm::Algorithm;
-use crate::attribute::Value;
-use crate::aws::table::{self, Billing};
-use crate::aws::{Aws, AwsOptions};
-use crate::error::{Error, ErrorKind, Result};
-use crate::ingest::Ingest;
-use crate::lookup::Lookup;
-use crate::report::Outcome;
-use crate::verify::Verify;
+use crate::aws::config::{Aws, AwsOptions};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::hash::Algorithm;
+use crate::cli::command_line::Context;
+use crate::cli::{ingest, local, lookup, verify};
+use crate::commands::ingest::options::Ingest;
+use crate::commands::lookup::options::Lookup;
+use crate::commands::verify::options::Verify;
+use crate::dynamodb::attribute::Value;
+use crate::dynamodb::table;
+use crate::dynamodb::table::Billing;
+use crate::pipeline::report::Outcome;
 use aws_sdk_s3::primitives::ByteStream;
 use clap::Args;
 use std::path::PathBuf;

@@ -1,25 +1,29 @@
 //! `hashferry ingest`: a list into a table.
 
-use super::form::FormArgs;
-use super::item::ItemArgs;
-use super::report_file::ReportFile;
-use super::sources::SourceArgs;
-use super::unpack::UnpackArgs;
-use super::{Context, LogFormat, display, duration, verify};
-use crate::aws::Aws;
-use crate::aws::{endpoint, table};
-use crate::concurrency::Concurrency;
-use crate::decode::Unpack;
-use crate::distinct::Distinct;
-use crate::error::{Error, ErrorKind, Result};
-use crate::ingest::{Ingest, Keep, Refresh};
-use crate::keepalive;
-use crate::rate::Rate;
-use crate::rejects::MaxRejects;
-use crate::report::{Outcome, Report};
-use crate::sample::Sample;
-use crate::scaling;
-use crate::verify::Verify;
+use crate::aws::config::Aws;
+use crate::aws::endpoint;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::cli::command_line::{Context, LogFormat, duration};
+use crate::cli::flags::compression::UnpackArgs;
+use crate::cli::flags::format::FormArgs;
+use crate::cli::flags::item::ItemArgs;
+use crate::cli::flags::sources::SourceArgs;
+use crate::cli::report_file::ReportFile;
+use crate::cli::{progress, verify};
+use crate::commands::ingest::checkpointing::Keep;
+use crate::commands::ingest::options::Ingest;
+use crate::commands::ingest::ordered::Refresh;
+use crate::commands::verify::options::Verify;
+use crate::dynamodb::scaling::auto_scaling;
+use crate::dynamodb::scaling::keepalive;
+use crate::dynamodb::table;
+use crate::flow::concurrency::Concurrency;
+use crate::flow::rate_setting::Rate;
+use crate::pipeline::dedup::Distinct;
+use crate::pipeline::rejects::MaxRejects;
+use crate::pipeline::report::{Outcome, Report};
+use crate::pipeline::sample::Sample;
+use crate::source::decompress::codec::Unpack;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use std::path::PathBuf;
@@ -249,7 +253,7 @@ fn save_interval(text: &str) -> Result<Duration, String> {
 fn burst(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
-        .filter(|s| (0.0..=crate::ingest::MAX_BURST_SECONDS).contains(s))
+        .filter(|s| (0.0..=crate::commands::ingest::builder::MAX_BURST_SECONDS).contains(s))
         .ok_or_else(|| format!("expected seconds from 0 to 300, got {text:?}"))
 }
 
@@ -380,7 +384,7 @@ async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<Report> {
     if args.settle {
         let aws = aws.with_policy("scripts/iam/keepalive.json");
         let table = table::describe(&aws, &args.table, None).await?;
-        if let Err(e) = scaling::descent(&aws, &table).await {
+        if let Err(e) = auto_scaling::descent(&aws, &table).await {
             tracing::warn!("--settle will not help: {e}");
         }
     }
@@ -586,7 +590,7 @@ pub(super) async fn watched(context: &Context, ingest: Ingest) -> Result<Report>
     tokio::select! {
         biased;
         ended = ingest.run() => ended,
-        never = display::show(context, &watch) => match never {},
+        never = progress::show(context, &watch) => match never {},
     }
 }
 

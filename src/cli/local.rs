@@ -1,9 +1,9 @@
 //! `hashferry local`, and `--local DIR` of the other commands.
 
-use super::Context;
-use crate::aws::LocalEndpoints;
-use crate::error::{Error, Result};
-use crate::local::{ACCESS_KEY_ID, LocalOptions, LocalServers, REGION, SECRET_ACCESS_KEY};
+use crate::aws::config::LocalEndpoints;
+use crate::base::error::{Error, Result};
+use crate::cli::command_line::Context;
+use crate::local::servers::{ACCESS_KEY_ID, LocalOptions, LocalServers, REGION, SECRET_ACCESS_KEY};
 use clap::Args;
 use std::path::{Path, PathBuf};
 

@@ -1,21 +1,25 @@
 //! `hashferry lookup`: whether each hash, or path, of a list is known.
 
-use super::ingest::exit_status;
-use super::item::CaseArg;
-use super::paths::RulesArgs;
-use super::report_file::ReportFile;
-use super::unpack::UnpackArgs;
-use super::{Context, display, duration, terminal};
-use crate::algorithm::Algorithm;
-use crate::attribute::Attribute;
-use crate::concurrency::Concurrency;
-use crate::error::{Error, ErrorKind, Result};
-use crate::item::KeyAttribute;
-use crate::lookup::{
-    AnswerPattern, Api, ApiKey, Existing, Lookup, LookupBuilder, LookupReport, Status, is_same_file,
-};
-use crate::rate::Rate;
-use crate::report::Outcome;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::hash::Algorithm;
+use crate::cli::command_line::{Context, duration};
+use crate::cli::flags::compression::UnpackArgs;
+use crate::cli::flags::item::CaseArg;
+use crate::cli::flags::paths::RulesArgs;
+use crate::cli::ingest::exit_status;
+use crate::cli::report_file::ReportFile;
+use crate::cli::{progress, terminal};
+use crate::commands::lookup::answer_pattern::AnswerPattern;
+use crate::commands::lookup::api_backend::{Api, ApiKey};
+use crate::commands::lookup::builder::LookupBuilder;
+use crate::commands::lookup::options::{Lookup, Status};
+use crate::commands::lookup::output::{Existing, is_same_file};
+use crate::commands::lookup::report::LookupReport;
+use crate::dynamodb::attribute::Attribute;
+use crate::dynamodb::item::KeyAttribute;
+use crate::flow::concurrency::Concurrency;
+use crate::flow::rate_setting::Rate;
+use crate::pipeline::report::Outcome;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
@@ -138,7 +142,7 @@ pub(super) struct LookupArgs {
     timeout: Duration,
     /// How often a hash is asked for, when there is no answer or a failure (5xx), before its
     /// answer is an error
-    #[arg(long, value_name = "N", default_value_t = crate::lookup::API_TRIES, value_parser = clap::value_parser!(u32).range(1..), help_heading = "API")]
+    #[arg(long, value_name = "N", default_value_t = crate::commands::lookup::api_backend::API_TRIES, value_parser = clap::value_parser!(u32).range(1..), help_heading = "API")]
     tries: u32,
     /// Trust the certificates in this file, instead of the system's
     #[arg(long, value_name = "PEM", requires = "api", help_heading = "API")]
@@ -391,6 +395,6 @@ pub(super) async fn watched(context: &Context, lookup: Lookup) -> Result<LookupR
     tokio::select! {
         biased;
         ended = lookup.run_to(terminal::stdout(terminal::Form::Json)) => ended,
-        never = display::show(context, &watch) => match never {},
+        never = progress::show(context, &watch) => match never {},
     }
 }

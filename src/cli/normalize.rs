@@ -1,20 +1,23 @@
 //! `hashferry normalize`: lists of paths → the paths made comparable, and their hashes.
 
-use super::Context;
-use super::paths::{RULES_HELP, RulesArgs};
-use super::terminal;
-use super::unpack::UnpackArgs;
-use crate::algorithm::Case;
-use crate::aws::Aws;
-use crate::decode::Unpack;
-use crate::error::{Error, ErrorKind, Result};
-use crate::lines::{Framer, Line};
-use crate::matchmeta::{self, Normalizer, Unfit};
-use crate::reader::{Objects, Opened};
-use crate::record::{Place, Reason};
-use crate::rejects::Rejects;
-use crate::source::{Globs, Location, Named, Sources};
-use crate::stop::Stop;
+use crate::aws::config::Aws;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::hash::Case;
+use crate::base::record::{Place, Reason};
+use crate::base::shutdown::Stop;
+use crate::cli::command_line::Context;
+use crate::cli::flags::compression::UnpackArgs;
+use crate::cli::flags::paths::{RULES_HELP, RulesArgs};
+use crate::cli::terminal;
+use crate::list::lines::{Framer, Line};
+use crate::list::matchmeta::normalizer;
+use crate::list::matchmeta::normalizer::{Normalizer, Unfit};
+use crate::list::objects::Objects;
+use crate::list::open::Opened;
+use crate::pipeline::rejects::Rejects;
+use crate::source::decompress::codec::Unpack;
+use crate::source::open::Location;
+use crate::source::sources::{Globs, Named, Sources};
 use clap::Args;
 use indicatif::HumanCount;
 use serde::Serialize;
@@ -268,7 +271,7 @@ impl Work<'_> {
         self.counts.lines += 1;
         let (reason, detail) = match line.is_overlong() {
             true => (Reason::Overlong, None),
-            false => match self.path(matchmeta::of_line(line.bytes, first), out) {
+            false => match self.path(normalizer::of_line(line.bytes, first), out) {
                 Ok(()) => {
                     self.counts.paths += 1;
                     return Ok(());
@@ -302,7 +305,7 @@ impl Work<'_> {
                 out.truncate(begun);
                 return Err(why);
             }
-            let hash = matchmeta::hash(&out[from..]);
+            let hash = normalizer::hash(&out[from..]);
             out.push(b'\t');
             hash.write_hex(Case::Upper, out);
             out.push(b'\n');
@@ -312,7 +315,7 @@ impl Work<'_> {
         let buffer = &mut self.normalized;
         buffer.clear();
         self.normalizer.normalize(path, buffer)?;
-        let hash = matchmeta::hash(buffer);
+        let hash = normalizer::hash(buffer);
         let end = buffer.len();
         hash.write_hex(Case::Upper, buffer);
         let text = |bytes| std::str::from_utf8(bytes).map_err(|_| Unfit::Utf8);

@@ -1,17 +1,19 @@
 //! `hashferry plan`: what a list will take, before it is written.
 
-use super::Context;
-use super::form::FormArgs;
-use super::ingest::units;
-use super::item::ItemArgs;
-use super::sources::SourceArgs;
-use super::terminal;
-use super::unpack::UnpackArgs;
 use crate::aws::endpoint;
-use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Copies, Figure, Forecast, Planning, Route, Span, Way};
-use crate::prices::Prices;
-use crate::report::{seconds, skipped_note, thousands};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::cli::command_line::Context;
+use crate::cli::flags::compression::UnpackArgs;
+use crate::cli::flags::format::FormArgs;
+use crate::cli::flags::item::ItemArgs;
+use crate::cli::flags::sources::SourceArgs;
+use crate::cli::ingest::units;
+use crate::cli::terminal;
+use crate::commands::plan::estimate::{Figure, Span};
+use crate::commands::plan::forecast::{Copies, Forecast, Route, Way};
+use crate::commands::plan::options::Planning;
+use crate::dynamodb::prices::Prices;
+use crate::pipeline::report::{seconds, skipped_note, thousands};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use std::fmt::Write as _;

@@ -1,11 +1,12 @@
 //! `hashferry refresh`: only the difference between two lists into a table.
 
-use super::Context;
-use super::ingest::{self, DistinctArg, RunArgs, Task};
-use super::sources::SourceArgs;
-use crate::distinct::Distinct;
-use crate::error::Result;
-use crate::ingest::Refresh;
+use crate::base::error::Result;
+use crate::cli::command_line::Context;
+use crate::cli::flags::sources::SourceArgs;
+use crate::cli::ingest;
+use crate::cli::ingest::{DistinctArg, RunArgs, Task};
+use crate::commands::ingest::ordered::Refresh;
+use crate::pipeline::dedup::Distinct;
 use clap::Args;
 
 #[derive(Debug, Args)]

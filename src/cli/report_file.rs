@@ -1,7 +1,7 @@
 //! The file that a report goes to: whole, or as it was before.
 
-use crate::durable;
-use crate::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::state_file;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind as IoErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,10 @@ impl ReportFile {
                     true => format!("{known}. The report that was there before is still whole"),
                     false => known.to_owned(),
                 };
-                (durable::replace_readable(&self.path, json.as_bytes()), hint)
+                (
+                    state_file::replace_readable(&self.path, json.as_bytes()),
+                    hint,
+                )
             }
             Way::Open(file) => (write_over(file, json), known.to_owned()),
         };
@@ -69,7 +72,7 @@ fn way(path: &Path) -> io::Result<Way> {
     if !is_plain || is_name_of_another {
         return OpenOptions::new().append(true).open(path).map(Way::Open);
     }
-    match durable::can_replace(path) {
+    match state_file::can_replace(path) {
         Ok(()) => Ok(Way::Beside),
         Err(e) => match (e.kind(), there) {
             (IoErrorKind::PermissionDenied | IoErrorKind::ReadOnlyFilesystem, Ok(_)) => {

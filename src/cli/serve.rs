@@ -1,16 +1,18 @@
 //! `hashferry serve`: the look-up API over HTTP.
 
-use super::item::CaseArg;
-use super::paths::RulesArgs;
-use super::{Context, duration};
-use crate::algorithm::Algorithm;
-use crate::attribute::Attribute;
-use crate::concurrency::Concurrency;
-use crate::error::{Error, Result};
-use crate::item::KeyAttribute;
-use crate::rate::Rate;
-use crate::serve::keys::{self, Gate};
-use crate::serve::{App, CACHE_ENTRIES, Options, listen};
+use crate::base::error::{Error, Result};
+use crate::base::hash::Algorithm;
+use crate::cli::command_line::{Context, duration};
+use crate::cli::flags::item::CaseArg;
+use crate::cli::flags::paths::RulesArgs;
+use crate::commands::serve::api_keys;
+use crate::commands::serve::api_keys::Gate;
+use crate::commands::serve::app::{App, CACHE_ENTRIES, Options};
+use crate::commands::serve::listen;
+use crate::dynamodb::attribute::Attribute;
+use crate::dynamodb::item::KeyAttribute;
+use crate::flow::concurrency::Concurrency;
+use crate::flow::rate_setting::Rate;
 use clap::Args;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -142,7 +144,7 @@ fn time_or_none(text: &str) -> Result<Duration, String> {
 /// Runs the command; its exit status.
 pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<u8> {
     if let (Some(name), Some(path)) = (&args.new_key, &args.api_keys) {
-        let key = keys::new_key(name, path)?;
+        let key = api_keys::new_key(name, path)?;
         println!("{key}");
         context.say(&format!(
             "This key of {name} is shown once: {} has only its SHA-256.",
@@ -210,7 +212,7 @@ pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<u8> {
 
 fn announcement(app: &App, table: &str, at: SocketAddr) -> String {
     let rate = match app.rate() {
-        Some(units) => format!("{} read units/s", crate::report::thousands(units)),
+        Some(units) => format!("{} read units/s", crate::pipeline::report::thousands(units)),
         None => "no limit of read units".to_owned(),
     };
     let who = match app.wants_keys() {

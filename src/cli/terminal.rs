@@ -1,6 +1,6 @@
 //! Standard output: as it is for a program, harmless on a terminal.
 
-use crate::printable;
+use crate::base::printable;
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::pin::Pin;

@@ -1,19 +1,21 @@
 //! `hashferry verify`: whether a table holds what a list says.
 
-use super::form::FormArgs;
-use super::ingest::exit_status;
-use super::item::ItemArgs;
-use super::report_file::ReportFile;
-use super::sources::SourceArgs;
-use super::unpack::UnpackArgs;
-use super::{Context, display, duration};
-use crate::concurrency::Concurrency;
-use crate::error::{Error, ErrorKind, Result};
-use crate::rate::Rate;
-use crate::rejects::MaxRejects;
-use crate::report::Outcome;
-use crate::sample::Sample;
-use crate::verify::{Problem, Verify, VerifyReport, What};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::cli::command_line::{Context, duration};
+use crate::cli::flags::compression::UnpackArgs;
+use crate::cli::flags::format::FormArgs;
+use crate::cli::flags::item::ItemArgs;
+use crate::cli::flags::sources::SourceArgs;
+use crate::cli::ingest::exit_status;
+use crate::cli::progress;
+use crate::cli::report_file::ReportFile;
+use crate::commands::verify::options::{Problem, Verify, What};
+use crate::commands::verify::report::VerifyReport;
+use crate::flow::concurrency::Concurrency;
+use crate::flow::rate_setting::Rate;
+use crate::pipeline::rejects::MaxRejects;
+use crate::pipeline::report::Outcome;
+use crate::pipeline::sample::Sample;
 use clap::Args;
 use jiff::Timestamp;
 use std::io::{BufWriter, IsTerminal as _, Stdout, Write as _};
@@ -198,7 +200,7 @@ pub(super) async fn watched(
     tokio::select! {
         biased;
         ended = verify.run_with(tell) => ended,
-        never = display::show(context, &watch) => match never {},
+        never = progress::show(context, &watch) => match never {},
     }
 }
 

@@ -1,7 +1,7 @@
 //! The embedded DynamoDB: the `dynoxide` engine over a SQLite file.
 //!
 //! The engine brings its own HTTP server with the DynamoDB protocol. It allows every web
-//! page to read its answers, so it stands behind [`super::front`], and each connection of a
+//! page to read its answers, so it stands behind [`crate::local::front`], and each connection of a
 //! client has one of its own to the engine. One lock guards the
 //! SQLite connection, so requests are served one after the other however many
 //! connections there are; some 12,000 items a second is the ceiling.
@@ -23,8 +23,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::front::{Answer, BoxError, Service, answer};
-use super::{LocalError, listen};
+use crate::local::front::{Answer, BoxError, Service, answer};
+use crate::local::servers::{LocalError, listen};
 
 /// What DynamoDB's answers are.
 const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
@@ -52,7 +52,7 @@ pub(super) async fn serve(listener: TcpListener, database: Database, stop: Cance
         database: database.clone(),
         engine: Mutex::new(None),
     };
-    super::front::serve(listener, tables, stop).await;
+    crate::local::front::serve(listener, tables, stop).await;
 }
 
 /// The tables, behind one connection of a client.
@@ -175,7 +175,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::local::tests::{dynamodb_client, start};
+    use crate::local::servers::tests::{dynamodb_client, start};
 
     async fn create_table(client: &Client, name: &str, kind: ScalarAttributeType) {
         client

@@ -29,7 +29,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::GRACE;
+use crate::local::servers::GRACE;
 
 /// What goes wrong with a body, or on the way to an answer.
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;

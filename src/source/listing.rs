@@ -1,11 +1,11 @@
 //! The objects under a prefix, page by page.
 
-use super::{Location, MAX_BROKEN_READS, cannot_open, redirect_region};
-use crate::aws::Aws;
+use crate::aws::config::Aws;
 use crate::aws::error::{CallError, Meaning};
-use crate::backoff::Backoff;
-use crate::error::{Error, ErrorKind, Result};
-use crate::identity::Identity;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::flow::backoff::Backoff;
+use crate::list::identity::Identity;
+use crate::source::open::{Location, MAX_BROKEN_READS, cannot_open, redirect_region};
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use std::collections::VecDeque;
 

@@ -5,8 +5,8 @@ use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Md5};
 use s3s::{S3Result, s3_error};
 
-use super::chunked::Trailers;
-use super::store::{Checksums, hex};
+use crate::local::s3::chunked::Trailers;
+use crate::local::s3::store::{Checksums, hex};
 
 /// Hashes a body while it comes in, and compares with what the client said of it.
 #[derive(Default)]

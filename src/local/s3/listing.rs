@@ -12,7 +12,7 @@ use std::path::Path;
 
 use s3s::{S3ErrorCode, S3Result, s3_error};
 
-use super::store::{MAX_KEY, Store, Version, failed, hex};
+use crate::local::s3::store::{MAX_KEY, Store, Version, failed, hex};
 
 /// What to list.
 #[derive(Debug)]

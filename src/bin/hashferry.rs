@@ -1,0 +1,5 @@
+//! The binary: see [`hashferry::cli::command_line`].
+
+fn main() -> std::process::ExitCode {
+    hashferry::cli::command_line::main()
+}

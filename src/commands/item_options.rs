@@ -1,0 +1,88 @@
+//! Attributes that name the release of the NSRL that items come from: of the table
+//! `VERSION` of its databases.
+
+use crate::aws::config::Aws;
+use crate::base::error::{Error, Result};
+use crate::dynamodb::attribute::Attribute;
+use crate::dynamodb::attribute_from::AttributeFrom;
+use crate::list::format::row_parser::Form;
+use crate::list::open::Opened;
+use crate::source::decompress::codec::Unpack;
+use crate::source::sources::{Named, Sources};
+
+/// The attributes, with the columns of `VERSION` that they come from.
+pub const RELEASE_ATTRIBUTES: [(&str, &str); 3] = [
+    ("version", "version"),
+    ("set", "build_set"),
+    ("release_date", "release_date"),
+];
+
+/// `attributes`, and those of the release that `opened`, the first of `sources`, is of,
+/// beside which items take others `from` their rows.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when it says no release, when the
+/// sources are of several, or when one of these attributes is given otherwise, too; as
+/// [`Opened::open`], when they cannot be opened.
+pub async fn with_release(
+    attributes: &[Attribute],
+    from: &[AttributeFrom],
+    opened: &Opened,
+    sources: &Sources,
+    aws: &Aws,
+    unpack: &Unpack,
+) -> Result<Vec<Attribute>> {
+    let release = opened.release()?;
+    let given = attributes.iter().map(|a| a.name.as_str());
+    let given: Vec<&str> = given.chain(from.iter().map(|a| a.name.as_str())).collect();
+    of_one_release(&release, sources, &given, aws, unpack).await?;
+    Ok([attributes, &release].concat())
+}
+
+/// Checks that all of `sources` are of the release `first`, that of the first of them,
+/// and that no attribute of it is `given` by another flag.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when it is not so; as
+/// [`Opened::open`], when they cannot be opened.
+async fn of_one_release(
+    first: &[Attribute],
+    sources: &Sources,
+    given: &[&str],
+    aws: &Aws,
+    unpack: &Unpack,
+) -> Result<()> {
+    if let Some(a) = first.iter().find(|a| given.contains(&a.name.as_str())) {
+        return Err(Error::usage(format!(
+            "the attribute {} is given twice: --attr-from-version gives it, too",
+            a.name
+        ))
+        .hint("leave one of them out"));
+    }
+    let mut name = String::new();
+    for (n, named) in sources.named.iter().enumerate() {
+        let Named::One(location) = named else {
+            return Err(Error::usage(format!(
+                "--attr-from-version gives all items of a run the release of one database, and {named} may hold \
+                 several"
+            ))
+            .hint("name the databases one by one"));
+        };
+        if n == 0 {
+            // It is open already.
+            name = location.to_string();
+            continue;
+        }
+        let release = Opened::open(location, aws, unpack, &Form::default())
+            .await?
+            .release()?;
+        if let Some((was, is)) = first.iter().zip(&release).find(|(was, is)| was != is) {
+            return Err(Error::usage(format!(
+                "--attr-from-version gives all items of a run one release, and of {name} it is {was}, of \
+                 {location} {is}"
+            ))
+            .hint("ingest each by itself"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! TODO
+
+pub mod keepalive;
+pub mod runtime;
+pub mod serve;

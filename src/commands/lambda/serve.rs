@@ -1,0 +1,207 @@
+//! `hashferry serve` as an AWS Lambda function, behind an HTTP API of API Gateway or a
+//! function URL: the same routes, without a socket.
+//!
+//! What the command line says there is said by the environment:
+//!
+//! | | |
+//! |---|---|
+//! | `HASHFERRY_TABLE` | the table's name |
+//! | `HASHFERRY_API_KEYS` | the lines of the file of API keys, by `;` or line ends |
+//! | `HASHFERRY_RATE_LIMIT` | hashes and paths a second of each key, in each instance |
+//! | `HASHFERRY_CASE`, `HASHFERRY_KEY`, `HASHFERRY_ATTR` | as `--case`, `--key` and one `--attr`: the table's keys |
+//! | `HASHFERRY_HASH`, `HASHFERRY_RULES`, `HASHFERRY_UNIX_USER`, `HASHFERRY_WINDOWS_USER`, `HASHFERRY_RATE` | as the flags of these names |
+//!
+//! There must be a key: whoever knows the function's address could ask else. Instances
+//! know nothing of each other: each has a cache, and a rate of reads, of its own.
+
+use crate::aws::config::{Aws, AwsOptions};
+use crate::base::error::{Error, Result};
+use crate::base::hash::Case;
+use crate::commands::lambda::runtime;
+use crate::commands::serve::api_keys::{Gate, Keys};
+use crate::commands::serve::app::{App, Options};
+use crate::list::matchmeta::given::GivenRules;
+use crate::list::matchmeta::normalizer::Rules;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// How long a request may take: API Gateway waits for 30 s.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What the environment says.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when there is no table or no key, or something is not as it must
+/// be. No value is said that may be a key.
+pub fn configuration(variable: impl Fn(&str) -> Option<String>) -> Result<(Options, Gate)> {
+    let given = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+    let table = given("HASHFERRY_TABLE").ok_or_else(|| {
+        Error::usage("HASHFERRY_TABLE is not set").hint("set it to the name of the table")
+    })?;
+    let keys = given("HASHFERRY_API_KEYS").ok_or_else(|| {
+        Error::usage("HASHFERRY_API_KEYS is not set").hint(
+            "make a key by hashferry serve --new-key NAME --api-keys FILE, and set the variable to the lines of that file",
+        )
+    })?;
+    let keys = Keys::read(&keys.replace(';', "\n"))
+        .map_err(|why| Error::usage("HASHFERRY_API_KEYS has no API keys").because(why))?;
+    if keys.is_empty() {
+        return Err(Error::usage("HASHFERRY_API_KEYS has no API key in it"));
+    }
+    let rules = GivenRules {
+        rules: parsed::<Rules>("HASHFERRY_RULES", given("HASHFERRY_RULES"))?,
+        unix_user: given("HASHFERRY_UNIX_USER"),
+        windows_user: given("HASHFERRY_WINDOWS_USER"),
+    };
+    // A name that cannot be a user's is an error at once.
+    rules.normalizer()?;
+    let limit = parsed::<f64>("HASHFERRY_RATE_LIMIT", given("HASHFERRY_RATE_LIMIT"))?;
+    if limit.is_some_and(|n| !(0.001..=1e9).contains(&n)) {
+        return Err(Error::usage("HASHFERRY_RATE_LIMIT is no number above 0"));
+    }
+    let mut options = Options::new(table.trim());
+    options.algorithm = parsed("HASHFERRY_HASH", given("HASHFERRY_HASH"))?;
+    options.rate = parsed("HASHFERRY_RATE", given("HASHFERRY_RATE"))?.unwrap_or(options.rate);
+    options.case = match given("HASHFERRY_CASE").as_deref().map(str::trim) {
+        None => None,
+        Some("upper") => Some(Case::Upper),
+        Some("lower") => Some(Case::Lower),
+        Some(_) => return Err(Error::usage("HASHFERRY_CASE is neither upper nor lower")),
+    };
+    options.key = parsed("HASHFERRY_KEY", given("HASHFERRY_KEY"))?;
+    options.sort = Vec::from_iter(parsed("HASHFERRY_ATTR", given("HASHFERRY_ATTR"))?);
+    options.rules = rules;
+    options.request_limit = LIMIT;
+    Ok((options, Gate::of_keys(keys, limit)))
+}
+
+fn parsed<T: FromStr>(name: &str, value: Option<String>) -> Result<Option<T>>
+where
+    T::Err: std::fmt::Display,
+{
+    let parse = |text: String| {
+        text.trim().parse().map_err(|e: T::Err| {
+            Error::usage(format!("{name} cannot be taken")).because(e.to_string())
+        })
+    };
+    value.map(parse).transpose()
+}
+
+/// Answers the requests of Lambda until it ends this process; only a failure comes back.
+pub fn main() -> ExitCode {
+    runtime::run("hashferry serve --table NAME", serve())
+}
+
+async fn serve() -> Result<()> {
+    let (options, gate) = configuration(|name| std::env::var(name).ok())?;
+    let aws = Aws::load(&AwsOptions {
+        policy: Some("scripts/iam/serve.json"),
+        ..AwsOptions::default()
+    })
+    .await?;
+    let app = App::start(&aws, options, gate).await?;
+    let ended = lambda_http::run(app.router()).await;
+    ended.map_err(runtime::runtime_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str =
+        "alice sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+    fn read(variables: &[(&str, &str)]) -> Result<(Options, Gate)> {
+        configuration(|name| {
+            let found = variables.iter().find(|(n, _)| *n == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_environment_says_what_the_flags_do() {
+        let bob = KEY.replace("alice", "bob");
+        let keys = format!("{KEY};{bob}");
+        let all = [
+            ("HASHFERRY_TABLE", "t"),
+            ("HASHFERRY_API_KEYS", keys.as_str()),
+            ("HASHFERRY_RULES", "v3"),
+            ("HASHFERRY_WINDOWS_USER", "Admin"),
+            ("HASHFERRY_HASH", "md5"),
+            ("HASHFERRY_RATE", "80%"),
+            ("HASHFERRY_UNIX_USER", ""),
+            ("HASHFERRY_CASE", "lower"),
+            ("HASHFERRY_KEY", "digest:B"),
+            ("HASHFERRY_ATTR", "type=linux"),
+        ];
+        let (options, gate) = read(&all).expect("options");
+        assert_eq!(options.table, "t");
+        assert_eq!(options.algorithm, Some(crate::base::hash::Algorithm::Md5));
+        assert_eq!(options.case, Some(Case::Lower));
+        let key = options.key.expect("a key");
+        assert_eq!(
+            (key.name.as_str(), key.kind),
+            ("digest", crate::dynamodb::item::KeyType::B)
+        );
+        assert_eq!(options.sort, ["type=linux".parse().expect("one")]);
+        assert_eq!(options.rate, crate::flow::rate_setting::Rate::Percent(80.0));
+        let normalizer = options.rules.normalizer().expect("users");
+        assert_eq!(normalizer.users().unix, "user");
+        assert_eq!(normalizer.users().windows, "Admin");
+        assert_eq!(gate.enter(Some(b"test")).as_deref(), Ok("bob"));
+        assert!(gate.enter(None).is_err());
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named_and_no_key_is_said() {
+        for (variables, why) in [
+            (vec![], "HASHFERRY_TABLE"),
+            (vec![("HASHFERRY_TABLE", "t")], "HASHFERRY_API_KEYS"),
+            (
+                vec![("HASHFERRY_TABLE", "t"), ("HASHFERRY_API_KEYS", " ")],
+                "HASHFERRY_API_KEYS",
+            ),
+            (
+                vec![("HASHFERRY_TABLE", "t"), ("HASHFERRY_API_KEYS", "# none")],
+                "no API key",
+            ),
+            (
+                vec![
+                    ("HASHFERRY_TABLE", "t"),
+                    ("HASHFERRY_API_KEYS", "a hf_5ecret"),
+                ],
+                "line 1",
+            ),
+            (
+                vec![
+                    ("HASHFERRY_TABLE", "t"),
+                    ("HASHFERRY_API_KEYS", KEY),
+                    ("HASHFERRY_RULES", "v4"),
+                ],
+                "HASHFERRY_RULES",
+            ),
+            (
+                vec![
+                    ("HASHFERRY_TABLE", "t"),
+                    ("HASHFERRY_API_KEYS", KEY),
+                    ("HASHFERRY_RATE_LIMIT", "-1"),
+                ],
+                "HASHFERRY_RATE_LIMIT",
+            ),
+            (
+                vec![
+                    ("HASHFERRY_TABLE", "t"),
+                    ("HASHFERRY_API_KEYS", KEY),
+                    ("HASHFERRY_CASE", "mixed"),
+                ],
+                "HASHFERRY_CASE",
+            ),
+        ] {
+            let error = read(&variables).expect_err(why);
+            assert!(error.to_string().contains(why), "{error}");
+            assert!(!error.to_string().contains("5ecret"), "{error}");
+            assert_eq!(error.exit_status(), 2);
+        }
+    }
+}

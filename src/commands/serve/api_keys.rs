@@ -1,0 +1,606 @@
+//! API keys: who may ask, and how much.
+//!
+//! A file has one key a line, its name and its SHA-256 (`alice sha256:9F86…`), so that
+//! whoever reads the file can ask nothing. The keys themselves are 32 bytes of chance:
+//! nobody guesses them, and a plain hash of such a key is enough. A key that is shown is
+//! hashed and compared with each of the file in constant time.
+//!
+//! Each name has a bucket of one second of its rate. As in [`limiter`](crate::flow::token_bucket),
+//! a request that asks for more than the bucket ever holds goes when it is full, and
+//! what comes after it waits the longer.
+
+use crate::base::error::{Error, ErrorKind, Result};
+use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+use subtle::ConstantTimeEq as _;
+use tokio::time::Instant;
+
+/// Before each key, so that one that went astray is known for what it is.
+const PREFIX: &str = "hf_";
+
+/// Bytes of chance in a key.
+const KEY_BYTES: usize = 32;
+
+/// Before a key's digest in the file.
+const DIGEST_PREFIX: &str = "sha256:";
+
+/// The longest name of a key.
+const MAX_NAME: usize = 64;
+
+/// The least time between two warnings that the file cannot be read.
+const LEAST_BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+
+/// The largest file of keys: ten thousand of them.
+const MAX_FILE: u64 = 2 * 1024 * 1024;
+
+/// The keys of a file.
+#[derive(Default, Clone, PartialEq, Eq)]
+pub struct Keys(Vec<Key>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Key {
+    name: Arc<str>,
+    digest: [u8; 32],
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|k| &k.name))
+            .finish()
+    }
+}
+
+impl Keys {
+    /// Reads the lines of a file. Blank lines and those that begin with `#` are skipped.
+    ///
+    /// # Errors
+    /// Which line is none of them, and why. What stands in it is not said: it may be a
+    /// key that somebody entered by mistake.
+    pub fn read(text: &str) -> std::result::Result<Keys, String> {
+        let mut keys: Vec<Key> = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let wrong = |why: &str| format!("line {}: {why}", number + 1);
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let mut words = line.split_ascii_whitespace();
+            let (Some(name), Some(digest), None) = (words.next(), words.next(), words.next())
+            else {
+                return Err(wrong("expected NAME sha256:DIGEST"));
+            };
+            check_name(name).map_err(|why| wrong(&why))?;
+            let digest = digest
+                .strip_prefix(DIGEST_PREFIX)
+                .and_then(|hex| crate::base::hash::Hash::from_hex(hex.as_bytes()))
+                .and_then(|hash| <[u8; 32]>::try_from(hash.as_bytes()).ok())
+                .ok_or_else(|| {
+                    wrong("the second word is not sha256: and the 64 hexadecimal digits of a key's SHA-256")
+                })?;
+            if keys.iter().any(|k| &*k.name == name) {
+                return Err(wrong("a name that another line has already"));
+            }
+            keys.push(Key {
+                name: name.into(),
+                digest,
+            });
+        }
+        Ok(Keys(keys))
+    }
+
+    /// Whose `key` it is. Takes as long whichever it is.
+    fn owner(&self, key: &[u8]) -> Option<Arc<str>> {
+        let digest: [u8; 32] = Sha256::digest(key).into();
+        let mut found = None;
+        for (at, key) in self.0.iter().enumerate() {
+            if bool::from(key.digest.ct_eq(&digest)) {
+                found = Some(at);
+            }
+        }
+        found.map(|at| self.0[at].name.clone())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn check_name(name: &str) -> std::result::Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
+    match name.len() <= MAX_NAME && !name.is_empty() && name.chars().all(plain) {
+        true => Ok(()),
+        false => Err(format!(
+            "a key's name has up to {MAX_NAME} letters, digits, dots, dashes, underscores and at signs"
+        )),
+    }
+}
+
+/// Reads the file of keys at `path`.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when it cannot be read or is none.
+pub fn read_file(path: &Path) -> Result<Keys> {
+    let failed = |e: io::Error| {
+        Error::usage(format!("cannot read the API keys in {}", path.display()))
+            .because(e)
+            .hint("make the file with a first key: hashferry serve --new-key NAME --api-keys FILE")
+    };
+    let length = std::fs::metadata(path).map_err(failed)?.len();
+    if length > MAX_FILE {
+        return Err(failed(io::Error::other("it is larger than 2 MiB")));
+    }
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    parse(&text, path)
+}
+
+/// The keys in `text`, that of the file at `path`.
+fn parse(text: &str, path: &Path) -> Result<Keys> {
+    Keys::read(text).map_err(|why| {
+        Error::usage(format!("{} is no file of API keys: {why}", path.display()))
+            .hint("each line is NAME sha256:DIGEST, as hashferry serve --new-key writes it")
+    })
+}
+
+/// Makes a key, appends its name and digest to the file at `path`, and returns it.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when the name is none or taken, or the file holds something
+/// else; [`ErrorKind::Output`] when it cannot be written.
+pub fn new_key(name: &str, path: &Path) -> Result<String> {
+    check_name(name)
+        .map_err(|why| Error::usage(format!("{name:?} cannot name a key")).because(why))?;
+    let mut chance = [0; KEY_BYTES];
+    getrandom::fill(&mut chance).map_err(|e| {
+        Error::new(
+            ErrorKind::Internal,
+            "the system gives no random bytes for a key",
+        )
+        .because(e)
+    })?;
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
+    let key = format!("{PREFIX}{}", hex(&chance));
+    let digest = hex(&Sha256::digest(&key));
+    append(name, &format!("{name} {DIGEST_PREFIX}{digest}\n"), path)?;
+    Ok(key)
+}
+
+/// Appends `line`, of the key `name`, to the file at `path`. In place, so that it stays
+/// whose it is, and a link stays one; locked, so that of two at once neither is lost.
+fn append(name: &str, line: &str, path: &Path) -> Result<()> {
+    let failed = |e: io::Error| unwritable(path).because(e);
+    let mut options = File::options();
+    options.read(true).append(true).create(true);
+    // A new file is its owner's.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(failed)?;
+    match file.lock() {
+        // Where files cannot be locked, one write at the end loses nothing either.
+        Err(e) if e.kind() != io::ErrorKind::Unsupported => return Err(failed(e)),
+        _ => {}
+    }
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(failed(io::Error::other("it is no file")));
+    }
+    let length = metadata.len();
+    if length + line.len() as u64 + 1 > MAX_FILE {
+        return Err(failed(io::Error::other(
+            "it would be larger than 2 MiB: delete lines of keys that are not used any more",
+        )));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(failed)?;
+    let keys = parse(&text, path)?;
+    if keys.0.iter().any(|k| &*k.name == name) {
+        return Err(Error::usage(format!(
+            "{} has a key of the name {name} already",
+            path.display()
+        ))
+        .hint("give another name, or delete that line first: its key is then no longer accepted"));
+    }
+    let before = match text.as_str() {
+        "" => "# API keys of hashferry serve: names, and the SHA-256 of each key.\n",
+        text if text.ends_with('\n') => "",
+        _ => "\n",
+    };
+    let written = file
+        .write_all(format!("{before}{line}").as_bytes())
+        .and_then(|()| file.sync_all());
+    written.map_err(|e| {
+        // Half a line would make all of them unreadable.
+        match file.set_len(length) {
+            Ok(()) => failed(e),
+            Err(_) => failed(e).hint("look at its last line: it may have been written in part"),
+        }
+    })
+}
+
+fn unwritable(path: &Path) -> Error {
+    Error::new(
+        ErrorKind::Output,
+        format!("cannot write the API keys to {}", path.display()),
+    )
+    .hint("name a file in a folder that may be written to")
+}
+
+/// What a file was when it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    modified: Option<SystemTime>,
+    length: u64,
+    #[cfg(unix)]
+    inode: u64,
+}
+
+impl Seen {
+    fn of(path: &Path) -> Option<Seen> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Seen {
+            modified: metadata.modified().ok(),
+            length: metadata.len(),
+            #[cfg(unix)]
+            inode: std::os::unix::fs::MetadataExt::ino(&metadata),
+        })
+    }
+}
+
+/// How the file was found.
+#[derive(Debug, Default)]
+struct Looked {
+    /// As it was when it was read last.
+    read: Option<Seen>,
+    /// When it was said that it cannot be read, since then.
+    warned: Option<Instant>,
+}
+
+/// Why somebody is not let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// There is no key.
+    NoKey,
+    /// There is no such key.
+    WrongKey,
+}
+
+/// Lets in who has a key, as often as it may. See the [module](self).
+#[derive(Debug)]
+pub struct Gate {
+    file: Option<PathBuf>,
+    seen: Mutex<Looked>,
+    /// Nothing: whoever comes is let in.
+    keys: Option<RwLock<Arc<Keys>>>,
+    /// Requests a second of each name.
+    rate: Option<f64>,
+    buckets: Mutex<HashMap<Arc<str>, Bucket>>,
+}
+
+impl Gate {
+    /// One that lets everybody in, `rate` requests a second of all together.
+    pub fn open(rate: Option<f64>) -> Gate {
+        Gate::with(None, None, rate)
+    }
+
+    /// One that lets in who has one of `keys`, `rate` requests a second of each.
+    pub fn of_keys(keys: Keys, rate: Option<f64>) -> Gate {
+        Gate::with(None, Some(keys), rate)
+    }
+
+    /// One with the keys of the file at `path`, which is read again when it changes.
+    ///
+    /// # Errors
+    /// As [`read_file`].
+    pub fn of_file(path: &Path, rate: Option<f64>) -> Result<Gate> {
+        // Before it is read: what is written in between is seen later.
+        let seen = Seen::of(path);
+        let keys = read_file(path)?;
+        if keys.is_empty() {
+            tracing::warn!(
+                "{} has no key: nobody is let in until it has one (--new-key NAME)",
+                path.display()
+            );
+        }
+        let gate = Gate::with(Some(path.to_owned()), Some(keys), rate);
+        gate.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .read = seen;
+        Ok(gate)
+    }
+
+    fn with(file: Option<PathBuf>, keys: Option<Keys>, rate: Option<f64>) -> Gate {
+        Gate {
+            file,
+            seen: Mutex::default(),
+            keys: keys.map(|keys| RwLock::new(Arc::new(keys))),
+            rate,
+            buckets: Mutex::default(),
+        }
+    }
+
+    /// Whether a key is needed.
+    pub(super) fn wants_keys(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// Whose `key` it is; an empty name where none is needed.
+    pub(crate) fn enter(&self, key: Option<&[u8]>) -> std::result::Result<Arc<str>, Denied> {
+        let Some(keys) = &self.keys else {
+            return Ok("".into());
+        };
+        let key = key.ok_or(Denied::NoKey)?;
+        let keys = keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        keys.owner(key).ok_or(Denied::WrongKey)
+    }
+
+    /// Takes `count` requests of `name`, or says how long to wait.
+    pub(super) fn charge(
+        &self,
+        name: &Arc<str>,
+        count: usize,
+    ) -> std::result::Result<(), Duration> {
+        let Some(rate) = self.rate else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = buckets
+            .entry(name.clone())
+            .or_insert_with(|| Bucket::full(rate, now));
+        bucket.take(count as f64, now)
+    }
+
+    /// Reads the file again where it has changed, or in any case when `anyway`. A file
+    /// that cannot be read leaves the keys as they are.
+    pub(super) fn reread(&self, anyway: bool) {
+        let (Some(path), Some(keys)) = (&self.file, &self.keys) else {
+            return;
+        };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Seen::of(path);
+        if !anyway && seen.read.is_some() && seen.read == now {
+            return;
+        }
+        // Only what was read was seen: what could not be is tried again, for a key that
+        // was taken out of the file must not stay valid.
+        match read_file(path) {
+            Ok(new) => {
+                *seen = Looked {
+                    read: now,
+                    warned: None,
+                };
+                tracing::info!("{} was read again: {} API keys", path.display(), new.len());
+                let names: Vec<_> = new.0.iter().map(|k| k.name.clone()).collect();
+                *keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+                let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+                buckets.retain(|name, _| names.contains(name));
+            }
+            Err(e) => {
+                let due = |at: Instant| at.elapsed() >= LEAST_BETWEEN_WARNINGS;
+                if anyway || seen.warned.is_none_or(due) {
+                    seen.warned = Some(Instant::now());
+                    tracing::warn!("{e}: the API keys stay as they were, and it is tried again");
+                }
+            }
+        }
+    }
+}
+
+/// How much of a rate there is to be used.
+#[derive(Debug)]
+struct Bucket {
+    rate: f64,
+    level: f64,
+    seen: Instant,
+}
+
+impl Bucket {
+    fn full(rate: f64, now: Instant) -> Bucket {
+        Bucket {
+            rate,
+            level: rate.max(1.0),
+            seen: now,
+        }
+    }
+
+    fn take(&mut self, count: f64, now: Instant) -> std::result::Result<(), Duration> {
+        let size = self.rate.max(1.0);
+        let elapsed = now.saturating_duration_since(self.seen).as_secs_f64();
+        self.seen = now;
+        self.level = (self.level + elapsed * self.rate).min(size);
+        let needed = count.min(size);
+        if self.level + 1e-9 >= needed {
+            self.level -= count;
+            return Ok(());
+        }
+        let wait = (needed - self.level) / self.rate;
+        Err(Duration::from_secs_f64(wait.min(86_400.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+    #[test]
+    fn lines_are_read_or_named_and_what_is_in_them_is_not_said() {
+        let text = format!(
+            "# keys\n\n alice  sha256:{DIGEST} \r\nbob@x sha256:{}\n",
+            DIGEST.to_uppercase()
+        );
+        let keys = Keys::read(&text).expect("keys");
+        assert_eq!(keys.len(), 2);
+        assert_eq!(
+            keys.owner(b"test").as_deref(),
+            Some("bob@x"),
+            "the last of the same"
+        );
+        assert_eq!(keys.owner(b"tesT"), None);
+        assert_eq!(keys.owner(b""), None);
+        for (line, why) in [
+            ("hf_secret".to_owned(), "expected NAME"),
+            ("alice hf_secret".to_owned(), "the second word"),
+            (format!("alice {DIGEST}"), "the second word"),
+            (format!("alice sha256:{}", &DIGEST[2..]), "the second word"),
+            (format!("alice sha256:{DIGEST} x"), "expected NAME"),
+            (format!("a/b sha256:{DIGEST}"), "a key's name"),
+            (
+                format!("a sha256:{DIGEST}\na sha256:{DIGEST}"),
+                "another line",
+            ),
+        ] {
+            let said = Keys::read(&line).expect_err(&line);
+            assert!(said.contains(why), "{said}");
+            assert!(!said.contains("secret") && !said.contains(DIGEST), "{said}");
+        }
+        assert!(!format!("{keys:?}").contains("159"), "{keys:?}");
+    }
+
+    #[test]
+    fn a_new_key_is_in_the_file_as_its_digest_only_and_lets_in() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("keys");
+        let alice = new_key("alice", &path).expect("a key");
+        std::fs::write(
+            &path,
+            std::fs::read_to_string(&path).expect("text").trim_end(),
+        )
+        .expect("cut");
+        let bob = new_key("bob", &path).expect("a key");
+        assert_eq!(alice.len(), PREFIX.len() + 2 * KEY_BYTES);
+        assert_ne!(alice, bob);
+        let text = std::fs::read_to_string(&path).expect("text");
+        assert!(
+            !text.contains(&alice) && !text.contains(&bob[3..]),
+            "{text}"
+        );
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = std::fs::metadata(&path)
+                .expect("there")
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        let gate = Gate::of_file(&path, None).expect("keys");
+        assert_eq!(gate.enter(Some(alice.as_bytes())).as_deref(), Ok("alice"));
+        assert_eq!(gate.enter(Some(bob.as_bytes())).as_deref(), Ok("bob"));
+        assert_eq!(
+            gate.enter(Some(&bob.as_bytes()[1..])),
+            Err(Denied::WrongKey)
+        );
+        assert_eq!(gate.enter(None), Err(Denied::NoKey));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+            let link = dir.path().join("link");
+            symlink(&path, &link).expect("a link");
+            let mode = std::fs::Permissions::from_mode(0o640);
+            std::fs::set_permissions(&path, mode).expect("set");
+            let before = std::fs::metadata(&path).expect("there");
+            new_key("dave", &link).expect("a key");
+            let after = std::fs::metadata(&path).expect("there");
+            assert_eq!(
+                (after.ino(), after.uid(), after.mode()),
+                (before.ino(), before.uid(), before.mode())
+            );
+            assert!(link.is_symlink());
+            assert_eq!(read_file(&path).expect("keys").len(), 3);
+        }
+        let many: Vec<_> = (0..8)
+            .map(|n| {
+                let path = path.clone();
+                std::thread::spawn(move || new_key(&format!("n{n}"), &path))
+            })
+            .collect();
+        for one in many {
+            one.join().expect("it ends").expect("a key");
+        }
+        assert!(read_file(&path).expect("keys").len() >= 10);
+        let taken = new_key("alice", &path).expect_err("taken");
+        assert!(taken.to_string().contains("already"), "{taken}");
+        assert!(new_key("a b", &path).is_err());
+        assert!(new_key("carol", &dir.path().join("no/such/folder")).is_err());
+    }
+
+    #[test]
+    fn a_changed_file_counts_from_then_on_and_a_damaged_one_changes_nothing() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("keys");
+        let alice = new_key("alice", &path).expect("a key");
+        let gate = Gate::of_file(&path, None).expect("keys");
+        gate.reread(false);
+        let bob = new_key("bob", &path).expect("a key");
+        assert!(gate.enter(Some(bob.as_bytes())).is_err());
+        gate.reread(false);
+        assert!(gate.enter(Some(bob.as_bytes())).is_ok());
+        std::fs::write(&path, "alice\n").expect("damaged");
+        gate.reread(false);
+        assert!(gate.enter(Some(alice.as_bytes())).is_ok());
+        std::fs::write(&path, "# nobody\n").expect("written");
+        gate.reread(false);
+        assert!(gate.enter(Some(alice.as_bytes())).is_err());
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_read_is_read_again_though_it_looks_the_same() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("keys");
+        let alice = new_key("alice", &path).expect("a key");
+        let gate = Gate::of_file(&path, None).expect("keys");
+        // As one that may not be read for now: the same file, time and length.
+        let good = "# nobody has a key any more\n";
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let write = |text: &str| {
+            std::fs::write(&path, text).expect("written");
+            let file = std::fs::File::options().write(true).open(&path);
+            file.expect("a file").set_modified(time).expect("set");
+        };
+        write(&good.replace('#', "x"));
+        gate.reread(false);
+        assert!(gate.enter(Some(alice.as_bytes())).is_ok());
+        write(good);
+        gate.reread(false);
+        assert!(gate.enter(Some(alice.as_bytes())).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_name_has_its_rate_and_a_large_request_makes_the_next_wait() {
+        let gate = Gate::open(Some(10.0));
+        let (alice, bob): (Arc<str>, Arc<str>) = ("alice".into(), "bob".into());
+        for _ in 0..10 {
+            assert_eq!(gate.charge(&alice, 1), Ok(()));
+        }
+        assert_eq!(gate.charge(&alice, 1), Err(Duration::from_millis(100)));
+        assert_eq!(gate.charge(&bob, 1), Ok(()));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(
+            gate.charge(&alice, 1000),
+            Ok(()),
+            "one that is larger goes when it is full"
+        );
+        tokio::time::advance(Duration::from_secs(50)).await;
+        let wait = gate.charge(&alice, 1).expect_err("in debt");
+        assert_eq!(wait.as_secs_f64().round(), 49.0);
+        let slow = Gate::open(Some(0.5));
+        assert_eq!(slow.charge(&alice, 1), Ok(()));
+        assert_eq!(slow.charge(&alice, 1), Err(Duration::from_secs(2)));
+        assert_eq!(Gate::open(None).charge(&alice, 1_000_000), Ok(()));
+    }
+}

@@ -1,0 +1,94 @@
+//! The reads in paused time against a table that accepts nothing for a while.
+
+use super::*;
+use crate::base::hash::Algorithm;
+use crate::base::hash::Case;
+use crate::base::hash::Hash;
+use crate::commands::serve::metrics::Metrics;
+use crate::dynamodb::item::KeyAttribute;
+use crate::dynamodb::item::{KeySchema, KeyType};
+use crate::pipeline::contents::either_case::EitherCase;
+use crate::pipeline::contents::look::{KeyCase, Settings};
+use crate::pipeline::outage::{Mode, Table, outages};
+use futures::future::join_all;
+use std::sync::Mutex;
+use tokio::time::Instant;
+use {super::Found, super::ReadOptions, super::Reads};
+
+/// Requests at once, of a hundred hashes each: more than the table can take.
+const CLIENTS: u32 = 40;
+
+async fn play(mode: Mode, fault: u32) {
+    let schema = KeySchema {
+        partition: KeyAttribute {
+            name: "sha256".to_owned(),
+            kind: KeyType::S,
+        },
+        sort: None,
+        index_keys: Vec::new(),
+    };
+    let questions = EitherCase::new(
+        "t",
+        &schema,
+        Algorithm::Sha256,
+        KeyCase::Known(Case::Upper),
+        &[],
+        Settings::Flags,
+    );
+    let (table, pace) = (Table::new(fault), Arc::new(mode.pace().of_reads()));
+    let options = ReadOptions {
+        concurrency: crate::flow::concurrency::Concurrency::Auto,
+        consistent: false,
+        cache_ttl: Duration::ZERO,
+        cache_entries: 0,
+    };
+    let (reads, asker) = Reads::new(
+        table.clone(),
+        questions.expect("a template"),
+        pace.clone(),
+        Arc::new(Metrics::default()),
+        options,
+        Backoff::new(fastrand::Rng::with_seed(7)),
+    );
+    // When requests that were answered by an error in part were made.
+    let in_vain: Mutex<Vec<Instant>> = Mutex::default();
+    let client = |number: u32| {
+        let (reads, in_vain) = (&reads, &in_vain);
+        async move {
+            for n in 0u32.. {
+                let asked = Instant::now();
+                let hashes: Vec<Hash> = (0u32..100)
+                    .map(|i| {
+                        let mut raw = [0; 32];
+                        raw[..4].copy_from_slice(&(n * 100 + i).to_be_bytes());
+                        raw[4..8].copy_from_slice(&number.to_be_bytes());
+                        Hash::from(raw)
+                    })
+                    .collect();
+                let found = reads.get(&hashes, asked + Duration::from_secs(30)).await;
+                if found.iter().any(|f| matches!(f, Found::Error(_))) {
+                    in_vain.lock().expect("whole").push(asked);
+                }
+            }
+        }
+    };
+    let describe = || async { Ok(mode.capacity()) };
+    tokio::select! {
+        never = asker.run() => match never {},
+        never = pace.follow(Duration::from_secs(10), describe) => match never {},
+        _ = join_all((0..CLIENTS).map(client)) => {}
+        () = tokio::time::sleep(table.lasts()) => {}
+    }
+    table.figures().check("serve", mode);
+    let in_vain = in_vain.into_inner().expect("whole");
+    let again = table.healthy_again();
+    let after = in_vain.iter().filter(|at| **at >= again).count();
+    assert_eq!(after, 0, "requests in vain though the table is healthy");
+    // Half a minute is waited for an answer. Without a limit, most keys are refused
+    // before the fault, too.
+    if fault < 25 && mode != Mode::Max {
+        assert_eq!(in_vain.len(), 0, "requests in vain");
+    }
+}
+
+outages!(play);

@@ -1,0 +1,317 @@
+//! JSON that is written the same way each time: members of an object in the order of their
+//! names, and no character that a terminal obeys.
+//!
+//! DynamoDB returns attributes in an order of its own, which changes from answer to answer.
+//! What is written here depends on the values alone, so two equal look-ups give equal bytes.
+
+use crate::base::printable;
+use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::fmt;
+
+/// Levels of objects and lists that are put in order; deeper ones are left as they are
+/// written. Each level is read again for the one below it.
+const ORDERED_LEVELS: usize = 32;
+
+/// Appends `text` as JSON.
+pub(crate) fn put(out: &mut Vec<u8>, text: &str) {
+    let begun = out.len();
+    // Text goes into JSON, and a vector takes it.
+    let _ = serde_json::to_writer(&mut *out, text);
+    // Of ASCII, JSON itself escapes whatever is hidden but DEL.
+    if text.is_ascii() && memchr::memchr(0x7F, text.as_bytes()).is_none() {
+        return;
+    }
+    escape(out, begun);
+}
+
+/// Writes hidden characters in the JSON from `begun` on as `\u` escapes.
+fn escape(out: &mut Vec<u8>, begun: usize) {
+    let json = String::from_utf8_lossy(&out[begun..]).into_owned();
+    if let Cow::Owned(escaped) = printable::json(&json) {
+        out.truncate(begun);
+        out.extend_from_slice(escaped.as_bytes());
+    }
+}
+
+/// The members of one object on their way into JSON, put in the order of their names at the
+/// end. No braces are written.
+#[derive(Debug)]
+pub(crate) struct Members {
+    /// Offsets of each member and of the end of its name.
+    each: Vec<(usize, usize)>,
+    begun: usize,
+    in_order: bool,
+}
+
+impl Members {
+    /// Members that are appended to `out` from now on.
+    pub(crate) fn new(out: &[u8]) -> Members {
+        Members {
+            each: Vec::new(),
+            begun: out.len(),
+            in_order: true,
+        }
+    }
+
+    /// Begins the member `name`, whose value is appended next.
+    pub(crate) fn name(&mut self, name: &str, out: &mut Vec<u8>) {
+        if !self.each.is_empty() {
+            out.push(b',');
+        }
+        let at = out.len();
+        put(out, name);
+        if let Some(before) = self.each.last() {
+            self.in_order &= name_of(out, *before) < name_of(out, (at, out.len()));
+        }
+        self.each.push((at, out.len()));
+        out.push(b':');
+    }
+
+    /// Puts the members in order.
+    ///
+    /// # Errors
+    /// When two of them have one name.
+    pub(crate) fn finish(self, out: &mut Vec<u8>) -> Result<(), String> {
+        let Members {
+            mut each, begun, ..
+        } = self;
+        if self.in_order {
+            return Ok(());
+        }
+        // Each member ends before the comma, if there is one.
+        let starts = each.iter().skip(1).map(|(at, _)| at - 1);
+        let ends: Vec<usize> = starts.chain([out.len()]).collect();
+        let mut each: Vec<_> = each.drain(..).zip(ends).collect();
+        each.sort_unstable_by(|(a, _), (b, _)| name_of(out, *a).cmp(name_of(out, *b)));
+        let twice =
+            |pair: &&[((usize, usize), usize)]| name_of(out, pair[0].0) == name_of(out, pair[1].0);
+        if let Some(pair) = each.windows(2).find(twice) {
+            let name = String::from_utf8_lossy(name_of(out, pair[0].0)).into_owned();
+            return Err(format!("the name \"{name}\" stands twice in one object"));
+        }
+        let mut ordered = Vec::with_capacity(out.len() - begun);
+        for ((at, _), end) in each {
+            if !ordered.is_empty() {
+                ordered.push(b',');
+            }
+            ordered.extend_from_slice(&out[at..end]);
+        }
+        out.truncate(begun);
+        out.append(&mut ordered);
+        Ok(())
+    }
+}
+
+/// A name of a member as it is written, without its quotes.
+fn name_of(out: &[u8], (at, end): (usize, usize)) -> &[u8] {
+    out.get(at + 1..end - 1).unwrap_or_default()
+}
+
+/// A JSON object, whose values are as they were written. Of two members with one name, the
+/// first counts.
+#[derive(Debug)]
+pub(crate) struct Object<'a>(pub(crate) Vec<(String, &'a RawValue)>);
+
+impl<'a> Object<'a> {
+    /// Reads it; `None` when `body` is no JSON object.
+    pub(crate) fn read(body: &'a [u8]) -> Option<Object<'a>> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+                let mut fields = Vec::new();
+                let mut seen = HashSet::new();
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    if seen.insert(name.clone()) {
+                        fields.push((name, value));
+                    }
+                }
+                Ok(Object(fields))
+            }
+        }
+        // A raw value is taken as it stands: that it is UTF-8 is seen to here.
+        let text = std::str::from_utf8(body).ok()?;
+        let mut json = serde_json::Deserializer::from_str(text);
+        let object = json.deserialize_map(Fields).ok()?;
+        json.end().ok()?;
+        Some(object)
+    }
+
+    /// The value of the member `name`.
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        let found = self.0.iter().find(|(n, _)| n == name);
+        found.map(|(_, value)| *value)
+    }
+
+    /// The text that the member `name` is; `None` when it is missing or no text.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        serde_json::from_str(self.get(name)?.get()).ok()
+    }
+}
+
+/// Appends the value `json` on one line, each object in it in the order of its names.
+pub(crate) fn put_value(json: &str, out: &mut Vec<u8>) {
+    put_level(json, ORDERED_LEVELS, out);
+}
+
+fn put_level(json: &str, levels: usize, out: &mut Vec<u8>) {
+    let first = json.trim_ascii_start().as_bytes().first();
+    match (first, levels.checked_sub(1)) {
+        (Some(b'{'), Some(levels)) => {
+            let Some(object) = Object::read(json.as_bytes()) else {
+                return put_compact(json, out);
+            };
+            out.push(b'{');
+            let mut members = Members::new(out);
+            for (name, value) in &object.0 {
+                members.name(name, out);
+                put_level(value.get(), levels, out);
+            }
+            // No name stands twice in an object that was read.
+            let _ = members.finish(out);
+            out.push(b'}');
+        }
+        (Some(b'['), Some(levels)) => {
+            let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(json) else {
+                return put_compact(json, out);
+            };
+            out.push(b'[');
+            for (i, value) in list.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                put_level(value.get(), levels, out);
+            }
+            out.push(b']');
+        }
+        _ => put_compact(json, out),
+    }
+}
+
+/// Appends JSON without the blanks between its parts: an answer is one line.
+fn put_compact(json: &str, out: &mut Vec<u8>) {
+    let begun = out.len();
+    let (mut in_text, mut escaped) = (false, false);
+    for &byte in json.as_bytes() {
+        if in_text {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_text = false,
+                _ => {}
+            }
+        } else if byte.is_ascii_whitespace() {
+            continue;
+        } else if byte == b'"' {
+            in_text = true;
+        }
+        out.push(byte);
+    }
+    if out[begun..].iter().all(|byte| (b' '..0x7F).contains(byte)) {
+        return;
+    }
+    escape(out, begun);
+}
+
+/// The order in which the numbers of a set are written: by their values, and equal ones by
+/// their digits.
+pub(crate) fn by_value(a: &str, b: &str) -> Ordering {
+    let value = |text: &str| text.parse().unwrap_or(f64::INFINITY);
+    value(a).total_cmp(&value(b)).then_with(|| a.cmp(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    fn ordered(json: &str) -> String {
+        let mut out = Vec::new();
+        put_value(json, &mut out);
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn the_order_and_the_blanks_of_an_object_make_no_difference() {
+        let expected = r#"{"a":[{"x":1.50e400,"y":null},"c \" d"],"b":{"c":1,"d":2}}"#;
+        for json in [
+            expected,
+            r#"{"b":{"d":2,"c":1},"a":[{"y":null,"x":1.50e400},"c \" d"]}"#,
+            "{\n \"b\" : {\"d\":2, \"c\":1},\r\n\t\"a\":[ {\"y\":null,\"x\":1.50e400}, \"c \\\" d\"] }",
+        ] {
+            assert_eq!(ordered(json), expected);
+        }
+        assert_eq!(ordered(r#"{"x":1,"x":2}"#), r#"{"x":1}"#);
+        // Deeper than is put in order: on one line, as it stands.
+        let deep = format!("{}{{\"b\":1,\"a\":2}}{}", "[".repeat(40), "]".repeat(40));
+        assert_eq!(ordered(&deep), deep);
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_an_error() {
+        for names in [["a", "a"], ["b", "a"]] {
+            let mut out = b"{".to_vec();
+            let mut members = Members::new(&out);
+            for name in names {
+                members.name(name, &mut out);
+                out.push(b'1');
+            }
+            let finished = members.finish(&mut out);
+            match names {
+                ["a", "a"] => assert!(finished.is_err_and(|e| e.contains("twice"))),
+                _ => assert_eq!(out, br#"{"a":1,"b":1"#),
+            }
+        }
+    }
+
+    #[test]
+    fn no_character_that_a_terminal_obeys_is_written() {
+        for text in [
+            "\u{1b}[2J",
+            "a\u{9b}2Jb",
+            "\u{7f}",
+            "\u{202e}cod.exe",
+            "\u{e0041}",
+            "é漢\u{200d}",
+        ] {
+            let mut out = Vec::new();
+            put(&mut out, text);
+            let raw = serde_json::to_string(text).expect("JSON");
+            for json in [String::from_utf8(out).expect("text"), ordered(&raw)] {
+                assert!(!json.contains(printable::is_hidden), "{json:?}");
+                assert_eq!(serde_json::from_str::<Value>(&json).expect("JSON"), text);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_in_the_order_of_their_values() {
+        let mut set = ["10", "9", "-1", "1E+2", "x", "0.5"];
+        set.sort_by(|a, b| by_value(a, b));
+        assert_eq!(set, ["-1", "0.5", "9", "10", "1E+2", "x"]);
+    }
+
+    proptest! {
+        /// What is written has the value of what was read, and says the same when it is
+        /// written again.
+        #[test]
+        fn what_is_put_in_order_keeps_its_value(json in crate::dynamodb::item::hostile::json()) {
+            let pretty = serde_json::to_string_pretty(&json).expect("JSON");
+            let once = ordered(&pretty);
+            let value = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+            prop_assert_eq!(value(&once), value(&pretty));
+            prop_assert_eq!(ordered(&once), once);
+        }
+    }
+}

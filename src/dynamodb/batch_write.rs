@@ -1,0 +1,200 @@
+//! DynamoDB's answer to a BatchWriteItem call → which items it handed back, and
+//! what it consumed.
+
+use crate::base::hash::Hash;
+use crate::base::record::Record;
+use crate::dynamodb::item::{ItemTemplate, KeyAttribute, KeyType};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Deserialize;
+use std::collections::HashMap;
+
+/// Capacity units that one call can have consumed, at the very most: 16 MB are
+/// 16,384 write units, and each of some 25 indexes takes up to two writes for one
+/// of the table. An answer that says more is not believed.
+pub(super) const MAX_CALL_UNITS: f64 = 1_000_000.0;
+
+/// What DynamoDB answered to a batch.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Answer {
+    /// Items it handed back: what was to be done about them is not done.
+    pub unprocessed: Vec<Returned>,
+    /// What it says it consumed, where it says so.
+    pub consumed: Option<Consumed>,
+}
+
+/// An item that was handed back, by its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Returned {
+    /// The hash.
+    pub hash: Hash,
+    /// The sort key, where that comes from the row, as
+    /// [`Extra::key_json`](crate::base::row_attributes::Extra::key_json) has it.
+    pub row_key: Vec<u8>,
+}
+
+impl Returned {
+    /// Whether it is the item of `record`.
+    pub fn is_of(&self, record: &Record) -> bool {
+        self.hash == record.hash && self.row_key == record.extra.key_json()
+    }
+}
+
+/// Write capacity units that a call consumed.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Consumed {
+    /// Of the table and its indexes together.
+    pub total: f64,
+    /// Of the table alone, where that is said.
+    pub table: Option<f64>,
+    /// Of each index, by its name.
+    pub indexes: Vec<(String, f64)>,
+}
+
+impl Consumed {
+    /// Itself, when a call can have consumed that. What is paid at the token bucket
+    /// follows it: a figure beyond all bounds would stop a run for good.
+    pub(crate) fn if_possible(self) -> Option<Self> {
+        let possible = |units: f64| (0.0..=MAX_CALL_UNITS).contains(&units);
+        let indexes = self.indexes.iter().all(|(_, units)| possible(*units));
+        (possible(self.total) && self.table.is_none_or(possible) && indexes).then_some(self)
+    }
+}
+
+impl ItemTemplate {
+    /// Reads the body of DynamoDB's answer to such a request.
+    ///
+    /// # Errors
+    /// When it is no such answer, or hands back something that is no item of
+    /// ours; the text says which.
+    pub fn read_answer(&self, body: &[u8]) -> Result<Answer, String> {
+        if body == br#"{"UnprocessedItems":{}}"# {
+            return Ok(Answer::default());
+        }
+        // A list would be read as the fields in their order.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err("it is no JSON object".to_owned());
+        }
+        let wire: WireAnswer = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+        let mut answer = Answer {
+            unprocessed: Vec::new(),
+            consumed: wire.consumed.map(consumed).and_then(Consumed::if_possible),
+        };
+        for request in wire.unprocessed.into_values().flatten() {
+            let key = match request {
+                WireRequest {
+                    put: Some(put),
+                    delete: None,
+                } => put.item,
+                WireRequest {
+                    put: None,
+                    delete: Some(delete),
+                } => delete.key,
+                _ => return Err("it hands back a request that is neither put nor delete".into()),
+            };
+            answer.unprocessed.push(self.returned(&key)?);
+        }
+        Ok(answer)
+    }
+
+    /// The item whose attributes, its key among them, are `item`.
+    fn returned(&self, item: &HashMap<String, WireKey>) -> Result<Returned, String> {
+        let part = |name: &String| {
+            item.get(name)
+                .ok_or_else(|| format!("an item without its key {name:?} is handed back"))
+        };
+        let key = part(&self.partition.name)?;
+        let hash = match (self.partition.kind, &key.s, &key.b) {
+            (KeyType::B, _, Some(b)) => {
+                BASE64.decode(b).ok().and_then(|raw| Hash::from_bytes(&raw))
+            }
+            (_, Some(s), _) => Hash::from_hex(s.as_bytes()),
+            _ => None,
+        };
+        let hash = hash.ok_or("an item whose key is no hash is handed back")?;
+        let row_key = match &self.row_key {
+            None => Vec::new(),
+            Some(KeyAttribute { name, kind }) => {
+                let key = part(name)?;
+                let value = match kind {
+                    KeyType::N => &key.n,
+                    _ => &key.s,
+                };
+                let name = serde_json::Value::from(name.as_str());
+                let value = serde_json::Value::from(value.as_deref());
+                format!(",{name}:{{\"{kind}\":{value}}}").into_bytes()
+            }
+        };
+        Ok(Returned { hash, row_key })
+    }
+}
+
+#[derive(Deserialize)]
+struct WireAnswer {
+    /// Without it nothing is said of the items; there is always one, if empty.
+    /// Source: DynamoDB API reference, BatchWriteItem, Response Elements.
+    #[serde(rename = "UnprocessedItems")]
+    unprocessed: HashMap<String, Vec<WireRequest>>,
+    #[serde(rename = "ConsumedCapacity")]
+    consumed: Option<Vec<WireCapacity>>,
+}
+
+#[derive(Deserialize)]
+struct WireRequest {
+    #[serde(rename = "PutRequest")]
+    put: Option<WirePut>,
+    #[serde(rename = "DeleteRequest")]
+    delete: Option<WireDelete>,
+}
+
+#[derive(Deserialize)]
+struct WireDelete {
+    #[serde(rename = "Key")]
+    key: HashMap<String, WireKey>,
+}
+
+#[derive(Deserialize)]
+struct WirePut {
+    #[serde(rename = "Item")]
+    item: HashMap<String, WireKey>,
+}
+
+#[derive(Deserialize)]
+struct WireKey {
+    #[serde(rename = "S")]
+    s: Option<String>,
+    #[serde(rename = "N")]
+    n: Option<String>,
+    #[serde(rename = "B")]
+    b: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WireCapacity {
+    #[serde(rename = "CapacityUnits", default)]
+    pub(super) units: f64,
+    #[serde(rename = "Table")]
+    table: Option<WireUnits>,
+    #[serde(rename = "GlobalSecondaryIndexes", default)]
+    indexes: HashMap<String, WireUnits>,
+}
+
+#[derive(Deserialize)]
+struct WireUnits {
+    #[serde(rename = "CapacityUnits", default)]
+    units: f64,
+}
+
+/// The requests name one table, so there is one entry.
+pub(super) fn consumed(tables: Vec<WireCapacity>) -> Consumed {
+    let mut sum = Consumed::default();
+    for t in tables {
+        sum.total += t.units;
+        if let Some(table) = t.table {
+            sum.table = Some(sum.table.unwrap_or(0.0) + table.units);
+        }
+        sum.indexes
+            .extend(t.indexes.into_iter().map(|(name, i)| (name, i.units)));
+    }
+    sum
+}

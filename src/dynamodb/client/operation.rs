@@ -1,0 +1,430 @@
+//! One DynamoDB operation, prebuilt: the request's JSON in, the answer's out.
+//!
+//! The generated client turns maps of attribute values into JSON and back, and its
+//! orchestrator puts configuration, components and interceptors together anew for
+//! each call: most of what a client does that sends 25 short items at a time. Here
+//! the body is given as bytes, and what stays the same from call to call is
+//! prepared once for each set of credentials: a route. It is made of the SDK's own
+//! parts: the credential chain and the identity cache that renews them, the
+//! endpoint rules (regions, dual-stack, FIPS, account-based endpoints), the
+//! signature, the HTTP client with its pool, TLS and connect time-out. What the
+//! orchestrator does beside them, this does too: a limit in time for each call, the
+//! user agent, an invocation id, the clock's correction, and the closing of
+//! connections that answer with a fault of the server, or not at all. What is left
+//! out: retries, which are the writer's.
+
+use crate::aws::config::{Aws, CONNECT_TIMEOUT, DYNAMODB_ATTEMPT_TIMEOUT};
+use crate::aws::credentials::Identities;
+use crate::aws::error::{CallError, Meaning};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::dynamodb::client::clock_skew::Clock;
+use crate::dynamodb::client::service_error::ServiceError;
+use crate::dynamodb::client::sigv4::{JSON, Signer};
+use aws_credential_types::Credentials;
+use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
+use aws_runtime::user_agent::{ApiMetadata, AwsUserAgent};
+use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+use aws_smithy_async::time::SharedTimeSource;
+use aws_smithy_runtime::client::retries::strategy::NeverRetryStrategy;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::auth::SharedAuthSchemeOptionResolver;
+use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
+use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
+use aws_smithy_runtime_api::client::endpoint::{
+    EndpointResolverParams, ResolveEndpoint as _, SharedEndpointResolver,
+};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient as _, HttpConnector as _, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::identity::{
+    Identity, ResolveCachedIdentity as _, SharedIdentityCache, SharedIdentityResolver,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
+use aws_smithy_runtime_api::client::runtime_components::{
+    RuntimeComponents, RuntimeComponentsBuilder,
+};
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::endpoint::Endpoint;
+use aws_types::os_shim_internal::Env;
+use bytes::Bytes;
+use http::Uri;
+use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
+use http_body_util::BodyExt as _;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// A prebuilt DynamoDB operation on one table. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct RawOperation(Arc<Inner>);
+
+struct Inner {
+    /// `DynamoDB_20120810.BatchWriteItem`.
+    target: String,
+    region: String,
+    user_agent: HeaderValue,
+    endpoint: Params,
+    endpoints: SharedEndpointResolver,
+    identities: Identities,
+    cache: SharedIdentityCache,
+    provider: SharedIdentityResolver,
+    components: RuntimeComponents,
+    config: ConfigBag,
+    connector: SharedHttpConnector,
+    time: SharedTimeSource,
+    clock: Clock,
+    /// By the credentials that were last used.
+    route: Mutex<Option<Arc<Route>>>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawOperation")
+            .field("target", &self.target)
+            .field("region", &self.region)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where calls go with one set of credentials, and what all of them have in common.
+#[derive(Debug)]
+struct Route {
+    /// A call without body, signature and id.
+    request: HttpRequest,
+    signer: Signer,
+}
+
+/// Why a call has no answer, as the SDK sorts it.
+type Failure = SdkError<ServiceError, HttpResponse>;
+
+impl RawOperation {
+    /// The operation `name` (such as `BatchWriteItem`) on `table`, by the
+    /// configuration of `aws`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when the configuration has no credentials provider.
+    pub fn new(aws: &Aws, name: &'static str, table: &str) -> Result<Self> {
+        let config = &aws.config;
+        let internal = |what: &'static str| Error::new(ErrorKind::Internal, what);
+        let credentials = config
+            .credentials_provider()
+            .ok_or_else(|| Error::usage("no provider of AWS credentials is configured"))?;
+        let region = config
+            .region()
+            .ok_or_else(|| Error::usage("no AWS region is set"))?;
+        let endpoint = Params::builder()
+            .region(region.as_ref().to_owned())
+            .set_use_dual_stack(config.use_dual_stack())
+            .set_use_fips(config.use_fips())
+            .set_endpoint(aws.dynamodb_endpoint.clone())
+            .account_id_endpoint_mode(
+                config
+                    .account_id_endpoint_mode()
+                    .cloned()
+                    .unwrap_or_default()
+                    .to_string(),
+            )
+            .resource_arn_list(vec![table.to_owned()])
+            .build()
+            .map_err(|e| internal("cannot describe the endpoint").because(e))?;
+        let endpoints = DefaultResolver::new().into_shared_resolver();
+        let cache = config
+            .identity_cache()
+            .ok_or_else(|| internal("no identity cache is configured"))?;
+        let provider = SharedIdentityResolver::new(credentials);
+        // What the identity cache loads credentials by.
+        let components = RuntimeComponentsBuilder::new("hashferry")
+            .with_auth_scheme(SigV4AuthScheme::new())
+            .with_auth_scheme_option_resolver(Some(SharedAuthSchemeOptionResolver::new(
+                StaticAuthSchemeOptionResolver::new(vec![SCHEME_ID]),
+            )))
+            .with_endpoint_resolver(Some(endpoints.clone()))
+            .with_identity_cache(Some(cache.clone()))
+            .with_identity_resolver(SCHEME_ID, provider.clone())
+            .with_retry_strategy(Some(NeverRetryStrategy::new()))
+            .with_time_source(config.time_source())
+            .with_sleep_impl(config.sleep_impl())
+            .with_http_client(config.http_client())
+            .build()
+            .map_err(|e| internal("the SDK's parts do not fit").because(e))?;
+        let http = components
+            .http_client()
+            .ok_or_else(|| internal("no HTTP client is configured"))?;
+        let settings = HttpConnectorSettings::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build();
+        Ok(RawOperation(Arc::new(Inner {
+            target: format!("DynamoDB_20120810.{name}"),
+            region: region.to_string(),
+            user_agent: user_agent()?,
+            endpoint,
+            endpoints,
+            identities: aws.identities.clone(),
+            cache,
+            provider,
+            connector: http.http_connector(&settings, &components),
+            time: components.time_source().unwrap_or_default(),
+            clock: Clock::new(config.disable_clock_skew_correction().unwrap_or(false)),
+            components,
+            config: ConfigBag::base(),
+            route: Mutex::new(None),
+        })))
+    }
+
+    /// Sends `body` once and returns the body of the answer.
+    ///
+    /// # Errors
+    /// Whatever is no answer with status 200.
+    pub async fn send(&self, body: Bytes) -> Result<Bytes, CallError> {
+        let failure = match self.0.call(body).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        let reasons = failure
+            .as_service_error()
+            .map(|e| e.reasons.clone())
+            .unwrap_or_default();
+        let error = CallError {
+            reasons,
+            ..CallError::from_sdk(failure)
+        };
+        if error.meaning == Meaning::Expired {
+            self.0.identities.expired();
+        }
+        Err(error)
+    }
+}
+
+impl Inner {
+    /// Makes one call.
+    async fn call(&self, body: Bytes) -> Result<Bytes, Failure> {
+        let identity = self
+            .cache
+            .resolve_cached_identity(self.provider.clone(), &self.components, &self.config)
+            .await
+            .map_err(not_sent)?;
+        let route = self.route(identity).await?;
+        let sent = self.time.now();
+        let request = self.request(&route, body, self.clock.corrected(sent));
+        let mut request = request.map_err(not_sent)?;
+        let connection = CaptureSmithyConnection::new();
+        request.add_extension(connection.clone());
+        // To load credentials may take its own time, and has limits of its own.
+        let answer = self.exchange(request, sent, &connection);
+        match tokio::time::timeout(DYNAMODB_ATTEMPT_TIMEOUT, answer).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                close(&connection);
+                Err(SdkError::timeout_error(format!(
+                    "no answer within {} s",
+                    DYNAMODB_ATTEMPT_TIMEOUT.as_secs()
+                )))
+            }
+        }
+    }
+
+    /// Sends `request`, and reads what is answered to it.
+    async fn exchange(
+        &self,
+        request: HttpRequest,
+        sent: SystemTime,
+        connection: &CaptureSmithyConnection,
+    ) -> Result<Bytes, Failure> {
+        let mut response = self
+            .connector
+            .call(request)
+            .await
+            .map_err(SdkError::dispatch_failure)?;
+        let header = |name| response.headers().get(name);
+        let cached = header("age").is_some();
+        self.clock
+            .learn(header("date"), cached, sent, self.time.now());
+        let status = response.status().as_u16();
+        if status >= 500 {
+            close(connection);
+        }
+        let body = std::mem::replace(response.body_mut(), SdkBody::taken());
+        let body = match body.collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(e) => return Err(SdkError::response_error(e, response)),
+        };
+        if status == 200 {
+            return Ok(body);
+        }
+        let kind = response.headers().get("x-amzn-errortype");
+        let refusal = ServiceError::read(status, kind, &body);
+        Err(SdkError::service_error(refusal, response))
+    }
+
+    /// The route of `identity`: the last one, mostly.
+    async fn route(&self, identity: Identity) -> Result<Arc<Route>, Failure> {
+        let credentials = identity
+            .data::<Credentials>()
+            .ok_or_else(|| SdkError::construction_failure("the identity is no AWS credentials"))?;
+        let last = self.route_kept().clone();
+        if let Some(route) = last.filter(|route| route.signer.is_by(credentials)) {
+            return Ok(route);
+        }
+        let mut params = EndpointResolverParams::new(self.endpoint.clone());
+        params.set_property(identity.clone());
+        self.endpoints
+            .finalize_params(&mut params)
+            .map_err(not_sent)?;
+        let endpoint = self
+            .endpoints
+            .resolve_endpoint(&params)
+            .await
+            .map_err(not_sent)?;
+        let route = self.prepare(&endpoint, credentials);
+        let route = Arc::new(route.map_err(not_sent)?);
+        *self.route_kept() = Some(route.clone());
+        Ok(route)
+    }
+
+    fn route_kept(&self) -> std::sync::MutexGuard<'_, Option<Arc<Route>>> {
+        self.route.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn prepare(&self, endpoint: &Endpoint, credentials: &Credentials) -> Result<Route, BoxError> {
+        // The endpoint's own path, with a slash behind it.
+        let uri: Uri = match endpoint.url() {
+            url if url.ends_with('/') => url.parse()?,
+            url => format!("{url}/").parse()?,
+        };
+        let (region, service) = signing_scope(endpoint);
+        let signer = Signer::new(
+            credentials.clone(),
+            uri.clone(),
+            region.unwrap_or_else(|| self.region.clone()),
+            service.unwrap_or_else(|| "dynamodb".to_owned()),
+            self.target.clone(),
+        );
+        let mut request = http::Request::builder()
+            .method("POST")
+            .uri(uri)
+            .header(CONTENT_TYPE, JSON)
+            .header("x-amz-target", &self.target)
+            .header(USER_AGENT, &self.user_agent)
+            .header("amz-sdk-request", "attempt=1; max=1");
+        for (name, values) in endpoint.headers() {
+            for value in values {
+                request = request.header(name, value);
+            }
+        }
+        if let Some(token) = signer.session_token() {
+            let mut token = HeaderValue::try_from(token)?;
+            token.set_sensitive(true);
+            request = request.header("x-amz-security-token", token);
+        }
+        let request = HttpRequest::try_from(request.body(SdkBody::empty())?)?;
+        Ok(Route { request, signer })
+    }
+
+    fn request(
+        &self,
+        route: &Route,
+        body: Bytes,
+        time: SystemTime,
+    ) -> Result<HttpRequest, BoxError> {
+        let signed = route.signer.sign(&body, time)?;
+        let mut request = route.request.try_clone().ok_or("a body is no prototype")?;
+        let headers = request.headers_mut();
+        headers.try_insert("x-amz-date", signed.date)?;
+        headers.try_insert("authorization", signed.authorization)?;
+        headers.try_insert("content-length", body.len().to_string())?;
+        headers.try_insert("amz-sdk-invocation-id", invocation_id())?;
+        *request.body_mut() = SdkBody::from(body);
+        Ok(request)
+    }
+}
+
+/// Lets a connection be used no more: another one may lead to another server.
+fn close(connection: &CaptureSmithyConnection) {
+    if let Some(connection) = connection.get() {
+        connection.poison();
+    }
+}
+
+/// What comes before a call: as the SDK has it, it was not dispatched.
+fn not_sent(error: BoxError) -> Failure {
+    SdkError::dispatch_failure(ConnectorError::other(error, None))
+}
+
+/// The region and the service to sign for, where the endpoint rules say others.
+fn signing_scope(endpoint: &Endpoint) -> (Option<String>, Option<String>) {
+    let typed = endpoint.auth_schemes().iter();
+    let mut typed = typed.filter(|s| s.name() == SCHEME_ID.inner());
+    let listed = endpoint.properties().get("authSchemes");
+    let mut listed = listed
+        .and_then(|d| d.as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(|scheme| scheme.as_object())
+        .filter(|s| s.get("name").and_then(|n| n.as_string()) == Some(SCHEME_ID.inner()));
+    let (typed, listed) = (typed.next(), listed.next());
+    let field = |name: &str| {
+        let value = typed
+            .and_then(|s| s.get(name))
+            .or(listed.and_then(|s| s.get(name)));
+        value.and_then(|v| v.as_string()).map(str::to_owned)
+    };
+    (field("signingRegion"), field("signingName"))
+}
+
+/// By which AWS finds a call in its logs.
+fn invocation_id() -> String {
+    let id = uuid::Builder::from_random_bytes(fastrand::u128(..).to_le_bytes()).into_uuid();
+    let mut text = uuid::Uuid::encode_buffer();
+    id.hyphenated().encode_lower(&mut text).to_owned()
+}
+
+/// The SDK's user agent, and ours behind it. Made once: it does not change.
+fn user_agent() -> Result<HeaderValue> {
+    let api = ApiMetadata::new("dynamodb", aws_sdk_dynamodb::meta::PKG_VERSION);
+    let sdk = AwsUserAgent::new_from_environment(Env::real(), api);
+    let text = format!(
+        "{} app/hashferry-{}",
+        sdk.aws_ua_header(),
+        env!("CARGO_PKG_VERSION")
+    );
+    HeaderValue::from_str(&text).map_err(|e| {
+        Error::new(ErrorKind::Internal, "the user agent is no header value").because(e)
+    })
+}
+
+/// What the writer needs of a table: BatchWriteItem, and DeleteItem where deletes have a
+/// condition. The seam that tests replace.
+pub trait BatchWrite {
+    /// Sends the body of a BatchWriteItem request once.
+    fn batch_write(&self, body: Bytes) -> impl Future<Output = Result<Bytes, CallError>> + Send;
+
+    /// Sends the body of a DeleteItem request once.
+    fn delete_item(&self, body: Bytes) -> impl Future<Output = Result<Bytes, CallError>> + Send {
+        let _ = body;
+        std::future::ready(Err(CallError::strange_answer("there is no DeleteItem")))
+    }
+}
+
+impl BatchWrite for RawOperation {
+    async fn batch_write(&self, body: Bytes) -> Result<Bytes, CallError> {
+        self.send(body).await
+    }
+}
+
+/// What a verification needs of a table: one BatchGetItem call. The seam that
+/// tests replace.
+pub trait BatchGet {
+    /// Sends the body of a BatchGetItem request once.
+    fn batch_get(&self, body: Bytes) -> impl Future<Output = Result<Bytes, CallError>> + Send;
+}
+
+impl BatchGet for RawOperation {
+    async fn batch_get(&self, body: Bytes) -> Result<Bytes, CallError> {
+        self.send(body).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,343 @@
+//! The bytes of a source → text: what kind they are, and decompression.
+//!
+//! Plain text goes through as it is, and what is compressed is decompressed as it
+//! comes ([`unpack`]), known by its first bytes ([`Codec::seen`]) and not by its
+//! name. Whatever else the first bytes of the text show (UTF-32, a program,
+//! compression once more) is refused before anything is written, with the way out:
+//! taken for text it would end as a heap of rejected lines. Only a database is let
+//! through before, to be read as one.
+
+use crate::base::error::{Error, Result};
+use crate::base::hash::{Algorithm, Case};
+use crate::base::printable::shown;
+use crate::base::record::looks_like;
+use crate::list::format::digest::Encoding;
+use crate::list::format::layout::Layout;
+use crate::list::format::row_parser::{
+    Form, Format, algorithm_by_lines, first_encoded, first_hash,
+};
+use crate::list::format::{document, foreign};
+use crate::list::lines::{Framer, Line};
+
+use crate::source::decompress::codec::{Codec, Seen};
+
+/// How many bytes at the beginning are looked at before the first line is taken.
+pub const PEEK_BYTES: usize = 64 * 1024;
+
+/// What the beginning of a list shows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Beginning {
+    /// The form of the list.
+    pub layout: Layout,
+    /// The algorithm of the hashes that it shows: of a plain list the first one by its
+    /// length, of others the only one that has a column.
+    pub algorithm: Option<Algorithm>,
+    /// The algorithms that have columns, with these, where there are several.
+    pub several: Vec<(Algorithm, String)>,
+    /// The case of the first line of a plain list that is a hash, where it shows one.
+    pub case: Option<Case>,
+    /// The first line that is neither blank nor a comment, for messages.
+    pub first_line: Option<String>,
+}
+
+/// Looks at the first bytes of the text of the list called `name`, which was
+/// compressed by `codec` and is to be read as `form` says; `whole` when there are no
+/// more than these.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when they are not the
+/// beginning of a text.
+pub fn look_at(
+    name: &str,
+    codec: Option<Codec>,
+    head: &[u8],
+    whole: bool,
+    form: &Form,
+) -> Result<Beginning> {
+    let inside = match codec {
+        Some(codec) => format!("what {name} holds, {codec}-compressed,"),
+        None => name.to_owned(),
+    };
+    let through = |command: &str| {
+        let way = match codec {
+            Some(codec) => format!(
+                "{} | {command}",
+                crate::source::decompress::codec::piped(name, codec.command())
+            ),
+            None => crate::source::decompress::codec::piped(name, command),
+        };
+        format!("{way} | hashferry ingest - …")
+    };
+    if let (Some(_), Seen::Codec(nested)) = (codec, Codec::seen(head)) {
+        return Err(Error::usage(format!(
+            "{inside} is {nested}-compressed once more, not a plain list"
+        ))
+        .hint(format!(
+            "decompress it on the way in: {}",
+            through(nested.command())
+        )));
+    }
+    if let Some((kind, command)) = container(head) {
+        let hint = match (command, codec) {
+            // It reads files, and no pipes.
+            (Some(command), None) if name != "-" && !name.starts_with("s3://") => {
+                format!("decompress it on the way in: {}", through(command))
+            }
+            _ if kind.contains("SQLite") && !cfg!(feature = "rds") => {
+                "take a hashferry that was built with its feature rds, which reads NSRL databases"
+                    .to_owned()
+            }
+            _ => "extract the list from it first, then ingest that".to_owned(),
+        };
+        return Err(Error::usage(format!("{inside} is {kind}, not a plain list")).hint(hint));
+    }
+    if head.starts_with(b"\xFF\xFE\0\0") || head.starts_with(b"\0\0\xFE\xFF") {
+        return Err(
+            Error::usage(format!("{inside} is UTF-32 text")).hint(format!(
+                "convert it first: {}",
+                through("iconv -f UTF-32 -t UTF-8")
+            )),
+        );
+    }
+    if let Some(refused) = refused(&inside, head, whole, form, &through) {
+        return Err(refused);
+    }
+    let layout = Layout::seen(name, head, whole, form)?;
+    let mut beginning = Beginning {
+        first_line: first_line(head, whole),
+        ..Beginning::default()
+    };
+    if layout.format == Format::Lines && form.encoding == Encoding::Base64 {
+        beginning.algorithm = first_encoded(head, whole);
+    } else if layout.format == Format::Lines {
+        if let Some((algorithm, text)) = first_hash(head, whole) {
+            beginning.algorithm = Some(algorithm);
+            let letter = text.iter().find(|b| b.is_ascii_alphabetic());
+            beginning.case = letter.map(|l| match l.is_ascii_uppercase() {
+                true => Case::Upper,
+                false => Case::Lower,
+            });
+        }
+    } else {
+        let seen = layout.algorithms(form);
+        match seen.first() {
+            // Which column is meant of two for one algorithm, the parser knows or asks.
+            Some((first, _)) if seen.iter().all(|(a, _)| a == first) => {
+                beginning.algorithm = Some(*first);
+            }
+            _ => beginning.several = seen,
+        }
+        match layout.format {
+            Format::Sums | Format::Clamav | Format::Powershell | Format::Certutil => {
+                beginning.algorithm = algorithm_by_lines(layout.format, head, whole);
+            }
+            _ => {}
+        }
+    }
+    beginning.layout = layout;
+    let nothing = beginning.algorithm.is_none() && beginning.several.is_empty();
+    if nothing && head.contains(&0) {
+        return Err(Error::usage(format!(
+            "{inside} is a binary file: no line of it is a hash"
+        ))
+        .hint("expected text with one hash a line, or a table of them"));
+    }
+    Ok(beginning)
+}
+
+/// Why what is `inside` is no list, where it is a file of a kind that is known and not
+/// read; `through` makes a list of it by a command.
+fn refused(
+    inside: &str,
+    head: &[u8],
+    whole: bool,
+    form: &Form,
+    through: &dyn Fn(&str) -> String,
+) -> Option<Error> {
+    if form.paths.is_some() {
+        return None;
+    }
+    let may_be_json = form.format.is_none_or(|f| f == Format::Ndjson);
+    // A field that such an object has itself, or that leads into arrays, is meant so.
+    let is_meant = |field: &str| field.contains("[]") || document::has(head, field);
+    let is_meant = form.column.as_deref().is_some_and(is_meant);
+    if may_be_json
+        && !is_meant
+        && let Some(document) = document::named(head)
+    {
+        let field = document
+            .field
+            .map(|field| format!("; or give --field '{field}'"));
+        let error = Error::usage(format!(
+            "{inside} is {}, whose hashes stand inside arrays",
+            document.what
+        ));
+        let way = through(&document.command);
+        let field = field.unwrap_or_default();
+        return Some(error.hint(format!("make a list of it: {way}{field}")));
+    }
+    if form.format.is_some() || form.encoding != Encoding::Hex {
+        return None;
+    }
+    let foreign = foreign::named(head, whole)?;
+    let error = Error::usage(format!("{inside} is {}", foreign.what));
+    Some(match foreign.command {
+        Some(command) => error.hint(format!("make a list of it: {}", through(&command))),
+        None => error.hint(foreign.hint),
+    })
+}
+
+/// The first line that is neither blank nor a comment, for messages.
+fn first_line(head: &[u8], whole: bool) -> Option<String> {
+    let mut framer = Framer::new();
+    let mut lines = framer.push(head);
+    let said = |line: &Line<'_>| {
+        let text = line.bytes.trim_ascii();
+        let looks = looks_like(text).map(|l| format!(" ({l})"));
+        let looks = looks.unwrap_or_default();
+        (!text.is_empty() && text[0] != b'#').then(|| format!("{:?}{looks}", shown(text, 80)))
+    };
+    while let Some(line) = lines.next() {
+        if let Some(said) = said(&line) {
+            return Some(said);
+        }
+    }
+    framer
+        .finish()
+        .filter(|_| whole)
+        .and_then(|line| said(&line))
+}
+
+impl Beginning {
+    /// Whether it shows what the list is.
+    pub fn decides(&self) -> bool {
+        self.algorithm.is_some() || !self.several.is_empty()
+    }
+}
+
+/// What container the bytes show that is not undone here, and the command that
+/// does it.
+fn container(head: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
+    const MAGIC: [(&[u8], &str, Option<&str>); 4] = [
+        (
+            b"\x02\x21\x4C\x18",
+            "LZ4 in its legacy form",
+            Some("lz4 -dc"),
+        ),
+        (b"7z\xBC\xAF\x27\x1C", "a 7z archive", Some("7z x -so")),
+        (b"SQLite format 3\0", "an SQLite database", None),
+        (b"HASH\r\n\xFF\0", "an EnCase hash set", None),
+    ];
+    // The name of the format stands in the first header, behind a file's name.
+    if head.get(257..262) == Some(b"ustar") {
+        return Some(("a tar archive", None));
+    }
+    MAGIC
+        .iter()
+        .find(|(magic, ..)| head.starts_with(magic))
+        .map(|(_, kind, command)| (*kind, *command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_hash_shows_the_algorithm_past_comments_and_a_header() {
+        let got = look_at(
+            "x",
+            None,
+            b"# list\n\nmd5\n92e792c43c35e96fed3f9566083326fc\r\n",
+            true,
+            &Form::default(),
+        )
+        .expect("text");
+        assert_eq!(got.algorithm, Some(Algorithm::Md5));
+        assert_eq!(got.case, Some(Case::Lower));
+        assert_eq!(got.first_line.as_deref(), Some("\"md5\""));
+        // A line that is cut off by the peek shows nothing.
+        let cut = look_at(
+            "x",
+            None,
+            b"92e792c43c35e96fed3f9566083326fc",
+            false,
+            &Form::default(),
+        )
+        .expect("text");
+        assert_eq!(cut, Beginning::default());
+    }
+
+    #[test]
+    fn the_case_is_that_of_the_digits_alone() {
+        for before in ["sha256:", "0x"] {
+            let text = format!("{before}{}\n", "AB".repeat(32));
+            let seen = look_at("x", None, text.as_bytes(), true, &Form::default()).expect("text");
+            assert_eq!(seen.algorithm, Some(Algorithm::Sha256), "{before}");
+            assert_eq!(seen.case, Some(Case::Upper), "{before}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_with_the_way_out() {
+        let mut tar = [0; 512];
+        tar[..8].copy_from_slice(b"list.txt");
+        tar[257..263].copy_from_slice(b"ustar\0");
+        for (codec, head, expected) in [
+            (
+                None,
+                &b"7z\xBC\xAF\x27\x1C\0"[..],
+                "7z x -so list | hashferry",
+            ),
+            (None, b"SQLite format 3\0", "extract"),
+            (None, b"\x02\x21\x4C\x18\0", "lz4 -dc list | hashferry"),
+            (None, &tar, "extract"),
+            (Some(Codec::Gzip), &tar, "extract"),
+            (None, b"HASH\r\n\xFF\0", "extract"),
+            (
+                None,
+                b"\xFF\xFE\0\0a\0\0\0",
+                "iconv -f UTF-32 -t UTF-8 list | hashferry",
+            ),
+            (None, b"\x7FELF\0\0\0\n", "one hash a line"),
+            (Some(Codec::Gzip), b"SQLite format 3\0", "extract"),
+            (Some(Codec::Gzip), b"7z\xBC\xAF\x27\x1C\0", "extract"),
+            (
+                Some(Codec::Xz),
+                b"\xFF\xFE\0\0a\0\0\0",
+                "xz -dc list | iconv -f UTF-32 -t UTF-8 | hashferry",
+            ),
+            (
+                Some(Codec::Zstd),
+                b"\x1F\x8B\x08",
+                "zstd -dc list | gunzip -c | hashferry",
+            ),
+        ] {
+            let error = look_at("list", codec, head, true, &Form::default()).expect_err("refused");
+            assert_eq!(error.exit_status(), 2);
+            assert!(
+                error.what_to_do().is_some_and(|h| h.contains(expected)),
+                "{error}: {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_nul_in_a_list_of_hashes_is_a_line_to_reject_not_a_binary_file() {
+        assert!(
+            look_at(
+                "x",
+                None,
+                b"ab\0cd\n92e792c43c35e96fed3f9566083326fc\n",
+                true,
+                &Form::default()
+            )
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn an_empty_list_shows_nothing() {
+        let seen = look_at("x", None, b"", true, &Form::default()).expect("text");
+        assert!(seen.layout.empty && !seen.decides(), "{seen:?}");
+    }
+}

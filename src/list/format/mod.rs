@@ -1,0 +1,21 @@
+//! TODO
+
+pub mod certutil;
+pub mod clamav;
+pub mod delimited;
+pub mod digest;
+pub mod document;
+pub mod encoded;
+pub mod foreign;
+pub mod hashdeep;
+pub mod headers;
+pub mod json;
+pub mod layout;
+pub mod mix;
+pub mod paths;
+pub mod powershell;
+pub mod quoting;
+pub mod row_parser;
+pub mod rows;
+pub mod sums;
+pub mod types;

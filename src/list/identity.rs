@@ -1,0 +1,121 @@
+//! By what a list is recognised later: that it is the one that was read.
+
+use crate::list::encoding::Writing;
+use crate::list::format::layout::Layout;
+use crate::source::decompress::codec::Packed;
+use serde::{Deserialize, Serialize};
+
+/// By what a list is recognised.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// `s3://bucket/key` or a path.
+    pub uri: String,
+    /// The object's ETag, with its quotes.
+    pub etag: Option<String>,
+    /// The object's version, in a bucket that keeps versions.
+    pub version_id: Option<String>,
+    /// Length in bytes.
+    pub bytes: Option<u64>,
+    /// When a file was last changed (UTC, RFC 3339).
+    pub modified: Option<String>,
+    /// How it is compressed, where it is and that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packed: Option<Packed>,
+    /// Its form, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
+    /// Whether it is a database, and its text the hashes in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub database: bool,
+    /// How its text is written, where that is rewritten as it is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writing: Option<Writing>,
+    /// Of JSON documents that are split into lines, the field whose path says how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<String>,
+}
+
+impl Identity {
+    /// What of `now` is not as it was, in words.
+    pub fn difference(&self, now: &Identity) -> Option<String> {
+        let said = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+        // Some write it with quotes in one answer and without in another.
+        let bare = |tag: &Option<String>| tag.as_ref().map(|t| t.trim_matches('"').to_owned());
+        if bare(&self.etag) != bare(&now.etag) {
+            return Some(format!(
+                "its ETag was {} and is {}",
+                said(&self.etag),
+                said(&now.etag)
+            ));
+        }
+        if self.bytes != now.bytes {
+            let said = |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), |b| b.to_string());
+            return Some(format!(
+                "its length was {} and is {}",
+                said(self.bytes),
+                said(now.bytes)
+            ));
+        }
+        (self.modified != now.modified).then(|| {
+            format!(
+                "it was last changed at {} and then at {}",
+                said(&self.modified),
+                said(&now.modified)
+            )
+        })
+    }
+
+    /// Whether its text is its bytes, so that a byte of the one is a byte of the other.
+    pub fn is_verbatim(&self) -> bool {
+        let rewritten = self.writing.is_some() || self.document.is_some();
+        self.packed.is_none() && !self.database && !rewritten
+    }
+
+    /// Whether it can be recognised at all: a pipe cannot.
+    pub fn is_known(&self) -> bool {
+        self.etag.is_some() || self.modified.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_the_same_when_tag_length_and_time_are() {
+        let before = Identity {
+            uri: "s3://b/k".into(),
+            etag: Some("\"a\"".into()),
+            version_id: Some("1".into()),
+            bytes: Some(7),
+            ..Identity::default()
+        };
+        let differs = |now: Identity| before.difference(&now);
+        // The same content once more is the same list.
+        assert_eq!(
+            differs(Identity {
+                version_id: None,
+                ..before.clone()
+            }),
+            None
+        );
+        let tag = differs(Identity {
+            etag: Some("\"b\"".into()),
+            ..before.clone()
+        });
+        assert_eq!(tag.as_deref(), Some("its ETag was \"a\" and is \"b\""));
+        let length = differs(Identity {
+            bytes: Some(8),
+            ..before.clone()
+        });
+        assert_eq!(length.as_deref(), Some("its length was 7 and is 8"));
+        assert!(
+            differs(Identity {
+                modified: Some("x".into()),
+                ..before.clone()
+            })
+            .is_some()
+        );
+    }
+}

@@ -1,0 +1,4 @@
+//! TODO
+
+pub mod given;
+pub mod normalizer;

@@ -1,0 +1,5 @@
+//! TODO
+
+pub mod database;
+pub mod local_copy;
+pub mod text;

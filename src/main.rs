@@ -1,5 +1,0 @@
-//! The binary: see [`hashferry::cli`].
-
-fn main() -> std::process::ExitCode {
-    hashferry::cli::main()
-}

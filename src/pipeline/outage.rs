@@ -1,0 +1,322 @@
+//! Model of a table that accepts nothing for a while, and figures of a run against
+//! it, for the scenarios of the loops that send.
+//!
+//! The table refills continuously, saves one second of its capacity and begins
+//! with one batch, as in the scenarios of the writer. It is healthy for
+//! [`BEFORE`], throttles every call or leaves all of it unprocessed for as long as
+//! the scenario says, and is healthy again for [`AFTER`].
+
+use crate::aws::error::{CallError, Meaning};
+use crate::dynamodb::client::operation::{BatchGet, BatchWrite};
+use crate::flow::capacity::{Capacity, Part};
+use crate::flow::rate_limiter::Pace;
+use crate::flow::rate_setting::Rate;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Healthy seconds before the fault.
+pub(crate) const BEFORE: f64 = 8.0;
+
+/// Healthy seconds after it.
+pub(crate) const AFTER: f64 = 61.0;
+
+/// What the table takes, in units a second.
+pub(crate) const CAPACITY: f64 = 1000.0;
+
+/// Milliseconds between a call and what becomes of it.
+const LATENCY_MS: u64 = 5;
+
+/// How the run is paced.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Mode {
+    /// By the controller, from what the table says.
+    Provisioned,
+    /// By the controller, from what it finds out.
+    OnDemand,
+    /// At the capacity, by a fixed rate.
+    Fixed,
+    /// Without a limit.
+    Max,
+}
+
+impl Mode {
+    /// The pace of the run.
+    pub(crate) fn pace(self) -> Pace {
+        let rate = match self {
+            Mode::Provisioned | Mode::OnDemand => Rate::Auto,
+            Mode::Fixed => Rate::Units(CAPACITY),
+            Mode::Max => Rate::Max,
+        };
+        rate.pace(self.capacity(), None)
+    }
+
+    /// What the table says of itself.
+    pub(crate) fn capacity(self) -> Capacity {
+        let on_demand = self == Mode::OnDemand;
+        let parts = match on_demand {
+            true => Vec::new(),
+            false => vec![(Part::Table, CAPACITY)],
+        };
+        Capacity {
+            on_demand,
+            parts,
+            warm: on_demand.then_some(CAPACITY),
+        }
+    }
+}
+
+/// A call as the table saw it.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    /// Seconds since the beginning when it was sent and when it was answered.
+    sent: f64,
+    answered: f64,
+    items: usize,
+    offered: f64,
+    accepted: f64,
+}
+
+/// The model at work.
+#[derive(Debug, Clone)]
+pub(crate) struct Table(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    begun: Instant,
+    fault: f64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    seen: f64,
+    level: f64,
+    calls: Vec<Call>,
+}
+
+impl Table {
+    /// A table that accepts nothing for `fault` seconds.
+    pub(crate) fn new(fault: u32) -> Table {
+        Table(Arc::new(Inner {
+            begun: Instant::now(),
+            fault: f64::from(fault),
+            state: Mutex::new(State {
+                seen: 0.0,
+                level: 25.0,
+                calls: Vec::new(),
+            }),
+        }))
+    }
+
+    /// How long a run against it lasts.
+    pub(crate) fn lasts(&self) -> Duration {
+        Duration::from_secs_f64(BEFORE + self.0.fault + AFTER)
+    }
+
+    /// Until when nothing is accepted.
+    pub(crate) fn healthy_again(&self) -> Instant {
+        self.0.begun + Duration::from_secs_f64(BEFORE + self.0.fault)
+    }
+
+    /// How many of `items`, which cost `each`, are accepted. None is an error, or every
+    /// other time no error either.
+    async fn accept(&self, items: usize, each: f64) -> Result<usize, CallError> {
+        let sent = self.0.begun.elapsed().as_secs_f64();
+        tokio::time::sleep(Duration::from_millis(LATENCY_MS)).await;
+        let now = self.0.begun.elapsed().as_secs_f64();
+        let mut s = self.0.state.lock().expect("whole");
+        s.level = (s.level + (now - s.seen) * CAPACITY).min(CAPACITY);
+        s.seen = now;
+        let healthy = !(BEFORE..BEFORE + self.0.fault).contains(&now);
+        let kept = match healthy {
+            true => ((s.level / each) as usize).min(items),
+            false => 0,
+        };
+        s.level -= kept as f64 * each;
+        s.calls.push(Call {
+            sent,
+            answered: now,
+            items,
+            offered: items as f64 * each,
+            accepted: kept as f64 * each,
+        });
+        match kept {
+            0 if s.calls.len().is_multiple_of(2) => Err(CallError {
+                meaning: Meaning::Throttled,
+                code: Some("ThrottlingException".into()),
+                message: String::new(),
+                reasons: vec![("TableWriteProvisionedThroughputExceeded".into(), "t".into())],
+                no_credentials: false,
+            }),
+            kept => Ok(kept),
+        }
+    }
+
+    /// What came of the run.
+    pub(crate) fn figures(&self) -> Figures {
+        let calls = std::mem::take(&mut self.0.state.lock().expect("whole").calls);
+        let end = BEFORE + self.0.fault;
+        let sum = |from: f64, to: f64, of: fn(&Call) -> f64| -> f64 {
+            let within = calls
+                .iter()
+                .filter(|c| c.answered > from && c.answered <= to);
+            within.map(of).sum()
+        };
+        let accepted = |from, to| sum(from, to, |c| c.accepted);
+        let after: Vec<f64> = calls
+            .iter()
+            .filter(|c| c.accepted > 0.0 && c.answered >= end)
+            .map(|c| c.answered)
+            .collect();
+        let first = after.first().copied().unwrap_or(f64::INFINITY);
+        // A second of one batch less is the rate still.
+        let reached = |share: f64| {
+            let least = share * CAPACITY - 25.0;
+            let at = after.iter().find(|at| accepted(**at - 1.0, **at) >= least);
+            at.map_or(f64::INFINITY, |at| at - first)
+        };
+        let down: Vec<&Call> = calls
+            .iter()
+            .filter(|c| c.answered >= BEFORE && c.sent < first)
+            .collect();
+        let gaps = down.windows(2).map(|pair| pair[1].sent - pair[0].sent);
+        let probes = down.iter().filter(|c| c.sent > BEFORE + 1.2);
+        let (from, to) = (end + 10.0, end + 60.0);
+        let offered = sum(from, to, |c| c.offered);
+        Figures {
+            first: first - end,
+            half: reached(0.5),
+            all: reached(1.0),
+            share: accepted(from, to) / (CAPACITY * (to - from)),
+            refused: (offered - accepted(from, to)) / offered,
+            longest_gap: gaps.fold(0.0, f64::max),
+            probes: probes.clone().count(),
+            largest_probe: probes.map(|c| c.items).max().unwrap_or(0),
+            fault: self.0.fault,
+        }
+    }
+}
+
+impl BatchWrite for Table {
+    async fn batch_write(&self, body: Bytes) -> Result<Bytes, CallError> {
+        let text = std::str::from_utf8(&body).expect("UTF-8");
+        let count = text.matches("{\"PutRequest\":").count();
+        let kept = self.accept(count, 1.0).await?;
+        let back = match count - kept {
+            0 => json!({}),
+            _ => {
+                let request: Value = serde_json::from_str(text).expect("JSON");
+                let puts = request["RequestItems"]["t"].as_array().expect("puts");
+                json!({ "t": puts[kept..] })
+            }
+        };
+        let consumed = json!({"TableName": "t", "CapacityUnits": kept as f64});
+        let answer = json!({"UnprocessedItems": back, "ConsumedCapacity": [consumed]});
+        Ok(answer.to_string().into())
+    }
+}
+
+impl BatchGet for Table {
+    /// Every key is there.
+    async fn batch_get(&self, body: Bytes) -> Result<Bytes, CallError> {
+        let text = std::str::from_utf8(&body).expect("UTF-8");
+        let consistent = text.contains("\"ConsistentRead\":true");
+        let each = if consistent { 1.0 } else { 0.5 };
+        let (_, keys) = text.split_once("\"Keys\":[").expect("keys");
+        let (keys, _) = keys.split_once(']').expect("an end");
+        let count = keys.matches("\"S\":").count();
+        let kept = self.accept(count, each).await?;
+        let units = kept as f64 * each;
+        if kept == count {
+            let answer = format!(
+                "{{\"Responses\":{{\"t\":[{keys}]}},\"UnprocessedKeys\":{{}},\
+                 \"ConsumedCapacity\":[{{\"TableName\":\"t\",\"CapacityUnits\":{units}}}]}}"
+            );
+            return Ok(answer.into());
+        }
+        let keys: Vec<Value> = serde_json::from_str(&format!("[{keys}]")).expect("JSON");
+        let (read, left) = keys.split_at(kept);
+        let consumed = json!({"TableName": "t", "CapacityUnits": units});
+        let answer = json!({"Responses": {"t": read}, "UnprocessedKeys": {"t": {"Keys": left}},
+            "ConsumedCapacity": [consumed]});
+        Ok(answer.to_string().into())
+    }
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    /// Seconds from the fault's end to the first acceptance.
+    pub(crate) first: f64,
+    /// Seconds from that to half of the capacity in use, and to all of it, each
+    /// over a second.
+    pub(crate) half: f64,
+    pub(crate) all: f64,
+    /// Capacity used from second 10 to 60 after the fault's end.
+    pub(crate) share: f64,
+    /// Units refused of those offered in that time.
+    pub(crate) refused: f64,
+    /// The longest time without a call from the fault's begin to the first
+    /// acceptance.
+    pub(crate) longest_gap: f64,
+    /// Calls in that time, from 1.2 s on, and items of the largest.
+    pub(crate) probes: usize,
+    pub(crate) largest_probe: usize,
+    fault: f64,
+}
+
+impl Figures {
+    /// Prints the figures, and asserts what holds for every loop that sends. Without
+    /// a limit, most is refused before the fault, too.
+    pub(crate) fn check(&self, name: &str, mode: Mode) {
+        println!(
+            "{name} {mode:?} {} s: first {:.2} s, half {:.2} s, all {:.2} s, share {:.2} %, \
+             refused {:.2} %, longest gap {:.2} s, {} probes of at most {}",
+            self.fault,
+            self.first,
+            self.half,
+            self.all,
+            self.share * 100.0,
+            self.refused * 100.0,
+            self.longest_gap,
+            self.probes,
+            self.largest_probe
+        );
+        assert!(
+            self.longest_gap <= 1.01,
+            "{name}: a probe a second: {self:?}"
+        );
+        assert_eq!(self.largest_probe, 1, "{name}: {self:?}");
+        assert!(self.probes as f64 <= 2.0 * self.fault, "{name}: {self:?}");
+        assert!(self.first <= 1.01, "{name}: {self:?}");
+        assert!(self.half <= 3.0, "{name}: {self:?}");
+        assert!(self.all <= 10.0, "{name}: {self:?}");
+        if mode != Mode::Max {
+            assert!(self.share >= 0.95, "{name}: {self:?}");
+            assert!(self.refused <= 0.01, "{name}: {self:?}");
+        }
+    }
+}
+
+/// The scenarios: for `$play`, an async function of a mode and the seconds of the
+/// fault.
+macro_rules! outages {
+    ($play:ident) => {
+        outages! { $play:
+            provisioned_4 Provisioned 4, provisioned_20 Provisioned 20,
+            provisioned_60 Provisioned 60, on_demand_4 OnDemand 4,
+            on_demand_20 OnDemand 20, on_demand_60 OnDemand 60,
+            fixed_20 Fixed 20, max_20 Max 20,
+        }
+    };
+    ($play:ident: $($name:ident $mode:ident $seconds:literal),* $(,)?) => {$(
+        #[tokio::test(start_paused = true)]
+        async fn $name() {
+            $play($crate::pipeline::outage::Mode::$mode, $seconds).await;
+        }
+    )*};
+}
+pub(crate) use outages;

@@ -1,0 +1,702 @@
+//! The writer's loop in paused time, against a table that does as it is told.
+
+use super::*;
+use crate::base::hash::{Algorithm, Case, Hash};
+use crate::base::record::Place;
+use crate::dynamodb::delete_item::CONDITION_FAILED;
+use crate::dynamodb::item::{KeyAttribute, KeySchema, KeyType};
+use crate::pipeline::progress::counts::{Books, Counts};
+use crate::pipeline::progress::watermark::Stretch;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// What the table does with the k-th call.
+#[derive(Clone, Copy)]
+enum Act {
+    Write,
+    /// Hands back the last n items.
+    HandBack(usize),
+    Fail(Meaning, &'static str),
+    /// Writes, but the answer is lost.
+    LoseAnswer,
+    /// Answers something else.
+    Say(&'static str),
+    Hang,
+}
+
+struct FakeTable<F> {
+    act: F,
+    latency: Duration,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    calls: Vec<(Duration, usize)>,
+    rows: BTreeMap<String, u32>,
+    begun: Option<Instant>,
+}
+
+impl<F: Fn(usize, &[String]) -> Act + Sync> BatchWrite for FakeTable<F> {
+    async fn batch_write(&self, body: Bytes) -> Result<Bytes, CallError> {
+        let request: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        let puts = request["RequestItems"]["t"]
+            .as_array()
+            .expect("puts")
+            .clone();
+        let key = |p: &serde_json::Value| {
+            p["PutRequest"]["Item"]["md5"]["S"]
+                .as_str()
+                .expect("a key")
+                .to_owned()
+        };
+        let keys: Vec<String> = puts.iter().map(key).collect();
+        let unique: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert!(
+            unique.len() == keys.len() && keys.len() <= 25,
+            "no key twice, no more than 25"
+        );
+        let act = {
+            let mut seen = self.seen.lock().expect("whole");
+            let begun = *seen.begun.get_or_insert_with(Instant::now);
+            seen.calls.push((begun.elapsed(), keys.len()));
+            (self.act)(seen.calls.len(), &keys)
+        };
+        tokio::time::sleep(self.latency).await;
+        let write = |n: usize| {
+            let mut seen = self.seen.lock().expect("whole");
+            for k in &keys[..n] {
+                *seen.rows.entry(k.clone()).or_default() += 1;
+            }
+        };
+        let failed = |meaning, message: &str| CallError {
+            meaning,
+            code: Some(message.into()),
+            message: String::new(),
+            reasons: vec![],
+            no_credentials: false,
+        };
+        match act {
+            Act::Write => {
+                write(keys.len());
+                Ok(Bytes::from_static(br#"{"UnprocessedItems":{}}"#))
+            }
+            Act::HandBack(n) => {
+                let kept = keys.len() - n.min(keys.len());
+                write(kept);
+                let back = &puts[kept..];
+                Ok(serde_json::json!({"UnprocessedItems": {"t": back}})
+                    .to_string()
+                    .into())
+            }
+            Act::LoseAnswer => {
+                write(keys.len());
+                Err(failed(Meaning::Transient, "reset"))
+            }
+            Act::Fail(meaning, code) => Err(failed(meaning, code)),
+            Act::Say(text) => Ok(Bytes::from_static(text.as_bytes())),
+            Act::Hang => std::future::pending().await,
+        }
+    }
+}
+
+fn hash(n: u32) -> Hash {
+    let mut raw = [0; 16];
+    raw[..4].copy_from_slice(&n.to_be_bytes());
+    Hash::from_bytes(&raw).expect("16 bytes")
+}
+
+fn key(n: u32) -> String {
+    hash(n).to_hex(Case::Upper)
+}
+
+struct Run {
+    end: End,
+    counts: Counts,
+    rows: BTreeMap<String, u32>,
+    calls: Vec<(Duration, usize)>,
+    elapsed: Duration,
+    rejected: Option<String>,
+}
+
+struct Setup {
+    records: u32,
+    rate: Option<f64>,
+    concurrency: Concurrency,
+    give_up_after: Duration,
+    latency: Duration,
+    stop_after: Option<Duration>,
+    closed: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup {
+            records: 1000,
+            rate: None,
+            concurrency: Concurrency::Calls(8),
+            give_up_after: Duration::from_secs(900),
+            latency: Duration::from_millis(5),
+            stop_after: None,
+            closed: true,
+        }
+    }
+}
+
+impl Setup {
+    async fn run(self, act: impl Fn(usize, &[String]) -> Act + Sync) -> Run {
+        let schema = KeySchema {
+            partition: KeyAttribute {
+                name: "md5".into(),
+                kind: KeyType::S,
+            },
+            sort: None,
+            index_keys: vec![],
+        };
+        let template =
+            ItemTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &[]).expect("fits");
+        let table = FakeTable {
+            act,
+            latency: self.latency,
+            seen: Mutex::default(),
+        };
+        let meters = Meters::default();
+        let rejects = Rejects::new(None).expect("no file");
+        let stop = Stop::new();
+        let (send, receive) = mpsc::channel(4);
+        let records = self.records;
+        let begun = Instant::now();
+        let water = LowWater::default();
+        let writer = Writer {
+            table: &table,
+            table_name: "t",
+            template: &template,
+            pace: &Pace::fixed(self.rate),
+            meters: &meters,
+            water: &water,
+            rejects: &rejects,
+            options: WriterOptions {
+                concurrency: self.concurrency,
+                give_up_after: self.give_up_after,
+            },
+        };
+        let feed = async {
+            let all: Vec<u32> = (1..=records).collect();
+            for part in all.chunks(37) {
+                let record = |&n: &u32| {
+                    Record::new(
+                        hash(n),
+                        Place {
+                            source: 0,
+                            line: u64::from(n),
+                            byte: u64::from(n) * 33,
+                        },
+                    )
+                };
+                let part: Vec<_> = part.iter().map(record).collect();
+                let n = part.len() as u64;
+                meters.update(|c| c.books.lines += n);
+                let handed = HandOver {
+                    stretch: Stretch {
+                        end: part[part.len() - 1].place,
+                        books: Books {
+                            lines: n,
+                            ..Books::default()
+                        },
+                    },
+                    records: part,
+                };
+                if send.send(handed).await.is_err() {
+                    meters.update(|c| c.books.failed += n);
+                    return;
+                }
+            }
+            if self.closed {
+                drop(send);
+            } else {
+                send.closed().await;
+            }
+        };
+        let stopper = async {
+            if let Some(after) = self.stop_after {
+                tokio::time::sleep(after).await;
+                stop.request();
+            }
+        };
+        let backoff = Backoff::new(fastrand::Rng::with_seed(42));
+        let (end, (), ()) = tokio::join!(writer.run(receive, &stop, backoff), feed, stopper);
+        let counts = meters.read();
+        assert!(counts.books.balanced(), "{:?}", counts.books);
+        let seen = table.seen.into_inner().expect("whole");
+        // Below the mark everything is settled, and at the end of a run that is
+        // whole, everything is below it.
+        let mark = water.mark().books;
+        assert!(mark.balanced() && mark.failed == 0 && mark.written <= counts.books.written);
+        assert!(
+            (1..=mark.lines as u32)
+                .all(|n| seen.rows.contains_key(&key(n)) || rejects.first().is_some())
+        );
+        if matches!(end, End::Complete) {
+            assert_eq!(mark, counts.books);
+        }
+        Run {
+            end,
+            counts,
+            rows: seen.rows,
+            calls: seen.calls,
+            elapsed: begun.elapsed(),
+            rejected: rejects.first(),
+        }
+    }
+}
+
+impl Run {
+    fn assert_all_written(&self, records: u32) {
+        assert!(matches!(self.end, End::Complete), "{:?}", self.end);
+        assert_eq!(self.counts.books.written, u64::from(records));
+        assert_eq!(self.rows.len(), records as usize);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_is_written_once_in_full_batches() {
+    let run = Setup::default().run(|_, _| Act::Write).await;
+    run.assert_all_written(1000);
+    assert!(run.rows.values().all(|n| *n == 1));
+    assert_eq!(run.counts.requests, 40);
+    assert_eq!(run.counts.retries, 0);
+    assert_eq!(run.counts.consumed, 1000.0);
+    // 40 calls of 5 ms, 8 at a time.
+    assert_eq!(run.elapsed, Duration::from_millis(25));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rate_is_held_exactly() {
+    let setup = Setup {
+        records: 10_025,
+        rate: Some(1000.0),
+        ..Setup::default()
+    };
+    let run = setup.run(|_, _| Act::Write).await;
+    run.assert_all_written(10_025);
+    // The bucket's 25 at once, 10,000 at 1,000 a second, and the last call's 5 ms.
+    assert_eq!(run.elapsed, Duration::from_millis(10_005));
+}
+
+#[tokio::test(start_paused = true)]
+async fn latency_is_hidden_by_itself() {
+    // With a rate: 10,000 a second, and the last call's time.
+    // Without: 32 calls, twice, until the latency is known; at 5 ms then 40, at 50 ms 256.
+    for (rate, latency, records, elapsed) in [
+        (Some(10_000.0), 5, 100_025, 10_005),
+        (Some(10_000.0), 50, 100_025, 10_050),
+        (None, 5, 2 * 32 * 25 + 99 * 40 * 25, 505),
+        (None, 50, 2 * 32 * 25 + 9 * 256 * 25, 550),
+    ] {
+        let setup = Setup {
+            records,
+            rate,
+            concurrency: Concurrency::Auto,
+            latency: Duration::from_millis(latency),
+            ..Setup::default()
+        };
+        let run = setup.run(|_, _| Act::Write).await;
+        run.assert_all_written(records);
+        assert_eq!(run.elapsed, Duration::from_millis(elapsed), "{latency} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_an_answer_does_not_stall_the_rest() {
+    let setup = Setup {
+        stop_after: Some(Duration::from_secs(1)),
+        ..Setup::default()
+    };
+    let run = setup
+        .run(|k, _| if k == 1 { Act::Hang } else { Act::Write })
+        .await;
+    assert!(matches!(run.end, End::Stopped), "{:?}", run.end);
+    assert_eq!(run.counts.books.written, 975);
+    assert_eq!(run.counts.books.failed, 25);
+    // The other 39 calls, seven at a time.
+    let last = run.calls.last().expect("calls").0;
+    assert_eq!(last, Duration::from_millis(25));
+}
+
+#[tokio::test(start_paused = true)]
+async fn unprocessed_items_come_back_in_full_batches_and_pay_again() {
+    let setup = Setup {
+        rate: Some(1000.0),
+        ..Setup::default()
+    };
+    // The first 20 calls hand back 5 items each.
+    let run = setup
+        .run(|k, _| {
+            if k <= 20 {
+                Act::HandBack(5)
+            } else {
+                Act::Write
+            }
+        })
+        .await;
+    run.assert_all_written(1000);
+    assert!(run.rows.values().all(|n| *n == 1));
+    assert_eq!(run.counts.unprocessed, 100);
+    // 1,100 items were sent: 44 full batches, but for what was left at the end.
+    let sent: usize = run.calls.iter().map(|(_, n)| n).sum();
+    assert_eq!(sent, 1100);
+    assert!(run.counts.requests <= 46, "{} calls", run.counts.requests);
+    assert!(
+        run.elapsed >= Duration::from_millis(1075),
+        "retries are not free: {:?}",
+        run.elapsed
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_call_is_sent_again() {
+    let throttle = Act::Fail(Meaning::Throttled, "ProvisionedThroughputExceededException");
+    let run = Setup::default()
+        .run(|k, _| if k % 3 == 0 { throttle } else { Act::Write })
+        .await;
+    run.assert_all_written(1000);
+    assert!(run.counts.throttled > 0);
+    assert_eq!(run.counts.requests, run.calls.len() as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_and_a_strange_one_lose_nothing() {
+    let run = Setup::default()
+        .run(|k, _| match k % 5 {
+            1 => Act::LoseAnswer,
+            2 => Act::Say("<html>"),
+            3 => Act::Say(
+                r#"{"UnprocessedItems":{"t":[{"PutRequest":{"Item":{"md5":{"S":"00"}}}}]}}"#,
+            ),
+            _ => Act::Write,
+        })
+        .await;
+    run.assert_all_written(1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_bad_item_does_not_take_the_other_24_with_it() {
+    let bad = key(300);
+    let run = Setup::default()
+        .run(|_, keys| {
+            if keys.contains(&bad) {
+                Act::Fail(Meaning::Invalid, "ValidationException")
+            } else {
+                Act::Write
+            }
+        })
+        .await;
+    assert!(matches!(run.end, End::Complete));
+    assert_eq!(
+        (run.counts.books.written, run.counts.books.rejected),
+        (999, 1)
+    );
+    assert!(!run.rows.contains_key(&bad));
+    let said = run.rejected.expect("named");
+    assert!(
+        said.contains("line 300 (byte 9900)") && said.contains("refused"),
+        "{said}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_every_item_is_refused_the_run_stops() {
+    let run = Setup::default()
+        .run(|_, _| Act::Fail(Meaning::Invalid, "ValidationException"))
+        .await;
+    let End::Failed(error) = run.end else {
+        panic!("{:?}", run.end)
+    };
+    assert!(error.to_string().contains("refuses every item"), "{error}");
+    assert_eq!(run.counts.books.written, 0);
+    assert!(run.counts.books.rejected >= 25 && run.counts.books.rejected < 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_will_never_work_stops_at_once() {
+    let denied = Act::Fail(Meaning::Permanent, "AccessDeniedException");
+    let run = Setup::default()
+        .run(|k, _| if k == 5 { denied } else { Act::Write })
+        .await;
+    let End::Failed(error) = run.end else {
+        panic!("{:?}", run.end)
+    };
+    assert!(
+        error.to_string().contains("AccessDeniedException"),
+        "{error}"
+    );
+    assert!(
+        error
+            .what_to_do()
+            .is_some_and(|h| h.contains("dynamodb:BatchWriteItem"))
+    );
+    // Those in flight beside it finished.
+    assert!(run.calls.len() <= 12, "{} calls", run.calls.len());
+    assert_eq!(run.counts.books.written, run.rows.len() as u64);
+    assert!(run.counts.books.failed > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn transient_failures_are_ridden_out_up_to_the_limit() {
+    let begun = Instant::now();
+    // Away for ten minutes, then back.
+    let run = Setup::default()
+        .run(|_, _| {
+            let away = begun.elapsed() < Duration::from_secs(600);
+            if away {
+                Act::Fail(Meaning::Transient, "InternalServerError")
+            } else {
+                Act::Write
+            }
+        })
+        .await;
+    run.assert_all_written(1000);
+
+    let setup = Setup {
+        give_up_after: Duration::from_secs(60),
+        ..Setup::default()
+    };
+    let run = setup
+        .run(|_, _| Act::Fail(Meaning::Transient, "InternalServerError"))
+        .await;
+    let End::Failed(error) = run.end else {
+        panic!("{:?}", run.end)
+    };
+    assert!(error.to_string().contains("for 60 s"), "{error}");
+    assert!(run.elapsed >= Duration::from_secs(60) && run.elapsed < Duration::from_secs(90));
+    assert_eq!(run.counts.books.failed, run.counts.books.lines);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_hands_back_everything_for_ever_is_given_up() {
+    let setup = Setup {
+        give_up_after: Duration::from_secs(60),
+        ..Setup::default()
+    };
+    let run = setup.run(|_, _| Act::HandBack(25)).await;
+    assert!(matches!(run.end, End::Failed(_)), "{:?}", run.end);
+    assert_eq!(run.counts.books.written, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_stay_expired_end_the_run_sooner() {
+    let run = Setup::default()
+        .run(|_, _| Act::Fail(Meaning::Expired, "ExpiredTokenException"))
+        .await;
+    let End::Failed(error) = run.end else {
+        panic!("{:?}", run.end)
+    };
+    assert!(
+        error
+            .what_to_do()
+            .is_some_and(|h| h.contains("credentials"))
+    );
+    assert!(run.elapsed >= EXPIRED_PATIENCE && run.elapsed < 2 * EXPIRED_PATIENCE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_lets_finish_what_is_in_flight_and_sends_no_more() {
+    let setup = Setup {
+        records: 10_000,
+        latency: Duration::from_secs(1),
+        stop_after: Some(Duration::from_millis(1500)),
+        ..Setup::default()
+    };
+    let run = setup.run(|_, _| Act::Write).await;
+    assert!(matches!(run.end, End::Stopped), "{:?}", run.end);
+    assert_eq!(run.elapsed, Duration::from_secs(2));
+    assert_eq!(run.counts.books.written, 16 * 25);
+    assert_eq!(run.rows.len(), 16 * 25);
+    assert!(run.counts.books.failed > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_ten_seconds_and_no_longer() {
+    let setup = Setup {
+        stop_after: Some(Duration::from_secs(1)),
+        ..Setup::default()
+    };
+    let run = setup
+        .run(|k, _| if k == 3 { Act::Hang } else { Act::Write })
+        .await;
+    assert!(matches!(run.end, End::Stopped), "{:?}", run.end);
+    assert_eq!(run.elapsed, Duration::from_secs(11));
+    assert_eq!(
+        (run.counts.books.written, run.counts.books.failed),
+        (975, 25)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trickle_is_written_without_waiting_for_a_full_batch() {
+    let setup = Setup {
+        records: 3,
+        closed: false,
+        stop_after: Some(Duration::from_secs(5)),
+        ..Setup::default()
+    };
+    let run = setup.run(|_, _| Act::Write).await;
+    assert_eq!(run.rows.len(), 3);
+    assert_eq!(run.calls.len(), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever the table answers, each line is in one column, and below the mark
+    /// is only what was acknowledged: [`Setup::run`] sees to both.
+    #[test]
+    fn whatever_is_answered_the_books_balance(
+        acts in prop::collection::vec(0u8..9, 1..40),
+        stop_after in proptest::option::of(0u64..200),
+        concurrency in 1usize..12,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        let run = runtime.block_on(async {
+            let setup = Setup {
+                records: 400,
+                concurrency: Concurrency::Calls(concurrency),
+                give_up_after: Duration::from_secs(60),
+                stop_after: stop_after.map(Duration::from_millis),
+                ..Setup::default()
+            };
+            setup.run(|k, _| match acts.get(k - 1) {
+                Some(0) => Act::HandBack(7),
+                Some(1) => Act::HandBack(25),
+                Some(2) => Act::LoseAnswer,
+                Some(3) => Act::Fail(Meaning::Throttled, "ThrottlingException"),
+                Some(4) => Act::Fail(Meaning::Transient, "InternalServerError"),
+                Some(5) => Act::Fail(Meaning::Invalid, "ValidationException"),
+                Some(6) => Act::Say("{\"UnprocessedItems\":{\"t\":[{\"PutRequest\":{\"Item\":{}}}]}}"),
+                Some(7) => Act::Say("[1e999"),
+                _ => Act::Write,
+            })
+            .await
+        });
+        prop_assert!(run.counts.books.lines <= 400);
+        prop_assert!(run.rows.len() as u64 >= run.counts.books.written);
+    }
+}
+
+/// A table that keeps every third item: it is of another source.
+#[derive(Default)]
+struct OfTwoSources {
+    calls: Mutex<Vec<(Duration, String)>>,
+    begun: std::sync::OnceLock<Instant>,
+}
+
+impl BatchWrite for OfTwoSources {
+    async fn batch_write(&self, _: Bytes) -> Result<Bytes, CallError> {
+        Err(CallError::strange_answer("a delete came in a batch"))
+    }
+
+    async fn delete_item(&self, body: Bytes) -> Result<Bytes, CallError> {
+        let request: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        let key = request["Key"]["md5"]["S"]
+            .as_str()
+            .expect("a key")
+            .to_owned();
+        let begun = *self.begun.get_or_init(Instant::now);
+        let mut calls = self.calls.lock().expect("whole");
+        let again = calls.iter().any(|(_, k)| *k == key);
+        calls.push((begun.elapsed(), key.clone()));
+        let fail = |meaning, code: &str| CallError {
+            meaning,
+            code: Some(code.into()),
+            message: String::new(),
+            reasons: vec![],
+            no_credentials: false,
+        };
+        let n = u32::from_str_radix(&key[..8], 16).expect("hex");
+        match n {
+            7 if !again => Err(fail(Meaning::Throttled, "ThrottlingException")),
+            n if n % 3 == 0 => Err(fail(Meaning::Permanent, CONDITION_FAILED)),
+            _ => Ok(Bytes::from_static(b"{}")),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletes_with_a_condition_pay_one_by_one_and_those_kept_are_settled() {
+    let schema = KeySchema {
+        partition: KeyAttribute {
+            name: "md5".into(),
+            kind: KeyType::S,
+        },
+        sort: None,
+        index_keys: vec![],
+    };
+    let owner = crate::dynamodb::attribute::Attribute {
+        name: "source".into(),
+        value: crate::dynamodb::attribute::Value::S("feed".into()),
+    };
+    let template = ItemTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &[])
+        .expect("fits")
+        .deleting_only("t", &schema, &owner);
+    let table = OfTwoSources::default();
+    let (meters, water) = (Meters::default(), LowWater::default());
+    let rejects = Rejects::new(None).expect("no file");
+    let writer = Writer {
+        table: &table,
+        table_name: "t",
+        template: &template,
+        pace: &Pace::fixed(Some(50.0)),
+        meters: &meters,
+        water: &water,
+        rejects: &rejects,
+        options: WriterOptions {
+            concurrency: Concurrency::Auto,
+            give_up_after: Duration::from_secs(900),
+        },
+    };
+    let (send, receive) = mpsc::channel(4);
+    let record = |n: u32| Record {
+        action: Action::Delete,
+        ..Record::new(
+            hash(n),
+            Place {
+                source: 0,
+                line: u64::from(n),
+                byte: 0,
+            },
+        )
+    };
+    let records: Vec<Record> = (1..=150).map(record).collect();
+    let books = Books {
+        lines: 150,
+        ..Books::default()
+    };
+    meters.update(|c| c.books = books);
+    let stretch = Stretch {
+        end: records[149].place,
+        books,
+    };
+    send.try_send(HandOver { stretch, records }).expect("room");
+    drop(send);
+    let backoff = Backoff::new(fastrand::Rng::with_seed(42));
+    let end = writer.run(receive, &Stop::new(), backoff).await;
+    assert!(matches!(end, End::Complete), "{end:?}");
+    let counts = meters.read();
+    let Books { deleted, kept, .. } = counts.books;
+    assert_eq!((deleted, kept, counts.books.balanced()), (100, 50, true));
+    assert_eq!(water.mark().books, counts.books);
+    assert_eq!(
+        (counts.requests, counts.retries, counts.throttled),
+        (151, 1, 1)
+    );
+    assert_eq!(counts.consumed, 150.0);
+    let calls = table.calls.into_inner().expect("whole");
+    // 151 calls at 50 a second: the first pay from what the bucket holds.
+    let took = calls.last().expect("calls").0.as_secs_f64();
+    assert!((2.0..=3.1).contains(&took), "{took} s");
+}

@@ -1,0 +1,8 @@
+//! TODO
+
+pub mod decompress;
+pub mod listing;
+pub mod open;
+pub mod reopen;
+pub mod sources;
+pub mod work_dir;
