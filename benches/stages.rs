@@ -6,12 +6,13 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use hashferry::base::hash::{Algorithm, Case, Hash};
-use hashferry::base::record::{LineParser, Parsed, Place, Record};
+use hashferry::base::record::{Place, Record};
 use hashferry::dynamodb::attribute::Attribute;
 use hashferry::dynamodb::batch_get::plain_json::WholeTemplate;
 use hashferry::dynamodb::item::{ItemTemplate, KeyAttribute, KeySchema, KeyType};
 use hashferry::flow::token_bucket::Limiter;
 use hashferry::list::format::layout::Layout;
+use hashferry::list::format::plain::{LineParser, Parsed};
 use hashferry::list::format::row_parser::{Form, Format, RowParser};
 use hashferry::list::lines::Framer;
 use hashferry::list::matchmeta::normalizer::Normalizer;

@@ -14,17 +14,17 @@ pub mod local;
 pub mod pipeline;
 pub mod source;
 
-pub use base::error::{Error, Result};
-pub use base::shutdown::Stop;
-pub use commands::ingest::builder::IngestBuilder;
-pub use commands::ingest::options::Ingest;
-pub use commands::lookup::builder::LookupBuilder;
-pub use commands::lookup::options::Lookup;
-pub use commands::lookup::report::LookupReport;
-pub use commands::verify::builder::VerifyBuilder;
-pub use commands::verify::options::Verify;
-pub use commands::verify::report::VerifyReport;
-pub use pipeline::report::Report;
+pub use crate::base::error::{Error, Result};
+pub use crate::base::shutdown::Stop;
+pub use crate::commands::ingest::builder::IngestBuilder;
+pub use crate::commands::ingest::options::Ingest;
+pub use crate::commands::lookup::builder::LookupBuilder;
+pub use crate::commands::lookup::options::Lookup;
+pub use crate::commands::lookup::report::LookupReport;
+pub use crate::commands::verify::builder::VerifyBuilder;
+pub use crate::commands::verify::options::Verify;
+pub use crate::commands::verify::report::VerifyReport;
+pub use crate::pipeline::report::Report;
 
 /// The README's example must compile.
 #[cfg(doctest)]

@@ -4,6 +4,7 @@ pub mod algorithm_counts;
 pub mod error;
 pub mod hash;
 pub mod hash_prefix;
+pub mod human;
 pub mod printable;
 pub mod record;
 pub mod row_attributes;

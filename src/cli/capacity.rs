@@ -2,7 +2,9 @@
 //! it comes down again.
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::cli::command_line::{Context, duration};
+use crate::base::human::duration;
+use crate::base::human::thousands;
+use crate::cli::command_line::Context;
 use crate::cli::terminal;
 use crate::dynamodb::scaling::auto_scaling;
 use crate::dynamodb::scaling::auto_scaling::Scaling;
@@ -12,7 +14,6 @@ use crate::dynamodb::scaling::restore_note;
 use crate::dynamodb::table;
 use crate::dynamodb::table::{Billing, Table};
 use crate::flow::capacity::ON_DEMAND_WRITE_UNITS;
-use crate::pipeline::report::thousands;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;

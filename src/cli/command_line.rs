@@ -6,6 +6,7 @@
 
 use crate::aws::config::{Aws, AwsOptions};
 use crate::base::error::{Error, Result};
+use crate::base::human::duration;
 use crate::base::printable;
 use crate::base::shutdown::Stop;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -390,28 +391,6 @@ impl Signals {
             std::future::pending::<()>().await;
         }
     }
-}
-
-/// Reads a time: `30`, `30s`, `15m`, `2h`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.trim_end_matches(|c: char| c.is_ascii_alphabetic()) {
-        n if n.len() == text.len() => (n, "s"),
-        n => (n, &text[n.len()..]),
-    };
-    let scale = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => f64::NAN,
-    };
-    number
-        .parse::<f64>()
-        .ok()
-        .map(|n| n * scale)
-        .filter(|s| (0.001..=1e9).contains(s))
-        .map(Duration::from_secs_f64)
-        .ok_or_else(|| format!("expected a time above 0 such as 30s, 15m or 2h, got {text:?}"))
 }
 
 #[cfg(test)]

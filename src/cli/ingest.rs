@@ -3,7 +3,8 @@
 use crate::aws::config::Aws;
 use crate::aws::endpoint;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::cli::command_line::{Context, LogFormat, duration};
+use crate::base::human::duration;
+use crate::cli::command_line::{Context, LogFormat};
 use crate::cli::flags::compression::UnpackArgs;
 use crate::cli::flags::format::FormArgs;
 use crate::cli::flags::item::ItemArgs;

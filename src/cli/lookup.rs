@@ -2,7 +2,8 @@
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
-use crate::cli::command_line::{Context, duration};
+use crate::base::human::duration;
+use crate::cli::command_line::Context;
 use crate::cli::flags::compression::UnpackArgs;
 use crate::cli::flags::item::CaseArg;
 use crate::cli::flags::paths::RulesArgs;

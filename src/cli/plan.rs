@@ -2,6 +2,7 @@
 
 use crate::aws::endpoint;
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::human::{seconds, thousands};
 use crate::cli::command_line::Context;
 use crate::cli::flags::compression::UnpackArgs;
 use crate::cli::flags::format::FormArgs;
@@ -13,7 +14,7 @@ use crate::commands::plan::estimate::{Figure, Span};
 use crate::commands::plan::forecast::{Copies, Forecast, Route, Way};
 use crate::commands::plan::options::Planning;
 use crate::dynamodb::prices::Prices;
-use crate::pipeline::report::{seconds, skipped_note, thousands};
+use crate::pipeline::report::skipped_note;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use std::fmt::Write as _;

@@ -1,10 +1,10 @@
 //! How far a run is, for a person at a terminal, for a log, or for a program.
 
+use crate::base::human::{seconds, thousands};
 use crate::cli::command_line::{Context, Progress};
 use crate::commands::ingest::options::Watch;
 use crate::commands::lookup::options::LookupWatch;
 use crate::commands::verify::options::VerifyWatch;
-use crate::pipeline::report::{seconds, thousands};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -2,7 +2,8 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::Algorithm;
-use crate::cli::command_line::{Context, duration};
+use crate::base::human::duration;
+use crate::cli::command_line::Context;
 use crate::cli::flags::item::CaseArg;
 use crate::cli::flags::paths::RulesArgs;
 use crate::commands::serve::api_keys;
@@ -212,7 +213,7 @@ pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<u8> {
 
 fn announcement(app: &App, table: &str, at: SocketAddr) -> String {
     let rate = match app.rate() {
-        Some(units) => format!("{} read units/s", crate::pipeline::report::thousands(units)),
+        Some(units) => format!("{} read units/s", crate::base::human::thousands(units)),
         None => "no limit of read units".to_owned(),
     };
     let who = match app.wants_keys() {

@@ -1,7 +1,8 @@
 //! `hashferry verify`: whether a table holds what a list says.
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::cli::command_line::{Context, duration};
+use crate::base::human::duration;
+use crate::cli::command_line::Context;
 use crate::cli::flags::compression::UnpackArgs;
 use crate::cli::flags::format::FormArgs;
 use crate::cli::flags::item::ItemArgs;

@@ -4,6 +4,7 @@
 use crate::base::hash::Hash;
 use crate::base::record::Record;
 use crate::dynamodb::item::{ItemTemplate, KeyAttribute, KeyType};
+use crate::flow::capacity::Consumed;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
@@ -12,7 +13,7 @@ use std::collections::HashMap;
 /// Capacity units that one call can have consumed, at the very most: 16 MB are
 /// 16,384 write units, and each of some 25 indexes takes up to two writes for one
 /// of the table. An answer that says more is not believed.
-pub(super) const MAX_CALL_UNITS: f64 = 1_000_000.0;
+pub(crate) const MAX_CALL_UNITS: f64 = 1_000_000.0;
 
 /// What DynamoDB answered to a batch.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -37,27 +38,6 @@ impl Returned {
     /// Whether it is the item of `record`.
     pub fn is_of(&self, record: &Record) -> bool {
         self.hash == record.hash && self.row_key == record.extra.key_json()
-    }
-}
-
-/// Write capacity units that a call consumed.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Consumed {
-    /// Of the table and its indexes together.
-    pub total: f64,
-    /// Of the table alone, where that is said.
-    pub table: Option<f64>,
-    /// Of each index, by its name.
-    pub indexes: Vec<(String, f64)>,
-}
-
-impl Consumed {
-    /// Itself, when a call can have consumed that. What is paid at the token bucket
-    /// follows it: a figure beyond all bounds would stop a run for good.
-    pub(crate) fn if_possible(self) -> Option<Self> {
-        let possible = |units: f64| (0.0..=MAX_CALL_UNITS).contains(&units);
-        let indexes = self.indexes.iter().all(|(_, units)| possible(*units));
-        (possible(self.total) && self.table.is_none_or(possible) && indexes).then_some(self)
     }
 }
 

@@ -80,7 +80,7 @@ impl ItemTemplate {
         let consumed = wire.consumed.map(|c| batch_write::consumed(vec![c]));
         Ok(Answer {
             unprocessed: Vec::new(),
-            consumed: consumed.and_then(batch_write::Consumed::if_possible),
+            consumed: consumed.and_then(crate::flow::capacity::Consumed::if_possible),
         })
     }
 }

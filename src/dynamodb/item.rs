@@ -9,10 +9,10 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case, Hash, MAX_HASH_BYTES};
+use crate::base::record::MAX_LINE_BYTES;
 use crate::base::record::{Action, Record};
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::attribute_from::AttributeFrom;
-use crate::list::lines::MAX_LINE_BYTES;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use std::fmt;
@@ -418,7 +418,8 @@ mod tests {
     use super::*;
     use crate::base::record::Place;
     use crate::base::row_attributes::Extra;
-    use crate::dynamodb::batch_write::{Answer, Consumed, Returned};
+    use crate::dynamodb::batch_write::{Answer, Returned};
+    use crate::flow::capacity::Consumed;
     use proptest::prelude::*;
 
     fn key(name: &str, kind: KeyType) -> KeyAttribute {

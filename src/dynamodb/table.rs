@@ -1,6 +1,7 @@
 //! DescribeTable: the key schema, and how much the table can take.
 
 use crate::aws::config::Aws;
+use crate::aws::error::no_credentials;
 use crate::aws::error::{CallError, Meaning};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
@@ -479,19 +480,6 @@ fn refused(aws: &Aws, name: &str, error: CallError) -> Error {
             .because(error)
             .hint("check the region, the endpoint and the network, then run this again; nothing was written"),
     }
-}
-
-/// No credentials anywhere, or none by the profile that was named.
-pub fn no_credentials(aws: &Aws, error: CallError) -> Error {
-    if let Some(advice) = aws.credentials_advice() {
-        return Error::usage("no AWS credentials by the profile")
-            .because(error)
-            .hint(advice);
-    }
-    Error::usage("no AWS credentials were found").because(error).hint(
-        "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is \
-         attached (EC2, ECS, EKS); to try without an account: --local DIR",
-    )
 }
 
 #[cfg(test)]

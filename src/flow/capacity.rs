@@ -7,7 +7,7 @@
 //! turns what a call consumed of each into what it costs at the token bucket,
 //! which is kept in units of the narrowest.
 
-use crate::dynamodb::batch_write::Consumed;
+use crate::dynamodb::batch_write::MAX_CALL_UNITS;
 use std::fmt;
 
 /// Write request units a second that a new on-demand table takes.
@@ -149,6 +149,27 @@ fn read_advice(kind: &str) -> &'static str {
             "the table's own on-demand maximum is reached: raise MaxReadRequestUnits"
         }
         _ => "the table takes less than it says",
+    }
+}
+
+/// Write capacity units that a call consumed.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Consumed {
+    /// Of the table and its indexes together.
+    pub total: f64,
+    /// Of the table alone, where that is said.
+    pub table: Option<f64>,
+    /// Of each index, by its name.
+    pub indexes: Vec<(String, f64)>,
+}
+
+impl Consumed {
+    /// Itself, when a call can have consumed that. What is paid at the token bucket
+    /// follows it: a figure beyond all bounds would stop a run for good.
+    pub(crate) fn if_possible(self) -> Option<Self> {
+        let possible = |units: f64| (0.0..=MAX_CALL_UNITS).contains(&units);
+        let indexes = self.indexes.iter().all(|(_, units)| possible(*units));
+        (possible(self.total) && self.table.is_none_or(possible) && indexes).then_some(self)
     }
 }
 

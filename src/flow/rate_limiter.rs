@@ -11,12 +11,12 @@
 //! may be.
 
 use crate::base::error::Result;
-use crate::dynamodb::batch_write::Consumed;
+use crate::base::human::thousands;
+use crate::flow::capacity::Consumed;
 use crate::flow::capacity::{Capacity, advice};
 use crate::flow::probe::{INTERVAL, Probe, Turn};
 use crate::flow::rate_controller::{Controller, Event, TICK, Tally};
 use crate::flow::token_bucket::Limiter;
-use crate::pipeline::report::thousands;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -10,9 +10,9 @@
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case};
 use crate::base::printable::shown;
-use crate::base::record::looks_like;
 use crate::list::format::digest::Encoding;
 use crate::list::format::layout::Layout;
+use crate::list::format::plain::looks_like;
 use crate::list::format::row_parser::{
     Form, Format, algorithm_by_lines, first_encoded, first_hash,
 };

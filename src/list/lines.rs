@@ -14,10 +14,7 @@
 //! [`KEPT_OF_OVERLONG`] bytes are kept to show it, the rest is passed over, and
 //! the next line is read as any other.
 
-/// The longest line that is read, in bytes, without its line feed. No hash list
-/// comes near it: the longest path that Linux takes is 4,096 bytes.
-pub const MAX_LINE_BYTES: usize = 64 * 1024;
-
+use crate::base::record::MAX_LINE_BYTES;
 /// How much of an overlong line is kept, so that a person can recognise it.
 pub const KEPT_OF_OVERLONG: usize = 256;
 

@@ -6,13 +6,13 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Case;
 use crate::base::hash::{Algorithm, Hash};
 use crate::base::printable;
-use crate::base::record::Parsed;
 use crate::commands::item_options::RELEASE_ATTRIBUTES;
 use crate::dynamodb::attribute::Attribute;
 #[cfg(feature = "rds")]
 use crate::dynamodb::attribute::Value;
 use crate::list::detect;
 use crate::list::format::layout::Layout;
+use crate::list::format::plain::Parsed;
 use crate::list::format::row_parser;
 use crate::list::format::row_parser::{Form, Format, RowParser};
 use crate::list::identity::Identity;

@@ -2,7 +2,8 @@
 //! that has none of the kind.
 
 use crate::base::hash::{Algorithm, Hash};
-use crate::base::record::{Reason, content};
+use crate::base::record::Reason;
+use crate::list::format::plain::content;
 
 /// Rejected lines that are looked at: the first ones show what a list is.
 const LOOKED_AT: u64 = 1000;

@@ -8,10 +8,11 @@
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
 use crate::base::printable::shown;
-use crate::base::record::{LANE, Parsed, Place, Reason, Record, looks_like};
+use crate::base::record::{LANE, Place, Reason, Record};
 use crate::base::row_attributes::{Extra, Gathering};
 use crate::base::shutdown::Stop;
 use crate::dynamodb::column_attributes::Columns;
+use crate::list::format::plain::{Parsed, looks_like};
 use crate::list::format::row_parser::{Form, RowParser};
 use crate::list::format::rows::{Row, Rows};
 use crate::list::identity::Identity;

@@ -1,6 +1,11 @@
 //! The account of a run: what a script reads, and what a person reads.
 
 use crate::base::algorithm_counts::AlgorithmCounts;
+use crate::base::human::ten_thousandths;
+use crate::base::human::tenths;
+use crate::base::human::thousandths;
+use crate::base::human::to_the_second;
+use crate::base::human::{seconds, thousands};
 use crate::dynamodb::prices::USD_PER_MILLION_WRITE_UNITS;
 use crate::pipeline::progress::counts::{Books, Counts};
 use crate::pipeline::progress::sources::Behind;
@@ -498,57 +503,11 @@ pub(crate) fn skipped_note(other: &AlgorithmCounts) -> String {
     }
 }
 
-/// A duration for people.
-pub(crate) fn seconds(s: f64) -> String {
-    match s {
-        s if s < 100.0 => format!("{s:.1} s"),
-        s if s < 6000.0 => format!("{:.0} min {:02.0} s", (s / 60.0).floor(), s % 60.0),
-        s => format!(
-            "{:.0} h {:02.0} min",
-            (s / 3600.0).floor(),
-            (s % 3600.0 / 60.0).floor()
-        ),
-    }
-}
-
-/// A number for people: whole and grouped, but for small ones.
-pub(crate) fn thousands(x: f64) -> String {
-    if x < 100.0 && x.fract() > 0.0 {
-        format!("{x:.1}")
-    } else {
-        // Saturates: a float of any size becomes a u64.
-        indicatif::HumanCount(x.round() as u64).to_string()
-    }
-}
-
-fn rounded<S: Serializer>(x: f64, per: f64, s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_f64((x * per).round() / per)
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-pub(crate) fn tenths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
-    rounded(*x, 10.0, s)
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-pub(crate) fn thousandths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
-    rounded(*x, 1000.0, s)
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-pub(crate) fn ten_thousandths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
-    rounded(*x, 10_000.0, s)
-}
-
 pub(crate) fn sample<S: Serializer>(sample: &Sample, s: S) -> Result<S::Ok, S::Error> {
     match sample {
         Sample::All => s.serialize_str("all"),
         Sample::Some(n) => s.serialize_u64(*n),
     }
-}
-
-pub(crate) fn to_the_second<S: Serializer>(at: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
-    s.collect_str(&at.strftime("%Y-%m-%dT%H:%M:%SZ"))
 }
 
 #[cfg(test)]

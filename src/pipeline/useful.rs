@@ -2,8 +2,8 @@
 
 use crate::base::error::{Error, ErrorKind};
 use crate::base::hash::Algorithm;
+use crate::base::human::thousands;
 use crate::list::shape::Shapes;
-use crate::pipeline::report::thousands;
 use crate::source::open::Location;
 use crate::source::sources::Sources;
 

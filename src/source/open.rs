@@ -451,7 +451,7 @@ pub(super) fn cannot_open(
     error: CallError,
 ) -> Error {
     if error.no_credentials {
-        return crate::dynamodb::table::no_credentials(aws, error);
+        return crate::aws::error::no_credentials(aws, error);
     }
     let region = region.filter(|r| r != aws.region());
     match (error.meaning, error.code.as_deref()) {

@@ -740,10 +740,7 @@ impl Ingest {
     /// Says what is going to happen.
     fn announce(&self, table: &Table, template: &ItemTemplate, target: Option<f64>, calls: &str) {
         let rate = match target {
-            Some(units) => format!(
-                "{} write units/s",
-                crate::pipeline::report::thousands(units)
-            ),
+            Some(units) => format!("{} write units/s", crate::base::human::thousands(units)),
             None => "as fast as it goes".to_owned(),
         };
         let key = &table.schema.partition;

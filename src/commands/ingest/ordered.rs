@@ -9,6 +9,7 @@
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
+use crate::base::human::thousands;
 use crate::base::record::{Action, LANE, Record};
 use crate::commands::ingest::options::{Ingest, Watch};
 use crate::dynamodb::column_attributes::Columns;
@@ -23,7 +24,6 @@ use crate::pipeline::progress::sources::Accounts;
 use crate::pipeline::progress::watermark::{HandOver, LowWater};
 use crate::pipeline::reader::{Beginning, HAND_OVERS, Reader};
 use crate::pipeline::rejects::{MaxRejects, Rejects};
-use crate::pipeline::report::thousands;
 use crate::pipeline::useful::Listed;
 use crate::source::sources::Sources;
 use std::sync::{Arc, OnceLock};

@@ -3,7 +3,7 @@
 use crate::base::error::Error;
 use crate::base::hash::Hash;
 use crate::commands::lookup::answers::Reply;
-use crate::dynamodb::batch_write::Consumed;
+use crate::flow::capacity::Consumed;
 use crate::flow::waiting::Keys;
 use std::time::Duration;
 

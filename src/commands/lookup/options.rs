@@ -22,6 +22,7 @@
 use crate::aws::config::Aws;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
+use crate::base::human::thousands;
 use crate::dynamodb::batch_get::expected::{
     CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
 };
@@ -37,7 +38,7 @@ use crate::list::matchmeta::normalizer::Normalizer;
 use crate::list::shape::Shapes;
 use crate::pipeline::contents::either_case::EitherCase;
 use crate::pipeline::contents::look::{Given, Settings};
-use crate::pipeline::report::{Outcome, thousands};
+use crate::pipeline::report::Outcome;
 use crate::pipeline::useful::Listed;
 use crate::source::sources::Sources;
 use jiff::Timestamp;

@@ -6,9 +6,10 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case, Hash};
-use crate::base::record::{LineParser, Parsed, Reason, content};
+use crate::base::record::Reason;
 use crate::dynamodb::batch_get::ordered_json::put;
 use crate::list::format::layout::Layout;
+use crate::list::format::plain::{LineParser, Parsed, content};
 use crate::list::format::row_parser::{Form, Format, RowParser};
 use crate::list::lines::Line;
 use crate::list::matchmeta::normalizer;

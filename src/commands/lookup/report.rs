@@ -1,11 +1,11 @@
 //! The account of a look-up: what a script reads, and what a person reads.
 
 use crate::base::error::{Error, ErrorKind};
+use crate::base::human::{seconds, thousands};
+use crate::base::human::{ten_thousandths, tenths, thousandths, to_the_second};
 use crate::commands::lookup::counts::LookupCounts;
 use crate::dynamodb::prices::USD_PER_MILLION_READ_UNITS;
-use crate::pipeline::report::{
-    Outcome, seconds, ten_thousandths, tenths, thousands, thousandths, to_the_second,
-};
+use crate::pipeline::report::Outcome;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt::Write as _;

@@ -1,6 +1,6 @@
 //! Numbers with the interval that they are in.
 
-use crate::pipeline::report::ten_thousandths;
+use crate::base::human::ten_thousandths;
 use serde::Serialize;
 
 /// A number that was counted, or estimated with its 95 % interval.

@@ -3,6 +3,7 @@
 
 use crate::base::algorithm_counts::AlgorithmCounts;
 use crate::base::hash::Algorithm;
+use crate::base::human::thousands;
 use crate::commands::plan::estimate::{Figure, Span};
 use crate::commands::plan::import_table::ImportForm;
 use crate::commands::plan::shell_commands::Words;
@@ -13,7 +14,6 @@ use crate::dynamodb::prices::{AS_OF, GB_BYTES, Prices, REGION};
 use crate::dynamodb::table;
 use crate::dynamodb::table::{Billing, Table};
 use crate::flow::capacity::ON_DEMAND_WRITE_UNITS;
-use crate::pipeline::report::thousands;
 use crate::pipeline::window::WINDOW;
 use serde::Serialize;
 

@@ -19,9 +19,9 @@ use crate::dynamodb::batch_get::expected::{
     CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
 };
 use crate::dynamodb::batch_get::plain_json::WholeAnswer;
-use crate::dynamodb::batch_write::Consumed;
 use crate::dynamodb::client::operation::BatchGet;
 use crate::flow::backoff::Backoff;
+use crate::flow::capacity::Consumed;
 use crate::flow::concurrency::{Bound, Concurrency};
 use crate::flow::rate_limiter::Pace;
 use crate::pipeline::contents::either_case::{Answered, EitherCase};

@@ -432,7 +432,7 @@ impl<T: BatchGet> Checker<'_, T> {
         &self,
         keys: &Keys,
         answer: Answer,
-    ) -> Result<(Vec<Mark>, Option<crate::dynamodb::batch_write::Consumed>), String> {
+    ) -> Result<(Vec<Mark>, Option<crate::flow::capacity::Consumed>), String> {
         let mut marks: Vec<Mark> = keys.0.iter().map(|_| Mark::Absent).collect();
         let strange = || "it holds a key that was not asked for".to_owned();
         for item in answer.items {

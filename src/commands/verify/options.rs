@@ -15,6 +15,7 @@
 use crate::aws::config::Aws;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::{Algorithm, Case, Hash};
+use crate::base::human::thousands;
 use crate::base::record::{Place, Record};
 use crate::commands::item_options::with_release;
 use crate::dynamodb::batch_get::expected::{
@@ -36,7 +37,7 @@ use crate::pipeline::progress::sources::Accounts;
 use crate::pipeline::progress::watermark::HandOver;
 use crate::pipeline::reader::{Beginning, HAND_OVERS, Reader};
 use crate::pipeline::rejects::{MaxRejects, Rejects};
-use crate::pipeline::report::{Outcome, thousands};
+use crate::pipeline::report::Outcome;
 use crate::pipeline::sample::{Reservoir, Sample};
 use crate::pipeline::useful::Listed;
 use crate::source::sources::Sources;

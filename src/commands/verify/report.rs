@@ -2,12 +2,13 @@
 
 use crate::base::algorithm_counts::AlgorithmCounts;
 use crate::base::error::Error;
+use crate::base::human::{seconds, thousands};
+use crate::base::human::{ten_thousandths, tenths, thousandths, to_the_second};
 use crate::commands::verify::counts::VerifyCounts;
 use crate::commands::verify::options::{Problem, What};
 use crate::dynamodb::prices::USD_PER_MILLION_READ_UNITS;
 use crate::pipeline::report::{
-    FurtherSources, Outcome, SourceReport, Verification, sample, seconds, skipped_note,
-    ten_thousandths, tenths, thousands, thousandths, to_the_second,
+    FurtherSources, Outcome, SourceReport, Verification, sample, skipped_note,
 };
 use crate::pipeline::sample::Sample;
 use jiff::Timestamp;

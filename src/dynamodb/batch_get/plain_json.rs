@@ -18,8 +18,8 @@ use crate::dynamodb::batch_get::ordered_json::put;
 use crate::dynamodb::batch_get::table_name;
 use crate::dynamodb::batch_get::table_name::{Members, RESPONSES, UNPROCESSED_KEYS};
 use crate::dynamodb::batch_get::value::{Expected, Text, Wire};
-use crate::dynamodb::batch_write::Consumed;
 use crate::dynamodb::item::KeySchema;
+use crate::flow::capacity::Consumed;
 use serde::Deserialize;
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,

@@ -14,13 +14,13 @@
 use crate::aws::config::Aws;
 use crate::aws::error::CallError;
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::human::thousands;
 use crate::base::shutdown::Stop;
 use crate::dynamodb::scaling::auto_scaling;
 use crate::dynamodb::scaling::auto_scaling::Scaling;
 use crate::dynamodb::scaling::restore_note::{Held, Note, Raised};
 use crate::dynamodb::table::{Billing, Table};
 use crate::flow::capacity::Part;
-use crate::pipeline::report::thousands;
 use aws_sdk_applicationautoscaling::types::{ScalableDimension, ServiceNamespace};
 use aws_sdk_dynamodb::types::{
     GlobalSecondaryIndexUpdate, IndexStatus, ProvisionedThroughput,

@@ -9,8 +9,9 @@
 //! The first two lines are one row.
 
 use crate::base::hash::{Algorithm, MAX_HASH_BYTES};
-use crate::base::record::{Parsed, Reason, content};
+use crate::base::record::Reason;
 use crate::list::format::digest::Digest;
+use crate::list::format::plain::{Parsed, content};
 use crate::list::format::row_parser::in_column;
 
 /// The algorithm that `line` names, where it is the first of an output.

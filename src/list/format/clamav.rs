@@ -10,9 +10,10 @@
 //! and begin with the size: they are none.
 
 use crate::base::hash::Algorithm;
-use crate::base::record::{Parsed, Reason, content};
+use crate::base::record::Reason;
 use crate::list::format::digest::Digest;
 use crate::list::format::layout::is_hash;
+use crate::list::format::plain::{Parsed, content};
 use crate::list::format::row_parser::{in_column, without_mark, without_return};
 use crate::list::format::sums::Column;
 

@@ -2,7 +2,8 @@
 
 use crate::base::hash::{Algorithm, Hash};
 use crate::base::hash_prefix;
-use crate::base::record::{Parsed, Reason};
+use crate::base::record::Reason;
+use crate::list::format::plain::Parsed;
 use crate::list::format::row_parser::Form;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;

@@ -3,9 +3,9 @@
 
 use crate::base::hash::Algorithm;
 use crate::base::hash_prefix;
-use crate::base::record::content;
 use crate::list::format::digest::{algorithm_of_base64, from_base64};
 use crate::list::format::layout::is_hash;
+use crate::list::format::plain::content;
 use crate::list::format::{clamav, delimited, sums};
 
 /// Lines that are looked at, blank ones and comments apart.

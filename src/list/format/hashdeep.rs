@@ -8,8 +8,9 @@
 //! must name those that are taken at the same places. One that does not is rejected; the
 //! rows behind it are then no rows of the list's columns, and told so one by one.
 
-use crate::base::record::{Parsed, Reason, content};
+use crate::base::record::Reason;
 use crate::list::format::digest::Digest;
+use crate::list::format::plain::{Parsed, content};
 use crate::list::format::row_parser::{in_column, without_mark, without_return};
 
 /// The columns that `line` names.

@@ -7,8 +7,9 @@
 //! together, a header after another is rejected; in a table from the second on where it
 //! has shown no hash yet. (A list without columns may have a title before its header.)
 
-use crate::base::record::{Parsed, Reason, content};
+use crate::base::record::Reason;
 use crate::list::format::delimited::is_separator_of_excel;
+use crate::list::format::plain::{Parsed, content};
 use crate::list::lines::Line;
 
 /// Headers one after another that are skipped.

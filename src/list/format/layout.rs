@@ -5,15 +5,15 @@ use crate::base::algorithm_counts::AlgorithmCounts;
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, fold};
 use crate::base::printable;
-use crate::base::record::{Named, algorithm_of_text, content, hashes_named, is_header};
+use crate::base::record::MAX_LINE_BYTES;
 use crate::list::format::delimited::HashColumn;
 use crate::list::format::document::ArrayPath;
 use crate::list::format::mix::OtherAlgorithms;
+use crate::list::format::plain::{Named, algorithm_of_text, content, hashes_named, is_header};
 use crate::list::format::row_parser::{Form, Format, without_mark, without_return};
 use crate::list::format::{
     certutil, clamav, delimited, encoded, hashdeep, json, mix, paths, powershell, sums, types,
 };
-use crate::list::lines::MAX_LINE_BYTES;
 use serde::{Deserialize, Serialize};
 
 /// Lines that are looked at to tell the form, blank ones and comments apart.

@@ -7,9 +7,9 @@
 use crate::base::algorithm_counts::AlgorithmCounts;
 use crate::base::error::Error;
 use crate::base::hash::Algorithm;
-use crate::base::record::{algorithm_of_text, content};
 use crate::list::format::layout::Layout;
 use crate::list::format::layout::is_hash;
+use crate::list::format::plain::{algorithm_of_text, content};
 use crate::list::format::row_parser::Format;
 use crate::list::format::sums;
 use indicatif::HumanCount;

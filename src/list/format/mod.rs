@@ -13,6 +13,7 @@ pub mod json;
 pub mod layout;
 pub mod mix;
 pub mod paths;
+pub mod plain;
 pub mod powershell;
 pub mod quoting;
 pub mod row_parser;

@@ -6,8 +6,9 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::Algorithm;
-use crate::base::record::{Parsed, Reason};
+use crate::base::record::Reason;
 use crate::dynamodb::attribute::{Attribute, Value};
+use crate::list::format::plain::Parsed;
 use crate::list::matchmeta::normalizer;
 use crate::list::matchmeta::normalizer::{Normalizer, Unfit, Users};
 

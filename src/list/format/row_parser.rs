@@ -28,7 +28,7 @@
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Hash};
 use crate::base::hash_prefix;
-use crate::base::record::{LineParser, Parsed, Reason, algorithm_of, algorithm_of_text, content};
+use crate::base::record::Reason;
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::list::format::certutil::CertutilParser;
@@ -43,6 +43,7 @@ use crate::list::format::json::JsonParser;
 use crate::list::format::layout::Layout;
 use crate::list::format::mix::OtherAlgorithms;
 use crate::list::format::paths::PathParser;
+use crate::list::format::plain::{LineParser, Parsed, algorithm_of, algorithm_of_text, content};
 use crate::list::format::powershell::{ListParser, TableParser};
 use crate::list::format::sums::SumsParser;
 use crate::list::lines::{Framer, Line};
@@ -536,7 +537,7 @@ impl RowParser {
 
 /// Whether `text` is a row that begins with a hash, or a bare one.
 pub(crate) fn is_row_of_hash(text: &[u8]) -> bool {
-    crate::list::format::layout::is_hash(crate::base::record::content(text))
+    crate::list::format::layout::is_hash(crate::list::format::plain::content(text))
         || crate::list::format::sums::is_one(text)
 }
 
@@ -627,7 +628,7 @@ pub(crate) fn first_encoded(head: &[u8], whole: bool) -> Option<Algorithm> {
     if !whole {
         lines.pop();
     }
-    let mut texts = lines.into_iter().map(crate::base::record::content);
+    let mut texts = lines.into_iter().map(crate::list::format::plain::content);
     texts.find_map(crate::list::format::digest::algorithm_of_base64)
 }
 
@@ -635,7 +636,7 @@ pub(crate) fn first_encoded(head: &[u8], whole: bool) -> Option<Algorithm> {
 /// before it, and its digits.
 pub fn first_hash(head: &[u8], whole: bool) -> Option<(Algorithm, Vec<u8>)> {
     let digits = |line: &Line<'_>| {
-        hash_prefix::split(crate::base::record::content(line.bytes))
+        hash_prefix::split(crate::list::format::plain::content(line.bytes))
             .1
             .to_vec()
     };

@@ -11,9 +11,11 @@
 //! either, so when the first line is given up, the others are looked at only for where
 //! the next row begins; and the row is read as a whole when its end has come.
 
-use crate::base::record::{Parsed, Reason};
+use crate::base::record::MAX_LINE_BYTES;
+use crate::base::record::Reason;
+use crate::list::format::plain::Parsed;
 use crate::list::format::row_parser::RowParser;
-use crate::list::lines::{Line, MAX_LINE_BYTES};
+use crate::list::lines::Line;
 use std::collections::VecDeque;
 
 /// A row, and what it is.

@@ -299,13 +299,13 @@ fn what_is_no_hash_is_a_line_that_is_rejected_and_comes_once() {
     // And the parser takes none of them.
     let mut framer = crate::list::lines::Framer::new();
     let text = lines.join("\n") + "\n";
-    let parser = crate::base::record::LineParser::new(Algorithm::Md5);
+    let parser = crate::list::format::plain::LineParser::new(Algorithm::Md5);
     let mut read = framer.push(text.as_bytes());
     let mut rejected = 0;
     while let Some(line) = read.next() {
         let parsed = parser.parse(&line);
         assert!(
-            matches!(parsed, crate::base::record::Parsed::Rejected(_)),
+            matches!(parsed, crate::list::format::plain::Parsed::Rejected(_)),
             "{parsed:?}"
         );
         rejected += 1;

@@ -1,0 +1,74 @@
+//! TODO: human
+
+use crate::base::error::Result;
+use jiff::Timestamp;
+use serde::Serializer;
+use std::time::Duration;
+
+/// A duration for people.
+pub(crate) fn seconds(s: f64) -> String {
+    match s {
+        s if s < 100.0 => format!("{s:.1} s"),
+        s if s < 6000.0 => format!("{:.0} min {:02.0} s", (s / 60.0).floor(), s % 60.0),
+        s => format!(
+            "{:.0} h {:02.0} min",
+            (s / 3600.0).floor(),
+            (s % 3600.0 / 60.0).floor()
+        ),
+    }
+}
+
+/// A number for people: whole and grouped, but for small ones.
+pub(crate) fn thousands(x: f64) -> String {
+    if x < 100.0 && x.fract() > 0.0 {
+        format!("{x:.1}")
+    } else {
+        // Saturates: a float of any size becomes a u64.
+        indicatif::HumanCount(x.round() as u64).to_string()
+    }
+}
+
+pub(crate) fn rounded<S: Serializer>(x: f64, per: f64, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_f64((x * per).round() / per)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+pub(crate) fn tenths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
+    rounded(*x, 10.0, s)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+pub(crate) fn thousandths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
+    rounded(*x, 1000.0, s)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+pub(crate) fn ten_thousandths<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
+    rounded(*x, 10_000.0, s)
+}
+
+pub(crate) fn to_the_second<S: Serializer>(at: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_str(&at.strftime("%Y-%m-%dT%H:%M:%SZ"))
+}
+
+/// Reads a time: `30`, `30s`, `15m`, `2h`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.trim_end_matches(|c: char| c.is_ascii_alphabetic()) {
+        n if n.len() == text.len() => (n, "s"),
+        n => (n, &text[n.len()..]),
+    };
+    let scale = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => f64::NAN,
+    };
+    number
+        .parse::<f64>()
+        .ok()
+        .map(|n| n * scale)
+        .filter(|s| (0.001..=1e9).contains(s))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| format!("expected a time above 0 such as 30s, 15m or 2h, got {text:?}"))
+}
