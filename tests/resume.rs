@@ -281,7 +281,7 @@ fn what_is_not_the_same_run_is_refused_with_the_way_out() {
 
     // The object was replaced: both ETags are named.
     let read = keep.checkpoint().read.expect("a source");
-    let before = read.source.etag.expect("an ETag");
+    let before = read.source.object.etag.expect("an ETag");
     s3.put("lists", "a/list.txt", list(5001));
     refused(&[], &["has changed since", &before]);
     s3.put("lists", "a/list.txt", list(5000));

@@ -1,21 +1,52 @@
-//! Attributes that name the release of the NSRL that items come from: of the table
-//! `VERSION` of its databases.
+//! Attributes that items get beside the given ones: the rules of MatchMeta by which paths
+//! were made comparable, and the release of the NSRL that a database is of.
 
 use crate::aws::config::Aws;
 use crate::base::error::{Error, Result};
-use crate::dynamodb::attribute::Attribute;
+use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::list::format::row_parser::Form;
 use crate::list::open::Opened;
 use crate::source::decompress::codec::Unpack;
 use crate::source::sources::{Named, Sources};
 
-/// The attributes, with the columns of `VERSION` that they come from.
-pub const RELEASE_ATTRIBUTES: [(&str, &str); 3] = [
-    ("version", "version"),
-    ("set", "build_set"),
-    ("release_date", "release_date"),
-];
+/// `attributes`, and those that tell the rules by which paths of `form` are made
+/// comparable, beside which items take others `from` their rows. Of a list of hashes, the
+/// attributes as they are.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when one of them is given
+/// otherwise, too.
+pub fn with_rules(
+    form: &Form,
+    attributes: &[Attribute],
+    from: &[AttributeFrom],
+) -> Result<Vec<Attribute>> {
+    let rules: Vec<Attribute> = form.rules().map(text_attribute).collect();
+    let given = attributes.iter().map(|a| &a.name);
+    let mut given = given.chain(from.iter().map(|a| &a.name));
+    if let Some(name) = given.find(|name| rules.iter().any(|rule| rule.name == **name)) {
+        return Err(Error::usage(format!(
+            "the attribute {name} is given twice: --paths gives it, too"
+        ))
+        .hint("leave it out: it tells by which rules the hashes were made"));
+    }
+    Ok([attributes, &rules].concat())
+}
+
+/// The attribute of type S with this name and text.
+fn text_attribute((name, text): (&str, impl Into<String>)) -> Attribute {
+    Attribute {
+        name: name.to_owned(),
+        value: Value::S(text.into()),
+    }
+}
+
+/// The release that `opened` is of, as attributes.
+fn release_of(opened: &Opened) -> Result<Vec<Attribute>> {
+    let release = opened.release()?;
+    Ok(release.into_iter().map(text_attribute).collect())
+}
 
 /// `attributes`, and those of the release that `opened`, the first of `sources`, is of,
 /// beside which items take others `from` their rows.
@@ -32,7 +63,7 @@ pub async fn with_release(
     aws: &Aws,
     unpack: &Unpack,
 ) -> Result<Vec<Attribute>> {
-    let release = opened.release()?;
+    let release = release_of(opened)?;
     let given = attributes.iter().map(|a| a.name.as_str());
     let given: Vec<&str> = given.chain(from.iter().map(|a| a.name.as_str())).collect();
     of_one_release(&release, sources, &given, aws, unpack).await?;
@@ -73,9 +104,8 @@ async fn of_one_release(
             name = location.to_string();
             continue;
         }
-        let release = Opened::open(location, aws, unpack, &Form::default())
-            .await?
-            .release()?;
+        let opened = Opened::open(location, aws, unpack, &Form::default()).await?;
+        let release = release_of(&opened)?;
         if let Some((was, is)) = first.iter().zip(&release).find(|(was, is)| was != is) {
             return Err(Error::usage(format!(
                 "--attr-from-version gives all items of a run one release, and of {name} it is {was}, of \

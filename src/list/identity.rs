@@ -1,80 +1,101 @@
-//! By what a list is recognised later: that it is the one that was read.
+//! Identity of a list, compared on resume to detect that it changed.
 
 use crate::list::encoding::Writing;
 use crate::list::format::layout::Layout;
 use crate::source::decompress::codec::Packed;
+use crate::source::version::ObjectVersion;
 use serde::{Deserialize, Serialize};
 
-/// By what a list is recognised.
+/// Identity of a list: the version of its object, and how its text is read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Flat", into = "Flat")]
 pub struct Identity {
-    /// `s3://bucket/key` or a path.
-    pub uri: String,
-    /// The object's ETag, with its quotes.
-    pub etag: Option<String>,
-    /// The object's version, in a bucket that keeps versions.
-    pub version_id: Option<String>,
-    /// Length in bytes.
-    pub bytes: Option<u64>,
-    /// When a file was last changed (UTC, RFC 3339).
-    pub modified: Option<String>,
+    /// The version of the object or file that holds it.
+    pub object: ObjectVersion,
     /// How it is compressed, where it is and that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packed: Option<Packed>,
     /// Its form, where that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<Layout>,
     /// Whether it is a database, and its text the hashes in it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub database: bool,
     /// How its text is written, where that is rewritten as it is read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writing: Option<Writing>,
     /// Of JSON documents that are split into lines, the field whose path says how.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<String>,
 }
 
 impl Identity {
-    /// What of `now` is not as it was, in words.
-    pub fn difference(&self, now: &Identity) -> Option<String> {
-        let said = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-        // Some write it with quotes in one answer and without in another.
-        let bare = |tag: &Option<String>| tag.as_ref().map(|t| t.trim_matches('"').to_owned());
-        if bare(&self.etag) != bare(&now.etag) {
-            return Some(format!(
-                "its ETag was {} and is {}",
-                said(&self.etag),
-                said(&now.etag)
-            ));
-        }
-        if self.bytes != now.bytes {
-            let said = |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), |b| b.to_string());
-            return Some(format!(
-                "its length was {} and is {}",
-                said(self.bytes),
-                said(now.bytes)
-            ));
-        }
-        (self.modified != now.modified).then(|| {
-            format!(
-                "it was last changed at {} and then at {}",
-                said(&self.modified),
-                said(&now.modified)
-            )
-        })
-    }
-
     /// Whether its text is its bytes, so that a byte of the one is a byte of the other.
     pub fn is_verbatim(&self) -> bool {
         let rewritten = self.writing.is_some() || self.document.is_some();
         self.packed.is_none() && !self.database && !rewritten
     }
+}
 
-    /// Whether it can be recognised at all: a pipe cannot.
-    pub fn is_known(&self) -> bool {
-        self.etag.is_some() || self.modified.is_some()
+impl From<ObjectVersion> for Identity {
+    fn from(object: ObjectVersion) -> Identity {
+        Identity {
+            object,
+            ..Identity::default()
+        }
+    }
+}
+
+/// The identity as checkpoints hold it: all fields in one object, no unknown ones.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Flat {
+    uri: String,
+    etag: Option<String>,
+    version_id: Option<String>,
+    bytes: Option<u64>,
+    modified: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    packed: Option<Packed>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    layout: Option<Layout>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    database: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    writing: Option<Writing>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    document: Option<String>,
+}
+
+impl From<Flat> for Identity {
+    fn from(flat: Flat) -> Identity {
+        Identity {
+            object: ObjectVersion {
+                uri: flat.uri,
+                etag: flat.etag,
+                version_id: flat.version_id,
+                bytes: flat.bytes,
+                modified: flat.modified,
+            },
+            packed: flat.packed,
+            layout: flat.layout,
+            database: flat.database,
+            writing: flat.writing,
+            document: flat.document,
+        }
+    }
+}
+
+impl From<Identity> for Flat {
+    fn from(identity: Identity) -> Flat {
+        let object = identity.object;
+        Flat {
+            uri: object.uri,
+            etag: object.etag,
+            version_id: object.version_id,
+            bytes: object.bytes,
+            modified: object.modified,
+            packed: identity.packed,
+            layout: identity.layout,
+            database: identity.database,
+            writing: identity.writing,
+            document: identity.document,
+        }
     }
 }
 
@@ -83,39 +104,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_the_same_when_tag_length_and_time_are() {
-        let before = Identity {
-            uri: "s3://b/k".into(),
-            etag: Some("\"a\"".into()),
-            version_id: Some("1".into()),
-            bytes: Some(7),
-            ..Identity::default()
-        };
-        let differs = |now: Identity| before.difference(&now);
-        // The same content once more is the same list.
-        assert_eq!(
-            differs(Identity {
-                version_id: None,
-                ..before.clone()
-            }),
-            None
-        );
-        let tag = differs(Identity {
-            etag: Some("\"b\"".into()),
-            ..before.clone()
-        });
-        assert_eq!(tag.as_deref(), Some("its ETag was \"a\" and is \"b\""));
-        let length = differs(Identity {
-            bytes: Some(8),
-            ..before.clone()
-        });
-        assert_eq!(length.as_deref(), Some("its length was 7 and is 8"));
-        assert!(
-            differs(Identity {
-                modified: Some("x".into()),
-                ..before.clone()
-            })
-            .is_some()
-        );
+    fn a_checkpoint_holds_it_flat_and_without_unknown_fields() {
+        let json = r#"{"uri":"s3://b/k","etag":"\"a\"","version_id":null,"bytes":7,"modified":null,"database":true}"#;
+        let identity: Identity = serde_json::from_str(json).expect("an identity");
+        assert_eq!((identity.object.bytes, identity.database), (Some(7), true));
+        assert_eq!(serde_json::to_string(&identity).expect("JSON"), json);
+        let unknown = json.replace("bytes", "length");
+        assert!(serde_json::from_str::<Identity>(&unknown).is_err());
     }
 }

@@ -9,12 +9,12 @@ use crate::aws::config::Aws;
 use crate::base::error::{Error, Result};
 use crate::base::printable::shown;
 use crate::list::format::row_parser;
-use crate::list::identity::Identity;
 use crate::list::lines::{Framer, Line};
 use crate::list::open::Opened;
 use crate::source::decompress::codec::Unpack;
 use crate::source::listing::Object;
 use crate::source::open::Location;
+use crate::source::version::ObjectVersion;
 use csv_core::ReadFieldResult;
 use serde::Deserialize;
 use std::collections::VecDeque;
@@ -291,11 +291,11 @@ fn of_inventory(line: &Line<'_>, columns: Columns) -> Result<Option<Object>, Str
         key,
     };
     Ok(Some(Object {
-        listed: Some(Identity {
+        listed: Some(ObjectVersion {
             uri: location.to_string(),
             etag: columns.etag.and_then(at).map(str::to_owned),
             bytes: size,
-            ..Identity::default()
+            ..ObjectVersion::default()
         }),
         location,
     }))

@@ -6,10 +6,6 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Case;
 use crate::base::hash::{Algorithm, Hash};
 use crate::base::printable;
-use crate::commands::item_options::RELEASE_ATTRIBUTES;
-use crate::dynamodb::attribute::Attribute;
-#[cfg(feature = "rds")]
-use crate::dynamodb::attribute::Value;
 use crate::list::detect;
 use crate::list::format::layout::Layout;
 use crate::list::format::plain::Parsed;
@@ -27,8 +23,17 @@ use crate::source::decompress::decoder::Chunk;
 use crate::source::decompress::thread::Unpacking;
 use crate::source::decompress::zip;
 use crate::source::open::{Location, Source};
+use crate::source::version::ObjectVersion;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
+
+/// Facts that name a release of the NSRL, with the columns of its table `VERSION` that
+/// they come from.
+pub const RELEASE: [(&str, &str); 3] = [
+    ("version", "version"),
+    ("set", "build_set"),
+    ("release_date", "release_date"),
+];
 
 /// An opened source whose first bytes have been looked at.
 #[derive(Debug)]
@@ -68,7 +73,7 @@ impl Opened {
         let source = Source::open(&Location::Stdin, aws).await.expect("opened");
         Opened {
             location: Location::Stdin,
-            identity: source.identity(),
+            identity: source.version().into(),
             text: Text::Plain(Box::new(source)),
             rewriting: Rewriting::default(),
             peeked: chunks
@@ -134,12 +139,12 @@ impl Opened {
             }
         }
         let packed = unpack.packed(&name, Codec::shown(&head))?;
-        let mut identity = source.identity();
+        let mut identity = Identity::from(source.version());
         let peeked = match &packed {
             None => std::mem::take(&mut first).into_iter().map(plain).collect(),
             Some(packed) => {
                 if packed.codec == Codec::Zip
-                    && let Some(members) = members(location, aws, &identity).await?
+                    && let Some(members) = members(location, aws, &identity.object).await?
                 {
                     zip::choose(&name, packed.member.as_deref(), &members)?;
                 }
@@ -192,7 +197,7 @@ impl Opened {
                 self.beginning = detect::look_at(&name, codec, &head, false, form)?;
             }
             // A pipe that has brought one line and then waits has shown enough.
-            let is_enough = self.beginning.decides() && !self.identity.is_known();
+            let is_enough = self.beginning.decides() && !self.identity.object.is_known();
             if self.ended || bytes >= detect::PEEK_BYTES || is_enough {
                 break;
             }
@@ -237,7 +242,7 @@ impl Opened {
         let lying = match &self.location {
             // Only a file, which can be opened again, has that time.
             Location::File(path)
-                if self.identity.packed.is_none() && self.identity.modified.is_some() =>
+                if self.identity.packed.is_none() && self.identity.object.modified.is_some() =>
             {
                 Lying::There(path.clone())
             }
@@ -252,7 +257,7 @@ impl Opened {
                     }
                 }
                 let lies_there = match self.identity.packed {
-                    None => self.identity.bytes,
+                    None => self.identity.object.bytes,
                     Some(_) => None,
                 };
                 let length =
@@ -290,7 +295,8 @@ impl Opened {
         }
         // What is compressed has no middle to begin in.
         if part.is_behind() && is_plain && matches!(self.location, Location::S3 { .. }) {
-            let rest = Source::open_again(&self.location, aws, &self.identity, part.have()).await?;
+            let rest =
+                Source::open_again(&self.location, aws, &self.identity.object, part.have()).await?;
             self.text = Text::Plain(Box::new(rest));
             part.pass();
         }
@@ -339,7 +345,7 @@ impl Opened {
             database: was.database,
             writing: was.writing,
             document: was.document.clone(),
-            ..source.identity()
+            object: source.version(),
         };
         let text = match packed {
             None => Text::Plain(Box::new(source)),
@@ -442,7 +448,7 @@ impl Opened {
 
     /// Its length in bytes as it lies there, where that is known.
     pub fn length(&self) -> Option<u64> {
-        self.identity.bytes
+        self.identity.object.bytes
     }
 
     /// The length of its text in bytes, where that is known.
@@ -470,7 +476,7 @@ impl Opened {
             RowParser::new(layout, form, algorithm, wanted).map_err(|e| e.of(name))
         };
         if let Some(column) = wanted.first().filter(|_| self.identity.database) {
-            let release = RELEASE_ATTRIBUTES.map(|(name, _)| name).join(", ");
+            let release = RELEASE.map(|(name, _)| name).join(", ");
             return Err(Error::usage(format!(
                 "{} is an NSRL database: of its rows only the hash is read, so there is no column {column:?}",
                 self.location
@@ -650,11 +656,11 @@ impl Opened {
         .hint("name the algorithm by --hash, such as --hash sha256"))
     }
 
-    /// The attributes that name the release of the NSRL that it is.
+    /// The release of the NSRL that it is, by the names of [`RELEASE`].
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] when it is none of its databases, or does not say it.
-    pub fn release(&self) -> Result<Vec<Attribute>> {
+    pub fn release(&self) -> Result<Vec<(&'static str, String)>> {
         let without = |why: &str| {
             Error::usage(format!(
                 "--attr-from-version takes attributes from the table VERSION of an NSRL database, and of {} {why}",
@@ -667,12 +673,8 @@ impl Opened {
             let release = database.schema().release.as_ref();
             let release = release.map_err(|why| without(why))?;
             let values = [&release.version, &release.set, &release.date];
-            let attributes = RELEASE_ATTRIBUTES.iter().zip(values);
-            let attribute = |((name, _), value): (&(&str, &str), &String)| Attribute {
-                name: (*name).to_owned(),
-                value: Value::S(value.clone()),
-            };
-            return Ok(attributes.map(attribute).collect());
+            let named = RELEASE.iter().zip(values);
+            return Ok(named.map(|((name, _), v)| (*name, v.clone())).collect());
         }
         Err(without("there is none: it is no such database"))
     }
@@ -727,17 +729,17 @@ fn plain(bytes: Bytes) -> Chunk {
 async fn members(
     location: &Location,
     aws: &Aws,
-    identity: &Identity,
+    object: &ObjectVersion,
 ) -> Result<Option<Vec<String>>> {
-    let Some(length) = identity.bytes.filter(|_| identity.is_known()) else {
+    let Some(length) = object.bytes.filter(|_| object.is_known()) else {
         return Ok(None);
     };
     let from = length.saturating_sub(zip::TAIL_BYTES);
-    let tail = part(location, aws, identity, from, length - from).await?;
+    let tail = part(location, aws, object, from, length - from).await?;
     let mut place = zip::place(&tail);
     if let Some(zip::Place::EndRecord64(at)) = place {
         let record = match at < length {
-            true => part(location, aws, identity, at, 56).await?,
+            true => part(location, aws, object, at, 56).await?,
             false => Vec::new(),
         };
         place = zip::place_64(&record);
@@ -753,7 +755,7 @@ async fn members(
         Ok(start) if at >= from && size <= length - at => {
             tail.get(start..start + size as usize).map(<[u8]>::to_vec)
         }
-        _ => Some(part(location, aws, identity, at, size).await?),
+        _ => Some(part(location, aws, object, at, size).await?),
     };
     Ok(directory.and_then(|d| zip::names(&d)))
 }
@@ -762,11 +764,11 @@ async fn members(
 async fn part(
     location: &Location,
     aws: &Aws,
-    identity: &Identity,
+    object: &ObjectVersion,
     from: u64,
     length: u64,
 ) -> Result<Vec<u8>> {
-    let mut source = Source::open_again(location, aws, identity, from).await?;
+    let mut source = Source::open_again(location, aws, object, from).await?;
     let mut bytes = Vec::new();
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     while bytes.len() < length

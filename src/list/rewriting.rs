@@ -27,7 +27,7 @@ impl Rewriting {
         let path = was.document.as_deref().and_then(ArrayPath::of);
         Rewriting {
             text: was.writing.map(Rewriter::new),
-            split: path.map(|path| Splitter::new(&was.uri, path)),
+            split: path.map(|path| Splitter::new(&was.object.uri, path)),
             ended: false,
         }
     }

@@ -15,13 +15,13 @@ use crate::dynamodb::column_attributes::Columns;
 use crate::list::format::plain::{Parsed, looks_like};
 use crate::list::format::row_parser::{Form, RowParser};
 use crate::list::format::rows::{Row, Rows};
-use crate::list::identity::Identity;
 use crate::list::lines::{Framer, Line};
 use crate::pipeline::dedup::{Distinct, Known, Seen};
 use crate::pipeline::progress::counts::{Books, Meters};
 use crate::pipeline::progress::sources::{Account, Accounts};
 use crate::pipeline::progress::watermark::{Below, HandOver, Stretch};
 use crate::pipeline::rejects::{JUDGED_FROM_LINES, MaxRejects, Rejects};
+use crate::source::version::ObjectVersion;
 use tokio::sync::mpsc;
 
 #[cfg(test)]
@@ -178,7 +178,7 @@ impl Reader<'_> {
                     read: behind,
                     books: here,
                 };
-                self.unchanged(number, Some(&account.source))?;
+                self.unchanged(number, Some(&account.source.object))?;
                 self.accounts.begin(number, account);
                 taking.rows = Some(Rows::new(parser));
                 self.source(&mut taking, opened, number, below).await?;
@@ -272,7 +272,7 @@ impl Reader<'_> {
 
     /// Checks that a list that is read again is the one that was read before, as far as
     /// `source`, which is `now`.
-    fn unchanged(&self, source: u32, now: Option<&Identity>) -> Result<()> {
+    fn unchanged(&self, source: u32, now: Option<&ObjectVersion>) -> Result<()> {
         self.accounts.expect(source, now).map_err(|what| {
             Error::new(
                 ErrorKind::Read,

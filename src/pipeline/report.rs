@@ -124,8 +124,8 @@ pub(crate) fn sources(all: Behind, columns: bool) -> (Vec<SourceReport>, Option<
         books: books(all.beyond.books),
     });
     let each = all.kept.into_iter().map(|a| SourceReport {
-        uri: a.source.uri,
-        etag: a.source.etag.map(|e| e.trim_matches('"').to_owned()),
+        uri: a.source.object.uri,
+        etag: a.source.object.etag.map(|e| e.trim_matches('"').to_owned()),
         bytes: a.read,
         lines: a.books.lines,
         books: books(a.books),

@@ -4,8 +4,8 @@ use crate::aws::config::Aws;
 use crate::aws::error::{CallError, Meaning};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::flow::backoff::Backoff;
-use crate::list::identity::Identity;
 use crate::source::open::{Location, MAX_BROKEN_READS, cannot_open, redirect_region};
+use crate::source::version::ObjectVersion;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ pub struct Object {
     /// Where it lies.
     pub location: Location,
     /// What it is, as far as a listing says that.
-    pub listed: Option<Identity>,
+    pub listed: Option<ObjectVersion>,
 }
 
 impl Object {
@@ -68,11 +68,11 @@ impl Page {
                 key: key.to_owned(),
             };
             objects.push(Object {
-                listed: Some(Identity {
+                listed: Some(ObjectVersion {
                     uri: location.to_string(),
                     etag: object.e_tag().map(str::to_owned),
                     bytes,
-                    ..Identity::default()
+                    ..ObjectVersion::default()
                 }),
                 location,
             });

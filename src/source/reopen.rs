@@ -3,25 +3,20 @@
 use crate::aws::config::Aws;
 use crate::aws::error::CallError;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::list::identity::Identity;
 use crate::source::open::{Body, Location, READ_BYTES, S3Body, Source};
+use crate::source::version::ObjectVersion;
 use std::io::SeekFrom;
 use tokio::io::AsyncSeekExt as _;
 
 impl Source {
     /// By what it can be recognised later.
-    pub fn identity(&self) -> Identity {
-        Identity {
+    pub fn version(&self) -> ObjectVersion {
+        ObjectVersion {
             uri: self.location.to_string(),
             etag: self.etag.clone(),
             version_id: self.version_id.clone(),
             bytes: self.length,
             modified: self.modified.clone(),
-            packed: None,
-            layout: None,
-            database: false,
-            writing: None,
-            document: None,
         }
     }
 
@@ -34,7 +29,7 @@ impl Source {
     pub async fn open_again(
         location: &Location,
         aws: &Aws,
-        identity: &Identity,
+        identity: &ObjectVersion,
         from: u64,
     ) -> Result<Source> {
         let mut source = match location {
@@ -102,7 +97,7 @@ impl Source {
                 };
                 let mut file = tokio::fs::File::open(path).await.map_err(cannot)?;
                 let metadata = file.metadata().await.map_err(cannot)?;
-                let now = Identity {
+                let now = ObjectVersion {
                     bytes: metadata.is_file().then_some(metadata.len()),
                     modified: crate::source::open::modified(&metadata),
                     ..identity.clone()
@@ -136,7 +131,7 @@ impl Source {
 ///
 /// # Errors
 /// As [`Source::open_again`].
-pub async fn unchanged(location: &Location, aws: &Aws, identity: &Identity) -> Result<()> {
+pub async fn unchanged(location: &Location, aws: &Aws, identity: &ObjectVersion) -> Result<()> {
     same(location, identity, &look(location, aws).await?)
 }
 
@@ -144,7 +139,7 @@ pub async fn unchanged(location: &Location, aws: &Aws, identity: &Identity) -> R
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] when it is not there, or cannot be asked for.
-pub async fn look(location: &Location, aws: &Aws) -> Result<Identity> {
+pub async fn look(location: &Location, aws: &Aws) -> Result<ObjectVersion> {
     let uri = location.to_string();
     match location {
         Location::S3 { bucket, key } => {
@@ -163,28 +158,28 @@ pub async fn look(location: &Location, aws: &Aws) -> Result<Identity> {
                         CallError::from_sdk(e),
                     )
                 })?;
-            Ok(Identity {
+            Ok(ObjectVersion {
                 uri,
                 etag: head.e_tag().map(str::to_owned),
                 version_id: head.version_id().map(str::to_owned),
                 bytes: head.content_length().and_then(|l| u64::try_from(l).ok()),
-                ..Identity::default()
+                ..ObjectVersion::default()
             })
         }
         Location::File(path) => {
             let metadata = tokio::fs::metadata(path)
                 .await
                 .map_err(|e| Error::usage(format!("cannot read {}", path.display())).because(e))?;
-            Ok(Identity {
+            Ok(ObjectVersion {
                 uri,
                 bytes: metadata.is_file().then_some(metadata.len()),
                 modified: crate::source::open::modified(&metadata),
-                ..Identity::default()
+                ..ObjectVersion::default()
             })
         }
-        Location::Stdin => Ok(Identity {
+        Location::Stdin => Ok(ObjectVersion {
             uri,
-            ..Identity::default()
+            ..ObjectVersion::default()
         }),
     }
 }
@@ -193,7 +188,7 @@ pub async fn look(location: &Location, aws: &Aws) -> Result<Identity> {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`], naming what is another.
-pub fn same(location: &Location, before: &Identity, now: &Identity) -> Result<()> {
+pub fn same(location: &Location, before: &ObjectVersion, now: &ObjectVersion) -> Result<()> {
     match before.difference(now) {
         None => Ok(()),
         Some(what) => Err(Error::usage(format!(

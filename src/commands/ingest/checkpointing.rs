@@ -76,7 +76,7 @@ impl Ingest {
             item: template.example(),
         };
         let stdin = self.sources.has_stdin() || self.from.has_stdin();
-        let unknown = stdin || !first.is_known();
+        let unknown = stdin || !first.object.is_known();
         let place = match &with.keep {
             Keep::Off => {
                 tracing::info!(
@@ -178,11 +178,11 @@ impl Ingest {
         };
         let was = &last.source;
         let Some(object) = objects.next().await? else {
-            return Err(gone(&was.uri));
+            return Err(gone(&was.object.uri));
         };
         let location = object.location;
-        if location.to_string() != was.uri {
-            return Err(another(&was.uri, &location.to_string()));
+        if location.to_string() != was.object.uri {
+            return Err(another(&was.object.uri, &location.to_string()));
         }
         let packed = was.packed.as_ref();
         self.with.unpack.agrees(packed).map_err(|what| {
@@ -193,7 +193,7 @@ impl Ingest {
         })?;
         // There is no going into the middle of what is not its text byte by byte.
         let from = if was.is_verbatim() { last.bytes } else { 0 };
-        let source = Source::open_again(&location, &self.aws, was, from).await?;
+        let source = Source::open_again(&location, &self.aws, &was.object, from).await?;
         tracing::info!(
             "taking up an earlier run at line {} (byte {}) of {location}: {} lines are in its books \
              (checkpoint {place}, saved {}; --restart begins again)",
@@ -253,7 +253,7 @@ impl Ingest {
         let mut last = String::new();
         for n in 0..behind.count() {
             let was = (usize::try_from(n).ok()).and_then(|n| behind.kept.get(n));
-            let was = was.map(|a| &a.source);
+            let was = was.map(|a| &a.source.object);
             let object = loop {
                 let Some(list) = &mut objects else {
                     break None;

@@ -12,7 +12,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
 use crate::commands::ingest::checkpointing::Keeping;
 use crate::commands::ingest::ordered::Arranged;
-use crate::commands::item_options::{RELEASE_ATTRIBUTES, with_release};
+use crate::commands::item_options::{with_release, with_rules};
 use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::dynamodb::client::operation::{BatchWrite, RawOperation};
 use crate::dynamodb::column_attributes::Columns;
@@ -28,6 +28,7 @@ use crate::flow::capacity::Capacity;
 use crate::flow::rate_limiter::{CAPACITY_INTERVAL, Pace};
 use crate::list::objects::Objects;
 use crate::list::open::Opened;
+use crate::list::open::RELEASE;
 use crate::list::prefetch::Ahead;
 use crate::pipeline::contents::look;
 use crate::pipeline::contents::look::{Given, Look, Told};
@@ -550,7 +551,7 @@ impl Ingest {
         let given = Given::by_flags(with.algorithm, with.key.as_ref());
         let algorithm = opened.algorithm_for(&table, &look, given, &with.form)?;
         let (given, from) = (&with.attributes, &with.attributes_from);
-        let mut attributes = with.form.with_rules(given, from)?;
+        let mut attributes = with_rules(&with.form, given, from)?;
         if with.attr_from_version {
             let (sources, unpack) = (&self.sources, &with.unpack);
             attributes =
@@ -696,7 +697,7 @@ impl Ingest {
         let names = self.with.attributes.iter().map(|a| a.name.as_str());
         let of_rows = self.with.attributes_from.iter().map(|a| a.name.as_str());
         let of_release = match self.with.attr_from_version {
-            true => &RELEASE_ATTRIBUTES[..],
+            true => &RELEASE[..],
             false => &[],
         };
         names

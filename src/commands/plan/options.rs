@@ -21,7 +21,7 @@ use crate::commands::plan::shell_commands::Words;
 use crate::aws::config::Aws;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::{Algorithm, Case};
-use crate::commands::item_options::with_release;
+use crate::commands::item_options::{with_release, with_rules};
 use crate::commands::plan::survey::survey;
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::attribute_from::AttributeFrom;
@@ -133,7 +133,7 @@ impl Planning {
             None => opened.algorithm(self.algorithm, None)?,
         };
         let from = &self.attributes_from;
-        let mut attributes = self.form.with_rules(&self.attributes, from)?;
+        let mut attributes = with_rules(&self.form, &self.attributes, from)?;
         if self.attr_from_version {
             attributes =
                 with_release(&attributes, from, &opened, &sources, aws, &self.unpack).await?;

@@ -17,7 +17,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::human::thousands;
 use crate::base::record::{Place, Record};
-use crate::commands::item_options::with_release;
+use crate::commands::item_options::{with_release, with_rules};
 use crate::dynamodb::batch_get::expected::{
     AskTemplate, CONSISTENT_READ_UNITS, Difference, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
 };
@@ -414,7 +414,7 @@ impl Verify {
         let given = Given::by_flags(with.algorithm, with.key.as_ref());
         let algorithm = opened.algorithm_for(&table, &look, given, &with.form)?;
         let (given, from) = (&with.attributes, &with.attributes_from);
-        let mut attributes = with.form.with_rules(given, from)?;
+        let mut attributes = with_rules(&with.form, given, from)?;
         if with.attr_from_version {
             let (sources, unpack) = (&self.sources, &with.unpack);
             attributes =

@@ -7,7 +7,6 @@
 use crate::base::error::{Error, Result};
 use crate::base::hash::Algorithm;
 use crate::base::record::Reason;
-use crate::dynamodb::attribute::{Attribute, Value};
 use crate::list::format::plain::Parsed;
 use crate::list::matchmeta::normalizer;
 use crate::list::matchmeta::normalizer::{Normalizer, Unfit, Users};
@@ -32,16 +31,6 @@ pub(super) fn told(normalizer: &Normalizer) -> impl Iterator<Item = (&'static st
         .into_iter()
         .chain(unix.map(|user| ("unix_user", user)))
         .chain(windows.map(|user| ("windows_user", user)))
-}
-
-/// The same as attributes of an item.
-pub(super) fn attributes(normalizer: &Normalizer) -> Vec<Attribute> {
-    told(normalizer)
-        .map(|(name, text)| Attribute {
-            name: name.to_owned(),
-            value: Value::S(text.to_owned()),
-        })
-        .collect()
 }
 
 /// In words, what paths are made comparable by.
@@ -158,8 +147,9 @@ mod tests {
                 windows: windows.to_owned(),
             };
             let normalizer = Normalizer::new(rules, users).expect("names");
-            let told = attributes(&normalizer);
-            told.iter().map(ToString::to_string).collect::<Vec<_>>()
+            let told = super::told(&normalizer);
+            told.map(|(name, text)| format!("{name}={text}"))
+                .collect::<Vec<_>>()
         };
         assert_eq!(told(Rules::V2, "ubuntu", "Administrator"), ["rules=v2"]);
         assert_eq!(told(Rules::V3, "user", "Administrator"), ["rules=v3"]);

@@ -29,8 +29,6 @@ use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Hash};
 use crate::base::hash_prefix;
 use crate::base::record::Reason;
-use crate::dynamodb::attribute::Attribute;
-use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::list::format::certutil::CertutilParser;
 use crate::list::format::clamav::ClamavParser;
 use crate::list::format::delimited::DelimitedParser;
@@ -205,38 +203,15 @@ impl Form {
         }
     }
 
-    /// `attributes`, and those that tell the rules by which paths are made comparable,
-    /// beside which items take others `from` their rows. Of a list of hashes, the
-    /// attributes as they are.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when one of them is given
-    /// otherwise, too.
-    pub fn with_rules(
-        &self,
-        attributes: &[Attribute],
-        from: &[AttributeFrom],
-    ) -> Result<Vec<Attribute>> {
-        let rules = self
-            .paths
-            .as_ref()
-            .map(crate::list::format::paths::attributes);
-        let rules = rules.unwrap_or_default();
-        let given = attributes.iter().map(|a| &a.name);
-        let mut given = given.chain(from.iter().map(|a| &a.name));
-        if let Some(name) = given.find(|name| rules.iter().any(|rule| rule.name == **name)) {
-            return Err(Error::usage(format!(
-                "the attribute {name} is given twice: --paths gives it, too"
-            ))
-            .hint("leave it out: it tells by which rules the hashes were made"));
-        }
-        Ok([attributes, &rules].concat())
+    /// The rules that paths are made comparable by, as names and texts; none of a list of
+    /// hashes.
+    pub fn rules(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.paths.iter().flat_map(crate::list::format::paths::told)
     }
 
-    /// The names of those attributes.
+    /// The names of those rules.
     pub fn rule_names(&self) -> impl Iterator<Item = &str> {
-        let told = self.paths.iter().flat_map(crate::list::format::paths::told);
-        told.map(|(name, _)| name)
+        self.rules().map(|(name, _)| name)
     }
 
     /// Words that are equal for two runs that read alike. They leave out the treatment of

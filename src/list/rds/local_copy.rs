@@ -47,9 +47,9 @@ pub(crate) struct Part {
 /// # Errors
 /// [`ErrorKind::Usage`] when there is no room for it, or no place.
 pub(crate) fn begin(identity: &Identity, work: &WorkDir, length: Option<u64>) -> Result<Begun> {
-    let name = identity.uri.clone();
+    let name = identity.object.uri.clone();
     let folder = work.path();
-    let (part, whole) = match identity.is_known() {
+    let (part, whole) = match identity.object.is_known() {
         true => {
             let stem = stem(identity);
             let whole = folder.join(format!("{stem}.db"));

@@ -10,6 +10,7 @@ use crate::list::identity::Identity;
 use crate::list::rds::database::{Part, Rds, Schema};
 use crate::source::decompress::decoder::Chunk;
 use crate::source::open::Location;
+use crate::source::version::ObjectVersion;
 use crate::source::work_dir::{Copy, WorkDir};
 use bytes::Bytes;
 use rusqlite::InterruptHandle;
@@ -76,7 +77,7 @@ impl Database {
     /// # Errors
     /// As [`Rds::open`].
     pub(crate) fn open(identity: Identity, lying: Lying, work: WorkDir) -> Result<Database> {
-        let opened = Rds::open(&identity.uri, &lying.path());
+        let opened = Rds::open(&identity.object.uri, &lying.path());
         // Nobody will want it again.
         if let (Err(_), Lying::Copied(copy)) = (&opened, &lying) {
             copy.is_damaged();
@@ -104,12 +105,12 @@ impl Database {
         if self.running.is_some() {
             return Ok(());
         }
-        let rds = Rds::open(&self.identity.uri, &self.lying.path())?;
-        rds.schema().column(&self.identity.uri, algorithm)?;
+        let rds = Rds::open(&self.identity.object.uri, &self.lying.path())?;
+        rds.schema().column(&self.identity.object.uri, algorithm)?;
         let interrupt = rds.interrupt_handle();
         let (send, text) = mpsc::channel(TEXT_CHUNKS);
         let sorting = SorterOptions::in_folder(self.work.path());
-        let bytes = self.identity.bytes.unwrap_or(0);
+        let bytes = self.identity.object.bytes.unwrap_or(0);
         // It ends when the channel does.
         tokio::task::spawn_blocking(move || {
             let ended = read(&rds, algorithm, sorting, bytes, |chunk| {
@@ -127,7 +128,7 @@ impl Database {
     /// # Errors
     /// [`ErrorKind::Read`] when it is damaged, or was changed while it was read.
     pub(crate) async fn next(&mut self) -> Result<Option<Chunk>> {
-        let uri = &self.identity.uri;
+        let uri = &self.identity.object.uri;
         let Some(running) = &mut self.running else {
             return Err(fault(uri, "was to be read before it was known for what"));
         };
@@ -138,7 +139,7 @@ impl Database {
         match (&next, &self.lying) {
             (Err(e), Lying::Copied(copy)) if e.kind() == ErrorKind::Read => copy.is_damaged(),
             (Ok(None), Lying::Copied(copy)) => copy.was_read(),
-            (Ok(None), Lying::There(path)) => unchanged(path, &self.identity).await?,
+            (Ok(None), Lying::There(path)) => unchanged(path, &self.identity.object).await?,
             _ => {}
         }
         next
@@ -153,10 +154,10 @@ fn fault(uri: &str, what: &str) -> Error {
 }
 
 /// Checks that a file, which was not locked, is as it was when it was opened.
-async fn unchanged(path: &PathBuf, was: &Identity) -> Result<()> {
+async fn unchanged(path: &PathBuf, was: &ObjectVersion) -> Result<()> {
     let location = Location::File(path.clone());
     let now = match tokio::fs::metadata(path).await {
-        Ok(metadata) => Identity {
+        Ok(metadata) => ObjectVersion {
             bytes: Some(metadata.len()),
             modified: crate::source::open::modified(&metadata),
             ..was.clone()

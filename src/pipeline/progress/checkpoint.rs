@@ -321,7 +321,7 @@ impl Checkpoint {
         // The text of a source that is not text byte by byte may be longer than it is.
         let beyond = |r: &Read| {
             let plain = r.source.is_verbatim() && !sorted;
-            plain && r.source.bytes.is_some_and(|b| r.bytes > b)
+            plain && r.source.object.bytes.is_some_and(|b| r.bytes > b)
         };
         let none = self.behind.count() == 0;
         let many = self.behind.count() > u64::from(u32::MAX);
@@ -359,6 +359,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 pub(super) mod tests {
     use super::*;
     use crate::pipeline::progress::sources::Account;
+    use crate::source::version::ObjectVersion;
     use proptest::prelude::*;
 
     pub(crate) fn run() -> Run {
@@ -374,12 +375,12 @@ pub(super) mod tests {
     }
 
     fn identity(uri: &str) -> Identity {
-        Identity {
+        Identity::from(ObjectVersion {
             uri: uri.into(),
             etag: Some("\"e\"".into()),
             bytes: Some(6500),
-            ..Identity::default()
-        }
+            ..ObjectVersion::default()
+        })
     }
 
     fn written(written: u64) -> Books {
@@ -462,7 +463,7 @@ pub(super) mod tests {
             &counts,
             Duration::ZERO,
         );
-        let uri = none.read.as_ref().map(|r| r.source.uri.as_str());
+        let uri = none.read.as_ref().map(|r| r.source.object.uri.as_str());
         assert_eq!(
             uri,
             Some("s3://b/1"),

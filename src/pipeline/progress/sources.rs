@@ -10,6 +10,7 @@
 use crate::base::record::LANE;
 use crate::list::identity::Identity;
 use crate::pipeline::progress::counts::{Books, Settled};
+use crate::source::version::ObjectVersion;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
@@ -84,7 +85,7 @@ impl Behind {
 
     /// Adds the next.
     pub fn add(&mut self, mut account: Account) {
-        self.digest = next_digest(&self.digest, &account.source);
+        self.digest = next_digest(&self.digest, &account.source.object);
         if self.kept.len() < MOST_KEPT {
             // What its lines are matters only where reading goes on in the middle of
             // it, and a header may be long.
@@ -99,7 +100,7 @@ impl Behind {
 }
 
 /// The digest of sources of which all but the last have `digest`.
-pub fn next_digest(digest: &str, last: &Identity) -> String {
+pub fn next_digest(digest: &str, last: &ObjectVersion) -> String {
     let mut hash = Sha256::new();
     let length = last.bytes.map(|b| b.to_string());
     let etag = (last.etag.as_deref()).map(|e| e.trim_matches('"'));
@@ -165,11 +166,12 @@ impl Accounts {
     ///
     /// # Errors
     /// What of it has changed.
-    pub fn expect(&self, source: u32, now: Option<&Identity>) -> Result<(), String> {
+    pub fn expect(&self, source: u32, now: Option<&ObjectVersion>) -> Result<(), String> {
         let Some(before) = &self.before else {
             return Ok(());
         };
         let before = before[usize::from(source >= LANE)].get((source % LANE) as usize);
+        let before = before.map(|identity| &identity.object);
         match (before, now) {
             (None, None) => Ok(()),
             (Some(was), Some(now)) if was.uri == now.uri => match was.difference(now) {
@@ -177,7 +179,7 @@ impl Accounts {
                 Some(what) => Err(format!("{}: {what}", now.uri)),
             },
             (was, now) => {
-                let name = |i: Option<&Identity>| i.map_or("the end", |i| &i.uri).to_owned();
+                let name = |i: Option<&ObjectVersion>| i.map_or("the end", |i| &i.uri).to_owned();
                 Err(format!("where {} was, {} comes now", name(was), name(now)))
             }
         }
@@ -238,11 +240,13 @@ impl Accounts {
     pub fn name(&self, source: u32) -> String {
         let mut lanes = self.lanes();
         if let Some(account) = at(&mut lanes, source) {
-            return account.source.uri.clone();
+            return account.source.object.uri.clone();
         }
         let kept = &lane(&mut lanes, source).behind.kept;
         let account = kept.get((source % LANE) as usize);
-        account.map(|a| a.source.uri.clone()).unwrap_or_default()
+        account
+            .map(|a| a.source.object.uri.clone())
+            .unwrap_or_default()
     }
 
     /// The sources of the first list that are settled.
@@ -295,12 +299,12 @@ mod tests {
 
     fn account(n: u64) -> Account {
         Account {
-            source: Identity {
+            source: Identity::from(ObjectVersion {
                 uri: format!("s3://b/{n}"),
                 etag: Some(format!("\"{n}\"")),
                 bytes: Some(n),
-                ..Identity::default()
-            },
+                ..ObjectVersion::default()
+            }),
             read: 0,
             books: Books::default(),
         }
@@ -363,15 +367,17 @@ mod tests {
         first.begin(1, account(1));
         first.begin(LANE, account(2));
         let again = Accounts::again(&first);
-        let is = |source, n: u64| again.expect(source, Some(&account(n).source));
+        let is = |source, n: u64| again.expect(source, Some(&account(n).source.object));
         assert_eq!((is(0, 0), is(1, 1), is(LANE, 2)), (Ok(()), Ok(()), Ok(())));
         assert_eq!(
             (again.expect(2, None), again.expect(LANE + 1, None)),
             (Ok(()), Ok(()))
         );
         let mut replaced = account(1);
-        replaced.source.etag = Some("\"new\"".into());
-        let error = again.expect(1, Some(&replaced.source)).expect_err("other");
+        replaced.source.object.etag = Some("\"new\"".into());
+        let error = again
+            .expect(1, Some(&replaced.source.object))
+            .expect_err("other");
         assert_eq!(error, "s3://b/1: its ETag was \"1\" and is \"new\"");
         assert!(is(1, 2).is_err() && is(2, 2).is_err());
         assert!(again.expect(1, None).is_err(), "one is gone");
@@ -403,19 +409,19 @@ mod tests {
         let digest = |sources: &[Account]| {
             sources
                 .iter()
-                .fold(String::new(), |d, a| next_digest(&d, &a.source))
+                .fold(String::new(), |d, a| next_digest(&d, &a.source.object))
         };
         let (a, b) = (account(1), account(2));
         let whole = digest(&[a.clone(), b.clone()]);
         assert_eq!(whole.len(), 64);
         assert_ne!(whole, digest(&[b.clone(), a.clone()]));
         let mut other = a.clone();
-        other.source.bytes = Some(9);
+        other.source.object.bytes = Some(9);
         assert_ne!(whole, digest(&[other, b.clone()]));
         // Quotes around a tag, and what was found inside, are no difference.
         let mut bare = a;
-        bare.source.etag = Some("1".into());
-        bare.source.version_id = Some("v".into());
+        bare.source.object.etag = Some("1".into());
+        bare.source.object.version_id = Some("v".into());
         assert_eq!(whole, digest(&[bare, b]));
     }
 }

@@ -188,6 +188,7 @@ mod tests {
     use crate::base::hash::Hash;
     use crate::list::identity::Identity;
     use crate::pipeline::progress::sources::Account;
+    use crate::source::version::ObjectVersion;
     use proptest::prelude::*;
 
     fn place(source: u32, line: u64) -> Place {
@@ -263,10 +264,10 @@ mod tests {
         let water = LowWater::new(mark, Behind::default());
         for (n, uri) in (0..).zip(["a", "b", "c"]) {
             let account = Account {
-                source: Identity {
+                source: Identity::from(ObjectVersion {
                     uri: uri.into(),
-                    ..Identity::default()
-                },
+                    ..ObjectVersion::default()
+                }),
                 read: 0,
                 books: Books::default(),
             };
