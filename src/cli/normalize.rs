@@ -13,7 +13,7 @@ use crate::list::lines::{Framer, Line};
 use crate::list::matchmeta::normalizer;
 use crate::list::matchmeta::normalizer::{Normalizer, Unfit};
 use crate::list::objects::Objects;
-use crate::list::open::Opened;
+use crate::list::opened::Opened;
 use crate::pipeline::rejects::Rejects;
 use crate::source::decompress::codec::Unpack;
 use crate::source::open::Location;

@@ -6,7 +6,7 @@ use crate::base::error::{Error, Result};
 use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::list::format::row_parser::Form;
-use crate::list::open::Opened;
+use crate::list::opened::Opened;
 use crate::source::decompress::codec::Unpack;
 use crate::source::sources::{Named, Sources};
 

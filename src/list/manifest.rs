@@ -10,7 +10,7 @@ use crate::base::error::{Error, Result};
 use crate::base::printable::shown;
 use crate::list::format::row_parser;
 use crate::list::lines::{Framer, Line};
-use crate::list::open::Opened;
+use crate::list::opened::Opened;
 use crate::source::decompress::codec::Unpack;
 use crate::source::listing::Object;
 use crate::source::open::Location;

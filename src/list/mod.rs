@@ -1,5 +1,6 @@
 //! TODO
 
+pub mod algorithm;
 pub mod detect;
 pub mod encoding;
 pub mod external_sort;
@@ -11,8 +12,12 @@ pub mod manifest;
 pub mod matchmeta;
 pub mod objects;
 pub mod open;
+pub mod opened;
 pub mod prefetch;
 #[cfg(feature = "rds")]
 pub mod rds;
+pub mod reopen;
+pub mod rewrite;
 pub mod rewriting;
 pub mod shape;
+pub mod zip_members;

@@ -5,7 +5,7 @@ use crate::aws::config::Aws;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::list::format::row_parser::Form;
 use crate::list::objects::Objects;
-use crate::list::open::Opened;
+use crate::list::opened::Opened;
 use crate::source::decompress::codec::Unpack;
 use crate::source::listing::Object;
 use std::collections::VecDeque;

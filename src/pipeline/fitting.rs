@@ -5,7 +5,7 @@ use crate::base::error::Result;
 use crate::base::hash::{Algorithm, Case};
 use crate::dynamodb::table::Table;
 use crate::list::format::row_parser::{Form, RowParser};
-use crate::list::open::Opened;
+use crate::list::opened::Opened;
 use crate::pipeline::contents::look;
 use crate::pipeline::contents::look::{Given, Look, Told};
 

@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 #[cfg(test)]
 mod tests;
 
-use crate::list::open::Opened;
+use crate::list::opened::Opened;
 use crate::list::prefetch::Ahead;
 
 /// Records handed on at once: some batches' worth, so that the channel costs

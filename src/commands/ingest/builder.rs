@@ -189,7 +189,7 @@ impl IngestBuilder {
     }
 
     /// Gives every item the release of the NSRL database that is read, as the
-    /// attributes [`RELEASE`](crate::list::open::RELEASE).
+    /// attributes [`RELEASE`](crate::list::opened::RELEASE).
     #[must_use]
     pub fn attr_from_version(mut self, from_version: bool) -> Self {
         self.attr_from_version = from_version;

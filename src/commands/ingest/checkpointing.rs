@@ -9,7 +9,7 @@ use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::table::Table;
 use crate::list::identity::Identity;
 use crate::list::objects::Objects;
-use crate::list::open::Opened;
+use crate::list::opened::Opened;
 use crate::list::prefetch::Ahead;
 use crate::pipeline::dedup::Distinct;
 use crate::pipeline::progress::checkpoint::{Checkpoint, Run, SAVE_INTERVAL};

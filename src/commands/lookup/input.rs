@@ -13,7 +13,7 @@ use crate::list::detect::PEEK_BYTES;
 use crate::list::format::row_parser;
 use crate::list::lines::{Framer, Line};
 use crate::list::objects::Objects;
-use crate::list::open::Opened;
+use crate::list::opened::Opened;
 use crate::list::shape::Shapes;
 use crate::source::decompress::codec::Unpack;
 use crate::source::decompress::decoder::Chunk;

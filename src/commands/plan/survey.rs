@@ -12,7 +12,7 @@ use crate::list::format::plain::Parsed;
 use crate::list::format::row_parser::{Format, RowParser};
 use crate::list::format::rows::{Row, Rows};
 use crate::list::lines::Framer;
-use crate::list::open::Opened;
+use crate::list::opened::Opened;
 use crate::list::prefetch::Ahead;
 use crate::list::shape::Shapes;
 use crate::pipeline::dedup::{Distinct, Known, Seen};

@@ -163,7 +163,7 @@ impl VerifyBuilder {
     }
 
     /// Every item must name the release of the NSRL database that is read, by the
-    /// attributes [`RELEASE`](crate::list::open::RELEASE).
+    /// attributes [`RELEASE`](crate::list::opened::RELEASE).
     #[must_use]
     pub fn attr_from_version(mut self, from_version: bool) -> Self {
         self.attr_from_version = from_version;

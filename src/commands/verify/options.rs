@@ -28,7 +28,7 @@ use crate::dynamodb::table::Table;
 use crate::flow::backoff::Backoff;
 use crate::flow::rate_limiter::{CAPACITY_INTERVAL, Pace};
 use crate::list::objects::Objects;
-use crate::list::open::Opened;
+use crate::list::opened::Opened;
 use crate::list::prefetch::Ahead;
 use crate::pipeline::contents::look;
 use crate::pipeline::contents::look::{Given, Look, Told};
