@@ -1,13 +1,11 @@
 //! Nothing secret is shown or kept, whatever fails and however much is logged.
 
-mod common;
-
 use std::path::Path;
 use std::time::Duration;
 
-use common::binary::{Run, SECRET};
-use common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
-use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
+use crate::common::binary::{Run, SECRET};
+use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
+use crate::common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
 
 const URI: &str = "s3://lists/a/list.txt";
 const TOKEN: &str = "FwoGZXIvYXdzEXAMPLEsession+token/of==";

@@ -1,8 +1,6 @@
 //! The fake servers keep the rules, and break them as planned: tried through
 //! the AWS SDK, since that is what has to believe them.
 
-mod common;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +15,10 @@ use aws_sdk_dynamodb::types::{
 };
 use tokio::task::JoinSet;
 
-use common::fake_dynamo::{
+use crate::common::fake_dynamo::{
     Billing, Capacity, Chance, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType, Stats,
 };
-use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
+use crate::common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
 
 /// Long enough for any machine; reached only when something is broken.
 const LIMIT: Duration = Duration::from_secs(60);

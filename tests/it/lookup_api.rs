@@ -1,13 +1,11 @@
 //! `hashferry lookup --api` as it is run: the real binary, an API that does as it is told.
 
-mod common;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::binary::{Ended, Run};
-use common::fake_api::{ApiFault, FakeApi, Tls, json_answer};
-use common::wire::Answer;
+use crate::common::binary::{Ended, Run, answers};
+use crate::common::fake_api::{ApiFault, FakeApi, Tls, json_answer};
+use crate::common::wire::Answer;
 use serde_json::{Value, json};
 
 const KEY: &str = "k3y-that-Nobody.may_see";
@@ -858,6 +856,6 @@ fn a_signal_and_a_resume() {
     ended.assert_status(0);
     ended.assert_looked_up([200, 100, 100, 0, 0, 0]);
     let got = std::fs::read_to_string(&path).expect("answers");
-    assert_eq!(common::binary::answers(&got), expected(&hashes));
+    assert_eq!(answers(&got), expected(&hashes));
     assert_eq!(api.stats().requests, 200 - answered);
 }

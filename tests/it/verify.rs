@@ -1,13 +1,11 @@
 //! `hashferry verify` as it is run: the real binary, real lists, servers that do
 //! as they are told.
 
-mod common;
-
 use std::time::Duration;
 
-use common::binary::Run;
-use common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
-use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
+use crate::common::binary::Run;
+use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
+use crate::common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
 use serde_json::{Value, json};
 
 const ATTRIBUTES: [&str; 6] = [
@@ -16,7 +14,7 @@ const ATTRIBUTES: [&str; 6] = [
 
 /// The first `n` SHA-256 of Debian's packages, upper case.
 fn hashes(n: usize) -> Vec<String> {
-    let list = &include_bytes!("data/debian-packages.sha256.txt.zst")[..];
+    let list = &include_bytes!("../data/debian-packages.sha256.txt.zst")[..];
     let list = String::from_utf8(zstd::decode_all(list).expect("a list")).expect("text");
     list.lines().take(n).map(|l| l.trim().to_owned()).collect()
 }

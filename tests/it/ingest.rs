@@ -1,14 +1,14 @@
 //! `hashferry ingest` as it is run: the real binary, real lists, servers that do
 //! as they are told.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::binary::{Run, SECRET};
-use common::fake_dynamo::{Billing, Chance, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
-use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
+use crate::common::binary::{Run, SECRET};
+use crate::common::fake_dynamo::{
+    Billing, Chance, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType,
+};
+use crate::common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
 use serde_json::{Value, json};
 
 const ATTRIBUTES: [&str; 6] = [
@@ -17,7 +17,7 @@ const ATTRIBUTES: [&str; 6] = [
 
 /// The SHA-256 of Debian's packages: 63,663 lines, upper case, CRLF.
 fn real_list() -> Vec<u8> {
-    zstd::decode_all(&include_bytes!("data/debian-packages.sha256.txt.zst")[..]).expect("a list")
+    zstd::decode_all(&include_bytes!("../data/debian-packages.sha256.txt.zst")[..]).expect("a list")
 }
 
 /// The first `n` hashes of it, upper case.

@@ -1,17 +1,13 @@
 //! Compressed lists, by the real binary: what they hold arrives whole, what is
 //! sound of them arrives when the rest is not, and a run is taken up.
 
-#![cfg(unix)]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
-use common::binary::Run;
-use common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
-use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
+use crate::common::binary::Run;
+use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
+use crate::common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
 use hashferry::pipeline::progress::checkpoint::Checkpoint;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -24,7 +20,7 @@ const FAST: [&str; 2] = ["--rate", "max"];
 
 /// The first `n` SHA-256 of Debian's packages, upper case.
 fn hashes(n: usize) -> Vec<String> {
-    let list = &include_bytes!("data/debian-packages.sha256.txt.zst")[..];
+    let list = &include_bytes!("../data/debian-packages.sha256.txt.zst")[..];
     let list = String::from_utf8(zstd::decode_all(list).expect("a list")).expect("text");
     list.lines().take(n).map(|l| l.trim().to_owned()).collect()
 }

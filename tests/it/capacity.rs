@@ -1,10 +1,8 @@
 //! `hashferry capacity` and `hashferry keepalive`, by the real binary.
 
-mod common;
-
-use common::binary::{Ended, Run};
-use common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, FaultPlan, KeyType};
-use common::fake_scaling::{FakeScaling, Target};
+use crate::common::binary::{Ended, Run};
+use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, FaultPlan, KeyType};
+use crate::common::fake_scaling::{FakeScaling, Target};
 use serde_json::{Value, json};
 
 fn table(wcu: u64) -> DynamoConfig {

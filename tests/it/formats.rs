@@ -1,13 +1,9 @@
 //! Lists in every form, by the real binary: the books of real samples, what columns give
 //! to items, and what cannot be read so and is refused before anything is written.
 
-#![cfg(unix)]
-
-mod common;
-
-use common::binary::{Ended, Run};
-use common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
-use common::fake_s3::{FakeS3, S3Config};
+use crate::common::binary::{Ended, Run};
+use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
+use crate::common::fake_s3::{FakeS3, S3Config};
 use hashferry::pipeline::progress::checkpoint::Checkpoint;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};

@@ -1,19 +1,17 @@
 //! `hashferry lookup` of a table as it is run: the real binary, servers that do as they
 //! are told.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::binary::{Ended, Run, answers};
-use common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
-use common::fake_s3::{FakeS3, S3Config};
+use crate::common::binary::{Ended, Run, SECRET, answers};
+use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
+use crate::common::fake_s3::{FakeS3, S3Config};
 use serde_json::{Value, json};
 
 /// The first `n` SHA-256 of Debian's packages, upper case.
 fn hashes(n: usize) -> Vec<String> {
-    let list = &include_bytes!("data/debian-packages.sha256.txt.zst")[..];
+    let list = &include_bytes!("../data/debian-packages.sha256.txt.zst")[..];
     let list = String::from_utf8(zstd::decode_all(list).expect("a list")).expect("text");
     list.lines().take(n).map(|l| l.trim().to_owned()).collect()
 }
@@ -664,7 +662,7 @@ fn whoever_reads_no_more_ends_it_quietly() {
         .env_clear()
         .env("AWS_REGION", "us-east-1")
         .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-        .env("AWS_SECRET_ACCESS_KEY", common::binary::SECRET)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET)
         .env("AWS_ENDPOINT_URL_DYNAMODB", dynamo.endpoint())
         .current_dir(dir.path())
         .stdout(Stdio::piped())

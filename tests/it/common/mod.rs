@@ -8,14 +8,14 @@
 //! so it neither notices a paused clock in the test nor blocks it, and stops
 //! when it is dropped.
 
-// Every test file is a program of its own, which takes what it needs of this
-// and leaves the rest; nothing can be public in the sense of the lint.
-#![allow(dead_code, unreachable_pub)]
+// Nothing in a program can be public in the sense of the lint.
+#![allow(unreachable_pub)]
 
 pub mod binary;
 pub mod fake_api;
 pub mod fake_credentials;
 pub mod fake_dynamo;
+#[cfg(feature = "lambda")]
 pub mod fake_lambda;
 pub mod fake_s3;
 pub mod fake_scaling;

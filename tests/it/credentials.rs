@@ -1,15 +1,13 @@
 //! Credentials that end before the run does, and what is never shown of them.
 
-mod common;
-
 use std::path::Path;
 use std::time::Duration;
 
-use common::binary::Run;
-use common::fake_credentials::{FakeCredentials, Keys};
-use common::fake_dynamo::{DynamoConfig, FakeDynamo, FaultPlan, KeyType};
-use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
-use common::fake_sign_in::FakeSignIn;
+use crate::common::binary::Run;
+use crate::common::fake_credentials::{FakeCredentials, Keys};
+use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, FaultPlan, KeyType};
+use crate::common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
+use crate::common::fake_sign_in::FakeSignIn;
 
 const URI: &str = "s3://lists/a/list.txt";
 

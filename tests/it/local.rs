@@ -1,10 +1,6 @@
 //! The embedded servers, by the real binary: no account, no other program.
 
-#![cfg(feature = "local")]
-
-mod common;
-
-use common::binary::Run;
+use crate::common::binary::Run;
 
 fn list(n: u32) -> Vec<u8> {
     (0..n)

@@ -1,13 +1,11 @@
 //! Reading an S3 object to its end through whatever befalls the connection:
 //! byte for byte what it holds, once, or an error that says where it ended.
 
-mod common;
-
 use std::time::Duration;
 
-use common::binary::Run;
-use common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
-use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan, S3Stats};
+use crate::common::binary::Run;
+use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
+use crate::common::fake_s3::{FakeS3, Get, S3Config, S3Fault, S3Plan, S3Stats};
 use hashferry::aws::config::{Aws, AwsOptions, LocalEndpoints};
 use hashferry::base::error::Result;
 use hashferry::source::open::{Location, STALLED, Source};
@@ -79,7 +77,7 @@ async fn a_body_that_is_cut_at_any_byte_comes_whole() {
     let rest: Vec<String> = cuts.map(|n| format!("bytes={n}-")).collect();
     let expected: Vec<_> = rest.iter().flat_map(|r| [None, Some(&**r)]).collect();
     assert_eq!(ranges(&stats), expected);
-    let pinned = |pair: &[common::fake_s3::Get]| pair[1].if_match.is_some();
+    let pinned = |pair: &[Get]| pair[1].if_match.is_some();
     assert!(stats.gets.chunks(2).all(pinned), "pinned to the object");
 }
 

@@ -1,11 +1,9 @@
 //! `ingest --raise-to`, `ingest --settle` and `capacity --restore`, by the real
 //! binary: whatever becomes of a run, the table ends as it began.
 
-mod common;
-
-use common::binary::{Ended, Run};
-use common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
-use common::fake_scaling::{FakeScaling, Target};
+use crate::common::binary::{Ended, Run};
+use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
+use crate::common::fake_scaling::{FakeScaling, Target};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

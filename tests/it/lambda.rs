@@ -1,12 +1,10 @@
 //! The keep-alive as a Lambda function: its binary, started as Lambda starts it,
 //! against a Runtime API, a DynamoDB and an auto scaling of the test's own.
 
-mod common;
-
-use common::binary::{Run, SECRET, Started};
-use common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, FaultPlan, KeyType};
-use common::fake_lambda::{FakeLambda, Sent};
-use common::fake_scaling::{FakeScaling, Target};
+use crate::common::binary::{Run, SECRET, Started};
+use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, FaultPlan, KeyType};
+use crate::common::fake_lambda::{FakeLambda, Sent};
+use crate::common::fake_scaling::{FakeScaling, Target};
 use hashferry::aws::config::{Aws, AwsOptions, LocalEndpoints};
 use hashferry::base::error::ErrorKind;
 use hashferry::commands::lambda::keepalive::{Event, handle};

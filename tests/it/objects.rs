@@ -1,16 +1,12 @@
 //! Many objects as one source, by the real binary: what is under a prefix or in a
 //! manifest is read, all of it, in order, once; and what is none says so.
 
-#![cfg(unix)]
-
-mod common;
-
 use std::io::Write as _;
 use std::time::Duration;
 
-use common::binary::{Ended, Run};
-use common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
-use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
+use crate::common::binary::{Ended, Run};
+use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
+use crate::common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
 use hashferry::aws::config::{Aws, AwsOptions, LocalEndpoints};
 use hashferry::list::format::row_parser::Form;
 use hashferry::list::objects::Objects;

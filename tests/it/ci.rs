@@ -3,10 +3,6 @@
 //! the next run takes that up. hashferry itself is a stand-in that notes how it is
 //! called and ends as it is told; at the end, the real one.
 
-#![cfg(unix)]
-
-mod common;
-
 #[cfg(feature = "local")]
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -17,7 +13,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::fake_s3::{FakeS3, S3Config};
+use crate::common::fake_s3::{FakeS3, S3Config};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/ci/nsrl-refresh.sh");
 

@@ -1,10 +1,8 @@
 //! `hashferry normalize` as it is run: lists in, one line for each path out, and every
 //! line accounted for.
 
-mod common;
-
-use common::binary::{Ended, Run};
-use common::fake_s3::{FakeS3, S3Config};
+use crate::common::binary::{Ended, Run};
+use crate::common::fake_s3::{FakeS3, S3Config};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::io::Write as _;

@@ -1,18 +1,14 @@
 //! NSRL databases, by the real binary: from where they lie and from copies, taken up
 //! in the middle of either, and refused when they are others.
 
-#![cfg(all(unix, feature = "rds"))]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::binary::{Ended, Run};
-use common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, KeyType};
-use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
+use crate::common::binary::{Ended, Run, Started};
+use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, KeyType};
+use crate::common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
 use nix::sys::signal::Signal;
 use rusqlite::Connection;
 use serde_json::Value;
@@ -276,7 +272,7 @@ fn broken_off(
     object: Vec<u8>,
     cut: u64,
     least: u64,
-    end: impl FnOnce(common::binary::Started) -> Ended,
+    end: impl FnOnce(Started) -> Ended,
 ) -> (Ended, FakeS3) {
     let work = Work::new();
     let plan = S3Plan::default().get(1, S3Fault::StallAfter(cut));

@@ -1,13 +1,9 @@
 //! Each hash once of whole lists, and the difference of two lists, by the real binary:
 //! the table ends up as the new list is, nothing else is written, and the books balance.
 
-#![cfg(unix)]
-
-mod common;
-
-use common::binary::{Ended, Run};
-use common::fake_dynamo::{Chance, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
-use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
+use crate::common::binary::{Ended, Run};
+use crate::common::fake_dynamo::{Chance, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
+use crate::common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::collections::BTreeSet;

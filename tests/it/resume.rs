@@ -2,13 +2,9 @@
 //! real binary: every line is written or named, and the books are those of the
 //! whole.
 
-#![cfg(unix)]
-
-mod common;
-
-use common::binary::{Ended, Run};
-use common::fake_dynamo::{DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
-use common::fake_s3::{FakeS3, S3Config, S3Plan, SaveFault};
+use crate::common::binary::{Ended, Run};
+use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
+use crate::common::fake_s3::{FakeS3, S3Config, S3Plan, SaveFault};
 use hashferry::pipeline::progress::checkpoint::Checkpoint;
 use nix::sys::signal::Signal;
 use serde_json::json;

@@ -1,12 +1,8 @@
 //! Tables of paths, by the real binary: each line is made comparable and hashed as
 //! `hashferry normalize` does it, and items tell the rules.
 
-#![cfg(unix)]
-
-mod common;
-
-use common::binary::{Ended, Run};
-use common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
+use crate::common::binary::{Ended, Run};
+use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -1,15 +1,11 @@
 //! Names and texts that others wrote, by the real binary: whatever they hold, neither a
 //! terminal nor a reader of the log is misled by them.
 
-#![cfg(unix)]
-
-mod common;
-
-use common::binary::{Ended, Run};
-use common::fake_api::{ApiFault, FakeApi};
-use common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
-use common::fake_s3::{FakeS3, S3Config};
-use common::wire::Answer;
+use crate::common::binary::{Ended, Run};
+use crate::common::fake_api::{ApiFault, FakeApi};
+use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
+use crate::common::fake_s3::{FakeS3, S3Config};
+use crate::common::wire::Answer;
 use serde_json::json;
 
 /// Sets the title, clears the screen, colours, turns text around, hides.

@@ -1,17 +1,15 @@
 //! `hashferry plan` as it is run: what it foretells, and that it writes nothing.
 
-mod common;
-
-use common::binary::{Ended, Run};
-use common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, FaultPlan, KeyType};
-use common::fake_s3::{FakeS3, S3Config};
+use crate::common::binary::{Ended, Run};
+use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, FaultPlan, KeyType};
+use crate::common::fake_s3::{FakeS3, S3Config};
 use serde_json::{Value, json};
 
 const URI: &str = "s3://lists/a/list.txt";
 
 /// The SHA-256 of Debian's packages: 63,663 lines, upper case, CRLF.
 fn real_list() -> Vec<u8> {
-    zstd::decode_all(&include_bytes!("data/debian-packages.sha256.txt.zst")[..]).expect("a list")
+    zstd::decode_all(&include_bytes!("../data/debian-packages.sha256.txt.zst")[..]).expect("a list")
 }
 
 fn s3(list: impl Into<bytes::Bytes>) -> FakeS3 {

@@ -1,10 +1,8 @@
 //! A look at the table before the first write or question: what a person left open is
 //! taken from its items, and what contradicts them is refused.
 
-mod common;
-
-use common::binary::{Ended, Run};
-use common::fake_dynamo::{DynamoConfig, FakeDynamo, FaultPlan, KeyType};
+use crate::common::binary::{Ended, Run};
+use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, FaultPlan, KeyType};
 use serde_json::json;
 
 /// Hashes whose text has letters.
