@@ -123,8 +123,6 @@ pub enum S3Fault {
     EndAfter(u64),
     /// The connection is reset instead of an answer.
     Reset,
-    /// Nothing comes, until the server stops.
-    Stall,
     /// So many bytes of the body come, then nothing, until the server stops.
     StallAfter(u64),
     /// 500 InternalError.
@@ -469,7 +467,6 @@ enum Reply {
     Answer(Answer),
     Body(Body),
     Reset,
-    Stall,
 }
 
 struct Body {
@@ -508,7 +505,6 @@ impl Shared {
                     }
                 }
                 Reply::Reset => return connection.reset(),
-                Reply::Stall => std::future::pending().await,
             }
         }
         Ok(())
@@ -620,7 +616,7 @@ impl State {
                 status: match &reply {
                     Reply::Answer(answer) => answer.status,
                     Reply::Body(body) => body.head.status,
-                    Reply::Reset | Reply::Stall => 0,
+                    Reply::Reset => 0,
                 },
                 sent: 0,
             });
@@ -838,7 +834,6 @@ fn instead(fault: &S3Fault, bucket: &str, key: &str) -> Reply {
         | S3Fault::Earlier(_) => unreachable!("these change a body"),
         S3Fault::KeyLost | S3Fault::TokenLost => unreachable!("these change a page"),
         S3Fault::Reset => return Reply::Reset,
-        S3Fault::Stall => return Reply::Stall,
         S3Fault::InternalError => {
             let why = "We encountered an internal error. Please try again.";
             error(500, "InternalError", why, key)
