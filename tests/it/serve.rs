@@ -120,16 +120,6 @@ fn run<S: AsRef<str>>(args: &[S]) -> Run {
     Run::new(&all)
 }
 
-/// Makes room for many sockets: the process holds those of every test that runs.
-fn allow_many_sockets() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
-    let wanted = hard.min(8192);
-    if soft < wanted {
-        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).expect("up to the hard limit");
-    }
-}
-
 /// A client with one connection.
 struct Client(BufReader<TcpStream>);
 
@@ -682,7 +672,6 @@ fn what_could_not_be_found_out_is_an_error_and_never_unknown() {
 fn five_hundred_at_once_share_calls_and_what_they_found_is_remembered() {
     let dynamo = filled(table().latency(Duration::from_millis(50)), 250);
     let serving = Serving::of(&dynamo, &["--concurrency", "2"]);
-    allow_many_sockets();
     let mut clients: Vec<_> = (0..500).map(|_| serving.connect()).collect();
     for (n, client) in clients.iter_mut().enumerate() {
         client.request("GET", &format!("/sha256/{}", hash(n)), &[], "");
@@ -898,7 +887,6 @@ fn heads_and_bodies_that_are_too_large_are_refused() {
 fn slow_clients_hold_up_nobody() {
     let dynamo = filled(table(), 1);
     let serving = Serving::of(&dynamo, &[""; 0]);
-    allow_many_sockets();
     let mut slow: Vec<_> = (0..200).map(|_| serving.connect()).collect();
     for (n, client) in slow.iter_mut().enumerate() {
         match n % 3 {

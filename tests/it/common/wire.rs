@@ -28,6 +28,9 @@ const MAX_HEAD: usize = 64 * 1024;
 const MAX_BODY: usize = 32 * 1024 * 1024;
 /// Connections open at once; more wait in the listen queue.
 const MAX_CONNECTIONS: usize = 1024;
+/// Files that the process asks to have open at most; every system allows as many.
+#[cfg(unix)]
+const MAX_FILES: u64 = 8192;
 
 /// One request, read to its end.
 #[derive(Debug)]
@@ -365,6 +368,7 @@ impl Server {
         H: Fn(Connection) -> F + Send + 'static,
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
+        make_room_for_sockets();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a socket of ours");
         let address = listener.local_addr().expect("a bound socket");
@@ -404,6 +408,23 @@ impl Drop for Server {
             // one while the test unwinds.
             let _ = thread.join();
         }
+    }
+}
+
+/// Lets the process have more files open than the usual 1024: it holds the sockets of
+/// every test that runs.
+fn make_room_for_sockets() {
+    #[cfg(unix)]
+    {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        ONCE.call_once(|| {
+            let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+            let wanted = hard.min(MAX_FILES);
+            if soft < wanted {
+                setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).expect("below the hard limit");
+            }
+        });
     }
 }
 
