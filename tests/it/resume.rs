@@ -521,7 +521,8 @@ fn holder(path: &Path) -> String {
 #[test]
 fn a_run_that_is_started_twice_runs_once() {
     let (s3, dynamo, keep) = (s3(list(5000)), FakeDynamo::start(table()), Keep::new());
-    dynamo.set_plan(FaultPlan::default().at(3, Fault::HoldUntil(1_000_000)));
+    // Retries are held too, so that the first one runs until it is killed.
+    dynamo.set_plan(FaultPlan::default().from(3, Fault::HoldUntil(1_000_000)));
     let run = |args: &[&str]| keep.ingest(URI, args).s3(&s3).dynamo(&dynamo);
     let mut first = run(&["--rate", "max"]).start();
     dynamo
