@@ -251,6 +251,7 @@ impl Started {
 
     /// Waits until it has said `text` on stderr, and has the rest read beside, so that
     /// it never waits for a reader. What it has said so far.
+    #[cfg_attr(not(feature = "serve"), allow(dead_code))]
     pub fn follow_stderr(&mut self, text: &str) -> String {
         self.wait_for_stderr(text);
         let mut stderr = self.stderr.take().expect("it was waited for");
@@ -264,6 +265,7 @@ impl Started {
 
     /// Waits until it has said `text` on stderr, and closes that: nobody reads it any
     /// more. What it has said so far.
+    #[cfg_attr(not(feature = "serve"), allow(dead_code))]
     pub fn close_stderr(&mut self, text: &str) -> String {
         self.wait_for_stderr(text);
         self.stderr = None;
