@@ -33,16 +33,16 @@ mod service;
 #[path = "capacity/table.rs"]
 mod table;
 
-#[path = "../tests/common/item.rs"]
+#[path = "../tests/it/common/item.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod item;
 #[path = "end_to_end/list.rs"]
 #[allow(dead_code)]
 mod list;
-#[path = "../tests/common/sigv4.rs"]
+#[path = "../tests/it/common/sigv4.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod sigv4;
-#[path = "../tests/common/wire.rs"]
+#[path = "../tests/it/common/wire.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod wire;
 

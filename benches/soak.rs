@@ -18,7 +18,8 @@
 //! list, a rejected line that is not named once, a run that cannot be taken up.
 //! Times are printed, not judged.
 
-#[path = "../tests/common/mod.rs"]
+#[path = "../tests/it/common/mod.rs"]
+#[allow(dead_code)] // what only the tests take of it
 mod common;
 
 use clap::Parser;

@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-#[path = "../../tests/common/sigv4.rs"]
+#[path = "../../tests/it/common/sigv4.rs"]
 #[allow(unreachable_pub)]
 mod sigv4;
 

@@ -1,0 +1,211 @@
+//! `hashferry capacity` and `hashferry keepalive`, by the real binary.
+
+use crate::common::binary::{Ended, Run};
+use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, FaultPlan, KeyType};
+use crate::common::fake_scaling::{FakeScaling, Target};
+use serde_json::{Value, json};
+
+fn table(wcu: u64) -> DynamoConfig {
+    DynamoConfig::new("sha256", "sha256", KeyType::S).billing(Billing::Provisioned { wcu })
+}
+
+fn with_index(config: DynamoConfig) -> DynamoConfig {
+    config.describe(
+        "GlobalSecondaryIndexes",
+        json!([{"IndexName": "by-source", "IndexStatus": "ACTIVE",
+            "KeySchema": [{"AttributeName": "source", "KeyType": "HASH"}],
+            "Projection": {"ProjectionType": "ALL"},
+            "ProvisionedThroughput": {"ReadCapacityUnits": 5, "WriteCapacityUnits": 300}}]),
+    )
+}
+
+fn target(resource: &str, min: u64, max: u64) -> Target {
+    let resource = resource.to_owned();
+    Target {
+        resource,
+        min,
+        max,
+        aim: Some(70.0),
+        suspended: false,
+    }
+}
+
+fn run(args: &[&str], dynamo: &FakeDynamo, scaling: &FakeScaling) -> Ended {
+    let args = [args, &["--table", "sha256"]].concat();
+    Run::new(&args)
+        .dynamo(dynamo)
+        .env(
+            "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING",
+            &scaling.endpoint(),
+        )
+        .end()
+}
+
+#[test]
+fn capacity_says_what_the_table_takes_and_why() {
+    let scaling = FakeScaling::start(vec![
+        target("table/sha256", 25, 2000),
+        Target {
+            suspended: true,
+            aim: None,
+            ..target("table/sha256/index/by-source", 5, 300)
+        },
+        target("table/another", 1, 2),
+    ]);
+    let dynamo = FakeDynamo::start(with_index(table(1000)));
+    let ended = run(&["capacity"], &dynamo, &scaling);
+    assert_eq!(ended.status, 0, "{}", ended.stderr);
+    for part in [
+        "provisioned: 1,000 write units/s",
+        "index by-source (items with source): 300 write units/s",
+        "auto scaling of table/sha256: 25 to 2000, aims at 70 % in use",
+        "auto scaling of table/sha256/index/by-source: 5 to 300, without a target-tracking policy; does not lower",
+        "begins at 300 write units/s: index by-source is the narrowest part",
+    ] {
+        assert!(
+            ended.stdout.contains(part),
+            "expected {part:?} in:\n{}",
+            ended.stdout
+        );
+    }
+    assert!(!ended.stdout.contains("another"));
+
+    let ended = run(&["capacity", "--json"], &dynamo, &scaling);
+    let got: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!(
+        (&got["billing"], &got["write_units"]),
+        (&json!("provisioned"), &json!(1000))
+    );
+    assert_eq!(
+        (&got["takes_wcu_per_s"], &got["narrowest"]),
+        (&json!(300.0), &json!("index by-source"))
+    );
+    assert_eq!(got["auto_scaling"][0]["min"], 25);
+
+    let on_demand =
+        DynamoConfig::new("sha256", "sha256", KeyType::S).billing(Billing::OnDemand { max: None });
+    let ended = run(&["capacity"], &FakeDynamo::start(on_demand), &scaling);
+    assert!(
+        ended.stdout.contains("on demand, without a maximum"),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stdout.contains("begins at 4,000 write units/s"),
+        "{}",
+        ended.stdout
+    );
+
+    let ended = Run::new(&["capacity", "--table", "other"])
+        .dynamo(&dynamo)
+        .end();
+    assert_eq!(ended.status, 2);
+    ended.assert_says(&["there is no table other"]);
+}
+
+#[test]
+fn auto_scaling_that_may_not_be_asked_is_said_and_no_failure() {
+    // Nobody listens there any more.
+    let endpoint = FakeScaling::start(vec![]).endpoint();
+    let dynamo = FakeDynamo::start(table(1000));
+    let ended = Run::new(&["capacity", "--table", "sha256"])
+        .dynamo(&dynamo)
+        .env("AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING", &endpoint)
+        .end();
+    assert_eq!(ended.status, 0, "{}", ended.stderr);
+    assert!(
+        ended.stdout.contains("auto scaling: not known"),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
+fn keepalive_consumes_a_unit_and_changes_nothing() {
+    let scaling = FakeScaling::start(vec![target("table/sha256", 25, 2000)]);
+    for config in [
+        table(1000),
+        DynamoConfig::new("sha256", "sha256", KeyType::B).sort("n", KeyType::N),
+        DynamoConfig::new("sha256", "sha256", KeyType::S).sort("type", KeyType::S),
+    ] {
+        let dynamo = FakeDynamo::start(config);
+        let ended = run(&["keepalive"], &dynamo, &scaling);
+        assert_eq!(ended.status, 0, "{}", ended.stderr);
+        assert!(
+            ended.stdout.contains("Consumed 1 write unit"),
+            "{}",
+            ended.stdout
+        );
+        let stats = dynamo.stop();
+        assert_eq!((stats.consumed_units, stats.distinct), (1, 0));
+    }
+
+    let dynamo = FakeDynamo::start(with_index(table(1000)));
+    run(&["keepalive"], &dynamo, &scaling).assert_says(&["indexes are not helped"]);
+    // One that draws on the table's capacity is.
+    let local = table(1000).describe(
+        "LocalSecondaryIndexes",
+        json!([{"IndexName": "by-day", "Projection": {"ProjectionType": "ALL"},
+            "KeySchema": [{"AttributeName": "sha256", "KeyType": "HASH"},
+                {"AttributeName": "day", "KeyType": "RANGE"}]}]),
+    );
+    let ended = run(&["keepalive"], &FakeDynamo::start(local), &scaling);
+    assert_eq!(ended.status, 0, "{}", ended.stderr);
+    assert!(!ended.stderr.contains("not helped"), "{}", ended.stderr);
+
+    let denied = table(1000).plan(FaultPlan::default().deny("DeleteItem"));
+    let ended = run(&["keepalive"], &FakeDynamo::start(denied), &scaling);
+    assert_eq!(ended.status, 1);
+    ended.assert_says(&["dynamodb:DeleteItem"]);
+}
+
+#[test]
+fn keepalive_goes_on_until_the_minimum() {
+    let scaling = FakeScaling::start(vec![target("table/sha256", 25, 2000)]);
+    let dynamo = FakeDynamo::start(table(2000));
+    let started = Run::new(&[
+        "keepalive",
+        "--table",
+        "sha256",
+        "--until-min",
+        "--interval",
+        "10ms",
+    ])
+    .dynamo(&dynamo)
+    .env(
+        "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING",
+        &scaling.endpoint(),
+    )
+    .start();
+    let begun = dynamo.wait_until(std::time::Duration::from_secs(60), |s| {
+        s.consumed_units >= 3
+    });
+    assert!(begun.is_some(), "it goes on");
+    dynamo.set_billing(Billing::Provisioned { wcu: 25 });
+    let ended = started.end();
+    assert_eq!(ended.status, 0, "{}", ended.stderr);
+    assert!(
+        ended.stdout.contains("at its minimum of 25"),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        scaling.calls().iter().all(|c| c.starts_with("Describe")),
+        "it only looks"
+    );
+
+    // Nothing brings these down.
+    let none = FakeScaling::start(vec![]);
+    let ended = run(&["keepalive", "--until-min"], &dynamo, &none);
+    assert_eq!(ended.status, 2);
+    ended.assert_says(&["no auto scaling", "update-table"]);
+    let on_demand =
+        DynamoConfig::new("sha256", "sha256", KeyType::S).billing(Billing::OnDemand { max: None });
+    let ended = run(
+        &["keepalive", "--until-min"],
+        &FakeDynamo::start(on_demand),
+        &scaling,
+    );
+    assert_eq!(ended.status, 2);
+    ended.assert_says(&["paid per request"]);
+}

@@ -1,0 +1,422 @@
+//! `ingest --raise-to`, `ingest --settle` and `capacity --restore`, by the real
+//! binary: whatever becomes of a run, the table ends as it began.
+
+use crate::common::binary::{Ended, Run};
+use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
+use crate::common::fake_scaling::{FakeScaling, Target};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn table(wcu: u64) -> DynamoConfig {
+    DynamoConfig::new("sha256", "sha256", KeyType::S).billing(Billing::Provisioned { wcu })
+}
+
+fn with_index(config: DynamoConfig, wcu: u64) -> DynamoConfig {
+    config.describe(
+        "GlobalSecondaryIndexes",
+        json!([{"IndexName": "by-source", "IndexStatus": "ACTIVE",
+            "KeySchema": [{"AttributeName": "source", "KeyType": "HASH"}],
+            "Projection": {"ProjectionType": "ALL"},
+            "ProvisionedThroughput": {"ReadCapacityUnits": 5, "WriteCapacityUnits": wcu}}]),
+    )
+}
+
+/// `hashferry ingest` of 100 hashes, raised to 1,000.
+fn raised(dynamo: &FakeDynamo, args: &[&str]) -> Run {
+    let args = [&["--raise-to", "1000", "--raise-note", "note.json"], args].concat();
+    Run::ingest("-", &args).input(list(100)).dynamo(dynamo)
+}
+
+fn list(n: usize) -> Vec<u8> {
+    (0..n)
+        .map(|i| format!("{i:064X}\n"))
+        .collect::<String>()
+        .into_bytes()
+}
+
+fn restore(dynamo: &FakeDynamo, note: &Path) -> Ended {
+    let note = note.to_str().expect("text");
+    Run::new(&["capacity", "--table", "sha256", "--restore", note])
+        .dynamo(dynamo)
+        .end()
+}
+
+/// Looks at the table until the last change of it is done.
+fn settle(dynamo: &FakeDynamo) {
+    for _ in 0..2 {
+        Run::new(&["capacity", "--table", "sha256"])
+            .dynamo(dynamo)
+            .end();
+    }
+}
+
+fn units(updates: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    updates
+        .iter()
+        .map(|(part, units)| ((*part).to_owned(), *units))
+        .collect()
+}
+
+#[test]
+fn the_table_and_the_index_that_is_fed_are_raised_and_brought_back() {
+    let dynamo = FakeDynamo::start(with_index(table(5), 7));
+    let run = raised(&dynamo, &["--source", "NSRL"]);
+    let dir = run.dir();
+    let started = run.start();
+    let ended = started.end();
+    ended.assert_status(0);
+    ended.assert_books([100, 100, 0, 0, 0, 0]);
+    assert_eq!(
+        ended.report["raised"],
+        json!([{"index": null, "from_wcu": 5, "to_wcu": 1000, "restored": true},
+            {"index": "by-source", "from_wcu": 7, "to_wcu": 1000, "restored": true}])
+    );
+    assert_eq!(
+        ended.report["target_wcu_per_s"], 1000.0,
+        "the rate is that of the raised table"
+    );
+    ended.assert_says(&[
+        "from 5 to 1,000 write units/s",
+        "--restore",
+        "from 1,000 to 5",
+        "26 times more today",
+    ]);
+    // Asked once more, so that the last change is done.
+    settle(&dynamo);
+    let stats = dynamo.stop();
+    assert_eq!(
+        stats.updates,
+        [
+            units(&[("sha256", 1000), ("by-source", 1000)]),
+            units(&[("sha256", 5), ("by-source", 7)])
+        ]
+    );
+    assert!(!dir.join("note.json").exists());
+}
+
+#[test]
+fn an_index_that_is_not_fed_is_left_alone() {
+    let dynamo = FakeDynamo::start(with_index(table(5), 7));
+    raised(&dynamo, &[]).end().assert_status(0);
+    assert_eq!(dynamo.stop().updates[0], units(&[("sha256", 1000)]));
+}
+
+#[test]
+fn after_a_failure_the_table_is_brought_back() {
+    let plan = FaultPlan::default().from(2, Fault::AccessDenied);
+    let dynamo = FakeDynamo::start(table(5).plan(plan));
+    let ended = raised(&dynamo, &[]).end();
+    ended.assert_status(1);
+    ended.assert_says(&["dynamodb:BatchWriteItem"]);
+    assert_eq!(ended.report["raised"][0]["restored"], true);
+    settle(&dynamo);
+    assert_eq!(dynamo.write_units(), Some(5));
+}
+
+#[test]
+fn after_a_signal_the_table_is_brought_back() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let dynamo = FakeDynamo::start(table(5));
+        // Standard input that stays open: the run goes on until it is stopped.
+        let args = ["--raise-to", "1000", "--raise-note", "note.json"];
+        let started = Run::ingest("-", &args)
+            .open_input([list(100), b"\n".to_vec()].concat())
+            .dynamo(&dynamo)
+            .start();
+        dynamo
+            .wait_until(LIMIT, |s| s.items_written == 100)
+            .expect("written");
+        started.signal(signal);
+        let ended = started.end();
+        ended.assert_status(4);
+        assert_eq!(ended.report["raised"][0]["restored"], true);
+        settle(&dynamo);
+        assert_eq!(dynamo.write_units(), Some(5));
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_leaves_a_note_by_which_the_table_is_brought_back() {
+    let dynamo = FakeDynamo::start(with_index(table(5), 7));
+    let keep = tempfile::tempdir().expect("a folder");
+    let note = keep.path().join("note.json");
+    let path = note.to_str().expect("text");
+    let args = [
+        "--raise-to",
+        "1000",
+        "--raise-note",
+        path,
+        "--source",
+        "NSRL",
+    ];
+    let mut started = Run::ingest("-", &args)
+        .open_input([list(100), b"\n".to_vec()].concat())
+        .dynamo(&dynamo)
+        .start();
+    dynamo
+        .wait_until(LIMIT, |s| s.items_written == 100)
+        .expect("written");
+
+    // While it is at work, nobody else takes its note.
+    let busy = restore(&dynamo, &note);
+    assert_eq!(busy.status, 2);
+    busy.assert_says(&["at work"]);
+    let busy = Run::ingest("-", &args).input(list(1)).dynamo(&dynamo).end();
+    assert_eq!(busy.status, 2);
+    busy.assert_says(&["at work"]);
+
+    started.kill();
+    started.end();
+    assert_eq!(dynamo.write_units(), Some(1000));
+    assert!(note.exists());
+
+    let other = restore(
+        &FakeDynamo::start(DynamoConfig::new("sha1", "sha1", KeyType::S)),
+        &note,
+    );
+    assert_eq!(other.status, 2);
+
+    let ended = restore(&dynamo, &note);
+    assert_eq!(ended.status, 0, "{}", ended.stderr);
+    assert!(
+        ended.stdout.contains("back at its capacity"),
+        "{}",
+        ended.stdout
+    );
+    assert!(!note.exists());
+    settle(&dynamo);
+    assert_eq!(
+        dynamo.stats().updates.last(),
+        Some(&units(&[("sha256", 5), ("by-source", 7)]))
+    );
+
+    let again = restore(&dynamo, &note);
+    assert_eq!(again.status, 2);
+    again.assert_says(&["cannot read the note"]);
+}
+
+#[test]
+fn a_run_after_one_that_was_killed_brings_back_what_was_before_both() {
+    let dynamo = FakeDynamo::start(table(1000));
+    let note = json!({"version": 1, "table": "sha256", "arn": "arn:aws:dynamodb:us-east-1:123456789012:table/sha256",
+        "raised_at": "2026-11-24T10:00:00Z",
+        "parts": [{"index": null, "write_units": 5, "raised_to": 1000, "minimum": null}]});
+    let ended = raised(&dynamo, &[])
+        .file("note.json", note.to_string().as_bytes())
+        .end();
+    ended.assert_status(0);
+    ended.assert_says(&["left raised by a run that was killed"]);
+    settle(&dynamo);
+    assert_eq!(dynamo.write_units(), Some(5));
+}
+
+fn target(min: u64, max: u64) -> Target {
+    Target {
+        resource: "table/sha256".into(),
+        min,
+        max,
+        aim: Some(70.0),
+        suspended: false,
+    }
+}
+
+/// A table that auto scaling looks after: it is raised when its minimum is.
+fn scaled(dynamo: FakeDynamo, target: Target) -> (Arc<FakeDynamo>, FakeScaling) {
+    let dynamo = Arc::new(dynamo);
+    let acting = Arc::clone(&dynamo);
+    let scaling = FakeScaling::start_with(vec![target], move |t| {
+        if acting.write_units().is_some_and(|now| now < t.min) {
+            acting.set_billing(Billing::Provisioned { wcu: t.min });
+        }
+    });
+    (dynamo, scaling)
+}
+
+const SCALING: &str = "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING";
+
+#[test]
+fn where_auto_scaling_looks_after_the_table_its_minimum_is_moved() {
+    let (dynamo, scaling) = scaled(FakeDynamo::start(table(5)), target(5, 2000));
+    let ended = raised(&dynamo, &[]).env(SCALING, &scaling.endpoint()).end();
+    ended.assert_status(0);
+    ended.assert_says(&["by the minimum of its auto scaling"]);
+    assert_eq!(ended.report["target_wcu_per_s"], 1000.0);
+    settle(&dynamo);
+    assert_eq!(
+        (scaling.targets()[0].min, scaling.targets()[0].max),
+        (5, 2000)
+    );
+    // Lowered by hand, for auto scaling does not lower what nobody uses.
+    assert_eq!(dynamo.stats().updates, [units(&[("sha256", 5)])]);
+}
+
+#[test]
+fn what_cannot_work_is_refused_before_anything_is_changed() {
+    let refused = |dynamo: &FakeDynamo, scaling: Option<&FakeScaling>, words: &[&str]| {
+        let mut run = raised(dynamo, &[]);
+        if let Some(scaling) = scaling {
+            run = run.env(SCALING, &scaling.endpoint());
+        }
+        let dir = run.dir();
+        let ended = run.end();
+        ended.assert_status(2);
+        ended.assert_says(words);
+        let stats = dynamo.stats();
+        assert_eq!((stats.updates.len(), stats.calls), (0, 0));
+        assert!(!dir.join("note.json").exists());
+    };
+    let on_demand =
+        DynamoConfig::new("sha256", "sha256", KeyType::S).billing(Billing::OnDemand { max: None });
+    refused(&FakeDynamo::start(on_demand), None, &["paid per request"]);
+    let (dynamo, scaling) = scaled(FakeDynamo::start(table(5)), target(5, 999));
+    refused(&dynamo, Some(&scaling), &["maximum of 999", "999 at most"]);
+    let denied = table(5).plan(FaultPlan::default().deny("UpdateTable"));
+    refused(
+        &FakeDynamo::start(denied),
+        None,
+        &["dynamodb:UpdateTable", "scripts/iam/ingest-raise.json"],
+    );
+    let lowered = table(5).describe(
+        "ProvisionedThroughput",
+        json!({"ReadCapacityUnits": 5, "WriteCapacityUnits": 5, "NumberOfDecreasesToday": 27}),
+    );
+    refused(
+        &FakeDynamo::start(lowered),
+        None,
+        &["lowered 27 times today"],
+    );
+
+    // A note that cannot be written: nobody could clean up.
+    let dynamo = FakeDynamo::start(table(5));
+    let args = ["--raise-to", "1000", "--raise-note", "list.txt/note.json"];
+    let ended = Run::ingest("-", &args)
+        .file("list.txt", b"")
+        .input(list(1))
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(2);
+    ended.assert_says(&["--raise-note"]);
+    assert_eq!(dynamo.stats().updates.len(), 0);
+}
+
+#[test]
+fn a_table_that_may_not_be_lowered_any_more_is_said_to_be_raised_still() {
+    let dynamo = FakeDynamo::start(table(5));
+    dynamo.set_decreases_left(0);
+    let keep = tempfile::tempdir().expect("a folder");
+    let note = keep.path().join("note.json");
+    let args = [
+        "--raise-to",
+        "1000",
+        "--raise-note",
+        note.to_str().expect("text"),
+    ];
+    let ended = Run::ingest("-", &args)
+        .input(list(100))
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(1);
+    ended.assert_says(&[
+        "still raised, and paid for",
+        "LimitExceededException",
+        "--restore",
+    ]);
+    ended.assert_books([100, 100, 0, 0, 0, 0]);
+    assert_eq!(ended.report["raised"][0]["restored"], false);
+
+    dynamo.set_decreases_left(1);
+    assert_eq!(restore(&dynamo, &note).status, 0);
+}
+
+#[test]
+fn a_table_that_has_enough_is_not_touched() {
+    let dynamo = FakeDynamo::start(table(1000));
+    let ended = raised(&dynamo, &[]).end();
+    ended.assert_status(0);
+    ended.assert_says(&["nothing is raised"]);
+    assert_eq!(ended.report.get("raised"), None);
+    let ended = Run::ingest("-", &["--raise-to", "2000", "--dry-run"])
+        .input(list(1))
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(0);
+    assert_eq!(dynamo.stop().updates.len(), 0);
+}
+
+#[test]
+fn an_import_settles_until_auto_scaling_has_lowered_the_table() {
+    let dynamo: Arc<OnceLock<FakeDynamo>> = Arc::default();
+    let scaling = FakeScaling::start(vec![target(25, 2000)]);
+    let dynamo = dynamo.get_or_init(|| FakeDynamo::start(table(2000)));
+    let started = Run::ingest("-", &["--settle", "--settle-interval", "10ms"])
+        .input(list(100))
+        .dynamo(dynamo)
+        .env(SCALING, &scaling.endpoint())
+        .start();
+    // The import's own units, and some rounds.
+    dynamo
+        .wait_until(LIMIT, |s| s.consumed_units >= 103)
+        .expect("it goes on");
+    dynamo.set_billing(Billing::Provisioned { wcu: 25 });
+    let ended = started.end();
+    ended.assert_status(0);
+    ended.assert_books([100, 100, 0, 0, 0, 0]);
+    ended.assert_says(&["is at its minimum"]);
+
+    // Without auto scaling there is nothing to wait for, and that is said at once.
+    let ended = Run::ingest("-", &["--settle"])
+        .input(list(100))
+        .dynamo(dynamo)
+        .end();
+    ended.assert_status(0);
+    ended.assert_says(&["--settle will not help", "no auto scaling"]);
+}
+
+#[test]
+fn a_table_that_may_not_be_described_is_written_all_the_same() {
+    let denied = || FaultPlan::default().deny("DescribeTable");
+    let dynamo = FakeDynamo::start(table(1000).plan(denied()));
+    let ended = Run::ingest::<&str>("-", &[])
+        .input(list(100))
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(0);
+    ended.assert_books([100, 100, 0, 0, 0, 0]);
+    ended.assert_says(&[
+        "dynamodb:DescribeTable",
+        "scripts/iam/ingest.json",
+        "taken to be sha256 (S",
+    ]);
+
+    let binary = DynamoConfig::new("known", "hash", KeyType::B).plan(denied());
+    let dynamo = FakeDynamo::start(binary);
+    let args = ["--table", "known", "--key", "hash:B", "--rate", "1000"];
+    let ended = Run::ingest("-", &args)
+        .input(list(100))
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(0);
+    ended.assert_books([100, 100, 0, 0, 0, 0]);
+    assert_eq!(ended.report["target_wcu_per_s"], Value::from(1000.0));
+
+    // A wrong guess is found out by the look at the table, and without it by the first write.
+    let ended = Run::ingest("-", &["--table", "known"])
+        .input(list(100))
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(2);
+    ended.assert_says(&["the partition key of table known is not sha256", "--key"]);
+    dynamo.deny("Scan");
+    let ended = Run::ingest("-", &["--table", "known"])
+        .input(list(100))
+        .dynamo(&dynamo)
+        .end();
+    ended.assert_status(1);
+    ended.assert_says(&["refuses every item", "--key"]);
+}
