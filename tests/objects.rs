@@ -12,7 +12,7 @@ use common::binary::{Ended, Run};
 use common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
 use hashferry::aws::config::{Aws, AwsOptions, LocalEndpoints};
-use hashferry::list::format::row_parser::Form;
+use hashferry::list::format::kind::Form;
 use hashferry::list::objects::Objects;
 use hashferry::list::prefetch::Ahead;
 use hashferry::source::decompress::codec::Unpack;

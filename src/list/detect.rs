@@ -10,12 +10,11 @@
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case};
 use crate::base::printable::shown;
-use crate::list::format::digest::Encoding;
+use crate::list::format::first_hash::{algorithm_by_lines, first_encoded, first_hash};
+use crate::list::format::kind::Encoding;
+use crate::list::format::kind::{Form, Format};
 use crate::list::format::layout::Layout;
 use crate::list::format::plain::looks_like;
-use crate::list::format::row_parser::{
-    Form, Format, algorithm_by_lines, first_encoded, first_hash,
-};
 use crate::list::format::{document, foreign};
 use crate::list::lines::{Framer, Line};
 

@@ -11,10 +11,11 @@ use crate::dynamodb::attribute::Attribute;
 #[cfg(feature = "rds")]
 use crate::dynamodb::attribute::Value;
 use crate::list::detect;
+use crate::list::format::kind::{Form, Format};
 use crate::list::format::layout::Layout;
 use crate::list::format::plain::Parsed;
-use crate::list::format::row_parser;
-use crate::list::format::row_parser::{Form, Format, RowParser};
+use crate::list::format::description;
+use crate::list::format::row_parser::RowParser;
 use crate::list::identity::Identity;
 use crate::list::lines::{Framer, Line};
 #[cfg(feature = "rds")]
@@ -519,7 +520,7 @@ impl Opened {
             ));
         }
         said.extend(self.identity.writing.map(|writing| writing.to_string()));
-        said.extend(row_parser::said(self.layout(), form, algorithm));
+        said.extend(description::said(self.layout(), form, algorithm));
         said
     }
 

@@ -6,7 +6,7 @@ use crate::base::hash::Algorithm;
 use crate::list::detect;
 use crate::list::encoding::{Rewriter, Shown, Writing};
 use crate::list::format::document::ArrayPath;
-use crate::list::format::row_parser::{Form, Format};
+use crate::list::format::kind::{Form, Format};
 use crate::list::identity::Identity;
 use crate::list::json_arrays::Splitter;
 use crate::list::open::Opened;
