@@ -11,10 +11,10 @@ use crate::dynamodb::attribute::Attribute;
 #[cfg(feature = "rds")]
 use crate::dynamodb::attribute::Value;
 use crate::list::detect;
+use crate::list::format::description;
 use crate::list::format::kind::{Form, Format};
 use crate::list::format::layout::Layout;
 use crate::list::format::plain::Parsed;
-use crate::list::format::description;
 use crate::list::format::row_parser::RowParser;
 use crate::list::identity::Identity;
 use crate::list::lines::{Framer, Line};
