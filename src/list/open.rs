@@ -186,7 +186,7 @@ impl Opened {
         let mut bytes: usize = self.peeked.iter().map(|c| c.bytes.len()).sum();
         loop {
             #[cfg(feature = "rds")]
-            if crate::list::rds::database::is_database(&head) == Some(true) {
+            if crate::list::rds::header::is_database(&head) == Some(true) {
                 return self.read_database(head, aws, unpack).await;
             }
             if !head.is_empty() && !self.beginning.decides() {
@@ -243,7 +243,7 @@ impl Opened {
                 Lying::There(path.clone())
             }
             _ => {
-                while head.len() < crate::list::rds::database::HEADER_BYTES && !self.ended {
+                while head.len() < crate::list::rds::header::HEADER_BYTES && !self.ended {
                     match self.pull().await? {
                         Some(chunk) => {
                             head.extend_from_slice(&chunk.bytes);
@@ -257,7 +257,7 @@ impl Opened {
                     Some(_) => None,
                 };
                 let length =
-                    lies_there.or_else(|| crate::list::rds::database::length_by_header(&head));
+                    lies_there.or_else(|| crate::list::rds::header::length_by_header(&head));
                 Lying::Copied(self.copy(length, aws, unpack).await?)
             }
         };

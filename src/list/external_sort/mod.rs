@@ -1,3 +1,5 @@
 //! TODO
 
+pub mod merge;
+pub mod run;
 pub mod sorter;
