@@ -1,4 +1,7 @@
-//! TODO: plain
+//! Plain lists: one hash a line, and the words that may stand in place of one.
+//!
+//! [`LineParser`] reads them. The other formats ask here which algorithm a text is a hash
+//! of, and whether a name is that of a hash column.
 
 use crate::base::hash::{Algorithm, Hash, fold};
 use crate::base::hash_prefix;
