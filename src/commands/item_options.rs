@@ -5,7 +5,7 @@ use crate::aws::config::Aws;
 use crate::base::error::{Error, Result};
 use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::attribute_from::AttributeFrom;
-use crate::list::format::row_parser::Form;
+use crate::list::format::kind::Form;
 use crate::list::opened::Opened;
 use crate::source::decompress::codec::Unpack;
 use crate::source::sources::{Named, Sources};

@@ -4,7 +4,7 @@ use crate::base::error::{Error, Result};
 use crate::base::hash::Algorithm;
 use crate::base::printable;
 use crate::list::detect;
-use crate::list::format::row_parser::Format;
+use crate::list::format::kind::Format;
 use crate::list::opened::Opened;
 #[cfg(feature = "rds")]
 use crate::list::opened::Text;

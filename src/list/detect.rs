@@ -10,16 +10,14 @@
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case};
 use crate::base::printable::shown;
-use crate::list::format::digest::Encoding;
+use crate::list::format::first_hash::{algorithm_by_lines, first_encoded, first_hash};
+use crate::list::format::kind::Encoding;
+use crate::list::format::kind::{Form, Format};
 use crate::list::format::layout::Layout;
 use crate::list::format::plain::looks_like;
-use crate::list::format::row_parser::{
-    Form, Format, algorithm_by_lines, first_encoded, first_hash,
-};
 use crate::list::format::{document, foreign};
 use crate::list::lines::{Framer, Line};
-
-use crate::source::decompress::codec::{Codec, Seen};
+use crate::source::decompress::codec::{Codec, Seen, piped};
 
 /// How many bytes at the beginning are looked at before the first line is taken.
 pub const PEEK_BYTES: usize = 64 * 1024;
@@ -54,34 +52,86 @@ pub fn look_at(
     whole: bool,
     form: &Form,
 ) -> Result<Beginning> {
-    let inside = match codec {
-        Some(codec) => format!("what {name} holds, {codec}-compressed,"),
-        None => name.to_owned(),
+    let peeked = Peeked {
+        name,
+        codec,
+        head,
+        whole,
+        form,
     };
-    let through = |command: &str| {
-        let way = match codec {
-            Some(codec) => format!(
-                "{} | {command}",
-                crate::source::decompress::codec::piped(name, codec.command())
-            ),
-            None => crate::source::decompress::codec::piped(name, command),
+    if let Some(refused) = peeked.refused() {
+        return Err(refused);
+    }
+    let layout = Layout::seen(name, head, whole, form)?;
+    let beginning = beginning(layout, head, whole, form);
+    let nothing = beginning.algorithm.is_none() && beginning.several.is_empty();
+    if nothing && head.contains(&0) {
+        return Err(Error::usage(format!(
+            "{} is a binary file: no line of it is a hash",
+            peeked.inside()
+        ))
+        .hint("expected text with one hash a line, or a table of them"));
+    }
+    Ok(beginning)
+}
+
+/// The first bytes of a list's text, and how it is to be read.
+struct Peeked<'a> {
+    name: &'a str,
+    codec: Option<Codec>,
+    head: &'a [u8],
+    whole: bool,
+    form: &'a Form,
+}
+
+impl Peeked<'_> {
+    /// The text, as messages call it.
+    fn inside(&self) -> String {
+        match self.codec {
+            Some(codec) => format!("what {} holds, {codec}-compressed,", self.name),
+            None => self.name.to_owned(),
+        }
+    }
+
+    /// The shell command that ingests the text by way of `command`.
+    fn through(&self, command: &str) -> String {
+        let way = match self.codec {
+            Some(codec) => format!("{} | {command}", piped(self.name, codec.command())),
+            None => piped(self.name, command),
         };
         format!("{way} | hashferry ingest - …")
-    };
-    if let (Some(_), Seen::Codec(nested)) = (codec, Codec::seen(head)) {
-        return Err(Error::usage(format!(
-            "{inside} is {nested}-compressed once more, not a plain list"
-        ))
-        .hint(format!(
-            "decompress it on the way in: {}",
-            through(nested.command())
-        )));
     }
-    if let Some((kind, command)) = container(head) {
-        let hint = match (command, codec) {
+
+    /// The refusal of a text that is no list.
+    fn refused(&self) -> Option<Error> {
+        self.compressed_again()
+            .or_else(|| self.container())
+            .or_else(|| self.utf_32())
+            .or_else(|| self.other_kind())
+    }
+
+    /// The refusal of what is compressed twice.
+    fn compressed_again(&self) -> Option<Error> {
+        let (Some(_), Seen::Codec(nested)) = (self.codec, Codec::seen(self.head)) else {
+            return None;
+        };
+        let error = Error::usage(format!(
+            "{} is {nested}-compressed once more, not a plain list",
+            self.inside()
+        ));
+        Some(error.hint(format!(
+            "decompress it on the way in: {}",
+            self.through(nested.command())
+        )))
+    }
+
+    /// The refusal of a container that is not undone here.
+    fn container(&self) -> Option<Error> {
+        let (kind, command) = container(self.head)?;
+        let hint = match (command, self.codec) {
             // It reads files, and no pipes.
-            (Some(command), None) if name != "-" && !name.starts_with("s3://") => {
-                format!("decompress it on the way in: {}", through(command))
+            (Some(command), None) if self.name != "-" && !self.name.starts_with("s3://") => {
+                format!("decompress it on the way in: {}", self.through(command))
             }
             _ if kind.contains("SQLite") && !cfg!(feature = "rds") => {
                 "take a hashferry that was built with its feature rds, which reads NSRL databases"
@@ -89,20 +139,65 @@ pub fn look_at(
             }
             _ => "extract the list from it first, then ingest that".to_owned(),
         };
-        return Err(Error::usage(format!("{inside} is {kind}, not a plain list")).hint(hint));
+        let inside = self.inside();
+        Some(Error::usage(format!("{inside} is {kind}, not a plain list")).hint(hint))
     }
-    if head.starts_with(b"\xFF\xFE\0\0") || head.starts_with(b"\0\0\xFE\xFF") {
-        return Err(
-            Error::usage(format!("{inside} is UTF-32 text")).hint(format!(
-                "convert it first: {}",
-                through("iconv -f UTF-32 -t UTF-8")
-            )),
-        );
+
+    /// The refusal of UTF-32.
+    fn utf_32(&self) -> Option<Error> {
+        let marks = [b"\xFF\xFE\0\0", b"\0\0\xFE\xFF"];
+        if !marks.iter().any(|mark| self.head.starts_with(*mark)) {
+            return None;
+        }
+        let error = Error::usage(format!("{} is UTF-32 text", self.inside()));
+        Some(error.hint(format!(
+            "convert it first: {}",
+            self.through("iconv -f UTF-32 -t UTF-8")
+        )))
     }
-    if let Some(refused) = refused(&inside, head, whole, form, &through) {
-        return Err(refused);
+
+    /// The refusal of a file of a kind that is known and not read.
+    fn other_kind(&self) -> Option<Error> {
+        let Peeked {
+            head, whole, form, ..
+        } = *self;
+        if form.paths.is_some() {
+            return None;
+        }
+        let may_be_json = form.format.is_none_or(|f| f == Format::Ndjson);
+        // A field that such an object has itself, or that leads into arrays, is meant so.
+        let is_meant = |field: &str| field.contains("[]") || document::has(head, field);
+        let is_meant = form.column.as_deref().is_some_and(is_meant);
+        if may_be_json
+            && !is_meant
+            && let Some(document) = document::named(head)
+        {
+            let field = document
+                .field
+                .map(|field| format!("; or give --field '{field}'"));
+            let error = Error::usage(format!(
+                "{} is {}, whose hashes stand inside arrays",
+                self.inside(),
+                document.what
+            ));
+            let way = self.through(&document.command);
+            let field = field.unwrap_or_default();
+            return Some(error.hint(format!("make a list of it: {way}{field}")));
+        }
+        if form.format.is_some() || form.encoding != Encoding::Hex {
+            return None;
+        }
+        let foreign = foreign::named(head, whole)?;
+        let error = Error::usage(format!("{} is {}", self.inside(), foreign.what));
+        Some(match foreign.command {
+            Some(command) => error.hint(format!("make a list of it: {}", self.through(&command))),
+            None => error.hint(foreign.hint),
+        })
     }
-    let layout = Layout::seen(name, head, whole, form)?;
+}
+
+/// What the beginning of a list laid out so shows.
+fn beginning(layout: Layout, head: &[u8], whole: bool, form: &Form) -> Beginning {
     let mut beginning = Beginning {
         first_line: first_line(head, whole),
         ..Beginning::default()
@@ -135,56 +230,7 @@ pub fn look_at(
         }
     }
     beginning.layout = layout;
-    let nothing = beginning.algorithm.is_none() && beginning.several.is_empty();
-    if nothing && head.contains(&0) {
-        return Err(Error::usage(format!(
-            "{inside} is a binary file: no line of it is a hash"
-        ))
-        .hint("expected text with one hash a line, or a table of them"));
-    }
-    Ok(beginning)
-}
-
-/// Why what is `inside` is no list, where it is a file of a kind that is known and not
-/// read; `through` makes a list of it by a command.
-fn refused(
-    inside: &str,
-    head: &[u8],
-    whole: bool,
-    form: &Form,
-    through: &dyn Fn(&str) -> String,
-) -> Option<Error> {
-    if form.paths.is_some() {
-        return None;
-    }
-    let may_be_json = form.format.is_none_or(|f| f == Format::Ndjson);
-    // A field that such an object has itself, or that leads into arrays, is meant so.
-    let is_meant = |field: &str| field.contains("[]") || document::has(head, field);
-    let is_meant = form.column.as_deref().is_some_and(is_meant);
-    if may_be_json
-        && !is_meant
-        && let Some(document) = document::named(head)
-    {
-        let field = document
-            .field
-            .map(|field| format!("; or give --field '{field}'"));
-        let error = Error::usage(format!(
-            "{inside} is {}, whose hashes stand inside arrays",
-            document.what
-        ));
-        let way = through(&document.command);
-        let field = field.unwrap_or_default();
-        return Some(error.hint(format!("make a list of it: {way}{field}")));
-    }
-    if form.format.is_some() || form.encoding != Encoding::Hex {
-        return None;
-    }
-    let foreign = foreign::named(head, whole)?;
-    let error = Error::usage(format!("{inside} is {}", foreign.what));
-    Some(match foreign.command {
-        Some(command) => error.hint(format!("make a list of it: {}", through(&command))),
-        None => error.hint(foreign.hint),
-    })
+    beginning
 }
 
 /// The first line that is neither blank nor a comment, for messages.

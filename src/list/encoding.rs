@@ -2,7 +2,7 @@
 //! PowerShell writes it, or with NULs as ends of lines, as `sha256sum -z` does.
 
 use crate::list::detect::PEEK_BYTES;
-use crate::list::format::row_parser::is_row_of_hash;
+use crate::list::format::first_hash::is_row_of_hash;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

@@ -8,7 +8,9 @@
 use crate::aws::config::Aws;
 use crate::base::error::{Error, Result};
 use crate::base::printable::shown;
+use crate::list::format::kind;
 use crate::list::format::row_parser;
+use crate::list::identity::Identity;
 use crate::list::lines::{Framer, Line};
 use crate::list::opened::Opened;
 use crate::source::decompress::codec::Unpack;
@@ -23,12 +25,12 @@ use std::collections::VecDeque;
 const MAX_MANIFEST_BYTES: usize = 16 * 1024 * 1024;
 
 /// As what the text of a manifest is opened: nothing is looked for in it.
-const PLAIN: row_parser::Form = row_parser::Form {
-    format: Some(row_parser::Format::Lines),
+const PLAIN: kind::Form = kind::Form {
+    format: Some(kind::Format::Lines),
     column: None,
-    encoding: crate::list::format::digest::Encoding::Hex,
+    encoding: kind::Encoding::Hex,
     paths: None,
-    others: crate::list::format::mix::OtherAlgorithms::Refuse,
+    others: kind::OtherAlgorithms::Refuse,
 };
 
 /// A manifest that is being read. See the [module](self).

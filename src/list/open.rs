@@ -5,7 +5,12 @@ use crate::base::error::Result;
 #[cfg(feature = "rds")]
 use crate::base::hash::Case;
 use crate::list::detect;
-use crate::list::format::row_parser::Form;
+use crate::list::format::description;
+use crate::list::format::kind::Form;
+use crate::list::format::kind::Format;
+use crate::list::format::layout::Layout;
+use crate::list::format::plain::Parsed;
+use crate::list::format::row_parser::RowParser;
 use crate::list::identity::Identity;
 use crate::list::opened::Opened;
 use crate::list::opened::Text;
@@ -124,7 +129,7 @@ impl Opened {
         let mut bytes: usize = self.peeked.iter().map(|c| c.bytes.len()).sum();
         loop {
             #[cfg(feature = "rds")]
-            if crate::list::rds::database::is_database(&head) == Some(true) {
+            if crate::list::rds::header::is_database(&head) == Some(true) {
                 return self.read_database(head, aws, unpack).await;
             }
             if !head.is_empty() && !self.beginning.decides() {
@@ -181,7 +186,7 @@ impl Opened {
                 Lying::There(path.clone())
             }
             _ => {
-                while head.len() < crate::list::rds::database::HEADER_BYTES && !self.ended {
+                while head.len() < crate::list::rds::header::HEADER_BYTES && !self.ended {
                     match self.pull().await? {
                         Some(chunk) => {
                             head.extend_from_slice(&chunk.bytes);
@@ -195,7 +200,7 @@ impl Opened {
                     Some(_) => None,
                 };
                 let length =
-                    lies_there.or_else(|| crate::list::rds::database::length_by_header(&head));
+                    lies_there.or_else(|| crate::list::rds::header::length_by_header(&head));
                 Lying::Copied(self.copy(length, aws, unpack).await?)
             }
         };

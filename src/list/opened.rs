@@ -5,10 +5,12 @@ use crate::aws::config::Aws;
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Hash};
 use crate::list::detect;
+use crate::list::format::description::said;
+use crate::list::format::kind::Form;
 use crate::list::format::layout::Layout;
 use crate::list::format::plain::Parsed;
 use crate::list::format::row_parser;
-use crate::list::format::row_parser::{Form, RowParser};
+use crate::list::format::row_parser::RowParser;
 use crate::list::identity::Identity;
 use crate::list::lines::{Framer, Line};
 #[cfg(feature = "rds")]
@@ -184,7 +186,11 @@ impl Opened {
             ));
         }
         said.extend(self.identity.writing.map(|writing| writing.to_string()));
-        said.extend(row_parser::said(self.layout(), form, algorithm));
+        said.extend(crate::list::format::description::said(
+            self.layout(),
+            form,
+            algorithm,
+        ));
         said
     }
 

@@ -3,7 +3,7 @@
 
 use crate::aws::config::Aws;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::list::format::row_parser::Form;
+use crate::list::format::kind::Form;
 use crate::list::objects::Objects;
 use crate::list::opened::Opened;
 use crate::source::decompress::codec::Unpack;

@@ -81,7 +81,7 @@ impl Opened {
                     BytesMut::new(),
                     aws,
                     unpack,
-                    &crate::list::format::row_parser::Form::default(),
+                    &crate::list::format::kind::Form::default(),
                 )
                 .await?;
         }

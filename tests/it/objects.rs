@@ -8,7 +8,7 @@ use crate::common::binary::{Ended, Run};
 use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use crate::common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
 use hashferry::aws::config::{Aws, AwsOptions, LocalEndpoints};
-use hashferry::list::format::row_parser::Form;
+use hashferry::list::format::kind::Form;
 use hashferry::list::objects::Objects;
 use hashferry::list::prefetch::Ahead;
 use hashferry::source::decompress::codec::Unpack;

@@ -10,7 +10,7 @@ use crate::commands::lookup::counts::LookupMeters;
 use crate::commands::lookup::output::Past;
 use crate::commands::lookup::query::{Question, Questions};
 use crate::list::detect::PEEK_BYTES;
-use crate::list::format::row_parser;
+use crate::list::format::first_hash;
 use crate::list::lines::{Framer, Line};
 use crate::list::objects::Objects;
 use crate::list::opened::Opened;
@@ -89,8 +89,8 @@ impl Input {
     pub(super) async fn algorithm(&mut self) -> Result<Algorithm> {
         let mut head = Vec::new();
         loop {
-            let shown = row_parser::first_hash(&head, self.ended).map(|(algorithm, _)| algorithm);
-            if let Some(algorithm) = shown.or_else(|| row_parser::sums_algorithm(&head, self.ended))
+            let shown = first_hash::first_hash(&head, self.ended).map(|(algorithm, _)| algorithm);
+            if let Some(algorithm) = shown.or_else(|| first_hash::sums_algorithm(&head, self.ended))
             {
                 tracing::info!(
                     "taking the list for {algorithm}, by the length of its first hash (--hash says otherwise)"

@@ -29,7 +29,7 @@ use crate::dynamodb::column_attributes::Columns;
 use crate::dynamodb::item::{ItemTemplate, KeyAttribute};
 use crate::dynamodb::prices::Prices;
 use crate::dynamodb::table;
-use crate::list::format::row_parser::Form;
+use crate::list::format::kind::Form;
 use crate::list::objects::Objects;
 use crate::list::prefetch::Ahead;
 use crate::pipeline::contents::look::Given;

@@ -10,7 +10,7 @@ use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::dynamodb::item::KeyAttribute;
 use crate::flow::concurrency::Concurrency;
 use crate::flow::rate_setting::Rate;
-use crate::list::format::row_parser::Form;
+use crate::list::format::kind::Form;
 use crate::list::matchmeta::given::GivenRules;
 use crate::pipeline::rejects::MaxRejects;
 use crate::pipeline::sample::Sample;

@@ -7,7 +7,7 @@
 //! were. What fits into the buffer never touches the disk.
 //!
 //! Memory: the buffer, a sixth of it for its index, and while runs are merged
-//! [`FAN_IN`] read buffers of [`READ_BYTES`]. Disk: what [`disk_bytes`] says, and as
+//! [`FAN_IN`] read buffers of [`READ_BYTES`](crate::list::external_sort::run::READ_BYTES). Disk: what [`disk_bytes`] says, and as
 //! much again while the last runs are merged. The files have no names: they vanish
 //! when the process ends, whatever way that is.
 //!
@@ -18,24 +18,16 @@
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::{Algorithm, Hash};
 use crate::base::record::Place;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use crate::list::external_sort::merge::Merge;
+use crate::list::external_sort::run::{FIXED_BYTES, Run, RunWriter, place_at, source_of, u32_at};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Bytes of the buffer, unless somebody says otherwise.
 pub const MEMORY: usize = 16 * 1024 * 1024;
 
 /// Runs that are merged at once.
 pub const FAN_IN: usize = 64;
-
-/// What is read of a run at once, in bytes.
-pub const READ_BYTES: usize = 64 * 1024;
-
-/// Bytes of an entry on disk besides its hash and payload: source, line, byte, and
-/// the payload's length.
-const FIXED_BYTES: usize = 4 + 8 + 8 + 4;
 
 /// How and where to sort.
 #[derive(Debug, Clone)]
@@ -70,15 +62,6 @@ pub fn disk_bytes(algorithm: Algorithm, entries: u64, payload: u64) -> u64 {
 struct Key {
     prefix: u64,
     at: u32,
-}
-
-/// A sorted file.
-#[derive(Debug)]
-struct Run {
-    file: File,
-    bytes: u64,
-    /// How often it was merged.
-    level: u32,
 }
 
 /// Takes entries in any order. See the [module](self).
@@ -352,196 +335,12 @@ impl Reading<'_> {
     }
 }
 
-/// The first entry of a run that is not merged yet; the smallest is the next.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Head {
-    hash: Vec<u8>,
-    /// Runs stand in the order of the input.
-    run: usize,
-}
-
-/// Several runs as one.
-#[derive(Debug)]
-struct Merge<'a> {
-    width: usize,
-    folder: &'a Path,
-    runs: Vec<RunReader<'a>>,
-    heads: BinaryHeap<Reverse<Head>>,
-    /// The entry that was read last.
-    current: Vec<u8>,
-    /// Sources of the entries with its hash that came after it.
-    repeats: Vec<u32>,
-}
-
-#[derive(Debug)]
-struct RunReader<'a> {
-    from: BufReader<io::Take<&'a File>>,
-    entry: Vec<u8>,
-}
-
-impl<'a> Merge<'a> {
-    fn new(width: usize, runs: &'a mut [Run], folder: &'a Path) -> Result<Merge<'a>> {
-        let mut merge = Merge {
-            width,
-            folder,
-            runs: Vec::with_capacity(runs.len()),
-            heads: BinaryHeap::with_capacity(runs.len()),
-            current: Vec::new(),
-            repeats: Vec::new(),
-        };
-        for (number, run) in runs.iter_mut().enumerate() {
-            (run.file.rewind()).map_err(|e| cannot("read", folder).because(e))?;
-            let file: &File = &run.file;
-            merge.runs.push(RunReader {
-                from: BufReader::with_capacity(READ_BYTES, file.take(run.bytes)),
-                entry: Vec::new(),
-            });
-            if merge.fill(number)? {
-                let hash = merge.runs[number].entry[..width].to_vec();
-                merge.heads.push(Reverse(Head { hash, run: number }));
-            }
-        }
-        Ok(merge)
-    }
-
-    /// Reads the next entry of a run into its place; false at its end.
-    fn fill(&mut self, run: usize) -> Result<bool> {
-        let RunReader { from, entry } = &mut self.runs[run];
-        let read = |from: &mut BufReader<io::Take<&File>>, entry: &mut Vec<u8>| {
-            let fixed = self.width + FIXED_BYTES;
-            entry.resize(fixed, 0);
-            if from.get_ref().limit() == 0 && from.buffer().is_empty() {
-                return Ok(false);
-            }
-            // A short read is an error: each run knows how long it is.
-            from.read_exact(entry)?;
-            let length = u32_at(entry, fixed - 4) as usize;
-            entry.resize(fixed + length, 0);
-            from.read_exact(&mut entry[fixed..])?;
-            Ok(true)
-        };
-        read(from, entry).map_err(|e: io::Error| cannot("read", self.folder).because(e))
-    }
-
-    /// Moves on to the next hash; false at the end.
-    fn advance(&mut self) -> Result<bool> {
-        let Some(Reverse(first)) = self.heads.peek() else {
-            return Ok(false);
-        };
-        std::mem::swap(&mut self.current, &mut self.runs[first.run].entry);
-        self.step()?;
-        // Those of the same hash stand in later runs.
-        while let Some(Reverse(head)) = self.heads.peek() {
-            if head.hash != self.current[..self.width] {
-                break;
-            }
-            self.repeats
-                .push(source_of(&self.runs[head.run].entry, self.width));
-            self.step()?;
-        }
-        Ok(true)
-    }
-
-    /// Takes the next entry of the run whose head is the smallest.
-    fn step(&mut self) -> Result<()> {
-        let Some(run) = self.heads.peek().map(|Reverse(head)| head.run) else {
-            return Ok(());
-        };
-        let more = self.fill(run)?;
-        let Some(mut top) = self.heads.peek_mut() else {
-            return Ok(());
-        };
-        match more {
-            true => top
-                .0
-                .hash
-                .copy_from_slice(&self.runs[run].entry[..self.width]),
-            false => drop(std::collections::binary_heap::PeekMut::pop(top)),
-        }
-        Ok(())
-    }
-
-    /// The next entry's bytes.
-    fn next(&mut self) -> Result<Option<&[u8]>> {
-        Ok(self.advance()?.then_some(&self.current))
-    }
-}
-
-/// A run that is being written.
-#[derive(Debug)]
-struct RunWriter<'a> {
-    folder: &'a Path,
-    to: BufWriter<File>,
-    bytes: u64,
-}
-
-impl<'a> RunWriter<'a> {
-    fn new(folder: &'a Path) -> Result<RunWriter<'a>> {
-        let file = tempfile::tempfile_in(folder).map_err(|e| cannot("make", folder).because(e))?;
-        Ok(RunWriter {
-            folder,
-            to: BufWriter::with_capacity(READ_BYTES, file),
-            bytes: 0,
-        })
-    }
-
-    fn write(&mut self, entry: &[u8]) -> Result<()> {
-        self.bytes += entry.len() as u64;
-        (self.to.write_all(entry)).map_err(|e| cannot("write", self.folder).because(e))
-    }
-
-    fn finish(self, level: u32) -> Result<Run> {
-        let RunWriter { folder, to, bytes } = self;
-        let file = to
-            .into_inner()
-            .map_err(|e| cannot("write", folder).because(e.into_error()))?;
-        Ok(Run { file, bytes, level })
-    }
-}
-
-fn cannot(what: &str, folder: &Path) -> Error {
-    Error::new(
-        ErrorKind::Output,
-        format!(
-            "cannot {what} the temporary files in {}, in which hashes are sorted",
-            folder.display()
-        ),
-    )
-    .hint("make room there, or name another folder by --work-dir DIR, then run this again")
-}
-
 /// The first eight bytes, such that they compare as the whole does.
 fn prefix(hash: &[u8]) -> u64 {
     let mut first = [0; 8];
     let n = hash.len().min(8);
     first[..n].copy_from_slice(&hash[..n]);
     u64::from_be_bytes(first)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut four = [0; 4];
-    four.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(four)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut eight = [0; 8];
-    eight.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(eight)
-}
-
-/// The place in what stands behind a hash.
-fn place_at(rest: &[u8]) -> Place {
-    Place {
-        source: u32_at(rest, 0),
-        line: u64_at(rest, 4),
-        byte: u64_at(rest, 12),
-    }
-}
-
-/// The source of an entry whose place stands `at` there.
-fn source_of(bytes: &[u8], at: usize) -> u32 {
-    u32_at(bytes, at)
 }
 
 fn count(dropped: &mut BTreeMap<u32, u64>, source: u32) {
@@ -552,6 +351,7 @@ fn count(dropped: &mut BTreeMap<u32, u64>, source: u32) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::path::Path;
 
     fn md5(n: u8) -> Hash {
         let mut raw = [7; 16];

@@ -10,9 +10,9 @@
 
 use crate::base::hash::{Algorithm, MAX_HASH_BYTES};
 use crate::base::record::Reason;
+use crate::list::format::cell::in_column;
 use crate::list::format::digest::Digest;
 use crate::list::format::plain::{Parsed, content};
-use crate::list::format::row_parser::in_column;
 
 /// The algorithm that `line` names, where it is the first of an output.
 fn heading(line: &[u8]) -> Option<Algorithm> {

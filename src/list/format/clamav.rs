@@ -11,10 +11,10 @@
 
 use crate::base::hash::Algorithm;
 use crate::base::record::Reason;
+use crate::list::format::cell::is_hash;
+use crate::list::format::cell::{in_column, without_mark, without_return};
 use crate::list::format::digest::Digest;
-use crate::list::format::layout::is_hash;
 use crate::list::format::plain::{Parsed, content};
-use crate::list::format::row_parser::{in_column, without_mark, without_return};
 use crate::list::format::sums::Column;
 
 /// Fields of a line at most: hash, size, name, and the first and last level.

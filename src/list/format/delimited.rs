@@ -10,13 +10,14 @@
 
 use crate::base::hash::fold;
 use crate::base::record::Reason;
+use crate::list::format::cell::{algorithm_named, digits_of, is_generic, is_hash};
+use crate::list::format::cell::{in_column, says_none, without_mark, without_return};
 use crate::list::format::digest::Digest;
-use crate::list::format::layout::{algorithm_named, digits_of, is_generic, is_hash};
+use crate::list::format::kind::Format;
 use crate::list::format::mix::other_in_column;
 use crate::list::format::plain::{Parsed, content};
 use crate::list::format::quoting;
 use crate::list::format::quoting::FieldReader;
-use crate::list::format::row_parser::{Format, in_column, says_none, without_mark, without_return};
 use crate::list::format::types::{Type, behind_the_name};
 use csv_core::ReadFieldResult;
 

@@ -3,8 +3,9 @@
 use crate::base::hash::{Algorithm, Hash};
 use crate::base::hash_prefix;
 use crate::base::record::Reason;
+use crate::list::format::kind::Encoding;
+use crate::list::format::kind::Form;
 use crate::list::format::plain::Parsed;
-use crate::list::format::row_parser::Form;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -17,29 +18,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Base64 of the longest hash, padded.
 const MAX_BASE64_BYTES: usize = 88;
-
-/// How hashes are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Encoding {
-    /// Hexadecimal, in any case.
-    #[default]
-    Hex,
-    /// Base64: of the standard alphabet or the one for URLs, padded or not.
-    Base64,
-}
-
-impl Encoding {
-    /// All of them.
-    pub const ALL: [Encoding; 2] = [Encoding::Hex, Encoding::Base64];
-
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Encoding::Hex => "hex",
-            Encoding::Base64 => "base64",
-        }
-    }
-}
 
 /// What the text of a hash must be.
 #[derive(Debug, Clone, Copy)]

@@ -1,11 +1,13 @@
 //! Lists whose hashes are written in base64: their form by their first lines, and the
 //! rows of plain ones.
 
+use crate::list::format::cell::in_column;
 use crate::list::format::digest::Digest;
-use crate::list::format::digest::{Encoding, algorithm_of_base64};
+use crate::list::format::digest::algorithm_of_base64;
+use crate::list::format::kind::Encoding;
+use crate::list::format::kind::{Form, Format};
 use crate::list::format::layout::Layout;
 use crate::list::format::plain::{Parsed, content, is_header};
-use crate::list::format::row_parser::{Form, Format, in_column};
 use crate::list::format::{delimited, json, sums};
 
 /// The layout of a list of the form `form` that begins with `lines`.

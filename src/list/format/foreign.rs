@@ -3,8 +3,8 @@
 
 use crate::base::hash::Algorithm;
 use crate::base::hash_prefix;
+use crate::list::format::cell::is_hash;
 use crate::list::format::digest::{algorithm_of_base64, from_base64};
-use crate::list::format::layout::is_hash;
 use crate::list::format::plain::content;
 use crate::list::format::{clamav, delimited, sums};
 

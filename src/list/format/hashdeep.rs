@@ -9,9 +9,9 @@
 //! rows behind it are then no rows of the list's columns, and told so one by one.
 
 use crate::base::record::Reason;
+use crate::list::format::cell::{in_column, without_mark, without_return};
 use crate::list::format::digest::Digest;
 use crate::list::format::plain::{Parsed, content};
-use crate::list::format::row_parser::{in_column, without_mark, without_return};
 
 /// The columns that `line` names.
 pub(super) fn columns(line: &[u8]) -> Option<Vec<String>> {

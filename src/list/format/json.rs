@@ -7,11 +7,11 @@
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, fold};
 use crate::base::record::Reason;
+use crate::list::format::cell::in_column;
+use crate::list::format::cell::{algorithm_named, is_hash};
 use crate::list::format::digest::Digest;
 use crate::list::format::document::ArrayPath;
-use crate::list::format::layout::{algorithm_named, is_hash};
 use crate::list::format::plain::{Parsed, content};
-use crate::list::format::row_parser::in_column;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;

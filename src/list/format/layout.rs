@@ -5,22 +5,14 @@ use crate::base::algorithm_counts::AlgorithmCounts;
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, fold};
 use crate::base::printable;
-use crate::base::record::MAX_LINE_BYTES;
+use crate::list::format::cell::{algorithm_named, is_generic};
 use crate::list::format::delimited::HashColumn;
-use crate::list::format::document::ArrayPath;
-use crate::list::format::mix::OtherAlgorithms;
-use crate::list::format::plain::{Named, algorithm_of_text, content, hashes_named, is_header};
-use crate::list::format::row_parser::{Form, Format, without_mark, without_return};
-use crate::list::format::{
-    certutil, clamav, delimited, encoded, hashdeep, json, mix, paths, powershell, sums, types,
-};
+use crate::list::format::kind::{Form, Format, OtherAlgorithms};
+use crate::list::format::{delimited, hashdeep, json, mix, paths, powershell, types};
 use serde::{Deserialize, Serialize};
 
 /// Lines that are looked at to tell the form, blank ones and comments apart.
-const LINES_LOOKED_AT: usize = 50;
-
-/// Lines that are looked at to count hashes by algorithm.
-const LINES_COUNTED: usize = 1000;
+pub(super) const LINES_LOOKED_AT: usize = 50;
 
 /// What the beginning of a list shows of its form: with what a person says of it, all
 /// that a parser must know, so that reading can go on in the middle of the list.
@@ -53,106 +45,6 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The form of the list called `name` that begins with `head`; `whole` when there is
-    /// no more of it. What no line decides is a plain list.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage), when it is JSON of another
-    /// form than an object a line.
-    pub fn seen(name: &str, head: &[u8], whole: bool, form: &Form) -> Result<Layout> {
-        let mut lines: Vec<&[u8]> = head.split(|b| *b == b'\n').collect();
-        if !whole || lines.last().is_some_and(|l| l.is_empty()) {
-            // It may be cut off; one that is longer than a line may be is none any more.
-            let cut = lines.pop().unwrap_or_default();
-            if form.format.is_none_or(|f| f == Format::Ndjson)
-                && cut.len() >= MAX_LINE_BYTES
-                && lines.iter().all(|l| content(l).is_empty())
-                && json::begins(content(cut))
-            {
-                return Err(json::refused(name));
-            }
-        }
-        let significant = |line: &&[u8]| {
-            let text = content(line);
-            !text.is_empty() && text[0] != b'#'
-        };
-        let lines = lines.into_iter().filter(significant);
-        let lines = lines.map(|line| without_return(without_mark(line)));
-        let lines: Vec<&[u8]> = lines.take(LINES_COUNTED).collect();
-        if whole && lines.is_empty() && form.paths.is_none() {
-            return Ok(Layout {
-                empty: true,
-                ..Layout::default()
-            });
-        }
-        if encoded::is_meant(form) {
-            let lines = &lines[..lines.len().min(LINES_LOOKED_AT)];
-            return Ok(encoded::layout(lines, form));
-        }
-        let column = form.column.as_deref();
-        let (format, from) = match form.format {
-            Some(format) => (format, 0),
-            // Each is an element of an array.
-            None if column.is_some_and(|c| ArrayPath::of(c).is_some()) => (Format::Ndjson, 0),
-            None => Layout::guessed(&lines[..lines.len().min(LINES_LOOKED_AT)], column),
-        };
-        if format == Format::Ndjson
-            && let Some(first) = lines.get(from)
-        {
-            json::check(name, content(first))?;
-        }
-        let lines = lines.get(from..).unwrap_or_default();
-        Ok(Layout::of(format, lines, column))
-    }
-
-    /// The format that one of `lines` shows, and which of them that is.
-    fn guessed(lines: &[&[u8]], column: Option<&str>) -> (Format, usize) {
-        for (n, line) in lines.iter().enumerate() {
-            let text = content(line);
-            if is_hash(text) {
-                break;
-            }
-            let format = if text.starts_with(b"%%%%") {
-                Some(Format::Hashdeep)
-            } else if json::begins(text) && (n == 0 || json::is_object(text)) {
-                Some(Format::Ndjson)
-            } else if powershell::columns(lines.get(n..).unwrap_or_default()).is_some() {
-                Some(Format::Powershell)
-            } else if is_header(text) && !text.starts_with(b"\"") {
-                // That of a plain list.
-                None
-            } else if sums::is_one(line) {
-                Some(Format::Sums)
-            } else if clamav::algorithm(line).is_some() {
-                Some(Format::Clamav)
-            } else if certutil::algorithm(lines.get(n..).unwrap_or_default()).is_some() {
-                Some(Format::Certutil)
-            } else {
-                // What only looks like a header stands before bare hashes, too.
-                let next = lines.get(n + 1).map(|l| content(l));
-                delimited::format_of(line, column)
-                    .filter(|_| !next.is_some_and(is_hash) || text.starts_with(b"\""))
-            };
-            if let Some(format) = format {
-                let header = format
-                    .delimiter()
-                    .and_then(|d| Layout::header(&lines[..=n], d));
-                return (format, header.unwrap_or(n));
-            }
-        }
-        (Format::Lines, 0)
-    }
-
-    /// The first of `lines` that is a header without a column named as one of hashes; the
-    /// last of them is the first that shows a hash.
-    fn header(lines: &[&[u8]], delimiter: u8) -> Option<usize> {
-        let (last, before) = lines.split_last()?;
-        let row = [delimited::fields(last, delimiter)];
-        let names =
-            |line: &&[u8]| delimited::names_columns(&delimited::fields(line, delimiter), &row);
-        before.iter().position(names)
-    }
-
     /// The layout of `format`, of which these are the first lines.
     pub(super) fn of(format: Format, lines: &[&[u8]], column: Option<&str>) -> Layout {
         let mut layout = Layout {
@@ -402,31 +294,4 @@ impl Layout {
         Error::usage(format!("the list has no column {name:?}: {has}"))
             .hint("name a column that there is, or tell the form of the list by --format")
     }
-}
-
-/// The algorithm of whose hashes a column is by its name.
-pub(super) fn algorithm_named(name: &str) -> Option<Algorithm> {
-    // iLook's names of MD5, by the version of its files.
-    if ["v1hash", "v3hash", "v4hash"].contains(&fold(name).as_str()) {
-        return Some(Algorithm::Md5);
-    }
-    match hashes_named(name) {
-        Some(Named::Of(algorithm)) => Some(algorithm),
-        Some(Named::Hashes) | None => None,
-    }
-}
-
-/// Whether a column's name says that it holds hashes, and not which.
-pub(super) fn is_generic(name: &str) -> bool {
-    algorithm_named(name).is_none() && hashes_named(name) == Some(Named::Hashes)
-}
-
-/// Whether `text` is a hash of a length that is known.
-pub(super) fn is_hash(text: &[u8]) -> bool {
-    algorithm_of_text(text).is_some()
-}
-
-/// The hexadecimal digits of the hash that `text` is.
-pub(super) fn digits_of(text: &[u8]) -> Option<usize> {
-    algorithm_of_text(text).map(|algorithm| algorithm.bytes() * 2)
 }

@@ -7,22 +7,11 @@
 use crate::base::algorithm_counts::AlgorithmCounts;
 use crate::base::error::Error;
 use crate::base::hash::Algorithm;
-use crate::list::format::layout::Layout;
-use crate::list::format::layout::is_hash;
+use crate::list::format::cell::is_hash;
+use crate::list::format::kind::Format;
 use crate::list::format::plain::{algorithm_of_text, content};
-use crate::list::format::row_parser::Format;
 use crate::list::format::sums;
 use indicatif::HumanCount;
-
-/// The treatment of hashes of other algorithms than the one that a list is read for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OtherAlgorithms {
-    /// A list that mixes them is refused; in one that does not, they are rejected.
-    #[default]
-    Refuse,
-    /// They are skipped, and counted by algorithm.
-    Skip,
-}
 
 /// The share of other algorithms' hashes from which on a list is a mix, in percent.
 const MIX_PERCENT: u64 = 5;
@@ -50,15 +39,15 @@ pub(super) fn counted(format: Format, lines: &[&[u8]]) -> AlgorithmCounts {
     }
 }
 
-/// The refusal to read a list laid out so for `algorithm`, if it is a mix.
-pub(super) fn refused(layout: &Layout, algorithm: Algorithm) -> Option<Error> {
+/// The refusal to read a list for `algorithm` whose first hashes are `seen`, if it is a mix.
+pub(super) fn refused(seen: &AlgorithmCounts, algorithm: Algorithm) -> Option<Error> {
     // By its length alone, a hash is taken for the usual one.
     let by_length = Algorithm::of_hex_digits(algorithm.bytes() * 2);
     let is_meant = |a: Algorithm| a == algorithm || Some(a) == by_length;
-    let counted = layout.mix.counted();
+    let counted = seen.counted();
     let others = counted.iter().filter(|(a, _)| !is_meant(*a));
     let others: u64 = others.map(|(_, count)| count).sum();
-    let all = layout.mix.total();
+    let all = seen.total();
     if others < FEWEST_OTHERS || others.saturating_mul(100) <= all.saturating_mul(MIX_PERCENT) {
         return None;
     }
@@ -70,7 +59,7 @@ pub(super) fn refused(layout: &Layout, algorithm: Algorithm) -> Option<Error> {
         "the list mixes algorithms line by line: of its first {} hashes {} are others; by algorithm: {}; {meant}",
         HumanCount(all),
         HumanCount(others),
-        layout.mix,
+        seen,
     );
     Some(Error::usage(what).hint(format!(
         "--other-algorithms skip takes the {algorithm} ones and counts the others as skipped; --hash names another"

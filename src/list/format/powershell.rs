@@ -17,10 +17,10 @@
 
 use crate::base::hash::Algorithm;
 use crate::base::record::Reason;
+use crate::list::format::cell::is_hash;
+use crate::list::format::cell::{in_column, says_none, without_mark, without_return};
 use crate::list::format::digest::Digest;
-use crate::list::format::layout::is_hash;
 use crate::list::format::plain::{Parsed, content};
-use crate::list::format::row_parser::{in_column, says_none, without_mark, without_return};
 
 /// A column of such output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

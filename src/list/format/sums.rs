@@ -14,13 +14,13 @@
 use crate::base::hash::{Algorithm, fold};
 use crate::base::hash_prefix;
 use crate::base::record::Reason;
+use crate::list::format::cell::is_hash;
+use crate::list::format::cell::{in_column, without_mark, without_return};
 use crate::list::format::digest::Digest;
 use crate::list::format::digest::algorithm_of_base64;
-use crate::list::format::layout::is_hash;
 use crate::list::format::plain::{
     Parsed, algorithm_of_text, are_several, begins_with_hash, content, is_header,
 };
-use crate::list::format::row_parser::{in_column, without_mark, without_return};
 
 /// A column of such a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

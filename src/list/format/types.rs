@@ -6,7 +6,7 @@
 //! the type says counts, not the length. MISP's `filename|sha256` has `NAME|HASH`.
 
 use crate::base::hash::Algorithm;
-use crate::list::format::layout::{algorithm_named, is_generic, is_hash};
+use crate::list::format::cell::{algorithm_named, is_generic, is_hash};
 
 /// Names of columns that hold types, folded to lower case letters and digits.
 const NAMES: [&str; 9] = [

@@ -1,4 +1,9 @@
-//! TODO
+//! MatchMeta: paths made comparable, so that a table of hashes answers for full paths.
+//!
+//! Bottom-up:
+//!
+//! - [`normalizer`]: the published rules, and the hash of a path by them.
+//! - [`given`]: rules and users as a person gives them, in part.
 
 pub mod given;
 pub mod normalizer;

@@ -1,5 +1,19 @@
-//! TODO
+//! NIST's RDS v3: SQLite databases as lists of hashes.
+//!
+//! Bottom-up:
+//!
+//! - [`header`]: the first bytes of an SQLite file.
+//! - [`connection`]: a database, opened without trust in it.
+//! - [`schema`]: the table and columns that hold hashes, and the release.
+//! - [`values`]: a value as a line, and values that are no hashes.
+//! - [`database`]: each hash once, in order, by an index or by sorting.
+//! - [`local_copy`]: a database on this machine, fetched whole or in part.
+//! - [`text`]: a database as text, from a thread of its own.
 
+pub mod connection;
 pub mod database;
+pub mod header;
 pub mod local_copy;
+pub mod schema;
 pub mod text;
+pub mod values;

@@ -1,6 +1,9 @@
 //! The formats, each with its traps, and rows that span lines however they are cut.
 
 use super::*;
+use crate::base::hash::Hash;
+use crate::list::format::cell::in_column;
+use crate::list::format::first_hash::{algorithm_by_lines, first_encoded, sums_algorithm};
 use crate::list::format::rows::{Row, Rows};
 use crate::list::lines::Framer;
 use proptest::prelude::*;

@@ -1,6 +1,8 @@
 //! Databases built from the published schemas, and what comes of them.
 
 use super::*;
+use crate::base::error::ErrorKind;
+use crate::list::rds::header::{HEADER_BYTES, is_database, length_by_header};
 use std::collections::BTreeSet;
 
 /// The tables of the minimal schema that are of interest here; NIST, 2026.09.1.
