@@ -14,7 +14,7 @@ use crate::list::lines::{Framer, Line};
 use crate::list::open::Opened;
 use crate::source::decompress::codec::Unpack;
 use crate::source::listing::Object;
-use crate::source::open::Location;
+use crate::source::location::Location;
 use csv_core::ReadFieldResult;
 use serde::Deserialize;
 use std::collections::VecDeque;

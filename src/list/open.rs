@@ -23,10 +23,11 @@ use crate::list::rds::local_copy;
 use crate::list::rds::text::{Database, Lying};
 use crate::list::rewriting::Rewriting;
 use crate::source::decompress::codec::{Codec, Compression, Seen, Unpack};
-use crate::source::decompress::decoder::Chunk;
+use crate::source::decompress::output::Chunk;
 use crate::source::decompress::thread::Unpacking;
 use crate::source::decompress::zip;
-use crate::source::open::{Location, Source};
+use crate::source::location::Location;
+use crate::source::open::Source;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 

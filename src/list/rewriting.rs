@@ -10,7 +10,7 @@ use crate::list::format::row_parser::{Form, Format};
 use crate::list::identity::Identity;
 use crate::list::json_arrays::Splitter;
 use crate::list::open::Opened;
-use crate::source::decompress::decoder::Chunk;
+use crate::source::decompress::output::Chunk;
 use bytes::{Bytes, BytesMut};
 
 /// What a text goes through. See the [module](self).

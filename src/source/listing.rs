@@ -5,7 +5,9 @@ use crate::aws::error::{CallError, Meaning};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::flow::backoff::Backoff;
 use crate::list::identity::Identity;
-use crate::source::open::{Location, MAX_BROKEN_READS, cannot_open, redirect_region};
+use crate::source::errors::{cannot_open, redirect_region};
+use crate::source::location::Location;
+use crate::source::s3::MAX_BROKEN_READS;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use std::collections::VecDeque;
 

@@ -3,5 +3,6 @@
 pub mod codec;
 pub mod decoder;
 pub mod feed;
+pub mod output;
 pub mod thread;
 pub mod zip;
