@@ -1,9 +1,9 @@
 //! Looks at tables of every kind, and questions in either case.
 
 use super::*;
-use crate::dynamodb::describe_table::assumed;
 use crate::aws::error::{CallError, Meaning};
 use crate::dynamodb::client::operation::BatchGet;
+use crate::dynamodb::describe_table::assumed;
 use crate::dynamodb::key_schema::KeySchema;
 use crate::flow::backoff::Backoff;
 use crate::list::matchmeta::normalizer::Rules;
