@@ -5,8 +5,7 @@ use crate::base::record::Record;
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::batch_write;
 use crate::dynamodb::batch_write::{Answer, WireCapacity};
-use crate::dynamodb::item::ItemTemplate;
-use crate::dynamodb::item::OwnDelete;
+use crate::dynamodb::item::{ItemTemplate, OwnDelete};
 use crate::dynamodb::key_schema::KeySchema;
 use serde::Deserialize;
 

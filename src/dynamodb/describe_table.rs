@@ -1,7 +1,6 @@
 //! DescribeTable: the key schema, and how much the table can take.
 
-use crate::aws::config::Aws;
-use crate::aws::config::no_credentials;
+use crate::aws::config::{Aws, no_credentials};
 use crate::aws::error::{CallError, Meaning};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;

@@ -1,10 +1,8 @@
 use super::*;
 use crate::base::hash::Hash;
-use crate::base::record::Action;
-use crate::base::record::Place;
+use crate::base::record::{Action, Place};
 use crate::base::row_attributes::Extra;
-use crate::dynamodb::batch_write::MAX_BATCH_BYTES;
-use crate::dynamodb::batch_write::{Answer, Returned};
+use crate::dynamodb::batch_write::{Answer, MAX_BATCH_BYTES, Returned};
 use crate::flow::capacity::Consumed;
 use proptest::prelude::*;
 

@@ -1,8 +1,7 @@
 use super::*;
 use crate::base::record::Place;
 use crate::dynamodb::item::hostile;
-use crate::dynamodb::key_schema::KeyAttribute;
-use crate::dynamodb::key_schema::KeyType;
+use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
 use proptest::prelude::*;
 use serde_json::json;
 
