@@ -1,18 +1,19 @@
-//! The seam to AWS: configuration, clients, and what their errors mean.
+//! The connection to AWS: configuration and clients.
 //!
 //! [`Aws`] is one configured connection to S3 and DynamoDB by the standard
 //! chain of `aws-config`: environment, profile, web identity, ECS, IMDS. The two
 //! generated clients serve everything that is asked now and then. What is asked
-//! a thousand times a second goes by [`operation::RawOperation`]: bytes in and
+//! a thousand times a second goes by [`RawOperation`](crate::dynamodb::client::operation::RawOperation): bytes in and
 //! bytes out, put together once from the SDK's own endpoint rules, credentials,
-//! signing and HTTP client. [`error`] sorts whatever either of them returns into
+//! signing and HTTP client. [`error`](crate::aws::error) sorts whatever either of them returns into
 //! the few cases that matter to a writer.
 
 use crate::aws::credential_chain::Chain;
 use crate::aws::credentials::Identities;
+use crate::aws::error::CallError;
 use crate::aws::profile::Profiles;
 use crate::base::error::{Error, Result};
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, ConfigLoader};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::Provider;
@@ -104,49 +105,8 @@ impl Aws {
     /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when there is no
     /// region, or an endpoint is no URL.
     pub async fn load(options: &AwsOptions) -> Result<Aws> {
-        let http = aws_smithy_http_client::Builder::new()
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .build_https();
         let identities = Identities::new();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
-            .identity_cache(identities.clone())
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .build(),
-            );
-        if let Some(local) = &options.local {
-            let credentials = Credentials::new(
-                &local.access_key_id,
-                &local.secret_access_key,
-                None,
-                None,
-                "local",
-            );
-            loader = loader
-                .empty_test_environment()
-                .region(Region::new(local.region.clone()))
-                .credentials_provider(SharedCredentialsProvider::new(credentials));
-        } else {
-            if let Some(profile) = &options.profile {
-                let profiles = Profiles::load(Some(profile)).await?;
-                profiles.check()?;
-                if options.region.is_none() {
-                    profiles.say_other_region();
-                }
-                loader = loader.profile_name(profile);
-            }
-            if let Some(region) = &options.region {
-                loader = loader.region(Region::new(region.clone()));
-            }
-            if let Some(url) = &options.endpoint_url {
-                loader = loader.endpoint_url(crate::aws::endpoint::check("--endpoint-url", url)?);
-            }
-        }
-        let mut config = loader.load().await;
+        let mut config = loader(options, &identities).await?.load().await;
         if config.region().is_none() {
             if options.local.is_none() {
                 Profiles::load(options.profile.as_deref()).await?.check()?;
@@ -170,31 +130,9 @@ impl Aws {
             Some(l) => Some(l.dynamodb.clone()),
             None => service_endpoint(&config, "DynamoDB")?,
         };
-        let timeouts = |t: aws_smithy_types::timeout::TimeoutConfigBuilder| {
-            t.connect_timeout(CONNECT_TIMEOUT).build()
-        };
-        let mut s3 = aws_sdk_s3::config::Builder::from(&config)
-            // A bucket's name in the host name needs DNS that a server given by
-            // its URL seldom has.
-            .force_path_style(s3_endpoint.is_some())
-            // A range of an object has no checksum of its own.
-            .response_checksum_validation(
-                aws_sdk_s3::config::ResponseChecksumValidation::WhenRequired,
-            )
-            .retry_classifier(identities.clone())
-            .timeout_config(timeouts(
-                TimeoutConfig::builder().read_timeout(S3_READ_TIMEOUT),
-            ));
-        s3.set_endpoint_url(s3_endpoint);
-        let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&config)
-            .retry_classifier(identities.clone())
-            .timeout_config(timeouts(
-                TimeoutConfig::builder().operation_attempt_timeout(DYNAMODB_ATTEMPT_TIMEOUT),
-            ));
-        dynamodb.set_endpoint_url(dynamodb_endpoint.clone());
         Ok(Aws {
-            s3: aws_sdk_s3::Client::from_conf(s3.build()),
-            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+            s3: s3_client(&config, &identities, s3_endpoint),
+            dynamodb: dynamodb_client(&config, &identities, dynamodb_endpoint.clone()),
             dynamodb_endpoint,
             policy: options.policy.unwrap_or(POLICIES),
             local: local.is_some(),
@@ -302,6 +240,93 @@ impl Aws {
     }
 }
 
+/// The loader of the configuration: the HTTP client, and what the options say of
+/// region, credentials and endpoint.
+async fn loader(options: &AwsOptions, identities: &Identities) -> Result<ConfigLoader> {
+    let http = aws_smithy_http_client::Builder::new()
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .build_https();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .identity_cache(identities.clone())
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .build(),
+        );
+    if let Some(local) = &options.local {
+        let credentials = Credentials::new(
+            &local.access_key_id,
+            &local.secret_access_key,
+            None,
+            None,
+            "local",
+        );
+        return Ok(loader
+            .empty_test_environment()
+            .region(Region::new(local.region.clone()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials)));
+    }
+    if let Some(profile) = &options.profile {
+        let profiles = Profiles::load(Some(profile)).await?;
+        profiles.check()?;
+        if options.region.is_none() {
+            profiles.say_other_region();
+        }
+        loader = loader.profile_name(profile);
+    }
+    if let Some(region) = &options.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(url) = &options.endpoint_url {
+        loader = loader.endpoint_url(crate::aws::endpoint::check("--endpoint-url", url)?);
+    }
+    Ok(loader)
+}
+
+/// The S3 client of `config`; `endpoint` is where S3 is, if not at AWS.
+fn s3_client(
+    config: &SdkConfig,
+    identities: &Identities,
+    endpoint: Option<String>,
+) -> aws_sdk_s3::Client {
+    let mut s3 = aws_sdk_s3::config::Builder::from(config)
+        // A bucket's name in the host name needs DNS that a server given by
+        // its URL seldom has.
+        .force_path_style(endpoint.is_some())
+        // A range of an object has no checksum of its own.
+        .response_checksum_validation(aws_sdk_s3::config::ResponseChecksumValidation::WhenRequired)
+        .retry_classifier(identities.clone())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .read_timeout(S3_READ_TIMEOUT)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .build(),
+        );
+    s3.set_endpoint_url(endpoint);
+    aws_sdk_s3::Client::from_conf(s3.build())
+}
+
+/// The DynamoDB client of `config`; `endpoint` is where DynamoDB is, if not at AWS.
+fn dynamodb_client(
+    config: &SdkConfig,
+    identities: &Identities,
+    endpoint: Option<String>,
+) -> aws_sdk_dynamodb::Client {
+    let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(config)
+        .retry_classifier(identities.clone())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .operation_attempt_timeout(DYNAMODB_ATTEMPT_TIMEOUT)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .build(),
+        );
+    dynamodb.set_endpoint_url(endpoint);
+    aws_sdk_dynamodb::Client::from_conf(dynamodb.build())
+}
+
 /// The endpoint that the configuration names for `service`: its own, else the
 /// general one; none means the service's real one.
 fn service_endpoint(config: &SdkConfig, service: &str) -> Result<Option<String>> {
@@ -328,4 +353,17 @@ fn service_endpoint(config: &SdkConfig, service: &str) -> Result<Option<String>>
     own.or_else(|| config.endpoint_url().map(str::to_owned))
         .map(|url| crate::aws::endpoint::check(&variable, &url))
         .transpose()
+}
+
+/// No credentials anywhere, or none by the profile that was named.
+pub fn no_credentials(aws: &Aws, error: CallError) -> Error {
+    if let Some(advice) = aws.credentials_advice() {
+        return Error::usage("no AWS credentials by the profile")
+            .because(error)
+            .hint(advice);
+    }
+    Error::usage("no AWS credentials were found").because(error).hint(
+        "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is \
+         attached (EC2, ECS, EKS); to try without an account: --local DIR",
+    )
 }

@@ -4,8 +4,6 @@
 //! [`CallError`] is one of them, with the service's own code and words kept for
 //! the person who reads the message.
 
-use crate::aws::config::Aws;
-use crate::base::error::Error;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
@@ -252,19 +250,6 @@ impl fmt::Display for CallError {
 }
 
 impl StdError for CallError {}
-
-/// No credentials anywhere, or none by the profile that was named.
-pub fn no_credentials(aws: &Aws, error: CallError) -> Error {
-    if let Some(advice) = aws.credentials_advice() {
-        return Error::usage("no AWS credentials by the profile")
-            .because(error)
-            .hint(advice);
-    }
-    Error::usage("no AWS credentials were found").because(error).hint(
-        "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is \
-         attached (EC2, ECS, EKS); to try without an account: --local DIR",
-    )
-}
 
 #[cfg(test)]
 mod tests {

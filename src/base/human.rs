@@ -1,4 +1,4 @@
-//! TODO: human
+//! Durations, numbers and times as people read and write them, and as reports round them.
 
 use crate::base::error::Result;
 use jiff::Timestamp;

@@ -6,12 +6,12 @@ use crate::base::human::duration;
 use crate::base::human::thousands;
 use crate::cli::command_line::Context;
 use crate::cli::terminal;
+use crate::dynamodb::describe_table;
 use crate::dynamodb::scaling::auto_scaling;
 use crate::dynamodb::scaling::auto_scaling::Scaling;
 use crate::dynamodb::scaling::keepalive;
 use crate::dynamodb::scaling::raise;
 use crate::dynamodb::scaling::restore_note;
-use crate::dynamodb::table;
 use crate::dynamodb::table::{Billing, Table};
 use crate::flow::capacity::ON_DEMAND_WRITE_UNITS;
 use clap::Args;
@@ -83,10 +83,10 @@ pub(super) async fn show(context: &Context, args: &CapacityArgs) -> Result<u8> {
         println!("Table {} is back at its capacity.", args.table);
         return Ok(0);
     }
-    let table = table::describe(aws, &args.table, None).await?;
+    let table = describe_table::describe(aws, &args.table, None).await?;
     let mut replicas = Vec::new();
     for region in table.replicas.iter().filter(|r| *r != aws.region()) {
-        let units = table::in_region(aws, region, &table.name).await;
+        let units = describe_table::in_region(aws, region, &table.name).await;
         replicas.push((region.clone(), units.map_err(|e| e.to_string())));
     }
     let indexes: Vec<String> = table.indexes.iter().map(|i| i.name.clone()).collect();
@@ -240,7 +240,7 @@ async fn keep_on(
     args: &KeepaliveArgs,
     aws: &crate::aws::config::Aws,
 ) -> Result<u8> {
-    let table = table::describe(aws, &args.table, None).await?;
+    let table = describe_table::describe(aws, &args.table, None).await?;
     if !keepalive::not_helped(&table).is_empty() {
         tracing::warn!(
             "the table's indexes are not helped by this: set the maximum of their scaling policies to \

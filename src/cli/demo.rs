@@ -9,7 +9,8 @@ use crate::commands::ingest::options::Ingest;
 use crate::commands::lookup::options::Lookup;
 use crate::commands::verify::options::Verify;
 use crate::dynamodb::attribute::Value;
-use crate::dynamodb::table;
+use crate::dynamodb::create_table;
+use crate::dynamodb::describe_table;
 use crate::dynamodb::table::Billing;
 use crate::pipeline::report::Outcome;
 use aws_sdk_s3::primitives::ByteStream;
@@ -69,8 +70,8 @@ pub(super) async fn run(context: &Context, args: &DemoArgs) -> Result<u8> {
     put(&aws, list.clone()).await?;
 
     println!("2. Ingest: into table {TABLE}, provisioned with {WRITE_UNITS} write units/s\n");
-    if !table::exists(&aws, TABLE).await? {
-        table::create(
+    if !describe_table::exists(&aws, TABLE).await? {
+        create_table::create(
             &aws,
             TABLE,
             Algorithm::Sha256,

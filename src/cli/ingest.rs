@@ -15,9 +15,9 @@ use crate::commands::ingest::checkpointing::Keep;
 use crate::commands::ingest::options::Ingest;
 use crate::commands::ingest::ordered::Refresh;
 use crate::commands::verify::options::Verify;
+use crate::dynamodb::describe_table;
 use crate::dynamodb::scaling::auto_scaling;
 use crate::dynamodb::scaling::keepalive;
-use crate::dynamodb::table;
 use crate::flow::concurrency::Concurrency;
 use crate::flow::rate_setting::Rate;
 use crate::pipeline::dedup::Distinct;
@@ -384,7 +384,7 @@ async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<Report> {
     } = task;
     if args.settle {
         let aws = aws.with_policy("scripts/iam/keepalive.json");
-        let table = table::describe(&aws, &args.table, None).await?;
+        let table = describe_table::describe(&aws, &args.table, None).await?;
         if let Err(e) = auto_scaling::descent(&aws, &table).await {
             tracing::warn!("--settle will not help: {e}");
         }

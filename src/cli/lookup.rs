@@ -17,7 +17,7 @@ use crate::commands::lookup::options::{Lookup, Status};
 use crate::commands::lookup::output::{Existing, is_same_file};
 use crate::commands::lookup::report::LookupReport;
 use crate::dynamodb::attribute::Attribute;
-use crate::dynamodb::item::KeyAttribute;
+use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::concurrency::Concurrency;
 use crate::flow::rate_setting::Rate;
 use crate::pipeline::report::Outcome;

@@ -16,7 +16,7 @@ use crate::list::objects::Objects;
 use crate::list::opened::Opened;
 use crate::pipeline::rejects::Rejects;
 use crate::source::decompress::codec::Unpack;
-use crate::source::open::Location;
+use crate::source::location::Location;
 use crate::source::sources::{Globs, Named, Sources};
 use clap::Args;
 use indicatif::HumanCount;

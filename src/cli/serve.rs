@@ -11,7 +11,7 @@ use crate::commands::serve::api_keys::Gate;
 use crate::commands::serve::app::{App, CACHE_ENTRIES, Options};
 use crate::commands::serve::listen;
 use crate::dynamodb::attribute::Attribute;
-use crate::dynamodb::item::KeyAttribute;
+use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::concurrency::Concurrency;
 use crate::flow::rate_setting::Rate;
 use clap::Args;

@@ -1,19 +1,23 @@
-//! DynamoDB's answer to a BatchWriteItem call → which items it handed back, and
-//! what it consumed.
+//! BatchWriteItem: records → the body of a request, and the answer → which items
+//! DynamoDB handed back, and what it consumed.
 
-use crate::base::hash::Hash;
-use crate::base::record::Record;
-use crate::dynamodb::item::{ItemTemplate, KeyAttribute, KeyType};
+use crate::base::hash::{Hash, MAX_HASH_BYTES};
+use crate::base::record::{Action, MAX_LINE_BYTES, Record};
+use crate::dynamodb::item::{CLOSE, ItemTemplate};
+use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
 use crate::flow::capacity::Consumed;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use std::collections::HashMap;
 
-/// Capacity units that one call can have consumed, at the very most: 16 MB are
-/// 16,384 write units, and each of some 25 indexes takes up to two writes for one
-/// of the table. An answer that says more is not believed.
-pub(crate) const MAX_CALL_UNITS: f64 = 1_000_000.0;
+/// Put requests in one BatchWriteItem call, at most.
+/// Source: DynamoDB API reference, BatchWriteItem.
+pub const MAX_BATCH_ITEMS: usize = 25;
+
+/// Bytes of one BatchWriteItem request, at most (16 MB).
+/// Source: DynamoDB API reference, BatchWriteItem.
+pub const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
 
 /// What DynamoDB answered to a batch.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -42,6 +46,58 @@ impl Returned {
 }
 
 impl ItemTemplate {
+    /// Items that go into one BatchWriteItem call: 25, or fewer where 25 such
+    /// items could make a request of more than 16 MB.
+    pub fn batch_items(&self) -> usize {
+        let mut each = self.before.len() + MAX_HASH_BYTES * 2 + self.after.len() + 8;
+        if !self.from.is_empty() {
+            // What a row holds, each character of it escaped.
+            each += MAX_LINE_BYTES * 6;
+        }
+        (MAX_BATCH_BYTES.saturating_sub(4096) / each).clamp(1, MAX_BATCH_ITEMS)
+    }
+
+    /// The body of the BatchWriteItem request that puts, or deletes, the items of
+    /// `records`.
+    pub fn write_request<'a>(
+        &self,
+        records: impl IntoIterator<Item = &'a Record>,
+        out: &mut Vec<u8>,
+    ) {
+        out.extend_from_slice(&self.opening);
+        for (i, record) in records.into_iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            let (before, after, extra) = match record.action {
+                Action::Put => (&self.before, &self.after, record.extra.json()),
+                Action::Delete => (
+                    &self.before_delete,
+                    &self.after_delete,
+                    record.extra.key_json(),
+                ),
+            };
+            out.extend_from_slice(before);
+            self.write_hash(&record.hash, out);
+            out.extend_from_slice(after);
+            out.extend_from_slice(extra);
+            out.extend_from_slice(CLOSE);
+        }
+        out.extend_from_slice(&self.closing);
+    }
+
+    pub(super) fn write_hash(&self, hash: &Hash, out: &mut Vec<u8>) {
+        match self.partition.kind {
+            KeyType::B => {
+                let mut text = [0u8; MAX_HASH_BYTES * 2];
+                // 64 bytes make 88 digits: the slice is always large enough.
+                let n = BASE64.encode_slice(hash.as_bytes(), &mut text).unwrap_or(0);
+                out.extend_from_slice(&text[..n]);
+            }
+            _ => hash.write_hex(self.case, out),
+        }
+    }
+
     /// Reads the body of DynamoDB's answer to such a request.
     ///
     /// # Errors

@@ -15,8 +15,9 @@ use crate::base::error::{Error, Result};
 use crate::base::record::Reason;
 use crate::dynamodb::attribute::{is_number, number_size};
 use crate::dynamodb::attribute_from::{AttributeFrom, ColumnType};
-use crate::dynamodb::item::{
-    KeySchema, KeyType, MAX_ITEM_BYTES, MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES,
+use crate::dynamodb::item::MAX_ITEM_BYTES;
+use crate::dynamodb::key_schema::{
+    KeySchema, KeyType, MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES,
 };
 use std::borrow::Cow;
 
@@ -230,7 +231,7 @@ fn text_of(bytes: &[u8]) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dynamodb::item::KeyAttribute;
+    use crate::dynamodb::key_schema::KeyAttribute;
 
     fn schema(sort: Option<(&str, KeyType)>) -> KeySchema {
         let key = |name: &str, kind| KeyAttribute {

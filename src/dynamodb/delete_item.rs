@@ -5,18 +5,12 @@ use crate::base::record::Record;
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::batch_write;
 use crate::dynamodb::batch_write::{Answer, WireCapacity};
-use crate::dynamodb::item::{ItemTemplate, KeySchema};
+use crate::dynamodb::item::{ItemTemplate, OwnDelete};
+use crate::dynamodb::key_schema::KeySchema;
 use serde::Deserialize;
 
 /// DynamoDB's code for a condition that does not hold.
 pub const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
-
-/// What stands around the key in each request.
-#[derive(Debug, Clone)]
-pub(super) struct OwnDelete {
-    opening: Vec<u8>,
-    closing: Vec<u8>,
-}
 
 impl ItemTemplate {
     /// The same, and a delete deletes only an item that has the attribute `owner`.
@@ -97,7 +91,7 @@ mod tests {
     use crate::base::hash::{Algorithm, Case, Hash};
     use crate::base::record::Place;
     use crate::dynamodb::attribute::Value;
-    use crate::dynamodb::item::{KeyAttribute, KeyType};
+    use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
 
     fn key(name: &str, kind: KeyType) -> KeyAttribute {
         KeyAttribute {

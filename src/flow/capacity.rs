@@ -7,7 +7,6 @@
 //! turns what a call consumed of each into what it costs at the token bucket,
 //! which is kept in units of the narrowest.
 
-use crate::dynamodb::batch_write::MAX_CALL_UNITS;
 use std::fmt;
 
 /// Write request units a second that a new on-demand table takes.
@@ -172,6 +171,11 @@ impl Consumed {
         (possible(self.total) && self.table.is_none_or(possible) && indexes).then_some(self)
     }
 }
+
+/// Capacity units that one call can have consumed, at the very most: 16 MB are
+/// 16,384 write units, and each of some 25 indexes takes up to two writes for one
+/// of the table. An answer that says more is not believed.
+pub(crate) const MAX_CALL_UNITS: f64 = 1_000_000.0;
 
 #[cfg(test)]
 mod tests {

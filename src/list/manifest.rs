@@ -15,7 +15,7 @@ use crate::list::lines::{Framer, Line};
 use crate::list::opened::Opened;
 use crate::source::decompress::codec::Unpack;
 use crate::source::listing::Object;
-use crate::source::open::Location;
+use crate::source::location::Location;
 use crate::source::version::ObjectVersion;
 use csv_core::ReadFieldResult;
 use serde::Deserialize;

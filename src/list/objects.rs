@@ -6,7 +6,7 @@ use crate::base::error::{Error, Result};
 use crate::list::manifest::Manifest;
 use crate::source::decompress::codec::Unpack;
 use crate::source::listing::{Listing, Object};
-use crate::source::open::Location;
+use crate::source::location::Location;
 use crate::source::sources::{Named, Sources};
 use std::collections::VecDeque;
 

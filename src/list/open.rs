@@ -22,9 +22,12 @@ use crate::list::rds::text::{Database, Lying};
 use crate::list::rewriting::Rewriting;
 use crate::list::zip_members::members;
 use crate::source::decompress::codec::{Codec, Compression, Seen, Unpack};
+use crate::source::decompress::output::Chunk;
 use crate::source::decompress::thread::Unpacking;
 use crate::source::decompress::zip;
-use crate::source::open::{Location, Source};
+use crate::source::location::Location;
+use crate::source::open::Source;
+use bytes::Bytes;
 use bytes::BytesMut;
 use std::collections::VecDeque;
 

@@ -17,9 +17,10 @@ use crate::list::lines::{Framer, Line};
 use crate::list::rds::text::Database;
 use crate::list::rewriting::Rewriting;
 use crate::source::decompress::codec::{Compression, Unpack};
-use crate::source::decompress::decoder::Chunk;
+use crate::source::decompress::output::Chunk;
 use crate::source::decompress::thread::Unpacking;
-use crate::source::open::{Location, Source};
+use crate::source::location::Location;
+use crate::source::open::Source;
 use bytes::Bytes;
 use std::collections::VecDeque;
 

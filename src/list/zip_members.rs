@@ -3,7 +3,8 @@
 use crate::aws::config::Aws;
 use crate::base::error::Result;
 use crate::source::decompress::zip;
-use crate::source::open::{Location, Source};
+use crate::source::location::Location;
+use crate::source::open::Source;
 use crate::source::version::ObjectVersion;
 
 /// The members of the ZIP archive at `location`, by its table of contents; nothing

@@ -4,7 +4,7 @@ use crate::base::error::{Error, ErrorKind};
 use crate::base::hash::Algorithm;
 use crate::base::human::thousands;
 use crate::list::shape::Shapes;
-use crate::source::open::Location;
+use crate::source::location::Location;
 use crate::source::sources::Sources;
 
 /// What was read of a list, from its first line to its last.

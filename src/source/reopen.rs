@@ -3,9 +3,18 @@
 use crate::aws::config::Aws;
 use crate::aws::error::CallError;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::source::open::{Body, Location, READ_BYTES, S3Body, Source};
+use crate::source::errors::cannot_open;
+use crate::source::errors::redirect_region;
+use crate::source::location::Location;
+use crate::source::open::Body;
+use crate::source::open::READ_BYTES;
+use crate::source::open::Source;
+use crate::source::open::modified;
+use crate::source::s3::S3Body;
+use crate::source::s3::check_range;
 use crate::source::version::ObjectVersion;
 use std::io::SeekFrom;
+use std::path::Path;
 use tokio::io::AsyncSeekExt as _;
 
 impl Source {
@@ -32,98 +41,115 @@ impl Source {
         identity: &ObjectVersion,
         from: u64,
     ) -> Result<Source> {
-        let mut source = match location {
+        match location {
             Location::S3 { .. } if identity.bytes == Some(from) => {
-                // There is no byte left that could be asked for.
-                let now = look(location, aws).await?;
-                same(location, identity, &now)?;
-                Source {
-                    location: location.clone(),
-                    etag: now.etag,
-                    version_id: now.version_id,
-                    modified: None,
-                    length: now.bytes,
-                    position: from,
-                    body: Body::Reader(Box::new(tokio::io::empty())),
-                }
+                at_end_of_object(location, aws, identity, from).await
             }
             Location::S3 { bucket, key } => {
-                let answer = aws
-                    .s3()
-                    .get_object()
-                    .bucket(bucket)
-                    .key(key)
-                    .set_if_match(identity.etag.clone())
-                    .range(format!("bytes={from}-"))
-                    .send()
-                    .await;
-                let answer = match answer {
-                    Ok(answer) => answer,
-                    Err(e) => {
-                        let status = e.raw_response().map(|r| r.status().as_u16());
-                        if matches!(status, Some(412 | 416)) {
-                            let now = look(location, aws).await?;
-                            same(location, identity, &now)?;
-                        }
-                        return Err(crate::source::open::cannot_open(
-                            location,
-                            aws,
-                            crate::source::open::redirect_region(&e),
-                            CallError::from_sdk(e),
-                        ));
-                    }
-                };
-                let etag = identity.etag.as_deref().unwrap_or_default();
-                crate::source::open::check_range(&answer, etag, identity.bytes, from).map_err(
-                    |what| {
-                        Error::new(ErrorKind::Read, format!("cannot go on reading {location}"))
-                            .because(what)
-                    },
-                )?;
-                let body = S3Body::new(aws, answer.body);
-                Source {
-                    location: location.clone(),
-                    etag: identity.etag.clone(),
-                    version_id: answer.version_id,
-                    modified: None,
-                    length: identity.bytes,
-                    position: from,
-                    body: Body::S3(Box::new(body)),
-                }
+                rest_of_object(location, (bucket, key), aws, identity, from).await
             }
-            Location::File(path) => {
-                let cannot = |e: std::io::Error| {
-                    Error::usage(format!("cannot read {}", path.display())).because(e)
-                };
-                let mut file = tokio::fs::File::open(path).await.map_err(cannot)?;
-                let metadata = file.metadata().await.map_err(cannot)?;
-                let now = ObjectVersion {
-                    bytes: metadata.is_file().then_some(metadata.len()),
-                    modified: crate::source::open::modified(&metadata),
-                    ..identity.clone()
-                };
-                same(location, identity, &now)?;
-                file.seek(SeekFrom::Start(from)).await.map_err(cannot)?;
-                file.set_max_buf_size(READ_BYTES);
-                Source {
-                    location: location.clone(),
-                    etag: None,
-                    version_id: None,
-                    modified: now.modified,
-                    length: now.bytes,
-                    position: from,
-                    body: Body::Reader(Box::new(file)),
-                }
-            }
-            Location::Stdin => {
-                return Err(Error::usage(
-                    "standard input cannot be read again from where it was left",
-                ));
-            }
-        };
-        source.position = from;
-        Ok(source)
+            Location::File(path) => rest_of_file(location, path, identity, from).await,
+            Location::Stdin => Err(Error::usage(
+                "standard input cannot be read again from where it was left",
+            )),
+        }
     }
+}
+
+/// An object that an earlier run read to its end, `from`.
+async fn at_end_of_object(
+    location: &Location,
+    aws: &Aws,
+    identity: &ObjectVersion,
+    from: u64,
+) -> Result<Source> {
+    // There is no byte left that could be asked for.
+    let now = look(location, aws).await?;
+    same(location, identity, &now)?;
+    Ok(Source {
+        location: location.clone(),
+        etag: now.etag,
+        version_id: now.version_id,
+        modified: None,
+        length: now.bytes,
+        position: from,
+        body: Body::Reader(Box::new(tokio::io::empty())),
+    })
+}
+
+/// The object `key` of `bucket` from byte `from` on.
+async fn rest_of_object(
+    location: &Location,
+    (bucket, key): (&str, &str),
+    aws: &Aws,
+    identity: &ObjectVersion,
+    from: u64,
+) -> Result<Source> {
+    let answer = aws
+        .s3()
+        .get_object()
+        .bucket(bucket)
+        .key(key)
+        .set_if_match(identity.etag.clone())
+        .range(format!("bytes={from}-"))
+        .send()
+        .await;
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(e) => {
+            let status = e.raw_response().map(|r| r.status().as_u16());
+            if matches!(status, Some(412 | 416)) {
+                let now = look(location, aws).await?;
+                same(location, identity, &now)?;
+            }
+            let region = redirect_region(&e);
+            return Err(cannot_open(location, aws, region, CallError::from_sdk(e)));
+        }
+    };
+    let etag = identity.etag.as_deref().unwrap_or_default();
+    check_range(&answer, etag, identity.bytes, from).map_err(|what| {
+        Error::new(ErrorKind::Read, format!("cannot go on reading {location}")).because(what)
+    })?;
+    let body = S3Body::new(aws, answer.body);
+    Ok(Source {
+        location: location.clone(),
+        etag: identity.etag.clone(),
+        version_id: answer.version_id,
+        modified: None,
+        length: identity.bytes,
+        position: from,
+        body: Body::S3(Box::new(body)),
+    })
+}
+
+/// The file at `path` from byte `from` on.
+async fn rest_of_file(
+    location: &Location,
+    path: &Path,
+    identity: &ObjectVersion,
+    from: u64,
+) -> Result<Source> {
+    let cannot =
+        |e: std::io::Error| Error::usage(format!("cannot read {}", path.display())).because(e);
+    let mut file = tokio::fs::File::open(path).await.map_err(cannot)?;
+    let metadata = file.metadata().await.map_err(cannot)?;
+    let now = ObjectVersion {
+        bytes: metadata.is_file().then_some(metadata.len()),
+        modified: modified(&metadata),
+        ..identity.clone()
+    };
+    same(location, identity, &now)?;
+    file.seek(SeekFrom::Start(from)).await.map_err(cannot)?;
+    file.set_max_buf_size(READ_BYTES);
+    Ok(Source {
+        location: location.clone(),
+        etag: None,
+        version_id: None,
+        modified: now.modified,
+        length: now.bytes,
+        position: from,
+        body: Body::Reader(Box::new(file)),
+    })
 }
 
 /// Checks that `location`, which an earlier run has read to its end, is still the
@@ -151,10 +177,10 @@ pub async fn look(location: &Location, aws: &Aws) -> Result<ObjectVersion> {
                 .send()
                 .await
                 .map_err(|e| {
-                    crate::source::open::cannot_open(
+                    crate::source::errors::cannot_open(
                         location,
                         aws,
-                        crate::source::open::redirect_region(&e),
+                        crate::source::errors::redirect_region(&e),
                         CallError::from_sdk(e),
                     )
                 })?;

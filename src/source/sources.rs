@@ -2,7 +2,7 @@
 //! their objects.
 
 use crate::base::error::{Error, Result};
-use crate::source::open::Location;
+use crate::source::location::Location;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use std::fmt;
 

@@ -8,7 +8,9 @@ use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use crate::common::fake_s3::{FakeS3, Get, S3Config, S3Fault, S3Plan, S3Stats};
 use hashferry::aws::config::{Aws, AwsOptions, LocalEndpoints};
 use hashferry::base::error::Result;
-use hashferry::source::open::{Location, STALLED, Source};
+use hashferry::source::location::Location;
+use hashferry::source::open::Source;
+use hashferry::source::read::STALLED;
 
 const URI: &str = "s3://lists/a/list.txt";
 

@@ -3,7 +3,7 @@
 use crate::base::hash::{Algorithm, Case};
 use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::attribute_from::AttributeFrom;
-use crate::dynamodb::item::KeyAttribute;
+use crate::dynamodb::key_schema::KeyAttribute;
 use clap::{Args, ValueEnum};
 
 #[derive(Debug, Clone, Args)]

@@ -9,7 +9,7 @@ use crate::commands::ingest::options::{Ingest, Watch};
 use crate::commands::ingest::ordered::Refresh;
 use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::attribute_from::AttributeFrom;
-use crate::dynamodb::item::KeyAttribute;
+use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::concurrency::Concurrency;
 use crate::flow::rate_setting::Rate;
 use crate::list::format::kind::Form;

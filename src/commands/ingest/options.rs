@@ -16,12 +16,12 @@ use crate::commands::item_options::{with_release, with_rules};
 use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::dynamodb::client::operation::{BatchWrite, RawOperation};
 use crate::dynamodb::column_attributes::Columns;
+use crate::dynamodb::describe_table;
 use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::scaling::raise;
 use crate::dynamodb::scaling::raise::Raise;
 use crate::dynamodb::scaling::restore_note;
 use crate::dynamodb::scaling::restore_note::Raised;
-use crate::dynamodb::table;
 use crate::dynamodb::table::{Billing, Table};
 use crate::flow::backoff::Backoff;
 use crate::flow::capacity::Capacity;
@@ -279,7 +279,7 @@ impl Ingest {
             keeping,
         } = prepared;
         if with.raise_to.is_some() && !with.dry_run {
-            table = table::describe(&self.aws, &with.table, None).await?;
+            table = describe_table::describe(&self.aws, &with.table, None).await?;
         }
         let begun = Instant::now();
         let algorithm = template.algorithm();
@@ -376,7 +376,7 @@ impl Ingest {
         let interval = with.capacity_interval.unwrap_or(CAPACITY_INTERVAL);
         let describe = || async {
             Ok(self
-                .capacity(&table::describe(&self.aws, &with.table, None).await?)
+                .capacity(&describe_table::describe(&self.aws, &with.table, None).await?)
                 .await)
         };
         let follow = pace.follow(interval, describe);
@@ -530,9 +530,9 @@ impl Ingest {
         // may be a wrong one.
         let named = with.algorithm.or(Algorithm::from_name(&with.table));
         let make_for = named.or(opened.beginning.algorithm);
-        let table = match table::describe(&self.aws, &with.table, make_for).await {
+        let table = match describe_table::describe(&self.aws, &with.table, make_for).await {
             Err(e) if e.kind() == ErrorKind::Denied && with.raise_to.is_none() => {
-                table::assumed(e, &with.table, with.key.clone(), make_for)?
+                describe_table::assumed(e, &with.table, with.key.clone(), make_for)?
             }
             described => described?,
         };
@@ -678,14 +678,16 @@ impl Ingest {
                 (Some(told), _) => Some(told),
                 // On-demand replicas have no capacity to be asked for.
                 (None, Billing::OnDemand { .. }) => None,
-                (None, _) => match table::in_region(&self.aws, region, &table.name).await {
-                    Ok(units) => units,
-                    Err(e) => {
-                        let what = "its capacity is not known: --replica-capacity N tells it";
-                        tracing::warn!("the replica in {region} cannot be asked ({e}); {what}");
-                        None
+                (None, _) => {
+                    match describe_table::in_region(&self.aws, region, &table.name).await {
+                        Ok(units) => units,
+                        Err(e) => {
+                            let what = "its capacity is not known: --replica-capacity N tells it";
+                            tracing::warn!("the replica in {region} cannot be asked ({e}); {what}");
+                            None
+                        }
                     }
-                },
+                }
             };
             replicas.extend(units.map(|u| (region.clone(), u)));
         }

@@ -17,8 +17,8 @@ use crate::aws::config::{Aws, AwsOptions};
 use crate::base::error::{Error, Result};
 use crate::base::printable::shown;
 use crate::commands::lambda::runtime;
+use crate::dynamodb::describe_table;
 use crate::dynamodb::scaling::{auto_scaling, keepalive};
-use crate::dynamodb::table;
 use crate::dynamodb::table::Billing;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde::Serialize;
@@ -107,7 +107,7 @@ pub struct Answer {
 /// the table down; [`ErrorKind::Write`](crate::base::error::ErrorKind::Write) when DynamoDB or auto scaling refuses.
 pub async fn handle(aws: &Aws, event: &Value) -> Result<Answer> {
     let event = Event::read(event)?;
-    let table = table::describe(aws, &event.table, None).await?;
+    let table = describe_table::describe(aws, &event.table, None).await?;
     let descent = match event.until_min {
         true => Some(auto_scaling::descent(aws, &table).await?),
         false => None,

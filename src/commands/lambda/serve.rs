@@ -142,7 +142,7 @@ mod tests {
         let key = options.key.expect("a key");
         assert_eq!(
             (key.name.as_str(), key.kind),
-            ("digest", crate::dynamodb::item::KeyType::B)
+            ("digest", crate::dynamodb::key_schema::KeyType::B)
         );
         assert_eq!(options.sort, ["type=linux".parse().expect("one")]);
         assert_eq!(options.rate, crate::flow::rate_setting::Rate::Percent(80.0));

@@ -16,7 +16,7 @@ use crate::list::objects::Objects;
 use crate::list::opened::Opened;
 use crate::list::shape::Shapes;
 use crate::source::decompress::codec::Unpack;
-use crate::source::decompress::decoder::Chunk;
+use crate::source::decompress::output::Chunk;
 use crate::source::sources::Sources;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

@@ -23,11 +23,11 @@ use crate::aws::config::Aws;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
 use crate::base::human::thousands;
-use crate::dynamodb::batch_get::expected::{
+use crate::dynamodb::batch_get::request::{
     CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
 };
 use crate::dynamodb::client::operation::RawOperation;
-use crate::dynamodb::table;
+use crate::dynamodb::describe_table;
 use crate::dynamodb::table::Table;
 use crate::flow::backoff::Backoff;
 use crate::flow::concurrency::Concurrency;
@@ -326,13 +326,13 @@ impl Lookup {
         told: Option<Algorithm>,
     ) -> Result<(Whom, Algorithm, Option<Normalizer>)> {
         let with = &self.with;
-        let table = match table::describe(&self.aws, &with.table, None).await {
+        let table = match describe_table::describe(&self.aws, &with.table, None).await {
             Err(e) if e.kind() == ErrorKind::Denied => {
                 let shown = match (told, &with.key) {
                     (None, None) => Some(input.algorithm().await?),
                     _ => told,
                 };
-                table::assumed(e, &with.table, with.key.clone(), shown)?
+                describe_table::assumed(e, &with.table, with.key.clone(), shown)?
             }
             described => described?,
         };
@@ -462,7 +462,7 @@ impl Lookup {
                 };
                 let pace = Arc::new(pace);
                 let describe = || async {
-                    let table = table::describe(&self.aws, &with.table, None).await?;
+                    let table = describe_table::describe(&self.aws, &with.table, None).await?;
                     Ok(table.read_capacity())
                 };
                 let follow = pace.follow(CAPACITY_INTERVAL, describe);

@@ -3,7 +3,8 @@
 use crate::base::hash::{Hash, MAX_HASH_BYTES};
 use crate::base::record::{Place, Record};
 use crate::commands::plan::survey::Survey;
-use crate::dynamodb::item::{ItemTemplate, KeySchema};
+use crate::dynamodb::item::ItemTemplate;
+use crate::dynamodb::key_schema::KeySchema;
 
 /// What ImportTable would be given.
 #[derive(Debug, Clone, PartialEq, Eq)]

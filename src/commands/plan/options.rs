@@ -26,7 +26,9 @@ use crate::commands::plan::survey::survey;
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::dynamodb::column_attributes::Columns;
-use crate::dynamodb::item::{ItemTemplate, KeyAttribute};
+use crate::dynamodb::describe_table;
+use crate::dynamodb::item::ItemTemplate;
+use crate::dynamodb::key_schema::KeyAttribute;
 use crate::dynamodb::prices::Prices;
 use crate::dynamodb::table;
 use crate::list::format::kind::Form;
@@ -101,8 +103,8 @@ impl Planning {
         };
         let described = match &self.table {
             // A local DynamoDB makes the table when a run needs it, not before.
-            Some(name) if aws.is_local() && !table::exists(aws, name).await? => None,
-            Some(name) => match table::describe(aws, name, None).await {
+            Some(name) if aws.is_local() && !describe_table::exists(aws, name).await? => None,
+            Some(name) => match describe_table::describe(aws, name, None).await {
                 Err(e) if e.kind() == ErrorKind::Denied => {
                     tracing::warn!(
                         "{e}: reckoning as for a new table, without indexes and replicas (--indexes and \

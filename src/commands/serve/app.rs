@@ -30,8 +30,8 @@ use crate::commands::serve::metrics::Metrics;
 use crate::commands::serve::reads::{ReadOptions, Reads};
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::client::operation::RawOperation;
-use crate::dynamodb::item::KeyAttribute;
-use crate::dynamodb::table;
+use crate::dynamodb::describe_table;
+use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::backoff::Backoff;
 use crate::flow::concurrency::Concurrency;
 use crate::flow::rate_limiter::{CAPACITY_INTERVAL, Pace};
@@ -144,9 +144,9 @@ impl App {
     /// of which algorithm its hashes are.
     pub async fn start(aws: &Aws, options: Options, gate: Gate) -> Result<App> {
         let name = &options.table;
-        let table = match table::describe(aws, name, None).await {
+        let table = match describe_table::describe(aws, name, None).await {
             Err(e) if e.kind() == ErrorKind::Denied => {
-                table::assumed(e, name, options.key.clone(), options.algorithm)?
+                describe_table::assumed(e, name, options.key.clone(), options.algorithm)?
             }
             described => described?,
         };
@@ -197,7 +197,7 @@ impl App {
         let (aws, described, following) = (aws.clone(), name.clone(), pace.clone());
         let asking = tokio::spawn(async move {
             let describe = || async {
-                let table = table::describe(&aws, &described, None).await?;
+                let table = describe_table::describe(&aws, &described, None).await?;
                 Ok(table.read_capacity())
             };
             tokio::select! {

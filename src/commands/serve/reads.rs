@@ -15,10 +15,10 @@
 use crate::aws::error::{CallError, Meaning};
 use crate::base::hash::Hash;
 use crate::commands::serve::metrics::Metrics;
-use crate::dynamodb::batch_get::expected::{
+use crate::dynamodb::batch_get::plain_json::WholeAnswer;
+use crate::dynamodb::batch_get::request::{
     CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
 };
-use crate::dynamodb::batch_get::plain_json::WholeAnswer;
 use crate::dynamodb::client::operation::BatchGet;
 use crate::flow::backoff::Backoff;
 use crate::flow::capacity::Consumed;

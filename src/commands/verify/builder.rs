@@ -7,7 +7,7 @@ use crate::base::shutdown::Stop;
 use crate::commands::verify::options::{Verify, VerifyWatch};
 use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::attribute_from::AttributeFrom;
-use crate::dynamodb::item::KeyAttribute;
+use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::concurrency::Concurrency;
 use crate::flow::rate_setting::Rate;
 use crate::list::format::kind::Form;

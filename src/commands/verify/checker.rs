@@ -22,8 +22,9 @@ use crate::base::shutdown::Stop;
 use crate::commands::verify::counts::VerifyMeters;
 use crate::commands::verify::options::{Finding, What};
 use crate::commands::verify::order::Order;
-use crate::dynamodb::batch_get::expected::{
-    Answer, AskTemplate, CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
+use crate::dynamodb::batch_get::expected::{Answer, AskTemplate};
+use crate::dynamodb::batch_get::request::{
+    CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
 };
 use crate::dynamodb::client::operation::BatchGet;
 use crate::flow::backoff::Backoff;

@@ -18,12 +18,13 @@ use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::human::thousands;
 use crate::base::record::{Place, Record};
 use crate::commands::item_options::{with_release, with_rules};
-use crate::dynamodb::batch_get::expected::{
-    AskTemplate, CONSISTENT_READ_UNITS, Difference, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
+use crate::dynamodb::batch_get::expected::{AskTemplate, Difference};
+use crate::dynamodb::batch_get::request::{
+    CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
 };
 use crate::dynamodb::client::operation::RawOperation;
 use crate::dynamodb::column_attributes::Columns;
-use crate::dynamodb::table;
+use crate::dynamodb::describe_table;
 use crate::dynamodb::table::Table;
 use crate::flow::backoff::Backoff;
 use crate::flow::rate_limiter::{CAPACITY_INTERVAL, Pace};
@@ -313,7 +314,7 @@ impl Verify {
             )
         };
         let describe = || async {
-            let table = table::describe(&self.aws, &with.table, None).await?;
+            let table = describe_table::describe(&self.aws, &with.table, None).await?;
             Ok(table.read_capacity())
         };
         let (checked, (), read) = tokio::select! {
@@ -392,10 +393,10 @@ impl Verify {
                 "there is nothing to read: the sources name no object",
             ));
         };
-        let table = match table::describe(&self.aws, &with.table, None).await {
+        let table = match describe_table::describe(&self.aws, &with.table, None).await {
             Err(e) if e.kind() == ErrorKind::Denied => {
                 let shown = with.algorithm.or(opened.beginning.algorithm);
-                table::assumed(e, &with.table, with.key.clone(), shown)?
+                describe_table::assumed(e, &with.table, with.key.clone(), shown)?
             }
             described => described?,
         };

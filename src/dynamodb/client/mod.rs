@@ -1,4 +1,12 @@
-//! TODO
+//! A client of DynamoDB for calls that are made a thousand times a second.
+//!
+//! The body goes in as bytes and comes out as bytes. Endpoint, headers and signing key
+//! are worked out once. Bottom-up:
+//!
+//! - [`clock_skew`]: the error of this machine's clock
+//! - [`sigv4`]: the signature of a call
+//! - [`service_error`]: an error that DynamoDB answers
+//! - [`operation`]: one operation: sign, send, and sort what comes back
 
 pub mod clock_skew;
 pub mod operation;

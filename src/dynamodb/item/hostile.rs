@@ -132,7 +132,7 @@ proptest! {
     ]) {
         for kind in [KeyType::S, KeyType::B] {
             if let Ok(Answer { consumed: Some(consumed), .. }) = template(kind).read_answer(&body) {
-                prop_assert!((0.0..=crate::dynamodb::batch_write::MAX_CALL_UNITS).contains(&consumed.total));
+                prop_assert!((0.0..=crate::flow::capacity::MAX_CALL_UNITS).contains(&consumed.total));
             }
         }
     }

@@ -10,10 +10,10 @@ use crate::aws::config::Aws;
 use crate::aws::error::CallError;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::shutdown::Stop;
-use crate::dynamodb::item::{KeyAttribute, KeyType};
+use crate::dynamodb::describe_table;
+use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
 use crate::dynamodb::scaling::auto_scaling;
 use crate::dynamodb::scaling::auto_scaling::Descent;
-use crate::dynamodb::table;
 use crate::dynamodb::table::Table;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
@@ -89,7 +89,7 @@ pub async fn until_minimum(
     stop: &Stop,
 ) -> Result<Option<u64>> {
     loop {
-        let table = table::describe(aws, name, None).await?;
+        let table = describe_table::describe(aws, name, None).await?;
         let descent = auto_scaling::descent(aws, &table).await?;
         if descent.is_done() {
             return Ok(Some(descent.min));

@@ -12,7 +12,7 @@ use crate::base::hash::{Algorithm, Case, Hash};
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::batch_get::plain_json::{WholeAnswer, WholeTemplate};
 use crate::dynamodb::client::operation::BatchGet;
-use crate::dynamodb::item::{KeySchema, KeyType};
+use crate::dynamodb::key_schema::{KeySchema, KeyType};
 use crate::flow::capacity::Consumed;
 use crate::pipeline::contents::look::{KeyCase, Settings, case_of};
 use bytes::Bytes;
@@ -94,7 +94,7 @@ impl EitherCase {
     }
 
     /// Asks `table` for `hashes`, none twice and no more than
-    /// [`MAX_GET_KEYS`](crate::dynamodb::batch_get::expected::MAX_GET_KEYS).
+    /// [`MAX_GET_KEYS`](crate::dynamodb::batch_get::request::MAX_GET_KEYS).
     ///
     /// # Errors
     /// Why there is no answer; with [`WRONG_CASE`] as code when the case was told and is

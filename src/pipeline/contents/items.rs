@@ -2,7 +2,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case, Hash};
-use crate::dynamodb::item::{KeyAttribute, KeyType};
+use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
 use crate::list::matchmeta::given::GivenRules;
 use crate::list::matchmeta::normalizer::{Normalizer, Rules, Users};
 use crate::pipeline::contents::look::{Given, KeyCase, RULE_ATTRIBUTES, Settings, case_of};

@@ -14,10 +14,10 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::shutdown::Stop;
 use crate::dynamodb::attribute::Attribute;
-use crate::dynamodb::batch_get::expected::MAX_GET_KEYS;
+use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
 use crate::dynamodb::client::operation::RawOperation;
-use crate::dynamodb::item::{KeyAttribute, KeyType};
-use crate::dynamodb::table;
+use crate::dynamodb::describe_table;
+use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
 use crate::dynamodb::table::Table;
 use crate::list::matchmeta::given::GivenRules;
 use crate::list::matchmeta::normalizer::Normalizer;
@@ -280,7 +280,7 @@ pub(crate) async fn rules_for(
         return Ok((None, None));
     };
     let looked = async {
-        let key = match (table::describe(aws, name, None).await, key) {
+        let key = match (describe_table::describe(aws, name, None).await, key) {
             (Ok(table), _) => table.schema.partition,
             (Err(e), Some(key)) if e.kind() == ErrorKind::Denied => key.clone(),
             (Err(e), None) if e.kind() == ErrorKind::Denied => KeyAttribute {

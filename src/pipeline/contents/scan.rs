@@ -4,7 +4,7 @@ use crate::aws::config::Aws;
 use crate::aws::error::{CallError, Meaning};
 use crate::base::error::Result;
 use crate::dynamodb::client::operation::RawOperation;
-use crate::dynamodb::item::KeyAttribute;
+use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::backoff::Backoff;
 use crate::pipeline::contents::items::Contents;
 use crate::pipeline::contents::look::{Look, RULE_ATTRIBUTES};

@@ -3,7 +3,7 @@
 use crate::base::error::{Error, Result};
 use crate::base::state_file;
 use crate::pipeline::progress::checkpoint::{Run, hex};
-use crate::source::open::Location;
+use crate::source::location::Location;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::path::PathBuf;

@@ -4,7 +4,7 @@ use super::*;
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::record::Place;
 use crate::dynamodb::delete_item::CONDITION_FAILED;
-use crate::dynamodb::item::{KeyAttribute, KeySchema, KeyType};
+use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
 use crate::pipeline::progress::counts::{Books, Counts};
 use crate::pipeline::progress::watermark::Stretch;
 use proptest::prelude::*;

@@ -6,8 +6,8 @@
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::source::decompress::codec::Packed;
-use crate::source::decompress::decoder::Chunk;
 use crate::source::decompress::decoder::unpack;
+use crate::source::decompress::output::Chunk;
 use crate::source::open::Source;
 use bytes::Bytes;
 use std::collections::VecDeque;

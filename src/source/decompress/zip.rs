@@ -9,8 +9,8 @@
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::printable::shown;
-use crate::source::decompress::decoder::{Fault, Out};
 use crate::source::decompress::feed::Feed;
+use crate::source::decompress::output::{Fault, Out};
 use flate2::Crc;
 use std::io::{self, Read};
 

@@ -5,7 +5,7 @@ use crate::base::hash::Algorithm;
 use crate::commands::lookup::counts::LookupCounts;
 use crate::commands::lookup::options::Status;
 use crate::commands::lookup::query::Questions;
-use crate::dynamodb::batch_get::expected::MAX_GET_KEYS;
+use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
 use crate::list::lines::Line;
 use serde_json::Value;
 use std::sync::Mutex;

@@ -4,7 +4,7 @@ use crate::base::hash::Case;
 use crate::commands::plan::import_table::ImportForm;
 use crate::commands::plan::options::Planning;
 use crate::commands::plan::survey::{Column, Counted, Total};
-use crate::dynamodb::item::KeyType;
+use crate::dynamodb::key_schema::KeyType;
 use crate::dynamodb::table::{Billing, Table};
 
 fn counted(lengths: &[(u64, bool)]) -> Counted {

@@ -9,7 +9,7 @@ use crate::commands::serve::metrics::Metrics;
 use crate::commands::serve::reads::{Found, ReadOptions, Reads, Trouble};
 use crate::commands::serve::router::Peer;
 use crate::dynamodb::client::operation::BatchGet;
-use crate::dynamodb::item::{KeySchema, KeyType};
+use crate::dynamodb::key_schema::{KeySchema, KeyType};
 use axum::body::Body;
 use futures::future::join_all;
 use http::{Request, StatusCode};

@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::record::Place;
-use crate::dynamodb::item::{KeyAttribute, KeySchema, KeyType};
+use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
 use crate::pipeline::outage::{Mode, Table, outages};
 
 async fn play(mode: Mode, fault: u32) {

@@ -4,7 +4,7 @@ use super::*;
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::record::Place;
 use crate::commands::verify::counts::VerifyCounts;
-use crate::dynamodb::item::{KeyAttribute, KeySchema, KeyType};
+use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
 use serde_json::{Value, json};
 use std::sync::Mutex;
 

@@ -3,7 +3,8 @@
 use super::*;
 use crate::aws::error::{CallError, Meaning};
 use crate::dynamodb::client::operation::BatchGet;
-use crate::dynamodb::item::KeySchema;
+use crate::dynamodb::describe_table::assumed;
+use crate::dynamodb::key_schema::KeySchema;
 use crate::flow::backoff::Backoff;
 use crate::list::matchmeta::normalizer::Rules;
 use crate::pipeline::contents::either_case::WRONG_CASE;
@@ -272,7 +273,7 @@ fn an_algorithm_that_is_not_the_keys_name_needs_the_key_too() {
             kind: KeyType::S,
         };
         let denied = Error::usage("denied");
-        table::assumed(denied, "t", Some(key), None).expect("a table")
+        assumed(denied, "t", Some(key), None).expect("a table")
     };
     let own = |name: &str| table(name).schema.partition;
     let check = |name, told, key| check_key_name(&table(name), given(told, key));

@@ -1,4 +1,5 @@
 use super::*;
+use crate::source::decompress::output::TEXT_BYTES;
 use crate::source::decompress::zip::tests::{Entry, archive};
 use proptest::prelude::*;
 use std::io::Write as _;
