@@ -2,7 +2,7 @@
 
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::record::Reason;
-use crate::commands::serve::reads::{Found, Trouble};
+use crate::commands::serve::pending::{Found, Trouble};
 use crate::dynamodb::batch_get::ordered_json::put;
 use crate::list::matchmeta::normalizer;
 use crate::list::matchmeta::normalizer::Normalizer;

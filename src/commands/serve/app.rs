@@ -1,9 +1,9 @@
 //! The look-up API over HTTP: whether a table knows a hash, or a path.
 //!
 //! [`App`] is the API without a socket: [`App::router`] takes requests and gives
-//! answers, so that the same runs behind [`listen`] as `hashferry serve`, in an AWS
+//! answers, so that the same runs behind [`listen`](crate::commands::serve::listen) as `hashferry serve`, in an AWS
 //! Lambda function, and in tests. `reads` asks the table, batched and remembered;
-//! [`keys`] says who may ask; `router` and `circl` are the routes, the latter those of
+//! `access` says who may ask; `router` and `circl` are the routes, the latter those of
 //! CIRCL hashlookup for clients that know them; `openapi` describes them.
 //!
 //! # What always holds
@@ -18,25 +18,22 @@
 //! * **Everything is bounded:** connections, heads, bodies and all of them together,
 //!   hashes that are waited for, the time of each.
 
-#[cfg(test)]
-mod tests;
-
 use crate::aws::config::Aws;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::hash::{Algorithm, Case};
-use crate::commands::serve::api_keys::Gate;
+use crate::base::hash::Algorithm;
+use crate::commands::serve::access::Gate;
 use crate::commands::serve::body_budget::Bodies;
 use crate::commands::serve::metrics::Metrics;
-use crate::commands::serve::reads::{ReadOptions, Reads};
-use crate::dynamodb::attribute::Attribute;
+use crate::commands::serve::openapi;
+use crate::commands::serve::options::Options;
+use crate::commands::serve::pending::ReadOptions;
+use crate::commands::serve::reads::Reads;
 use crate::dynamodb::client::operation::RawOperation;
 use crate::dynamodb::describe_table;
 use crate::dynamodb::key_schema::KeyAttribute;
+use crate::dynamodb::table;
 use crate::flow::backoff::Backoff;
-use crate::flow::concurrency::Concurrency;
 use crate::flow::rate_limiter::{CAPACITY_INTERVAL, Pace};
-use crate::flow::rate_setting::Rate;
-use crate::list::matchmeta::given::GivenRules;
 use crate::list::matchmeta::normalizer::Normalizer;
 use crate::pipeline::contents::either_case::EitherCase;
 use crate::pipeline::contents::look::{Given, Settings};
@@ -45,67 +42,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
-
-/// How long a request may take.
-pub const REQUEST_LIMIT: Duration = Duration::from_secs(30);
-
-/// Hashes or paths of one request, at most.
-pub const MAX_ASKED: usize = 1000;
-
-/// How long answers of the table are remembered, unless that is said.
-pub const CACHE_TTL: Duration = Duration::from_secs(60);
-
-/// How many of them.
-pub const CACHE_ENTRIES: u64 = 100_000;
-
-/// What an [`App`] is told.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The table's name.
-    pub table: String,
-    /// The algorithm of its hashes; without one, what its key's name says.
-    pub algorithm: Option<Algorithm>,
-    /// Its key, where it may not be described.
-    pub key: Option<KeyAttribute>,
-    /// Case of text keys. Default: as a look at the table shows, else upper.
-    pub case: Option<Case>,
-    /// Among these the value of its sort key, where it has one.
-    pub sort: Vec<Attribute>,
-    /// How paths are normalised. What is left open, the table's items show.
-    pub rules: GivenRules,
-    /// Read capacity units a second.
-    pub rate: Rate,
-    /// BatchGetItem calls in flight.
-    pub concurrency: Concurrency,
-    /// Whether reads are strongly consistent.
-    pub consistent: bool,
-    /// How long answers of the table are remembered; zero: not at all.
-    pub cache_ttl: Duration,
-    /// How many, an item of more than 1 KiB counting as several.
-    pub cache_entries: u64,
-    /// How long a request may take, its body not counted.
-    pub request_limit: Duration,
-}
-
-impl Options {
-    /// What is usual, for `table`.
-    pub fn new(table: impl Into<String>) -> Options {
-        Options {
-            table: table.into(),
-            algorithm: None,
-            key: None,
-            case: None,
-            sort: Vec::new(),
-            rules: GivenRules::default(),
-            rate: Rate::Auto,
-            concurrency: Concurrency::Auto,
-            consistent: false,
-            cache_ttl: CACHE_TTL,
-            cache_entries: CACHE_ENTRIES,
-            request_limit: REQUEST_LIMIT,
-        }
-    }
-}
 
 /// The API of one table. Cheap to clone; what asks the table ends with the last clone.
 #[derive(Debug, Clone)]
@@ -226,8 +162,7 @@ impl App {
             normalizer,
             reads,
         } = answers;
-        let openapi =
-            crate::commands::serve::openapi::document(algorithm, &normalizer, gate.wants_keys());
+        let openapi = openapi::document(algorithm, &normalizer, gate.wants_keys());
         App(Arc::new(Inner {
             table: options.table,
             algorithm,
@@ -242,11 +177,6 @@ impl App {
             warned_of_rules: AtomicBool::new(false),
             _asking: AbortOnDropHandle::new(asking),
         }))
-    }
-
-    /// The routes. See the [module](self).
-    pub fn router(&self) -> axum::Router {
-        crate::commands::serve::router::router(self.clone())
     }
 
     /// The algorithm of the table's hashes.
@@ -269,3 +199,6 @@ impl App {
         self.0.gate.wants_keys()
     }
 }
+
+#[cfg(test)]
+mod tests;

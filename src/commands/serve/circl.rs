@@ -10,8 +10,8 @@
 use crate::base::hash::{Algorithm, Case, Hash, fold};
 use crate::commands::serve::answer::{Asked, Status};
 use crate::commands::serve::app::App;
-use crate::commands::serve::reads::Found;
-use crate::commands::serve::router::{MAX_ANSWER, Refusal, check_count, error, reply, segment};
+use crate::commands::serve::pending::Found;
+use crate::commands::serve::response::{MAX_ANSWER, Refusal, check_count, error, reply, segment};
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};

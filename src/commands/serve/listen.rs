@@ -7,7 +7,7 @@
 use crate::base::error::{Error, Result};
 use crate::base::shutdown::Stop;
 use crate::commands::serve::app::App;
-use crate::commands::serve::router::{BODY_LIMIT, Peer};
+use crate::commands::serve::request::{BODY_LIMIT, Peer};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;

@@ -1,7 +1,7 @@
 //! The routes as OpenAPI 3.1 has them.
 
 use crate::base::hash::Algorithm;
-use crate::commands::serve::app::MAX_ASKED;
+use crate::commands::serve::options::MAX_ASKED;
 use crate::list::matchmeta::normalizer::Normalizer;
 use serde_json::{Map, Value, json};
 

@@ -3,13 +3,18 @@
 
 use super::*;
 use crate::aws::error::{CallError, Meaning};
-use crate::base::hash::Hash;
-use crate::commands::serve::api_keys::{Gate, Keys};
+use crate::base::hash::{Case, Hash};
+use crate::commands::serve::access::Gate;
+use crate::commands::serve::api_keys::Keys;
 use crate::commands::serve::metrics::Metrics;
-use crate::commands::serve::reads::{Found, ReadOptions, Reads, Trouble};
-use crate::commands::serve::router::Peer;
+use crate::commands::serve::options::REQUEST_LIMIT;
+use crate::commands::serve::pending::{Found, ReadOptions, Trouble};
+use crate::commands::serve::reads::Reads;
+use crate::commands::serve::request::Peer;
 use crate::dynamodb::client::operation::BatchGet;
-use crate::dynamodb::key_schema::{KeySchema, KeyType};
+use crate::dynamodb::key_schema::KeyAttribute;
+use crate::dynamodb::key_schema::KeySchema;
+use crate::dynamodb::key_schema::KeyType;
 use axum::body::Body;
 use futures::future::join_all;
 use http::{Request, StatusCode};

@@ -1,19 +1,23 @@
 //! The reads in paused time against a table that accepts nothing for a while.
 
+use super::Reads;
 use super::*;
 use crate::base::hash::Algorithm;
 use crate::base::hash::Case;
 use crate::base::hash::Hash;
 use crate::commands::serve::metrics::Metrics;
+use crate::commands::serve::pending::Found;
+use crate::commands::serve::pending::ReadOptions;
 use crate::dynamodb::key_schema::KeyAttribute;
-use crate::dynamodb::key_schema::{KeySchema, KeyType};
+use crate::dynamodb::key_schema::KeySchema;
+use crate::dynamodb::key_schema::KeyType;
 use crate::pipeline::contents::either_case::EitherCase;
 use crate::pipeline::contents::look::{KeyCase, Settings};
 use crate::pipeline::outage::{Mode, Table, outages};
 use futures::future::join_all;
 use std::sync::Mutex;
+use std::time::Duration;
 use tokio::time::Instant;
-use {super::Found, super::ReadOptions, super::Reads};
 
 /// Requests at once, of a hundred hashes each: more than the table can take.
 const CLIENTS: u32 = 40;
