@@ -6,6 +6,7 @@ use crate::commands::lookup::query::Questions;
 use crate::commands::lookup::table_backend::TableOracle;
 use crate::dynamodb::batch_get::expected::MAX_GET_KEYS;
 use crate::dynamodb::item::{KeyAttribute, KeySchema, KeyType};
+use crate::flow::concurrency::Concurrency;
 use crate::list::lines::Line;
 use crate::pipeline::contents::either_case::EitherCase;
 use crate::pipeline::contents::look::{KeyCase, Settings};
