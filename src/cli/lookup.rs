@@ -11,11 +11,11 @@ use crate::cli::ingest::exit_status;
 use crate::cli::report_file::ReportFile;
 use crate::cli::{progress, terminal};
 use crate::commands::lookup::answer_pattern::AnswerPattern;
-use crate::commands::lookup::api_backend::{Api, ApiKey};
-use crate::commands::lookup::builder::LookupBuilder;
-use crate::commands::lookup::options::{Lookup, Status};
+use crate::commands::lookup::api_options::{Api, ApiKey};
+use crate::commands::lookup::options::{Lookup, LookupBuilder};
 use crate::commands::lookup::output::{Existing, is_same_file};
 use crate::commands::lookup::report::LookupReport;
+use crate::commands::lookup::status::Status;
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::concurrency::Concurrency;
@@ -143,7 +143,7 @@ pub(super) struct LookupArgs {
     timeout: Duration,
     /// How often a hash is asked for, when there is no answer or a failure (5xx), before its
     /// answer is an error
-    #[arg(long, value_name = "N", default_value_t = crate::commands::lookup::api_backend::API_TRIES, value_parser = clap::value_parser!(u32).range(1..), help_heading = "API")]
+    #[arg(long, value_name = "N", default_value_t = crate::commands::lookup::api_options::API_TRIES, value_parser = clap::value_parser!(u32).range(1..), help_heading = "API")]
     tries: u32,
     /// Trust the certificates in this file, instead of the system's
     #[arg(long, value_name = "PEM", requires = "api", help_heading = "API")]

@@ -3,7 +3,7 @@
 use crate::base::human::{seconds, thousands};
 use crate::cli::command_line::{Context, Progress};
 use crate::commands::ingest::options::Watch;
-use crate::commands::lookup::options::LookupWatch;
+use crate::commands::lookup::watch::LookupWatch;
 use crate::commands::verify::options::VerifyWatch;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use std::collections::VecDeque;

@@ -13,13 +13,13 @@
 //! Pure: no clock, no socket.
 
 use crate::base::hash::Hash;
+use crate::commands::lookup::backend::Reply;
 use crate::commands::lookup::counts::Tally;
-use crate::commands::lookup::options::Status;
 use crate::commands::lookup::query::Question;
+use crate::commands::lookup::status::Status;
 use crate::dynamodb::batch_get::ordered_json::put;
 use foldhash::quality::RandomState;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// By a seeded hash that is quick: the lists may come from anybody.
 type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
@@ -35,29 +35,6 @@ const REMEMBERED: usize = 32_768;
 
 /// Bytes of such answers at most.
 const REMEMBERED_BYTES: usize = 16 << 20;
-
-/// What is answered to a hash. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reply {
-    /// It is there: the fields of its item, as the inside of a JSON object.
-    Known {
-        fields: Arc<str>,
-        /// Whether it is of a table that other rules have made.
-        foreign: bool,
-    },
-    Unknown,
-    /// It could not be found out, and why.
-    Error(Arc<str>),
-}
-
-impl Reply {
-    fn size(&self) -> usize {
-        match self {
-            Reply::Known { fields: text, .. } | Reply::Error(text) => text.len(),
-            Reply::Unknown => 0,
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Slot {

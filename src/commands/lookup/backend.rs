@@ -2,9 +2,10 @@
 
 use crate::base::error::Error;
 use crate::base::hash::Hash;
-use crate::commands::lookup::answers::Reply;
 use crate::flow::capacity::Consumed;
 use crate::flow::waiting::Keys;
+use crate::list::matchmeta::normalizer::{Normalizer, Rules, Users};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 /// Who answers hashes: a table, or an API.
@@ -69,5 +70,124 @@ impl Told {
             }),
             ..Told::default()
         }
+    }
+}
+
+/// What is answered to a hash. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// It is there: the fields of its item, as the inside of a JSON object.
+    Known {
+        fields: Arc<str>,
+        /// Whether it is of a table that other rules have made.
+        foreign: bool,
+    },
+    Unknown,
+    /// It could not be found out, and why.
+    Error(Arc<str>),
+}
+
+impl Reply {
+    /// Bytes that it holds.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Reply::Known { fields: text, .. } | Reply::Error(text) => text.len(),
+            Reply::Unknown => 0,
+        }
+    }
+}
+
+/// By which rules paths are asked for: items of a table that was built by others do not
+/// answer them.
+#[derive(Debug)]
+pub(super) struct AskedBy {
+    rules: Rules,
+    users: Users,
+    warned: Once,
+}
+
+impl AskedBy {
+    pub(super) fn of(normalizer: &Normalizer) -> AskedBy {
+        AskedBy::new(normalizer.rules(), normalizer.users().clone())
+    }
+
+    fn new(rules: Rules, users: Users) -> AskedBy {
+        AskedBy {
+            rules,
+            users,
+            warned: Once::new(),
+        }
+    }
+
+    /// Whether an item is of other rules, of which `text` are the attributes: it says
+    /// its rules, and the users where they are not those of the rules.
+    pub(super) fn is_foreign(&self, text: impl Fn(&str) -> Option<String>) -> bool {
+        let Some(rules) = text("item.rules").or_else(|| text("rules")) else {
+            return false;
+        };
+        let own = rules.parse::<Rules>().map(Users::of).ok();
+        let user = |name: &str, own: Option<&String>| text(name).or_else(|| own.cloned());
+        let unix = user("unix_user", own.as_ref().map(|u| &u.unix));
+        let windows = user("windows_user", own.as_ref().map(|u| &u.windows));
+        let is_ours = rules == self.rules.name()
+            && unix.as_ref() == Some(&self.users.unix)
+            && windows.as_ref() == Some(&self.users.windows);
+        if !is_ours {
+            let (asked, users) = (self.rules, &self.users);
+            let (unix, windows) = (unix.unwrap_or_default(), windows.unwrap_or_default());
+            self.warned.call_once(|| {
+                tracing::warn!(
+                    "the table was built with other rules: {rules}, with {unix} and {windows} for the users, and \
+                     is asked by {asked}, with {} and {}; unknown answers mean nothing (--rules, --unix-user and \
+                     --windows-user say how to ask)",
+                    users.unix,
+                    users.windows
+                );
+            });
+        }
+        !is_ours
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn an_item_of_other_rules_is_told_from_one_of_ours() {
+        let by = |rules: Rules| AskedBy::new(rules, Users::of(rules));
+        let item = |fields: &[(&str, &str)]| -> HashMap<String, String> {
+            let each = fields.iter();
+            each.map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+                .collect()
+        };
+        let foreign = |by: &AskedBy, fields: &[(&str, &str)]| {
+            let item = item(fields);
+            by.is_foreign(|name| item.get(name).cloned())
+        };
+        let v2 = by(Rules::V2);
+        // One that says nothing may be of any.
+        assert!(!foreign(&v2, &[("source", "x")]));
+        assert!(!foreign(&v2, &[("item.rules", "v2")]));
+        assert!(!foreign(&v2, &[("rules", "v2"), ("unix_user", "ubuntu")]));
+        assert!(foreign(&v2, &[("item.rules", "v3")]));
+        assert!(foreign(
+            &v2,
+            &[("item.rules", "v2"), ("unix_user", "admin")]
+        ));
+        assert!(foreign(&v2, &[("item.rules", "v9")]));
+        let admin = AskedBy::new(
+            Rules::V2,
+            Users {
+                unix: "admin".into(),
+                ..Users::of(Rules::V2)
+            },
+        );
+        assert!(foreign(&admin, &[("item.rules", "v2")]));
+        assert!(!foreign(
+            &admin,
+            &[("item.rules", "v2"), ("unix_user", "admin")]
+        ));
     }
 }

@@ -4,7 +4,7 @@
 //! column once its answer is written, not before. `lines` is counted where they are read,
 //! the others where they are written; the sum is a proof, not a definition.
 
-use crate::commands::lookup::options::Status;
+use crate::commands::lookup::status::Status;
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
 

@@ -1,17 +1,39 @@
-//! TODO
+//! Look-up: whether each hash, or path, of a list is known to a table or an API.
+//!
+//! Bottom-up:
+//!
+//! * `status`, `query` and `counts`: an answer's status, a line's question, the counters;
+//! * `backend`: the trait of what is asked, with its replies;
+//! * `answers`: the reorder buffer: lines wait for replies, and leave in their order;
+//! * `output`: answers on their way to a pipe or a file, where a later run resumes;
+//! * `input`: the list, line by line, as questions;
+//! * `answer_pattern` and `api_response`: the meaning of an API's answer;
+//! * `api_options`, `watch` and `options`: what the caller sets, and what it sees of a run;
+//! * `table_backend` and `api_backend`: the two that are asked;
+//! * `api_probe`: the test of an API's address before the first question;
+//! * `request_state` and `requester`: the send loop, from questions to answers;
+//! * `prepare`: everything that is known before the first question;
+//! * `report` and `outcome`: the account of the run, and how it ended;
+//! * `run`: all of it, wired up.
 
 pub mod answer_pattern;
 pub mod answers;
 pub mod api_backend;
+pub mod api_options;
 pub mod api_probe;
 pub mod api_response;
 pub mod backend;
-pub mod builder;
 pub mod counts;
 pub mod input;
 pub mod options;
+pub(crate) mod outcome;
 pub mod output;
+pub(crate) mod prepare;
 pub mod query;
 pub mod report;
+pub(crate) mod request_state;
 pub mod requester;
+pub(crate) mod run;
+pub mod status;
 pub mod table_backend;
+pub mod watch;

@@ -1,8 +1,7 @@
 //! The account of a look-up: what a script reads, and what a person reads.
 
 use crate::base::error::{Error, ErrorKind};
-use crate::base::human::{seconds, thousands};
-use crate::base::human::{ten_thousandths, tenths, thousandths, to_the_second};
+use crate::base::human::{seconds, ten_thousandths, tenths, thousands, thousandths, to_the_second};
 use crate::commands::lookup::counts::LookupCounts;
 use crate::dynamodb::prices::USD_PER_MILLION_READ_UNITS;
 use crate::pipeline::report::Outcome;
@@ -176,11 +175,10 @@ impl LookupReport {
 
     /// What is known of a run whose report cannot be written.
     pub(crate) fn known(&self) -> String {
-        let n = |n: u64| indicatif::HumanCount(n).to_string();
         format!(
             "of {} lines {} are answered",
-            n(self.lines),
-            n(self.lines - self.unanswered.min(self.lines))
+            count(self.lines),
+            count(self.lines - self.unanswered.min(self.lines))
         )
     }
 
@@ -193,8 +191,31 @@ impl LookupReport {
     /// The report for a person.
     pub fn summary(&self) -> String {
         let mut out = String::new();
-        let n = |n: u64| indicatif::HumanCount(n).to_string();
-        let how = match self.outcome {
+        let _ = writeln!(out, "{}.", self.headline());
+        for (name, value, note) in self.rows() {
+            let note = match value == 0 || note.is_empty() {
+                true => String::new(),
+                false => format!("  {note}"),
+            };
+            let _ = writeln!(out, "  {name:<12}{:>15}{note}", count(value));
+        }
+        if let Some(lines) = self.resumed_from {
+            let _ = writeln!(out, "  {} lines had been answered before.", count(lines));
+        }
+        if self.other_rules > 0 {
+            let _ = writeln!(
+                out,
+                "  {} known paths are of a table that was built with other rules: unknown answers mean nothing.",
+                count(self.other_rules)
+            );
+        }
+        self.write_calls(&mut out);
+        out
+    }
+
+    /// How it ended, in a sentence.
+    fn headline(&self) -> &'static str {
+        match self.outcome {
             Outcome::Interrupted => "Interrupted: lines that are unanswered have no answer",
             Outcome::Failed if self.unanswered > 0 => {
                 "Failed: lines that are unanswered have no answer"
@@ -205,57 +226,42 @@ impl LookupReport {
             Outcome::Failed => "Looked up, but some hashes could not be found out about",
             _ if self.invalid > self.blank => "Looked up; some lines are no hashes or paths",
             _ => "Looked up: every line has its answer",
-        };
-        let _ = writeln!(out, "{how}.");
+        }
+    }
+
+    /// The columns of the books: name, lines, and a note where there are some.
+    fn rows(&self) -> [(&'static str, u64, String); 6] {
         let blank = match self.blank {
             0 => String::new(),
-            blank => format!(", {} of them blank, comments or headers", n(blank)),
+            blank => format!(", {} of them blank, comments or headers", count(blank)),
         };
-        let rows = [
+        let invalid = format!("no hash, or no path{blank}");
+        let error = "could not be found out about".to_owned();
+        let unanswered = "no answer yet when it ended".to_owned();
+        [
             ("lines read", self.lines, String::new()),
             ("known", self.known, String::new()),
             ("unknown", self.unknown, String::new()),
-            (
-                "invalid",
-                self.invalid,
-                format!("no hash, or no path{blank}"),
-            ),
-            ("error", self.error, "could not be found out about".into()),
-            (
-                "unanswered",
-                self.unanswered,
-                "no answer yet when it ended".into(),
-            ),
-        ];
-        for (name, value, note) in rows {
-            let note = match value == 0 || note.is_empty() {
-                true => String::new(),
-                false => format!("  {note}"),
-            };
-            let _ = writeln!(out, "  {name:<12}{:>15}{note}", n(value));
-        }
-        if let Some(lines) = self.resumed_from {
-            let _ = writeln!(out, "  {} lines had been answered before.", n(lines));
-        }
-        if self.other_rules > 0 {
-            let _ = writeln!(
-                out,
-                "  {} known paths are of a table that was built with other rules: unknown answers mean nothing.",
-                n(self.other_rules)
-            );
-        }
+            ("invalid", self.invalid, invalid),
+            ("error", self.error, error),
+            ("unanswered", self.unanswered, unanswered),
+        ]
+    }
+
+    /// Appends the calls that it took, and what they cost.
+    fn write_calls(&self, out: &mut String) {
         let repeated = match self.repeated {
             0 => String::new(),
-            lines => format!("; {} lines repeated a hash", n(lines)),
+            lines => format!("; {} lines repeated a hash", count(lines)),
         };
         let _ = writeln!(
             out,
             "  {} in {}: {} calls, {} sent again, {} throttled{repeated}",
             indicatif::HumanBytes(self.bytes_read),
             seconds(self.elapsed_s),
-            n(self.requests),
-            n(self.retries),
-            n(self.throttled),
+            count(self.requests),
+            count(self.retries),
+            count(self.throttled),
         );
         if self.table.is_some() {
             let target = match self.target_rcu_per_s {
@@ -267,12 +273,16 @@ impl LookupReport {
                 "  {} read units ({}/s {target}), {} keys left unread: {:.4} USD at the on-demand price of us-east-1",
                 thousands(self.consumed_rcu),
                 thousands(self.mean_rcu_per_s),
-                n(self.unprocessed),
+                count(self.unprocessed),
                 self.estimated_cost_usd
             );
         }
-        out
     }
+}
+
+/// A number for a person.
+fn count(n: u64) -> String {
+    indicatif::HumanCount(n).to_string()
 }
 
 #[cfg(test)]

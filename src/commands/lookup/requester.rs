@@ -19,16 +19,18 @@ use crate::base::error::{Error, ErrorKind};
 use crate::base::hash::Hash;
 use crate::base::record::{Place, Record};
 use crate::base::shutdown::Stop;
-use crate::commands::lookup::answers::{Desk, Reply};
-use crate::commands::lookup::backend::{Kind, Oracle, Told, Trouble};
+use crate::commands::lookup::answers::Desk;
+use crate::commands::lookup::backend::{Kind, Oracle, Reply, Told, Trouble};
 use crate::commands::lookup::counts::LookupMeters;
 use crate::commands::lookup::output::{Halt, Output};
 use crate::commands::lookup::query::Question;
+use crate::commands::lookup::request_state::{Ended, EngineOptions, State};
 use crate::flow::backoff::Backoff;
-use crate::flow::concurrency::{Bound, Concurrency};
+use crate::flow::capacity::Consumed;
+use crate::flow::concurrency::Bound;
 use crate::flow::probe::Turn;
 use crate::flow::rate_limiter::Pace;
-use crate::flow::waiting::{Entry, Keys, Waiting};
+use crate::flow::waiting::{Keys, Waiting};
 use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use std::collections::HashMap;
@@ -43,31 +45,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long expired credentials may stay expired.
 const EXPIRED_PATIENCE: Duration = Duration::from_secs(120);
 
-/// Refusals of one hash for want of capacity at an API, which are no faults of its own,
-/// before it counts as a fault all the same.
-const MOST_REFUSALS: u32 = 200;
-
 /// Answers that no look-up gives, before the first that one gives, after which the
 /// address is taken to be wrong.
 const MOST_ASTRAY: u32 = 100;
-
-/// How an [`Engine`] goes about it.
-#[derive(Debug, Clone)]
-pub(super) struct EngineOptions {
-    /// Calls in flight, at most.
-    pub(super) concurrency: Concurrency,
-    /// Hashes in a call at most.
-    pub(super) most: usize,
-    /// What a hash costs at least.
-    pub(super) units: f64,
-    /// How often a hash is asked for in vain before its answer is an error; without it,
-    /// it is asked for until the run gives up.
-    pub(super) tries: Option<u32>,
-    /// How long to go on without an answer.
-    pub(super) give_up_after: Duration,
-    /// Whom it asks, for messages: `table sha256`, `https://…`.
-    pub(super) whom: String,
-}
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -76,44 +56,6 @@ pub(super) struct Engine<'a, O> {
     pub(super) pace: &'a Pace,
     pub(super) meters: &'a LookupMeters,
     pub(super) options: EngineOptions,
-}
-
-/// How it ended.
-#[derive(Debug)]
-pub(super) enum Ended {
-    /// Every line is answered.
-    Complete,
-    /// It was asked to stop.
-    Stopped,
-    /// Nobody reads the answers any more.
-    Enough,
-    /// It could not go on.
-    Failed(Error),
-}
-
-/// What the loop knows.
-struct State {
-    desk: Desk,
-    waiting: Waiting,
-    /// What a hash cost of late.
-    key_units: f64,
-    backoff: Backoff,
-    /// Before it, nothing is sent.
-    hold: Option<Instant>,
-    /// Refusals in a row for want of capacity.
-    refusals: u32,
-    /// Calls in flight, at most.
-    bound: Bound,
-    /// Fewer, since some were refused.
-    allowed: Option<f64>,
-    /// Faults of hashes that had some.
-    faults: HashMap<Hash, u32>,
-    /// Since when calls have failed without a hash being answered.
-    stalled: Option<Instant>,
-    /// Whether some hash was answered, and answers before it that no look-up gives.
-    answered: bool,
-    astray: u32,
-    end: Option<Ended>,
 }
 
 impl<O: Oracle> Engine<'_, O> {
@@ -328,8 +270,7 @@ impl<O: Oracle> Engine<'_, O> {
             calls,
             astray,
         } = told;
-        let count = keys.0.len();
-        let paid_each = paid / count as f64;
+        let paid_each = paid / keys.0.len() as f64;
         let read = settled.len();
         // The table has answered, and left some of it, or all.
         let unread = match &trouble {
@@ -343,27 +284,12 @@ impl<O: Oracle> Engine<'_, O> {
         }
         if read > 0 {
             s.bound.took(begun, Instant::now());
-            s.stalled = None;
-            s.refusals = 0;
-            // As many more as were answered, until all may be in flight again.
-            s.allowed = s.allowed.map(|allowed| allowed + 1.0 / allowed);
-            let paid = paid_each * read as f64;
-            if self.pace.accepted(paid, consumed.as_ref()) && self.options.tries.is_none() {
-                s.waiting.release(Instant::now());
-            }
-            if let Some(consumed) = &consumed {
-                s.key_units = (consumed.total / read as f64).max(self.options.units);
-            }
+            self.accept(s, read, paid_each * read as f64, consumed.as_ref());
             if !astray {
                 s.answered = true;
             }
         }
-        let cost = match (&consumed, self.options.tries) {
-            (Some(consumed), _) => consumed.total,
-            (None, None) => read as f64 * self.options.units,
-            // An API has no read units.
-            (None, Some(_)) => 0.0,
-        };
+        let cost = self.cost(read, consumed.as_ref());
         self.meters.update(|c| {
             c.requests += calls.saturating_sub(1);
             c.consumed += cost;
@@ -377,7 +303,39 @@ impl<O: Oracle> Engine<'_, O> {
             }
             s.desk.settle(hash, reply);
         }
-        let (is_fault, why) = match &trouble {
+        self.put_back(s, &keys, again, trouble.as_ref());
+        if let Some(trouble) = trouble {
+            self.judge(s, paid, trouble);
+        }
+    }
+
+    /// Takes it that `read` hashes were answered, for which `paid` units were taken.
+    fn accept(&self, s: &mut State, read: usize, paid: f64, consumed: Option<&Consumed>) {
+        s.stalled = None;
+        s.refusals = 0;
+        // As many more as were answered, until all may be in flight again.
+        s.allowed = s.allowed.map(|allowed| allowed + 1.0 / allowed);
+        if self.pace.accepted(paid, consumed) && self.options.tries.is_none() {
+            s.waiting.release(Instant::now());
+        }
+        if let Some(consumed) = consumed {
+            s.key_units = (consumed.total / read as f64).max(self.options.units);
+        }
+    }
+
+    /// Read units that a call of `read` answers has cost.
+    fn cost(&self, read: usize, consumed: Option<&Consumed>) -> f64 {
+        match (consumed, self.options.tries) {
+            (Some(consumed), _) => consumed.total,
+            (None, None) => read as f64 * self.options.units,
+            // An API has no read units.
+            (None, Some(_)) => 0.0,
+        }
+    }
+
+    /// Puts back the hashes to ask for `again`; one without tries left is answered.
+    fn put_back(&self, s: &mut State, keys: &Keys, again: Vec<Hash>, trouble: Option<&Trouble>) {
+        let (is_fault, why) = match trouble {
             None => (false, ""),
             Some(t) => (
                 matches!(t.kind, Kind::Passing | Kind::Expired),
@@ -398,9 +356,6 @@ impl<O: Oracle> Engine<'_, O> {
             }
         }
         s.ask_again(entries);
-        if let Some(trouble) = trouble {
-            self.judge(s, paid, trouble);
-        }
     }
 
     /// Whether it is the wrong address that answers, and `reply` is the last of it.
@@ -479,41 +434,6 @@ impl<O: Oracle> Engine<'_, O> {
             };
             let e = Error::new(ErrorKind::Read, what).because(why).hint(hint);
             s.end = Some(Ended::Failed(e));
-        }
-    }
-}
-
-impl State {
-    /// Whether it may still turn out that the wrong address is asked: then what it
-    /// answered is kept for a while.
-    fn may_be_astray(&self) -> bool {
-        self.astray > 0 && !self.answered
-    }
-
-    /// Whether `entry` has used up its `tries`.
-    fn has_failed(&mut self, entry: &Entry, is_fault: bool, tries: u32) -> bool {
-        let faults = self.faults.entry(entry.record.hash).or_default();
-        *faults += u32::from(is_fault);
-        *faults >= tries || entry.attempts >= MOST_REFUSALS
-    }
-
-    /// One hash alone: the first of `next` if there is one; the others of that wait on.
-    fn compose_one(&mut self, next: Option<Keys>, now: Instant) -> Option<Keys> {
-        match next {
-            Some(keys) => Some(self.waiting.keep_one(keys, now)),
-            None => self.waiting.compose_one(now),
-        }
-    }
-
-    /// Puts entries back, to be asked for after a back-off.
-    fn ask_again(&mut self, mut entries: Vec<Entry>) {
-        for e in &mut entries {
-            e.attempts += 1;
-        }
-        let attempts = entries.iter().map(|e| e.attempts).max().unwrap_or(1);
-        let ready = Instant::now() + self.backoff.wait(attempts);
-        for e in entries {
-            self.waiting.push_again(e, ready);
         }
     }
 }

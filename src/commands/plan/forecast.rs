@@ -2,18 +2,20 @@
 //! time and its cost. Arithmetic; nothing is asked or read.
 
 use crate::base::algorithm_counts::AlgorithmCounts;
-use crate::base::hash::Algorithm;
 use crate::base::human::thousands;
 use crate::commands::plan::estimate::{Figure, Span};
 use crate::commands::plan::import_table::ImportForm;
 use crate::commands::plan::shell_commands::Words;
 use crate::commands::plan::survey::{FurtherSurveyed, SAMPLE_BYTES, Survey, Surveyed};
+use crate::commands::plan::target::Copies;
+use crate::commands::plan::target::Target;
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::item::ItemTemplate;
-use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
+use crate::dynamodb::key_schema::KeyAttribute;
+use crate::dynamodb::key_schema::KeySchema;
+use crate::dynamodb::key_schema::KeyType;
 use crate::dynamodb::prices::{AS_OF, GB_BYTES, Prices, REGION};
-use crate::dynamodb::table;
-use crate::dynamodb::table::{Billing, Table};
+use crate::dynamodb::table::Billing;
 use crate::flow::capacity::ON_DEMAND_WRITE_UNITS;
 use crate::pipeline::window::WINDOW;
 use serde::Serialize;
@@ -25,84 +27,6 @@ pub const TABLE_QUOTA: u64 = 40_000;
 /// Seconds of the billed hours that are left free when a capacity is chosen to
 /// fill them: for starting, and for lowering the capacity afterwards.
 const SPARE_S: u64 = 300;
-
-/// A number of copies that are written, and who says so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Copies {
-    /// How many.
-    pub count: u64,
-    /// Where the number comes from.
-    pub source: String,
-}
-
-/// What the items are written into.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Target {
-    /// The table's name; nothing when it is yet to be made.
-    pub table: Option<String>,
-    /// Its keys.
-    pub schema: KeySchema,
-    /// How it is paid and what it can take; nothing when it is yet to be made.
-    pub billing: Option<Billing>,
-    /// Regions that hold the table, at least 1.
-    pub replicas: Copies,
-    /// Global indexes that the items are in; each has a capacity of its own.
-    pub indexes: Copies,
-    /// Local indexes that the items are in; they draw on the table's capacity.
-    pub local_indexes: Copies,
-}
-
-impl Target {
-    /// A table that DynamoDB has described. Of its indexes those count whose key
-    /// attributes all items have.
-    pub(super) fn described(table: Table, attributes: &[Attribute]) -> Self {
-        let schema = &table.schema;
-        let has = |name: &String| {
-            *name == schema.partition.name || attributes.iter().any(|a| a.name == *name)
-        };
-        let fed = |global: bool| {
-            let of = |i: &&table::Index| i.global == global && i.keys.iter().all(has);
-            Copies {
-                count: table.indexes.iter().filter(of).count() as u64,
-                source: "DescribeTable".to_owned(),
-            }
-        };
-        Target {
-            indexes: fed(true),
-            local_indexes: fed(false),
-            replicas: Copies {
-                count: table.regions(),
-                source: "DescribeTable".to_owned(),
-            },
-            table: Some(table.name),
-            billing: Some(table.billing),
-            schema: table.schema,
-        }
-    }
-
-    /// A table that is yet to be made, with a text key named as the algorithm.
-    pub(super) fn assumed(table: Option<String>, algorithm: Algorithm) -> Self {
-        let none = |count| Copies {
-            count,
-            source: "assumed".to_owned(),
-        };
-        Target {
-            table,
-            schema: KeySchema {
-                partition: KeyAttribute {
-                    name: algorithm.name().to_owned(),
-                    kind: KeyType::S,
-                },
-                sort: None,
-                index_keys: Vec::new(),
-            },
-            billing: None,
-            replicas: none(1),
-            indexes: none(0),
-            local_indexes: none(0),
-        }
-    }
-}
 
 /// A way to get the items into a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -1,9 +1,9 @@
 //! The commands that do what a plan proposes, ready to be pasted.
 
 use crate::base::hash::Case;
-use crate::commands::plan::forecast::Target;
 use crate::commands::plan::import_table::ImportForm;
 use crate::commands::plan::options::Planning;
+use crate::commands::plan::target::Target;
 use crate::dynamodb::attribute::Value;
 use crate::dynamodb::table::Billing;
 use serde_json::json;

@@ -347,6 +347,71 @@ impl Surveyor<'_> {
     }
 }
 
+/// What the sources read so far come to.
+#[derive(Default)]
+struct Totals {
+    lines: Total,
+    hashes: Total,
+    duplicates: Total,
+    rejected: Total,
+    skipped: Total,
+    units: Total,
+    row_bytes: u64,
+    others: AlgorithmCounts,
+    sources: Vec<Surveyed>,
+    further_sources: Option<FurtherSurveyed>,
+}
+
+impl Totals {
+    /// Adds a source, and what of it was `counted`.
+    fn add(&mut self, counted: &Counted, source: Surveyed) {
+        self.row_bytes += counted.row_bytes;
+        self.others += counted.others;
+        let unseen = match source.bytes {
+            Some(length) if !source.whole => length.saturating_sub(counted.all.bytes),
+            _ => 0,
+        };
+        for (total, column) in [
+            (&mut self.lines, counted.all),
+            (&mut self.hashes, counted.hashes),
+            (&mut self.duplicates, counted.duplicates),
+            (&mut self.rejected, counted.rejected),
+            (&mut self.skipped, counted.skipped),
+            (&mut self.units, counted.units),
+        ] {
+            total.add(counted, column, unseen);
+        }
+        keep(&mut self.sources, &mut self.further_sources, source);
+    }
+
+    /// The survey of all sources, and what was read of them, by `surveyor`.
+    fn survey(self, surveyor: Surveyor<'_>) -> (Survey, LookedAt) {
+        let (lines, hashes, rejected) = (self.lines.seen, self.hashes.seen, self.rejected.seen);
+        let looked_at = LookedAt {
+            lines,
+            skipped: self.skipped.seen,
+            rejected,
+            shapes: surveyor.shapes,
+        };
+        let survey = Survey {
+            algorithm: surveyor.algorithm,
+            sources: self.sources,
+            further_sources: self.further_sources,
+            lines: self.lines.figure(),
+            hashes: self.hashes.figure(),
+            units: self.units.figure(),
+            row_bytes: self.row_bytes as f64 / hashes.max(1) as f64,
+            duplicates: self.duplicates.figure(),
+            rejected: self.rejected.figure(),
+            skipped: self.skipped.figure(),
+            others: self.others,
+            verbatim: surveyor.verbatim && hashes > 0,
+            too_many_rejects: MaxRejects::default().exceeded(rejected, lines),
+        };
+        (survey, looked_at)
+    }
+}
+
 /// Reads `first` and then `rest`: their beginnings, or all of them when `exact`.
 /// What has no known length is read to its end; what is compressed has none.
 ///
@@ -373,10 +438,7 @@ pub(super) async fn survey(
         key: Vec::with_capacity(MAX_HASH_BYTES * 2),
         shapes: Shapes::default(),
     };
-    let mut totals = [Total::default(); 6];
-    let mut row_bytes = 0;
-    let mut others = AlgorithmCounts::default();
-    let (mut sources, mut further_sources) = (Vec::new(), None);
+    let mut totals = Totals::default();
     let mut next = Some(first);
     while let Some(mut opened) = next {
         surveyor.counted = Counted::default();
@@ -385,62 +447,21 @@ pub(super) async fn survey(
             tracing::info!("{} is {what}", opened.name());
         }
         let (read, whole) = surveyor.source(&mut opened, parser, exact).await?;
-        row_bytes += surveyor.counted.row_bytes;
-        others += surveyor.counted.others;
-        let c = surveyor.counted;
         let bytes = if whole {
             Some(read)
         } else {
             opened.text_length()
         };
-        let unseen = match bytes {
-            Some(length) if !whole => length.saturating_sub(c.all.bytes),
-            _ => 0,
-        };
-        let columns = [
-            c.all,
-            c.hashes,
-            c.duplicates,
-            c.rejected,
-            c.skipped,
-            c.units,
-        ];
-        for (total, column) in totals.iter_mut().zip(columns) {
-            total.add(&c, column, unseen);
-        }
         let surveyed = Surveyed {
             uri: opened.name(),
             bytes,
             bytes_read: read,
             whole,
         };
-        keep(&mut sources, &mut further_sources, surveyed);
+        totals.add(&surveyor.counted, surveyed);
         next = rest.next().await?;
     }
-    let [lines, hashes, duplicates, rejected, skipped, units] = totals.map(Total::figure);
-    let seen = |of: usize| totals[of].seen;
-    let looked_at = LookedAt {
-        lines: seen(0),
-        skipped: seen(4),
-        rejected: seen(3),
-        shapes: surveyor.shapes,
-    };
-    let survey = Survey {
-        algorithm: surveyor.algorithm,
-        sources,
-        further_sources,
-        lines,
-        hashes,
-        units,
-        row_bytes: row_bytes as f64 / seen(1).max(1) as f64,
-        duplicates,
-        rejected,
-        skipped,
-        others,
-        verbatim: surveyor.verbatim && seen(1) > 0,
-        too_many_rejects: MaxRejects::default().exceeded(seen(3), seen(0)),
-    };
-    Ok((survey, looked_at))
+    Ok(totals.survey(surveyor))
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use super::*;
 use crate::base::hash::Algorithm;
 use crate::commands::lookup::counts::LookupCounts;
-use crate::commands::lookup::options::Status;
 use crate::commands::lookup::query::Questions;
+use crate::commands::lookup::status::Status;
 use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
+use crate::flow::concurrency::Concurrency;
 use crate::list::lines::Line;
 use serde_json::Value;
 use std::sync::Mutex;

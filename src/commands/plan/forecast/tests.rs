@@ -1,10 +1,12 @@
 use super::filling_hours;
 use super::*;
-use crate::base::hash::Case;
+use crate::base::hash::{Algorithm, Case};
 use crate::commands::plan::import_table::ImportForm;
 use crate::commands::plan::options::Planning;
 use crate::commands::plan::survey::{Column, Counted, Total};
+use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::key_schema::KeyType;
+use crate::dynamodb::table;
 use crate::dynamodb::table::{Billing, Table};
 
 fn counted(lengths: &[(u64, bool)]) -> Counted {
