@@ -20,8 +20,8 @@ pub use crate::commands::ingest::builder::IngestBuilder;
 pub use crate::commands::ingest::options::Ingest;
 pub use crate::commands::lookup::options::{Lookup, LookupBuilder};
 pub use crate::commands::lookup::report::LookupReport;
-pub use crate::commands::verify::builder::VerifyBuilder;
 pub use crate::commands::verify::options::Verify;
+pub use crate::commands::verify::options::VerifyBuilder;
 pub use crate::commands::verify::report::VerifyReport;
 pub use crate::pipeline::report::Report;
 

@@ -3,7 +3,8 @@
 use crate::aws::config::LocalEndpoints;
 use crate::base::error::{Error, Result};
 use crate::cli::command_line::Context;
-use crate::local::servers::{ACCESS_KEY_ID, LocalOptions, LocalServers, REGION, SECRET_ACCESS_KEY};
+use crate::local::access::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
+use crate::local::servers::{LocalOptions, LocalServers};
 use clap::Args;
 use std::path::{Path, PathBuf};
 

@@ -29,8 +29,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::local::servers::GRACE;
-
 /// What goes wrong with a body, or on the way to an answer.
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -42,6 +40,9 @@ const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
 /// How much of a header is repeated in the message about it, in characters.
 const SHOWN_CHARACTERS: usize = 100;
+
+/// How long requests that are still running get once a stop is asked for.
+const GRACE: Duration = Duration::from_secs(2);
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

@@ -1,6 +1,21 @@
-//! TODO
+//! An embedded S3 and an embedded DynamoDB, on this machine, without an account.
+//!
+//! The folder imports nothing of the rest of the crate. Its files, from the bottom up:
+//!
+//! * [`error`]: reasons for which the servers do not start;
+//! * [`access`]: the access key and the region that clients sign with;
+//! * [`lock`]: the lock on the folder of the data;
+//! * [`server`]: one server on a thread and a runtime of its own;
+//! * [`front`]: the HTTP front of both, which keeps web pages out;
+//! * [`s3`]: buckets as folders, objects as files;
+//! * [`dynamodb`]: tables in a SQLite file;
+//! * [`servers`]: both servers, started and stopped together.
 
+pub mod access;
 pub mod dynamodb;
+pub mod error;
 pub mod front;
+pub mod lock;
 pub mod s3;
+pub mod server;
 pub mod servers;

@@ -20,7 +20,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::record::Record;
 use crate::base::shutdown::Stop;
 use crate::commands::verify::counts::VerifyMeters;
-use crate::commands::verify::options::{Finding, What};
+use crate::commands::verify::finding::{Finding, What};
 use crate::commands::verify::order::Order;
 use crate::dynamodb::batch_get::expected::{Answer, AskTemplate};
 use crate::dynamodb::batch_get::request::{

@@ -1,108 +1,320 @@
-//! Whether a table holds what a list says: the list again, and the table asked.
-//!
-//! [`Verify`] is what the command `hashferry verify` runs. It reads the list by
-//! the same stages as [`ingest`](crate::commands::ingest::options) does, draws a
-//! [sample](crate::pipeline::sample) where one was asked for, and asks the table for each
-//! hash: whether it is there, and whether the attributes that were named are
-//! what they must be. Nothing is held of the list but the sample and what is
-//! under way; nothing is written.
-//!
-//! An eventually consistent read costs half and may be behind by some moments.
-//! So each key is read that way first, and what is not as it should be once
-//! more, strongly consistently: only that second answer counts against the
-//! table. [`VerifyBuilder::consistent`] has every key read so at once.
+//! Options of a verification, and the handle by which it is watched.
 
 use crate::aws::config::Aws;
-use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::hash::{Algorithm, Case, Hash};
+use crate::aws::config::AwsOptions;
+use crate::base::error::Error;
+use crate::base::error::ErrorKind;
+use crate::base::error::Result;
+use crate::base::hash::Algorithm;
+use crate::base::hash::Case;
+use crate::base::hash::Hash;
 use crate::base::human::thousands;
-use crate::base::record::{Place, Record};
-use crate::commands::item_options::{with_release, with_rules};
-use crate::dynamodb::batch_get::expected::{AskTemplate, Difference};
-use crate::dynamodb::batch_get::request::{
-    CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
-};
+use crate::base::record::Place;
+use crate::base::record::Record;
+use crate::base::shutdown::Stop;
+use crate::commands::item_options::with_release;
+use crate::commands::item_options::with_rules;
+use crate::commands::verify::counts::VerifyMeters;
+use crate::dynamodb::attribute::Attribute;
+use crate::dynamodb::attribute::Value;
+use crate::dynamodb::attribute_from::AttributeFrom;
+use crate::dynamodb::batch_get::expected::AskTemplate;
+use crate::dynamodb::batch_get::expected::Difference;
+use crate::dynamodb::batch_get::request::CONSISTENT_READ_UNITS;
+use crate::dynamodb::batch_get::request::EVENTUAL_READ_UNITS;
+use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
 use crate::dynamodb::client::operation::RawOperation;
 use crate::dynamodb::column_attributes::Columns;
 use crate::dynamodb::describe_table;
+use crate::dynamodb::key_schema::KeyAttribute;
 use crate::dynamodb::table::Table;
 use crate::flow::backoff::Backoff;
-use crate::flow::rate_limiter::{CAPACITY_INTERVAL, Pace};
+use crate::flow::concurrency::Concurrency;
+use crate::flow::rate_limiter::CAPACITY_INTERVAL;
+use crate::flow::rate_limiter::Pace;
+use crate::flow::rate_setting::Rate;
+use crate::list::format::kind::Form;
+use crate::list::matchmeta::given::GivenRules;
 use crate::list::objects::Objects;
 use crate::list::opened::Opened;
 use crate::list::prefetch::Ahead;
 use crate::pipeline::contents::look;
-use crate::pipeline::contents::look::{Given, Look, Told};
+use crate::pipeline::contents::look::Given;
+use crate::pipeline::contents::look::Look;
+use crate::pipeline::contents::look::Told;
 use crate::pipeline::dedup::Distinct;
 use crate::pipeline::progress::sources::Accounts;
 use crate::pipeline::progress::watermark::HandOver;
-use crate::pipeline::reader::{Beginning, HAND_OVERS, Reader};
-use crate::pipeline::rejects::{MaxRejects, Rejects};
+use crate::pipeline::reader::Beginning;
+use crate::pipeline::reader::HAND_OVERS;
+use crate::pipeline::reader::Reader;
+use crate::pipeline::rejects::MaxRejects;
+use crate::pipeline::rejects::Rejects;
 use crate::pipeline::report::Outcome;
-use crate::pipeline::sample::{Reservoir, Sample};
+use crate::pipeline::sample::Reservoir;
+use crate::pipeline::sample::Sample;
 use crate::pipeline::useful::Listed;
+use crate::source::decompress::codec::Unpack;
+use crate::source::sources::Globs;
 use crate::source::sources::Sources;
 use jiff::Timestamp;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use tokio::sync::mpsc;
+use std::time::Duration;
 use tokio::time::Instant;
 
-use crate::commands::verify::builder::{GIVE_UP_AFTER, VerifyBuilder};
-use crate::commands::verify::counts::VerifyMeters;
-use crate::commands::verify::report::{MAX_REPORTED, ProblemReport, VerifyReport};
+/// How long a verification goes on without a single key being answered.
+pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 
-use crate::commands::verify::checker::{Checker, CheckerOptions};
-
-/// How many problems are shown in the log.
-const SHOWN: u64 = 10;
-
-/// Records of a sample that are handed on at once.
-const HAND_OVER: usize = 500;
-
-/// What is wrong about a hash of the list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
-    /// It is not in the table.
-    Missing,
-    /// It is, and an attribute is not as it must be.
-    Different(Box<Difference>),
+/// What a verification is to do. Made by [`Verify::builder`].
+#[derive(Debug, Clone, Default)]
+pub struct VerifyBuilder {
+    pub(super) aws: Option<Aws>,
+    pub(super) sources: Vec<String>,
+    pub(super) manifests: Vec<String>,
+    pub(super) globs: Globs,
+    pub(super) unpack: Unpack,
+    pub(super) form: Form,
+    pub(super) table: String,
+    pub(super) algorithm: Option<Algorithm>,
+    pub(super) key: Option<KeyAttribute>,
+    pub(super) case: Option<Case>,
+    pub(super) rules: Option<GivenRules>,
+    pub(super) attributes: Vec<Attribute>,
+    pub(super) attributes_from: Vec<AttributeFrom>,
+    pub(super) attr_from_version: bool,
+    pub(super) sample: Sample,
+    pub(super) seed: Option<u64>,
+    pub(super) consistent: bool,
+    pub(super) rate: Rate,
+    pub(super) concurrency: Concurrency,
+    pub(super) give_up_after: Option<Duration>,
+    pub(super) rejects: Option<PathBuf>,
+    pub(super) max_rejects: MaxRejects,
+    pub(super) rejects_known: bool,
+    pub(super) stop: Stop,
 }
 
-impl fmt::Display for What {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let What::Different(difference) = self else {
-            return f.write_str("missing");
-        };
-        let Difference { attribute, found } = &**difference;
-        match found {
-            Some(found) => write!(f, "different ({attribute} is {found})"),
-            None => write!(f, "different (it has no {attribute})"),
-        }
+impl VerifyBuilder {
+    /// The connection to AWS; without one, [`build`](Self::build) makes one by
+    /// the standard chain.
+    #[must_use]
+    pub fn aws(mut self, aws: Aws) -> Self {
+        self.aws = Some(aws);
+        self
     }
-}
 
-/// A hash of the list that is not in the table as it should be.
-#[derive(Debug, Clone, Copy)]
-pub struct Problem<'a> {
-    /// The hash as text, in the case of the list.
-    pub hash: &'a str,
-    /// The source it was read from.
-    pub source: &'a str,
-    /// Its line there, from 1.
-    pub line: u64,
-    /// Offset of the line's first byte in the decoded source, from 0.
-    pub byte: u64,
-    /// What is wrong.
-    pub what: &'a What,
-}
+    /// The table's partition key, where it may not be described. Default: named
+    /// as the hash algorithm, text.
+    #[must_use]
+    pub fn key(mut self, key: KeyAttribute) -> Self {
+        self.key = Some(key);
+        self
+    }
 
-/// The same on its way through the stages.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Finding {
-    pub(super) hash: Hash,
-    pub(super) place: Place,
-    pub(super) what: What,
+    /// Adds a source: `s3://bucket/key`, `s3://bucket/prefix/` (every object under it,
+    /// in key order), a local path, or `-` for standard input. Several are read one
+    /// after another.
+    #[must_use]
+    pub fn source(mut self, source: impl Into<String>) -> Self {
+        self.sources.push(source.into());
+        self
+    }
+
+    /// Adds a list of sources: a file or an object with one `s3://bucket/key` or path a
+    /// line, or the `manifest.json` of an S3 inventory.
+    #[must_use]
+    pub fn manifest(mut self, manifest: impl Into<String>) -> Self {
+        self.manifests.push(manifest.into());
+        self
+    }
+
+    /// Which of the objects under a prefix or in a manifest are read. Default: all.
+    #[must_use]
+    pub fn globs(mut self, globs: Globs) -> Self {
+        self.globs = globs;
+        self
+    }
+
+    /// How the sources are compressed. Default: as the first bytes of each show.
+    #[must_use]
+    pub fn unpack(mut self, unpack: Unpack) -> Self {
+        self.unpack = unpack;
+        self
+    }
+
+    /// The form of the lists. Default: as the first lines of each show.
+    #[must_use]
+    pub fn form(mut self, form: Form) -> Self {
+        self.form = form;
+        self
+    }
+
+    /// The table's name. Required.
+    #[must_use]
+    pub fn table(mut self, table: impl Into<String>) -> Self {
+        self.table = table.into();
+        self
+    }
+
+    /// The hash algorithm. Without it, the name of the table's partition key
+    /// says it, or else the length of the first hash.
+    #[must_use]
+    pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = Some(algorithm);
+        self
+    }
+
+    /// The rules of lists of paths, where some are left open: the table's items show those.
+    /// Default: all of [`Form::paths`].
+    #[must_use]
+    pub fn rules(mut self, rules: GivenRules) -> Self {
+        self.rules = Some(rules);
+        self
+    }
+
+    /// The rules of lists of paths, as far as they are given; nothing for lists of hashes.
+    pub(super) fn given_rules(&self) -> Option<GivenRules> {
+        let normalizer = self.form.paths.clone()?;
+        Some(self.rules.clone().unwrap_or_else(|| normalizer.into()))
+    }
+
+    /// Upper or lower case of text keys in the table. Default: as a look at it shows, else
+    /// upper.
+    #[must_use]
+    pub fn case(mut self, case: Case) -> Self {
+        self.case = Some(case);
+        self
+    }
+
+    /// Adds an attribute that every item must have. What is not named is not
+    /// judged; a table with a sort key takes it from one of these.
+    #[must_use]
+    pub fn attribute(mut self, name: impl Into<String>, value: Value) -> Self {
+        self.attributes.push(Attribute {
+            name: name.into(),
+            value,
+        });
+        self
+    }
+
+    /// Adds an attribute that each item must have as the column of its row has it.
+    /// A column that is empty is not judged.
+    #[must_use]
+    pub fn attribute_from(mut self, from: AttributeFrom) -> Self {
+        self.attributes_from.push(from);
+        self
+    }
+
+    /// Every item must name the release of the NSRL database that is read, by the
+    /// attributes [`RELEASE`](crate::list::opened::RELEASE).
+    #[must_use]
+    pub fn attr_from_version(mut self, from_version: bool) -> Self {
+        self.attr_from_version = from_version;
+        self
+    }
+
+    /// How much of the list to check. Default: [`Sample::All`].
+    #[must_use]
+    pub fn sample(mut self, sample: Sample) -> Self {
+        self.sample = sample;
+        self
+    }
+
+    /// Draws the sample by this seed instead of a random one: the same seed
+    /// draws the same lines of the same list.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Whether to read strongly consistently at once, at twice the read units.
+    /// Default: no; what an eventually consistent read does not find as it
+    /// should be is read again that way all the same.
+    #[must_use]
+    pub fn consistent(mut self, consistent: bool) -> Self {
+        self.consistent = consistent;
+        self
+    }
+
+    /// How fast to read, in read capacity units a second. Default:
+    /// [`Rate::Auto`].
+    #[must_use]
+    pub fn rate(mut self, rate: Rate) -> Self {
+        self.rate = rate;
+        self
+    }
+
+    /// Calls in flight. Default: [`Concurrency::Auto`].
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+
+    /// How long to go on without a single key being answered. Default:
+    /// [`GIVE_UP_AFTER`].
+    #[must_use]
+    pub fn give_up_after(mut self, limit: Duration) -> Self {
+        self.give_up_after = Some(limit);
+        self
+    }
+
+    /// A file for rejected lines, as JSON lines.
+    #[must_use]
+    pub fn rejects(mut self, path: impl Into<PathBuf>) -> Self {
+        self.rejects = Some(path.into());
+        self
+    }
+
+    /// How many rejected lines to bear. Default: one in ten.
+    #[must_use]
+    pub fn max_rejects(mut self, max: MaxRejects) -> Self {
+        self.max_rejects = max;
+        self
+    }
+
+    /// Whether the rejected lines are known from an ingest of the same sources:
+    /// they are counted, and neither shown nor judged again.
+    #[must_use]
+    pub fn rejects_known(mut self, known: bool) -> Self {
+        self.rejects_known = known;
+        self
+    }
+
+    /// A handle by which the verification can be stopped.
+    #[must_use]
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Checks what was given. Nothing is asked or opened yet, but for the
+    /// configuration when there is no connection.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when something is missing or makes no sense.
+    pub async fn build(self) -> Result<Verify> {
+        if self.table.is_empty() {
+            return Err(Error::usage("no table is named").hint("give --table NAME"));
+        }
+        if self.sample == Sample::Some(0) {
+            return Err(Error::usage("a sample of none says nothing"));
+        }
+        let sources = Sources::read(&self.sources, &self.manifests, self.globs.clone())?;
+        let aws = match &self.aws {
+            Some(aws) => aws.clone(),
+            None => Aws::load(&AwsOptions::default()).await?,
+        };
+        Ok(Verify {
+            aws,
+            sources,
+            watch: VerifyWatch::default(),
+            with: self,
+        })
+    }
 }
 
 /// What a verification that is under way can be asked.
@@ -135,6 +347,12 @@ impl VerifyWatch {
     /// The plan, once there is one.
     pub fn plan(&self) -> Option<&VerifyPlan> {
         self.0.plan.get()
+    }
+
+    /// Sets the plan.
+    pub(super) fn set_plan(&self, plan: VerifyPlan) {
+        // Set once: a run happens once.
+        let _ = self.0.plan.set(plan);
     }
 }
 
@@ -174,383 +392,5 @@ impl Verify {
     /// By which it can be watched.
     pub fn watch(&self) -> VerifyWatch {
         self.watch.clone()
-    }
-
-    /// Runs to the end. The first problems are in the report; see
-    /// [`run_with`](Self::run_with) for all of them.
-    ///
-    /// # Errors
-    /// When it cannot begin.
-    pub async fn run(self) -> Result<VerifyReport> {
-        self.run_with(|_| Ok(())).await
-    }
-
-    /// Runs to the end, and tells each problem in the order of the list.
-    /// Whatever happens once reading has begun is in the report, a failure too:
-    /// see [`VerifyReport::outcome`] and [`VerifyReport::error`].
-    ///
-    /// # Errors
-    /// When it cannot begin. What `tell` returns ends the run and is in the
-    /// report.
-    pub async fn run_with(
-        mut self,
-        mut tell: impl FnMut(Problem<'_>) -> Result<()>,
-    ) -> Result<VerifyReport> {
-        let look = self.look_for_rules().await?;
-        let with = &self.with;
-        let mut report = VerifyReport::begun(&with.table, with.sample, Timestamp::now());
-        let begun = Instant::now();
-        let prepared = tokio::select! {
-            biased;
-            () = with.stop.requested() => {
-                report.end(Outcome::Interrupted, None);
-                return Ok(report);
-            }
-            prepared = self.prepare(look) => prepared?,
-        };
-        let Prepared {
-            opened,
-            mut ahead,
-            table,
-            look,
-            algorithm,
-            case,
-            template,
-            columns,
-            rejects,
-            operation,
-        } = prepared;
-        let pace = with.rate.pace(table.read_capacity(), None).of_reads();
-        let target = pace.rate();
-        let pace = Arc::new(pace);
-        let key_units = match with.consistent {
-            true => CONSISTENT_READ_UNITS,
-            false => EVENTUAL_READ_UNITS,
-        };
-        let calls = with
-            .concurrency
-            .said(target, key_units * MAX_GET_KEYS as f64);
-        let to_come = ahead.bytes_to_come();
-        let bytes = opened
-            .length()
-            .zip(to_come)
-            .map(|(first, rest)| first + rest);
-        // Set once: a run happens once.
-        let _ = self.watch.0.plan.set(VerifyPlan {
-            bytes,
-            pace: pace.clone(),
-            begun,
-        });
-        self.announce(&table, algorithm, &template, target, &calls);
-
-        let meters = self.watch.meters();
-        meters.update(|a| a.consumed += look.read_units);
-        let accounts = Accounts::default();
-        let shown_case = opened.beginning.case.unwrap_or(case);
-        let mut problems = Vec::new();
-        let mut shown = 0;
-        let tell_all = |finding: Finding| {
-            let Finding { hash, place, what } = finding;
-            let problem = Problem {
-                hash: &hash.to_hex(shown_case),
-                source: &accounts.name(place.source),
-                line: place.line,
-                byte: place.byte,
-                what: &what,
-            };
-            show(&problem, &mut shown);
-            if problems.len() < MAX_REPORTED {
-                problems.push(ProblemReport::of(&problem));
-            }
-            tell(problem)
-        };
-
-        let (records, read) = mpsc::channel(HAND_OVERS);
-        let (fresh, drawing) = match with.sample {
-            Sample::All => (read, None),
-            Sample::Some(size) => {
-                let seed = with.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
-                report.seed = Some(seed);
-                let (send, receive) = mpsc::channel(HAND_OVERS);
-                (receive, Some((Reservoir::new(size, seed), read, send)))
-            }
-        };
-        let reader = Reader {
-            algorithm,
-            distinct: Distinct::InFlight,
-            columns: &columns,
-            max_rejects: match with.rejects_known {
-                true => MaxRejects::Count(u64::MAX),
-                false => with.max_rejects,
-            },
-            meters: &meters.reading,
-            rejects: &rejects,
-            accounts: &accounts,
-            records,
-        };
-        let checker = Checker {
-            table: &operation,
-            table_name: &with.table,
-            template: &template,
-            pace: &pace,
-            meters,
-            options: CheckerOptions {
-                concurrency: with.concurrency,
-                consistent: with.consistent,
-                give_up_after: with.give_up_after.unwrap_or(GIVE_UP_AFTER),
-            },
-        };
-        let draw = async {
-            if let Some((reservoir, read, send)) = drawing {
-                draw(reservoir, read, send, meters).await;
-            }
-        };
-        let backoff = Backoff::new(fastrand::Rng::new());
-        let work = async {
-            tokio::join!(
-                checker.run(fresh, tell_all, &with.stop, backoff),
-                draw,
-                reader.run(Beginning::of(opened), &mut ahead, &with.stop),
-            )
-        };
-        let describe = || async {
-            let table = describe_table::describe(&self.aws, &with.table, None).await?;
-            Ok(table.read_capacity())
-        };
-        let (checked, (), read) = tokio::select! {
-            biased;
-            ended = work => ended,
-            never = pace.follow(CAPACITY_INTERVAL, describe) => match never {},
-        };
-
-        let counts = meters.read();
-        report.hash = Some(algorithm.name().to_owned());
-        report.target_rcu_per_s = pace.rate();
-        report.problems = problems;
-        (report.sources, report.further_sources) =
-            crate::pipeline::report::sources(accounts.all(), false);
-        report.count(&counts, begun.elapsed());
-        look.hint_at_case(case, &table.name, counts.books.found, counts.books.missing);
-        let (failure, to_the_end) = match (checked, read) {
-            (Err(e), _) | (_, Err(e)) => (Some(e), false),
-            (Ok(checked), Ok(read)) => (None, checked && read),
-        };
-        let failure = failure.or(rejects.finish().err());
-        let books = counts.books;
-        let failure = match books.balanced() {
-            true => failure,
-            false => Some(Error::new(
-                ErrorKind::Internal,
-                format!("the books do not balance: {books:?}; this is a fault of hashferry"),
-            )),
-        };
-        let listed = Listed {
-            keeps_rejects: true,
-            sources: &self.sources,
-            algorithm: Some(algorithm).filter(|_| with.form.paths.is_none()),
-            lines: books.lines,
-            skipped: books.skipped,
-            rejected: books.rejected,
-        };
-        let failure = match failure {
-            None if to_the_end => listed.useless(&rejects.shapes(false)),
-            failure => failure,
-        };
-        let outcome = match &failure {
-            Some(_) => Outcome::Failed,
-            None if !to_the_end => Outcome::Interrupted,
-            None if books.missing + books.different > 0 => Outcome::Mismatch,
-            None if books.rejected > 0 => Outcome::Rejects,
-            None => Outcome::Complete,
-        };
-        report.end(outcome, failure.as_ref());
-        if !matches!(outcome, Outcome::Failed | Outcome::Interrupted) {
-            with.unpack.work.done();
-        }
-        Ok(report)
-    }
-
-    /// Takes the rules of a list of paths that are left open from the table's items.
-    async fn look_for_rules(&mut self) -> Result<Option<Look>> {
-        let (with, given) = (&self.with, self.with.given_rules());
-        let (key, stop) = (with.key.as_ref(), &with.stop);
-        let (rules, look) =
-            look::rules_for(&self.aws, &with.table, key, given.as_ref(), stop).await?;
-        self.with.form.paths = rules.or(self.with.form.paths.take());
-        Ok(look)
-    }
-
-    /// Everything that must be known before the first question.
-    async fn prepare(&self, look: Option<Look>) -> Result<Prepared> {
-        let with = &self.with;
-        if self.sources.has_stdin() {
-            tracing::info!("reading standard input");
-        }
-        let objects = Objects::new(&self.sources, &self.aws);
-        let mut ahead = Ahead::new(objects, &self.aws, &with.unpack, &with.form);
-        let Some(opened) = ahead.next().await? else {
-            return Err(Error::usage(
-                "there is nothing to read: the sources name no object",
-            ));
-        };
-        let table = match describe_table::describe(&self.aws, &with.table, None).await {
-            Err(e) if e.kind() == ErrorKind::Denied => {
-                let shown = with.algorithm.or(opened.beginning.algorithm);
-                describe_table::assumed(e, &with.table, with.key.clone(), shown)?
-            }
-            described => described?,
-        };
-        let mut look = match look {
-            Some(look) => look,
-            None => {
-                crate::pipeline::contents::scan::look(
-                    &self.aws,
-                    &table.name,
-                    &table.schema.partition,
-                )
-                .await?
-            }
-        };
-        look.say(&table, true);
-        let given = Given::by_flags(with.algorithm, with.key.as_ref());
-        let algorithm = opened.algorithm_for(&table, &look, given, &with.form)?;
-        let (given, from) = (&with.attributes, &with.attributes_from);
-        let mut attributes = with_rules(&with.form, given, from)?;
-        if with.attr_from_version {
-            let (sources, unpack) = (&self.sources, &with.unpack);
-            attributes =
-                with_release(&attributes, from, &opened, sources, &self.aws, unpack).await?;
-        }
-        let told = Told {
-            algorithm,
-            case: with.case,
-            attributes: &attributes,
-        };
-        let case = opened
-            .case_for(&self.aws, &table, &mut look, told, &with.form)
-            .await?;
-        let template = AskTemplate::with_columns(
-            &with.table,
-            &table.schema,
-            algorithm,
-            case,
-            &attributes,
-            &with.attributes_from,
-        )?;
-        let columns = Columns::new(&with.table, &table.schema, &with.attributes_from, 0)?;
-        opened.parser(&with.form, algorithm, columns.wanted())?;
-        let rejects = match with.rejects_known {
-            true => Rejects::known(),
-            false => Rejects::new(with.rejects.as_deref())?,
-        };
-        let operation = RawOperation::new(&self.aws, "BatchGetItem", &with.table)?;
-        Ok(Prepared {
-            opened,
-            ahead,
-            table,
-            look,
-            algorithm,
-            case,
-            template,
-            columns,
-            rejects,
-            operation,
-        })
-    }
-
-    /// Says what is going to happen.
-    fn announce(
-        &self,
-        table: &Table,
-        algorithm: Algorithm,
-        template: &AskTemplate,
-        target: Option<f64>,
-        calls: &str,
-    ) {
-        let rate = match target {
-            Some(units) => format!("{} read units/s", thousands(units)),
-            None => "as fast as it goes".to_owned(),
-        };
-        let names: Vec<&str> = template.compared().collect();
-        let compared = match names.is_empty() {
-            true => "nothing but the key is compared".to_owned(),
-            false => format!("compared: {}", names.join(", ")),
-        };
-        let sample = match self.with.sample {
-            Sample::All => String::new(),
-            Sample::Some(n) => format!(" a sample of {}", thousands(n as f64)),
-        };
-        let reads = match self.with.consistent {
-            true => "strongly consistent reads",
-            false => "eventually consistent reads",
-        };
-        let key = &table.schema.partition;
-        tracing::info!(
-            "verifying{sample} {algorithm} against table {} {}: key {} ({}), {compared}; {reads}, \
-             {rate}, {calls}",
-            table.name,
-            self.aws.dynamodb_place(),
-            key.name,
-            key.kind,
-        );
-    }
-}
-
-/// What is known before the first question.
-struct Prepared {
-    opened: Opened,
-    ahead: Ahead,
-    table: Table,
-    look: Look,
-    algorithm: Algorithm,
-    case: Case,
-    template: AskTemplate,
-    columns: Columns,
-    rejects: Rejects,
-    operation: RawOperation,
-}
-
-/// Draws a sample of all records from `read`, then hands it on, in order.
-async fn draw(
-    mut reservoir: Reservoir,
-    mut read: mpsc::Receiver<HandOver>,
-    send: mpsc::Sender<HandOver>,
-    meters: &VerifyMeters,
-) {
-    while let Some(handed) = read.recv().await {
-        let offered = handed
-            .records
-            .into_iter()
-            .map(|r| u64::from(reservoir.offer(r)));
-        let left_out: u64 = offered.sum();
-        meters.update(|a| a.unchecked += left_out);
-    }
-    let mut drawn = reservoir.into_records().into_iter();
-    while drawn.len() > 0 {
-        let part: Vec<Record> = drawn.by_ref().take(HAND_OVER).collect();
-        if let Err(refused) = send.send(part.into()).await {
-            // The run was stopped.
-            let left = (refused.0.records.len() + drawn.len()) as u64;
-            return meters.update(|a| a.unchecked += left);
-        }
-    }
-}
-
-/// Shows the first problems in the log.
-fn show(problem: &Problem<'_>, shown: &mut u64) {
-    *shown += 1;
-    if *shown > SHOWN {
-        return;
-    }
-    let Problem {
-        hash,
-        source,
-        line,
-        what,
-        ..
-    } = problem;
-    tracing::warn!("{hash} is {what}: {source}, line {line}");
-    if *shown == SHOWN {
-        tracing::warn!("further ones are counted, not shown");
     }
 }

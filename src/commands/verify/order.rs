@@ -8,7 +8,7 @@
 //! caller's to bound.
 
 use crate::base::record::Place;
-use crate::commands::verify::options::Finding;
+use crate::commands::verify::finding::Finding;
 use std::collections::VecDeque;
 
 /// Records in a slot.
@@ -86,7 +86,7 @@ fn in_order(mut slot: Slot) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::base::hash::Hash;
-    use crate::commands::verify::options::What;
+    use crate::commands::verify::finding::What;
 
     fn place(line: u64) -> Place {
         Place {

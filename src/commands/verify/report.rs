@@ -5,7 +5,7 @@ use crate::base::error::Error;
 use crate::base::human::{seconds, thousands};
 use crate::base::human::{ten_thousandths, tenths, thousandths, to_the_second};
 use crate::commands::verify::counts::VerifyCounts;
-use crate::commands::verify::options::{Problem, What};
+use crate::commands::verify::finding::{Problem, What};
 use crate::dynamodb::prices::USD_PER_MILLION_READ_UNITS;
 use crate::pipeline::report::{
     FurtherSources, Outcome, SourceReport, Verification, sample, skipped_note,

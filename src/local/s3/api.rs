@@ -12,6 +12,7 @@ use s3s_fs::FileSystem;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter};
 use tokio_util::io::ReaderStream;
 
+use crate::local::access::REGION;
 use crate::local::s3::conditions::{ContentSpan, check_copy, check_read, span};
 use crate::local::s3::integrity::Integrity;
 use crate::local::s3::listing;
@@ -19,7 +20,6 @@ use crate::local::s3::listing::{After, Page, Query};
 use crate::local::s3::store::{
     Attributes, Checksums, Store, Stored, Upload, Version, WriteCondition,
 };
-use crate::local::servers::REGION;
 
 /// Read and written at a time: large enough to be fast, small enough that many
 /// requests at once stay small.

@@ -34,11 +34,11 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::local::error::LocalError;
 use crate::local::front::{Answer, BoxError, Service};
 use crate::local::s3::api::Api;
 use crate::local::s3::chunked::{Dechunked, Trailers};
 use crate::local::s3::store::Store;
-use crate::local::servers::LocalError;
 
 /// The S3 service over one folder.
 #[derive(Clone)]

@@ -1,9 +1,12 @@
 //! Starting and stopping, and clients for the tests of both servers.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use super::*;
+use crate::local::access::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
+use crate::local::server::listen;
 
 pub(super) fn options(dir: &Path) -> LocalOptions {
     LocalOptions {
