@@ -16,8 +16,8 @@ pub mod source;
 
 pub use crate::base::error::{Error, Result};
 pub use crate::base::shutdown::Stop;
-pub use crate::commands::ingest::builder::IngestBuilder;
 pub use crate::commands::ingest::options::Ingest;
+pub use crate::commands::ingest::options::IngestBuilder;
 pub use crate::commands::lookup::builder::LookupBuilder;
 pub use crate::commands::lookup::options::Lookup;
 pub use crate::commands::lookup::report::LookupReport;

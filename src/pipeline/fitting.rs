@@ -7,7 +7,8 @@ use crate::dynamodb::table::Table;
 use crate::list::format::row_parser::{Form, RowParser};
 use crate::list::open::Opened;
 use crate::pipeline::contents::look;
-use crate::pipeline::contents::look::{Given, Look, Told};
+use crate::pipeline::contents::look::Look;
+use crate::pipeline::contents::settings::{Given, Told};
 
 impl Opened {
     /// The algorithm that the list is read for: as given, as the key of `table` is named,

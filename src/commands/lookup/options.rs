@@ -37,7 +37,7 @@ use crate::list::matchmeta::given::GivenRules;
 use crate::list::matchmeta::normalizer::Normalizer;
 use crate::list::shape::Shapes;
 use crate::pipeline::contents::either_case::EitherCase;
-use crate::pipeline::contents::look::{Given, Settings};
+use crate::pipeline::contents::settings::{Given, Settings};
 use crate::pipeline::report::Outcome;
 use crate::pipeline::useful::Listed;
 use crate::source::sources::Sources;

@@ -39,7 +39,7 @@ use crate::flow::rate_setting::Rate;
 use crate::list::matchmeta::given::GivenRules;
 use crate::list::matchmeta::normalizer::Normalizer;
 use crate::pipeline::contents::either_case::EitherCase;
-use crate::pipeline::contents::look::{Given, Settings};
+use crate::pipeline::contents::settings::{Given, Settings};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

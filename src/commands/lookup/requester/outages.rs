@@ -8,7 +8,7 @@ use crate::dynamodb::batch_get::expected::MAX_GET_KEYS;
 use crate::dynamodb::item::{KeyAttribute, KeySchema, KeyType};
 use crate::list::lines::Line;
 use crate::pipeline::contents::either_case::EitherCase;
-use crate::pipeline::contents::look::{KeyCase, Settings};
+use crate::pipeline::contents::settings::{KeyCase, Settings};
 use crate::pipeline::outage::{Mode, Table, outages};
 
 async fn play(mode: Mode, fault: u32) {

@@ -8,7 +8,7 @@ use crate::commands::serve::metrics::Metrics;
 use crate::dynamodb::item::KeyAttribute;
 use crate::dynamodb::item::{KeySchema, KeyType};
 use crate::pipeline::contents::either_case::EitherCase;
-use crate::pipeline::contents::look::{KeyCase, Settings};
+use crate::pipeline::contents::settings::{KeyCase, Settings};
 use crate::pipeline::outage::{Mode, Table, outages};
 use futures::future::join_all;
 use std::sync::Mutex;
