@@ -16,9 +16,10 @@ pub mod source;
 
 pub use crate::base::error::{Error, Result};
 pub use crate::base::shutdown::Stop;
-pub use crate::commands::ingest::builder::IngestBuilder;
 pub use crate::commands::ingest::options::Ingest;
-pub use crate::commands::lookup::options::{Lookup, LookupBuilder};
+use crate::commands::ingest::options::IngestBuilder;
+use crate::commands::lookup::options::Lookup;
+use crate::commands::lookup::options::LookupBuilder;
 pub use crate::commands::lookup::report::LookupReport;
 pub use crate::commands::verify::options::Verify;
 pub use crate::commands::verify::options::VerifyBuilder;

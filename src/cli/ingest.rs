@@ -11,9 +11,9 @@ use crate::cli::flags::item::ItemArgs;
 use crate::cli::flags::sources::SourceArgs;
 use crate::cli::report_file::ReportFile;
 use crate::cli::{progress, verify};
-use crate::commands::ingest::checkpointing::Keep;
 use crate::commands::ingest::options::Ingest;
-use crate::commands::ingest::ordered::Refresh;
+use crate::commands::ingest::options::Keep;
+use crate::commands::ingest::options::Refresh;
 use crate::commands::verify::options::Verify;
 use crate::dynamodb::describe_table;
 use crate::dynamodb::scaling::auto_scaling;
@@ -254,7 +254,7 @@ fn save_interval(text: &str) -> Result<Duration, String> {
 fn burst(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
-        .filter(|s| (0.0..=crate::commands::ingest::builder::MAX_BURST_SECONDS).contains(s))
+        .filter(|s| (0.0..=crate::commands::ingest::options::MAX_BURST_SECONDS).contains(s))
         .ok_or_else(|| format!("expected seconds from 0 to 300, got {text:?}"))
 }
 

@@ -5,7 +5,7 @@ use crate::cli::command_line::Context;
 use crate::cli::flags::sources::SourceArgs;
 use crate::cli::ingest;
 use crate::cli::ingest::{DistinctArg, RunArgs, Task};
-use crate::commands::ingest::ordered::Refresh;
+use crate::commands::ingest::options::Refresh;
 use crate::pipeline::dedup::Distinct;
 use clap::Args;
 

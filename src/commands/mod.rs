@@ -1,4 +1,12 @@
-//! TODO
+//! The commands: each a folder, none of which uses another.
+//!
+//! - `ingest`: a list into a table, and the refresh of one;
+//! - `verify`: a list against a table;
+//! - `lookup`: questions for hashes;
+//! - `plan`: a forecast of an import;
+//! - `serve`: look-ups over HTTP;
+//! - `lambda`: the same as a Lambda function, which uses `serve`;
+//! - `item_options`: attributes of items, below the commands.
 
 pub mod ingest;
 pub mod item_options;

@@ -8,7 +8,8 @@ use crate::list::format::kind::Form;
 use crate::list::format::row_parser::RowParser;
 use crate::list::opened::Opened;
 use crate::pipeline::contents::look;
-use crate::pipeline::contents::look::{Given, Look, Told};
+use crate::pipeline::contents::look::Look;
+use crate::pipeline::contents::settings::{Given, Told};
 
 impl Opened {
     /// The algorithm that the list is read for: as given, as the key of `table` is named,

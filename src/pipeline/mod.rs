@@ -1,4 +1,19 @@
-//! TODO
+//! The stages between a list and a table: reading, keeping the books, writing.
+//!
+//! From the input to the end:
+//!
+//! - `contents`: what a table holds already, before the first write or question;
+//! - `fitting`: a list and its table, by algorithm and case;
+//! - `reader`: source, text, lines, records;
+//! - `window`, `dedup`: the hashes that are repeats;
+//! - `sample`: a sample of a list that is read once;
+//! - `diff`: records in order, and the difference of two lists;
+//! - `writer`: batches to DynamoDB, until each item is acknowledged;
+//! - `progress`: the books, the low-water mark, the checkpoint;
+//! - `rejects`: rejected lines;
+//! - `useful`: a list without one hash is a failure;
+//! - `report`: the account of a run;
+//! - `outage`: a model of a table that accepts nothing, for tests.
 
 pub mod contents;
 pub mod dedup;

@@ -1,10 +1,10 @@
-//! Keeping a run's checkpoint: where it lies, taking a run up by it, saving it
-//! while the run goes on.
+//! Keeping a run's checkpoint: where it lies, and saving it while the run goes on.
 
 use crate::aws::config::Aws;
 use crate::base::error::{Error, Result};
 use crate::base::hash::Algorithm;
 use crate::commands::ingest::options::Ingest;
+use crate::commands::ingest::options::Keep;
 use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::table::Table;
 use crate::list::identity::Identity;
@@ -12,10 +12,12 @@ use crate::list::objects::Objects;
 use crate::list::opened::Opened;
 use crate::list::prefetch::Ahead;
 use crate::pipeline::dedup::Distinct;
-use crate::pipeline::progress::checkpoint::{Checkpoint, Run, SAVE_INTERVAL};
+use crate::pipeline::progress::checkpoint::{Checkpoint, SAVE_INTERVAL};
 use crate::pipeline::progress::checkpoint_place::Place;
 use crate::pipeline::progress::checkpoint_store::Store;
-use crate::pipeline::progress::counts::Meters;
+use crate::pipeline::progress::counts::{Books, Meters};
+use crate::pipeline::progress::run::Run;
+use crate::pipeline::progress::sources::Account;
 use crate::pipeline::progress::sources::next_digest;
 use crate::pipeline::progress::watermark::{LowWater, Mark};
 use crate::pipeline::reader::Beginning;
@@ -24,19 +26,6 @@ use crate::source::open::Source;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-/// Where a run's checkpoint goes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Keep {
-    /// To a file in the user's folder for state, where the run can be taken up at
-    /// all: not from standard input.
-    #[default]
-    Usual,
-    /// To this path, or `s3://bucket/key`.
-    At(String),
-    /// Nowhere.
-    Off,
-}
 
 /// A run whose checkpoint is kept.
 #[derive(Debug)]
@@ -144,172 +133,33 @@ impl Ingest {
         said.join(", ")
     }
 
-    /// Where to begin by `checkpoint`: the source that the mark is in, opened there,
-    /// with the sources that come after it. Nothing when none is left.
-    pub(super) async fn take_up(
+    /// Saves the checkpoint of a run that begins: what cannot be saved must be known before
+    /// the first write.
+    pub(super) async fn save_first(
         &self,
-        checkpoint: &Checkpoint,
-        place: &Place,
-        algorithm: Algorithm,
-    ) -> Result<(Option<Beginning>, Ahead)> {
-        let mut objects = Objects::new(&self.sources, &self.aws);
-        self.pass(checkpoint, std::slice::from_mut(&mut objects))
-            .await?;
-        let number = checkpoint.mark().source;
-        let Some(last) = &checkpoint.read else {
-            let mut ahead = Ahead::new(objects, &self.aws, &self.with.unpack, &self.with.form);
-            let next = ahead.next().await?;
-            if let Some(opened) = &next {
-                tracing::info!(
-                    "taking up an earlier run at the beginning of {}: {} lines are in its books \
-                     (checkpoint {place}, saved {}; --restart begins again)",
-                    opened.name(),
-                    checkpoint.books.lines,
-                    checkpoint.saved,
-                );
-            }
-            let beginning = next.map(|opened| Beginning {
-                number,
-                lines: checkpoint.books.lines,
-                rejected: checkpoint.books.rejected,
-                ..Beginning::of(opened)
-            });
-            return Ok((beginning, ahead));
+        keeping: &Keeping,
+        beginning: &Beginning,
+        rejects: &Rejects,
+    ) -> Result<()> {
+        let (water, meters) = (LowWater::default(), Meters::default());
+        let account = Account {
+            source: beginning.opened.identity(),
+            read: 0,
+            books: Books::default(),
         };
-        let was = &last.source;
-        let Some(object) = objects.next().await? else {
-            return Err(gone(&was.object.uri));
+        water.accounts().begin(0, account);
+        let state = State {
+            aws: &self.aws,
+            water: &water,
+            meters: &meters,
+            rejects,
+            begun: Instant::now(),
         };
-        let location = object.location;
-        if location.to_string() != was.object.uri {
-            return Err(another(&was.object.uri, &location.to_string()));
-        }
-        let packed = was.packed.as_ref();
-        self.with.unpack.agrees(packed).map_err(|what| {
-            Error::usage(format!(
-                "the checkpoint {place} is of another run: of {location}, {what}"
-            ))
-            .hint("give the same --compression and --member, or begin again with --restart")
-        })?;
-        // There is no going into the middle of what is not its text byte by byte.
-        let from = if was.is_verbatim() { last.bytes } else { 0 };
-        let source = Source::open_again(&location, &self.aws, &was.object, from).await?;
-        tracing::info!(
-            "taking up an earlier run at line {} (byte {}) of {location}: {} lines are in its books \
-             (checkpoint {place}, saved {}; --restart begins again)",
-            last.lines + 1,
-            last.bytes,
-            checkpoint.books.lines,
-            checkpoint.saved,
-        );
-        let beginning = Beginning {
-            opened: Opened::again(
-                source,
-                was,
-                algorithm,
-                last.bytes,
-                &self.aws,
-                &self.with.unpack,
-            )
-            .await?,
-            number,
-            below: checkpoint.mark().below,
-            here: last.books,
-            lines: checkpoint.books.lines,
-            rejected: checkpoint.books.rejected,
-        };
-        let ahead = Ahead::new(objects, &self.aws, &self.with.unpack, &self.with.form);
-        Ok((Some(beginning), ahead))
+        keeping.save(&state, &water.mark()).await.map_err(|e| {
+            let hint = e.what_to_do().unwrap_or_default().to_owned();
+            Error::usage("nothing was written").because(e).hint(hint)
+        })
     }
-
-    /// Checks that all sources are what they were, of a run that reads them again.
-    pub(super) async fn all_unchanged(&self, checkpoint: &Checkpoint) -> Result<()> {
-        if checkpoint.behind.count() == 0 {
-            return Ok(());
-        }
-        let from = Objects::new(&self.from, &self.aws);
-        let mut objects = [from, Objects::new(&self.sources, &self.aws)];
-        self.pass(checkpoint, &mut objects).await?;
-        for rest in &mut objects {
-            if let Some(object) = rest.next().await? {
-                return Err(another("the end", &object.location.to_string()));
-            }
-        }
-        tracing::info!(
-            "taking up an earlier run, after {} of the hashes that are to be written in order (saved {}; \
-             --restart begins again): the lists are read again, nothing is written twice",
-            checkpoint.sorted.unwrap_or(0),
-            checkpoint.saved
-        );
-        Ok(())
-    }
-
-    /// Passes over the sources behind the mark, which must be what they were.
-    async fn pass(&self, checkpoint: &Checkpoint, lists: &mut [Objects]) -> Result<()> {
-        let mut lists = lists.iter_mut();
-        let mut objects = lists.next();
-        let behind = &checkpoint.behind;
-        let mut digest = String::new();
-        let mut last = String::new();
-        for n in 0..behind.count() {
-            let was = (usize::try_from(n).ok()).and_then(|n| behind.kept.get(n));
-            let was = was.map(|a| &a.source.object);
-            let object = loop {
-                let Some(list) = &mut objects else {
-                    break None;
-                };
-                match list.next().await? {
-                    Some(object) => break Some(object),
-                    None => objects = lists.next(),
-                }
-            };
-            let Some(object) = object else {
-                let uri = was.map_or("the next one", |w| w.uri.as_str());
-                return Err(gone(uri));
-            };
-            let location = &object.location;
-            if let Some(was) = was.filter(|was| was.uri != location.to_string()) {
-                return Err(another(&was.uri, &location.to_string()));
-            }
-            // What a listing says is so now; an inventory is older than the run, and
-            // need not have an ETag.
-            let now = match object.listed {
-                Some(listed)
-                    if listed.etag.is_some()
-                        && was.is_none_or(|was| was.difference(&listed).is_none()) =>
-                {
-                    listed
-                }
-                _ => crate::source::reopen::look(location, &self.aws).await?,
-            };
-            if let Some(was) = was {
-                crate::source::reopen::same(location, was, &now)?;
-            }
-            digest = next_digest(&digest, &now);
-            last = now.uri;
-        }
-        match digest == behind.digest {
-            true => Ok(()),
-            false => Err(Error::usage(format!(
-                "of the objects up to {last}, which an earlier run has read, one has changed since"
-            ))
-            .hint("begin again with --restart")),
-        }
-    }
-}
-
-fn gone(uri: &str) -> Error {
-    Error::usage(format!(
-        "{uri}, which an earlier run has read, is no longer among the sources"
-    ))
-    .hint("begin again with --restart, or give that run's list back its place")
-}
-
-fn another(was: &str, now: &str) -> Error {
-    Error::usage(format!(
-        "an earlier run has read {was}, and where that was {now} comes now: the sources have changed"
-    ))
-    .hint("begin again with --restart, or give that run's lists back their places")
 }
 
 /// What a checkpoint is made of while a run goes on.

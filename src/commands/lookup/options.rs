@@ -30,10 +30,27 @@ use crate::flow::backoff::Backoff;
 use crate::flow::concurrency::Concurrency;
 use crate::flow::rate_setting::Rate;
 use crate::list::matchmeta::given::GivenRules;
+use crate::list::matchmeta::normalizer::Normalizer;
+use crate::list::shape::Shapes;
+use crate::pipeline::contents::either_case::EitherCase;
+use crate::pipeline::contents::settings::Given;
+use crate::pipeline::contents::settings::Settings;
+use crate::pipeline::report::Outcome;
+use crate::pipeline::useful::Listed;
 use crate::source::decompress::codec::Unpack;
 use crate::source::location::Location;
-use crate::source::sources::{Globs, Named, Sources};
+use crate::source::sources::Globs;
+use crate::source::sources::Named;
+use crate::source::sources::Sources;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::Serialize;
+use std::convert::Infallible;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::OnceLock;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 /// How long a look-up goes on without a single hash being answered.

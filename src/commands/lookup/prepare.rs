@@ -15,8 +15,9 @@ use crate::dynamodb::table::Table;
 use crate::list::matchmeta::given::GivenRules;
 use crate::list::matchmeta::normalizer::Normalizer;
 use crate::pipeline::contents::either_case::EitherCase;
-use crate::pipeline::contents::look::{Given, Settings};
 use crate::pipeline::contents::scan;
+use crate::pipeline::contents::settings::Given;
+use crate::pipeline::contents::settings::Settings;
 
 /// What is known before the first question.
 pub(super) struct Prepared {

@@ -15,7 +15,7 @@ use crate::dynamodb::table;
 use crate::list::format::kind::Form;
 use crate::list::objects::Objects;
 use crate::list::prefetch::Ahead;
-use crate::pipeline::contents::look::Given;
+use crate::pipeline::contents::settings::Given;
 use crate::pipeline::useful::Listed;
 use crate::source::decompress::codec::Unpack;
 use crate::source::sources::Globs;

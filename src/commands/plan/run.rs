@@ -32,8 +32,8 @@ use crate::dynamodb::table::Table;
 use crate::list::objects::Objects;
 use crate::list::opened::Opened;
 use crate::list::prefetch::Ahead;
-use crate::pipeline::contents::look::Given;
 use crate::pipeline::contents::scan;
+use crate::pipeline::contents::settings::Given;
 use crate::pipeline::useful::Listed;
 use crate::source::sources::Sources;
 

@@ -36,7 +36,7 @@ use crate::flow::backoff::Backoff;
 use crate::flow::rate_limiter::{CAPACITY_INTERVAL, Pace};
 use crate::list::matchmeta::normalizer::Normalizer;
 use crate::pipeline::contents::either_case::EitherCase;
-use crate::pipeline::contents::look::{Given, Settings};
+use crate::pipeline::contents::settings::{Given, Settings};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

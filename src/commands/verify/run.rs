@@ -36,7 +36,9 @@ use crate::list::objects::Objects;
 use crate::list::opened::Opened;
 use crate::list::prefetch::Ahead;
 use crate::pipeline::contents::look;
-use crate::pipeline::contents::look::{Given, Look, Told};
+use crate::pipeline::contents::look::Look;
+use crate::pipeline::contents::settings::Given;
+use crate::pipeline::contents::settings::Told;
 use crate::pipeline::dedup::Distinct;
 use crate::pipeline::progress::sources::Accounts;
 use crate::pipeline::progress::watermark::HandOver;
@@ -297,8 +299,14 @@ impl Verify {
     async fn look_for_rules(&mut self) -> Result<Option<Look>> {
         let (with, given) = (&self.with, self.with.given_rules());
         let (key, stop) = (with.key.as_ref(), &with.stop);
-        let (rules, look) =
-            look::rules_for(&self.aws, &with.table, key, given.as_ref(), stop).await?;
+        let (rules, look) = crate::pipeline::contents::rules::rules_for(
+            &self.aws,
+            &with.table,
+            key,
+            given.as_ref(),
+            stop,
+        )
+        .await?;
         self.with.form.paths = rules.or(self.with.form.paths.take());
         Ok(look)
     }

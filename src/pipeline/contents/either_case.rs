@@ -14,7 +14,7 @@ use crate::dynamodb::batch_get::plain_json::{WholeAnswer, WholeTemplate};
 use crate::dynamodb::client::operation::BatchGet;
 use crate::dynamodb::key_schema::{KeySchema, KeyType};
 use crate::flow::capacity::Consumed;
-use crate::pipeline::contents::look::{KeyCase, Settings, case_of};
+use crate::pipeline::contents::settings::{KeyCase, Settings, case_of};
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};

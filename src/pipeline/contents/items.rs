@@ -5,7 +5,7 @@ use crate::base::hash::{Algorithm, Case, Hash};
 use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
 use crate::list::matchmeta::given::GivenRules;
 use crate::list::matchmeta::normalizer::{Normalizer, Rules, Users};
-use crate::pipeline::contents::look::{Given, KeyCase, RULE_ATTRIBUTES, Settings, case_of};
+use crate::pipeline::contents::settings::{Given, KeyCase, RULE_ATTRIBUTES, Settings, case_of};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;

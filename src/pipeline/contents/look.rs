@@ -21,17 +21,11 @@ use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
 use crate::dynamodb::table::Table;
 use crate::list::matchmeta::given::GivenRules;
 use crate::list::matchmeta::normalizer::Normalizer;
-
-#[cfg(test)]
-mod tests;
+use crate::pipeline::contents::settings::{Given, KeyCase, Settings, Told};
 
 use crate::pipeline::contents::either_case::EitherCase;
 use crate::pipeline::contents::either_case::case_by_keys;
 use crate::pipeline::contents::items::Contents;
-use crate::pipeline::contents::scan::look;
-
-/// The attributes that tell the rules and users of a path's item.
-pub(super) const RULE_ATTRIBUTES: [&str; 3] = ["rules", "unix_user", "windows_user"];
 
 /// A look at a table.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,17 +36,6 @@ pub(crate) struct Look {
     pub(crate) read_units: f64,
     /// Whether neither the items nor a question showed the case of the keys.
     is_case_open: bool,
-}
-
-/// The case of a table's text keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyCase {
-    /// Its items show it, or its keys have none.
-    Known(Case),
-    /// Its items show both, and neither was told.
-    Both,
-    /// Its items show none; what was told.
-    Open(Option<Case>),
 }
 
 impl Look {
@@ -183,61 +166,6 @@ impl Look {
     }
 }
 
-/// The notation of settings that a look may contradict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Settings {
-    /// As flags of a command.
-    Flags,
-    /// As flags of a command, or as the environment of a Lambda function.
-    #[cfg_attr(not(feature = "serve"), allow(dead_code))]
-    FlagsOrEnvironment,
-}
-
-impl Settings {
-    /// The settings of these flags and values, as a person writes them.
-    pub(super) fn written(self, pairs: &[(&str, &str)]) -> String {
-        let flags: Vec<String> = pairs.iter().map(|(f, v)| format!("{f} {v}")).collect();
-        let flags = flags.join(" ");
-        if self == Settings::Flags {
-            return flags;
-        }
-        let variable = |(flag, value): &(&str, &str)| {
-            let name = flag.trim_start_matches('-').replace('-', "_");
-            format!("HASHFERRY_{}={value}", name.to_uppercase())
-        };
-        let variables: Vec<String> = pairs.iter().map(variable).collect();
-        format!("{flags} (in Lambda: {})", variables.join(" "))
-    }
-}
-
-/// Settings about a table's keys, as a person gives them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Given<'a> {
-    /// The algorithm of its hashes.
-    pub(crate) algorithm: Option<Algorithm>,
-    /// Its partition key.
-    pub(crate) key: Option<&'a KeyAttribute>,
-    /// Their notation.
-    pub(crate) settings: Settings,
-}
-
-impl<'a> Given<'a> {
-    /// As flags of a command.
-    pub(crate) fn by_flags(algorithm: Option<Algorithm>, key: Option<&'a KeyAttribute>) -> Self {
-        Given {
-            algorithm,
-            key,
-            settings: Settings::Flags,
-        }
-    }
-
-    /// Whether both the algorithm and the key `name` are given, so that they are meant
-    /// whatever the table shows.
-    pub(super) fn is_confirmed(&self, name: &str) -> bool {
-        self.algorithm.is_some() && self.key.is_some_and(|key| key.name == name)
-    }
-}
-
 /// Refuses an algorithm that is given where the key of `table` is named as another one,
 /// unless that key is given, too.
 ///
@@ -261,57 +189,6 @@ pub(crate) fn check_key_name(table: &Table, given: Given<'_>) -> Result<()> {
         "leave --hash out, or name the table of {algorithm} hashes; give {confirm} as well when this table is \
          meant all the same"
     )))
-}
-
-/// The normalizer of paths for the table `name`, and the look that showed it: as `given`,
-/// and what is left open as its items show it. Nothing when nothing is given or `stop` is
-/// requested. What is wrong about the table itself is not said here.
-///
-/// # Errors
-/// As [`Contents::rules`].
-pub(crate) async fn rules_for(
-    aws: &Aws,
-    name: &str,
-    key: Option<&KeyAttribute>,
-    given: Option<&GivenRules>,
-    stop: &Stop,
-) -> Result<(Option<Normalizer>, Option<Look>)> {
-    let Some(given) = given else {
-        return Ok((None, None));
-    };
-    let looked = async {
-        let key = match (describe_table::describe(aws, name, None).await, key) {
-            (Ok(table), _) => table.schema.partition,
-            (Err(e), Some(key)) if e.kind() == ErrorKind::Denied => key.clone(),
-            (Err(e), None) if e.kind() == ErrorKind::Denied => KeyAttribute {
-                name: Algorithm::Sha256.name().to_owned(),
-                kind: KeyType::S,
-            },
-            (Err(_), _) => return Ok(None),
-        };
-        look(aws, name, &key).await.map(Some)
-    };
-    let looked = tokio::select! {
-        biased;
-        () = stop.requested() => return Ok((None, None)),
-        looked = looked => looked?,
-    };
-    let normalizer = match &looked {
-        Some(look) => look.rules(given, Settings::Flags)?,
-        None => given.normalizer()?,
-    };
-    Ok((Some(normalizer), looked))
-}
-
-/// Settings of a run about its table's keys.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Told<'a> {
-    /// The algorithm of its hashes.
-    pub(crate) algorithm: Algorithm,
-    /// The case of text keys.
-    pub(crate) case: Option<Case>,
-    /// Attributes, among them the sort key's.
-    pub(crate) attributes: &'a [Attribute],
 }
 
 /// The case of the text keys of `table`: as a [`Look`] showed it, else as a question for the
@@ -366,10 +243,5 @@ fn both_cases(table: &str) -> Error {
     .hint("give --case upper or --case lower: what is there in the other case is not found")
 }
 
-/// A case in words.
-pub(super) fn case_of(case: Case) -> &'static str {
-    match case {
-        Case::Upper => "upper",
-        Case::Lower => "lower",
-    }
-}
+#[cfg(test)]
+mod tests;

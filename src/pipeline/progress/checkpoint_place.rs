@@ -2,7 +2,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::state_file;
-use crate::pipeline::progress::checkpoint::{Run, hex};
+use crate::pipeline::progress::run::Run;
 use crate::source::location::Location;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
@@ -59,6 +59,10 @@ impl Place {
         let name = format!("checkpoint-{}-{id}.json", state_file::name_part(&run.table));
         Some(Place::File(state_file::folder()?.join(name)))
     }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

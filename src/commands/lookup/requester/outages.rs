@@ -11,7 +11,7 @@ use crate::dynamodb::key_schema::KeyType;
 use crate::flow::concurrency::Concurrency;
 use crate::list::lines::Line;
 use crate::pipeline::contents::either_case::EitherCase;
-use crate::pipeline::contents::look::{KeyCase, Settings};
+use crate::pipeline::contents::settings::{KeyCase, Settings};
 use crate::pipeline::outage::{Mode, Table, outages};
 
 async fn play(mode: Mode, fault: u32) {

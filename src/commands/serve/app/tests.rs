@@ -155,7 +155,7 @@ fn make(table: &Table, rate: Option<f64>, concurrency: usize) -> Made {
         "t",
         &schema,
         Algorithm::Sha256,
-        crate::pipeline::contents::look::KeyCase::Known(Case::Upper),
+        crate::pipeline::contents::settings::KeyCase::Known(Case::Upper),
         &[],
         Settings::Flags,
     );

@@ -12,7 +12,7 @@ use crate::dynamodb::key_schema::KeyAttribute;
 use crate::dynamodb::key_schema::KeySchema;
 use crate::dynamodb::key_schema::KeyType;
 use crate::pipeline::contents::either_case::EitherCase;
-use crate::pipeline::contents::look::{KeyCase, Settings};
+use crate::pipeline::contents::settings::{KeyCase, Settings};
 use crate::pipeline::outage::{Mode, Table, outages};
 use futures::future::join_all;
 use std::sync::Mutex;
