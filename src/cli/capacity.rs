@@ -2,16 +2,12 @@
 //! it comes down again.
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::human::duration;
-use crate::base::human::thousands;
-use crate::cli::command_line::Context;
+use crate::base::human::{duration, thousands};
+use crate::cli::context::Context;
 use crate::cli::terminal;
 use crate::dynamodb::describe_table;
-use crate::dynamodb::scaling::auto_scaling;
 use crate::dynamodb::scaling::auto_scaling::Scaling;
-use crate::dynamodb::scaling::keepalive;
-use crate::dynamodb::scaling::raise;
-use crate::dynamodb::scaling::restore_note;
+use crate::dynamodb::scaling::{auto_scaling, keepalive, raise, restore_note};
 use crate::dynamodb::table::{Billing, Table};
 use crate::flow::capacity::ON_DEMAND_WRITE_UNITS;
 use clap::Args;

@@ -3,15 +3,14 @@
 use crate::aws::config::{Aws, AwsOptions};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
-use crate::cli::command_line::Context;
-use crate::cli::{ingest, local, lookup, verify};
+use crate::cli::context::Context;
+use crate::cli::{embedded_servers, ingest, lookup, verify};
 use crate::commands::ingest::options::Ingest;
 use crate::commands::lookup::options::Lookup;
 use crate::commands::verify::options::Verify;
 use crate::dynamodb::attribute::Value;
-use crate::dynamodb::create_table;
-use crate::dynamodb::describe_table;
 use crate::dynamodb::table::Billing;
+use crate::dynamodb::{create_table, describe_table};
 use crate::pipeline::report::Outcome;
 use aws_sdk_s3::primitives::ByteStream;
 use clap::Args;
@@ -61,9 +60,9 @@ pub(super) async fn run(context: &Context, args: &DemoArgs) -> Result<u8> {
         "1. A list into S3: {KEY}, {} bytes, into the embedded S3 of {dir}",
         list.len()
     );
-    let servers = local::start(&args.dir, 0, 0)?;
+    let servers = embedded_servers::start(&args.dir, 0, 0)?;
     let options = AwsOptions {
-        local: Some(local::endpoints(&servers)),
+        local: Some(embedded_servers::endpoints(&servers)),
         ..AwsOptions::default()
     };
     let aws = Aws::load(&options).await?;

@@ -1,12 +1,11 @@
 //! `hashferry local`, and `--local DIR` of the other commands.
 
-use crate::aws::config::LocalEndpoints;
-use crate::base::error::{Error, Result};
-use crate::cli::command_line::Context;
+use crate::base::error::Result;
+use crate::cli::context::Context;
+use crate::cli::embedded_servers::start;
 use crate::local::access::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
-use crate::local::servers::{LocalOptions, LocalServers};
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 #[command(
@@ -26,28 +25,6 @@ pub(super) struct LocalArgs {
     /// Port of DynamoDB on 127.0.0.1; 0 takes any free one
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     dynamodb_port: u16,
-}
-
-/// Starts the servers over `dir`.
-pub(super) fn start(dir: &Path, s3_port: u16, dynamodb_port: u16) -> Result<LocalServers> {
-    LocalServers::start(LocalOptions {
-        dir: dir.to_owned(),
-        s3_port,
-        dynamodb_port,
-    })
-    .map_err(|e| Error::usage(e.to_string()))
-}
-
-/// How a client reaches them.
-pub(super) fn endpoints(servers: &LocalServers) -> LocalEndpoints {
-    LocalEndpoints {
-        home: servers.dir().display().to_string(),
-        s3: servers.s3_endpoint().to_owned(),
-        dynamodb: servers.dynamodb_endpoint().to_owned(),
-        region: REGION.to_owned(),
-        access_key_id: ACCESS_KEY_ID.to_owned(),
-        secret_access_key: SECRET_ACCESS_KEY.to_owned(),
-    }
 }
 
 /// Serves until a signal comes.

@@ -1,7 +1,7 @@
 //! Log lines on stderr, above the bar where there is one.
 
 use crate::base::printable;
-use crate::cli::command_line::{Common, LogFormat};
+use crate::cli::context::{Common, LogFormat};
 use indicatif::MultiProgress;
 use std::io::{IsTerminal, Write};
 use tracing_subscriber::field::MakeExt as _;

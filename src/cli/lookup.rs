@@ -3,11 +3,11 @@
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
 use crate::base::human::duration;
-use crate::cli::command_line::Context;
+use crate::cli::context::Context;
+use crate::cli::exit_status::exit_status;
 use crate::cli::flags::compression::UnpackArgs;
 use crate::cli::flags::item::CaseArg;
 use crate::cli::flags::paths::RulesArgs;
-use crate::cli::ingest::exit_status;
 use crate::cli::report_file::ReportFile;
 use crate::cli::{progress, terminal};
 use crate::commands::lookup::answer_pattern::AnswerPattern;

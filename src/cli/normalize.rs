@@ -5,7 +5,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Case;
 use crate::base::record::{Place, Reason};
 use crate::base::shutdown::Stop;
-use crate::cli::command_line::Context;
+use crate::cli::context::Context;
 use crate::cli::flags::compression::UnpackArgs;
 use crate::cli::flags::paths::{RULES_HELP, RulesArgs};
 use crate::cli::terminal;

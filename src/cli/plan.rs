@@ -3,12 +3,12 @@
 use crate::aws::endpoint;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::human::{seconds, thousands};
-use crate::cli::command_line::Context;
+use crate::cli::context::Context;
 use crate::cli::flags::compression::UnpackArgs;
 use crate::cli::flags::format::FormArgs;
 use crate::cli::flags::item::ItemArgs;
+use crate::cli::flags::run::units;
 use crate::cli::flags::sources::SourceArgs;
-use crate::cli::ingest::units;
 use crate::cli::terminal;
 use crate::commands::plan::estimate::{Figure, Span};
 use crate::commands::plan::forecast::{Forecast, Route, Way};

@@ -1,7 +1,7 @@
 //! How far a run is, for a person at a terminal, for a log, or for a program.
 
 use crate::base::human::{seconds, thousands};
-use crate::cli::command_line::{Context, Progress};
+use crate::cli::context::{Context, Progress};
 use crate::commands::ingest::options::Watch;
 use crate::commands::lookup::watch::LookupWatch;
 use crate::commands::verify::options::VerifyWatch;

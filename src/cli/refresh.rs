@@ -1,10 +1,11 @@
 //! `hashferry refresh`: only the difference between two lists into a table.
 
 use crate::base::error::Result;
-use crate::cli::command_line::Context;
+use crate::cli::context::Context;
+use crate::cli::flags::run::{DistinctArg, RunArgs};
 use crate::cli::flags::sources::SourceArgs;
 use crate::cli::ingest;
-use crate::cli::ingest::{DistinctArg, RunArgs, Task};
+use crate::cli::ingest::Task;
 use crate::commands::ingest::options::Refresh;
 use crate::pipeline::dedup::Distinct;
 use clap::Args;

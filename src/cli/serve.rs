@@ -3,14 +3,13 @@
 use crate::base::error::{Error, Result};
 use crate::base::hash::Algorithm;
 use crate::base::human::duration;
-use crate::cli::command_line::Context;
+use crate::cli::context::Context;
 use crate::cli::flags::item::CaseArg;
 use crate::cli::flags::paths::RulesArgs;
 use crate::commands::serve::access::Gate;
-use crate::commands::serve::api_keys;
 use crate::commands::serve::app::App;
-use crate::commands::serve::listen;
 use crate::commands::serve::options::{CACHE_ENTRIES, Options};
+use crate::commands::serve::{api_keys, listen};
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::concurrency::Concurrency;

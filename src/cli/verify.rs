@@ -2,12 +2,12 @@
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::human::duration;
-use crate::cli::command_line::Context;
+use crate::cli::context::Context;
+use crate::cli::exit_status::exit_status;
 use crate::cli::flags::compression::UnpackArgs;
 use crate::cli::flags::format::FormArgs;
 use crate::cli::flags::item::ItemArgs;
 use crate::cli::flags::sources::SourceArgs;
-use crate::cli::ingest::exit_status;
 use crate::cli::progress;
 use crate::cli::report_file::ReportFile;
 use crate::commands::verify::finding::{Problem, What};

@@ -12,8 +12,7 @@
 
 use crate::base::error::Result;
 use crate::base::human::thousands;
-use crate::flow::capacity::Consumed;
-use crate::flow::capacity::{Capacity, advice};
+use crate::flow::capacity::{Capacity, Consumed, advice};
 use crate::flow::probe::{INTERVAL, Probe, Turn};
 use crate::flow::rate_controller::{Controller, Event, TICK, Tally};
 use crate::flow::token_bucket::Limiter;

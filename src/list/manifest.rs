@@ -9,8 +9,6 @@ use crate::aws::config::Aws;
 use crate::base::error::{Error, Result};
 use crate::base::printable::shown;
 use crate::list::format::kind;
-use crate::list::format::row_parser;
-use crate::list::identity::Identity;
 use crate::list::lines::{Framer, Line};
 use crate::list::opened::Opened;
 use crate::source::decompress::codec::Unpack;

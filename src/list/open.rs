@@ -5,16 +5,9 @@ use crate::base::error::Result;
 #[cfg(feature = "rds")]
 use crate::base::hash::Case;
 use crate::list::detect;
-use crate::list::format::description;
 use crate::list::format::kind::Form;
-use crate::list::format::kind::Format;
-use crate::list::format::layout::Layout;
-use crate::list::format::plain::Parsed;
-use crate::list::format::row_parser::RowParser;
 use crate::list::identity::Identity;
-use crate::list::opened::Opened;
-use crate::list::opened::Text;
-use crate::list::opened::plain;
+use crate::list::opened::{Opened, Text, plain};
 #[cfg(feature = "rds")]
 use crate::list::rds::local_copy;
 #[cfg(feature = "rds")]
@@ -22,12 +15,10 @@ use crate::list::rds::text::{Database, Lying};
 use crate::list::rewriting::Rewriting;
 use crate::list::zip_members::members;
 use crate::source::decompress::codec::{Codec, Compression, Seen, Unpack};
-use crate::source::decompress::output::Chunk;
 use crate::source::decompress::thread::Unpacking;
 use crate::source::decompress::zip;
 use crate::source::location::Location;
 use crate::source::open::Source;
-use bytes::Bytes;
 use bytes::BytesMut;
 use std::collections::VecDeque;
 

@@ -6,13 +6,10 @@ use crate::base::hash::Algorithm;
 use crate::list::encoding::Rewriter;
 use crate::list::format::document::ArrayPath;
 use crate::list::format::kind::Form;
-use crate::list::format::kind::Format;
 use crate::list::identity::Identity;
 use crate::list::json_arrays::Splitter;
-use crate::list::opened::Opened;
 use crate::source::decompress::output::Chunk;
 use bytes::Bytes;
-use bytes::BytesMut;
 
 /// What a text goes through. See the [module](self).
 #[derive(Debug, Default)]

@@ -1,11 +1,7 @@
 //! The account of a run: what a script reads, and what a person reads.
 
 use crate::base::algorithm_counts::AlgorithmCounts;
-use crate::base::human::ten_thousandths;
-use crate::base::human::tenths;
-use crate::base::human::thousandths;
-use crate::base::human::to_the_second;
-use crate::base::human::{seconds, thousands};
+use crate::base::human::{seconds, ten_thousandths, tenths, thousands, thousandths, to_the_second};
 use crate::dynamodb::prices::USD_PER_MILLION_WRITE_UNITS;
 use crate::pipeline::progress::counts::{Books, Counts};
 use crate::pipeline::progress::sources::Behind;

@@ -3,15 +3,10 @@
 use crate::aws::config::Aws;
 use crate::aws::error::CallError;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::source::errors::cannot_open;
-use crate::source::errors::redirect_region;
+use crate::source::errors::{cannot_open, redirect_region};
 use crate::source::location::Location;
-use crate::source::open::Body;
-use crate::source::open::READ_BYTES;
-use crate::source::open::Source;
-use crate::source::open::modified;
-use crate::source::s3::S3Body;
-use crate::source::s3::check_range;
+use crate::source::open::{Body, READ_BYTES, Source, modified};
+use crate::source::s3::{S3Body, check_range};
 use crate::source::version::ObjectVersion;
 use std::io::SeekFrom;
 use std::path::Path;

@@ -2,9 +2,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::cli::flags::paths::RulesArgs;
-use crate::list::format::kind::Encoding;
-use crate::list::format::kind::OtherAlgorithms;
-use crate::list::format::kind::{Form, Format};
+use crate::list::format::kind::{Encoding, Form, Format, OtherAlgorithms};
 use crate::list::matchmeta::given::GivenRules;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};

@@ -2,15 +2,10 @@
 
 use crate::aws::config::Aws;
 use crate::base::error::{Error, Result};
-use crate::base::hash::Algorithm;
-use crate::commands::ingest::options::Ingest;
-use crate::commands::ingest::options::Keep;
+use crate::commands::ingest::options::{Ingest, Keep};
 use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::table::Table;
 use crate::list::identity::Identity;
-use crate::list::objects::Objects;
-use crate::list::opened::Opened;
-use crate::list::prefetch::Ahead;
 use crate::pipeline::dedup::Distinct;
 use crate::pipeline::progress::checkpoint::{Checkpoint, SAVE_INTERVAL};
 use crate::pipeline::progress::checkpoint_place::Place;
@@ -18,11 +13,9 @@ use crate::pipeline::progress::checkpoint_store::Store;
 use crate::pipeline::progress::counts::{Books, Meters};
 use crate::pipeline::progress::run::Run;
 use crate::pipeline::progress::sources::Account;
-use crate::pipeline::progress::sources::next_digest;
 use crate::pipeline::progress::watermark::{LowWater, Mark};
 use crate::pipeline::reader::Beginning;
 use crate::pipeline::rejects::Rejects;
-use crate::source::open::Source;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

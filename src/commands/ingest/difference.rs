@@ -1,28 +1,16 @@
 //! The difference of two lists: how much it changes, and whether it may be made.
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::hash::Algorithm;
 use crate::base::human::thousands;
-use crate::base::record::{Action, LANE, Record};
 use crate::commands::ingest::options::Refresh;
 use crate::commands::ingest::ordered_lists::{Arranged, Lists, Reading, broken};
 use crate::commands::ingest::settle::Settling;
-use crate::dynamodb::column_attributes::Columns;
-use crate::list::external_sort::sorter::{Sorted, Sorter, SorterOptions, disk_bytes};
-use crate::list::objects::Objects;
 use crate::list::prefetch::Ahead;
 use crate::pipeline::dedup::Distinct;
-use crate::pipeline::diff::{Handing, Side, Step, Walk, Whole, sort};
-use crate::pipeline::progress::checkpoint::Checkpoint;
-use crate::pipeline::progress::counts::{Books, Meters, Settled};
-use crate::pipeline::progress::sources::Accounts;
-use crate::pipeline::progress::watermark::{HandOver, LowWater};
-use crate::pipeline::reader::{Beginning, HAND_OVERS, Reader};
-use crate::pipeline::rejects::{MaxRejects, Rejects};
+use crate::pipeline::diff::{Side, Step, Walk};
+use crate::pipeline::progress::counts::{Books, Settled};
+use crate::pipeline::reader::Beginning;
 use crate::pipeline::useful::Listed;
-use crate::source::sources::Sources;
-use std::sync::{Arc, OnceLock};
-use tokio::sync::mpsc;
 
 /// What a difference comes to.
 #[derive(Debug, Clone, Copy, Default)]

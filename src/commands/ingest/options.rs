@@ -3,68 +3,27 @@
 //! A run is set by [`IngestBuilder`], which checks the options and makes an [`Ingest`].
 //! [`Watch`] and [`Plan`] show the run to others while it goes on.
 
-use crate::aws::config::Aws;
-use crate::aws::config::AwsOptions;
-use crate::aws::error::CallError;
-use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::hash::Algorithm;
-use crate::base::hash::Case;
+use crate::aws::config::{Aws, AwsOptions};
+use crate::base::error::{Error, Result};
+use crate::base::hash::{Algorithm, Case};
 use crate::base::shutdown::Stop;
-use crate::commands::ingest::checkpointing::Keeping;
-use crate::commands::ingest::ordered_lists::Arranged;
-use crate::commands::item_options::with_release;
-use crate::commands::item_options::with_rules;
-use crate::dynamodb::attribute::Attribute;
-use crate::dynamodb::attribute::Value;
+use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::attribute_from::AttributeFrom;
-use crate::dynamodb::client::operation::{BatchWrite, RawOperation};
-use crate::dynamodb::column_attributes::Columns;
-use crate::dynamodb::describe_table;
-use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::key_schema::KeyAttribute;
-use crate::dynamodb::scaling::raise;
-use crate::dynamodb::scaling::raise::Raise;
-use crate::dynamodb::scaling::restore_note;
-use crate::dynamodb::scaling::restore_note::Raised;
-use crate::dynamodb::table::{Billing, Table};
-use crate::flow::backoff::Backoff;
-use crate::flow::capacity::Capacity;
 use crate::flow::concurrency::Concurrency;
-use crate::flow::rate_limiter::{CAPACITY_INTERVAL, Pace};
+use crate::flow::rate_limiter::Pace;
 use crate::flow::rate_setting::Rate;
 use crate::list::format::kind::Form;
 use crate::list::matchmeta::given::GivenRules;
-use crate::list::objects::Objects;
-use crate::list::opened::Opened;
-use crate::list::opened::RELEASE;
-use crate::list::prefetch::Ahead;
-use crate::pipeline::contents::look;
-use crate::pipeline::contents::look::Look;
-use crate::pipeline::contents::settings::{Given, Told};
 use crate::pipeline::dedup::Distinct;
-use crate::pipeline::progress::checkpoint::Checkpoint;
-use crate::pipeline::progress::counts::{Books, Counts, Meters};
-use crate::pipeline::progress::sources::Account;
-use crate::pipeline::progress::watermark::{LowWater, Mark};
-use crate::pipeline::reader::{Beginning, HAND_OVERS, Reader};
+use crate::pipeline::progress::counts::{Counts, Meters};
 use crate::pipeline::rejects::MaxRejects;
-use crate::pipeline::rejects::Rejects;
-use crate::pipeline::report;
-use crate::pipeline::report::{Outcome, RaisedReport, Report};
-use crate::pipeline::useful::Listed;
-use crate::pipeline::writer::{End, Writer, WriterOptions};
 use crate::source::decompress::codec::Unpack;
-use crate::source::sources::Globs;
-use crate::source::sources::Named;
-use crate::source::sources::Sources;
-use bytes::Bytes;
-use jiff::Timestamp;
+use crate::source::sources::{Globs, Named, Sources};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// What a run that is under way can be asked.
 #[derive(Debug, Clone, Default)]

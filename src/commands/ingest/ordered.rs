@@ -8,26 +8,13 @@
 //! same each time.
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::hash::Algorithm;
-use crate::base::human::thousands;
-use crate::base::record::{Action, LANE, Record};
 use crate::commands::ingest::ordered_lists::{Arranged, Lists, broken};
 use crate::commands::ingest::settle::{Passed, Settling};
-use crate::dynamodb::column_attributes::Columns;
-use crate::list::external_sort::sorter::{Sorted, Sorter, SorterOptions, disk_bytes};
-use crate::list::objects::Objects;
 use crate::list::prefetch::Ahead;
-use crate::pipeline::dedup::Distinct;
-use crate::pipeline::diff::{Handing, Side, Step, Walk, Whole, sort};
-use crate::pipeline::progress::checkpoint::Checkpoint;
-use crate::pipeline::progress::counts::{Books, Meters, Settled};
-use crate::pipeline::progress::sources::Accounts;
-use crate::pipeline::progress::watermark::{HandOver, LowWater};
-use crate::pipeline::reader::{Beginning, HAND_OVERS, Reader};
-use crate::pipeline::rejects::{MaxRejects, Rejects};
-use crate::pipeline::useful::Listed;
-use crate::source::sources::Sources;
-use std::sync::{Arc, OnceLock};
+use crate::pipeline::diff::{Handing, Side, Step, Walk};
+use crate::pipeline::progress::counts::{Books, Settled};
+use crate::pipeline::progress::watermark::HandOver;
+use crate::pipeline::reader::Beginning;
 use tokio::sync::mpsc;
 
 impl Arranged<'_> {

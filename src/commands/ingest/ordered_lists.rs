@@ -4,7 +4,7 @@
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
 use crate::base::human::thousands;
-use crate::base::record::{Action, LANE, Record};
+use crate::base::record::LANE;
 use crate::commands::ingest::options::Ingest;
 use crate::commands::ingest::settle::Settling;
 use crate::dynamodb::column_attributes::Columns;
@@ -12,14 +12,13 @@ use crate::list::external_sort::sorter::{Sorted, Sorter, SorterOptions, disk_byt
 use crate::list::objects::Objects;
 use crate::list::prefetch::Ahead;
 use crate::pipeline::dedup::Distinct;
-use crate::pipeline::diff::{Handing, Side, Step, Walk, Whole, sort};
+use crate::pipeline::diff::{Side, Walk, Whole, sort};
 use crate::pipeline::progress::checkpoint::Checkpoint;
-use crate::pipeline::progress::counts::{Books, Meters, Settled};
+use crate::pipeline::progress::counts::{Meters, Settled};
 use crate::pipeline::progress::sources::Accounts;
 use crate::pipeline::progress::watermark::{HandOver, LowWater};
 use crate::pipeline::reader::{Beginning, HAND_OVERS, Reader};
 use crate::pipeline::rejects::{MaxRejects, Rejects};
-use crate::pipeline::useful::Listed;
 use crate::source::sources::Sources;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;

@@ -1,27 +1,11 @@
 //! Lines that are settled without a write: entered in the meters and the accounts, many
 //! at once.
 
-use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::hash::Algorithm;
-use crate::base::human::thousands;
-use crate::base::record::{Action, LANE, Record};
+use crate::base::record::{Action, Record};
 use crate::commands::ingest::options::Watch;
-use crate::dynamodb::column_attributes::Columns;
-use crate::list::external_sort::sorter::{Sorted, Sorter, SorterOptions, disk_bytes};
-use crate::list::objects::Objects;
-use crate::list::prefetch::Ahead;
-use crate::pipeline::dedup::Distinct;
-use crate::pipeline::diff::{Handing, Side, Step, Walk, Whole, sort};
-use crate::pipeline::progress::checkpoint::Checkpoint;
-use crate::pipeline::progress::counts::{Books, Meters, Settled};
-use crate::pipeline::progress::sources::Accounts;
-use crate::pipeline::progress::watermark::{HandOver, LowWater};
-use crate::pipeline::reader::{Beginning, HAND_OVERS, Reader};
-use crate::pipeline::rejects::{MaxRejects, Rejects};
-use crate::pipeline::useful::Listed;
-use crate::source::sources::Sources;
-use std::sync::{Arc, OnceLock};
-use tokio::sync::mpsc;
+use crate::pipeline::progress::counts::{Books, Settled};
+use crate::pipeline::progress::watermark::LowWater;
+use std::sync::Arc;
 
 /// Records that an earlier run has settled, by the number of their source.
 #[derive(Debug, Default)]

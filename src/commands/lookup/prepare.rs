@@ -10,14 +10,12 @@ use crate::commands::lookup::options::Lookup;
 use crate::commands::lookup::query::Questions;
 use crate::commands::lookup::table_backend::TableOracle;
 use crate::dynamodb::client::operation::RawOperation;
-use crate::dynamodb::table;
 use crate::dynamodb::table::Table;
 use crate::list::matchmeta::given::GivenRules;
 use crate::list::matchmeta::normalizer::Normalizer;
 use crate::pipeline::contents::either_case::EitherCase;
 use crate::pipeline::contents::scan;
-use crate::pipeline::contents::settings::Given;
-use crate::pipeline::contents::settings::Settings;
+use crate::pipeline::contents::settings::{Given, Settings};
 
 /// What is known before the first question.
 pub(super) struct Prepared {

@@ -40,11 +40,10 @@ use crate::commands::lookup::request_state::{Ended, EngineOptions};
 use crate::commands::lookup::requester::Engine;
 use crate::commands::lookup::table_backend::TableOracle;
 use crate::commands::lookup::watch::LookupPlan;
-use crate::dynamodb::batch_get::request::CONSISTENT_READ_UNITS;
-use crate::dynamodb::batch_get::request::EVENTUAL_READ_UNITS;
-use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
+use crate::dynamodb::batch_get::request::{
+    CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
+};
 use crate::dynamodb::client::operation::RawOperation;
-use crate::dynamodb::table;
 use crate::dynamodb::table::Table;
 use crate::flow::backoff::Backoff;
 use crate::flow::concurrency::Concurrency;

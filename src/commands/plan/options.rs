@@ -1,22 +1,11 @@
 //! Options of a plan: what its caller sets.
 
 use crate::base::hash::{Algorithm, Case};
-use crate::commands::item_options::with_release;
-use crate::commands::item_options::with_rules;
-use crate::commands::plan::survey::survey;
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::attribute_from::AttributeFrom;
-use crate::dynamodb::column_attributes::Columns;
-use crate::dynamodb::describe_table;
-use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::key_schema::KeyAttribute;
 use crate::dynamodb::prices::Prices;
-use crate::dynamodb::table;
 use crate::list::format::kind::Form;
-use crate::list::objects::Objects;
-use crate::list::prefetch::Ahead;
-use crate::pipeline::contents::settings::Given;
-use crate::pipeline::useful::Listed;
 use crate::source::decompress::codec::Unpack;
 use crate::source::sources::Globs;
 

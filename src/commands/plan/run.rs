@@ -27,7 +27,6 @@ use crate::commands::plan::target::Target;
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::column_attributes::Columns;
 use crate::dynamodb::item::ItemTemplate;
-use crate::dynamodb::table;
 use crate::dynamodb::table::Table;
 use crate::list::objects::Objects;
 use crate::list::opened::Opened;

@@ -2,9 +2,7 @@
 
 use crate::base::hash::Algorithm;
 use crate::dynamodb::attribute::Attribute;
-use crate::dynamodb::key_schema::KeyAttribute;
-use crate::dynamodb::key_schema::KeySchema;
-use crate::dynamodb::key_schema::KeyType;
+use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
 use crate::dynamodb::table;
 use crate::dynamodb::table::{Billing, Table};
 use serde::Serialize;

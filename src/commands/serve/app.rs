@@ -30,8 +30,6 @@ use crate::commands::serve::pending::ReadOptions;
 use crate::commands::serve::reads::Reads;
 use crate::dynamodb::client::operation::RawOperation;
 use crate::dynamodb::describe_table;
-use crate::dynamodb::key_schema::KeyAttribute;
-use crate::dynamodb::table;
 use crate::flow::backoff::Backoff;
 use crate::flow::rate_limiter::{CAPACITY_INTERVAL, Pace};
 use crate::list::matchmeta::normalizer::Normalizer;

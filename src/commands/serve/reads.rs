@@ -14,18 +14,10 @@
 
 use crate::base::hash::Hash;
 use crate::commands::serve::metrics::Metrics;
-use crate::commands::serve::pending::Found;
-use crate::commands::serve::pending::Inner;
-use crate::commands::serve::pending::MAX_WAITING;
-use crate::commands::serve::pending::Open;
-use crate::commands::serve::pending::ReadOptions;
-use crate::commands::serve::pending::Shared;
-use crate::commands::serve::pending::Trouble;
+use crate::commands::serve::pending::{
+    Found, Inner, MAX_WAITING, Open, ReadOptions, Shared, Trouble,
+};
 use crate::commands::serve::table_reader::Asker;
-use crate::dynamodb::batch_get::plain_json::WholeAnswer;
-use crate::dynamodb::batch_get::request::CONSISTENT_READ_UNITS;
-use crate::dynamodb::batch_get::request::EVENTUAL_READ_UNITS;
-use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
 use crate::dynamodb::client::operation::BatchGet;
 use crate::flow::backoff::Backoff;
 use crate::flow::rate_limiter::Pace;

@@ -4,9 +4,9 @@ use crate::aws::error::{CallError, Meaning};
 use crate::base::hash::Hash;
 use crate::commands::serve::pending::{Found, Inner, Shared, Trouble};
 use crate::dynamodb::batch_get::plain_json::WholeAnswer;
-use crate::dynamodb::batch_get::request::CONSISTENT_READ_UNITS;
-use crate::dynamodb::batch_get::request::EVENTUAL_READ_UNITS;
-use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
+use crate::dynamodb::batch_get::request::{
+    CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
+};
 use crate::dynamodb::client::operation::BatchGet;
 use crate::flow::backoff::Backoff;
 use crate::flow::capacity::Consumed;

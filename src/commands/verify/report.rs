@@ -2,8 +2,7 @@
 
 use crate::base::algorithm_counts::AlgorithmCounts;
 use crate::base::error::Error;
-use crate::base::human::{seconds, thousands};
-use crate::base::human::{ten_thousandths, tenths, thousandths, to_the_second};
+use crate::base::human::{seconds, ten_thousandths, tenths, thousands, thousandths, to_the_second};
 use crate::commands::verify::counts::VerifyCounts;
 use crate::commands::verify::finding::{Problem, What};
 use crate::dynamodb::prices::USD_PER_MILLION_READ_UNITS;

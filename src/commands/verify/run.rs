@@ -23,22 +23,19 @@ use crate::commands::verify::finding::{Finding, Problem};
 use crate::commands::verify::options::{GIVE_UP_AFTER, Verify, VerifyPlan};
 use crate::commands::verify::report::{MAX_REPORTED, ProblemReport, VerifyReport};
 use crate::dynamodb::batch_get::expected::AskTemplate;
-use crate::dynamodb::batch_get::request::CONSISTENT_READ_UNITS;
-use crate::dynamodb::batch_get::request::EVENTUAL_READ_UNITS;
-use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
+use crate::dynamodb::batch_get::request::{
+    CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
+};
 use crate::dynamodb::client::operation::RawOperation;
 use crate::dynamodb::column_attributes::Columns;
-use crate::dynamodb::table;
 use crate::dynamodb::table::Table;
 use crate::flow::backoff::Backoff;
 use crate::flow::rate_limiter::{CAPACITY_INTERVAL, Pace};
 use crate::list::objects::Objects;
 use crate::list::opened::Opened;
 use crate::list::prefetch::Ahead;
-use crate::pipeline::contents::look;
 use crate::pipeline::contents::look::Look;
-use crate::pipeline::contents::settings::Given;
-use crate::pipeline::contents::settings::Told;
+use crate::pipeline::contents::settings::{Given, Told};
 use crate::pipeline::dedup::Distinct;
 use crate::pipeline::progress::sources::Accounts;
 use crate::pipeline::progress::watermark::HandOver;

@@ -11,8 +11,7 @@
 
 use crate::base::hash::Algorithm;
 use crate::base::record::Reason;
-use crate::list::format::cell::is_hash;
-use crate::list::format::cell::{in_column, without_mark, without_return};
+use crate::list::format::cell::{in_column, is_hash, without_mark, without_return};
 use crate::list::format::digest::Digest;
 use crate::list::format::plain::{Parsed, content};
 use crate::list::format::sums::Column;

@@ -10,8 +10,10 @@
 
 use crate::base::hash::fold;
 use crate::base::record::Reason;
-use crate::list::format::cell::{algorithm_named, digits_of, is_generic, is_hash};
-use crate::list::format::cell::{in_column, says_none, without_mark, without_return};
+use crate::list::format::cell::{
+    algorithm_named, digits_of, in_column, is_generic, is_hash, says_none, without_mark,
+    without_return,
+};
 use crate::list::format::digest::Digest;
 use crate::list::format::kind::Format;
 use crate::list::format::mix::other_in_column;

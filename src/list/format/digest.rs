@@ -3,8 +3,7 @@
 use crate::base::hash::{Algorithm, Hash};
 use crate::base::hash_prefix;
 use crate::base::record::Reason;
-use crate::list::format::kind::Encoding;
-use crate::list::format::kind::Form;
+use crate::list::format::kind::{Encoding, Form};
 use crate::list::format::plain::Parsed;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;

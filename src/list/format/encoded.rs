@@ -2,10 +2,8 @@
 //! rows of plain ones.
 
 use crate::list::format::cell::in_column;
-use crate::list::format::digest::Digest;
-use crate::list::format::digest::algorithm_of_base64;
-use crate::list::format::kind::Encoding;
-use crate::list::format::kind::{Form, Format};
+use crate::list::format::digest::{Digest, algorithm_of_base64};
+use crate::list::format::kind::{Encoding, Form, Format};
 use crate::list::format::layout::Layout;
 use crate::list::format::plain::{Parsed, content, is_header};
 use crate::list::format::{delimited, json, sums};

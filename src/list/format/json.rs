@@ -7,8 +7,7 @@
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, fold};
 use crate::base::record::Reason;
-use crate::list::format::cell::in_column;
-use crate::list::format::cell::{algorithm_named, is_hash};
+use crate::list::format::cell::{algorithm_named, in_column, is_hash};
 use crate::list::format::digest::Digest;
 use crate::list::format::document::ArrayPath;
 use crate::list::format::plain::{Parsed, content};

@@ -11,8 +11,7 @@
 //! either, so when the first line is given up, the others are looked at only for where
 //! the next row begins; and the row is read as a whole when its end has come.
 
-use crate::base::record::MAX_LINE_BYTES;
-use crate::base::record::Reason;
+use crate::base::record::{MAX_LINE_BYTES, Reason};
 use crate::list::format::plain::Parsed;
 use crate::list::format::row_parser::RowParser;
 use crate::list::lines::Line;

@@ -14,10 +14,8 @@
 use crate::base::hash::{Algorithm, fold};
 use crate::base::hash_prefix;
 use crate::base::record::Reason;
-use crate::list::format::cell::is_hash;
-use crate::list::format::cell::{in_column, without_mark, without_return};
-use crate::list::format::digest::Digest;
-use crate::list::format::digest::algorithm_of_base64;
+use crate::list::format::cell::{in_column, is_hash, without_mark, without_return};
+use crate::list::format::digest::{Digest, algorithm_of_base64};
 use crate::list::format::plain::{
     Parsed, algorithm_of_text, are_several, begins_with_hash, content, is_header,
 };

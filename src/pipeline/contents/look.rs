@@ -10,21 +10,17 @@
 //! as well, until the table holds one.
 
 use crate::aws::config::Aws;
-use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case, Hash};
-use crate::base::shutdown::Stop;
-use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
 use crate::dynamodb::client::operation::RawOperation;
-use crate::dynamodb::describe_table;
-use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
+use crate::dynamodb::key_schema::KeyType;
 use crate::dynamodb::table::Table;
 use crate::list::matchmeta::given::GivenRules;
 use crate::list::matchmeta::normalizer::Normalizer;
 use crate::pipeline::contents::settings::{Given, KeyCase, Settings, Told};
 
-use crate::pipeline::contents::either_case::EitherCase;
-use crate::pipeline::contents::either_case::case_by_keys;
+use crate::pipeline::contents::either_case::{EitherCase, case_by_keys};
 use crate::pipeline::contents::items::Contents;
 
 /// A look at a table.

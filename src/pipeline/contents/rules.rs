@@ -1,24 +1,15 @@
 //! The rules of a table of paths, as given and as its items show them.
 
 use crate::aws::config::Aws;
-use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::hash::{Algorithm, Case, Hash};
+use crate::base::error::{ErrorKind, Result};
+use crate::base::hash::Algorithm;
 use crate::base::shutdown::Stop;
-use crate::dynamodb::attribute::Attribute;
-use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
-use crate::dynamodb::client::operation::RawOperation;
-use crate::dynamodb::key_schema::KeyAttribute;
-use crate::dynamodb::key_schema::KeyType;
-use crate::dynamodb::table;
-use crate::dynamodb::table::Table;
+use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
 use crate::list::matchmeta::given::GivenRules;
 use crate::list::matchmeta::normalizer::Normalizer;
-use crate::pipeline::contents::either_case::EitherCase;
-use crate::pipeline::contents::either_case::case_by_keys;
-use crate::pipeline::contents::items::Contents;
 use crate::pipeline::contents::look::Look;
 use crate::pipeline::contents::scan::look;
-use crate::pipeline::contents::settings::{Given, KeyCase, Settings, Told};
+use crate::pipeline::contents::settings::Settings;
 
 /// The normalizer of paths for the table `name`, and the look that showed it: as `given`,
 /// and what is left open as its items show it. Nothing when nothing is given or `stop` is

@@ -1,18 +1,8 @@
 //! Settings about a table's keys: as a person gives them, and as a look finds them.
 
-use crate::aws::config::Aws;
-use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::hash::{Algorithm, Case, Hash};
-use crate::base::shutdown::Stop;
+use crate::base::hash::{Algorithm, Case};
 use crate::dynamodb::attribute::Attribute;
-use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
-use crate::dynamodb::client::operation::RawOperation;
 use crate::dynamodb::key_schema::KeyAttribute;
-use crate::dynamodb::key_schema::KeyType;
-use crate::dynamodb::table;
-use crate::dynamodb::table::Table;
-use crate::list::matchmeta::given::GivenRules;
-use crate::list::matchmeta::normalizer::Normalizer;
 
 /// The attributes that tell the rules and users of a path's item.
 pub(super) const RULE_ATTRIBUTES: [&str; 3] = ["rules", "unix_user", "windows_user"];

@@ -2,15 +2,10 @@
 
 use super::Reads;
 use super::*;
-use crate::base::hash::Algorithm;
-use crate::base::hash::Case;
-use crate::base::hash::Hash;
+use crate::base::hash::{Algorithm, Case, Hash};
 use crate::commands::serve::metrics::Metrics;
-use crate::commands::serve::pending::Found;
-use crate::commands::serve::pending::ReadOptions;
-use crate::dynamodb::key_schema::KeyAttribute;
-use crate::dynamodb::key_schema::KeySchema;
-use crate::dynamodb::key_schema::KeyType;
+use crate::commands::serve::pending::{Found, ReadOptions};
+use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
 use crate::pipeline::contents::either_case::EitherCase;
 use crate::pipeline::contents::settings::{KeyCase, Settings};
 use crate::pipeline::outage::{Mode, Table, outages};

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::aws::error::{CallError, Meaning};
+use crate::base::error::ErrorKind;
 use crate::dynamodb::client::operation::BatchGet;
 use crate::dynamodb::describe_table::assumed;
-use crate::dynamodb::key_schema::KeySchema;
+use crate::dynamodb::key_schema::{KeyAttribute, KeySchema};
 use crate::flow::backoff::Backoff;
 use crate::list::matchmeta::normalizer::Rules;
 use crate::pipeline::contents::either_case::WRONG_CASE;
