@@ -113,10 +113,14 @@ impl Error {
     }
 }
 
+/// `{}` is the failure alone, as the standard library has it; `{:#}` names its causes, too.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&one_line(&self.what))?;
-        let mut cause = self.cause.as_deref().map(|c| c as &dyn std::error::Error);
+        if !f.alternate() {
+            return Ok(());
+        }
+        let mut cause = std::error::Error::source(self);
         let mut said = self.what.to_string();
         while let Some(c) = cause {
             // Causes often repeat themselves on the way down.
@@ -131,7 +135,11 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_deref().map(|c| c as _)
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -143,16 +151,21 @@ mod tests {
         let inner = Error::new(ErrorKind::Read, "cannot read list.txt at byte 7").because(io);
         let outer = Error::new(ErrorKind::Read, "the run stopped").because(inner);
         assert_eq!(
-            outer.to_string(),
+            format!("{outer:#}"),
             "the run stopped: cannot read list.txt at byte 7: disk on fire"
         );
+        assert_eq!(outer.to_string(), "the run stopped");
+        let cause = std::error::Error::source(&outer).expect("a cause");
+        assert_eq!(cause.to_string(), "cannot read list.txt at byte 7");
+        let innermost = cause.source().map(ToString::to_string);
+        assert_eq!(innermost.as_deref(), Some("disk on fire"));
     }
 
     #[test]
     fn names_in_a_message_cannot_act_on_a_terminal() {
         let inner = std::io::Error::other("\u{9b}2J".repeat(5_000));
         let error = Error::usage("no column \x1b[8mx\nerror: forged\u{202e}").because(inner);
-        let said = error.to_string();
+        let said = format!("{error:#}");
         assert!(said.starts_with("no column \\u{1b}[8mx\\nerror: forged\\u{202e}: \\u{9b}2J"));
         assert!(said.chars().all(|c| !c.is_control()));
         assert!(said.len() < 20_000);

@@ -83,14 +83,14 @@ pub(super) async fn show(context: &Context, args: &CapacityArgs) -> Result<u8> {
     let mut replicas = Vec::new();
     for region in table.replicas.iter().filter(|r| *r != aws.region()) {
         let units = describe_table::in_region(aws, region, &table.name).await;
-        replicas.push((region.clone(), units.map_err(|e| e.to_string())));
+        replicas.push((region.clone(), units.map_err(|e| format!("{e:#}"))));
     }
     let indexes: Vec<String> = table.indexes.iter().map(|i| i.name.clone()).collect();
     let scalings = match table.billing {
         Billing::OnDemand { .. } => Ok(Vec::new()),
         Billing::Provisioned { .. } => auto_scaling::describe(aws, &table.name, &indexes)
             .await
-            .map_err(|e| e.to_string()),
+            .map_err(|e| format!("{e:#}")),
     };
     let printed = if args.json {
         let text = as_json(&table, &replicas, &scalings);

@@ -4,10 +4,12 @@
 //! into a call of the library, shows what happens, and ends with the exit status
 //! that scripts rely on.
 
+use crate::base::error::Result;
 use crate::base::shutdown::Stop;
 use crate::cli::context::{Common, Context};
 use crate::cli::signals::watch_signals;
 use clap::{Parser, Subcommand};
+use futures::future::LocalBoxFuture;
 use indicatif::MultiProgress;
 use std::process::ExitCode;
 
@@ -119,22 +121,24 @@ pub fn main() -> ExitCode {
     };
     let ended = runtime.block_on(async {
         watch_signals(context.stop.clone());
-        match cli.command {
-            Command::Ingest(args) => crate::cli::ingest::run(&context, *args).await,
-            Command::Refresh(args) => crate::cli::refresh::run(&context, *args).await,
-            Command::Verify(args) => crate::cli::verify::run(&context, *args).await,
-            Command::Lookup(args) => crate::cli::lookup::run(&context, *args).await,
-            Command::Capacity(args) => crate::cli::capacity::show(&context, &args).await,
-            Command::Keepalive(args) => crate::cli::capacity::keep(&context, &args).await,
-            Command::Plan(args) => crate::cli::plan::run(&context, *args).await,
-            Command::Normalize(args) => crate::cli::normalize::run(&context, args).await,
+        // Boxed: the futures of whole runs are large, and a stack holds one frame for each call.
+        let run: LocalBoxFuture<'_, Result<u8>> = match cli.command {
+            Command::Ingest(args) => Box::pin(crate::cli::ingest::run(&context, *args)),
+            Command::Refresh(args) => Box::pin(crate::cli::refresh::run(&context, *args)),
+            Command::Verify(args) => Box::pin(crate::cli::verify::run(&context, *args)),
+            Command::Lookup(args) => Box::pin(crate::cli::lookup::run(&context, *args)),
+            Command::Capacity(ref args) => Box::pin(crate::cli::capacity::show(&context, args)),
+            Command::Keepalive(ref args) => Box::pin(crate::cli::capacity::keep(&context, args)),
+            Command::Plan(args) => Box::pin(crate::cli::plan::run(&context, *args)),
+            Command::Normalize(args) => Box::pin(crate::cli::normalize::run(&context, args)),
             #[cfg(feature = "serve")]
-            Command::Serve(args) => crate::cli::serve::run(&context, *args).await,
+            Command::Serve(args) => Box::pin(crate::cli::serve::run(&context, *args)),
             #[cfg(feature = "local")]
-            Command::Local(args) => crate::cli::local::run(&context, &args).await,
+            Command::Local(ref args) => Box::pin(crate::cli::local::run(&context, args)),
             #[cfg(feature = "local")]
-            Command::Demo(args) => crate::cli::demo::run(&context, &args).await,
-        }
+            Command::Demo(ref args) => Box::pin(crate::cli::demo::run(&context, args)),
+        };
+        run.await
     });
     // A read of a terminal that nobody types at would hold the process up.
     runtime.shutdown_background();

@@ -102,10 +102,10 @@ impl Context {
     /// Says an error on stderr, with what to do about it.
     pub(super) fn complain(&self, error: &Error) {
         if self.common.log_format == LogFormat::Json {
-            tracing::error!(hint = error.what_to_do(), "{error}");
+            tracing::error!(hint = error.what_to_do(), "{error:#}");
             return;
         }
-        self.say(&format!("error: {error}"));
+        self.say(&format!("error: {error:#}"));
         if let Some(hint) = error.what_to_do() {
             let hint = printable::one_line(hint);
             self.say(&format!("  what to do: {hint}"));

@@ -178,7 +178,7 @@ async fn settle_down(context: &Context, aws: &Aws, table: &str, interval: Durati
             tracing::warn!("the table is not at its minimum yet: {command} goes on with it")
         }
         Err(e) => tracing::warn!(
-            "the table cannot be brought down: {e}; {}",
+            "the table cannot be brought down: {e:#}; {}",
             e.what_to_do().unwrap_or(&command)
         ),
     }
@@ -198,7 +198,7 @@ pub(super) async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<R
         let aws = aws.with_policy("scripts/iam/keepalive.json");
         let table = describe_table::describe(&aws, &args.table, None).await?;
         if let Err(e) = auto_scaling::descent(&aws, &table).await {
-            tracing::warn!("--settle will not help: {e}");
+            tracing::warn!("--settle will not help: {e:#}");
         }
     }
     let mut builder = Ingest::builder()

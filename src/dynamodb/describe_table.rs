@@ -115,7 +115,7 @@ pub fn assumed(
         return Err(denied);
     };
     tracing::warn!(
-        "{denied}: going on without. Its partition key is taken to be {} ({}; --key says otherwise), indexes \
+        "{denied:#}: going on without. Its partition key is taken to be {} ({}; --key says otherwise), indexes \
          and replicas are not known, and the rate follows what is refused (--rate N says how much there is). \
          What to do: {}",
         partition.name,

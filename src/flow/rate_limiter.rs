@@ -272,7 +272,7 @@ impl Pace {
                             );
                         }
                     }
-                    Ok(Err(e)) => tracing::debug!("the table cannot be described: {e}"),
+                    Ok(Err(e)) => tracing::debug!("the table cannot be described: {e:#}"),
                     Err(_) => tracing::debug!("the table is not described in time"),
                 }
             }

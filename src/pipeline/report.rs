@@ -334,7 +334,7 @@ impl Report {
     pub fn end(&mut self, outcome: Outcome, error: Option<&crate::base::error::Error>) {
         self.outcome = outcome;
         self.exit = outcome.exit_status(self.requests > 0, error);
-        self.error = error.map(ToString::to_string);
+        self.error = error.map(|e| format!("{e:#}"));
         self.hint = error.and_then(|e| e.what_to_do()).map(str::to_owned);
     }
 

@@ -76,9 +76,13 @@ impl Listed<'_> {
     }
 
     fn without_lines(&self) -> Option<Error> {
-        if self.sources.one() == Some(&Location::Stdin) {
-            tracing::info!("standard input has no lines: there is nothing to do");
-            return None;
+        match self.sources.one() {
+            Some(Location::Stdin) => {
+                tracing::info!("standard input has no lines: there is nothing to do");
+                return None;
+            }
+            Some(Location::Program(_)) => return None,
+            _ => {}
         }
         let names: Vec<String> = self.sources.named.iter().map(|n| n.to_string()).collect();
         let have = if names.len() == 1 { "has" } else { "have" };
@@ -115,7 +119,7 @@ mod tests {
         };
         let error = listed.useless(&shapes)?;
         assert_eq!(error.exit_status(), 1);
-        Some(error.to_string())
+        Some(format!("{error:#}"))
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The place of a list, as a person names it: an S3 object, a path, or `-`.
 
+use crate::source::program::ProgramHashes;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -18,6 +19,15 @@ pub enum Location {
     File(PathBuf),
     /// `-`
     Stdin,
+    /// A stream of hashes that a program hands over.
+    Program(ProgramHashes),
+}
+
+impl Location {
+    /// Whether it can be read once only, from its beginning to its end.
+    pub fn is_read_once(&self) -> bool {
+        matches!(self, Location::Stdin | Location::Program(_))
+    }
 }
 
 impl FromStr for Location {
@@ -64,6 +74,7 @@ impl fmt::Display for Location {
             Location::S3 { bucket, key } => write!(f, "s3://{bucket}/{key}"),
             Location::File(path) => write!(f, "{}", path.display()),
             Location::Stdin => f.write_str("-"),
+            Location::Program(_) => f.write_str("the program's hashes"),
         }
     }
 }

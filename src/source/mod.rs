@@ -5,6 +5,7 @@
 //!
 //! - [`location`]: the place of a list: an S3 object, a path, or `-`
 //! - [`version`]: the version of an object or file, by which a change shows
+//! - [`program`]: a stream of hashes that a program hands over
 //! - [`errors`]: errors of a list that cannot be opened or read
 //! - [`s3`]: the body of an S3 object, and the range of an answer
 //! - [`open`]: opening a list
@@ -20,6 +21,7 @@ pub mod errors;
 pub mod listing;
 pub mod location;
 pub mod open;
+pub mod program;
 pub mod read;
 pub mod reopen;
 pub mod s3;

@@ -97,15 +97,26 @@ impl Source {
                     body: Body::Reader(Box::new(file)),
                 })
             }
-            Location::Stdin => Ok(Source {
-                location: Location::Stdin,
-                etag: None,
-                version_id: None,
-                modified: None,
-                length: None,
-                position: 0,
-                body: Body::Reader(Box::new(tokio::io::stdin())),
-            }),
+            Location::Stdin => Ok(Source::once(location, Box::new(tokio::io::stdin()))),
+            Location::Program(hashes) => match hashes.take() {
+                Some(text) => Ok(Source::once(location, text)),
+                None => Err(Error::usage(format!(
+                    "{location} were read before, and a stream can be read once"
+                ))),
+            },
+        }
+    }
+
+    /// A source that `reader` brings, which can be read once.
+    fn once(location: &Location, reader: Box<dyn AsyncRead + Send + Unpin>) -> Source {
+        Source {
+            location: location.clone(),
+            etag: None,
+            version_id: None,
+            modified: None,
+            length: None,
+            position: 0,
+            body: Body::Reader(reader),
         }
     }
 

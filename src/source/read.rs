@@ -147,7 +147,7 @@ impl S3Body {
                     if status == Some(412) {
                         let now = match look(location, &self.aws).await {
                             Ok(now) => now.etag.unwrap_or_else(|| "none".to_owned()),
-                            Err(e) => format!("not to be learnt ({e})"),
+                            Err(e) => format!("not to be learnt ({e:#})"),
                         };
                         return Err(broken(location, position)
                             .of_kind(ErrorKind::Damaged)

@@ -47,6 +47,9 @@ impl Source {
             Location::Stdin => Err(Error::usage(
                 "standard input cannot be read again from where it was left",
             )),
+            Location::Program(_) => Err(Error::usage(format!(
+                "{location} cannot be read again from where they were left"
+            ))),
         }
     }
 }
@@ -198,7 +201,7 @@ pub async fn look(location: &Location, aws: &Aws) -> Result<ObjectVersion> {
                 ..ObjectVersion::default()
             })
         }
-        Location::Stdin => Ok(ObjectVersion {
+        Location::Stdin | Location::Program(_) => Ok(ObjectVersion {
             uri,
             ..ObjectVersion::default()
         }),

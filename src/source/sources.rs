@@ -48,6 +48,11 @@ impl Named {
         }
     }
 
+    /// Whether it can be read once only.
+    fn is_read_once(&self) -> bool {
+        matches!(self, Named::One(location) | Named::Manifest(location) if location.is_read_once())
+    }
+
     /// Whether it is read from standard input.
     fn is_stdin(&self) -> bool {
         matches!(
@@ -107,6 +112,11 @@ impl Sources {
     /// Whether standard input is among them, as a list or as a manifest.
     pub fn has_stdin(&self) -> bool {
         self.named.iter().any(Named::is_stdin)
+    }
+
+    /// Whether one of them can be read once only, so that no run can resume.
+    pub fn have_read_once(&self) -> bool {
+        self.named.iter().any(Named::is_read_once)
     }
 
     /// The one list that they are, where they are no more.

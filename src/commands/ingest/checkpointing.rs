@@ -57,7 +57,7 @@ impl Ingest {
             hash: template.algorithm().name().to_owned(),
             item: template.example(),
         };
-        let stdin = self.sources.has_stdin() || self.from.has_stdin();
+        let stdin = self.sources.have_read_once() || self.from.have_read_once();
         let unknown = stdin || !first.object.is_known();
         let place = match &with.keep {
             Keep::Off => {

@@ -32,14 +32,14 @@ impl Arranged<'_> {
         first: Option<(Beginning, Ahead)>,
     ) -> Result<Option<Lists>> {
         let ingest = self.ingest;
-        let once = ingest.sources.has_stdin() || ingest.from.has_stdin();
+        let once = ingest.sources.have_read_once() || ingest.from.have_read_once();
         let told = ingest.with.distinct;
         if told != Distinct::Exact && !once {
             // It is read again: what is opened is of no use here.
             drop(first);
             match self.in_order(refresh).await {
                 Err(e) if e.kind() == ErrorKind::Unsorted && told == Distinct::InFlight => {
-                    tracing::info!("{e}: sorting both lists on disk");
+                    tracing::info!("{e:#}: sorting both lists on disk");
                     self.ingest
                         .watch
                         .meters()

@@ -174,7 +174,7 @@ impl Ingest {
                 true => report.checkpoint = Some(keeping.store.place().to_string()),
                 false => {
                     if let Err(e) = keeping.store.remove(&self.aws).await {
-                        tracing::warn!("{e}");
+                        tracing::warn!("{e:#}");
                     }
                 }
             }
@@ -190,7 +190,7 @@ impl Ingest {
         };
         match (ended, saved) {
             (Err(e), Err(also)) => {
-                tracing::warn!("{also}: what was saved before is older, and still true");
+                tracing::warn!("{also:#}: what was saved before is older, and still true");
                 Err(e)
             }
             (Ok(_), Err(e)) => Err(e),

@@ -41,7 +41,9 @@ impl Ingest {
                         Ok(units) => units,
                         Err(e) => {
                             let what = "its capacity is not known: --replica-capacity N tells it";
-                            tracing::warn!("the replica in {region} cannot be asked ({e}); {what}");
+                            tracing::warn!(
+                                "the replica in {region} cannot be asked ({e:#}); {what}"
+                            );
                             None
                         }
                     }

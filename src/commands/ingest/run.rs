@@ -43,7 +43,7 @@ impl Ingest {
                 report.end(Outcome::Interrupted, None);
                 return Ok(report);
             }
-            prepared = self.prepare(look) => prepared?,
+            prepared = Box::pin(self.prepare(look)) => prepared?,
         };
         let raised = match (with.raise_to, with.dry_run) {
             (Some(units), false) => self.raise(units, &prepared.table).await?,
@@ -56,7 +56,7 @@ impl Ingest {
         let before = begun.elapsed();
         let ended = match with.stop.is_requested() {
             true => Ok(Ended::Interrupted),
-            false => self.write(prepared, &mut report).await,
+            false => Box::pin(self.write(prepared, &mut report)).await,
         };
         report.elapsed_s += before.as_secs_f64();
         let restored = match raised {
@@ -70,7 +70,7 @@ impl Ingest {
             (Ok(_), Err(e)) => (Outcome::Failed, Some(e)),
             (Err(e), restored) => {
                 if let Err(also) = restored {
-                    tracing::warn!("{also}; {}", also.what_to_do().unwrap_or_default());
+                    tracing::warn!("{also:#}; {}", also.what_to_do().unwrap_or_default());
                 }
                 (Outcome::Failed, Some(e))
             }

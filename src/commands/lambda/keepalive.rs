@@ -169,7 +169,7 @@ struct Failed(Error);
 
 impl fmt::Debug for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        write!(f, "{:#}", self.0)?;
         match self.0.what_to_do() {
             Some(hint) => write!(f, "; what to do: {hint}"),
             None => Ok(()),

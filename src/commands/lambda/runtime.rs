@@ -46,7 +46,7 @@ pub(crate) fn run(elsewhere: &str, serve: impl Future<Output = Result<()>>) -> E
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(hint = error.what_to_do(), "{error}");
+            tracing::error!(hint = error.what_to_do(), "{error:#}");
             ExitCode::from(error.exit_status())
         }
     }

@@ -169,7 +169,7 @@ impl LookupReport {
         // Wrong usage that an answer has shown is wrong usage still: nothing is written.
         let is_usage = failure.is_some_and(|e| e.kind() == ErrorKind::Usage);
         self.exit = outcome.exit_status(self.requests > 0 && !is_usage, failure);
-        self.failure = failure.map(ToString::to_string);
+        self.failure = failure.map(|e| format!("{e:#}"));
         self.hint = failure.and_then(|e| e.what_to_do()).map(str::to_owned);
     }
 

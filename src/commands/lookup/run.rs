@@ -93,7 +93,7 @@ impl Lookup {
                 report.end(Outcome::Interrupted, None);
                 return Ok(report);
             }
-            prepared = self.prepare() => prepared?,
+            prepared = Box::pin(self.prepare()) => prepared?,
         };
         report.hash = Some(prepared.algorithm.name().to_owned());
         report.rules = prepared.paths.as_ref().map(|n| n.rules().name());
@@ -128,19 +128,13 @@ impl Lookup {
                     answers: past,
                     place,
                 };
-                self.answer(
-                    prepared,
-                    Output::new(file, &with.stop),
-                    behind,
-                    report,
-                    begun,
-                )
-                .await
+                let output = Output::new(file, &with.stop);
+                Box::pin(self.answer(prepared, output, behind, report, begun)).await
             }
             (None, Some(writer)) => {
                 let output = Output::new(writer, &with.stop);
-                self.answer(prepared, output, Behind::default(), report, begun)
-                    .await
+                let behind = Behind::default();
+                Box::pin(self.answer(prepared, output, behind, report, begun)).await
             }
             (None, None) => Err(Error::usage("no place for the answers is named")),
         }

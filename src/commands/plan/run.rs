@@ -116,7 +116,7 @@ impl Planning {
             Some(name) => match crate::dynamodb::describe_table::describe(aws, name, None).await {
                 Err(e) if e.kind() == ErrorKind::Denied => {
                     tracing::warn!(
-                        "{e}: reckoning as for a new table, without indexes and replicas (--indexes and \
+                        "{e:#}: reckoning as for a new table, without indexes and replicas (--indexes and \
                          --replicas say otherwise). What to do: {}",
                         e.what_to_do().unwrap_or_default()
                     );

@@ -170,7 +170,7 @@ impl Gate {
                 let due = |at: Instant| at.elapsed() >= LEAST_BETWEEN_WARNINGS;
                 if anyway || seen.warned.is_none_or(due) {
                     seen.warned = Some(Instant::now());
-                    tracing::warn!("{e}: the API keys stay as they were, and it is tried again");
+                    tracing::warn!("{e:#}: the API keys stay as they were, and it is tried again");
                 }
             }
         }

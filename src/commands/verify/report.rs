@@ -207,7 +207,7 @@ impl VerifyReport {
     pub fn end(&mut self, outcome: Outcome, error: Option<&Error>) {
         self.outcome = outcome;
         self.exit = outcome.exit_status(self.requests > 0, error);
-        self.error = error.map(ToString::to_string);
+        self.error = error.map(|e| format!("{e:#}"));
         self.hint = error.and_then(|e| e.what_to_do()).map(str::to_owned);
     }
 

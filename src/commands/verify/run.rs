@@ -86,7 +86,7 @@ impl Verify {
                 report.end(Outcome::Interrupted, None);
                 return Ok(report);
             }
-            prepared = self.prepare(look) => prepared?,
+            prepared = Box::pin(self.prepare(look)) => prepared?,
         };
         let (pace, target, calls) = self.pace(&prepared);
         let to_come = input.ahead.bytes_to_come();
@@ -131,9 +131,8 @@ impl Verify {
                 Some(Reservoir::new(size, seed))
             }
         };
-        let (checked, read) = self
-            .check(input, &prepared, &pace, &accounts, reservoir, tell_all)
-            .await;
+        let check = self.check(input, &prepared, &pace, &accounts, reservoir, tell_all);
+        let (checked, read) = Box::pin(check).await;
 
         let counts = meters.read();
         report.hash = Some(prepared.algorithm.name().to_owned());

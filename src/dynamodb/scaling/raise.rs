@@ -60,7 +60,7 @@ pub async fn raise(
     let scalings = match auto_scaling::describe(aws, &table.name, &indexes).await {
         Ok(scalings) => scalings,
         Err(e) => {
-            tracing::warn!("{e}: if auto scaling looks after the table, it may undo the raise");
+            tracing::warn!("{e:#}: if auto scaling looks after the table, it may undo the raise");
             Vec::new()
         }
     };
@@ -100,7 +100,7 @@ pub async fn raise(
         Err(failed) => match raise.restore(aws, &Stop::new()).await {
             Ok(()) => Err(failed),
             Err(also) => {
-                tracing::warn!("{also}");
+                tracing::warn!("{also:#}");
                 Err(match also.what_to_do() {
                     Some(hint) => failed.hint(hint.to_owned()),
                     None => failed,

@@ -40,8 +40,10 @@ impl Place {
         match text.parse::<Location>() {
             Ok(Location::File(path)) => Ok(Place::File(path)),
             Ok(Location::S3 { bucket, key }) => Ok(Place::S3 { bucket, key }),
-            Ok(Location::Stdin) => Err(Error::usage("a checkpoint cannot be written to -")
-                .hint("give --checkpoint PATH, s3://bucket/key, or off")),
+            Ok(Location::Stdin | Location::Program(_)) => {
+                Err(Error::usage("a checkpoint cannot be written to -")
+                    .hint("give --checkpoint PATH, s3://bucket/key, or off"))
+            }
             Err(e) => Err(Error::usage(format!("--checkpoint: {e}"))),
         }
     }

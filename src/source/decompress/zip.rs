@@ -196,7 +196,7 @@ pub(super) fn member(
         Ok(()) => Err(Fault::Bad("it does not hold what was looked for".into())),
         // Too late to say that nothing was written.
         Err(e) if given => Err(Fault::Whole(
-            Error::new(ErrorKind::Input, e.to_string())
+            Error::new(ErrorKind::Input, format!("{e:#}"))
                 .hint(e.what_to_do().unwrap_or_default().to_owned()),
         )),
         Err(e) => Err(Fault::Whole(e)),

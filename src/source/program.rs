@@ -1,0 +1,85 @@
+//! Hashes that a program hands over: a stream of them, read as the lines of a list.
+
+use crate::base::hash::{Case, Hash};
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::AsyncRead;
+use tokio_util::io::StreamReader;
+
+/// Hashes that become one chunk of text, at most: a chunk is 64 KiB or less.
+const CHUNK_HASHES: usize = 512;
+
+/// The text of a stream of hashes, a line each.
+type Text = Box<dyn AsyncRead + Send + Unpin>;
+
+/// A stream of hashes that a program hands over. It can be read once, as standard input
+/// can: a run of it keeps no checkpoint.
+#[derive(Clone)]
+pub struct ProgramHashes(Arc<Mutex<Option<Text>>>);
+
+impl ProgramHashes {
+    /// The hashes of `stream`, up to its end or its first error.
+    pub fn new<S>(stream: S) -> ProgramHashes
+    where
+        S: Stream<Item = io::Result<Hash>> + Send + 'static,
+    {
+        let text = stream.ready_chunks(CHUNK_HASHES).map(|hashes| {
+            let mut text = Vec::with_capacity(hashes.len() * 65);
+            for hash in hashes {
+                text.extend_from_slice(hash?.to_hex(Case::Lower).as_bytes());
+                text.push(b'\n');
+            }
+            io::Result::Ok(Bytes::from(text))
+        });
+        let text: Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> = Box::pin(text);
+        ProgramHashes(Arc::new(Mutex::new(Some(Box::new(StreamReader::new(
+            text,
+        ))))))
+    }
+
+    /// The text; `None` if it was taken before.
+    pub(super) fn take(&self) -> Option<Text> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl PartialEq for ProgramHashes {
+    fn eq(&self, other: &ProgramHashes) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for ProgramHashes {}
+
+impl fmt::Debug for ProgramHashes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProgramHashes")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt as _;
+
+    #[tokio::test]
+    async fn a_stream_is_read_once_as_lines_up_to_its_first_error() {
+        let hash = |byte: u8| Hash::from_bytes(&[byte; 16]).expect("16 bytes");
+        let items = [Ok(hash(0xAB)), Ok(hash(1)), Err(io::Error::other("gone"))];
+        let hashes = ProgramHashes::new(futures::stream::iter(items));
+        let mut text = Vec::new();
+        let mut reader = hashes.take().expect("the first time");
+        let error = reader.read_to_end(&mut text).await.expect_err("an error");
+        assert_eq!(error.to_string(), "gone");
+        assert!(hashes.clone().take().is_none());
+        let only = ProgramHashes::new(futures::stream::iter([Ok(hash(0xAB))]));
+        let mut text = String::new();
+        let mut reader = only.take().expect("the first time");
+        reader.read_to_string(&mut text).await.expect("text");
+        assert_eq!(text, "ab".repeat(16) + "\n");
+    }
+}
