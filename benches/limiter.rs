@@ -4,7 +4,8 @@
 //!
 //! `cargo bench --bench limiter [-- SECONDS]`: SECONDS a row, 5 by default.
 
-use hashferry::flow::token_bucket::{Limiter, TokenBucket};
+use hashferry::bench::Limiter;
+use hashferry::bench::TokenBucket;
 use std::time::Duration;
 use tokio::time::Instant;
 

@@ -5,20 +5,27 @@
 //! together; here is seen which one it was.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use hashferry::base::hash::{Algorithm, Case, Hash};
-use hashferry::base::record::{Place, Record};
-use hashferry::dynamodb::attribute::Attribute;
-use hashferry::dynamodb::batch_get::plain_json::WholeTemplate;
-use hashferry::dynamodb::item::ItemTemplate;
-use hashferry::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
-use hashferry::flow::token_bucket::Limiter;
-use hashferry::list::format::kind::{Form, Format};
-use hashferry::list::format::layout::Layout;
-use hashferry::list::format::plain::{LineParser, Parsed};
-use hashferry::list::format::row_parser::RowParser;
-use hashferry::list::lines::Framer;
-use hashferry::list::matchmeta::normalizer::Normalizer;
-use hashferry::pipeline::window::Window;
+use hashferry::Algorithm;
+use hashferry::Attribute;
+use hashferry::Case;
+use hashferry::Hash;
+use hashferry::bench::Framer;
+use hashferry::bench::ItemTemplate;
+use hashferry::bench::KeySchema;
+use hashferry::bench::Layout;
+use hashferry::bench::Limiter;
+use hashferry::bench::LineParser;
+use hashferry::bench::Parsed;
+use hashferry::bench::Place;
+use hashferry::bench::Record;
+use hashferry::bench::RowParser;
+use hashferry::bench::WholeTemplate;
+use hashferry::bench::Window;
+use hashferry::matchmeta::Normalizer;
+use hashferry::options::Form;
+use hashferry::options::Format;
+use hashferry::options::KeyAttribute;
+use hashferry::options::KeyType;
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -71,7 +78,7 @@ fn schema() -> KeySchema {
 }
 
 /// Calls `each` with the lines of `text`, which comes in chunks.
-fn framed(text: &[u8], mut each: impl FnMut(&hashferry::list::lines::Line<'_>)) {
+fn framed(text: &[u8], mut each: impl FnMut(&hashferry::bench::Line<'_>)) {
     let mut framer = Framer::new();
     for chunk in text.chunks(CHUNK_BYTES) {
         let mut lines = framer.push(chunk);

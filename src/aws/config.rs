@@ -28,22 +28,22 @@ use std::time::Duration;
 /// the client's own default is 90 s: a request sent into a connection that is
 /// being closed is lost.
 /// Source: aws-sdk-rust issues 1106 and 440.
-pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long to wait for a connection to be made. The SDK's own default.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
 /// How long one try of a DynamoDB call may take, answer included. DynamoDB
 /// answers within tens of milliseconds; the SDK has no limit by default, and a
 /// connection that died silently would hold its batch for ever.
-pub const DYNAMODB_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const DYNAMODB_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long S3 may take to begin its answer.
-pub const S3_READ_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const S3_READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Tries that the SDK makes of a call that is asked now and then (DescribeTable,
 /// the opening GetObject). BatchWriteItem is tried once: that loop is ours.
-pub const ATTEMPTS: u32 = 5;
+pub(crate) const ATTEMPTS: u32 = 5;
 
 /// Where the policies of all commands are.
 const POLICIES: &str = "scripts/iam";
@@ -356,7 +356,7 @@ fn service_endpoint(config: &SdkConfig, service: &str) -> Result<Option<String>>
 }
 
 /// No credentials anywhere, or none by the profile that was named.
-pub fn no_credentials(aws: &Aws, error: CallError) -> Error {
+pub(crate) fn no_credentials(aws: &Aws, error: CallError) -> Error {
     if let Some(advice) = aws.credentials_advice() {
         return Error::usage("no AWS credentials by the profile")
             .because(error)

@@ -5,7 +5,7 @@ use crate::base::error::{Error, Result};
 /// `url` without user name, password, query and fragment: no call uses them, for
 /// calls are signed by the credentials, and they may be secret. Nothing when it is
 /// no URL of a server.
-pub fn plain(url: &str) -> Option<String> {
+pub(crate) fn plain(url: &str) -> Option<String> {
     let uri: http::Uri = url.parse().ok()?;
     let scheme = uri
         .scheme_str()

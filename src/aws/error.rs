@@ -13,7 +13,7 @@ use std::fmt;
 
 /// What to do about a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Meaning {
+pub(crate) enum Meaning {
     /// Refused whole for want of capacity: wait, then send it again.
     Throttled,
     /// May well work the next time: a reset, a time-out, a 5xx, a broken answer.
@@ -28,7 +28,7 @@ pub enum Meaning {
 
 /// A failed call: what it means, and what the service said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallError {
+pub(crate) struct CallError {
     /// What to do about it.
     pub meaning: Meaning,
     /// The service's error code, such as `ResourceNotFoundException`.
@@ -101,7 +101,7 @@ const INVALID_CODES: [&str; 2] = [
 
 impl CallError {
     /// An answer that came whole and cannot be understood.
-    pub fn strange_answer(why: impl Into<String>) -> Self {
+    pub(crate) fn strange_answer(why: impl Into<String>) -> Self {
         CallError {
             meaning: Meaning::Transient,
             code: None,
@@ -112,7 +112,7 @@ impl CallError {
     }
 
     /// What an answer with this HTTP status and error code means.
-    pub fn meaning_of(status: u16, code: Option<&str>, message: &str) -> Meaning {
+    pub(crate) fn meaning_of(status: u16, code: Option<&str>, message: &str) -> Meaning {
         match code {
             Some(c) if THROTTLING_CODES.contains(&c) => Meaning::Throttled,
             Some(c) if TRANSIENT_CODES.contains(&c) => Meaning::Transient,
@@ -133,7 +133,7 @@ impl CallError {
     }
 
     /// Sorts what an SDK call returned.
-    pub fn from_sdk<E, R>(error: SdkError<E, R>) -> Self
+    pub(crate) fn from_sdk<E, R>(error: SdkError<E, R>) -> Self
     where
         E: StdError + ProvideErrorMetadata + 'static,
         R: HttpStatus + fmt::Debug,
@@ -195,7 +195,7 @@ impl CallError {
 }
 
 /// What can be asked of a raw answer, whichever client it came from.
-pub trait HttpStatus {
+pub(crate) trait HttpStatus {
     /// The HTTP status code.
     fn status(&self) -> u16;
 }

@@ -10,9 +10,9 @@
 //! - [`credential_chain`]: the provider of credentials: the standard chain, or a profile
 //! - [`config`]: the connection: region, endpoints, timeouts and clients
 
-pub mod config;
-pub mod credential_chain;
-pub mod credentials;
-pub mod endpoint;
-pub mod error;
-pub mod profile;
+pub(crate) mod config;
+pub(crate) mod credential_chain;
+pub(crate) mod credentials;
+pub(crate) mod endpoint;
+pub(crate) mod error;
+pub(crate) mod profile;

@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The longest hash that is known here, in bytes (SHA-512, BLAKE2b).
-pub const MAX_HASH_BYTES: usize = 64;
+pub(crate) const MAX_HASH_BYTES: usize = 64;
 
 /// A hash algorithm: what a list's lines are, hence how long they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

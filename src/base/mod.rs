@@ -14,14 +14,14 @@
 //! - [`run_lock`]: one run at a time
 //! - [`state_file`]: small files that survive a crash
 
-pub mod algorithm_counts;
-pub mod error;
-pub mod hash;
-pub mod hash_prefix;
-pub mod human;
-pub mod printable;
-pub mod record;
-pub mod row_attributes;
-pub mod run_lock;
-pub mod shutdown;
-pub mod state_file;
+pub(crate) mod algorithm_counts;
+pub(crate) mod error;
+pub(crate) mod hash;
+pub(crate) mod hash_prefix;
+pub(crate) mod human;
+pub(crate) mod printable;
+pub(crate) mod record;
+pub(crate) mod row_attributes;
+pub(crate) mod run_lock;
+pub(crate) mod shutdown;
+pub(crate) mod state_file;

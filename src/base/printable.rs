@@ -24,7 +24,7 @@ const LISTED: usize = 40;
 
 /// `bytes` as text that can be shown: at most `max` characters, control
 /// characters and what is no UTF-8 replaced.
-pub fn shown(bytes: &[u8], max: usize) -> String {
+pub(crate) fn shown(bytes: &[u8], max: usize) -> String {
     let cut = &bytes[..bytes.len().min(max * 4)];
     let mut text: String = String::from_utf8_lossy(cut)
         .trim_end_matches(['\r', '\n'])

@@ -15,7 +15,7 @@ use serde::Serialize;
 use std::fmt;
 
 /// The number of the first source of a second list, where two are read.
-pub const LANE: u32 = 1 << 31;
+pub(crate) const LANE: u32 = 1 << 31;
 
 /// Where a line stands, so that whatever happens to it can be said of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,4 +152,4 @@ impl fmt::Display for Reason {
 
 /// The longest line that is read, in bytes, without its line feed. No hash list
 /// comes near it: the longest path that Linux takes is 4,096 bytes.
-pub const MAX_LINE_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_LINE_BYTES: usize = 64 * 1024;

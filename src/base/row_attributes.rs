@@ -81,7 +81,7 @@ impl fmt::Debug for Extra {
 
 /// The buffer that the records of one stretch are to share.
 #[derive(Debug, Default)]
-pub struct Gathering {
+pub(crate) struct Gathering {
     buffer: Vec<u8>,
 }
 
@@ -92,7 +92,7 @@ impl Gathering {
     ///
     /// # Errors
     /// What `write` returns.
-    pub fn add<E>(
+    pub(crate) fn add<E>(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(usize, usize), E>,
     ) -> Result<Extra, E> {
@@ -114,7 +114,7 @@ impl Gathering {
 
     /// Gives the buffer to those that were added since it was last given away. Until
     /// then they are empty.
-    pub fn share<'a>(&mut self, extras: impl IntoIterator<Item = &'a mut Extra>) {
+    pub(crate) fn share<'a>(&mut self, extras: impl IntoIterator<Item = &'a mut Extra>) {
         if self.buffer.is_empty() {
             return;
         }
@@ -132,24 +132,24 @@ impl Gathering {
 
     /// The sort key's part of `extra`, which was added since the buffer was last given
     /// away.
-    pub fn key_json(&self, extra: &Extra) -> &[u8] {
+    pub(crate) fn key_json(&self, extra: &Extra) -> &[u8] {
         let start = extra.start as usize;
         let part = start..start + extra.key_length as usize;
         self.buffer.get(part).unwrap_or(&[])
     }
 
     /// Takes `extra` back, which was added last.
-    pub fn take_back(&mut self, extra: &Extra) {
+    pub(crate) fn take_back(&mut self, extra: &Extra) {
         self.buffer.truncate(extra.start as usize);
     }
 
     /// Bytes in the buffer.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.buffer.len()
     }
 
     /// Whether nothing is in it.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
 }

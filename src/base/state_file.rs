@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// The user's folder for the state of this program: `hashferry` in
 /// `$XDG_STATE_HOME` (`~/.local/state`) or what the system has in its place.
 /// Nothing when the user has no home.
-pub fn folder() -> Option<PathBuf> {
+pub(crate) fn folder() -> Option<PathBuf> {
     let user = choose_base_strategy().ok()?;
     let base = user.state_dir().unwrap_or_else(|| user.data_dir());
     Some(base.join("hashferry"))
@@ -21,7 +21,7 @@ pub fn folder() -> Option<PathBuf> {
 
 /// A part of a file's name that says `text`: whatever could mean something to a
 /// file system is a dash, and it is not long.
-pub fn name_part(text: &str) -> String {
+pub(crate) fn name_part(text: &str) -> String {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || "._-".contains(c) {
             c
@@ -39,7 +39,7 @@ pub fn name_part(text: &str) -> String {
 /// # Errors
 /// When the disk is full, or the folder cannot be written to: then the file that
 /// was there is still there.
-pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let folder = folder_of(path);
     std::fs::create_dir_all(folder)?;
     let new = tempfile::NamedTempFile::new_in(folder)?;
@@ -52,7 +52,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
 ///
 /// # Errors
 /// As [`replace`], and if there is no folder for it.
-pub fn replace_readable(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace_readable(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let new = beside(&target)?;
     if let Ok(old) = std::fs::metadata(&target) {
@@ -65,7 +65,7 @@ pub fn replace_readable(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// If it does not.
-pub fn can_replace(path: &Path) -> io::Result<()> {
+pub(crate) fn can_replace(path: &Path) -> io::Result<()> {
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     beside(&target).map(drop)
 }

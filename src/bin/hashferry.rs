@@ -1,5 +1,5 @@
-//! The binary: see [`hashferry::cli::command_line`].
+//! The binary `hashferry`: the command line.
 
 fn main() -> std::process::ExitCode {
-    hashferry::cli::command_line::main()
+    hashferry::binaries::hashferry()
 }

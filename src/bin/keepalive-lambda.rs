@@ -1,5 +1,5 @@
-//! The bootstrap of the Lambda function: see [`hashferry::commands::lambda::keepalive`].
+//! The bootstrap of the Lambda function that keeps a table alive.
 
 fn main() -> std::process::ExitCode {
-    hashferry::commands::lambda::keepalive::main()
+    hashferry::binaries::keepalive::main()
 }

@@ -1,6 +1,5 @@
-//! The bootstrap of the Lambda function that answers look-ups: see
-//! [`hashferry::commands::lambda::serve`].
+//! The bootstrap of the Lambda function that answers look-ups.
 
 fn main() -> std::process::ExitCode {
-    hashferry::commands::lambda::serve::main()
+    hashferry::binaries::serve::main()
 }

@@ -17,7 +17,7 @@ use crate::source::sources::{Named, Sources};
 /// # Errors
 /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when one of them is given
 /// otherwise, too.
-pub fn with_rules(
+pub(crate) fn with_rules(
     form: &Form,
     attributes: &[Attribute],
     from: &[AttributeFrom],
@@ -55,7 +55,7 @@ fn release_of(opened: &Opened) -> Result<Vec<Attribute>> {
 /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when it says no release, when the
 /// sources are of several, or when one of these attributes is given otherwise, too; as
 /// [`Opened::open`], when they cannot be opened.
-pub async fn with_release(
+pub(crate) async fn with_release(
     attributes: &[Attribute],
     from: &[AttributeFrom],
     opened: &Opened,

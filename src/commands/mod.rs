@@ -8,12 +8,12 @@
 //! - `lambda`: the same as a Lambda function, which uses `serve`;
 //! - `item_options`: attributes of items, below the commands.
 
-pub mod ingest;
-pub mod item_options;
+pub(crate) mod ingest;
+pub(crate) mod item_options;
 #[cfg(feature = "lambda")]
-pub mod lambda;
-pub mod lookup;
-pub mod plan;
+pub(crate) mod lambda;
+pub(crate) mod lookup;
+pub(crate) mod plan;
 #[cfg(feature = "serve")]
-pub mod serve;
-pub mod verify;
+pub(crate) mod serve;
+pub(crate) mod verify;

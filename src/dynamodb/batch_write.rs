@@ -13,11 +13,11 @@ use std::collections::HashMap;
 
 /// Put requests in one BatchWriteItem call, at most.
 /// Source: DynamoDB API reference, BatchWriteItem.
-pub const MAX_BATCH_ITEMS: usize = 25;
+pub(crate) const MAX_BATCH_ITEMS: usize = 25;
 
 /// Bytes of one BatchWriteItem request, at most (16 MB).
 /// Source: DynamoDB API reference, BatchWriteItem.
-pub const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
 
 /// What DynamoDB answered to a batch.
 #[derive(Debug, Clone, PartialEq, Default)]

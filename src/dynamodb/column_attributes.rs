@@ -37,7 +37,7 @@ struct Column {
 
 /// All attributes that items take from their rows. See the [module](self).
 #[derive(Debug, Clone, Default)]
-pub struct Columns {
+pub(crate) struct Columns {
     /// The sort key first, where it is among them.
     columns: Vec<Column>,
     wanted: Vec<String>,
@@ -52,7 +52,7 @@ impl Columns {
     /// # Errors
     /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when one has not the type
     /// that the table's keys need.
-    pub fn new(
+    pub(crate) fn new(
         table: &str,
         schema: &KeySchema,
         from: &[AttributeFrom],
@@ -108,22 +108,22 @@ impl Columns {
     }
 
     /// The columns to take from each row, in the order in which they were given.
-    pub fn wanted(&self) -> &[String] {
+    pub(crate) fn wanted(&self) -> &[String] {
         &self.wanted
     }
 
     /// The attributes' names, in that order.
-    pub fn names(&self) -> &[String] {
+    pub(crate) fn names(&self) -> &[String] {
         &self.names
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.columns.is_empty()
     }
 
     /// Whether the table's sort key is among them.
-    pub fn has_sort_key(&self) -> bool {
+    pub(crate) fn has_sort_key(&self) -> bool {
         self.columns.first().is_some_and(|c| c.is_sort_key)
     }
 
@@ -134,7 +134,7 @@ impl Columns {
     ///
     /// # Errors
     /// Why the row cannot be written.
-    pub fn write<'a>(
+    pub(crate) fn write<'a>(
         &self,
         value: impl Fn(usize) -> Option<&'a [u8]>,
         out: &mut Vec<u8>,

@@ -13,7 +13,12 @@ use aws_sdk_dynamodb::types::{
 ///
 /// # Errors
 /// [`ErrorKind::Write`] when DynamoDB refuses.
-pub async fn create(aws: &Aws, name: &str, algorithm: Algorithm, billing: Billing) -> Result<()> {
+pub(crate) async fn create(
+    aws: &Aws,
+    name: &str,
+    algorithm: Algorithm,
+    billing: Billing,
+) -> Result<()> {
     let internal = |e| Error::new(ErrorKind::Internal, "cannot describe a table").because(e);
     let key = algorithm.name();
     let mut call = aws

@@ -10,7 +10,7 @@ use crate::dynamodb::key_schema::KeySchema;
 use serde::Deserialize;
 
 /// DynamoDB's code for a condition that does not hold.
-pub const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
+pub(crate) const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
 
 impl ItemTemplate {
     /// The same, and a delete deletes only an item that has the attribute `owner`.

@@ -21,7 +21,7 @@ const TABLE_WAIT: Duration = Duration::from_secs(300);
 ///
 /// # Errors
 /// [`ErrorKind::Write`] when the region cannot be asked.
-pub async fn in_region(aws: &Aws, region: &str, name: &str) -> Result<Option<f64>> {
+pub(crate) async fn in_region(aws: &Aws, region: &str, name: &str) -> Result<Option<f64>> {
     let answer = aws
         .dynamodb_in(region)
         .describe_table()
@@ -49,7 +49,7 @@ pub async fn in_region(aws: &Aws, region: &str, name: &str) -> Result<Option<f64
 /// # Errors
 /// [`ErrorKind::Usage`] when there is no such table, no permission or no
 /// credentials; [`ErrorKind::Write`] when DynamoDB cannot be asked.
-pub async fn describe(aws: &Aws, name: &str, make_for: Option<Algorithm>) -> Result<Table> {
+pub(crate) async fn describe(aws: &Aws, name: &str, make_for: Option<Algorithm>) -> Result<Table> {
     let begun = tokio::time::Instant::now();
     let mut made = false;
     loop {
@@ -101,7 +101,7 @@ pub async fn describe(aws: &Aws, name: &str, make_for: Option<Algorithm>) -> Res
 ///
 /// # Errors
 /// `denied`, when nothing says what the key is.
-pub fn assumed(
+pub(crate) fn assumed(
     denied: Error,
     name: &str,
     key: Option<KeyAttribute>,
@@ -145,7 +145,7 @@ pub fn assumed(
 ///
 /// # Errors
 /// [`ErrorKind::Write`] when DynamoDB cannot be asked.
-pub async fn exists(aws: &Aws, name: &str) -> Result<bool> {
+pub(crate) async fn exists(aws: &Aws, name: &str) -> Result<bool> {
     match aws
         .dynamodb()
         .describe_table()

@@ -16,11 +16,11 @@ use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType, check_schema
 
 /// Bytes of one item as it is stored, at most (400 KB).
 /// Source: DynamoDB developer guide, Constraints.
-pub const MAX_ITEM_BYTES: usize = 400 * 1024;
+pub(crate) const MAX_ITEM_BYTES: usize = 400 * 1024;
 
 /// Bytes that one write capacity unit pays for, begun ones included.
 /// Source: DynamoDB developer guide, read/write capacity mode.
-pub const WRITE_UNIT_BYTES: usize = 1024;
+pub(crate) const WRITE_UNIT_BYTES: usize = 1024;
 
 /// Everything about a run's items but the hash. See the [module](self).
 #[derive(Debug, Clone)]

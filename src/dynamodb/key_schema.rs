@@ -8,11 +8,11 @@ use std::str::FromStr;
 
 /// Bytes of a partition key's value, at most.
 /// Source: DynamoDB developer guide, Constraints.
-pub const MAX_PARTITION_KEY_BYTES: usize = 2048;
+pub(crate) const MAX_PARTITION_KEY_BYTES: usize = 2048;
 
 /// Bytes of a sort key's value, at most.
 /// Source: DynamoDB developer guide, Constraints.
-pub const MAX_SORT_KEY_BYTES: usize = 1024;
+pub(crate) const MAX_SORT_KEY_BYTES: usize = 1024;
 
 /// The type of a key attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

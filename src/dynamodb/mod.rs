@@ -21,17 +21,17 @@
 //! - [`scaling`]: capacity that changes: raised, restored, scaled in
 //! - [`prices`]: prices of DynamoDB
 
-pub mod attribute;
-pub mod attribute_from;
-pub mod batch_get;
-pub mod batch_write;
-pub mod client;
-pub mod column_attributes;
-pub mod create_table;
-pub mod delete_item;
-pub mod describe_table;
-pub mod item;
-pub mod key_schema;
-pub mod prices;
-pub mod scaling;
-pub mod table;
+pub(crate) mod attribute;
+pub(crate) mod attribute_from;
+pub(crate) mod batch_get;
+pub(crate) mod batch_write;
+pub(crate) mod client;
+pub(crate) mod column_attributes;
+pub(crate) mod create_table;
+pub(crate) mod delete_item;
+pub(crate) mod describe_table;
+pub(crate) mod item;
+pub(crate) mod key_schema;
+pub(crate) mod prices;
+pub(crate) mod scaling;
+pub(crate) mod table;

@@ -7,38 +7,38 @@
 use serde::Serialize;
 
 /// The region whose prices these are.
-pub const REGION: &str = "us-east-1";
+pub(crate) const REGION: &str = "us-east-1";
 
 /// The day on which the table was drawn up.
-pub const AS_OF: &str = "2026-11-24";
+pub(crate) const AS_OF: &str = "2026-11-24";
 
 /// Price of a million write request units of an on-demand table, in USD.
 /// A replicated write request unit costs the same (DynamoDB developer guide,
 /// global tables billing).
 /// Source: AWS price list, read in August 2026
 /// (aws/agent-toolkit-for-aws, `calculate_costs.py`).
-pub const USD_PER_MILLION_WRITE_UNITS: f64 = 0.625;
+pub(crate) const USD_PER_MILLION_WRITE_UNITS: f64 = 0.625;
 
 /// Price of a million read request units of an on-demand table, in USD.
 /// Source: as that of write request units.
-pub const USD_PER_MILLION_READ_UNITS: f64 = 0.125;
+pub(crate) const USD_PER_MILLION_READ_UNITS: f64 = 0.125;
 
 /// Price of one provisioned write capacity unit for an hour, in USD. A
 /// replicated one costs the same (DynamoDB developer guide, global tables
 /// billing).
 /// Source: zeonedge and usage.ai, 2026: secondary, no first-party page that
 /// shows the figure was found.
-pub const USD_PER_CAPACITY_HOUR: f64 = 0.00065;
+pub(crate) const USD_PER_CAPACITY_HOUR: f64 = 0.00065;
 
 /// Price of importing a gigabyte from S3 by ImportTable, in USD, by its
 /// uncompressed size. Indexes are free.
 /// Source: a copy of the price list of us-east-2 from 2023: secondary, another
 /// region and old, so the least certain of these.
-pub const USD_PER_IMPORT_GB: f64 = 0.15;
+pub(crate) const USD_PER_IMPORT_GB: f64 = 0.15;
 
 /// Bytes of a gigabyte. DynamoDB counts in powers of 1,024 (a KB is 1,024 bytes).
 /// Source: DynamoDB developer guide, Constraints.
-pub const GB_BYTES: f64 = 1024.0 * 1024.0 * 1024.0;
+pub(crate) const GB_BYTES: f64 = 1024.0 * 1024.0 * 1024.0;
 
 /// One price and where it comes from.
 #[derive(Debug, Clone, PartialEq, Serialize)]

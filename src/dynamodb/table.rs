@@ -20,7 +20,7 @@ pub enum Billing {
 
 /// What is known of a table.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Table {
+pub(crate) struct Table {
     /// Its name, as it was asked for.
     pub name: String,
     /// Its ARN and DynamoDB's own id of it: one that is deleted and made anew has
@@ -49,7 +49,7 @@ pub struct Table {
 
 /// A secondary index.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Index {
+pub(crate) struct Index {
     /// Its name.
     pub name: String,
     /// Whether it is a global one, with a capacity of its own; a local one draws
@@ -63,13 +63,13 @@ pub struct Index {
 
 impl Table {
     /// Regions that hold it, its own included: 1 but for a global table.
-    pub fn regions(&self) -> u64 {
+    pub(crate) fn regions(&self) -> u64 {
         self.replicas.len() as u64 + 1
     }
 
     /// What the table takes of items that have attributes of these `names`;
     /// `replicas` says what is known of other regions.
-    pub fn capacity(&self, names: &[&str], replicas: &[(String, f64)]) -> Capacity {
+    pub(crate) fn capacity(&self, names: &[&str], replicas: &[(String, f64)]) -> Capacity {
         let own = match self.billing {
             Billing::Provisioned { write_units } => Some(write_units as f64),
             Billing::OnDemand { maximum } => maximum.map(|m| m as f64),
@@ -94,7 +94,7 @@ impl Table {
 
 impl Table {
     /// What the table takes of reads. Indexes and replicas have no part in it.
-    pub fn read_capacity(&self) -> Capacity {
+    pub(crate) fn read_capacity(&self) -> Capacity {
         let own = self.read_units.map(|units| (Part::Table, units));
         Capacity {
             on_demand: matches!(self.billing, Billing::OnDemand { .. }),

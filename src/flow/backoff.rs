@@ -10,14 +10,14 @@ use std::time::Duration;
 /// First step of the back-off. The AWS SDKs' own base is 25–50 ms for DynamoDB
 /// (their retry specification 2.1), 1 s for other services: DynamoDB refills
 /// its buckets every second, and the token bucket paces the retry besides.
-pub const BASE: Duration = Duration::from_millis(50);
+pub(crate) const BASE: Duration = Duration::from_millis(50);
 
 /// Longest wait of the back-off: the AWS SDKs' standard maximum.
-pub const CAP: Duration = Duration::from_secs(20);
+pub(crate) const CAP: Duration = Duration::from_secs(20);
 
 /// Waits between tries.
 #[derive(Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     base: Duration,
     cap: Duration,
     random: fastrand::Rng,
@@ -25,7 +25,7 @@ pub struct Backoff {
 
 impl Backoff {
     /// The back-off of this program, with chance from `random`.
-    pub fn new(random: fastrand::Rng) -> Self {
+    pub(crate) fn new(random: fastrand::Rng) -> Self {
         Backoff {
             base: BASE,
             cap: CAP,
@@ -34,13 +34,13 @@ impl Backoff {
     }
 
     /// The longest that the wait before try `attempt` (from 1) can be.
-    pub fn ceiling(&self, attempt: u32) -> Duration {
+    pub(crate) fn ceiling(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);
         self.base.saturating_mul(1 << doublings).min(self.cap)
     }
 
     /// The wait before try `attempt` (from 1).
-    pub fn wait(&mut self, attempt: u32) -> Duration {
+    pub(crate) fn wait(&mut self, attempt: u32) -> Duration {
         self.ceiling(attempt).mul_f64(self.random.f64())
     }
 }

@@ -11,11 +11,11 @@ use std::fmt;
 
 /// Write request units a second that a new on-demand table takes.
 /// Source: DynamoDB developer guide, on-demand capacity mode.
-pub const ON_DEMAND_WRITE_UNITS: f64 = 4000.0;
+pub(crate) const ON_DEMAND_WRITE_UNITS: f64 = 4000.0;
 
 /// Read request units a second that a new on-demand table takes.
 /// Source: DynamoDB developer guide, on-demand capacity mode.
-pub const ON_DEMAND_READ_UNITS: f64 = 12_000.0;
+pub(crate) const ON_DEMAND_READ_UNITS: f64 = 12_000.0;
 
 /// A part of a table that takes writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Capacity {
 /// What DynamoDB's reason for throttling means, and what can be done about it.
 /// Source: DynamoDB developer guide, throttling diagnostics: the reason is
 /// `{Table|Index}{Read|Write}{ProvisionedThroughput|KeyRangeThroughput|AccountLimit|MaxOnDemandThroughput}Exceeded`.
-pub fn advice(reason: &str) -> &'static str {
+pub(crate) fn advice(reason: &str) -> &'static str {
     if let Some((_, kind)) = reason.split_once("Read") {
         return read_advice(kind);
     }

@@ -25,11 +25,11 @@ pub enum Concurrency {
 
 /// The most calls in flight that can be asked for. Each is a connection of its
 /// own and a body of some kilobytes.
-pub const MAX_CONCURRENCY: usize = 1024;
+pub(crate) const MAX_CONCURRENCY: usize = 1024;
 
 /// The most that are chosen by themselves: 40,000 units a second in batches of 25
 /// at 80 ms, in some 10 MB.
-pub const MAX_AUTO_CONCURRENCY: usize = 256;
+pub(crate) const MAX_AUTO_CONCURRENCY: usize = 256;
 
 /// The least that a rate is given.
 const LEAST_CALLS: usize = 4;
@@ -89,7 +89,7 @@ impl Latency {
 
 /// The bound of one run, which observes its calls.
 #[derive(Debug)]
-pub struct Bound {
+pub(crate) struct Bound {
     concurrency: Concurrency,
     latency: Latency,
     /// When the first answer was there.
@@ -98,7 +98,7 @@ pub struct Bound {
 
 impl Bound {
     /// Of a run whose latency is not known yet.
-    pub fn new(concurrency: Concurrency) -> Self {
+    pub(crate) fn new(concurrency: Concurrency) -> Self {
         Bound {
             concurrency,
             latency: Latency::UNKNOWN,
@@ -107,14 +107,14 @@ impl Bound {
     }
 
     /// Calls in flight, at most: see [`Concurrency::calls`].
-    pub fn calls(&self, rate: Option<f64>, batch_units: f64) -> usize {
+    pub(crate) fn calls(&self, rate: Option<f64>, batch_units: f64) -> usize {
         self.concurrency.calls(rate, batch_units, self.latency)
     }
 
     /// A call that was `begun` then has done something by `now`. One that was refused
     /// says nothing of the latency, and neither does one that was begun before the
     /// first answer: it has loaded credentials and made its connection.
-    pub fn took(&mut self, begun: Instant, now: Instant) {
+    pub(crate) fn took(&mut self, begun: Instant, now: Instant) {
         if begun >= *self.warm.get_or_insert(now) {
             self.latency.observe(now - begun);
         }

@@ -14,13 +14,13 @@
 //! - [`retry_queue`]: records to write, fresh or returned, composed into batches
 //! - [`waiting`]: keys to read, fresh or returned, composed into batches
 
-pub mod backoff;
-pub mod capacity;
-pub mod concurrency;
-pub mod probe;
-pub mod rate_controller;
-pub mod rate_limiter;
-pub mod rate_setting;
-pub mod retry_queue;
-pub mod token_bucket;
-pub mod waiting;
+pub(crate) mod backoff;
+pub(crate) mod capacity;
+pub(crate) mod concurrency;
+pub(crate) mod probe;
+pub(crate) mod rate_controller;
+pub(crate) mod rate_limiter;
+pub(crate) mod rate_setting;
+pub(crate) mod retry_queue;
+pub(crate) mod token_bucket;
+pub(crate) mod waiting;

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often the controller looks at what came of the calls.
-pub const TICK: Duration = Duration::from_millis(100);
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// Over how long acceptance is measured, at least, and the least time between two
 /// steps: DynamoDB's own bucket is one of seconds.
@@ -42,7 +42,7 @@ const STEP_UP: f64 = 0.02;
 const IN_USE: f64 = 0.80;
 
 /// How long the rate takes back to what it was before nothing was accepted.
-pub const CLIMB: Duration = Duration::from_secs(4);
+pub(crate) const CLIMB: Duration = Duration::from_secs(4);
 
 /// Where the climb begins, as a share of that rate.
 const CLIMB_FROM: f64 = 0.125;

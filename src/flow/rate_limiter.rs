@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often the table is described when nothing happens.
-pub const CAPACITY_INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const CAPACITY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The least time between two descriptions that refusals led to: DescribeTable is
 /// for now and then. One that was due anyway holds up none of them, since a

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 /// A record on its way, and how often it has been sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The record.
     pub record: Record,
     /// Calls that carried it and did not write it.
@@ -25,7 +25,7 @@ pub struct Entry {
 
 /// What one BatchWriteItem call carries: no key twice.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// The records.
     pub entries: Vec<Entry>,
     /// Whether it is a part of a batch that was refused, and must not be mixed.
@@ -43,7 +43,7 @@ impl Batch {
 
 /// The records that wait. See the [module](self).
 #[derive(Debug)]
-pub struct Queue {
+pub(crate) struct Queue {
     batch_items: usize,
     fresh: VecDeque<Record>,
     again: BinaryHeap<Reverse<Again>>,
@@ -107,7 +107,7 @@ impl Ord for Again {
 
 impl Queue {
     /// An empty queue that makes batches of `batch_items`.
-    pub fn new(batch_items: usize) -> Self {
+    pub(crate) fn new(batch_items: usize) -> Self {
         Queue {
             batch_items,
             fresh: VecDeque::new(),
@@ -121,13 +121,13 @@ impl Queue {
 
     /// The same, and each delete leaves alone.
     #[must_use]
-    pub fn deletes_alone(mut self) -> Self {
+    pub(crate) fn deletes_alone(mut self) -> Self {
         self.alone = Some(Alone::default());
         self
     }
 
     /// Adds records that were just read.
-    pub fn push_fresh(&mut self, records: impl IntoIterator<Item = Record>) {
+    pub(crate) fn push_fresh(&mut self, records: impl IntoIterator<Item = Record>) {
         let Some(alone) = &mut self.alone else {
             return self.fresh.extend(records);
         };
@@ -140,7 +140,7 @@ impl Queue {
     }
 
     /// Adds a record that must be sent again, not before `ready`.
-    pub fn push_again(&mut self, entry: Entry, ready: Instant) {
+    pub(crate) fn push_again(&mut self, entry: Entry, ready: Instant) {
         self.arrivals += 1;
         let again = match &mut self.alone {
             Some(alone) if entry.record.action == Action::Delete => &mut alone.again,
@@ -155,7 +155,7 @@ impl Queue {
 
     /// Takes back a batch that was refused as invalid, in two halves. Returns
     /// the entry when there is only one: it is the bad one.
-    pub fn push_refused(&mut self, mut batch: Batch) -> Option<Entry> {
+    pub(crate) fn push_refused(&mut self, mut batch: Batch) -> Option<Entry> {
         if batch.entries.len() < 2 {
             return batch.entries.pop();
         }
@@ -172,36 +172,36 @@ impl Queue {
     }
 
     /// Records that wait for their first call.
-    pub fn fresh(&self) -> usize {
+    pub(crate) fn fresh(&self) -> usize {
         self.fresh.len() + self.alone.as_ref().map_or(0, |a| a.fresh.len())
     }
 
     /// Deletes that wait to leave alone.
-    pub fn alone(&self) -> usize {
+    pub(crate) fn alone(&self) -> usize {
         self.alone
             .as_ref()
             .map_or(0, |a| a.fresh.len() + a.again.len())
     }
 
     /// Records that wait to be sent again.
-    pub fn again(&self) -> usize {
+    pub(crate) fn again(&self) -> usize {
         let alone = self.alone.as_ref().map_or(0, |a| a.again.len());
         let suspects = self.suspects.iter().map(|b| b.entries.len()).sum::<usize>();
         self.again.len() + alone + suspects
     }
 
     /// All records that wait.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.fresh() + self.again()
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// When the next record may be sent again.
-    pub fn next_ready(&self) -> Option<Instant> {
+    pub(crate) fn next_ready(&self) -> Option<Instant> {
         let alone = self.alone.as_ref().and_then(|a| a.again.peek());
         let each = [self.again.peek(), alone].into_iter().flatten();
         each.map(|Reverse(a)| a.ready).min()
@@ -209,12 +209,12 @@ impl Queue {
 
     /// Fresh records that were found to be on their way already when they were put
     /// together with a record sent again, since this was last asked.
-    pub fn take_duplicates(&mut self) -> Vec<Record> {
+    pub(crate) fn take_duplicates(&mut self) -> Vec<Record> {
         std::mem::take(&mut self.duplicates)
     }
 
     /// The next batch, if there is a full one at `now`, or any when `flush`.
-    pub fn compose(&mut self, now: Instant, flush: bool) -> Option<Batch> {
+    pub(crate) fn compose(&mut self, now: Instant, flush: bool) -> Option<Batch> {
         if let Some(batch) = self.suspects.pop_front() {
             return Some(batch);
         }
@@ -267,7 +267,7 @@ impl Queue {
 
     /// One record alone, to see whether it is written, whatever it waits for. It is the
     /// first of `batch` if there is one; the others of that wait on.
-    pub fn compose_one(&mut self, batch: Option<Batch>, now: Instant) -> Option<Batch> {
+    pub(crate) fn compose_one(&mut self, batch: Option<Batch>, now: Instant) -> Option<Batch> {
         let mut batch = match batch.or_else(|| self.suspects.pop_front()) {
             Some(batch) => batch,
             None => Batch {
@@ -302,7 +302,7 @@ impl Queue {
     }
 
     /// Ends the back-off of all that wait: they were refused with everything else.
-    pub fn release(&mut self, now: Instant) {
+    pub(crate) fn release(&mut self, now: Instant) {
         let again = std::mem::take(&mut self.again).into_iter();
         self.again = again
             .map(|Reverse(mut a)| {

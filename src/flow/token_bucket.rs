@@ -28,10 +28,10 @@ use tokio::time::Instant;
 
 /// How long a stretch of unused rate the bucket holds, beside one batch. See
 /// the [module](self) for why.
-pub const BUCKET_SECONDS: f64 = 0.020;
+pub(crate) const BUCKET_SECONDS: f64 = 0.020;
 
 /// One batch of items of up to 1 KB, in write capacity units.
-pub const BATCH_UNITS: f64 = 25.0;
+pub(crate) const BATCH_UNITS: f64 = 25.0;
 
 /// A bucket of tokens that are write capacity units. Pure: time is an argument.
 #[derive(Debug, Clone)]

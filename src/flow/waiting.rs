@@ -17,11 +17,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a batch that is not full waits for more.
-pub const LINGER: Duration = Duration::from_millis(200);
+pub(crate) const LINGER: Duration = Duration::from_millis(200);
 
 /// A record on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The record.
     pub record: Record,
     /// How many calls for it were in vain.
@@ -30,11 +30,11 @@ pub struct Entry {
 
 /// The keys of one call, in the order of their bytes, none twice.
 #[derive(Debug)]
-pub struct Keys(pub Vec<Entry>);
+pub(crate) struct Keys(pub Vec<Entry>);
 
 impl Keys {
     /// Where `hash` stands among them.
-    pub fn find(&self, hash: &Hash) -> Option<usize> {
+    pub(crate) fn find(&self, hash: &Hash) -> Option<usize> {
         self.0
             .binary_search_by(|e| e.record.hash.as_bytes().cmp(hash.as_bytes()))
             .ok()
@@ -71,7 +71,7 @@ impl Ord for Again {
 
 /// The keys that wait. See the [module](self).
 #[derive(Debug)]
-pub struct Waiting {
+pub(crate) struct Waiting {
     /// Keys in a batch at most.
     most: usize,
     now: VecDeque<Entry>,
@@ -83,7 +83,7 @@ pub struct Waiting {
 
 impl Waiting {
     /// Nothing waits yet; a batch has `most` keys at most.
-    pub fn new(most: usize) -> Waiting {
+    pub(crate) fn new(most: usize) -> Waiting {
         Waiting {
             most: most.max(1),
             now: VecDeque::new(),
@@ -94,7 +94,7 @@ impl Waiting {
     }
 
     /// Adds a record that can be asked for at once.
-    pub fn push(&mut self, record: Record, now: Instant) {
+    pub(crate) fn push(&mut self, record: Record, now: Instant) {
         self.since.get_or_insert(now);
         self.now.push_back(Entry {
             record,
@@ -103,7 +103,7 @@ impl Waiting {
     }
 
     /// Adds a record that must be asked for again, not before `ready`.
-    pub fn push_again(&mut self, entry: Entry, ready: Instant) {
+    pub(crate) fn push_again(&mut self, entry: Entry, ready: Instant) {
         self.arrivals += 1;
         self.again.push(Reverse(Again {
             ready,
@@ -113,27 +113,27 @@ impl Waiting {
     }
 
     /// Those that can be asked for at once.
-    pub fn ready(&self) -> usize {
+    pub(crate) fn ready(&self) -> usize {
         self.now.len()
     }
 
     /// Those whose call failed.
-    pub fn again(&self) -> usize {
+    pub(crate) fn again(&self) -> usize {
         self.again.len()
     }
 
     /// All of them.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ready() + self.again()
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// When there may be a batch, if nothing more comes.
-    pub fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         let linger = self.since.map(|since| since + LINGER);
         let again = self.again.peek().map(|Reverse(a)| a.ready);
         linger.into_iter().chain(again).min()
@@ -141,7 +141,7 @@ impl Waiting {
 
     /// The next batch at `now`: a full one, one that has waited long enough, or
     /// any when `flush`.
-    pub fn compose(&mut self, now: Instant, flush: bool) -> Option<Keys> {
+    pub(crate) fn compose(&mut self, now: Instant, flush: bool) -> Option<Keys> {
         while self.again.peek().is_some_and(|Reverse(a)| a.ready <= now)
             && let Some(Reverse(a)) = self.again.pop()
         {
@@ -174,7 +174,7 @@ impl Waiting {
     /// One key alone, to see whether it is read, whatever it waits for. One that is
     /// ready, or else one that was never asked for, or else the next one that will be
     /// ready. Not always the same one: its partition alone may be the limit.
-    pub fn compose_one(&mut self, now: Instant) -> Option<Keys> {
+    pub(crate) fn compose_one(&mut self, now: Instant) -> Option<Keys> {
         let ready = self.again.peek().is_some_and(|Reverse(a)| a.ready <= now);
         let fresh = if ready { None } else { self.now.pop_front() };
         let one = fresh.or_else(|| Some(self.again.pop()?.0.entry));
@@ -182,7 +182,7 @@ impl Waiting {
     }
 
     /// The first of `keys` alone; the others wait on.
-    pub fn keep_one(&mut self, mut keys: Keys, now: Instant) -> Keys {
+    pub(crate) fn keep_one(&mut self, mut keys: Keys, now: Instant) -> Keys {
         let left = keys.0.split_off(keys.0.len().min(1));
         for entry in left.into_iter().rev() {
             self.since.get_or_insert(now);
@@ -192,7 +192,7 @@ impl Waiting {
     }
 
     /// Ends the back-off of all that wait: they were refused with everything else.
-    pub fn release(&mut self, now: Instant) {
+    pub(crate) fn release(&mut self, now: Instant) {
         let again = std::mem::take(&mut self.again).into_iter();
         self.again = again
             .map(|Reverse(mut a)| {

@@ -19,7 +19,7 @@ use crate::list::lines::{Framer, Line};
 use crate::source::decompress::codec::{Codec, Seen, piped};
 
 /// How many bytes at the beginning are looked at before the first line is taken.
-pub const PEEK_BYTES: usize = 64 * 1024;
+pub(crate) const PEEK_BYTES: usize = 64 * 1024;
 
 /// What the beginning of a list shows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,7 +44,7 @@ pub struct Beginning {
 /// # Errors
 /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when they are not the
 /// beginning of a text.
-pub fn look_at(
+pub(crate) fn look_at(
     name: &str,
     codec: Option<Codec>,
     head: &[u8],

@@ -16,7 +16,7 @@
 
 use crate::base::record::MAX_LINE_BYTES;
 /// How much of an overlong line is kept, so that a person can recognise it.
-pub const KEPT_OF_OVERLONG: usize = 256;
+pub(crate) const KEPT_OF_OVERLONG: usize = 256;
 
 /// One line of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,24 +17,24 @@
 //! - [`manifest`], [`objects`], [`prefetch`]: the next list: named in a file, found under a
 //!   prefix, opened ahead.
 
-pub mod algorithm;
-pub mod detect;
-pub mod encoding;
-pub mod external_sort;
-pub mod format;
-pub mod identity;
-pub mod json_arrays;
-pub mod lines;
-pub mod manifest;
-pub mod matchmeta;
-pub mod objects;
-pub mod open;
-pub mod opened;
-pub mod prefetch;
+pub(crate) mod algorithm;
+pub(crate) mod detect;
+pub(crate) mod encoding;
+pub(crate) mod external_sort;
+pub(crate) mod format;
+pub(crate) mod identity;
+pub(crate) mod json_arrays;
+pub(crate) mod lines;
+pub(crate) mod manifest;
+pub(crate) mod matchmeta;
+pub(crate) mod objects;
+pub(crate) mod open;
+pub(crate) mod opened;
+pub(crate) mod prefetch;
 #[cfg(feature = "rds")]
-pub mod rds;
-pub mod reopen;
-pub mod rewrite;
-pub mod rewriting;
-pub mod shape;
-pub mod zip_members;
+pub(crate) mod rds;
+pub(crate) mod reopen;
+pub(crate) mod rewrite;
+pub(crate) mod rewriting;
+pub(crate) mod shape;
+pub(crate) mod zip_members;

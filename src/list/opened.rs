@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 
 /// Facts that name a release of the NSRL, with the columns of its table `VERSION` that
 /// they come from.
-pub const RELEASE: [(&str, &str); 3] = [
+pub(crate) const RELEASE: [(&str, &str); 3] = [
     ("version", "version"),
     ("set", "build_set"),
     ("release_date", "release_date"),

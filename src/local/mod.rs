@@ -11,11 +11,11 @@
 //! * [`dynamodb`]: tables in a SQLite file;
 //! * [`servers`]: both servers, started and stopped together.
 
-pub mod access;
-pub mod dynamodb;
-pub mod error;
-pub mod front;
-pub mod lock;
-pub mod s3;
-pub mod server;
-pub mod servers;
+pub(crate) mod access;
+pub(crate) mod dynamodb;
+pub(crate) mod error;
+pub(crate) mod front;
+pub(crate) mod lock;
+pub(crate) mod s3;
+pub(crate) mod server;
+pub(crate) mod servers;

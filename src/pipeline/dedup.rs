@@ -31,7 +31,7 @@ impl Distinct {
 
 /// What the next hash is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
+pub(crate) enum Seen {
     /// Not known.
     New,
     /// Known.
@@ -42,7 +42,7 @@ pub enum Seen {
 
 /// The hashes that are known.
 #[derive(Debug)]
-pub enum Known {
+pub(crate) enum Known {
     /// The last ones.
     Window(Box<Window>),
     /// The last one, of a list that is sorted. A run that is taken up begins without:
@@ -53,7 +53,7 @@ pub enum Known {
 impl Known {
     /// Nothing is known of hashes of `algorithm` yet; `with_row_keys` when items are known
     /// by a sort key from their rows, too.
-    pub fn new(distinct: Distinct, algorithm: Algorithm, with_row_keys: bool) -> Known {
+    pub(crate) fn new(distinct: Distinct, algorithm: Algorithm, with_row_keys: bool) -> Known {
         let algorithm = match with_row_keys {
             // What is kept is the digest of both.
             true => Algorithm::Sha256,
@@ -68,7 +68,7 @@ impl Known {
 
     /// Takes the next hash, which stands at `place`, with the sort key that its item takes
     /// from the row; empty where it takes none.
-    pub fn take(&mut self, hash: &Hash, row_key: &[u8], place: Place) -> Seen {
+    pub(crate) fn take(&mut self, hash: &Hash, row_key: &[u8], place: Place) -> Seen {
         if !row_key.is_empty() {
             // Both together are what the item is known by.
             let digest = Sha256::new().chain_update(hash.as_bytes());

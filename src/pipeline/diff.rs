@@ -26,7 +26,7 @@ const HAND_OVER: usize = 500;
 ///
 /// # Errors
 /// As [`Sorter::push`].
-pub fn sort(mut records: mpsc::Receiver<HandOver>, mut sorter: Sorter) -> Result<Sorted> {
+pub(crate) fn sort(mut records: mpsc::Receiver<HandOver>, mut sorter: Sorter) -> Result<Sorted> {
     let mut payload = Vec::new();
     while let Some(handed) = records.blocking_recv() {
         for record in &handed.records {
@@ -47,7 +47,7 @@ pub fn sort(mut records: mpsc::Receiver<HandOver>, mut sorter: Sorter) -> Result
 
 /// Records in the order of their hashes, none twice.
 #[derive(Debug)]
-pub enum Side<'a> {
+pub(crate) enum Side<'a> {
     /// They were sorted.
     Sorted(Reading<'a>),
     /// They come so.
@@ -61,18 +61,18 @@ pub enum Side<'a> {
 /// Whether a list that comes as a stream was read to its end. A list that broke off is
 /// none: what of it did not come is not gone from it.
 #[derive(Debug, Default)]
-pub struct Whole(AtomicBool);
+pub(crate) struct Whole(AtomicBool);
 
 impl Whole {
     /// It was. To be said before the stream is closed.
-    pub fn set(&self) {
+    pub(crate) fn set(&self) {
         self.0.store(true, Ordering::Release);
     }
 }
 
 impl Side<'_> {
     /// Records that come in order from `records`, to whose end `whole` is to be set.
-    pub fn stream(records: mpsc::Receiver<HandOver>, whole: Arc<Whole>) -> Side<'static> {
+    pub(crate) fn stream(records: mpsc::Receiver<HandOver>, whole: Arc<Whole>) -> Side<'static> {
         Side::Stream(records, Vec::new().into_iter(), whole)
     }
 
@@ -128,7 +128,7 @@ fn extra(payload: &[u8]) -> Result<Extra> {
 
 /// A hash of either side.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// Its item is to be put. With the place of the old one, where that is there too.
     Put(Record, Option<Place>),
     /// Its item is to be deleted.
@@ -139,7 +139,7 @@ pub enum Step {
 
 /// One side's records, or the difference of two. See the [module](self).
 #[derive(Debug)]
-pub struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     new: Side<'a>,
     old: Option<Side<'a>>,
     heads: [Option<Record>; 2],
@@ -150,7 +150,7 @@ pub struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Goes through `new`, beside `old` where there is one.
-    pub fn new(new: Side<'a>, old: Option<Side<'a>>) -> Walk<'a> {
+    pub(crate) fn new(new: Side<'a>, old: Option<Side<'a>>) -> Walk<'a> {
         Walk {
             new,
             old,
@@ -165,7 +165,7 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// When a temporary file cannot be read, or a stream ends before its list does.
     #[allow(clippy::should_implement_trait)] // it can fail
-    pub fn next(&mut self) -> Result<Option<Step>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Step>> {
         if !self.begun {
             self.begun = true;
             self.fill(0)?;
@@ -218,7 +218,7 @@ impl<'a> Walk<'a> {
 
 /// Hands records on in stretches, each of which says how many came before its end.
 #[derive(Debug)]
-pub struct Handing<'a> {
+pub(crate) struct Handing<'a> {
     to: &'a mpsc::Sender<HandOver>,
     records: Vec<Record>,
     /// Lines of the stretch that are settled already.
@@ -229,7 +229,7 @@ pub struct Handing<'a> {
 
 impl<'a> Handing<'a> {
     /// Hands on to `to`, from the beginning.
-    pub fn new(to: &'a mpsc::Sender<HandOver>) -> Handing<'a> {
+    pub(crate) fn new(to: &'a mpsc::Sender<HandOver>) -> Handing<'a> {
         Handing {
             to,
             records: Vec::with_capacity(HAND_OVER),
@@ -239,29 +239,29 @@ impl<'a> Handing<'a> {
     }
 
     /// Records before the next.
-    pub fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
     /// A record that an earlier run has settled.
-    pub fn pass(&mut self) {
+    pub(crate) fn pass(&mut self) {
         self.position += 1;
     }
 
     /// Lines that are settled, and stand before the next record.
-    pub fn settled(&mut self, books: Books) {
+    pub(crate) fn settled(&mut self, books: Books) {
         self.settled += books;
     }
 
     /// The next record; false when nobody takes it any more.
-    pub fn push(&mut self, record: Record) -> bool {
+    pub(crate) fn push(&mut self, record: Record) -> bool {
         self.records.push(record);
         self.position += 1;
         self.records.len() < HAND_OVER || self.flush()
     }
 
     /// Hands on what there is; false when nobody takes it any more.
-    pub fn flush(&mut self) -> bool {
+    pub(crate) fn flush(&mut self) -> bool {
         let mut books = std::mem::take(&mut self.settled);
         books.lines += self.records.len() as u64;
         let handed = HandOver {

@@ -15,17 +15,17 @@
 //! - `report`: the account of a run;
 //! - `outage`: a model of a table that accepts nothing, for tests.
 
-pub mod contents;
-pub mod dedup;
-pub mod diff;
-pub mod fitting;
+pub(crate) mod contents;
+pub(crate) mod dedup;
+pub(crate) mod diff;
+pub(crate) mod fitting;
 #[cfg(test)]
 pub(crate) mod outage;
-pub mod progress;
-pub mod reader;
-pub mod rejects;
-pub mod report;
-pub mod sample;
-pub mod useful;
-pub mod window;
-pub mod writer;
+pub(crate) mod progress;
+pub(crate) mod reader;
+pub(crate) mod rejects;
+pub(crate) mod report;
+pub(crate) mod sample;
+pub(crate) mod useful;
+pub(crate) mod window;
+pub(crate) mod writer;

@@ -36,11 +36,11 @@ use crate::list::prefetch::Ahead;
 const HAND_OVER: usize = 500;
 
 /// Hand-overs that may wait in the channel.
-pub const HAND_OVERS: usize = 8;
+pub(crate) const HAND_OVERS: usize = 8;
 
 impl Beginning {
     /// The beginning of the first source.
-    pub fn of(opened: Opened) -> Beginning {
+    pub(crate) fn of(opened: Opened) -> Beginning {
         Beginning {
             opened,
             number: 0,
@@ -54,7 +54,7 @@ impl Beginning {
 
 /// Reads sources into records. See the [module](self).
 #[derive(Debug)]
-pub struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     /// What the lines are.
     pub algorithm: Algorithm,
     /// How repeats are found.
@@ -75,7 +75,7 @@ pub struct Reader<'a> {
 
 /// Where reading begins.
 #[derive(Debug)]
-pub struct Beginning {
+pub(crate) struct Beginning {
     /// The source that is read first.
     pub opened: Opened,
     /// How many sources are behind it.
@@ -149,7 +149,7 @@ impl Reader<'_> {
     /// When a source cannot be read to its end, when rejected lines cannot be
     /// written down, or when there are too many of them. What was handed on
     /// before is still to be written.
-    pub async fn run(self, first: Beginning, rest: &mut Ahead, stop: &Stop) -> Result<bool> {
+    pub(crate) async fn run(self, first: Beginning, rest: &mut Ahead, stop: &Stop) -> Result<bool> {
         let mut taking = Taking {
             rows: None,
             known: Known::new(self.distinct, self.algorithm, self.columns.has_sort_key()),

@@ -19,7 +19,7 @@ const SHOWN: u64 = 10;
 const TEXT_CHARACTERS: usize = 200;
 
 /// From how many lines on the share of rejected ones is judged.
-pub const JUDGED_FROM_LINES: u64 = 1000;
+pub(crate) const JUDGED_FROM_LINES: u64 = 1000;
 
 /// How many rejected lines a run bears before it stops.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,7 +67,7 @@ impl FromStr for MaxRejects {
 
 /// Where rejected lines go.
 #[derive(Debug)]
-pub struct Rejects(Mutex<Inner>);
+pub(crate) struct Rejects(Mutex<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -117,7 +117,7 @@ impl Rejects {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] when the file cannot be made.
-    pub fn new(path: Option<&Path>) -> Result<Self> {
+    pub(crate) fn new(path: Option<&Path>) -> Result<Self> {
         let lock = path.map(lock).transpose()?.flatten();
         let file = path
             .map(|path| {
@@ -144,7 +144,7 @@ impl Rejects {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] when the file cannot be read or written.
-    pub fn take_up(path: &Path, keep: impl Fn(u32, u64) -> bool) -> Result<Self> {
+    pub(crate) fn take_up(path: &Path, keep: impl Fn(u32, u64) -> bool) -> Result<Self> {
         let cannot = |e: std::io::Error| {
             Error::usage(format!(
                 "cannot take up the rejected lines in {}",
@@ -192,7 +192,7 @@ impl Rejects {
     ///
     /// # Errors
     /// [`ErrorKind::Output`] when the file cannot be emptied.
-    pub fn reset(&self) -> Result<()> {
+    pub(crate) fn reset(&self) -> Result<()> {
         let mut inner = self.inner();
         (inner.count, inner.first) = (0, None);
         inner.shapes = Default::default();
@@ -208,7 +208,7 @@ impl Rejects {
 
     /// Rejected lines are counted, and neither kept nor shown: they
     /// were when these were read before.
-    pub fn known() -> Self {
+    pub(crate) fn known() -> Self {
         Rejects(Mutex::new(Inner {
             file: None,
             count: SHOWN,
@@ -223,7 +223,7 @@ impl Rejects {
     ///
     /// # Errors
     /// [`ErrorKind::Output`] when the file cannot be written.
-    pub fn add(
+    pub(crate) fn add(
         &self,
         place: Place,
         source: &str,
@@ -286,7 +286,7 @@ impl Rejects {
     }
 
     /// The first rejected line, for messages.
-    pub fn first(&self) -> Option<String> {
+    pub(crate) fn first(&self) -> Option<String> {
         self.inner().first.clone()
     }
 
@@ -299,7 +299,7 @@ impl Rejects {
     ///
     /// # Errors
     /// [`ErrorKind::Output`] when the file cannot be written.
-    pub fn sync(&self) -> Result<()> {
+    pub(crate) fn sync(&self) -> Result<()> {
         self.finish()?;
         match &self.inner().file {
             Some((path, file)) => file
@@ -319,7 +319,7 @@ impl Rejects {
     ///
     /// # Errors
     /// [`ErrorKind::Output`] when the file cannot be written.
-    pub fn finish(&self) -> Result<()> {
+    pub(crate) fn finish(&self) -> Result<()> {
         match &mut self.inner().file {
             Some((path, file)) => file.flush().map_err(|e| cannot_write(path).because(e)),
             None => Ok(()),

@@ -13,7 +13,7 @@ use std::str::FromStr;
 /// The largest sample. Each record of it takes some 100 bytes of memory, and a
 /// larger one tells nothing more: of a million records of which none is missing
 /// one may conclude, with 95 % certainty, that fewer than 3 in a million are.
-pub const MAX_SAMPLE: u64 = 1_000_000;
+pub(crate) const MAX_SAMPLE: u64 = 1_000_000;
 
 /// How much of a list is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,7 +51,7 @@ impl fmt::Display for Sample {
 
 /// The sample of what was offered so far. See the [module](self).
 #[derive(Debug)]
-pub struct Reservoir {
+pub(crate) struct Reservoir {
     size: usize,
     kept: Vec<Record>,
     offered: u64,
@@ -60,7 +60,7 @@ pub struct Reservoir {
 
 impl Reservoir {
     /// An empty one for `size` records, with chance from `seed`.
-    pub fn new(size: u64, seed: u64) -> Self {
+    pub(crate) fn new(size: u64, seed: u64) -> Self {
         Reservoir {
             size: usize::try_from(size.min(MAX_SAMPLE)).unwrap_or(usize::MAX),
             kept: Vec::new(),
@@ -70,7 +70,7 @@ impl Reservoir {
     }
 
     /// Offers a record; says whether one is now left out, this or another.
-    pub fn offer(&mut self, record: Record) -> bool {
+    pub(crate) fn offer(&mut self, record: Record) -> bool {
         self.offered += 1;
         if self.kept.len() < self.size {
             self.kept.push(record);
@@ -88,7 +88,7 @@ impl Reservoir {
     }
 
     /// The sample, in the order of the list.
-    pub fn into_records(mut self) -> Vec<Record> {
+    pub(crate) fn into_records(mut self) -> Vec<Record> {
         self.kept.sort_unstable_by_key(|r| r.place);
         self.kept
     }

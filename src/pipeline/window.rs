@@ -19,7 +19,7 @@ use std::hash::{BuildHasher, Hasher};
 /// How many different hashes back a repeated one is recognised. More than four
 /// times what can be on its way at once at the highest concurrency, and 2 MiB
 /// of memory for SHA-256.
-pub const WINDOW: usize = 65_536;
+pub(crate) const WINDOW: usize = 65_536;
 
 /// The last hashes taken. See the [module](self).
 #[derive(Debug)]

@@ -48,7 +48,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// How long calls in flight may take to finish once the run is stopped.
-pub const DRAIN: Duration = Duration::from_secs(10);
+pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 
 /// How long a batch that is not full waits for more input.
 const LINGER: Duration = Duration::from_millis(200);
@@ -63,7 +63,7 @@ const ALL_REFUSED: u32 = 25;
 
 /// How a [`Writer`] goes about it.
 #[derive(Debug, Clone, Copy)]
-pub struct WriterOptions {
+pub(crate) struct WriterOptions {
     /// Calls in flight, at most: by the rate and the latency of the moment, where it
     /// is left to them.
     pub concurrency: Concurrency,
@@ -73,7 +73,7 @@ pub struct WriterOptions {
 
 /// How the writing ended.
 #[derive(Debug)]
-pub enum End {
+pub(crate) enum End {
     /// Everything that was read is in the books.
     Complete,
     /// It was stopped from outside.
@@ -84,7 +84,7 @@ pub enum End {
 
 /// Writes records to one table. See the [module](self).
 #[derive(Debug)]
-pub struct Writer<'a, T> {
+pub(crate) struct Writer<'a, T> {
     /// The table.
     pub table: &'a T,
     /// Its name, for messages.
@@ -123,7 +123,7 @@ impl<T: BatchWrite> Writer<'_, T> {
     /// Writes what comes from `fresh` until that is closed and all of it is
     /// written, or until `stop`. Counts as it goes; at the end, what is left is
     /// counted as failed.
-    pub async fn run(
+    pub(crate) async fn run(
         &self,
         mut fresh: mpsc::Receiver<HandOver>,
         stop: &Stop,

@@ -98,7 +98,7 @@ fn broken_answer(why: &str) -> CallError {
 /// held at most. Zero bytes whose key ends in `/` are how some tools show a folder:
 /// they are passed over.
 #[derive(Debug)]
-pub struct Listing {
+pub(crate) struct Listing {
     bucket: String,
     prefix: String,
     page: VecDeque<Object>,
@@ -110,7 +110,7 @@ pub struct Listing {
 
 impl Listing {
     /// The objects in `bucket` under `prefix`.
-    pub fn new(bucket: &str, prefix: &str) -> Listing {
+    pub(crate) fn new(bucket: &str, prefix: &str) -> Listing {
         Listing {
             bucket: bucket.to_owned(),
             prefix: prefix.to_owned(),
@@ -125,7 +125,7 @@ impl Listing {
     /// # Errors
     /// [`ErrorKind::Usage`] when it may not be listed, or there is no such bucket;
     /// [`ErrorKind::Read`] when S3 cannot be asked.
-    pub async fn next(&mut self, aws: &Aws) -> Result<Option<(Object, String)>> {
+    pub(crate) async fn next(&mut self, aws: &Aws) -> Result<Option<(Object, String)>> {
         while self.page.is_empty() && !self.ended {
             self.fill(aws).await?;
         }
@@ -141,12 +141,12 @@ impl Listing {
     }
 
     /// Bucket and prefix.
-    pub fn place(&self) -> (&str, &str) {
+    pub(crate) fn place(&self) -> (&str, &str) {
         (&self.bucket, &self.prefix)
     }
 
     /// Those that are listed and not taken, when there are no further ones.
-    pub fn rest(&self) -> Option<impl Iterator<Item = &Object>> {
+    pub(crate) fn rest(&self) -> Option<impl Iterator<Item = &Object>> {
         self.ended.then(|| self.page.iter())
     }
 

@@ -16,15 +16,15 @@
 //! - [`work_dir`]: the folder of large temporary files
 //! - [`decompress`]: compressed chunks → chunks of text
 
-pub mod decompress;
-pub mod errors;
-pub mod listing;
-pub mod location;
-pub mod open;
-pub mod program;
-pub mod read;
-pub mod reopen;
-pub mod s3;
-pub mod sources;
-pub mod version;
-pub mod work_dir;
+pub(crate) mod decompress;
+pub(crate) mod errors;
+pub(crate) mod listing;
+pub(crate) mod location;
+pub(crate) mod open;
+pub(crate) mod program;
+pub(crate) mod read;
+pub(crate) mod reopen;
+pub(crate) mod s3;
+pub(crate) mod sources;
+pub(crate) mod version;
+pub(crate) mod work_dir;

@@ -142,7 +142,7 @@ impl Source {
 }
 
 /// When a file was last changed; nothing for a pipe or a device.
-pub fn modified(metadata: &std::fs::Metadata) -> Option<String> {
+pub(crate) fn modified(metadata: &std::fs::Metadata) -> Option<String> {
     let at = metadata.modified().ok().filter(|_| metadata.is_file())?;
     Some(jiff::Timestamp::try_from(at).ok()?.to_string())
 }

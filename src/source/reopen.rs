@@ -155,7 +155,11 @@ async fn rest_of_file(
 ///
 /// # Errors
 /// As [`Source::open_again`].
-pub async fn unchanged(location: &Location, aws: &Aws, identity: &ObjectVersion) -> Result<()> {
+pub(crate) async fn unchanged(
+    location: &Location,
+    aws: &Aws,
+    identity: &ObjectVersion,
+) -> Result<()> {
     same(location, identity, &look(location, aws).await?)
 }
 
@@ -163,7 +167,7 @@ pub async fn unchanged(location: &Location, aws: &Aws, identity: &ObjectVersion)
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] when it is not there, or cannot be asked for.
-pub async fn look(location: &Location, aws: &Aws) -> Result<ObjectVersion> {
+pub(crate) async fn look(location: &Location, aws: &Aws) -> Result<ObjectVersion> {
     let uri = location.to_string();
     match location {
         Location::S3 { bucket, key } => {
@@ -212,7 +216,7 @@ pub async fn look(location: &Location, aws: &Aws) -> Result<ObjectVersion> {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`], naming what is another.
-pub fn same(location: &Location, before: &ObjectVersion, now: &ObjectVersion) -> Result<()> {
+pub(crate) fn same(location: &Location, before: &ObjectVersion, now: &ObjectVersion) -> Result<()> {
     match before.difference(now) {
         None => Ok(()),
         Some(what) => Err(Error::usage(format!(

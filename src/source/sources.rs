@@ -3,6 +3,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::source::location::Location;
+use crate::source::program::ProgramHashes;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use std::fmt;
 
@@ -107,6 +108,14 @@ impl Sources {
             .hint("name a prefix, as in s3://bucket/prefix/"));
         }
         Ok(Sources { named, globs })
+    }
+
+    /// These, and the hashes that a program hands over behind them.
+    #[must_use]
+    pub fn with_program(mut self, hashes: &[ProgramHashes]) -> Sources {
+        let hashes = hashes.iter().cloned().map(Location::Program);
+        self.named.extend(hashes.map(Named::One));
+        self
     }
 
     /// Whether standard input is among them, as a list or as a manifest.

@@ -214,7 +214,7 @@ impl Copy {
 /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when another process has it,
 /// when it cannot be opened, or when it is no file of this user: a folder for
 /// temporary files is open to everybody.
-pub fn open_alone(path: &Path, make: bool) -> Result<Option<File>> {
+pub(crate) fn open_alone(path: &Path, make: bool) -> Result<Option<File>> {
     let cannot = |e: io::Error| {
         Error::usage(format!("cannot use {}", path.display()))
             .because(e)
@@ -314,7 +314,7 @@ fn is_ours(file: &File, _path: &Path) -> io::Result<Ours> {
 
 /// Bytes that are free for this user on the file system of `folder`; nothing where
 /// that cannot be asked.
-pub fn free_bytes(folder: &Path) -> Option<u64> {
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
         let stat = rustix::fs::statvfs(folder).ok()?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::common::binary::Run;
 use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use crate::common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
-use hashferry::pipeline::progress::checkpoint::Checkpoint;
+use hashferry::bench::Checkpoint;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@
 use crate::common::binary::{Ended, Run};
 use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use crate::common::fake_s3::{FakeS3, S3Config};
-use hashferry::pipeline::progress::checkpoint::Checkpoint;
+use hashferry::bench::Checkpoint;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

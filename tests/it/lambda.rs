@@ -5,9 +5,8 @@ use crate::common::binary::{Run, SECRET, Started};
 use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, FaultPlan, KeyType};
 use crate::common::fake_lambda::{FakeLambda, Sent};
 use crate::common::fake_scaling::{FakeScaling, Target};
-use hashferry::aws::config::{Aws, AwsOptions, LocalEndpoints};
-use hashferry::base::error::ErrorKind;
-use hashferry::commands::lambda::keepalive::{Event, handle};
+use hashferry::binaries::keepalive::{Event, handle};
+use hashferry::{Aws, AwsOptions, ErrorKind, LocalEndpoints};
 use serde_json::{Value, json};
 
 /// What the schedule of scripts/keepalive/lambda.yaml sends.

@@ -7,12 +7,9 @@ use std::time::Duration;
 use crate::common::binary::{Ended, Run};
 use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use crate::common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
-use hashferry::aws::config::{Aws, AwsOptions, LocalEndpoints};
-use hashferry::list::format::kind::Form;
-use hashferry::list::objects::Objects;
-use hashferry::list::prefetch::Ahead;
-use hashferry::source::decompress::codec::Unpack;
-use hashferry::source::sources::{Globs, Sources};
+use hashferry::bench::{Ahead, Objects, Sources};
+use hashferry::options::{Form, Globs, Unpack};
+use hashferry::{Aws, AwsOptions, LocalEndpoints};
 use nix::sys::signal::Signal;
 
 const LIMIT: Duration = Duration::from_secs(120);

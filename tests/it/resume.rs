@@ -5,7 +5,7 @@
 use crate::common::binary::{Ended, Run};
 use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
 use crate::common::fake_s3::{FakeS3, S3Config, S3Plan, SaveFault};
-use hashferry::pipeline::progress::checkpoint::Checkpoint;
+use hashferry::bench::Checkpoint;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::path::{Path, PathBuf};

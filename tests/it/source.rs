@@ -6,11 +6,8 @@ use std::time::Duration;
 use crate::common::binary::Run;
 use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use crate::common::fake_s3::{FakeS3, Get, S3Config, S3Fault, S3Plan, S3Stats};
-use hashferry::aws::config::{Aws, AwsOptions, LocalEndpoints};
-use hashferry::base::error::Result;
-use hashferry::source::location::Location;
-use hashferry::source::open::Source;
-use hashferry::source::read::STALLED;
+use hashferry::bench::{Location, STALLED, Source};
+use hashferry::{Aws, AwsOptions, LocalEndpoints, Result};
 
 const URI: &str = "s3://lists/a/list.txt";
 
@@ -131,7 +128,7 @@ async fn a_file_that_is_cut_off_while_it_is_read_is_not_taken_for_whole() {
     assert!(first.len() < text.len(), "one chunk is not all of it");
     file.as_file().set_len(10).expect("cut off");
     let error = source.next().await.expect_err("it had more");
-    assert!(error.to_string().contains("was cut off"), "{error}");
+    assert!(format!("{error:#}").contains("was cut off"), "{error:#}");
     assert_eq!(error.exit_status(), 1);
 }
 
@@ -157,7 +154,10 @@ async fn what_is_not_the_rest_is_never_taken_for_it() {
         let error = read(&connect(&s3).await).await.expect_err("it ends");
         assert_eq!(error.exit_status(), 1);
         for part in says {
-            assert!(error.to_string().contains(part), "{part:?} in: {error}");
+            assert!(
+                format!("{error:#}").contains(part),
+                "{part:?} in: {error:#}"
+            );
         }
     }
 }

@@ -9,9 +9,9 @@
 //! - `compression`: compression of a source
 //! - `sources`: the sources and manifests to read
 
-pub mod compression;
-pub mod format;
-pub mod item;
-pub mod paths;
-pub mod run;
-pub mod sources;
+pub(crate) mod compression;
+pub(crate) mod format;
+pub(crate) mod item;
+pub(crate) mod paths;
+pub(crate) mod run;
+pub(crate) mod sources;

@@ -17,11 +17,11 @@
 //! - `options`: what a user sets and holds.
 
 pub(crate) mod announce;
-pub mod checkpointing;
+pub(crate) mod checkpointing;
 pub(crate) mod difference;
 pub(crate) mod finish;
-pub mod options;
-pub mod ordered;
+pub(crate) mod options;
+pub(crate) mod ordered;
 pub(crate) mod ordered_lists;
 pub(crate) mod prepare;
 pub(crate) mod rate;

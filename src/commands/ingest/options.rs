@@ -5,7 +5,7 @@
 
 use crate::aws::config::{Aws, AwsOptions};
 use crate::base::error::{Error, Result};
-use crate::base::hash::{Algorithm, Case};
+use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::shutdown::Stop;
 use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::attribute_from::AttributeFrom;
@@ -17,9 +17,12 @@ use crate::list::format::kind::Form;
 use crate::list::matchmeta::given::GivenRules;
 use crate::pipeline::dedup::Distinct;
 use crate::pipeline::progress::counts::{Counts, Meters};
+use crate::pipeline::progress::events::{Event, Events, Progress};
 use crate::pipeline::rejects::MaxRejects;
 use crate::source::decompress::codec::Unpack;
+use crate::source::program::ProgramHashes;
 use crate::source::sources::{Globs, Named, Sources};
+use futures::Stream;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -64,6 +67,18 @@ impl Watch {
         self.0.plan.get()
     }
 
+    /// How far the run is; `None` before it has begun.
+    pub fn progress(&self) -> Option<Progress<Counts>> {
+        let plan = self.plan()?;
+        let counts = self.meters().read();
+        Some(Progress::new(
+            plan.begun.elapsed(),
+            plan.bytes,
+            plan.pace.rate(),
+            counts,
+        ))
+    }
+
     /// All lines there are, once everything is read and only writing is left.
     pub fn lines(&self) -> Option<u64> {
         self.0.lines.get().copied()
@@ -73,8 +88,8 @@ impl Watch {
 /// A run, ready to begin.
 ///
 /// ```no_run
-/// # async fn example() -> hashferry::error::Result<()> {
-/// use hashferry::{Ingest, attribute::Value};
+/// # async fn example() -> hashferry::Result<()> {
+/// use hashferry::{Ingest, Value};
 ///
 /// let report = Ingest::builder()
 ///     .source("s3://my-bucket/nsrl/sha256.txt")
@@ -157,8 +172,41 @@ pub struct Refresh {
     pub delete_despite_rejects: bool,
 }
 
+impl Refresh {
+    /// A refresh from the `old` list, by its name, to the new one, which the sources of
+    /// the run are. It writes what the old list lacks and deletes nothing.
+    pub fn new(old: impl Into<String>) -> Refresh {
+        Refresh {
+            from: vec![old.into()],
+            delete: false,
+            max_change: None,
+            delete_despite_rejects: false,
+        }
+    }
+
+    /// Begins a refresh from the `old` list; the sources of the builder are the new one.
+    ///
+    /// ```no_run
+    /// # async fn example() -> hashferry::Result<()> {
+    /// let report = hashferry::Refresh::builder("s3://my-bucket/nsrl/2026-09.txt")
+    ///     .source("s3://my-bucket/nsrl/2026-12.txt")
+    ///     .delete(true)
+    ///     .table("sha256")
+    ///     .build()
+    ///     .await?
+    ///     .run()
+    ///     .await?;
+    /// println!("{} written, {:?} deleted", report.written, report.deleted);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(old: impl Into<String>) -> IngestBuilder {
+        Ingest::builder().refresh(Refresh::new(old))
+    }
+}
+
 /// How long a run goes on without a single item being written.
-pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
+pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// Seconds of unused capacity that DynamoDB keeps, at best effort.
 /// Source: DynamoDB developer guide, burst and adaptive capacity.
@@ -167,6 +215,8 @@ pub const MAX_BURST_SECONDS: f64 = 300.0;
 /// What a run is to do. Made by [`Ingest::builder`].
 #[derive(Debug, Clone, Default)]
 pub struct IngestBuilder {
+    pub(super) events: Events<Counts>,
+    pub(super) program: Vec<ProgramHashes>,
     pub(super) aws: Option<Aws>,
     pub(super) sources: Vec<String>,
     pub(super) manifests: Vec<String>,
@@ -453,6 +503,57 @@ impl IngestBuilder {
         self
     }
 
+    /// Whether a refresh deletes the items whose hashes the new list lacks. Without a
+    /// refresh it changes nothing.
+    #[must_use]
+    pub fn delete(mut self, delete: bool) -> Self {
+        if let Some(refresh) = &mut self.refresh {
+            refresh.delete = delete;
+        }
+        self
+    }
+
+    /// Adds hashes that the program has: those of `hashes`, a line each, in their order.
+    /// They come after the named sources, and the run keeps no checkpoint. Where taking
+    /// the next one blocks, make it a [stream](Self::hash_stream).
+    #[must_use]
+    pub fn hashes<I>(self, hashes: I) -> Self
+    where
+        I: IntoIterator<Item = Hash>,
+        I::IntoIter: Send + 'static,
+    {
+        self.hash_stream(futures::stream::iter(hashes.into_iter().map(Ok)))
+    }
+
+    /// Adds the hashes of a stream, up to its end. An error of the stream ends the run as
+    /// a source does that cannot be read to its end:
+    /// [`ErrorKind::Read`](crate::base::error::ErrorKind::Read).
+    #[must_use]
+    pub fn hash_stream<S>(mut self, hashes: S) -> Self
+    where
+        S: Stream<Item = std::io::Result<Hash>> + Send + 'static,
+    {
+        self.program.push(ProgramHashes::new(hashes));
+        self
+    }
+
+    /// Has `tell` receive the events of the run: its start, its progress each interval,
+    /// its end. It is called between two steps of the run, so it returns soon; a program
+    /// that needs longer sends the event on by a channel.
+    #[must_use]
+    pub fn on_event(mut self, tell: impl Fn(Event<Counts>) + Send + Sync + 'static) -> Self {
+        self.events.tell(tell);
+        self
+    }
+
+    /// The time between two events of progress: [`EVENT_INTERVAL`](crate::options::EVENT_INTERVAL)
+    /// where nobody says, a millisecond at least.
+    #[must_use]
+    pub fn event_interval(mut self, interval: Duration) -> Self {
+        self.events.every(interval);
+        self
+    }
+
     /// Checks what was given. Nothing is asked or opened yet, but for the
     /// configuration when there is no connection.
     ///
@@ -475,7 +576,11 @@ impl IngestBuilder {
                 globs = Globs::default();
             }
         }
-        let sources = Sources::read(&self.sources, &self.manifests, globs)?;
+        let sources = match self.sources.is_empty() && self.manifests.is_empty() {
+            true if !self.program.is_empty() => Sources::default(),
+            _ => Sources::read(&self.sources, &self.manifests, globs)?,
+        };
+        let sources = sources.with_program(&self.program);
         let from = match &self.refresh {
             Some(refresh) => Sources::read(&refresh.from, &[], globs_from)?,
             None => Sources::default(),

@@ -31,7 +31,13 @@ impl Ingest {
     ///
     /// # Errors
     /// When it cannot begin; then nothing was written.
-    pub async fn run(mut self) -> Result<Report> {
+    pub async fn run(self) -> Result<Report> {
+        let (events, watch) = (self.with.events.clone(), self.watch.clone());
+        let run = Box::pin(self.run_to_end());
+        events.during(|| watch.progress(), run).await
+    }
+
+    async fn run_to_end(mut self) -> Result<Report> {
         let look = self.look_for_rules().await?;
         let with = &self.with;
         let mut report = Report::begun(self.command(), &with.table, Timestamp::now());

@@ -7,5 +7,5 @@
 //! * `serve`: `hashferry serve` behind API Gateway or a function URL.
 
 pub mod keepalive;
-pub mod runtime;
+pub(crate) mod runtime;
 pub mod serve;

@@ -10,16 +10,16 @@ use std::fmt;
 use std::time::Duration;
 
 /// The header that the key is in.
-pub const KEY_HEADER: &str = "x-api-key";
+pub(crate) const KEY_HEADER: &str = "x-api-key";
 
 /// How long one call may take, answer included.
-pub const API_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const API_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a hash is asked for before its answer is an error.
-pub const API_TRIES: u32 = 10;
+pub(crate) const API_TRIES: u32 = 10;
 
 /// Calls in flight.
-pub const API_CONCURRENCY: usize = 64;
+pub(crate) const API_CONCURRENCY: usize = 64;
 
 /// The shortest key that is looked for in the answers themselves: a shorter one may well
 /// stand in them by chance.

@@ -6,6 +6,7 @@ use crate::base::hash::{Algorithm, Case};
 use crate::base::run_lock::RunLock;
 use crate::base::shutdown::Stop;
 use crate::commands::lookup::api_options::Api;
+use crate::commands::lookup::counts::LookupCounts;
 use crate::commands::lookup::output;
 use crate::commands::lookup::output::{Existing, already_there, is_same_file};
 use crate::commands::lookup::status::Status;
@@ -15,6 +16,7 @@ use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::concurrency::Concurrency;
 use crate::flow::rate_setting::Rate;
 use crate::list::matchmeta::given::GivenRules;
+use crate::pipeline::progress::events::{Event, Events};
 use crate::source::decompress::codec::Unpack;
 use crate::source::location::Location;
 use crate::source::sources::{Globs, Named, Sources};
@@ -22,11 +24,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a look-up goes on without a single hash being answered.
-pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
+pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// What a look-up is to do. Made by [`Lookup::builder`].
 #[derive(Debug, Clone, Default)]
 pub struct LookupBuilder {
+    pub(super) events: Events<LookupCounts>,
     pub(super) aws: Option<Aws>,
     pub(super) input: String,
     pub(super) unpack: Unpack,
@@ -185,6 +188,23 @@ impl LookupBuilder {
     #[must_use]
     pub fn stop(mut self, stop: Stop) -> Self {
         self.stop = stop;
+        self
+    }
+
+    /// Has `tell` receive the events of the run: its start, its progress each interval,
+    /// its end. It is called between two steps of the run, so it returns soon; a program
+    /// that needs longer sends the event on by a channel.
+    #[must_use]
+    pub fn on_event(mut self, tell: impl Fn(Event<LookupCounts>) + Send + Sync + 'static) -> Self {
+        self.events.tell(tell);
+        self
+    }
+
+    /// The time between two events of progress: [`EVENT_INTERVAL`](crate::options::EVENT_INTERVAL)
+    /// where nobody says, a millisecond at least.
+    #[must_use]
+    pub fn event_interval(mut self, interval: Duration) -> Self {
+        self.events.every(interval);
         self
     }
 

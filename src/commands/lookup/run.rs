@@ -84,6 +84,12 @@ impl Lookup {
     }
 
     async fn run_somewhere<W: AsyncWrite + Unpin>(self, writer: Option<W>) -> Result<LookupReport> {
+        let (events, watch) = (self.with.events.clone(), self.watch.clone());
+        let run = Box::pin(self.run_to_end(writer));
+        events.during(|| watch.progress(), run).await
+    }
+
+    async fn run_to_end<W: AsyncWrite + Unpin>(self, writer: Option<W>) -> Result<LookupReport> {
         let with = &self.with;
         let mut report = self.report(Timestamp::now());
         let begun = Instant::now();

@@ -1,7 +1,8 @@
 //! Watch on a look-up that is under way: its counters and its plan.
 
-use crate::commands::lookup::counts::LookupMeters;
+use crate::commands::lookup::counts::{LookupCounts, LookupMeters};
 use crate::flow::rate_limiter::Pace;
+use crate::pipeline::progress::events::Progress;
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 
@@ -32,6 +33,18 @@ impl LookupWatch {
     /// The counters.
     pub fn meters(&self) -> &LookupMeters {
         &self.0.meters
+    }
+
+    /// How far the look-up is; `None` before it has begun.
+    pub fn progress(&self) -> Option<Progress<LookupCounts>> {
+        let plan = self.plan()?;
+        let counts = self.meters().read();
+        Some(Progress::new(
+            plan.begun.elapsed(),
+            plan.bytes,
+            plan.pace.rate(),
+            counts,
+        ))
     }
 
     /// The plan, once there is one.

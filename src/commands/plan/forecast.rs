@@ -17,7 +17,7 @@ use serde::Serialize;
 
 /// Write capacity units a second that a table can be given without asking AWS
 /// for more. Source: DynamoDB developer guide, ServiceQuotas.
-pub const TABLE_QUOTA: u64 = 40_000;
+pub(crate) const TABLE_QUOTA: u64 = 40_000;
 
 /// Seconds of the billed hours that are left free when a capacity is chosen to
 /// fill them: for starting, and for lowering the capacity afterwards.

@@ -11,11 +11,11 @@
 //! * `forecast`: the ways into the table, each with its time and its cost;
 //! * `run`: the survey of the sources, and the forecast.
 
-pub mod estimate;
-pub mod forecast;
-pub mod import_table;
-pub mod options;
+pub(crate) mod estimate;
+pub(crate) mod forecast;
+pub(crate) mod import_table;
+pub(crate) mod options;
 pub(crate) mod run;
-pub mod shell_commands;
-pub mod survey;
-pub mod target;
+pub(crate) mod shell_commands;
+pub(crate) mod survey;
+pub(crate) mod target;

@@ -23,7 +23,7 @@ use serde::Serialize;
 
 /// How much of a source is read for an estimate, in bytes. Some 30,000 lines of
 /// SHA-256, less than a second to fetch.
-pub const SAMPLE_BYTES: u64 = 2 * 1024 * 1024;
+pub(crate) const SAMPLE_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Lines that a sample has at least, however long they are.
 const SAMPLE_LINES: u64 = 100;

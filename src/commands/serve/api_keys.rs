@@ -127,7 +127,7 @@ fn check_name(name: &str) -> std::result::Result<(), String> {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] when it cannot be read or is none.
-pub fn read_file(path: &Path) -> Result<Keys> {
+pub(crate) fn read_file(path: &Path) -> Result<Keys> {
     let failed = |e: io::Error| {
         Error::usage(format!("cannot read the API keys in {}", path.display()))
             .because(e)
@@ -154,7 +154,7 @@ fn parse(text: &str, path: &Path) -> Result<Keys> {
 /// # Errors
 /// [`ErrorKind::Usage`] when the name is none or taken, or the file holds something
 /// else; [`ErrorKind::Output`] when it cannot be written.
-pub fn new_key(name: &str, path: &Path) -> Result<String> {
+pub(crate) fn new_key(name: &str, path: &Path) -> Result<String> {
     check_name(name)
         .map_err(|why| Error::usage(format!("{name:?} cannot name a key")).because(why))?;
     let mut chance = [0; KEY_BYTES];

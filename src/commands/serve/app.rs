@@ -43,7 +43,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// The API of one table. Cheap to clone; what asks the table ends with the last clone.
 #[derive(Debug, Clone)]
-pub struct App(pub(super) Arc<Inner>);
+pub(crate) struct App(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -76,7 +76,7 @@ impl App {
     /// # Errors
     /// [`ErrorKind::Usage`] when there is no such table or permission, or nothing says
     /// of which algorithm its hashes are.
-    pub async fn start(aws: &Aws, options: Options, gate: Gate) -> Result<App> {
+    pub(crate) async fn start(aws: &Aws, options: Options, gate: Gate) -> Result<App> {
         let name = &options.table;
         let table = match describe_table::describe(aws, name, None).await {
             Err(e) if e.kind() == ErrorKind::Denied => {
@@ -178,22 +178,22 @@ impl App {
     }
 
     /// The algorithm of the table's hashes.
-    pub fn algorithm(&self) -> Algorithm {
+    pub(crate) fn algorithm(&self) -> Algorithm {
         self.0.algorithm
     }
 
     /// The read units a second aimed at; nothing when there is no limit.
-    pub fn rate(&self) -> Option<f64> {
+    pub(crate) fn rate(&self) -> Option<f64> {
         self.0.pace.rate()
     }
 
     /// Reads the file of API keys again, where it has changed or `anyway`.
-    pub fn reread_keys(&self, anyway: bool) {
+    pub(crate) fn reread_keys(&self, anyway: bool) {
         self.0.gate.reread(anyway);
     }
 
     /// Whether a key is needed to ask.
-    pub fn wants_keys(&self) -> bool {
+    pub(crate) fn wants_keys(&self) -> bool {
         self.0.gate.wants_keys()
     }
 }

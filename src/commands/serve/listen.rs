@@ -60,7 +60,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const KEYS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Connections at once, unless that is said.
-pub const MAX_CONNECTIONS: usize = 16_384;
+pub(crate) const MAX_CONNECTIONS: usize = 16_384;
 
 /// Open files that are not connections of clients: those to AWS, and the usual ones.
 const OTHER_FILES: usize = 256;
@@ -72,7 +72,7 @@ const MAX_STREAMS: u32 = 128;
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when that is not possible.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|e| {
         Error::usage(format!("cannot listen at {address}"))
             .because(e)
@@ -82,7 +82,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
 
 /// How many connections there can be, of the `wanted`: as many as files may be open,
 /// once that limit is raised as far as this process may.
-pub fn connections(wanted: usize) -> usize {
+pub(crate) fn connections(wanted: usize) -> usize {
     let possible = open_files().map_or(wanted, |files| files.saturating_sub(OTHER_FILES).max(16));
     if possible < wanted {
         tracing::warn!(
@@ -119,7 +119,7 @@ fn open_files() -> Option<usize> {
 ///
 /// # Errors
 /// None as yet: what fails is one connection.
-pub async fn serve(
+pub(crate) async fn serve(
     app: &App,
     listener: TcpListener,
     max_connections: usize,

@@ -20,20 +20,20 @@
 //! * `metrics`: the counters, and their text for Prometheus.
 //! * `options`: the options of an app, and the limits of a request.
 
-pub mod access;
-pub mod answer;
-pub mod api_keys;
-pub mod app;
-pub mod body_budget;
-pub mod circl;
-pub mod handlers;
-pub mod listen;
-pub mod metrics;
-pub mod openapi;
-pub mod options;
-pub mod pending;
-pub mod reads;
-pub mod request;
-pub mod response;
-pub mod router;
-pub mod table_reader;
+pub(crate) mod access;
+pub(crate) mod answer;
+pub(crate) mod api_keys;
+pub(crate) mod app;
+pub(crate) mod body_budget;
+pub(crate) mod circl;
+pub(crate) mod handlers;
+pub(crate) mod listen;
+pub(crate) mod metrics;
+pub(crate) mod openapi;
+pub(crate) mod options;
+pub(crate) mod pending;
+pub(crate) mod reads;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod router;
+pub(crate) mod table_reader;

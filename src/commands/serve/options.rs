@@ -9,16 +9,16 @@ use crate::list::matchmeta::given::GivenRules;
 use std::time::Duration;
 
 /// How long a request may take.
-pub const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
 /// Hashes or paths of one request, at most.
-pub const MAX_ASKED: usize = 1000;
+pub(crate) const MAX_ASKED: usize = 1000;
 
 /// How long answers of the table are remembered, unless that is said.
-pub const CACHE_TTL: Duration = Duration::from_secs(60);
+pub(crate) const CACHE_TTL: Duration = Duration::from_secs(60);
 
 /// How many of them.
-pub const CACHE_ENTRIES: u64 = 100_000;
+pub(crate) const CACHE_ENTRIES: u64 = 100_000;
 
 /// What an [`App`](crate::commands::serve::app::App) is told.
 #[derive(Debug, Clone)]

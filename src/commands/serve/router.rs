@@ -25,7 +25,7 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 impl App {
     /// The routes. See the [module](self).
-    pub fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> Router {
         router(self.clone())
     }
 }

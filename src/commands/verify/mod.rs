@@ -14,10 +14,10 @@
 //! * [`options`]: the settings of a run, and its handle to watch;
 //! * [`run`]: the run, from the first look at the table to the report.
 
-pub mod checker;
-pub mod counts;
-pub mod finding;
-pub mod options;
-pub mod order;
-pub mod report;
-pub mod run;
+pub(crate) mod checker;
+pub(crate) mod counts;
+pub(crate) mod finding;
+pub(crate) mod options;
+pub(crate) mod order;
+pub(crate) mod report;
+pub(crate) mod run;

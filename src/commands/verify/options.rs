@@ -4,7 +4,7 @@ use crate::aws::config::{Aws, AwsOptions};
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case};
 use crate::base::shutdown::Stop;
-use crate::commands::verify::counts::VerifyMeters;
+use crate::commands::verify::counts::{VerifyCounts, VerifyMeters};
 use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::dynamodb::key_schema::KeyAttribute;
@@ -13,6 +13,7 @@ use crate::flow::rate_limiter::Pace;
 use crate::flow::rate_setting::Rate;
 use crate::list::format::kind::Form;
 use crate::list::matchmeta::given::GivenRules;
+use crate::pipeline::progress::events::{Event, Events, Progress};
 use crate::pipeline::rejects::MaxRejects;
 use crate::pipeline::sample::Sample;
 use crate::source::decompress::codec::Unpack;
@@ -23,11 +24,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a verification goes on without a single key being answered.
-pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
+pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// What a verification is to do. Made by [`Verify::builder`].
 #[derive(Debug, Clone, Default)]
 pub struct VerifyBuilder {
+    pub(super) events: Events<VerifyCounts>,
     pub(super) aws: Option<Aws>,
     pub(super) sources: Vec<String>,
     pub(super) manifests: Vec<String>,
@@ -249,6 +251,23 @@ impl VerifyBuilder {
         self
     }
 
+    /// Has `tell` receive the events of the run: its start, its progress each interval,
+    /// its end. It is called between two steps of the run, so it returns soon; a program
+    /// that needs longer sends the event on by a channel.
+    #[must_use]
+    pub fn on_event(mut self, tell: impl Fn(Event<VerifyCounts>) + Send + Sync + 'static) -> Self {
+        self.events.tell(tell);
+        self
+    }
+
+    /// The time between two events of progress: [`EVENT_INTERVAL`](crate::options::EVENT_INTERVAL)
+    /// where nobody says, a millisecond at least.
+    #[must_use]
+    pub fn event_interval(mut self, interval: Duration) -> Self {
+        self.events.every(interval);
+        self
+    }
+
     /// Checks what was given. Nothing is asked or opened yet, but for the
     /// configuration when there is no connection.
     ///
@@ -300,6 +319,18 @@ impl VerifyWatch {
     /// The counters.
     pub fn meters(&self) -> &VerifyMeters {
         &self.0.meters
+    }
+
+    /// How far the verification is; `None` before it has begun.
+    pub fn progress(&self) -> Option<Progress<VerifyCounts>> {
+        let plan = self.plan()?;
+        let counts = self.meters().read();
+        Some(Progress::new(
+            plan.begun.elapsed(),
+            plan.bytes,
+            plan.pace.rate(),
+            counts,
+        ))
     }
 
     /// The plan, once there is one.

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// How many problems are in the report; all of them are told on the way (see
 /// [`Verify::run_with`](crate::commands::verify::options::Verify::run_with)), and counted.
-pub const MAX_REPORTED: usize = 1000;
+pub(crate) const MAX_REPORTED: usize = 1000;
 
 /// The account of a verification. Field names and meanings are a promise to
 /// scripts.

@@ -73,6 +73,15 @@ impl Verify {
     /// When it cannot begin. What `tell` returns ends the run and is in the
     /// report.
     pub async fn run_with(
+        self,
+        tell: impl FnMut(Problem<'_>) -> Result<()>,
+    ) -> Result<VerifyReport> {
+        let (events, watch) = (self.with.events.clone(), self.watch.clone());
+        let run = Box::pin(self.run_to_end(tell));
+        events.during(|| watch.progress(), run).await
+    }
+
+    async fn run_to_end(
         mut self,
         mut tell: impl FnMut(Problem<'_>) -> Result<()>,
     ) -> Result<VerifyReport> {

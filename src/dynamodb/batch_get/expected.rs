@@ -39,7 +39,7 @@ pub struct Difference {
 
 /// An item that is in the table.
 #[derive(Debug, Clone)]
-pub struct Item {
+pub(crate) struct Item {
     /// Its hash.
     pub hash: Hash,
     /// The first of the attributes named that is not as it must be.
@@ -61,7 +61,7 @@ impl PartialEq for Item {
 
 /// What DynamoDB answered to a batch of keys.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The items that are there, in no order.
     pub items: Vec<Item>,
     /// Keys that it left unread.
@@ -73,7 +73,7 @@ pub struct Answer {
 /// Everything about a run's keys but the hash, and what each item must hold. See
 /// the [module](self).
 #[derive(Debug, Clone)]
-pub struct AskTemplate {
+pub(crate) struct AskTemplate {
     keys: KeyTemplate,
     /// The end of an eventually and of a strongly consistent request.
     closing: [Vec<u8>; 2],
@@ -90,7 +90,7 @@ impl AskTemplate {
     /// # Errors
     /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when such items
     /// could not be in the table; the message says what would.
-    pub fn new(
+    pub(crate) fn new(
         table: &str,
         schema: &KeySchema,
         algorithm: Algorithm,
@@ -104,7 +104,7 @@ impl AskTemplate {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn with_columns(
+    pub(crate) fn with_columns(
         table: &str,
         schema: &KeySchema,
         algorithm: Algorithm,
@@ -151,14 +151,14 @@ impl AskTemplate {
     }
 
     /// The attributes that are compared.
-    pub fn compared(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn compared(&self) -> impl Iterator<Item = &str> {
         let own = self.own.iter().map(String::as_str);
         self.expected.iter().map(|e| e.name.as_str()).chain(own)
     }
 
     /// The first of the attributes that `item` should have from its row, as `extra`
     /// has them, and has not.
-    pub fn own_difference(&self, item: &Item, extra: &Extra) -> Option<Box<Difference>> {
+    pub(crate) fn own_difference(&self, item: &Item, extra: &Extra) -> Option<Box<Difference>> {
         let json = extra.json().strip_prefix(b",")?;
         let json = [b"{", json, b"}"].concat();
         // It was written by us.
@@ -179,7 +179,7 @@ impl AskTemplate {
 
     /// The body of the BatchGetItem request that asks for the items of `records`, no
     /// hash twice and no more than [`MAX_GET_KEYS`].
-    pub fn write_request<'a>(
+    pub(crate) fn write_request<'a>(
         &self,
         records: impl IntoIterator<Item = &'a Record>,
         consistent: bool,
@@ -196,7 +196,7 @@ impl AskTemplate {
     /// # Errors
     /// When it is no such answer, does not name the table exactly once, or holds an item
     /// that is none of ours; the text says which.
-    pub fn read_answer(&self, body: &[u8], asked: usize) -> Result<Answer, String> {
+    pub(crate) fn read_answer(&self, body: &[u8], asked: usize) -> Result<Answer, String> {
         let mut json = serde_json::Deserializer::from_slice(body);
         let answer = AnswerOf(self, asked)
             .deserialize(&mut json)

@@ -12,11 +12,11 @@
 //! - [`plain_value`]: one value as plain JSON
 //! - [`plain_json`]: whole items as plain JSON
 
-pub mod expected;
-pub mod ordered_json;
-pub mod plain_json;
-pub mod plain_value;
-pub mod request;
-pub mod response;
-pub mod table_name;
-pub mod value;
+pub(crate) mod expected;
+pub(crate) mod ordered_json;
+pub(crate) mod plain_json;
+pub(crate) mod plain_value;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod table_name;
+pub(crate) mod value;

@@ -28,7 +28,7 @@ use serde_json::value::RawValue;
 use std::fmt;
 
 /// The fields of an answer to a look-up that are not of the item.
-pub const OWN_FIELDS: [&str; 7] = [
+pub(crate) const OWN_FIELDS: [&str; 7] = [
     "input",
     "hash",
     "status",
@@ -39,7 +39,7 @@ pub const OWN_FIELDS: [&str; 7] = [
 ];
 
 /// Before the name of an attribute that is named as one of [`OWN_FIELDS`].
-pub const ITEM_PREFIX: &str = "item.";
+pub(crate) const ITEM_PREFIX: &str = "item.";
 
 /// An item that is in the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl WholeItem {
 }
 
 /// The text of the field `name` of `fields`, which are the inside of a JSON object.
-pub fn text_of(fields: &str, name: &str) -> Option<String> {
+pub(crate) fn text_of(fields: &str, name: &str) -> Option<String> {
     struct Find<'n>(&'n str);
 
     impl<'de> Visitor<'de> for Find<'_> {

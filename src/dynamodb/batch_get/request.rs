@@ -9,15 +9,15 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// Keys in one BatchGetItem call, at most.
 /// Source: DynamoDB API reference, BatchGetItem.
-pub const MAX_GET_KEYS: usize = 100;
+pub(crate) const MAX_GET_KEYS: usize = 100;
 
 /// Read capacity units of one item of up to 4 KB, when it is read eventually
 /// consistently. An item that is not there costs as much.
 /// Source: DynamoDB developer guide, read/write capacity mode.
-pub const EVENTUAL_READ_UNITS: f64 = 0.5;
+pub(crate) const EVENTUAL_READ_UNITS: f64 = 0.5;
 
 /// The same for a strongly consistent read.
-pub const CONSISTENT_READ_UNITS: f64 = 1.0;
+pub(crate) const CONSISTENT_READ_UNITS: f64 = 1.0;
 
 /// Everything about the keys of a request but their hashes.
 #[derive(Debug, Clone)]

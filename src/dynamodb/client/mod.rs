@@ -8,7 +8,7 @@
 //! - [`service_error`]: an error that DynamoDB answers
 //! - [`operation`]: one operation: sign, send, and sort what comes back
 
-pub mod clock_skew;
-pub mod operation;
-pub mod service_error;
-pub mod sigv4;
+pub(crate) mod clock_skew;
+pub(crate) mod operation;
+pub(crate) mod service_error;
+pub(crate) mod sigv4;

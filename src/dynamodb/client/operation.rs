@@ -58,7 +58,7 @@ use std::time::SystemTime;
 
 /// A prebuilt DynamoDB operation on one table. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct RawOperation(Arc<Inner>);
+pub(crate) struct RawOperation(Arc<Inner>);
 
 struct Inner {
     /// `DynamoDB_20120810.BatchWriteItem`.
@@ -105,7 +105,7 @@ impl RawOperation {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] when the configuration has no credentials provider.
-    pub fn new(aws: &Aws, name: &'static str, table: &str) -> Result<Self> {
+    pub(crate) fn new(aws: &Aws, name: &'static str, table: &str) -> Result<Self> {
         let config = &aws.config;
         let internal = |what: &'static str| Error::new(ErrorKind::Internal, what);
         let credentials = config
@@ -177,7 +177,7 @@ impl RawOperation {
     ///
     /// # Errors
     /// Whatever is no answer with status 200.
-    pub async fn send(&self, body: Bytes) -> Result<Bytes, CallError> {
+    pub(crate) async fn send(&self, body: Bytes) -> Result<Bytes, CallError> {
         let failure = match self.0.call(body).await {
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
@@ -396,7 +396,7 @@ fn user_agent() -> Result<HeaderValue> {
 
 /// What the writer needs of a table: BatchWriteItem, and DeleteItem where deletes have a
 /// condition. The seam that tests replace.
-pub trait BatchWrite {
+pub(crate) trait BatchWrite {
     /// Sends the body of a BatchWriteItem request once.
     fn batch_write(&self, body: Bytes) -> impl Future<Output = Result<Bytes, CallError>> + Send;
 
@@ -415,7 +415,7 @@ impl BatchWrite for RawOperation {
 
 /// What a verification needs of a table: one BatchGetItem call. The seam that
 /// tests replace.
-pub trait BatchGet {
+pub(crate) trait BatchGet {
     /// Sends the body of a BatchGetItem request once.
     fn batch_get(&self, body: Bytes) -> impl Future<Output = Result<Bytes, CallError>> + Send;
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 /// How auto scaling handles the write capacity of a table or an index.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Scaling {
+pub(crate) struct Scaling {
     /// `table/NAME` or `table/NAME/index/INDEX`.
     pub resource: String,
     /// The least write capacity units a second.
@@ -32,7 +32,7 @@ pub struct Scaling {
 /// # Errors
 /// [`ErrorKind::Write`] when auto scaling cannot be asked, [`ErrorKind::Denied`]
 /// when it may not be.
-pub async fn describe(aws: &Aws, name: &str, indexes: &[String]) -> Result<Vec<Scaling>> {
+pub(crate) async fn describe(aws: &Aws, name: &str, indexes: &[String]) -> Result<Vec<Scaling>> {
     let failed = |action: &str, e: CallError| {
         let what = format!("auto scaling cannot be asked about table {name}");
         match e.code.as_deref() {
@@ -94,7 +94,7 @@ pub async fn describe(aws: &Aws, name: &str, indexes: &[String]) -> Result<Vec<S
 
 /// How far a table is above the least that auto scaling lowers it to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Descent {
+pub(crate) struct Descent {
     /// Its provisioned write capacity units a second.
     pub write_units: u64,
     /// The least that auto scaling lowers them to.
@@ -103,7 +103,7 @@ pub struct Descent {
 
 impl Descent {
     /// Whether there is nothing left to lower.
-    pub fn is_done(self) -> bool {
+    pub(crate) fn is_done(self) -> bool {
         self.write_units <= self.min
     }
 }
@@ -114,7 +114,7 @@ impl Descent {
 /// [`ErrorKind::Usage`] when nothing lowers it: it is paid per request, or has
 /// no auto scaling of its writes; [`ErrorKind::Write`] when auto scaling cannot
 /// be asked.
-pub async fn descent(aws: &Aws, table: &Table) -> Result<Descent> {
+pub(crate) async fn descent(aws: &Aws, table: &Table) -> Result<Descent> {
     let Billing::Provisioned { write_units } = table.billing else {
         return Err(Error::usage(format!(
             "table {} is paid per request: it has no capacity to come down",
@@ -161,7 +161,7 @@ fn of_target(target: &ScalableTarget, policy_keeps_up: bool) -> Scaling {
 }
 
 /// What auto scaling calls a part of table `name`.
-pub fn resource_id(name: &str, part: &Part) -> String {
+pub(crate) fn resource_id(name: &str, part: &Part) -> String {
     match part {
         Part::Index(index) => format!("table/{name}/index/{index}"),
         Part::Table | Part::Replica(_) => format!("table/{name}"),

@@ -22,13 +22,13 @@ use std::time::Duration;
 
 /// The key that cannot exist: it is no hash, neither as hex text nor, with its
 /// 19 bytes, as raw bytes. The same as in `scripts/keepalive`.
-pub const KEY: &str = "hashferry-keepalive";
+pub(crate) const KEY: &str = "hashferry-keepalive";
 
 /// Deletes and reads the key that cannot exist, once; the write units consumed.
 ///
 /// # Errors
 /// [`ErrorKind::Write`] when DynamoDB refuses.
-pub async fn once(aws: &Aws, table: &Table) -> Result<f64> {
+pub(crate) async fn once(aws: &Aws, table: &Table) -> Result<f64> {
     let key: HashMap<String, AttributeValue> = std::iter::once(&table.schema.partition)
         .chain(&table.schema.sort)
         .map(|k| (k.name.clone(), value(k)))
@@ -72,7 +72,7 @@ pub async fn once(aws: &Aws, table: &Table) -> Result<f64> {
 
 /// Names of the indexes that this does not help: the global ones, which have a
 /// capacity of their own. A local one draws on the table's.
-pub fn not_helped(table: &Table) -> Vec<&str> {
+pub(crate) fn not_helped(table: &Table) -> Vec<&str> {
     let global = table.indexes.iter().filter(|i| i.global);
     global.map(|i| i.name.as_str()).collect()
 }
@@ -82,7 +82,7 @@ pub fn not_helped(table: &Table) -> Vec<&str> {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] when nothing will ever bring it down; else as [`once`].
-pub async fn until_minimum(
+pub(crate) async fn until_minimum(
     aws: &Aws,
     name: &str,
     interval: Duration,

@@ -10,9 +10,9 @@
 //! - [`update_table`]: UpdateTable and RegisterScalableTarget, and the wait for their effect
 //! - [`raise`]: raising a table, and restoring it
 
-pub mod auto_scaling;
-pub mod keepalive;
-pub mod raise;
-pub mod raise_plan;
-pub mod restore_note;
-pub mod update_table;
+pub(crate) mod auto_scaling;
+pub(crate) mod keepalive;
+pub(crate) mod raise;
+pub(crate) mod raise_plan;
+pub(crate) mod restore_note;
+pub(crate) mod update_table;

@@ -29,7 +29,7 @@ use std::path::PathBuf;
 /// leaves the table raised, and the note on disk.
 #[derive(Debug)]
 #[must_use = "the table stays raised, and is paid for, until it is restored"]
-pub struct Raise(Held);
+pub(crate) struct Raise(Held);
 
 /// Raises `table` to `units` write capacity units a second, and those of its
 /// indexes that items with attributes of these `names` feed. Nothing when it has
@@ -42,7 +42,7 @@ pub struct Raise(Held);
 /// [`ErrorKind::Usage`] when it cannot work or is not allowed, [`ErrorKind::Write`]
 /// when DynamoDB does not do it: in either case the table is as it was, or the
 /// message says how to bring it back.
-pub async fn raise(
+pub(crate) async fn raise(
     aws: &Aws,
     table: &Table,
     units: u64,
@@ -116,7 +116,12 @@ pub async fn raise(
 /// # Errors
 /// [`ErrorKind::Usage`] when the note is none or another table's,
 /// [`ErrorKind::Write`] when DynamoDB does not do it: the note stays.
-pub async fn restore(aws: &Aws, name: &str, path: &std::path::Path, stop: &Stop) -> Result<()> {
+pub(crate) async fn restore(
+    aws: &Aws,
+    name: &str,
+    path: &std::path::Path,
+    stop: &Stop,
+) -> Result<()> {
     let held = Held::read(path)?;
     let (arn, _) = describe(aws, name).await?;
     same_table(&held.note, name, &arn)?;
@@ -125,12 +130,12 @@ pub async fn restore(aws: &Aws, name: &str, path: &std::path::Path, stop: &Stop)
 
 impl Raise {
     /// What was raised, for messages: from what to what.
-    pub fn parts(&self) -> &[Raised] {
+    pub(crate) fn parts(&self) -> &[Raised] {
         &self.0.note.parts
     }
 
     /// Where the note lies.
-    pub fn note(&self) -> &std::path::Path {
+    pub(crate) fn note(&self) -> &std::path::Path {
         &self.0.path
     }
 
@@ -194,7 +199,7 @@ impl Raise {
     /// # Errors
     /// [`ErrorKind::Write`] when DynamoDB does not do it, with the command that
     /// does it later: the note stays.
-    pub async fn restore(self, aws: &Aws, stop: &Stop) -> Result<()> {
+    pub(crate) async fn restore(self, aws: &Aws, stop: &Stop) -> Result<()> {
         let note = &self.0.note;
         let later = |e: Error| {
             let command = format!(

@@ -11,10 +11,10 @@ use crate::flow::capacity::Part;
 /// How often a table or an index can be lowered in a day (UTC).
 /// Source: DynamoDB service quotas: 4 at any time, and one more for each hour
 /// without one.
-pub const DECREASES_A_DAY: u64 = 27;
+pub(crate) const DECREASES_A_DAY: u64 = 27;
 
 /// How many of these can follow one another at any time.
-pub const DECREASES_AT_ONCE: u64 = 4;
+pub(crate) const DECREASES_AT_ONCE: u64 = 4;
 
 /// One part of a table, as DynamoDB describes it now.
 #[derive(Debug, Clone, PartialEq, Eq)]

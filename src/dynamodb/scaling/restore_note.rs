@@ -15,12 +15,12 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// Version of the note's form.
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// What must be brought back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Note {
+pub(crate) struct Note {
     /// See [`VERSION`].
     pub version: u32,
     /// The table's name.
@@ -36,7 +36,7 @@ pub struct Note {
 /// One part of the table that was raised.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Raised {
+pub(crate) struct Raised {
     /// The global secondary index; nothing for the table itself.
     pub index: Option<String>,
     /// Write capacity units a second before.
@@ -49,14 +49,14 @@ pub struct Raised {
 
 impl Raised {
     /// The part of the table that it is.
-    pub fn part(&self) -> Part {
+    pub(crate) fn part(&self) -> Part {
         self.index.clone().map_or(Part::Table, Part::Index)
     }
 }
 
 /// A note on disk that this process holds the lock of.
 #[derive(Debug)]
-pub struct Held {
+pub(crate) struct Held {
     /// What it says.
     pub note: Note,
     /// Where it lies.
@@ -71,7 +71,7 @@ impl Held {
     /// # Errors
     /// [`ErrorKind::Usage`] when it cannot be written: then nothing may be
     /// raised.
-    pub fn write(note: Note, path: PathBuf) -> Result<Held> {
+    pub(crate) fn write(note: Note, path: PathBuf) -> Result<Held> {
         let text = serde_json::to_string_pretty(&note).unwrap_or_default() + "\n";
         let failed = |e| {
             Error::usage(format!(
@@ -95,7 +95,7 @@ impl Held {
     /// # Errors
     /// [`ErrorKind::Usage`] when there is none, it is damaged, or the run that
     /// left it is still at work.
-    pub fn read(path: &Path) -> Result<Held> {
+    pub(crate) fn read(path: &Path) -> Result<Held> {
         let shown = path.display();
         let file = File::open(path).map_err(|e| {
             Error::usage(format!("cannot read the note {shown}")).because(e).hint(
@@ -130,7 +130,7 @@ impl Held {
     ///
     /// # Errors
     /// [`ErrorKind::Output`] when it cannot be removed.
-    pub fn remove(self) -> Result<()> {
+    pub(crate) fn remove(self) -> Result<()> {
         std::fs::remove_file(&self.path).map_err(|e| {
             Error::new(
                 ErrorKind::Output,
@@ -162,7 +162,7 @@ fn lock(file: &File, path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] when the user has no folder for such things.
-pub fn place(aws: &Aws, name: &str) -> Result<PathBuf> {
+pub(crate) fn place(aws: &Aws, name: &str) -> Result<PathBuf> {
     let folder = state_file::folder().ok_or_else(|| {
         Error::usage("there is no folder for the note of the table's capacity: HOME is not set")
             .hint("name a place by --raise-note PATH")

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 /// How long to wait until a table is what it was told to be. UpdateTable takes
 /// from seconds to some minutes; auto scaling acts within a minute.
-pub const WAIT: Duration = Duration::from_secs(15 * 60);
+pub(crate) const WAIT: Duration = Duration::from_secs(15 * 60);
 
 /// First and longest time between two looks at a table that is being changed.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));

@@ -6,6 +6,6 @@
 //! - [`merge`]: several runs in one order.
 //! - [`sorter`]: the buffer that runs are cut from, and the reading of the result.
 
-pub mod merge;
-pub mod run;
-pub mod sorter;
+pub(crate) mod merge;
+pub(crate) mod run;
+pub(crate) mod sorter;

@@ -7,7 +7,7 @@ use std::io::{self, BufReader, BufWriter, Write as _};
 use std::path::Path;
 
 /// What is read of a run at once, in bytes.
-pub const READ_BYTES: usize = 64 * 1024;
+pub(crate) const READ_BYTES: usize = 64 * 1024;
 
 /// Bytes of an entry on disk besides its hash and payload: source, line, byte, and
 /// the payload's length.

@@ -24,14 +24,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Bytes of the buffer, unless somebody says otherwise.
-pub const MEMORY: usize = 16 * 1024 * 1024;
+pub(crate) const MEMORY: usize = 16 * 1024 * 1024;
 
 /// Runs that are merged at once.
-pub const FAN_IN: usize = 64;
+pub(crate) const FAN_IN: usize = 64;
 
 /// How and where to sort.
 #[derive(Debug, Clone)]
-pub struct SorterOptions {
+pub(crate) struct SorterOptions {
     /// Bytes of the buffer.
     pub memory: usize,
     /// The folder of the temporary files.
@@ -42,7 +42,7 @@ pub struct SorterOptions {
 
 impl SorterOptions {
     /// The usual size, with files in `folder`.
-    pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
+    pub(crate) fn in_folder(folder: impl Into<PathBuf>) -> Self {
         SorterOptions {
             memory: MEMORY,
             folder: folder.into(),
@@ -52,7 +52,7 @@ impl SorterOptions {
 }
 
 /// Bytes on disk that `entries` hashes of `algorithm` take, with `payload` bytes each.
-pub fn disk_bytes(algorithm: Algorithm, entries: u64, payload: u64) -> u64 {
+pub(crate) fn disk_bytes(algorithm: Algorithm, entries: u64, payload: u64) -> u64 {
     entries.saturating_mul(algorithm.bytes() as u64 + FIXED_BYTES as u64 + payload)
 }
 
@@ -66,7 +66,7 @@ struct Key {
 
 /// Takes entries in any order. See the [module](self).
 #[derive(Debug)]
-pub struct Sorter {
+pub(crate) struct Sorter {
     width: usize,
     options: SorterOptions,
     buffer: Vec<u8>,
@@ -81,7 +81,7 @@ pub struct Sorter {
 
 impl Sorter {
     /// A sorter of hashes of `algorithm`.
-    pub fn new(algorithm: Algorithm, options: SorterOptions) -> Sorter {
+    pub(crate) fn new(algorithm: Algorithm, options: SorterOptions) -> Sorter {
         Sorter {
             width: algorithm.bytes(),
             options,
@@ -98,7 +98,7 @@ impl Sorter {
     ///
     /// # Errors
     /// [`ErrorKind::Output`] when the disk does not take what does not fit in memory.
-    pub fn push(&mut self, hash: &Hash, place: Place, payload: &[u8]) -> Result<()> {
+    pub(crate) fn push(&mut self, hash: &Hash, place: Place, payload: &[u8]) -> Result<()> {
         let raw = hash.as_bytes();
         let bytes = self.width + FIXED_BYTES + payload.len();
         let full = self.buffer.len() + bytes + self.keys.len() * size_of::<Key>();
@@ -127,7 +127,7 @@ impl Sorter {
     ///
     /// # Errors
     /// As [`push`](Self::push).
-    pub fn finish(mut self) -> Result<Sorted> {
+    pub(crate) fn finish(mut self) -> Result<Sorted> {
         if self.runs.is_empty() {
             self.sort();
         } else {
@@ -227,7 +227,7 @@ impl Sorter {
 
 /// All entries, in the order of their hashes' bytes.
 #[derive(Debug)]
-pub struct Sorted {
+pub(crate) struct Sorted {
     width: usize,
     folder: PathBuf,
     buffer: Vec<u8>,
@@ -240,18 +240,18 @@ pub struct Sorted {
 
 impl Sorted {
     /// How many were pushed.
-    pub fn entries(&self) -> u64 {
+    pub(crate) fn entries(&self) -> u64 {
         self.entries
     }
 
     /// Bytes on disk.
-    pub fn disk_bytes(&self) -> u64 {
+    pub(crate) fn disk_bytes(&self) -> u64 {
         self.disk_bytes
     }
 
     /// Repeats that were found while sorting, by the number of their source. Those
     /// that a [reading](Self::read) still finds come with its entries.
-    pub fn dropped(&self) -> &BTreeMap<u32, u64> {
+    pub(crate) fn dropped(&self) -> &BTreeMap<u32, u64> {
         &self.dropped
     }
 
@@ -259,7 +259,7 @@ impl Sorted {
     ///
     /// # Errors
     /// [`ErrorKind::Output`] when a temporary file cannot be read.
-    pub fn read(&mut self) -> Result<Reading<'_>> {
+    pub(crate) fn read(&mut self) -> Result<Reading<'_>> {
         let from = match self.runs.is_empty() {
             true => From::Memory(self.keys.iter(), &self.buffer),
             false => From::Runs(Merge::new(self.width, &mut self.runs, &self.folder)?),
@@ -273,7 +273,7 @@ impl Sorted {
 
 /// A reading of sorted entries.
 #[derive(Debug)]
-pub struct Reading<'a> {
+pub(crate) struct Reading<'a> {
     width: usize,
     from: From<'a>,
 }
@@ -286,7 +286,7 @@ enum From<'a> {
 
 /// An entry, the first of its hash.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// Its hash.
     pub hash: Hash,
     /// Where it was read.
@@ -304,7 +304,7 @@ impl Reading<'_> {
     /// # Errors
     /// As [`Sorted::read`].
     #[allow(clippy::should_implement_trait)] // lending: Iterator cannot say it
-    pub fn next(&mut self) -> Result<Option<Entry<'_>>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry<'_>>> {
         let (bytes, repeats): (&[u8], &[u32]) = match &mut self.from {
             From::Memory(keys, buffer) => match keys.next() {
                 Some(key) => (&buffer[key.at as usize..], &[]),

@@ -6,7 +6,7 @@ use crate::list::format::layout::Layout;
 use crate::list::format::paths;
 
 /// What is said of a list that is read so: nothing for a plain one.
-pub fn said(layout: &Layout, form: &Form, algorithm: Algorithm) -> Option<String> {
+pub(crate) fn said(layout: &Layout, form: &Form, algorithm: Algorithm) -> Option<String> {
     if layout.format == Format::Lines {
         return None;
     }

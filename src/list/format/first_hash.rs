@@ -16,7 +16,7 @@ pub(crate) fn is_row_of_hash(text: &[u8]) -> bool {
 
 /// The algorithm of the first of `head`'s lines, which are sums: as it is tagged, or by
 /// the length of its hash.
-pub fn sums_algorithm(head: &[u8], whole: bool) -> Option<Algorithm> {
+pub(crate) fn sums_algorithm(head: &[u8], whole: bool) -> Option<Algorithm> {
     let mut lines: Vec<&[u8]> = head.split(|b| *b == b'\n').collect();
     if !whole {
         lines.pop();
@@ -52,7 +52,7 @@ pub(crate) fn first_encoded(head: &[u8], whole: bool) -> Option<Algorithm> {
 
 /// The first hash in `head`, a plain list: its algorithm, by its length or as it is named
 /// before it, and its digits.
-pub fn first_hash(head: &[u8], whole: bool) -> Option<(Algorithm, Vec<u8>)> {
+pub(crate) fn first_hash(head: &[u8], whole: bool) -> Option<(Algorithm, Vec<u8>)> {
     let digits = |line: &Line<'_>| hash_prefix::split(content(line.bytes)).1.to_vec();
     let mut framer = Framer::new();
     let mut lines = framer.push(head);

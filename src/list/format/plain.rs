@@ -125,7 +125,7 @@ pub(crate) fn begins_with_hash(text: &[u8], digits: usize) -> bool {
 
 /// The algorithm that `line` shows, when it is a hash at all: by the name before it, or
 /// else by its length.
-pub fn algorithm_of(line: &Line<'_>) -> Option<Algorithm> {
+pub(crate) fn algorithm_of(line: &Line<'_>) -> Option<Algorithm> {
     algorithm_of_text(content(line.bytes))
 }
 
@@ -141,7 +141,7 @@ pub(crate) fn algorithm_of_text(text: &[u8]) -> Option<Algorithm> {
 
 /// What a rejected line looks like, where that is known: said to the person
 /// once the run stops for too many of them.
-pub fn looks_like(text: &[u8]) -> Option<Cow<'static, str>> {
+pub(crate) fn looks_like(text: &[u8]) -> Option<Cow<'static, str>> {
     let text = content(text);
     let first = text
         .split(|b| matches!(b, b' ' | b'\t' | b',' | b'|' | b';'))

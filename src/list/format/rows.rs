@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 
 /// A row, and what it is.
 #[derive(Debug)]
-pub struct Row<'a> {
+pub(crate) struct Row<'a> {
     /// Its first line: where it stands, and its bytes as far as they are kept.
     pub line: Line<'a>,
     /// The number of its last line.
@@ -32,7 +32,7 @@ pub struct Row<'a> {
 
 /// Joins the lines of one list to rows. See the [module](self).
 #[derive(Debug)]
-pub struct Rows {
+pub(crate) struct Rows {
     parser: RowParser,
     /// The lines of a row that goes on.
     held: VecDeque<Held>,
@@ -68,7 +68,7 @@ impl Held {
 
 impl Rows {
     /// Rows that `parser` takes apart.
-    pub fn new(parser: RowParser) -> Rows {
+    pub(crate) fn new(parser: RowParser) -> Rows {
         Rows {
             parser,
             held: VecDeque::new(),
@@ -83,7 +83,7 @@ impl Rows {
     /// # Errors
     /// What `tell` returns.
     #[inline]
-    pub fn push<E>(
+    pub(crate) fn push<E>(
         &mut self,
         line: &Line<'_>,
         terminator: u64,
@@ -108,7 +108,7 @@ impl Rows {
     ///
     /// # Errors
     /// What `tell` returns.
-    pub fn finish<E>(
+    pub(crate) fn finish<E>(
         &mut self,
         tell: &mut impl FnMut(Row<'_>, &RowParser) -> Result<(), E>,
     ) -> Result<(), E> {

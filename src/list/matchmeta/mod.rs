@@ -5,5 +5,5 @@
 //! - [`normalizer`]: the published rules, and the hash of a path by them.
 //! - [`given`]: rules and users as a person gives them, in part.
 
-pub mod given;
-pub mod normalizer;
+pub(crate) mod given;
+pub(crate) mod normalizer;

@@ -76,7 +76,7 @@ use std::str::FromStr;
 
 /// The users that the machine images of Linux distributions come with, each of which
 /// a gold build may have been made with: Ubuntu's, Debian's, CentOS's, Amazon Linux's.
-pub const UNIX_USERS: [&str; 4] = ["ubuntu", "admin", "centos", "ec2-user"];
+pub(crate) const UNIX_USERS: [&str; 4] = ["ubuntu", "admin", "centos", "ec2-user"];
 
 /// The user that Windows is installed with.
 const WINDOWS_USER: &str = "Administrator";
@@ -342,14 +342,14 @@ fn fit(path: &[u8]) -> Result<&str, Unfit> {
 }
 
 /// The SHA-256 of a path that is normalised already.
-pub fn hash(normalized: &[u8]) -> Hash {
+pub(crate) fn hash(normalized: &[u8]) -> Hash {
     Hash::from(<[u8; 32]>::from(Sha256::digest(normalized)))
 }
 
 /// The path on a line of a list, whose line feed is taken off already: without the
 /// carriage return before it and, when it is the `first` of its list, without the byte
 /// order mark. It may be empty.
-pub fn of_line(line: &[u8], first: bool) -> &[u8] {
+pub(crate) fn of_line(line: &[u8], first: bool) -> &[u8] {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     match first {
         true => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),

@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 
 /// A database that is open.
 #[derive(Debug)]
-pub struct Rds {
+pub(crate) struct Rds {
     name: String,
     connection: Connection,
     schema: Schema,
@@ -52,7 +52,7 @@ impl Rds {
     /// # Errors
     /// [`ErrorKind::Usage`], naming what it holds, when it is no RDS v3;
     /// [`ErrorKind::Read`] when SQLite cannot read it.
-    pub fn open(name: &str, path: &Path) -> Result<Rds> {
+    pub(crate) fn open(name: &str, path: &Path) -> Result<Rds> {
         refuse_unfinished(name, path)?;
         let connection = connect(path).map_err(|e| broken(name, path, None, &e))?;
         let schema = schema(name, &connection, path)?;
@@ -64,12 +64,12 @@ impl Rds {
     }
 
     /// What it holds.
-    pub fn schema(&self) -> &Schema {
+    pub(crate) fn schema(&self) -> &Schema {
         &self.schema
     }
 
     /// By which [`hashes`](Self::hashes) is ended from another thread.
-    pub fn interrupt_handle(&self) -> InterruptHandle {
+    pub(crate) fn interrupt_handle(&self) -> InterruptHandle {
         self.connection.get_interrupt_handle()
     }
 
@@ -79,7 +79,7 @@ impl Rds {
     /// # Errors
     /// [`ErrorKind::Read`] when the database is damaged: what came before is sound.
     /// [`ErrorKind::Output`] when there is no room to sort in the folder of `sorting`.
-    pub fn hashes(
+    pub(crate) fn hashes(
         &self,
         algorithm: Algorithm,
         sorting: SorterOptions,
@@ -249,7 +249,7 @@ impl Rds {
 
 /// How far the reading is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
+pub(crate) struct Part {
     /// Rows that are read.
     pub read: u64,
     /// Of so many, about; where that is known.

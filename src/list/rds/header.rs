@@ -1,14 +1,14 @@
 //! The header of an SQLite file: whether it is one, and its length.
 
 /// The first bytes of every SQLite database. Source: SQLite, database file format.
-pub const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+pub(crate) const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// The file's header, in bytes. Source: as [`MAGIC`].
-pub const HEADER_BYTES: usize = 100;
+pub(crate) const HEADER_BYTES: usize = 100;
 
 /// Whether `head`, the beginning of a file, is that of an SQLite database; nothing
 /// when too few bytes have come to say.
-pub fn is_database(head: &[u8]) -> Option<bool> {
+pub(crate) fn is_database(head: &[u8]) -> Option<bool> {
     match head.first_chunk::<16>() {
         Some(first) => Some(first == MAGIC),
         None if MAGIC.starts_with(head) => None,
@@ -18,7 +18,7 @@ pub fn is_database(head: &[u8]) -> Option<bool> {
 
 /// How long the database is, in bytes, by its own header; nothing when that does not
 /// say it. Source: SQLite, database file format, 1.3.
-pub fn length_by_header(head: &[u8]) -> Option<u64> {
+pub(crate) fn length_by_header(head: &[u8]) -> Option<u64> {
     let head = head.first_chunk::<HEADER_BYTES>()?;
     let u32_at = |at: usize| -> u32 {
         let bytes = [head[at], head[at + 1], head[at + 2], head[at + 3]];

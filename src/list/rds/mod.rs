@@ -10,10 +10,10 @@
 //! - [`local_copy`]: a database on this machine, fetched whole or in part.
 //! - [`text`]: a database as text, from a thread of its own.
 
-pub mod connection;
-pub mod database;
-pub mod header;
-pub mod local_copy;
-pub mod schema;
-pub mod text;
-pub mod values;
+pub(crate) mod connection;
+pub(crate) mod database;
+pub(crate) mod header;
+pub(crate) mod local_copy;
+pub(crate) mod schema;
+pub(crate) mod text;
+pub(crate) mod values;

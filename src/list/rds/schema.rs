@@ -24,7 +24,7 @@ const NAMED: usize = 20;
 
 /// Which release a database holds: the one row of its table `VERSION`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Release {
+pub(crate) struct Release {
     /// `2026.03.1`
     pub version: String,
     /// `build_set`: which of the sets it is, such as `modern`.
@@ -35,7 +35,7 @@ pub struct Release {
 
 /// What a database holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Schema {
+pub(crate) struct Schema {
     /// The table that is read.
     pub table: &'static str,
     /// Its columns that are named as an algorithm, with their names there.
@@ -46,7 +46,7 @@ pub struct Schema {
 
 impl Schema {
     /// The algorithm that is taken when none was told: SHA-256, where it has that.
-    pub fn usual(&self) -> Option<Algorithm> {
+    pub(crate) fn usual(&self) -> Option<Algorithm> {
         let has = |a: &Algorithm| self.columns.iter().any(|(of, _)| of == a);
         let usual = [Algorithm::Sha256, Algorithm::Sha1, Algorithm::Md5];
         usual.into_iter().find(has)
@@ -56,7 +56,7 @@ impl Schema {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`], naming those it has, when it has none.
-    pub fn column(&self, name: &str, algorithm: Algorithm) -> Result<&str> {
+    pub(crate) fn column(&self, name: &str, algorithm: Algorithm) -> Result<&str> {
         let mut columns = self.columns.iter();
         if let Some((_, column)) = columns.find(|(of, _)| *of == algorithm) {
             return Ok(column);

@@ -10,10 +10,10 @@
 //! * [`api`]: the S3 operations;
 //! * [`service`]: the server.
 
-pub mod api;
-pub mod chunked;
-pub mod conditions;
-pub mod integrity;
-pub mod listing;
-pub mod service;
-pub mod store;
+pub(crate) mod api;
+pub(crate) mod chunked;
+pub(crate) mod conditions;
+pub(crate) mod integrity;
+pub(crate) mod listing;
+pub(crate) mod service;
+pub(crate) mod store;

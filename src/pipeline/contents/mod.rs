@@ -9,9 +9,9 @@
 //! - `scan`: the Scan of a few items;
 //! - `rules`: the rules of a table of paths.
 
-pub mod either_case;
-pub mod items;
-pub mod look;
-pub mod rules;
-pub mod scan;
-pub mod settings;
+pub(crate) mod either_case;
+pub(crate) mod items;
+pub(crate) mod look;
+pub(crate) mod rules;
+pub(crate) mod scan;
+pub(crate) mod settings;

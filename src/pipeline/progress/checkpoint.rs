@@ -24,10 +24,10 @@ use std::time::Duration;
 use crate::pipeline::progress::checkpoint_place::Place;
 
 /// Version of the checkpoint's form.
-pub const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 2;
 
 /// Time between two savings.
-pub const SAVE_INTERVAL: Duration = Duration::from_secs(4);
+pub(crate) const SAVE_INTERVAL: Duration = Duration::from_secs(4);
 
 /// A run, up to its low-water mark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -169,7 +169,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_short_run_has_a_start_and_an_end_too() {
-        assert_eq!(events(1).await, [Event::Started(at(1)), Event::Ended(at(1))]);
+        assert_eq!(
+            events(1).await,
+            [Event::Started(at(1)), Event::Ended(at(1))]
+        );
         assert_eq!(events(0).await, [], "it never began");
     }
 }

@@ -8,12 +8,14 @@
 //! - `run`: the identity of a run;
 //! - `checkpoint_place`: a local file, or an object in S3;
 //! - `checkpoint`: the state that a later run resumes;
-//! - `checkpoint_store`: its lock and its saves.
+//! - `checkpoint_store`: its lock and its saves;
+//! - `events`: the progress of a run, told to the program that embeds it.
 
-pub mod checkpoint;
-pub mod checkpoint_place;
-pub mod checkpoint_store;
-pub mod counts;
-pub mod run;
-pub mod sources;
-pub mod watermark;
+pub(crate) mod checkpoint;
+pub(crate) mod checkpoint_place;
+pub(crate) mod checkpoint_store;
+pub(crate) mod counts;
+pub(crate) mod events;
+pub(crate) mod run;
+pub(crate) mod sources;
+pub(crate) mod watermark;

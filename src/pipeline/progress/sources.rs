@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Settled sources whose accounts are kept one by one: some 3 MB.
-pub const MOST_KEPT: usize = 10_000;
+pub(crate) const MOST_KEPT: usize = 10_000;
 
 /// The account of one source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ impl Behind {
 }
 
 /// The digest of sources of which all but the last have `digest`.
-pub fn next_digest(digest: &str, last: &ObjectVersion) -> String {
+pub(crate) fn next_digest(digest: &str, last: &ObjectVersion) -> String {
     let mut hash = Sha256::new();
     let length = last.bytes.map(|b| b.to_string());
     let etag = (last.etag.as_deref()).map(|e| e.trim_matches('"'));

@@ -18,11 +18,11 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Stretches above the mark at most: some 8 million lines, and 1.3 MB.
-pub const MOST_STRETCHES: usize = 16_384;
+pub(crate) const MOST_STRETCHES: usize = 16_384;
 
 /// A stretch of the input, from the end of the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stretch {
+pub(crate) struct Stretch {
     /// Its end: the source, the lines before it, the bytes before it.
     pub end: Place,
     /// Its lines, and those of them that the reader has settled.
@@ -31,7 +31,7 @@ pub struct Stretch {
 
 /// What the reader hands to the writer at once: a stretch, and the records in it.
 #[derive(Debug)]
-pub struct HandOver {
+pub(crate) struct HandOver {
     /// The stretch.
     pub stretch: Stretch,
     /// Its open lines.
@@ -79,7 +79,7 @@ pub struct Below {
 /// The mark of a run that is under way, and the [accounts](Accounts) of its sources:
 /// the reader and the writer move them, the checkpoint looks. See the [module](self).
 #[derive(Debug, Default)]
-pub struct LowWater {
+pub(crate) struct LowWater {
     inner: Mutex<Inner>,
     accounts: Accounts,
 }
@@ -94,7 +94,7 @@ struct Inner {
 
 impl LowWater {
     /// Begins at `mark`, with the sources `behind` it.
-    pub fn new(mark: Mark, behind: Behind) -> Self {
+    pub(crate) fn new(mark: Mark, behind: Behind) -> Self {
         LowWater {
             inner: Mutex::new(Inner {
                 mark,
@@ -105,23 +105,23 @@ impl LowWater {
     }
 
     /// The accounts of the sources.
-    pub fn accounts(&self) -> &Accounts {
+    pub(crate) fn accounts(&self) -> &Accounts {
         &self.accounts
     }
 
     /// The mark.
-    pub fn mark(&self) -> Mark {
+    pub(crate) fn mark(&self) -> Mark {
         self.inner().mark.clone()
     }
 
     /// Whether no further stretch may be opened before one at the bottom is
     /// settled.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.inner().open.len() >= MOST_STRETCHES
     }
 
     /// The next stretch: its `records` are now open, and know that they are of it.
-    pub fn open(&self, stretch: Stretch, records: &mut [Record]) {
+    pub(crate) fn open(&self, stretch: Stretch, records: &mut [Record]) {
         let mut inner = self.inner();
         let number = inner.first + inner.open.len() as u64;
         for record in records {
@@ -134,7 +134,7 @@ impl LowWater {
     }
 
     /// `records` are settled.
-    pub fn settle<'a>(&self, records: impl IntoIterator<Item = &'a Record>, how: Settled) {
+    pub(crate) fn settle<'a>(&self, records: impl IntoIterator<Item = &'a Record>, how: Settled) {
         let mut inner = self.inner();
         // Mostly all are of one source.
         let (mut source, mut count) = (0, 0);

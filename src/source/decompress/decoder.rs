@@ -15,7 +15,7 @@ use std::io::{self, Read};
 
 /// The largest window that a decoder may need. zstd's own limit, and twice what
 /// `xz -9` makes; only `zstd --ultra --long=28` and the like go beyond.
-pub const MAX_WINDOW_BYTES: u64 = 128 * 1024 * 1024;
+pub(crate) const MAX_WINDOW_BYTES: u64 = 128 * 1024 * 1024;
 
 /// Undoes the compression of the source `name`: takes its bytes from `chunks`,
 /// and hands its text to `sink`, until that says no.
@@ -24,7 +24,7 @@ pub const MAX_WINDOW_BYTES: u64 = 128 * 1024 * 1024;
 /// [`ErrorKind::Damaged`], naming the place in the source and in its text, when it is
 /// cut off or damaged; what was sound before is handed on. As `chunks`, when that
 /// fails.
-pub fn unpack(
+pub(crate) fn unpack(
     name: &str,
     packed: &Packed,
     mut chunks: impl FnMut() -> Result<Option<Bytes>>,

@@ -10,9 +10,9 @@
 //! - [`decoder`]: the decoder of each format
 //! - [`thread`]: the thread that decodes beside the run
 
-pub mod codec;
-pub mod decoder;
-pub mod feed;
-pub mod output;
-pub mod thread;
-pub mod zip;
+pub(crate) mod codec;
+pub(crate) mod decoder;
+pub(crate) mod feed;
+pub(crate) mod output;
+pub(crate) mod thread;
+pub(crate) mod zip;

@@ -30,11 +30,11 @@ const END_BYTES: usize = 22;
 const LOCATOR_64_BYTES: usize = 20;
 
 /// How much of the end of an archive holds the end record, in bytes.
-pub const TAIL_BYTES: u64 = (END_BYTES + u16::MAX as usize + LOCATOR_64_BYTES) as u64;
+pub(crate) const TAIL_BYTES: u64 = (END_BYTES + u16::MAX as usize + LOCATOR_64_BYTES) as u64;
 
 /// The largest table of contents that is read before the list: some 300,000
 /// members.
-pub const MAX_DIRECTORY_BYTES: u64 = 32 * 1024 * 1024;
+pub(crate) const MAX_DIRECTORY_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Stands for a number that is in the ZIP64 field instead.
 const IN_64: u32 = u32::MAX;
@@ -350,7 +350,7 @@ fn end(feed: &mut Feed<'_>) -> Result<(), Fault> {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`], naming them, when they do.
-pub fn choose(name: &str, wanted: Option<&str>, members: &[String]) -> Result<()> {
+pub(crate) fn choose(name: &str, wanted: Option<&str>, members: &[String]) -> Result<()> {
     let mut listed: Vec<String> = members
         .iter()
         .take(NAMED)
@@ -380,7 +380,7 @@ pub fn choose(name: &str, wanted: Option<&str>, members: &[String]) -> Result<()
 
 /// Where the table of contents lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// From this byte of the archive on, so many bytes.
     At(u64, u64),
     /// The ZIP64 end record, which says it, begins at this byte.
@@ -389,7 +389,7 @@ pub enum Place {
 
 /// Where the table of contents lies, by the end of the archive; nothing when the
 /// end record is not in it.
-pub fn place(tail: &[u8]) -> Option<Place> {
+pub(crate) fn place(tail: &[u8]) -> Option<Place> {
     let at = (0..=tail.len().checked_sub(END_BYTES)?).rev().find(|at| {
         let rest = &tail[*at..];
         rest.starts_with(END) && usize::from(u16_at(rest, 20)) + END_BYTES <= rest.len()
@@ -409,14 +409,14 @@ pub fn place(tail: &[u8]) -> Option<Place> {
 }
 
 /// Where the table of contents lies, by the ZIP64 end record.
-pub fn place_64(record: &[u8]) -> Option<Place> {
+pub(crate) fn place_64(record: &[u8]) -> Option<Place> {
     (record.starts_with(END_64) && record.len() >= 56)
         .then(|| Place::At(u64_at(record, 48), u64_at(record, 40)))
 }
 
 /// The members that a table of contents names, without folders; nothing when it
 /// is none.
-pub fn names(directory: &[u8]) -> Option<Vec<String>> {
+pub(crate) fn names(directory: &[u8]) -> Option<Vec<String>> {
     let mut members = Vec::new();
     let mut rest = directory;
     while !rest.is_empty() {
