@@ -5,7 +5,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use s3s::dto::{ETagCondition, Range, Timestamp, TimestampFormat};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
-use crate::local::s3::store::Version;
+use crate::local::s3::object::Version;
 
 /// The conditions of a GET or HEAD, in the order of RFC 9110: a failed If-Match or
 /// If-Unmodified-Since is a 412, a failed If-None-Match or If-Modified-Since a 304.

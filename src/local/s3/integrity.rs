@@ -6,7 +6,7 @@ use s3s::crypto::{Checksum as _, Md5};
 use s3s::{S3Result, s3_error};
 
 use crate::local::s3::chunked::Trailers;
-use crate::local::s3::store::{Checksums, hex};
+use crate::local::s3::object::{Checksums, hex};
 
 /// Hashes a body while it comes in, and compares with what the client said of it.
 #[derive(Default)]

@@ -12,7 +12,9 @@ use std::path::Path;
 
 use s3s::{S3ErrorCode, S3Result, s3_error};
 
-use crate::local::s3::store::{MAX_KEY, Store, Version, failed, hex};
+use crate::local::s3::object::{Version, hex};
+use crate::local::s3::store::{MAX_KEY, Store};
+use crate::local::s3::store_errors::failed;
 
 /// What to list.
 #[derive(Debug)]

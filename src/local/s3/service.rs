@@ -4,15 +4,15 @@
 //! say. Its companion `s3s-fs` does it with files too, but for loading lists it
 //! falls short: it ignores If-Match, lists without ETags, keeps the old ETag when
 //! a file is replaced, hashes a whole file to answer a HEAD, and reads in small
-//! pieces. So objects and buckets are handled here ([`store`], [`listing`],
-//! [`api`]), and `s3s-fs` keeps only the parts of unfinished multipart uploads.
+//! pieces. So objects and buckets are handled here ([`crate::local::s3`]), and
+//! `s3s-fs` keeps only the parts of unfinished multipart uploads.
 //!
 //! Signatures are taken off every request before `s3s` sees it. Without a list of
 //! users it would refuse signed requests, and with one it would refuse everybody
 //! else; but any program that can connect to 127.0.0.1 can as well read the files, and
 //! web pages stay outside ([`crate::local::front`]). With the
-//! signature goes the signed chunking of uploads ([`chunked`]); the checksums that
-//! come with it are verified when the body is stored.
+//! signature goes the signed chunking of uploads ([`crate::local::s3::chunked`]);
+//! the checksums that come with it are verified when the body is stored.
 //!
 //! What it does not have: versions, access control, encryption, lifecycles, and
 //! uploads from a browser form.
@@ -36,8 +36,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::local::error::LocalError;
 use crate::local::front::{Answer, BoxError, Service};
-use crate::local::s3::api::Api;
 use crate::local::s3::chunked::{Dechunked, Trailers};
+use crate::local::s3::operations::Api;
 use crate::local::s3::store::Store;
 
 /// The S3 service over one folder.

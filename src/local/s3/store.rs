@@ -22,93 +22,22 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto;
-use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
-use serde::{Deserialize, Serialize};
+use s3s::{S3Error, S3Result, s3_error};
+use serde::Serialize;
+
+use crate::local::s3::object::{
+    Record, Stored, Version, WriteCondition, hex, nanoseconds, timestamp, whole_seconds,
+};
+use crate::local::s3::store_errors::{
+    failed, folder_in_the_way, no_such_bucket, no_such_key, write_failed,
+};
 
 /// S3's limit on the length of a key, in bytes.
 pub(super) const MAX_KEY: usize = 1024;
-
-/// The headers an object is stored with and comes back with.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Attributes {
-    pub(super) cache_control: Option<String>,
-    pub(super) content_disposition: Option<String>,
-    pub(super) content_encoding: Option<String>,
-    pub(super) content_language: Option<String>,
-    pub(super) content_type: Option<String>,
-    pub(super) expires: Option<dto::Timestamp>,
-    pub(super) metadata: Option<dto::Metadata>,
-    pub(super) website_redirect_location: Option<String>,
-}
-
-/// Base64 checksums of the whole object, as far as the client asked for them.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Checksums {
-    pub(super) crc32: Option<String>,
-    pub(super) crc32c: Option<String>,
-    pub(super) crc64nvme: Option<String>,
-    pub(super) sha1: Option<String>,
-    pub(super) sha256: Option<String>,
-}
-
-/// What is known of an object's contents when it is stored.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Stored {
-    pub(super) etag: String,
-    #[serde(default)]
-    pub(super) checksums: Checksums,
-    #[serde(default)]
-    pub(super) attributes: Attributes,
-}
-
-/// The record beside an object.
-#[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    bucket: String,
-    key: String,
-    /// Length and modification time of the file the record is about.
-    len: u64,
-    modified_ns: i64,
-    #[serde(flatten)]
-    stored: Stored,
-}
-
-/// An object as it is now.
-#[derive(Debug)]
-pub(super) struct Version {
-    pub(super) len: u64,
-    pub(super) modified: dto::Timestamp,
-    /// The modification time in whole seconds, which is what HTTP dates hold.
-    pub(super) modified_secs: dto::Timestamp,
-    pub(super) stored: Stored,
-}
-
-impl Version {
-    pub(super) fn etag(&self) -> dto::ETag {
-        dto::ETag::Strong(self.stored.etag.clone())
-    }
-}
-
-/// What a write demands of the object it replaces.
-#[derive(Debug, Default)]
-pub(super) struct WriteCondition {
-    pub(super) if_match: Option<dto::ETagCondition>,
-    pub(super) if_none_match: Option<dto::ETagCondition>,
-}
-
-/// An unfinished upload in parts.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Upload {
-    pub(super) bucket: String,
-    pub(super) key: String,
-    pub(super) attributes: Attributes,
-}
 
 /// A file on its way to become an object; removed unless it does.
 #[derive(Debug)]
@@ -134,7 +63,7 @@ impl Drop for TempFile {
 pub(super) struct Store {
     buckets: PathBuf,
     objects: PathBuf,
-    uploads: PathBuf,
+    pub(super) uploads: PathBuf,
     parts: PathBuf,
     temp: PathBuf,
     next_temp: AtomicU64,
@@ -492,7 +421,7 @@ impl Store {
         self.save_json(&path, record)
     }
 
-    fn save_json(&self, path: &Path, value: &impl Serialize) -> S3Result<()> {
+    pub(super) fn save_json(&self, path: &Path, value: &impl Serialize) -> S3Result<()> {
         let text = serde_json::to_vec(value).map_err(S3Error::internal_error)?;
         let temp = self.temp_file();
         path.parent()
@@ -500,42 +429,6 @@ impl Store {
             .and_then(|()| fs::write(&temp.path, text))
             .and_then(|()| fs::rename(&temp.path, path))
             .map_err(|error| failed("write", path, error))
-    }
-
-    // Uploads in parts
-
-    fn upload_path(&self, id: &str) -> Option<PathBuf> {
-        // An upload id becomes part of a path: nothing but a UUID will do.
-        let valid = id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        valid.then(|| self.uploads.join(format!("{id}.json")))
-    }
-
-    pub(super) fn save_upload(&self, id: &str, upload: &Upload) -> S3Result<()> {
-        let path = self.upload_path(id).ok_or_else(|| no_such_upload(id))?;
-        self.save_json(&path, upload)
-    }
-
-    /// The upload with this id, if it is one to this object.
-    pub(super) fn load_upload(&self, id: &str, bucket: &str, key: &str) -> S3Result<Upload> {
-        self.bucket_dir(bucket)?;
-        self.upload_path(id)
-            .and_then(|path| fs::read(path).ok())
-            .and_then(|text| serde_json::from_slice::<Upload>(&text).ok())
-            .filter(|upload| upload.bucket == bucket && upload.key == key)
-            .ok_or_else(|| no_such_upload(id))
-    }
-
-    pub(super) fn forget_upload(&self, id: &str) {
-        if let Some(path) = self.upload_path(id) {
-            let _ = fs::remove_file(path);
-        }
-    }
-
-    /// Takes over a file as the temporary file of an object to be.
-    pub(super) fn adopt(&self, path: &Path) -> S3Result<TempFile> {
-        let temp = self.temp_file();
-        fs::rename(path, &temp.path).map_err(|error| failed("move", path, error))?;
-        Ok(temp)
     }
 }
 
@@ -603,81 +496,4 @@ fn move_file(from: &Path, to: &Path, modified: SystemTime) -> io::Result<()> {
         }
         other => other,
     }
-}
-
-fn nanoseconds(time: SystemTime) -> i64 {
-    let saturating = |d: Duration| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX);
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => saturating(after),
-        Err(before) => -saturating(before.duration()),
-    }
-}
-
-fn whole_seconds(time: SystemTime) -> SystemTime {
-    let secs = time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    UNIX_EPOCH + Duration::from_secs(secs.min(END_OF_9999))
-}
-
-const END_OF_9999: u64 = 253_402_300_799;
-
-/// A file may carry any time; the dates of HTTP and XML end with the year 9999.
-fn timestamp(time: SystemTime) -> dto::Timestamp {
-    let last = UNIX_EPOCH + Duration::from_secs(END_OF_9999);
-    dto::Timestamp::from(time.clamp(UNIX_EPOCH, last))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn no_such_bucket(bucket: &str) -> S3Error {
-    s3_error!(NoSuchBucket, "there is no bucket {bucket}")
-}
-
-fn no_such_key(key: &str) -> S3Error {
-    s3_error!(NoSuchKey, "there is no object {key}")
-}
-
-fn no_such_upload(id: &str) -> S3Error {
-    s3_error!(NoSuchUpload, "there is no upload {id} to this object")
-}
-
-fn folder_in_the_way(key: &str) -> S3Error {
-    s3_error!(
-        InvalidRequest,
-        "objects are files here, and {key} already is a folder of other objects"
-    )
-}
-
-fn write_failed(key: &str, path: &Path, error: io::Error) -> S3Error {
-    match error.kind() {
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => s3_error!(
-            InvalidRequest,
-            "objects are files here, and a part of {key} already is an object"
-        ),
-        ErrorKind::IsADirectory => folder_in_the_way(key),
-        ErrorKind::InvalidFilename => s3_error!(
-            KeyTooLongError,
-            "a part of the key is longer than a file name may be"
-        ),
-        _ => failed("write", path, error),
-    }
-}
-
-/// Any other error of the file system, told to the client in full: it is the
-/// owner of the files.
-pub(super) fn failed(what: &str, path: &Path, error: io::Error) -> S3Error {
-    let code = match error.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => S3ErrorCode::AccessDenied,
-        _ => S3ErrorCode::InternalError,
-    };
-    let message = format!("cannot {what} {}: {error}", path.display());
-    let mut s3_error = S3Error::with_message(code, message);
-    s3_error.set_source(Box::new(error));
-    s3_error
 }
