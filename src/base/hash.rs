@@ -164,6 +164,7 @@ impl FromStr for Algorithm {
 
 /// Upper or lower case of hex text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Case {
     /// `0A1B…`, as NSRL publishes them; the default.
     #[default]

@@ -144,11 +144,13 @@ impl Gathering {
     }
 
     /// Bytes in the buffer.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.buffer.len()
     }
 
     /// Whether nothing is in it.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }

@@ -17,6 +17,7 @@ pub struct Attribute {
 
 /// A typed attribute value.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Value {
     /// String.
     S(String),

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 /// Types that an attribute from a column can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ColumnType {
     /// String.
     S,

@@ -41,7 +41,6 @@ pub(crate) struct Columns {
     /// The sort key first, where it is among them.
     columns: Vec<Column>,
     wanted: Vec<String>,
-    names: Vec<String>,
     /// Bytes of an item without them.
     base_bytes: usize,
 }
@@ -102,7 +101,6 @@ impl Columns {
         Ok(Columns {
             columns,
             wanted: from.iter().map(|a| a.column.clone()).collect(),
-            names: from.iter().map(|a| a.name.clone()).collect(),
             base_bytes,
         })
     }
@@ -110,11 +108,6 @@ impl Columns {
     /// The columns to take from each row, in the order in which they were given.
     pub(crate) fn wanted(&self) -> &[String] {
         &self.wanted
-    }
-
-    /// The attributes' names, in that order.
-    pub(crate) fn names(&self) -> &[String] {
-        &self.names
     }
 
     /// Whether there are none.

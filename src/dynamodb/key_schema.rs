@@ -17,6 +17,7 @@ pub(crate) const MAX_SORT_KEY_BYTES: usize = 1024;
 /// The type of a key attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // DynamoDB's own letters
+#[non_exhaustive]
 pub enum KeyType {
     S,
     N,

@@ -16,7 +16,7 @@
 //! The table, bottom-up:
 //!
 //! - [`table`]: keys, billing, indexes and replicas of a table
-//! - [`create_table`]: CreateTable
+//! - [`create_table`][]: CreateTable
 //! - [`describe_table`]: DescribeTable, and the table that is assumed where it is denied
 //! - [`scaling`]: capacity that changes: raised, restored, scaled in
 //! - [`prices`]: prices of DynamoDB

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 /// How many calls may be in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Concurrency {
     /// As many as the rate and the latency need.
     #[default]

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 /// The rate that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
 pub enum Rate {
     /// What the table can take.
     #[default]

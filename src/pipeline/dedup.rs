@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 /// How repeats are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Distinct {
     /// Among the last hashes taken: see [`window`](crate::pipeline::window).
     #[default]

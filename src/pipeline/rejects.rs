@@ -23,6 +23,7 @@ pub(crate) const JUDGED_FROM_LINES: u64 = 1000;
 
 /// How many rejected lines a run bears before it stops.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum MaxRejects {
     /// So many.
     Count(u64),

@@ -14,6 +14,7 @@ use std::time::Duration;
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Outcome {
     /// Every line is accounted for, and none was rejected: exit status 0.
     Complete,
@@ -44,6 +45,7 @@ impl Outcome {
 
 /// What was read of one source.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
 pub struct SourceReport {
     /// `s3://bucket/key`, a path, or `-`.
     pub uri: String,
@@ -61,6 +63,7 @@ pub struct SourceReport {
 /// The columns of the [books](Books) besides the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[allow(missing_docs)] // as in the books
+#[non_exhaustive]
 pub struct Columns {
     pub written: u64,
     pub duplicates: u64,
@@ -97,6 +100,7 @@ impl From<Books> for Columns {
 
 /// The sources of a run that are not listed one by one, summed up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct FurtherSources {
     /// How many they are.
     pub count: u64,
@@ -131,6 +135,7 @@ pub(crate) fn sources(all: Behind, columns: bool) -> (Vec<SourceReport>, Option<
 
 /// A part of the table whose capacity was raised for the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct RaisedReport {
     /// The global secondary index; nothing for the table itself.
     pub index: Option<String>,
@@ -144,6 +149,7 @@ pub struct RaisedReport {
 
 /// What a verification after a run found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Verification {
     /// How many of the list's hashes were to be checked: a number, or `"all"`.
     #[serde(serialize_with = "sample")]
@@ -160,6 +166,7 @@ pub struct Verification {
 
 /// The account of a run. Field names and meanings are a promise to scripts.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// Version of this format: 1.
     pub version: u32,

@@ -17,6 +17,7 @@ pub(crate) const MAX_SAMPLE: u64 = 1_000_000;
 
 /// How much of a list is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Sample {
     /// All of it.
     #[default]

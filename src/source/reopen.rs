@@ -150,19 +150,6 @@ async fn rest_of_file(
     })
 }
 
-/// Checks that `location`, which an earlier run has read to its end, is still the
-/// one it read.
-///
-/// # Errors
-/// As [`Source::open_again`].
-pub(crate) async fn unchanged(
-    location: &Location,
-    aws: &Aws,
-    identity: &ObjectVersion,
-) -> Result<()> {
-    same(location, identity, &look(location, aws).await?)
-}
-
 /// What `location` is now.
 ///
 /// # Errors

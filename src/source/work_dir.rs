@@ -7,13 +7,16 @@
 //! copies in it is told where they lie.
 
 use crate::base::error::{Error, Result};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
+#[cfg(feature = "rds")]
+use std::fs::{OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How often a file is opened again that another process has just put away.
+#[cfg(feature = "rds")]
 const TRIES: usize = 16;
 
 /// The folder of a run's large temporary files. Clones are the same folder with the
@@ -214,6 +217,7 @@ impl Copy {
 /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when another process has it,
 /// when it cannot be opened, or when it is no file of this user: a folder for
 /// temporary files is open to everybody.
+#[cfg(feature = "rds")]
 pub(crate) fn open_alone(path: &Path, make: bool) -> Result<Option<File>> {
     let cannot = |e: io::Error| {
         Error::usage(format!("cannot use {}", path.display()))
@@ -274,6 +278,7 @@ pub(crate) fn open_alone(path: &Path, make: bool) -> Result<Option<File>> {
 }
 
 /// Whose an open file is.
+#[cfg(feature = "rds")]
 enum Ours {
     Yes,
     No,
@@ -281,7 +286,7 @@ enum Ours {
     Gone,
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, feature = "rds"))]
 fn is_ours(file: &File, path: &Path) -> io::Result<Ours> {
     use std::os::unix::fs::MetadataExt as _;
     let own = file.metadata()?;
@@ -304,7 +309,7 @@ fn is_ours(file: &File, path: &Path) -> io::Result<Ours> {
     )
 }
 
-#[cfg(not(unix))]
+#[cfg(all(not(unix), feature = "rds"))]
 fn is_ours(file: &File, _path: &Path) -> io::Result<Ours> {
     Ok(match file.metadata()?.is_file() {
         true => Ours::Yes,

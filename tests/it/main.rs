@@ -18,6 +18,9 @@ mod normalize;
 mod plan;
 mod verify;
 
+// What a program embeds.
+mod library;
+
 // What a list is and where it lies.
 #[cfg(unix)]
 mod compression;

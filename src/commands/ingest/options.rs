@@ -141,6 +141,7 @@ impl Ingest {
 
 /// Where a run's checkpoint goes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Keep {
     /// To a file in the user's folder for state, where the run can be taken up at
     /// all: not from standard input.

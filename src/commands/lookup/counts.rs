@@ -35,6 +35,7 @@ impl Tally {
 
 /// Where the lines went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
 pub struct LookupBooks {
     /// Lines read.
     pub lines: u64,
@@ -60,6 +61,7 @@ impl LookupBooks {
 
 /// What was counted so far, in one value.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
 pub struct LookupCounts {
     /// The books.
     pub books: LookupBooks,

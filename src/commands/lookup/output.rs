@@ -116,6 +116,7 @@ impl<'a, W: AsyncWrite + Unpin> Output<'a, W> {
 
 /// What to do when the file for the answers is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Existing {
     /// Nothing: that is an error.
     #[default]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 /// The account of a look-up. Field names and meanings are a promise to scripts.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct LookupReport {
     /// Version of this format: 1.
     pub version: u32,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What an answer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Status {
     /// The hash is there.
     Known,

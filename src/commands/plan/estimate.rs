@@ -5,6 +5,7 @@ use serde::Serialize;
 
 /// A number that was counted, or estimated with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Figure {
     /// The number; of an estimate, the likeliest.
     pub value: u64,
@@ -52,6 +53,7 @@ impl Figure {
 
 /// As [`Figure`], of something that is not whole: seconds, or USD.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Span {
     /// The likeliest.
     #[serde(serialize_with = "ten_thousandths")]

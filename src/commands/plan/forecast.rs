@@ -26,6 +26,7 @@ const SPARE_S: u64 = 300;
 /// A way to get the items into a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Way {
     /// Provisioned write capacity, paid by the hour.
     Provisioned,
@@ -37,6 +38,7 @@ pub enum Way {
 
 /// One way, with what it takes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Route {
     /// Which way.
     pub route: Way,
@@ -62,6 +64,7 @@ pub struct Route {
 
 /// What one item is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ItemSize {
     /// Name of the partition key.
     pub key: String,
@@ -75,6 +78,7 @@ pub struct ItemSize {
 
 /// What a run will take. Field names and meanings are a promise to scripts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Forecast {
     /// Version of this format: 1.
     pub version: u32,

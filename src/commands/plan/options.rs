@@ -10,7 +10,19 @@ use crate::source::decompress::codec::Unpack;
 use crate::source::sources::Globs;
 
 /// What is to be planned.
-#[derive(Debug, Clone)]
+///
+/// ```no_run
+/// # async fn example() -> hashferry::Result<()> {
+/// let mut plan = hashferry::Plan::default();
+/// plan.sources.push("s3://my-bucket/nsrl/sha256.txt".into());
+/// plan.table = Some("sha256".into());
+/// let aws = hashferry::Aws::load(&Default::default()).await?;
+/// println!("{}", plan.run(&aws).await?.to_json());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Planning {
     /// The sources, as they were named.
     pub sources: Vec<String>,

@@ -114,6 +114,7 @@ impl Total {
 
 /// What was read of one source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Surveyed {
     /// `s3://bucket/key`, a path, or `-`.
     pub uri: String,
@@ -127,6 +128,7 @@ pub struct Surveyed {
 
 /// The sources that are not kept one by one, summed up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct FurtherSurveyed {
     /// How many they are.
     pub count: u64,

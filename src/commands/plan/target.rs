@@ -9,6 +9,7 @@ use serde::Serialize;
 
 /// A number of copies that are written, and who says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Copies {
     /// How many.
     pub count: u64,

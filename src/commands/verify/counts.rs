@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Where the lines went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
 pub struct VerifyBooks {
     /// Lines read.
     pub lines: u64,
@@ -42,6 +43,7 @@ impl VerifyBooks {
 
 /// What was counted so far, in one value.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
 pub struct VerifyCounts {
     /// The books.
     pub books: VerifyBooks,
@@ -55,6 +57,7 @@ pub struct VerifyCounts {
 
 /// What was asked of the table, and what came back.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Asked {
     /// See [`VerifyBooks::found`].
     pub found: u64,

@@ -7,6 +7,7 @@ use std::fmt;
 
 /// What is wrong about a hash of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum What {
     /// It is not in the table.
     Missing,
@@ -29,6 +30,7 @@ impl fmt::Display for What {
 
 /// A hash of the list that is not in the table as it should be.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Problem<'a> {
     /// The hash as text, in the case of the list.
     pub hash: &'a str,

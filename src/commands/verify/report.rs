@@ -22,6 +22,7 @@ pub(crate) const MAX_REPORTED: usize = 1000;
 /// The account of a verification. Field names and meanings are a promise to
 /// scripts.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct VerifyReport {
     /// Version of this format: 1.
     pub version: u32,
@@ -105,6 +106,7 @@ pub struct VerifyReport {
 
 /// A hash that is not in the table as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ProblemReport {
     /// The hash as text, in the case of the list.
     pub hash: String,

@@ -90,6 +90,7 @@ impl AskTemplate {
     /// # Errors
     /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when such items
     /// could not be in the table; the message says what would.
+    #[cfg(test)]
     pub(crate) fn new(
         table: &str,
         schema: &KeySchema,

@@ -27,6 +27,7 @@ use std::fmt;
 /// Forms of lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Format {
     /// One hash a line.
     #[default]
@@ -198,6 +199,7 @@ impl Form {
 
 /// How hashes are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Encoding {
     /// Hexadecimal, in any case.
     #[default]
@@ -221,6 +223,7 @@ impl Encoding {
 
 /// The treatment of hashes of other algorithms than the one that a list is read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OtherAlgorithms {
     /// A list that mixes them is refused; in one that does not, they are rejected.
     #[default]

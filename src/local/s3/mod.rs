@@ -16,19 +16,19 @@
 //! * [`api`]: the operations by their names in the protocol;
 //! * [`service`]: the server.
 
-pub mod api;
-pub mod buckets;
-pub mod chunked;
-pub mod conditions;
-pub mod integrity;
-pub mod list_objects;
-pub mod listing;
-pub mod multipart;
-pub mod object;
-pub mod object_reads;
-pub mod object_writes;
-pub mod operations;
-pub mod service;
-pub mod store;
-pub mod store_errors;
-pub mod store_uploads;
+pub(crate) mod api;
+pub(crate) mod buckets;
+pub(crate) mod chunked;
+pub(crate) mod conditions;
+pub(crate) mod integrity;
+pub(crate) mod list_objects;
+pub(crate) mod listing;
+pub(crate) mod multipart;
+pub(crate) mod object;
+pub(crate) mod object_reads;
+pub(crate) mod object_writes;
+pub(crate) mod operations;
+pub(crate) mod service;
+pub(crate) mod store;
+pub(crate) mod store_errors;
+pub(crate) mod store_uploads;

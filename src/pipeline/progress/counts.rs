@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 /// Where the lines went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Books {
     /// Lines read.
     pub lines: u64,
@@ -122,6 +123,7 @@ impl AddAssign for Books {
 
 /// What was counted so far, in one value.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Counts {
     /// The books.
     pub books: Books,

@@ -8,6 +8,7 @@ use std::fmt;
 /// A compression that is undone on the way in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Codec {
     /// RFC 1952, one member or several.
     Gzip,
@@ -154,6 +155,7 @@ pub(super) fn after_skippable(head: &[u8]) -> Option<usize> {
 
 /// Whether and how a list is compressed, as it was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Compression {
     /// As its first bytes show.
     #[default]
