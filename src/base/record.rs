@@ -21,7 +21,7 @@ pub(crate) const LANE: u32 = 1 << 31;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Which source, counted from 0 in the order they were given; those of a second
-    /// list from [`LANE`] on.
+    /// list from `LANE` on.
     pub source: u32,
     /// Line number, from 1.
     pub line: u64,
@@ -50,7 +50,7 @@ pub struct Record {
     pub extra: Extra,
     /// What is to be done.
     pub action: Action,
-    /// The number of the [stretch](crate::pipeline::progress::watermark) that it is in, once it is known.
+    /// The number of the stretch that it is in, once it is known.
     pub stretch: u64,
 }
 

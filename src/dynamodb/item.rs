@@ -22,7 +22,7 @@ pub(crate) const MAX_ITEM_BYTES: usize = 400 * 1024;
 /// Source: DynamoDB developer guide, read/write capacity mode.
 pub(crate) const WRITE_UNIT_BYTES: usize = 1024;
 
-/// Everything about a run's items but the hash. See the [module](self).
+/// Everything about a run's items but the hash. See the module.
 #[derive(Debug, Clone)]
 pub struct ItemTemplate {
     algorithm: Algorithm,

@@ -22,7 +22,7 @@ pub(crate) const KEPT_OF_OVERLONG: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'a> {
     /// The bytes without the line feed; of an overlong line, the first
-    /// [`KEPT_OF_OVERLONG`].
+    /// `KEPT_OF_OVERLONG`.
     pub bytes: &'a [u8],
     /// Offset of its first byte in the (decoded) input, from 0.
     pub offset: u64,
@@ -39,7 +39,7 @@ impl Line<'_> {
     }
 }
 
-/// Cuts chunks into lines. See the [module](self).
+/// Cuts chunks into lines. See the module.
 #[derive(Debug, Default)]
 pub struct Framer {
     /// The beginning of a line whose end has not come yet.

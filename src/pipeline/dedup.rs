@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Distinct {
-    /// Among the last hashes taken: see [`window`](crate::pipeline::window).
+    /// Among the last hashes taken: see `window`.
     #[default]
     InFlight,
     /// Of a list that is in the order of its hashes, which is checked: a repeat stands

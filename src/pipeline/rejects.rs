@@ -27,7 +27,7 @@ pub(crate) const JUDGED_FROM_LINES: u64 = 1000;
 pub enum MaxRejects {
     /// So many.
     Count(u64),
-    /// So many in a hundred, judged from [`JUDGED_FROM_LINES`] lines on.
+    /// So many in a hundred, judged from `JUDGED_FROM_LINES` lines on.
     Percent(f64),
 }
 

@@ -240,7 +240,7 @@ pub struct Report {
     /// up; nothing when it has not. All other figures are those of both.
     pub resumed_from: Option<u64>,
     /// What the consumed units cost at the on-demand price of us-east-1
-    /// ([`USD_PER_MILLION_WRITE_UNITS`]), in USD. A provisioned table is paid by
+    /// (`USD_PER_MILLION_WRITE_UNITS`), in USD. A provisioned table is paid by
     /// the hour instead, whether it is used or not.
     #[serde(serialize_with = "ten_thousandths")]
     pub estimated_cost_usd: f64,

@@ -21,7 +21,7 @@ use std::hash::{BuildHasher, Hasher};
 /// of memory for SHA-256.
 pub(crate) const WINDOW: usize = 65_536;
 
-/// The last hashes taken. See the [module](self).
+/// The last hashes taken. See the module.
 #[derive(Debug)]
 pub struct Window {
     ring: Vec<u8>,

@@ -376,7 +376,7 @@ impl IngestBuilder {
     }
 
     /// Gives every item the release of the NSRL database that is read, as the
-    /// attributes [`RELEASE`](crate::list::opened::RELEASE).
+    /// attributes `RELEASE`.
     #[must_use]
     pub fn attr_from_version(mut self, from_version: bool) -> Self {
         self.attr_from_version = from_version;
@@ -407,7 +407,7 @@ impl IngestBuilder {
     }
 
     /// How often the table is described, while it decides about the rate.
-    /// Default: [`CAPACITY_INTERVAL`](crate::flow::rate_limiter::CAPACITY_INTERVAL).
+    /// Default: `CAPACITY_INTERVAL`.
     #[must_use]
     pub fn capacity_interval(mut self, interval: Duration) -> Self {
         self.capacity_interval = Some(interval);
@@ -430,7 +430,7 @@ impl IngestBuilder {
     }
 
     /// Time between two savings of the checkpoint. Default:
-    /// [`SAVE_INTERVAL`](crate::pipeline::progress::checkpoint::SAVE_INTERVAL).
+    /// `SAVE_INTERVAL`.
     #[must_use]
     pub fn save_interval(mut self, interval: Duration) -> Self {
         self.save_interval = Some(interval);
@@ -446,7 +446,7 @@ impl IngestBuilder {
 
     /// Raises the table's provisioned write capacity to so many units a second
     /// before the first write, with that of the indexes that the items feed, and
-    /// brings it back at the end, whatever that is: see [`raise`](crate::dynamodb::scaling::raise).
+    /// brings it back at the end, whatever that is: see `raise`.
     #[must_use]
     pub fn raise_to(mut self, units: u64) -> Self {
         self.raise_to = Some(units);
@@ -454,7 +454,7 @@ impl IngestBuilder {
     }
 
     /// Where the note of a raised table lies, by which it can be brought back
-    /// when this process is killed. Default: [`note::place`](crate::dynamodb::scaling::restore_note::place).
+    /// when this process is killed. Default: `note::place`.
     #[must_use]
     pub fn raise_note(mut self, path: impl Into<PathBuf>) -> Self {
         self.raise_note = Some(path.into());
@@ -469,7 +469,7 @@ impl IngestBuilder {
     }
 
     /// How long to go on without a single item being written. Default:
-    /// [`GIVE_UP_AFTER`].
+    /// `GIVE_UP_AFTER`.
     #[must_use]
     pub fn give_up_after(mut self, limit: Duration) -> Self {
         self.give_up_after = Some(limit);

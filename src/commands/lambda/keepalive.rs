@@ -2,7 +2,7 @@
 //! once a minute.
 //!
 //! One invocation is one round: the table is described, and then one key that
-//! cannot exist is deleted and read (see [`keepalive`]). The event names the
+//! cannot exist is deleted and read (see `keepalive`). The event names the
 //! table; with `until_min` a table that is at the minimum of its auto scaling is
 //! left alone. The answer, and a log line of the same, say which it was.
 //!

@@ -33,7 +33,7 @@ impl ApiKey {
     /// The key `text`, without the blanks and line feeds around it.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when it is empty, or can be no header; the text does not say
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when it is empty, or can be no header; the text does not say
     /// the key.
     pub fn new(text: &str) -> Result<ApiKey> {
         let text = text.trim();
@@ -98,7 +98,7 @@ impl Api {
     /// the URL ends with a query (`…?hash=`).
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when it is no URL of `http` or `https`, or has a password in it.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when it is no URL of `http` or `https`, or has a password in it.
     pub fn new(url: &str) -> Result<Api> {
         let hint = "give such as https://hashes.example.org/v1/sha256";
         // What stands there may be a password: it is not repeated.
@@ -134,7 +134,7 @@ impl Api {
         self
     }
 
-    /// How long one call may take. Default: [`API_TIMEOUT`].
+    /// How long one call may take. Default: `API_TIMEOUT`.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -156,7 +156,7 @@ impl Api {
     }
 
     /// How often a hash is asked for before its answer is an error. Default:
-    /// [`API_TRIES`].
+    /// `API_TRIES`.
     #[must_use]
     pub fn tries(mut self, tries: u32) -> Self {
         self.tries = tries.max(1);

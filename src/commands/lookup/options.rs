@@ -155,7 +155,7 @@ impl LookupBuilder {
     }
 
     /// How long to go on without a single hash being answered. Default:
-    /// [`GIVE_UP_AFTER`](crate::commands::lookup::options::GIVE_UP_AFTER).
+    /// `GIVE_UP_AFTER`.
     #[must_use]
     pub fn give_up_after(mut self, limit: Duration) -> Self {
         self.give_up_after = Some(limit);

@@ -80,7 +80,7 @@ pub struct LookupReport {
     /// The rate aimed at; nothing when there was no limit.
     pub target_rcu_per_s: Option<f64>,
     /// What the consumed units cost at the on-demand price of us-east-1
-    /// ([`USD_PER_MILLION_READ_UNITS`]), in USD.
+    /// (`USD_PER_MILLION_READ_UNITS`), in USD.
     #[serde(serialize_with = "ten_thousandths")]
     pub estimated_cost_usd: f64,
     /// Whether whoever reads the answers wanted no more of them.

@@ -168,7 +168,7 @@ impl VerifyBuilder {
     }
 
     /// Every item must name the release of the NSRL database that is read, by the
-    /// attributes [`RELEASE`](crate::list::opened::RELEASE).
+    /// attributes `RELEASE`.
     #[must_use]
     pub fn attr_from_version(mut self, from_version: bool) -> Self {
         self.attr_from_version = from_version;
@@ -215,7 +215,7 @@ impl VerifyBuilder {
     }
 
     /// How long to go on without a single key being answered. Default:
-    /// [`GIVE_UP_AFTER`].
+    /// `GIVE_UP_AFTER`.
     #[must_use]
     pub fn give_up_after(mut self, limit: Duration) -> Self {
         self.give_up_after = Some(limit);

@@ -89,11 +89,11 @@ pub struct VerifyReport {
     /// The rate aimed at; nothing when there was no limit.
     pub target_rcu_per_s: Option<f64>,
     /// What the consumed units cost at the on-demand price of us-east-1
-    /// ([`USD_PER_MILLION_READ_UNITS`]), in USD. A provisioned table is paid by
+    /// (`USD_PER_MILLION_READ_UNITS`), in USD. A provisioned table is paid by
     /// the hour instead, whether it is used or not.
     #[serde(serialize_with = "ten_thousandths")]
     pub estimated_cost_usd: f64,
-    /// The first [`MAX_REPORTED`] hashes that are missing or different, in the
+    /// The first `MAX_REPORTED` hashes that are missing or different, in the
     /// order of the list.
     pub problems: Vec<ProblemReport>,
     /// What went wrong, when something did.

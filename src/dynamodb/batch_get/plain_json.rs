@@ -99,7 +99,7 @@ pub struct WholeAnswer {
     pub consumed: Option<Consumed>,
 }
 
-/// Everything about a look-up's keys but the hash. See the [module](self).
+/// Everything about a look-up's keys but the hash. See the module.
 #[derive(Debug, Clone)]
 pub struct WholeTemplate {
     keys: KeyTemplate,

@@ -39,7 +39,7 @@ impl Form {
     }
 }
 
-/// Takes the rows of one list apart. See the [module](self).
+/// Takes the rows of one list apart. See the module.
 #[derive(Debug)]
 pub struct RowParser {
     kind: Kind,

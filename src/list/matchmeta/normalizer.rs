@@ -90,7 +90,7 @@ const WINDOWS_SHARED: [&[u8]; 4] = [b"Default", b"Public", b"All Users", b"Defau
 /// UTF-8's byte order mark.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// A generation of the rules. See the [module](self).
+/// A generation of the rules. See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Rules {
@@ -180,7 +180,7 @@ impl fmt::Display for Unfit {
 
 impl std::error::Error for Unfit {}
 
-/// Normalises paths by one set of rules and users. See the [module](self).
+/// Normalises paths by one set of rules and users. See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Normalizer {
     rules: Rules,

@@ -33,7 +33,7 @@ pub(crate) const SAVE_INTERVAL: Duration = Duration::from_secs(4);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Checkpoint {
-    /// See [`VERSION`].
+    /// See `VERSION`.
     pub version: u32,
     /// When it was saved (UTC, RFC 3339).
     pub saved: String,
