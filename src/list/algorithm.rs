@@ -14,7 +14,7 @@ impl Opened {
     /// named (`key`), or as the first hash shows.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when nothing says it.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when nothing says it.
     pub fn algorithm(&self, told: Option<Algorithm>, key: Option<&str>) -> Result<Algorithm> {
         let algorithm = self.named_or_seen(told, key)?;
         #[cfg(feature = "rds")]

@@ -1,7 +1,7 @@
 //! The bytes of a source → text: what kind they are, and decompression.
 //!
 //! Plain text goes through as it is, and what is compressed is decompressed as it
-//! comes ([`unpack`]), known by its first bytes ([`Codec::seen`]) and not by its
+//! comes ([`unpack`](crate::source::decompress::decoder::unpack)), known by its first bytes ([`Codec::seen`]) and not by its
 //! name. Whatever else the first bytes of the text show (UTF-32, a program,
 //! compression once more) is refused before anything is written, with the way out:
 //! taken for text it would end as a heap of rejected lines. Only a database is let

@@ -124,7 +124,7 @@ impl Opened {
     /// The parser of its rows, for hashes of `algorithm` and the `wanted` columns.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when the list, or the one that it follows, is
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when the list, or the one that it follows, is
     /// not one of such hashes or has not these columns.
     pub fn parser(
         &self,
@@ -243,7 +243,7 @@ impl Opened {
     /// The release of the NSRL that it is, by the names of [`RELEASE`].
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when it is none of its databases, or does not say it.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when it is none of its databases, or does not say it.
     pub fn release(&self) -> Result<Vec<(&'static str, String)>> {
         let without = |why: &str| {
             Error::usage(format!(

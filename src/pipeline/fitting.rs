@@ -36,7 +36,7 @@ impl Opened {
         Ok(algorithm)
     }
 
-    /// See [`contents::case_for`].
+    /// See [`contents::case_for`](crate::pipeline::contents::look::case_for).
     ///
     /// # Errors
     /// As there.

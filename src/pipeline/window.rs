@@ -38,7 +38,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window over the last [`WINDOW`] hashes of `algorithm`.
+    /// A window over the last `WINDOW` hashes of `algorithm`.
     pub fn new(algorithm: Algorithm) -> Self {
         Window::with_capacity(algorithm, WINDOW)
     }

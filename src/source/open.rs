@@ -47,8 +47,8 @@ impl Source {
     /// read.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when there is nothing to read there, or no
-    /// permission; [`ErrorKind::Read`] when S3 cannot be asked.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when there is nothing to read there, or no
+    /// permission; [`ErrorKind::Read`](crate::base::error::ErrorKind::Read) when S3 cannot be asked.
     pub async fn open(location: &Location, aws: &Aws) -> Result<Source> {
         match location {
             Location::S3 { bucket, key } => {

@@ -1,7 +1,7 @@
 //! Before a run: what a list will take, in lines, write units, time and money.
 //!
 //! Two halves. [`Planning::run`] drives the reading stages of a run
-//! ([`Opened`](crate::list::open::Opened),
+//! ([`Opened`],
 //! [`lines`](crate::list::lines), [`record`](crate::base::record), [`window`](crate::pipeline::window))
 //! over the beginning of each source, or all of it, and counts. [`Forecast::of`]
 //! is arithmetic on what was counted. Nothing is written anywhere.

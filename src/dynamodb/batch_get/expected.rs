@@ -104,7 +104,7 @@ impl AskTemplate {
     /// The same for items that take the attributes `from` their rows, besides.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// As `new`.
     pub(crate) fn with_columns(
         table: &str,
         schema: &KeySchema,
@@ -179,7 +179,7 @@ impl AskTemplate {
     }
 
     /// The body of the BatchGetItem request that asks for the items of `records`, no
-    /// hash twice and no more than [`MAX_GET_KEYS`].
+    /// hash twice and no more than [`MAX_GET_KEYS`](crate::dynamodb::batch_get::request::MAX_GET_KEYS).
     pub(crate) fn write_request<'a>(
         &self,
         records: impl IntoIterator<Item = &'a Record>,

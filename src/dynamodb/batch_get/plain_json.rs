@@ -135,7 +135,7 @@ impl WholeTemplate {
     }
 
     /// The body of the BatchGetItem request that asks for the items of `hashes`, none
-    /// twice and no more than [`MAX_GET_KEYS`](crate::dynamodb::batch_get::request::MAX_GET_KEYS).
+    /// twice and no more than `MAX_GET_KEYS`.
     pub fn write_request<'a>(
         &self,
         hashes: impl IntoIterator<Item = &'a Hash>,

@@ -1,7 +1,7 @@
 //! Raising a table's write capacity for a run, and bringing it back.
 //!
 //! [`raise`] looks first: what cannot work, or could not be undone today, is
-//! refused before anything is changed. Then it leaves a [note] on disk,
+//! refused before anything is changed. Then it leaves a [note](crate::dynamodb::scaling::restore_note) on disk,
 //! raises the table and the indexes that the items feed, and waits until they
 //! are. What it returns [brings everything back](Raise::restore), after whatever
 //! end; [`restore`] does the same from the note of a run that was killed.

@@ -2,7 +2,7 @@
 //! its hash is the SHA-256 of that.
 //!
 //! The rules belong beside the hashes, for a table answers only to those that built it:
-//! [`attributes`] are what every item gets.
+//! `attributes` of a form are what every item gets.
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::Algorithm;

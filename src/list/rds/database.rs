@@ -50,8 +50,8 @@ impl Rds {
     /// journal, and views, triggers and functions in its schema do not run.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`], naming what it holds, when it is no RDS v3;
-    /// [`ErrorKind::Read`] when SQLite cannot read it.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage), naming what it holds, when it is no RDS v3;
+    /// [`ErrorKind::Read`](crate::base::error::ErrorKind::Read) when SQLite cannot read it.
     pub(crate) fn open(name: &str, path: &Path) -> Result<Rds> {
         refuse_unfinished(name, path)?;
         let connection = connect(path).map_err(|e| broken(name, path, None, &e))?;
@@ -77,8 +77,8 @@ impl Rds {
     /// the thousandths of the database that are read by then; until `sink` says no.
     ///
     /// # Errors
-    /// [`ErrorKind::Read`] when the database is damaged: what came before is sound.
-    /// [`ErrorKind::Output`] when there is no room to sort in the folder of `sorting`.
+    /// [`ErrorKind::Read`](crate::base::error::ErrorKind::Read) when the database is damaged: what came before is sound.
+    /// [`ErrorKind::Output`](crate::base::error::ErrorKind::Output) when there is no room to sort in the folder of `sorting`.
     pub(crate) fn hashes(
         &self,
         algorithm: Algorithm,

@@ -55,7 +55,7 @@ impl Schema {
     /// The column of `algorithm` in the database `name`.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`], naming those it has, when it has none.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage), naming those it has, when it has none.
     pub(crate) fn column(&self, name: &str, algorithm: Algorithm) -> Result<&str> {
         let mut columns = self.columns.iter();
         if let Some((_, column)) = columns.find(|(of, _)| *of == algorithm) {

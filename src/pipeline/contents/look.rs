@@ -2,7 +2,7 @@
 //!
 //! A question in upper case to a table of lower-case keys misses every item, and a write
 //! puts each hash in a second time. Neither is an error to DynamoDB. So before the first
-//! write or question [`look`] reads up to 25 items: the case and the length of
+//! write or question `look` reads up to 25 items: the case and the length of
 //! their keys, and in a table of paths the rules and users. What a person left open is
 //! taken from them. What contradicts them ends the run.
 //!
@@ -166,7 +166,7 @@ impl Look {
 /// unless that key is given, too.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`], with the flag that fits.
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage), with the flag that fits.
 pub(crate) fn check_key_name(table: &Table, given: Given<'_>) -> Result<()> {
     let key = table.schema.partition.name.as_str();
     let named = Algorithm::from_name(key);
@@ -192,7 +192,7 @@ pub(crate) fn check_key_name(table: &Table, given: Given<'_>) -> Result<()> {
 /// consumes is added to the look's.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when the table contradicts what is told, or when it holds keys of
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when the table contradicts what is told, or when it holds keys of
 /// both cases and nothing is told.
 pub(crate) async fn case_for(
     aws: &Aws,

@@ -16,7 +16,7 @@ use crate::pipeline::contents::settings::Settings;
 /// requested. What is wrong about the table itself is not said here.
 ///
 /// # Errors
-/// As [`Contents::rules`].
+/// As [`Contents::rules`](crate::pipeline::contents::items::Contents::rules).
 pub(crate) async fn rules_for(
     aws: &Aws,
     name: &str,
