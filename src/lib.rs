@@ -100,25 +100,28 @@ pub(crate) mod local;
 pub(crate) mod pipeline;
 pub(crate) mod source;
 
-pub use aws::config::{Aws, AwsOptions, LocalEndpoints};
-pub use base::error::{Cause, Error, ErrorKind, Result};
-pub use base::hash::{Algorithm, Case, Hash};
-pub use base::shutdown::Stop;
-pub use commands::ingest::options::{Ingest, IngestBuilder, Refresh, Watch};
-pub use commands::lookup::options::{Lookup, LookupBuilder};
-pub use commands::lookup::report::LookupReport;
-pub use commands::lookup::watch::LookupWatch;
-pub use commands::plan::forecast::Forecast;
-pub use commands::plan::options::Planning as Plan;
-pub use commands::verify::options::{Verify, VerifyBuilder, VerifyWatch};
-pub use commands::verify::report::VerifyReport;
-pub use dynamodb::attribute::{Attribute, Value};
-pub use pipeline::progress::events::{Event, Progress};
-pub use pipeline::report::{Outcome, Report};
+pub use crate::aws::config::{Aws, AwsOptions, LocalEndpoints};
+pub use crate::base::error::{Cause, Error, ErrorKind, Result};
+pub use crate::base::hash::{Algorithm, Case, Hash};
+pub use crate::base::shutdown::Stop;
+pub use crate::commands::ingest::options::{Ingest, IngestBuilder};
+pub use crate::commands::ingest::settings::Refresh;
+pub use crate::commands::ingest::watch::Watch;
+pub use crate::commands::lookup::options::{Lookup, LookupBuilder};
+pub use crate::commands::lookup::report::LookupReport;
+pub use crate::commands::lookup::watch::LookupWatch;
+pub use crate::commands::plan::forecast::Forecast;
+pub use crate::commands::plan::options::Planning as Plan;
+pub use crate::commands::verify::options::{Verify, VerifyBuilder, VerifyWatch};
+pub use crate::commands::verify::report::VerifyReport;
+pub use crate::dynamodb::attribute::{Attribute, Value};
+pub use crate::pipeline::progress::events::{Event, Progress};
+pub use crate::pipeline::report::{Outcome, Report};
 
 /// Types that setters of the builders take.
 pub mod options {
-    pub use crate::commands::ingest::options::{Keep, MAX_BURST_SECONDS, MAX_CHANGE_PERCENT};
+    pub use crate::commands::ingest::options::MAX_BURST_SECONDS;
+    pub use crate::commands::ingest::settings::{Keep, MAX_CHANGE_PERCENT};
     pub use crate::commands::lookup::answer_pattern::AnswerPattern;
     pub use crate::commands::lookup::api_options::{Api, ApiKey};
     pub use crate::commands::lookup::output::Existing;

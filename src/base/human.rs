@@ -72,3 +72,24 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .map(Duration::from_secs_f64)
         .ok_or_else(|| format!("expected a time above 0 such as 30s, 15m or 2h, got {text:?}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read() {
+        for (text, ms) in [
+            ("30", 30_000),
+            ("0.5s", 500),
+            ("200ms", 200),
+            ("15m", 900_000),
+            ("2h", 7_200_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for bad in ["", "0", "-1", "s", "5d", "1e99", "NaN"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

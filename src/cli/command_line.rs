@@ -154,28 +154,10 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::human::duration;
     use clap::CommandFactory as _;
-    use std::time::Duration;
 
     #[test]
     fn the_flags_are_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn times_are_read() {
-        for (text, ms) in [
-            ("30", 30_000),
-            ("0.5s", 500),
-            ("200ms", 200),
-            ("15m", 900_000),
-            ("2h", 7_200_000),
-        ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
-        }
-        for bad in ["", "0", "-1", "s", "5d", "1e99", "NaN"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
     }
 }

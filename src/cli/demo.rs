@@ -68,17 +68,59 @@ pub(super) async fn run(context: &Context, args: &DemoArgs) -> Result<u8> {
     let aws = Aws::load(&options).await?;
     put(&aws, list.clone()).await?;
 
+    for step in [Step::Ingest, Step::Verify, Step::Lookup] {
+        let (outcome, exit) = Box::pin(step.run(context, args, &aws, &list)).await?;
+        if outcome != Outcome::Complete {
+            servers.stop();
+            return Ok(exit);
+        }
+    }
+
+    let me = std::env::args()
+        .next()
+        .unwrap_or_else(|| "hashferry".into());
+    println!(
+        "\nThe list lies in {dir}/s3/{BUCKET}/{KEY}, the table in {dir}/dynamodb.db.\nWhat next:\n  \
+         {me} ingest YOUR-LIST --table {TABLE} --local {dir}\n  \
+         {me} lookup YOUR-HASHES --table {TABLE} --local {dir}\n  \
+         {me} local --dir {dir}     (then any AWS client can look)\n  \
+         {me} ingest s3://BUCKET/KEY --table NAME     (on AWS)"
+    );
+    servers.stop();
+    Ok(0)
+}
+
+/// A step of the tour behind the first one.
+enum Step {
+    Ingest,
+    Verify,
+    Lookup,
+}
+
+impl Step {
+    /// Runs the step and shows its report.
+    async fn run(
+        self,
+        context: &Context,
+        args: &DemoArgs,
+        aws: &Aws,
+        list: &[u8],
+    ) -> Result<(Outcome, u8)> {
+        match self {
+            Step::Ingest => ingest_list(context, aws).await,
+            Step::Verify => verify_list(context, aws).await,
+            Step::Lookup => look_up_two(context, args, aws, list).await,
+        }
+    }
+}
+
+async fn ingest_list(context: &Context, aws: &Aws) -> Result<(Outcome, u8)> {
     println!("2. Ingest: into table {TABLE}, provisioned with {WRITE_UNITS} write units/s\n");
-    if !describe_table::exists(&aws, TABLE).await? {
-        create_table::create(
-            &aws,
-            TABLE,
-            Algorithm::Sha256,
-            Billing::Provisioned {
-                write_units: WRITE_UNITS,
-            },
-        )
-        .await?;
+    if !describe_table::exists(aws, TABLE).await? {
+        let billing = Billing::Provisioned {
+            write_units: WRITE_UNITS,
+        };
+        create_table::create(aws, TABLE, Algorithm::Sha256, billing).await?;
     }
     let mut ingest = Ingest::builder()
         .aws(aws.clone())
@@ -90,11 +132,10 @@ pub(super) async fn run(context: &Context, args: &DemoArgs) -> Result<u8> {
     }
     let report = ingest::watched(context, ingest.build().await?).await?;
     println!("\n{}", report.summary());
-    if report.outcome != Outcome::Complete {
-        servers.stop();
-        return Ok(report.exit);
-    }
+    Ok((report.outcome, report.exit))
+}
 
+async fn verify_list(context: &Context, aws: &Aws) -> Result<(Outcome, u8)> {
     println!("3. Verify: the list again, and every hash of it asked for, with its attributes\n");
     let mut verify = Verify::builder()
         .aws(aws.clone())
@@ -106,11 +147,16 @@ pub(super) async fn run(context: &Context, args: &DemoArgs) -> Result<u8> {
     }
     let report = verify::watched(context, verify.build().await?, |_| Ok(())).await?;
     println!("\n{}", report.summary());
-    if report.outcome != Outcome::Complete {
-        servers.stop();
-        return Ok(report.exit);
-    }
+    Ok((report.outcome, report.exit))
+}
 
+/// Looks up the first hash of the list, and one that no list of files with content has.
+async fn look_up_two(
+    context: &Context,
+    args: &DemoArgs,
+    aws: &Aws,
+    list: &[u8],
+) -> Result<(Outcome, u8)> {
     println!("4. Look up: one hash that is in the list, and one that is not (of an empty file)\n");
     let first = list.split(|b| *b == b'\n').next().unwrap_or_default();
     let questions = [first.trim_ascii(), EMPTY_FILE].join(&b'\n');
@@ -126,23 +172,7 @@ pub(super) async fn run(context: &Context, args: &DemoArgs) -> Result<u8> {
         .stop(context.stop.clone());
     let report = lookup::watched(context, lookup.build().await?).await?;
     println!("\n{}", report.summary());
-    if report.outcome != Outcome::Complete {
-        servers.stop();
-        return Ok(report.exit);
-    }
-
-    let me = std::env::args()
-        .next()
-        .unwrap_or_else(|| "hashferry".into());
-    println!(
-        "\nThe list lies in {dir}/s3/{BUCKET}/{KEY}, the table in {dir}/dynamodb.db.\nWhat next:\n  \
-         {me} ingest YOUR-LIST --table {TABLE} --local {dir}\n  \
-         {me} lookup YOUR-HASHES --table {TABLE} --local {dir}\n  \
-         {me} local --dir {dir}     (then any AWS client can look)\n  \
-         {me} ingest s3://BUCKET/KEY --table NAME     (on AWS)"
-    );
-    servers.stop();
-    Ok(0)
+    Ok((report.outcome, report.exit))
 }
 
 async fn put(aws: &Aws, list: Vec<u8>) -> Result<()> {

@@ -9,7 +9,8 @@ use crate::cli::flags::run::{DistinctArg, RunArgs};
 use crate::cli::flags::sources::SourceArgs;
 use crate::cli::report_file::ReportFile;
 use crate::cli::{progress, verify};
-use crate::commands::ingest::options::{Ingest, Keep, Refresh};
+use crate::commands::ingest::options::{Ingest, IngestBuilder};
+use crate::commands::ingest::settings::{Keep, Refresh};
 use crate::commands::verify::options::Verify;
 use crate::dynamodb::describe_table;
 use crate::dynamodb::scaling::{auto_scaling, keepalive};
@@ -184,29 +185,17 @@ async fn settle_down(context: &Context, aws: &Aws, table: &str, interval: Durati
     }
 }
 
-pub(super) async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<Report> {
-    let unpack = task.run.unpack.unpack();
-    let again = again(context, aws, &task, &unpack).await?;
-    let Task {
-        sources,
-        distinct,
-        refresh,
-        run: args,
-        ..
-    } = task;
-    if args.settle {
-        let aws = aws.with_policy("scripts/iam/keepalive.json");
-        let table = describe_table::describe(&aws, &args.table, None).await?;
-        if let Err(e) = auto_scaling::descent(&aws, &table).await {
-            tracing::warn!("--settle will not help: {e:#}");
-        }
-    }
+/// The builder of a run, as `args` say.
+fn builder(
+    context: &Context,
+    aws: &Aws,
+    sources: SourceArgs,
+    args: RunArgs,
+) -> Result<IngestBuilder> {
     let mut builder = Ingest::builder()
         .aws(aws.clone())
         .table(args.table)
-        .unpack(unpack)
         .form(args.form.form()?)
-        .distinct(distinct)
         .rules(args.form.given_rules())
         .attr_from_version(args.item.attr_from_version)
         .rate(args.rate)
@@ -218,9 +207,6 @@ pub(super) async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<R
         .dry_run(args.dry_run)
         .stop(context.stop.clone());
     builder = builder.globs(sources.globs()?);
-    if let Some(refresh) = refresh {
-        builder = builder.refresh(refresh);
-    }
     for source in sources.sources {
         builder = builder.source(source);
     }
@@ -265,6 +251,31 @@ pub(super) async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<R
     }
     if let Some(path) = args.raise_note {
         builder = builder.raise_note(path);
+    }
+    Ok(builder)
+}
+
+pub(super) async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<Report> {
+    let unpack = task.run.unpack.unpack();
+    let again = again(context, aws, &task, &unpack).await?;
+    let Task {
+        sources,
+        distinct,
+        refresh,
+        run: args,
+        ..
+    } = task;
+    if args.settle {
+        let aws = aws.with_policy("scripts/iam/keepalive.json");
+        let table = describe_table::describe(&aws, &args.table, None).await?;
+        if let Err(e) = auto_scaling::descent(&aws, &table).await {
+            tracing::warn!("--settle will not help: {e:#}");
+        }
+    }
+    let builder = builder(context, aws, sources, args)?.unpack(unpack);
+    let mut builder = builder.distinct(distinct);
+    if let Some(refresh) = refresh {
+        builder = builder.refresh(refresh);
     }
     let ingest = builder.build().await?;
     let mut report = watched(context, ingest).await?;

@@ -158,6 +158,20 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
 /// The forecast for a person.
 fn shown(f: &Forecast) -> String {
     let mut out = String::new();
+    show_list(&mut out, f);
+    show_items(&mut out, f);
+    show_routes(&mut out, f);
+    show_choice(&mut out, f);
+    show_prices(&mut out, f);
+    let _ = writeln!(out, "\nTo know:");
+    for note in &f.notes {
+        let _ = writeln!(out, "  {note}");
+    }
+    out
+}
+
+/// Lines and hashes of the list, and how they were counted.
+fn show_list(out: &mut String, f: &Forecast) {
     let how = if f.exact {
         "counted, all of it was read".to_owned()
     } else {
@@ -194,7 +208,10 @@ fn shown(f: &Forecast) -> String {
             interval(figure)
         );
     }
+}
 
+/// Size of an item, and the write units of all.
+fn show_items(out: &mut String, f: &Forecast) {
     let item = &f.item;
     let s = |n: u64| if n == 1 { "" } else { "s" };
     let table = match &f.table {
@@ -230,7 +247,10 @@ fn shown(f: &Forecast) -> String {
         interval(f.write_units),
         times.join(", ")
     );
+}
 
+/// A table of the routes, with rate and cost of each.
+fn show_routes(out: &mut String, f: &Forecast) {
     let _ = writeln!(out, "\nThe ways:");
     let _ = writeln!(
         out,
@@ -256,7 +276,10 @@ fn shown(f: &Forecast) -> String {
             let _ = writeln!(out, "      {limit}");
         }
     }
+}
 
+/// The cheapest and the fastest route, with their commands.
+fn show_choice(out: &mut String, f: &Forecast) {
     let named = [
         ("Cheapest", f.cheapest),
         (
@@ -283,7 +306,10 @@ fn shown(f: &Forecast) -> String {
             let _ = writeln!(out, "  {command}");
         }
     }
+}
 
+/// Prices of the forecast, with their source.
+fn show_prices(out: &mut String, f: &Forecast) {
     let _ = writeln!(
         out,
         "\nPrices, {} as of {} (--price-… says otherwise):",
@@ -301,11 +327,6 @@ fn shown(f: &Forecast) -> String {
             price.usd, price.per, price.source
         );
     }
-    let _ = writeln!(out, "\nTo know:");
-    for note in &f.notes {
-        let _ = writeln!(out, "  {note}");
-    }
-    out
 }
 
 fn interval(figure: Figure) -> String {

@@ -2,7 +2,7 @@
 
 use crate::base::human::{seconds, thousands};
 use crate::cli::context::{Context, Progress};
-use crate::commands::ingest::options::Watch;
+use crate::commands::ingest::watch::Watch;
 use crate::commands::lookup::watch::LookupWatch;
 use crate::commands::verify::options::VerifyWatch;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};

@@ -6,7 +6,7 @@ use crate::cli::flags::run::{DistinctArg, RunArgs};
 use crate::cli::flags::sources::SourceArgs;
 use crate::cli::ingest;
 use crate::cli::ingest::Task;
-use crate::commands::ingest::options::Refresh;
+use crate::commands::ingest::settings::Refresh;
 use crate::pipeline::dedup::Distinct;
 use clap::Args;
 

@@ -8,11 +8,12 @@
 //! - `window`, `dedup`: the hashes that are repeats;
 //! - `sample`: a sample of a list that is read once;
 //! - `diff`: records in order, and the difference of two lists;
-//! - `writer`: batches to DynamoDB, until each item is acknowledged;
+//! - `write_loop`: batches to DynamoDB, until each item is acknowledged;
+//! - `writer`: what an answer to a batch means;
 //! - `progress`: the books, the low-water mark, the checkpoint;
 //! - `rejects`: rejected lines;
 //! - `useful`: a list without one hash is a failure;
-//! - `report`: the account of a run;
+//! - `report`, `summary`: the account of a run, as JSON and for a person;
 //! - `outage`: a model of a table that accepts nothing, for tests.
 
 pub(crate) mod contents;
@@ -26,6 +27,8 @@ pub(crate) mod reader;
 pub(crate) mod rejects;
 pub(crate) mod report;
 pub(crate) mod sample;
+pub(crate) mod summary;
 pub(crate) mod useful;
 pub(crate) mod window;
+pub(crate) mod write_loop;
 pub(crate) mod writer;

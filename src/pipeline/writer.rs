@@ -29,7 +29,6 @@
 use crate::aws::error::{CallError, Meaning};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::record::{Action, Reason, Record};
-use crate::base::shutdown::Stop;
 use crate::dynamodb::batch_write::{Answer, Returned};
 use crate::dynamodb::client::operation::BatchWrite;
 use crate::dynamodb::delete_item::CONDITION_FAILED;
@@ -39,19 +38,12 @@ use crate::flow::concurrency::{Bound, Concurrency};
 use crate::flow::rate_limiter::Pace;
 use crate::flow::retry_queue::{Batch, Entry, Queue};
 use crate::pipeline::progress::counts::{Meters, Settled};
-use crate::pipeline::progress::watermark::{HandOver, LowWater};
+use crate::pipeline::progress::watermark::LowWater;
 use crate::pipeline::rejects::Rejects;
 use bytes::Bytes;
-use futures::stream::{FuturesUnordered, StreamExt};
+
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
-
-/// How long calls in flight may take to finish once the run is stopped.
-pub(crate) const DRAIN: Duration = Duration::from_secs(10);
-
-/// How long a batch that is not full waits for more input.
-const LINGER: Duration = Duration::from_millis(200);
 
 /// How long expired credentials may stay expired. The chain renews what it can
 /// renew within seconds.
@@ -104,196 +96,30 @@ pub(crate) struct Writer<'a, T> {
 }
 
 /// What the loop knows besides the queue.
-struct State {
-    queue: Queue,
-    backoff: Backoff,
+pub(super) struct State {
+    pub(super) queue: Queue,
+    pub(crate) backoff: Backoff,
     /// Since when calls have failed without an item being written.
-    stalled: Option<Instant>,
+    pub(crate) stalled: Option<Instant>,
     /// Items refused since one was last written.
-    refused: u32,
+    pub(super) refused: u32,
     /// The last answer that handed nothing back, and what it meant: while all goes
     /// well, answers to full batches are alike to the byte, and need not be parsed.
-    last: Option<(Bytes, Answer)>,
+    pub(super) last: Option<(Bytes, Answer)>,
     /// Calls in flight.
-    bound: Bound,
-    end: Option<End>,
+    pub(crate) bound: Bound,
+    pub(crate) end: Option<End>,
 }
 
 impl<T: BatchWrite> Writer<'_, T> {
-    /// Writes what comes from `fresh` until that is closed and all of it is
-    /// written, or until `stop`. Counts as it goes; at the end, what is left is
-    /// counted as failed.
-    pub(crate) async fn run(
-        &self,
-        mut fresh: mpsc::Receiver<HandOver>,
-        stop: &Stop,
-        backoff: Backoff,
-    ) -> End {
-        let batch_items = self.template.batch_items();
-        let batch_units = self.template.write_units() * batch_items as f64;
-        let mut s = State {
-            queue: match self.template.deletes_alone() {
-                true => Queue::new(batch_items).deletes_alone(),
-                false => Queue::new(batch_items),
-            },
-            backoff,
-            stalled: None,
-            refused: 0,
-            last: None,
-            bound: Bound::new(self.options.concurrency),
-            end: None,
-        };
-        let mut in_flight = FuturesUnordered::new();
-        let mut in_flight_records = 0u64;
-        let mut next: Option<Batch> = None;
-        let mut open = true;
-        let mut linger: Option<Instant> = None;
-        let mut drain: Option<Instant> = None;
-        // Made once: to wait for it anew each time would be to queue up anew.
-        let requested = stop.requested();
-        tokio::pin!(requested);
-
-        loop {
-            let now = Instant::now();
-            // Many small calls need as many more in flight.
-            let call_units = match s.queue.alone() {
-                0 => batch_units,
-                _ => self.template.write_units(),
-            };
-            let concurrency = s.bound.calls(self.pace.rate(), call_units);
-            // Enough to fill every call from retries alone; reading pauses beyond.
-            let again_limit = concurrency * batch_items * 2;
-            let turn = self.pace.turn(now);
-            if s.end.is_none() {
-                if turn.is_probe() {
-                    next = s.queue.compose_one(next, now);
-                } else if next.is_none() && in_flight.len() < concurrency {
-                    let flush = !open || linger.is_some_and(|at| at <= now);
-                    next = s.queue.compose(now, flush);
-                    let duplicates = s.queue.take_duplicates();
-                    if !duplicates.is_empty() {
-                        let count = duplicates.len() as u64;
-                        self.meters.update(|c| c.books.duplicates += count);
-                        self.water.settle(&duplicates, Settled::Duplicate);
-                    }
-                    if next.is_some() {
-                        linger = None;
-                    } else if open && linger.is_none() && !s.queue.is_empty() {
-                        linger = Some(now + LINGER);
-                    }
-                }
-                if !open && next.is_none() && s.queue.is_empty() && in_flight.is_empty() {
-                    s.end = Some(End::Complete);
-                }
-            }
-            if s.end.is_some() {
-                if in_flight.is_empty() || drain.is_some_and(|at| at <= now) {
-                    break;
-                }
-                if drain.is_none() {
-                    drain = Some(now + DRAIN);
-                    open = false;
-                    fresh.close();
-                }
-            }
-            let running = s.end.is_none();
-            let room = in_flight.len() < concurrency && turn.is_due(now);
-            let may_send = running && next.is_some() && room;
-            let may_read = running
-                && open
-                && s.queue.fresh() < batch_items
-                && s.queue.again() < again_limit
-                && !self.water.is_full();
-            let units = next.as_ref().map_or(0.0, |b| self.units(&b.entries));
-            // When to look again though nothing happens.
-            let wake = match drain {
-                Some(at) => Some(at),
-                None if next.is_some() => turn.wake(now),
-                None => [s.queue.next_ready(), linger, turn.wake(now)]
-                    .into_iter()
-                    .flatten()
-                    .filter(|at| *at > now)
-                    .min(),
-            };
-
-            tokio::select! {
-                biased;
-                () = &mut requested, if running => s.end = Some(End::Stopped),
-                () = stop.insisted(), if !running => drain = Some(now),
-                Some((batch, begun, answer)) = in_flight.next(), if !in_flight.is_empty() => {
-                    let batch: Batch = batch;
-                    in_flight_records -= batch.entries.len() as u64;
-                    self.meters.update(|c| c.in_flight = in_flight.len() as u64);
-                    self.look_at(&mut s, batch, begun, answer);
-                }
-                () = self.pace.take(turn, units), if may_send => {
-                    if let Some(batch) = next.take() {
-                        in_flight_records += batch.entries.len() as u64;
-                        in_flight.push(self.send(batch));
-                        let again = in_flight.len() as u64;
-                        self.meters.update(|c| c.in_flight = again);
-                    }
-                }
-                more = fresh.recv(), if may_read => match more {
-                    Some(mut handed) => {
-                        self.water.open(handed.stretch, &mut handed.records);
-                        s.queue.push_fresh(handed.records);
-                    }
-                    None => open = false,
-                },
-                () = sleep_until(wake), if wake.is_some() => {}
-                else => {
-                    // Every branch is closed: the loop above must not let that be.
-                    let e = Error::new(ErrorKind::Internal, "the writer has nothing to wait for");
-                    s.end = Some(End::Failed(e));
-                }
-            }
-        }
-
-        let mut left = s.queue.len() as u64 + in_flight_records;
-        left += next.map_or(0, |b| b.entries.len() as u64);
-        fresh.close();
-        while let Some(handed) = fresh.recv().await {
-            left += handed.records.len() as u64;
-        }
-        self.meters.update(|c| {
-            c.books.failed += left;
-            c.in_flight = 0;
-        });
-        s.end.unwrap_or(End::Complete)
-    }
-
-    /// Sends a batch once; says when that began.
-    async fn send(&self, batch: Batch) -> (Batch, Instant, Result<Bytes, CallError>) {
-        // A request of 25 items of a few short attributes has some 6 KB.
-        let mut body = Vec::with_capacity(8 * 1024);
-        let alone = self.is_alone(&batch);
-        match (alone, batch.entries.first()) {
-            (true, Some(entry)) => self.template.delete_request(&entry.record, &mut body),
-            _ => (self.template).write_request(batch.entries.iter().map(|e| &e.record), &mut body),
-        }
-        let again = batch.suspect || batch.entries.iter().any(|e| e.attempts > 0);
-        self.meters.update(|c| {
-            c.requests += 1;
-            c.retries += u64::from(again);
-        });
-        let begun = Instant::now();
-        let body = Bytes::from(body);
-        let answer = match alone {
-            true => self.table.delete_item(body).await,
-            false => self.table.batch_write(body).await,
-        };
-        (batch, begun, answer)
-    }
-
     /// Whether a batch is a delete that has a condition, in a call of its own.
-    fn is_alone(&self, batch: &Batch) -> bool {
+    pub(super) fn is_alone(&self, batch: &Batch) -> bool {
         let is_delete = |e: &Entry| e.record.action == Action::Delete;
         self.template.deletes_alone() && batch.entries.first().is_some_and(is_delete)
     }
 
     /// Takes what came back for `batch`.
-    fn look_at(
+    pub(super) fn look_at(
         &self,
         s: &mut State,
         batch: Batch,
@@ -307,72 +133,12 @@ impl<T: BatchWrite> Writer<'_, T> {
         {
             return self.keep(s, &batch.entries, begun);
         }
-        let answer = answer.and_then(|body| {
-            if alone {
-                let read = self.template.read_delete_answer(&body);
-                return read.map_err(CallError::strange_answer);
-            }
-            if let Some((_, answer)) = s.last.as_ref().filter(|(last, _)| *last == body) {
-                return Ok(answer.clone());
-            }
-            let answer = self
-                .template
-                .read_answer(&body)
-                .map_err(CallError::strange_answer)?;
-            if answer.unprocessed.is_empty() {
-                s.last = Some((body, answer.clone()));
-            }
-            let ours = |r: &Returned| batch.entries.iter().any(|e| r.is_of(&e.record));
-            match answer.unprocessed.iter().find(|r| !ours(r)) {
-                Some(_) => Err(CallError::strange_answer(
-                    "it hands back an item that was not in the batch",
-                )),
-                None => Ok(answer),
-            }
-        });
+        let answer = answer.and_then(|body| self.read(s, &batch, alone, body));
         let error = match answer {
-            Ok(answer) => {
-                let back = answer.unprocessed;
-                let is_back = |e: &Entry| back.iter().any(|r| r.is_of(&e.record));
-                let (returned, done): (Vec<Entry>, Vec<Entry>) = match back.is_empty() {
-                    true => (Vec::new(), batch.entries),
-                    false => batch.entries.into_iter().partition(is_back),
-                };
-                let (deleted, written) = self.settle(&done);
-                let by_formula = self.units(&done);
-                // First what was refused: the table accepts some.
-                if !returned.is_empty() {
-                    self.pace.refused(self.units(&returned), &[]);
-                }
-                if !done.is_empty() && self.pace.accepted(by_formula, answer.consumed.as_ref()) {
-                    s.queue.release(Instant::now());
-                }
-                self.meters.update(|c| {
-                    c.books.written += written;
-                    c.books.deleted += deleted;
-                    c.unprocessed += returned.len() as u64;
-                    c.consumed += answer.consumed.as_ref().map_or(by_formula, |c| c.total);
-                });
-                if !done.is_empty() {
-                    s.bound.took(begun, Instant::now());
-                    s.stalled = None;
-                    s.refused = 0;
-                }
-                if returned.is_empty() {
-                    return;
-                }
-                self.send_again(s, returned);
-                if !done.is_empty() {
-                    return;
-                }
-                CallError {
-                    meaning: Meaning::Throttled,
-                    code: None,
-                    message: "DynamoDB handed back every item of the batch unprocessed".into(),
-                    reasons: Vec::new(),
-                    no_credentials: false,
-                }
-            }
+            Ok(answer) => match self.acknowledged(s, batch, begun, answer) {
+                Some(error) => error,
+                None => return,
+            },
             Err(error) => {
                 match error.meaning {
                     Meaning::Invalid => return self.refused(s, batch, &error),
@@ -391,8 +157,87 @@ impl<T: BatchWrite> Writer<'_, T> {
         self.judge(s, &error);
     }
 
+    /// Reads the answer to `batch`, which may give back only items of it.
+    fn read(
+        &self,
+        s: &mut State,
+        batch: &Batch,
+        alone: bool,
+        body: Bytes,
+    ) -> Result<Answer, CallError> {
+        if alone {
+            let read = self.template.read_delete_answer(&body);
+            return read.map_err(CallError::strange_answer);
+        }
+        if let Some((_, answer)) = s.last.as_ref().filter(|(last, _)| *last == body) {
+            return Ok(answer.clone());
+        }
+        let answer = self
+            .template
+            .read_answer(&body)
+            .map_err(CallError::strange_answer)?;
+        if answer.unprocessed.is_empty() {
+            s.last = Some((body, answer.clone()));
+        }
+        let ours = |r: &Returned| batch.entries.iter().any(|e| r.is_of(&e.record));
+        match answer.unprocessed.iter().find(|r| !ours(r)) {
+            Some(_) => Err(CallError::strange_answer(
+                "it hands back an item that was not in the batch",
+            )),
+            None => Ok(answer),
+        }
+    }
+
+    /// Enters what `answer` acknowledges of `batch`, and queues what it gives back. An
+    /// error if that is all of it.
+    fn acknowledged(
+        &self,
+        s: &mut State,
+        batch: Batch,
+        begun: Instant,
+        answer: Answer,
+    ) -> Option<CallError> {
+        let back = answer.unprocessed;
+        let is_back = |e: &Entry| back.iter().any(|r| r.is_of(&e.record));
+        let (returned, done): (Vec<Entry>, Vec<Entry>) = match back.is_empty() {
+            true => (Vec::new(), batch.entries),
+            false => batch.entries.into_iter().partition(is_back),
+        };
+        let (deleted, written) = self.settle(&done);
+        let by_formula = self.units(&done);
+        // First what was refused: the table accepts some.
+        if !returned.is_empty() {
+            self.pace.refused(self.units(&returned), &[]);
+        }
+        if !done.is_empty() && self.pace.accepted(by_formula, answer.consumed.as_ref()) {
+            s.queue.release(Instant::now());
+        }
+        self.meters.update(|c| {
+            c.books.written += written;
+            c.books.deleted += deleted;
+            c.unprocessed += returned.len() as u64;
+            c.consumed += answer.consumed.as_ref().map_or(by_formula, |c| c.total);
+        });
+        if !done.is_empty() {
+            s.bound.took(begun, Instant::now());
+            s.stalled = None;
+            s.refused = 0;
+        }
+        if returned.is_empty() {
+            return None;
+        }
+        self.send_again(s, returned);
+        done.is_empty().then(|| CallError {
+            meaning: Meaning::Throttled,
+            code: None,
+            message: "DynamoDB handed back every item of the batch unprocessed".into(),
+            reasons: Vec::new(),
+            no_credentials: false,
+        })
+    }
+
     /// Write capacity units of a call with `entries`.
-    fn units(&self, entries: &[Entry]) -> f64 {
+    pub(super) fn units(&self, entries: &[Entry]) -> f64 {
         entries
             .iter()
             .map(|e| self.template.units_of(&e.record))
@@ -527,12 +372,6 @@ impl<T: BatchWrite> Writer<'_, T> {
             .hint("the attributes (--type, --source, --desc, --attr) do not fit the table or its indexes, or --key not the table");
             s.end = Some(End::Failed(e));
         }
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    if let Some(at) = at {
-        tokio::time::sleep_until(at).await;
     }
 }
 

@@ -1,7 +1,8 @@
 //! The plan of a run, for those who watch it and for the log.
 
-use crate::commands::ingest::options::{Ingest, Plan};
+use crate::commands::ingest::options::Ingest;
 use crate::commands::ingest::prepare::Prepared;
+use crate::commands::ingest::watch::Plan;
 use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::table::Table;
 use crate::flow::rate_limiter::Pace;

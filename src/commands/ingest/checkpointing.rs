@@ -2,7 +2,8 @@
 
 use crate::aws::config::Aws;
 use crate::base::error::{Error, Result};
-use crate::commands::ingest::options::{Ingest, Keep};
+use crate::commands::ingest::options::Ingest;
+use crate::commands::ingest::settings::Keep;
 use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::table::Table;
 use crate::list::identity::Identity;

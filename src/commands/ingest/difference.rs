@@ -2,8 +2,8 @@
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::human::thousands;
-use crate::commands::ingest::options::Refresh;
 use crate::commands::ingest::ordered_lists::{Arranged, Lists, Reading, broken};
+use crate::commands::ingest::settings::Refresh;
 use crate::commands::ingest::settle::Settling;
 use crate::list::prefetch::Ahead;
 use crate::pipeline::dedup::Distinct;

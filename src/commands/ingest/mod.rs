@@ -14,7 +14,9 @@
 //! - `checkpointing`: the checkpoint, kept while the run goes on;
 //! - `rate`: the capacity of the table, and raising it;
 //! - `sink`: the destination of batches;
-//! - `options`: what a user sets and holds.
+//! - `options`: the builder of a run, and the run that it builds;
+//! - `watch`: the counters and the plan of a run that is under way;
+//! - `settings`: the place of the checkpoint, and what a refresh does.
 
 pub(crate) mod announce;
 pub(crate) mod checkpointing;
@@ -29,5 +31,7 @@ pub(crate) mod resume;
 pub(crate) mod run;
 #[cfg(test)]
 mod scenarios;
+pub(crate) mod settings;
 pub(crate) mod settle;
 pub(crate) mod sink;
+pub(crate) mod watch;

@@ -1,89 +1,31 @@
 //! The options of a run, the run before it begins, and the handle to watch it.
 //!
 //! A run is set by [`IngestBuilder`], which checks the options and makes an [`Ingest`].
-//! [`Watch`] and [`Plan`] show the run to others while it goes on.
+//! A [`Watch`] shows the run to others while it goes on.
 
 use crate::aws::config::{Aws, AwsOptions};
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::shutdown::Stop;
+use crate::commands::ingest::settings::{Keep, Refresh};
+use crate::commands::ingest::watch::Watch;
 use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::concurrency::Concurrency;
-use crate::flow::rate_limiter::Pace;
 use crate::flow::rate_setting::Rate;
 use crate::list::format::kind::Form;
 use crate::list::matchmeta::given::GivenRules;
 use crate::pipeline::dedup::Distinct;
-use crate::pipeline::progress::counts::{Counts, Meters};
-use crate::pipeline::progress::events::{Event, Events, Progress};
+use crate::pipeline::progress::counts::Counts;
+use crate::pipeline::progress::events::{Event, Events};
 use crate::pipeline::rejects::MaxRejects;
 use crate::source::decompress::codec::Unpack;
 use crate::source::program::ProgramHashes;
 use crate::source::sources::{Globs, Named, Sources};
 use futures::Stream;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::time::Instant;
-
-/// What a run that is under way can be asked.
-#[derive(Debug, Clone, Default)]
-pub struct Watch(pub(super) Arc<WatchInner>);
-
-#[derive(Debug, Default)]
-pub(super) struct WatchInner {
-    meters: Meters,
-    pub(super) plan: OnceLock<Plan>,
-    pub(super) lines: OnceLock<u64>,
-}
-
-/// What is known once the first source is open and the table has answered.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The hash algorithm.
-    pub algorithm: Algorithm,
-    /// Bytes to read in all, where that is known.
-    pub bytes: Option<u64>,
-    /// The pace, which knows the rate aimed at now.
-    pub pace: Arc<Pace>,
-    /// When writing began.
-    pub begun: Instant,
-    /// What an earlier run had counted, which this one has taken up.
-    pub earlier: Counts,
-    /// Whether it is a refresh, whose books have two more columns.
-    pub is_refresh: bool,
-}
-
-impl Watch {
-    /// The counters.
-    pub fn meters(&self) -> &Meters {
-        &self.0.meters
-    }
-
-    /// The plan, once there is one.
-    pub fn plan(&self) -> Option<&Plan> {
-        self.0.plan.get()
-    }
-
-    /// How far the run is; `None` before it has begun.
-    pub fn progress(&self) -> Option<Progress<Counts>> {
-        let plan = self.plan()?;
-        let counts = self.meters().read();
-        Some(Progress::new(
-            plan.begun.elapsed(),
-            plan.bytes,
-            plan.pace.rate(),
-            counts,
-        ))
-    }
-
-    /// All lines there are, once everything is read and only writing is left.
-    pub fn lines(&self) -> Option<u64> {
-        self.0.lines.get().copied()
-    }
-}
 
 /// A run, ready to begin.
 ///
@@ -139,52 +81,14 @@ impl Ingest {
     }
 }
 
-/// Where a run's checkpoint goes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Keep {
-    /// To a file in the user's folder for state, where the run can be taken up at
-    /// all: not from standard input.
-    #[default]
-    Usual,
-    /// To this path, or `s3://bucket/key`.
-    At(String),
-    /// Nowhere.
-    Off,
-}
+/// How long a run goes on without a single item being written.
+pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// The share of the old list that a refresh may change unless it is told otherwise, in
-/// percent.
-pub const MAX_CHANGE_PERCENT: f64 = 20.0;
-
-/// The difference of two lists instead of one list.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Refresh {
-    /// The sources of the old list, as they are named; those of the run are the new
-    /// one's.
-    pub from: Vec<String>,
-    /// Whether what is gone is deleted.
-    pub delete: bool,
-    /// How much of the old list may change, in percent; nothing when any change is
-    /// confirmed.
-    pub max_change: Option<f64>,
-    /// Whether what is gone is deleted though the new list has rejected lines: a hash
-    /// that cannot be read is then taken for gone.
-    pub delete_despite_rejects: bool,
-}
+/// Seconds of unused capacity that DynamoDB keeps, at best effort.
+/// Source: DynamoDB developer guide, burst and adaptive capacity.
+pub const MAX_BURST_SECONDS: f64 = 300.0;
 
 impl Refresh {
-    /// A refresh from the `old` list, by its name, to the new one, which the sources of
-    /// the run are. It writes what the old list lacks and deletes nothing.
-    pub fn new(old: impl Into<String>) -> Refresh {
-        Refresh {
-            from: vec![old.into()],
-            delete: false,
-            max_change: None,
-            delete_despite_rejects: false,
-        }
-    }
-
     /// Begins a refresh from the `old` list; the sources of the builder are the new one.
     ///
     /// ```no_run
@@ -205,13 +109,6 @@ impl Refresh {
         Ingest::builder().refresh(Refresh::new(old))
     }
 }
-
-/// How long a run goes on without a single item being written.
-pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
-
-/// Seconds of unused capacity that DynamoDB keeps, at best effort.
-/// Source: DynamoDB developer guide, burst and adaptive capacity.
-pub const MAX_BURST_SECONDS: f64 = 300.0;
 
 /// What a run is to do. Made by [`Ingest::builder`].
 #[derive(Debug, Clone, Default)]

@@ -2,7 +2,7 @@
 //! at once.
 
 use crate::base::record::{Action, Record};
-use crate::commands::ingest::options::Watch;
+use crate::commands::ingest::watch::Watch;
 use crate::pipeline::progress::counts::{Books, Settled};
 use crate::pipeline::progress::watermark::LowWater;
 use std::sync::Arc;

@@ -36,7 +36,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// # Errors
 /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when there is no table or no key, or something is not as it must
 /// be. No value is said that may be a key.
-pub fn configuration(variable: impl Fn(&str) -> Option<String>) -> Result<(Options, Gate)> {
+pub(crate) fn configuration(variable: impl Fn(&str) -> Option<String>) -> Result<(Options, Gate)> {
     let given = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
     let table = given("HASHFERRY_TABLE").ok_or_else(|| {
         Error::usage("HASHFERRY_TABLE is not set").hint("set it to the name of the table")

@@ -200,7 +200,7 @@ impl LookupBuilder {
         self
     }
 
-    /// The time between two events of progress: [`EVENT_INTERVAL`](crate::options::EVENT_INTERVAL)
+    /// The time between two events of progress: [`EVENT_INTERVAL`](crate::pipeline::progress::events::EVENT_INTERVAL)
     /// where nobody says, a millisecond at least.
     #[must_use]
     pub fn event_interval(mut self, interval: Duration) -> Self {

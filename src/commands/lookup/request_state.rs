@@ -48,26 +48,26 @@ pub(super) enum Ended {
 /// What the loop knows.
 pub(super) struct State {
     pub(super) desk: Desk,
-    pub(super) waiting: Waiting,
+    pub(crate) waiting: Waiting,
     /// What a hash cost of late.
-    pub(super) key_units: f64,
-    pub(super) backoff: Backoff,
+    pub(crate) key_units: f64,
+    pub(crate) backoff: Backoff,
     /// Before it, nothing is sent.
     pub(super) hold: Option<Instant>,
     /// Refusals in a row for want of capacity.
     pub(super) refusals: u32,
     /// Calls in flight, at most.
-    pub(super) bound: Bound,
+    pub(crate) bound: Bound,
     /// Fewer, since some were refused.
     pub(super) allowed: Option<f64>,
     /// Faults of hashes that had some.
     pub(super) faults: HashMap<Hash, u32>,
     /// Since when calls have failed without a hash being answered.
-    pub(super) stalled: Option<Instant>,
+    pub(crate) stalled: Option<Instant>,
     /// Whether some hash was answered, and answers before it that no look-up gives.
     pub(super) answered: bool,
     pub(super) astray: u32,
-    pub(super) end: Option<Ended>,
+    pub(crate) end: Option<Ended>,
 }
 
 impl State {

@@ -56,7 +56,7 @@ pub(crate) enum Denied {
 
 /// Lets in who has a key, as often as it may. See the [module](self).
 #[derive(Debug)]
-pub struct Gate {
+pub(crate) struct Gate {
     file: Option<PathBuf>,
     seen: Mutex<Looked>,
     /// Nothing: whoever comes is let in.
@@ -68,12 +68,12 @@ pub struct Gate {
 
 impl Gate {
     /// One that lets everybody in, `rate` requests a second of all together.
-    pub fn open(rate: Option<f64>) -> Gate {
+    pub(crate) fn open(rate: Option<f64>) -> Gate {
         Gate::with(None, None, rate)
     }
 
     /// One that lets in who has one of `keys`, `rate` requests a second of each.
-    pub fn of_keys(keys: Keys, rate: Option<f64>) -> Gate {
+    pub(crate) fn of_keys(keys: Keys, rate: Option<f64>) -> Gate {
         Gate::with(None, Some(keys), rate)
     }
 
@@ -81,7 +81,7 @@ impl Gate {
     ///
     /// # Errors
     /// As [`read_file`].
-    pub fn of_file(path: &Path, rate: Option<f64>) -> Result<Gate> {
+    pub(crate) fn of_file(path: &Path, rate: Option<f64>) -> Result<Gate> {
         // Before it is read: what is written in between is seen later.
         let seen = Seen::of(path);
         let keys = read_file(path)?;

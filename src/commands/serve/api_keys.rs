@@ -31,7 +31,7 @@ const MAX_FILE: u64 = 2 * 1024 * 1024;
 
 /// The keys of a file.
 #[derive(Default, Clone, PartialEq, Eq)]
-pub struct Keys(Vec<Key>);
+pub(crate) struct Keys(Vec<Key>);
 
 #[derive(Clone, PartialEq, Eq)]
 struct Key {
@@ -53,7 +53,7 @@ impl Keys {
     /// # Errors
     /// Which line is none of them, and why. What stands in it is not said: it may be a
     /// key that somebody entered by mistake.
-    pub fn read(text: &str) -> std::result::Result<Keys, String> {
+    pub(crate) fn read(text: &str) -> std::result::Result<Keys, String> {
         let mut keys: Vec<Key> = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let wrong = |why: &str| format!("line {}: {why}", number + 1);
@@ -103,12 +103,12 @@ impl Keys {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }

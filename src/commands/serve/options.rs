@@ -22,7 +22,7 @@ pub(crate) const CACHE_ENTRIES: u64 = 100_000;
 
 /// What an [`App`](crate::commands::serve::app::App) is told.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub(crate) struct Options {
     /// The table's name.
     pub table: String,
     /// The algorithm of its hashes; without one, what its key's name says.
@@ -51,7 +51,7 @@ pub struct Options {
 
 impl Options {
     /// What is usual, for `table`.
-    pub fn new(table: impl Into<String>) -> Options {
+    pub(crate) fn new(table: impl Into<String>) -> Options {
         Options {
             table: table.into(),
             algorithm: None,

@@ -50,16 +50,16 @@ pub(super) struct Asker<T> {
 
 /// What the loop knows.
 struct State {
-    backoff: Backoff,
+    pub(crate) backoff: Backoff,
     /// What waits for its next try, until when.
     again: BTreeMap<(Instant, u64), Vec<Hash>>,
     number: u64,
     /// Read units of a small item.
     least: f64,
     /// Read units of a key of late.
-    key_units: f64,
+    pub(crate) key_units: f64,
     /// Calls in flight, at most.
-    bound: Bound,
+    pub(crate) bound: Bound,
     warned: Option<Instant>,
 }
 

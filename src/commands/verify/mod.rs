@@ -10,10 +10,12 @@
 //! * [`counts`]: the counters, each line in exactly one column;
 //! * [`report`]: the result, as JSON and as text;
 //! * [`order`]: findings back in the order of the list;
-//! * [`checker`]: the send loop, from records to answered keys;
+//! * [`checker`]: what an answer to a batch of keys means;
+//! * [`check_loop`]: the send loop, from records to answered keys;
 //! * [`options`]: the settings of a run, and its handle to watch;
 //! * [`run`]: the run, from the first look at the table to the report.
 
+pub(crate) mod check_loop;
 pub(crate) mod checker;
 pub(crate) mod counts;
 pub(crate) mod finding;

@@ -246,33 +246,7 @@ impl VerifyReport {
     pub fn summary(&self) -> String {
         let mut out = String::new();
         let n = |n: u64| indicatif::HumanCount(n).to_string();
-        let what = match self.sample {
-            Sample::All => "every hash of the list",
-            Sample::Some(_) => "every hash of the sample",
-        };
-        let how = match self.outcome {
-            Outcome::Complete => format!("Verified: {what} is in the table as it should be"),
-            Outcome::Rejects => {
-                format!(
-                    "Verified: {what} is in the table as it should be; some lines are no hashes"
-                )
-            }
-            Outcome::Mismatch => {
-                "Verified: not all is in the table as it should be; an ingest of the \
-                 hashes that hashferry verify prints repairs it"
-                    .to_owned()
-            }
-            Outcome::Interrupted => {
-                "Interrupted: what is unchecked was not answered for".to_owned()
-            }
-            Outcome::Failed
-                if self.unchecked == 0 && self.found + self.missing + self.different == 0 =>
-            {
-                "Failed: nothing was compared".to_owned()
-            }
-            Outcome::Failed => "Failed: what is unchecked was not answered for".to_owned(),
-        };
-        let _ = writeln!(out, "{how}.");
+        let _ = writeln!(out, "{}.", self.how());
         let skipped = skipped_note(&self.other_algorithms);
         let rows = [
             ("lines read", self.lines, ""),
@@ -334,6 +308,36 @@ impl VerifyReport {
             self.estimated_cost_usd
         );
         out
+    }
+
+    /// The outcome, in a sentence.
+    fn how(&self) -> String {
+        let what = match self.sample {
+            Sample::All => "every hash of the list",
+            Sample::Some(_) => "every hash of the sample",
+        };
+        match self.outcome {
+            Outcome::Complete => format!("Verified: {what} is in the table as it should be"),
+            Outcome::Rejects => {
+                format!(
+                    "Verified: {what} is in the table as it should be; some lines are no hashes"
+                )
+            }
+            Outcome::Mismatch => {
+                "Verified: not all is in the table as it should be; an ingest of the \
+                 hashes that hashferry verify prints repairs it"
+                    .to_owned()
+            }
+            Outcome::Interrupted => {
+                "Interrupted: what is unchecked was not answered for".to_owned()
+            }
+            Outcome::Failed
+                if self.unchecked == 0 && self.found + self.missing + self.different == 0 =>
+            {
+                "Failed: nothing was compared".to_owned()
+            }
+            Outcome::Failed => "Failed: what is unchecked was not answered for".to_owned(),
+        }
     }
 
     /// What a sample of which all is in order says of the whole, with 95 %

@@ -3,13 +3,15 @@
 use super::*;
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::record::Place;
+use crate::base::shutdown::Stop;
 use crate::dynamodb::delete_item::CONDITION_FAILED;
 use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
 use crate::pipeline::progress::counts::{Books, Counts};
-use crate::pipeline::progress::watermark::Stretch;
+use crate::pipeline::progress::watermark::{HandOver, Stretch};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use tokio::sync::mpsc;
 
 /// What the table does with the k-th call.
 #[derive(Clone, Copy)]

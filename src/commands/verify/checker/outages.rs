@@ -3,8 +3,10 @@
 use super::*;
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::record::Place;
+use crate::base::shutdown::Stop;
 use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
 use crate::pipeline::outage::{Mode, Table, outages};
+use tokio::sync::mpsc;
 
 async fn play(mode: Mode, fault: u32) {
     let schema = KeySchema {

@@ -3,10 +3,13 @@
 use super::*;
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::record::Place;
+use crate::base::shutdown::Stop;
 use crate::commands::verify::counts::VerifyCounts;
+use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
 use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
 use serde_json::{Value, json};
 use std::sync::Mutex;
+use tokio::sync::mpsc;
 
 /// What the table does with the k-th call.
 #[derive(Clone, Copy)]
