@@ -77,9 +77,9 @@ mod tests {
         ] {
             assert_eq!(plain(url), None, "{url}");
             let error = check("--endpoint-url", url).expect_err("no URL");
-            assert!(!error.to_string().contains("PASSWORD"), "{error}");
+            assert!(!format!("{error:#}").contains("PASSWORD"), "{error}");
         }
         let error = check("--endpoint-url", "localhost").expect_err("no URL");
-        assert!(error.to_string().contains("\"localhost\""), "{error}");
+        assert!(format!("{error:#}").contains("\"localhost\""), "{error}");
     }
 }

@@ -344,7 +344,7 @@ mod tests {
         let missing = error("values[].MD5", VIC);
         assert_eq!(missing.exit_status(), 2);
         for part in ["no array at values[]", "@odata.context, other, value, z"] {
-            assert!(missing.to_string().contains(part), "{missing}");
+            assert!(format!("{missing:#}").contains(part), "{missing}");
         }
         assert_eq!(error("value[].x", "{\"value\":{}}").exit_status(), 2);
         for (text, why) in [
@@ -355,7 +355,7 @@ mod tests {
             (&"[".repeat(200), "128 levels"),
         ] {
             let error = error("value[].x", text);
-            assert!(error.to_string().contains(why), "{text}: {error}");
+            assert!(format!("{error:#}").contains(why), "{text}: {error}");
             assert_eq!(error.exit_status(), 1, "{text}");
         }
     }

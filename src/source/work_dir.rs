@@ -345,7 +345,10 @@ mod tests {
         {
             let error = work.has_room(u64::MAX, "the copy of x").expect_err("no");
             assert_eq!(error.exit_status(), 2);
-            assert!(error.to_string().contains("the copy of x needs"), "{error}");
+            assert!(
+                format!("{error:#}").contains("the copy of x needs"),
+                "{error}"
+            );
         }
     }
 
@@ -356,7 +359,7 @@ mod tests {
         assert!(open_alone(&path, false).expect("none").is_none());
         let file = open_alone(&path, true).expect("opened").expect("made");
         let again = open_alone(&path, true).expect_err("in use");
-        assert!(again.to_string().contains("in use"), "{again}");
+        assert!(format!("{again:#}").contains("in use"), "{again}");
 
         let work = WorkDir::new(Some(folder.path().to_owned()));
         let copy = work.enter(Copy::new("x", path.clone(), true, file));
@@ -397,7 +400,7 @@ mod tests {
         std::fs::hard_link(&target, &path).expect("a link");
         let error = open_alone(&path, true).expect_err("refused");
         assert!(
-            error.to_string().contains("no file of this user"),
+            format!("{error:#}").contains("no file of this user"),
             "{error}"
         );
     }

@@ -201,8 +201,8 @@ mod tests {
             ),
         ] {
             let error = read(&variables).expect_err(why);
-            assert!(error.to_string().contains(why), "{error}");
-            assert!(!error.to_string().contains("5ecret"), "{error}");
+            assert!(format!("{error:#}").contains(why), "{error}");
+            assert!(!format!("{error:#}").contains("5ecret"), "{error}");
             assert_eq!(error.exit_status(), 2);
         }
     }

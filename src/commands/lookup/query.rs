@@ -337,7 +337,7 @@ mod tests {
             length: 4,
         };
         let e = md5.read(&line, "list").expect_err("no text");
-        assert!(e.to_string().contains("UTF-16"), "{e}");
+        assert!(format!("{e:#}").contains("UTF-16"), "{e}");
     }
 
     proptest! {

@@ -336,7 +336,7 @@ mod tests {
         }
         assert!(read_file(&path).expect("keys").len() >= 10);
         let taken = new_key("alice", &path).expect_err("taken");
-        assert!(taken.to_string().contains("already"), "{taken}");
+        assert!(format!("{taken:#}").contains("already"), "{taken}");
         assert!(new_key("a b", &path).is_err());
         assert!(new_key("carol", &dir.path().join("no/such/folder")).is_err());
     }

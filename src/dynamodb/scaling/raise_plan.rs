@@ -278,7 +278,10 @@ mod tests {
         let says = |table: &Table, parts: &[Throughput], scalings: &[Scaling], words: &str| {
             let e = plan(table, parts, scalings, 1000, &["sha256"]).expect_err(words);
             assert_eq!(e.exit_status(), 2);
-            assert!(e.to_string().contains(words), "expected {words:?} in {e}");
+            assert!(
+                format!("{e:#}").contains(words),
+                "expected {words:?} in {e}"
+            );
         };
         let on_demand = Table {
             billing: Billing::OnDemand { maximum: None },

@@ -207,7 +207,7 @@ mod tests {
         let path = dir.path().join("note.json");
         let held = Held::write(note(), path.clone()).expect("written");
         let busy = Held::read(&path).expect_err("it is held");
-        assert!(busy.to_string().contains("at work"), "{busy}");
+        assert!(format!("{busy:#}").contains("at work"), "{busy}");
         drop(held);
         let held = Held::read(&path).expect("read");
         assert_eq!(held.note, note());
@@ -228,7 +228,10 @@ mod tests {
         ] {
             std::fs::write(&path, bad).expect("written");
             let e = Held::read(&path).expect_err(bad);
-            assert!(e.to_string().contains("no note of a raised table"), "{e}");
+            assert!(
+                format!("{e:#}").contains("no note of a raised table"),
+                "{e}"
+            );
         }
     }
 }

@@ -454,7 +454,7 @@ mod tests {
         };
         sorter.push(&md5(1), place, b"").expect("the first fits");
         let error = sorter.push(&md5(2), place, b"").expect_err("no folder");
-        assert!(error.to_string().contains("/nonexistent"), "{error}");
+        assert!(format!("{error:#}").contains("/nonexistent"), "{error}");
         assert_eq!(error.exit_status(), 1);
     }
 

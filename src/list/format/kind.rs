@@ -82,64 +82,53 @@ impl Format {
         Format::Ndjson,
     ];
 
+    /// Its name on the command line, what it is in words, and what stands between the
+    /// fields of a row.
+    fn facts(self) -> (&'static str, &'static str, Option<u8>) {
+        match self {
+            Format::Lines => ("lines", "a plain list, one hash a line", None),
+            Format::Sums => (
+                "sums",
+                "the output of a program like sha256sum or md5deep",
+                None,
+            ),
+            Format::Hashdeep => ("hashdeep", "the output of hashdeep", None),
+            Format::Nsrl => ("nsrl", "an NSRLFile.txt", Some(b',')),
+            Format::Hashkeeper => ("hashkeeper", "a HashKeeper hash set", Some(b',')),
+            Format::Ilook => ("ilook", "an iLook hash set", Some(b',')),
+            Format::Csv => ("csv", "a comma-separated table", Some(b',')),
+            Format::Tsv => ("tsv", "a tab-separated table", Some(b'\t')),
+            Format::Psv => ("psv", "a table separated by |", Some(b'|')),
+            Format::Semicolon => ("semicolon", "a table separated by semicolons", Some(b';')),
+            Format::Clamav => (
+                "clamav",
+                "a list of ClamAV's signatures of files, .hdb or .hsb",
+                None,
+            ),
+            Format::Powershell => (
+                "powershell",
+                "the output of PowerShell's Get-FileHash",
+                None,
+            ),
+            Format::Certutil => ("certutil", "the output of certutil -hashfile", None),
+            Format::Ndjson => ("ndjson", "JSON, an object a line", None),
+            Format::Paths => ("paths", "a list of paths, one a line", None),
+        }
+    }
+
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Format::Lines => "lines",
-            Format::Sums => "sums",
-            Format::Hashdeep => "hashdeep",
-            Format::Nsrl => "nsrl",
-            Format::Hashkeeper => "hashkeeper",
-            Format::Ilook => "ilook",
-            Format::Csv => "csv",
-            Format::Tsv => "tsv",
-            Format::Psv => "psv",
-            Format::Semicolon => "semicolon",
-            Format::Clamav => "clamav",
-            Format::Powershell => "powershell",
-            Format::Certutil => "certutil",
-            Format::Ndjson => "ndjson",
-            Format::Paths => "paths",
-        }
+        self.facts().0
     }
 
     /// What it is, in words.
     pub fn described(self) -> &'static str {
-        match self {
-            Format::Lines => "a plain list, one hash a line",
-            Format::Sums => "the output of a program like sha256sum or md5deep",
-            Format::Hashdeep => "the output of hashdeep",
-            Format::Nsrl => "an NSRLFile.txt",
-            Format::Hashkeeper => "a HashKeeper hash set",
-            Format::Ilook => "an iLook hash set",
-            Format::Csv => "a comma-separated table",
-            Format::Tsv => "a tab-separated table",
-            Format::Psv => "a table separated by |",
-            Format::Semicolon => "a table separated by semicolons",
-            Format::Clamav => "a list of ClamAV's signatures of files, .hdb or .hsb",
-            Format::Powershell => "the output of PowerShell's Get-FileHash",
-            Format::Certutil => "the output of certutil -hashfile",
-            Format::Ndjson => "JSON, an object a line",
-            Format::Paths => "a list of paths, one a line",
-        }
+        self.facts().1
     }
 
     /// What stands between the fields of a row.
     pub(super) fn delimiter(self) -> Option<u8> {
-        match self {
-            Format::Nsrl | Format::Hashkeeper | Format::Ilook | Format::Csv => Some(b','),
-            Format::Tsv => Some(b'\t'),
-            Format::Psv => Some(b'|'),
-            Format::Semicolon => Some(b';'),
-            Format::Lines
-            | Format::Sums
-            | Format::Hashdeep
-            | Format::Clamav
-            | Format::Powershell
-            | Format::Certutil
-            | Format::Ndjson
-            | Format::Paths => None,
-        }
+        self.facts().2
     }
 }
 
@@ -230,4 +219,21 @@ pub enum OtherAlgorithms {
     Refuse,
     /// They are skipped, and counted by algorithm.
     Skip,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_format_but_that_of_paths_can_be_named() {
+        // The last one of the type: a format that is added before it has a number below.
+        let last = Format::Paths as usize;
+        assert_eq!(Format::ALL.len(), last);
+        for (n, format) in Format::ALL.into_iter().enumerate() {
+            assert_eq!(format as usize, n, "{format}");
+            let json = serde_json::to_string(&format).expect("JSON");
+            assert_eq!(json, format!("\"{format}\""));
+        }
+    }
 }

@@ -125,7 +125,7 @@ fn a_lock_without_addresses_is_reported_too() {
             ..
         }
     ));
-    assert!(error.to_string().contains("another hashferry serves"));
+    assert!(format!("{error:#}").contains("another hashferry serves"));
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn a_folder_that_cannot_be_made_is_named() {
     std::fs::write(&file, "").unwrap();
     let error = LocalServers::start(options(&file.join("sub"))).unwrap_err();
     assert!(matches!(error, LocalError::Folder { .. }));
-    assert!(error.to_string().contains("file"), "{error}");
+    assert!(format!("{error:#}").contains("file"), "{error}");
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_file_that_is_no_database_is_named() {
     .unwrap();
     let error = LocalServers::start(options(dir.path())).unwrap_err();
     assert!(matches!(error, LocalError::Database { .. }));
-    assert!(error.to_string().contains("dynamodb.db"), "{error}");
+    assert!(format!("{error:#}").contains("dynamodb.db"), "{error}");
 }
 
 /// Sends a request to both servers, with these lines in its head; the answers of S3 and

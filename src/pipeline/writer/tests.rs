@@ -415,7 +415,10 @@ async fn when_every_item_is_refused_the_run_stops() {
     let End::Failed(error) = run.end else {
         panic!("{:?}", run.end)
     };
-    assert!(error.to_string().contains("refuses every item"), "{error}");
+    assert!(
+        format!("{error:#}").contains("refuses every item"),
+        "{error}"
+    );
     assert_eq!(run.counts.books.written, 0);
     assert!(run.counts.books.rejected >= 25 && run.counts.books.rejected < 100);
 }
@@ -430,7 +433,7 @@ async fn what_will_never_work_stops_at_once() {
         panic!("{:?}", run.end)
     };
     assert!(
-        error.to_string().contains("AccessDeniedException"),
+        format!("{error:#}").contains("AccessDeniedException"),
         "{error}"
     );
     assert!(
@@ -470,7 +473,7 @@ async fn transient_failures_are_ridden_out_up_to_the_limit() {
     let End::Failed(error) = run.end else {
         panic!("{:?}", run.end)
     };
-    assert!(error.to_string().contains("for 60 s"), "{error}");
+    assert!(format!("{error:#}").contains("for 60 s"), "{error}");
     assert!(run.elapsed >= Duration::from_secs(60) && run.elapsed < Duration::from_secs(90));
     assert_eq!(run.counts.books.failed, run.counts.books.lines);
 }

@@ -366,7 +366,10 @@ fn a_header_of_other_words_is_one_when_its_column_is_named() {
     // Without that nobody says that it is the column; one with a broken hash is a row.
     let laid = layout(&text);
     let error = laid.parser(Algorithm::Sha256, &[]).expect_err("no column");
-    assert!(error.to_string().contains("name, fingerprint"), "{error}");
+    assert!(
+        format!("{error:#}").contains("name, fingerprint"),
+        "{error}"
+    );
     let broken = format!("x,{}\nx,{SHA256}\n", &SHA256[1..]);
     let rows = rows_of(
         &[broken.as_bytes()],
@@ -481,7 +484,7 @@ fn json_lines_give_their_fields() {
     let error = layout(&text)
         .parser(Algorithm::Sha512, &[])
         .expect_err("no such field");
-    assert!(error.to_string().contains("MD5, SHA-1, x"), "{error}");
+    assert!(format!("{error:#}").contains("MD5, SHA-1, x"), "{error}");
     let adorned = format!("{{\"sha256_hash\":\"{SHA256}\"}}\n");
     assert_eq!(whats(&read(&adorned, Algorithm::Sha256, &[]).1), [SHA256]);
     let long = format!("[{}", "{\"md5\":\"x\"},".repeat(8000));

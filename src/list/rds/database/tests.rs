@@ -256,7 +256,7 @@ fn schemas_that_drifted_are_read_as_far_as_they_go() {
         .column("rds.db", Algorithm::Sha256)
         .expect_err("none");
     assert_eq!(error.exit_status(), 2);
-    let said = error.to_string();
+    let said = format!("{error:#}");
     assert!(
         said.contains("no column sha256") && said.contains("SHA1, MD5"),
         "{said}"
@@ -382,7 +382,7 @@ fn a_database_that_is_damaged_or_not_whole_is_no_shorter_one() {
     std::fs::write(made.path(), &whole[..whole.len() / 2]).expect("written");
     let error = made.open().expect_err("malformed");
     assert_eq!((error.kind(), error.exit_status()), (ErrorKind::Read, 1));
-    let said = error.to_string();
+    let said = format!("{error:#}");
     assert!(
         said.contains("rds.db cannot be read") && said.contains("malformed"),
         "{said}"
@@ -402,7 +402,7 @@ fn a_database_that_is_damaged_or_not_whole_is_no_shorter_one() {
         })
         .expect_err("malformed");
     assert_eq!(error.kind(), ErrorKind::Read);
-    let said = error.to_string();
+    let said = format!("{error:#}");
     assert!(said.contains(&format!("ended after {n} rows")), "{said}");
     assert!(n < 2000, "{n}");
 
@@ -432,12 +432,8 @@ fn reading_ends_when_nobody_takes_any_more_or_somebody_interrupts() {
         handle.interrupt();
         true
     });
-    assert!(
-        ended
-            .expect_err("interrupted")
-            .to_string()
-            .contains("interrupted")
-    );
+    let error = ended.expect_err("interrupted");
+    assert!(format!("{error:#}").contains("interrupted"));
 }
 
 #[test]

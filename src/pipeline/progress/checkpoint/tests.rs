@@ -191,7 +191,10 @@ fn another_run_is_refused_and_what_is_other_is_named() {
     ] {
         let e = had.is_of(&now, &place).expect_err(words);
         assert_eq!(e.exit_status(), 2);
-        assert!(e.to_string().contains(words), "expected {words:?} in {e}");
+        assert!(
+            format!("{e:#}").contains(words),
+            "expected {words:?} in {e}"
+        );
     }
 }
 

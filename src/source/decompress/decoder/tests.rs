@@ -171,11 +171,11 @@ fn what_is_cut_off_at_any_byte_is_an_error_and_never_silence() {
             assert!(whole.starts_with(&got), "{codec} at {n}");
             assert_eq!(e.kind(), ErrorKind::Damaged, "{codec} at {n}: {e}");
             assert!(
-                e.to_string().contains("it is cut off"),
+                format!("{e:#}").contains("it is cut off"),
                 "{codec} at {n}: {e}"
             );
             let text = format!("which is byte {} of the text", got.len());
-            assert!(e.to_string().contains(&text), "{codec} at {n}: {e}");
+            assert!(format!("{e:#}").contains(&text), "{codec} at {n}: {e}");
         }
     }
 }
@@ -198,7 +198,7 @@ fn a_window_that_is_too_large_is_refused_in_words() {
     // A frame header that asks for 2^28 bytes, and an empty last block.
     let zstd = from_hex("28b52ffd 00 90 010000");
     let e = undo(Codec::Zstd, &zstd).2.expect_err("too large");
-    assert!(e.to_string().contains("larger than 128 MiB"), "{e}");
+    assert!(format!("{e:#}").contains("larger than 128 MiB"), "{e}");
     assert!(e.what_to_do().is_some_and(|h| h.contains("--long=31")));
     // 2^27 is none too many.
     assert_undone(Codec::Zstd, &from_hex("28b52ffd 00 88 010000"), b"");
@@ -214,7 +214,7 @@ fn a_window_that_is_too_large_is_refused_in_words() {
         w.finish().expect("xz")
     };
     let e = undo(Codec::Xz, &xz(192 << 20)).2.expect_err("too large");
-    assert!(e.to_string().contains("larger than 128 MiB"), "{e}");
+    assert!(format!("{e:#}").contains("larger than 128 MiB"), "{e}");
 }
 
 #[test]

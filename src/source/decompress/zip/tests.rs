@@ -203,16 +203,15 @@ fn of_several_members_one_is_picked_and_without_a_name_they_are_listed() {
     assert_eq!(text, "no", "it is known only afterwards");
     let e = ended.expect_err("several");
     assert_eq!(e.exit_status(), 1);
-    assert!(e.to_string().contains("4 members"), "{e}");
+    assert!(format!("{e:#}").contains("4 members"), "{e}");
     assert!(
-        e.to_string()
-            .contains("md5.txt, x.txt, sha256.txt, readme.txt"),
+        format!("{e:#}").contains("md5.txt, x.txt, sha256.txt, readme.txt"),
         "{e}"
     );
     assert!(e.what_to_do().is_some_and(|h| h.contains("--member")));
     let e = undo(&whole, Some("b")).1.expect_err("none of that name");
     assert!(
-        e.to_string().contains("no member \"b\"; it has: md5.txt"),
+        format!("{e:#}").contains("no member \"b\"; it has: md5.txt"),
         "{e}"
     );
     assert_eq!(e.exit_status(), 2);
@@ -287,7 +286,7 @@ fn what_cannot_be_read_says_why() {
             ..Entry::stored("a", b"hello")
         };
         let e = undo(&archive(&[entry]), None).1.expect_err(expected);
-        assert!(e.to_string().contains(expected), "{e}");
+        assert!(format!("{e:#}").contains(expected), "{e}");
         assert_eq!(e.exit_status(), 2);
     }
     let e = undo(&archive(&[Entry::stored("d/", b"")]), None).1;

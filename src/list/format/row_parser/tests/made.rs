@@ -340,7 +340,7 @@ fn output_of_powershell_that_is_none_is_refused() {
     let error = error.expect_err("refused");
     assert_eq!(error.exit_status(), 2);
     assert!(
-        error.to_string().contains("Algorithm, Hash and Path"),
+        format!("{error:#}").contains("Algorithm, Hash and Path"),
         "{error}"
     );
 }
