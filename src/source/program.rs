@@ -27,13 +27,24 @@ impl ProgramHashes {
     where
         S: Stream<Item = io::Result<Hash>> + Send + 'static,
     {
-        let text = stream.ready_chunks(CHUNK_HASHES).map(|hashes| {
+        let text = stream.ready_chunks(CHUNK_HASHES).flat_map(|hashes| {
             let mut text = Vec::with_capacity(hashes.len() * 65);
+            let mut failed = None;
             for hash in hashes {
-                text.extend_from_slice(hash?.to_hex(Case::Lower).as_bytes());
-                text.push(b'\n');
+                match hash {
+                    Ok(hash) => {
+                        text.extend_from_slice(hash.to_hex(Case::Lower).as_bytes());
+                        text.push(b'\n');
+                    }
+                    Err(e) => {
+                        failed = Some(Err(e));
+                        break;
+                    }
+                }
             }
-            io::Result::Ok(Bytes::from(text))
+            // What came before an error is read before it.
+            let text = (!text.is_empty()).then(|| Ok(Bytes::from(text)));
+            futures::stream::iter(text.into_iter().chain(failed))
         });
         let text: Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> = Box::pin(text);
         ProgramHashes(Arc::new(Mutex::new(Some(Box::new(StreamReader::new(
@@ -75,6 +86,8 @@ mod tests {
         let mut reader = hashes.take().expect("the first time");
         let error = reader.read_to_end(&mut text).await.expect_err("an error");
         assert_eq!(error.to_string(), "gone");
+        let lines = format!("{}\n{}\n", "ab".repeat(16), "01".repeat(16));
+        assert_eq!(text, lines.as_bytes());
         assert!(hashes.clone().take().is_none());
         let only = ProgramHashes::new(futures::stream::iter([Ok(hash(0xAB))]));
         let mut text = String::new();

@@ -37,7 +37,7 @@ impl Arranged<'_> {
         if told != Distinct::Exact && !once {
             // It is read again: what is opened is of no use here.
             drop(first);
-            match self.in_order(refresh).await {
+            match Box::pin(self.in_order(refresh)).await {
                 Err(e) if e.kind() == ErrorKind::Unsorted && told == Distinct::InFlight => {
                     tracing::info!("{e:#}: sorting both lists on disk");
                     self.ingest
@@ -50,9 +50,9 @@ impl Arranged<'_> {
                 }
                 ended => return Ok(ended?.then_some(Lists::InOrder)),
             }
-            return self.sorted(refresh, None).await;
+            return Box::pin(self.sorted(refresh, None)).await;
         }
-        self.sorted(refresh, first).await
+        Box::pin(self.sorted(refresh, first)).await
     }
 
     /// Reads both lists, which must be in order, and finds out what their difference
@@ -67,7 +67,7 @@ impl Arranged<'_> {
             accounts: self.water.accounts(),
             max_rejects: self.ingest.with.max_rejects,
         };
-        let tally = self.both(of_run(1), of_run(0), tally).await?;
+        let tally = Box::pin(self.both(of_run(1), of_run(0), tally)).await?;
         match tally {
             Some(tally) => self.may(refresh, tally).map(|()| true),
             None => Ok(false),

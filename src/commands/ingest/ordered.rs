@@ -31,7 +31,7 @@ impl Arranged<'_> {
                 let sorted = self.sort(0, &self.ingest.sources, first).await?;
                 sorted.map(|sorted| Lists::Sorted(Box::new((sorted, None))))
             }
-            Some(refresh) => self.difference(refresh, first).await?,
+            Some(refresh) => Box::pin(self.difference(refresh, first)).await?,
         };
         let Some(lists) = lists else {
             return Ok(false);

@@ -93,7 +93,8 @@ impl Arranged<'_> {
             accounts: self.water.accounts(),
             max_rejects: self.ingest.with.max_rejects,
         };
-        let (read, sorted) = tokio::join!(self.read(reading, sources, first, to), sorting);
+        let read = Box::pin(self.read(reading, sources, first, to));
+        let (read, sorted) = tokio::join!(read, sorting);
         let sorted = sorted.map_err(broken)??;
         if !read? {
             return Ok(None);
@@ -130,7 +131,7 @@ impl Arranged<'_> {
             accounts: &accounts,
             max_rejects: MaxRejects::Count(u64::MAX),
         };
-        self.both(quiet(1), quiet(0), walk).await
+        Box::pin(self.both(quiet(1), quiet(0), walk)).await
     }
 
     /// Reads the new and the old list side by side, and walks through them as they come.
@@ -148,7 +149,7 @@ impl Arranged<'_> {
         let walked = tokio::task::spawn_blocking(move || walk(Walk::new(new_side, Some(old_side))));
         let [new_whole, old_whole] = &whole;
         let read = async |how, sources, to: mpsc::Sender<HandOver>, whole: &Whole| {
-            let read = self.read(how, sources, None, to.clone()).await;
+            let read = Box::pin(self.read(how, sources, None, to.clone())).await;
             if let Ok(true) = read {
                 whole.set();
             }

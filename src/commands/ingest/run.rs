@@ -12,6 +12,7 @@ use crate::commands::ingest::options::{GIVE_UP_AFTER, Ingest};
 use crate::commands::ingest::ordered_lists::Arranged;
 use crate::commands::ingest::prepare::Prepared;
 use crate::dynamodb::column_attributes::Columns;
+use crate::dynamodb::describe_table;
 use crate::flow::backoff::Backoff;
 use crate::flow::rate_limiter::CAPACITY_INTERVAL;
 use crate::list::prefetch::Ahead;
@@ -38,7 +39,7 @@ impl Ingest {
     }
 
     async fn run_to_end(mut self) -> Result<Report> {
-        let look = self.look_for_rules().await?;
+        let look = Box::pin(self.look_for_rules()).await?;
         let with = &self.with;
         let mut report = Report::begun(self.command(), &with.table, Timestamp::now());
         report.dry_run = with.dry_run;
@@ -52,7 +53,7 @@ impl Ingest {
             prepared = Box::pin(self.prepare(look)) => prepared?,
         };
         let raised = match (with.raise_to, with.dry_run) {
-            (Some(units), false) => self.raise(units, &prepared.table).await?,
+            (Some(units), false) => Box::pin(self.raise(units, &prepared.table)).await?,
             (Some(_), true) => {
                 tracing::info!("dry run: the table is not raised");
                 None
@@ -66,7 +67,7 @@ impl Ingest {
         };
         report.elapsed_s += before.as_secs_f64();
         let restored = match raised {
-            Some(raised) => self.restore(raised, &mut report).await,
+            Some(raised) => Box::pin(self.restore(raised, &mut report)).await,
             None => Ok(()),
         };
         let (outcome, failure) = match (ended, restored) {
@@ -95,12 +96,12 @@ impl Ingest {
     async fn write(&self, mut prepared: Prepared, report: &mut Report) -> Result<Ended> {
         let with = &self.with;
         if with.raise_to.is_some() && !with.dry_run {
-            prepared.table =
-                crate::dynamodb::describe_table::describe(&self.aws, &with.table, None).await?;
+            let described = describe_table::describe(&self.aws, &with.table, None);
+            prepared.table = Box::pin(described).await?;
         }
         let begun = Instant::now();
         let template = &prepared.template;
-        let pace = Arc::new(self.pace(&prepared.table).await);
+        let pace = Arc::new(Box::pin(self.pace(&prepared.table)).await);
         let target = pace.rate();
         let batch_units = template.write_units() * template.batch_items() as f64;
         let calls = with.concurrency.said(target, batch_units);
@@ -152,10 +153,12 @@ impl Ingest {
             },
         };
         let backoff = Backoff::new(fastrand::Rng::new());
-        let read = self.read(&running, &columns, beginning, ahead, records);
-        let work = async { tokio::join!(writer.run(fresh, &with.stop, backoff), read) };
-        let halves = self.until_done(&running, work).await;
-        self.finish(&running, halves, report).await
+        // Boxed, once a run: a caller's stack holds none of these large futures.
+        let read = Box::pin(self.read(&running, &columns, beginning, ahead, records));
+        let write = Box::pin(writer.run(fresh, &with.stop, backoff));
+        let work = async { tokio::join!(write, read) };
+        let halves = Box::pin(self.until_done(&running, work)).await;
+        Box::pin(self.finish(&running, halves, report)).await
     }
 
     /// Reads the sources from `beginning` on, and hands on what is to be written; says
@@ -183,7 +186,7 @@ impl Ingest {
                 water: running.water,
                 earlier: running.checkpoint,
             };
-            return arranged.run(Some((beginning, ahead)), records).await;
+            return Box::pin(arranged.run(Some((beginning, ahead)), records)).await;
         }
         let reader = Reader {
             algorithm: running.algorithm,
@@ -208,12 +211,8 @@ impl Ingest {
         let with = &self.with;
         let interval = with.capacity_interval.unwrap_or(CAPACITY_INTERVAL);
         let describe = || async {
-            Ok(self
-                .capacity(
-                    &crate::dynamodb::describe_table::describe(&self.aws, &with.table, None)
-                        .await?,
-                )
-                .await)
+            let table = describe_table::describe(&self.aws, &with.table, None).await?;
+            Ok(self.capacity(&table).await)
         };
         let follow = running.pace.follow(interval, describe);
         let over = CancellationToken::new();

@@ -85,7 +85,7 @@ impl Verify {
         mut self,
         mut tell: impl FnMut(Problem<'_>) -> Result<()>,
     ) -> Result<VerifyReport> {
-        let look = self.look_for_rules().await?;
+        let look = Box::pin(self.look_for_rules()).await?;
         let with = &self.with;
         let mut report = VerifyReport::begun(&with.table, with.sample, Timestamp::now());
         let begun = Instant::now();
