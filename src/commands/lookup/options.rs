@@ -275,7 +275,7 @@ impl LookupBuilder {
 /// A look-up, ready to begin.
 ///
 /// ```no_run
-/// # async fn example() -> hashferry::error::Result<()> {
+/// # async fn example() -> hashferry::Result<()> {
 /// use hashferry::Lookup;
 ///
 /// let mut answers = Vec::new();

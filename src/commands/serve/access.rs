@@ -73,6 +73,7 @@ impl Gate {
     }
 
     /// One that lets in who has one of `keys`, `rate` requests a second of each.
+    #[cfg(any(test, feature = "lambda"))]
     pub(crate) fn of_keys(keys: Keys, rate: Option<f64>) -> Gate {
         Gate::with(None, Some(keys), rate)
     }

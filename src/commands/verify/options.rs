@@ -348,8 +348,8 @@ impl VerifyWatch {
 /// A verification, ready to begin.
 ///
 /// ```no_run
-/// # async fn example() -> hashferry::error::Result<()> {
-/// use hashferry::{Verify, attribute::Value, sample::Sample};
+/// # async fn example() -> hashferry::Result<()> {
+/// use hashferry::{Value, Verify, options::Sample};
 ///
 /// let report = Verify::builder()
 ///     .source("s3://my-bucket/nsrl/sha256.txt")
