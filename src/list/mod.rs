@@ -7,13 +7,16 @@
 //! - [`json_arrays`]: a JSON document → a line an element of its arrays.
 //! - [`matchmeta`]: paths, made comparable and hashed.
 //! - [`mod@format`]: the formats of lists, and the parser of their rows.
+//! - [`algorithm`]: the algorithm of a list: as told, as its table says, or as it shows.
 //! - [`shape`]: the look of rejected lines, for a message.
 //! - [`detect`]: the first bytes of a text → format, algorithm, case; or a refusal.
 //! - [`external_sort`]: more hashes than fit in memory, in order.
 //! - `rds`: NIST's SQLite databases as lists.
 //! - [`identity`]: a list, recognised by a later run.
-//! - [`open`]: a list, opened and looked at.
-//! - [`rewriting`]: its text → UTF-8 in lines.
+//! - [`opened`], [`rewrite`]: an open list, and its first bytes rewritten as lines.
+//! - [`zip_members`]: the members of a ZIP archive.
+//! - [`rewriting`]: the text of a list → UTF-8 in lines.
+//! - [`open`], [`reopen`]: opening a list: from its beginning, or where an earlier run ended.
 //! - [`manifest`], [`objects`], [`prefetch`]: the next list: named in a file, found under a
 //!   prefix, opened ahead.
 
