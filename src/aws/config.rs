@@ -1,15 +1,14 @@
 //! The connection to AWS: configuration and clients.
 //!
-//! [`Aws`] is one configured connection to S3 and DynamoDB by the standard
-//! chain of `aws-config`: environment, profile, web identity, ECS, IMDS. The two
-//! generated clients serve everything that is asked now and then. What is asked
-//! a thousand times a second goes by [`RawOperation`](crate::dynamodb::client::operation::RawOperation): bytes in and
-//! bytes out, put together once from the SDK's own endpoint rules, credentials,
-//! signing and HTTP client. [`error`](crate::aws::error) sorts whatever either of them returns into
-//! the few cases that matter to a writer.
+//! [`Aws`] is one configured connection to S3 and DynamoDB. It uses the standard chain
+//! of `aws-config`: environment, profile, web identity, ECS, IMDS. Occasional calls use
+//! the two generated clients. The calls of the hot path use
+//! [`PreparedOperation`](crate::dynamodb::client::operation::PreparedOperation): bytes in, bytes
+//! out. It is built once from the SDK's endpoint rules, credentials, signing and HTTP
+//! client. [`error`](crate::aws::error) sorts the errors of both into a few classes.
 
-use crate::aws::credential_chain::Chain;
-use crate::aws::credentials::Identities;
+use crate::aws::credential_chain::CredentialChain;
+use crate::aws::credentials::CredentialCache;
 use crate::aws::error::CallError;
 use crate::aws::profile::Profiles;
 use crate::base::error::{Error, Result};
@@ -24,31 +23,30 @@ use aws_types::SdkConfig;
 use aws_types::region::Region;
 use std::time::Duration;
 
-/// How long an unused connection is kept. S3 closes one after about 20 s, and
-/// the client's own default is 90 s: a request sent into a connection that is
-/// being closed is lost.
-/// Source: aws-sdk-rust issues 1106 and 440.
+/// Maximum idle time of a pooled connection. S3 closes one after about 20 s, and the
+/// client's default is 90 s. A request sent on a connection that is being closed is
+/// lost. Source: aws-sdk-rust issues 1106 and 440.
 pub(crate) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long to wait for a connection to be made. The SDK's own default.
+/// Timeout for connecting: the SDK's own default.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
-/// How long one try of a DynamoDB call may take, answer included. DynamoDB
-/// answers within tens of milliseconds; the SDK has no limit by default, and a
-/// connection that died silently would hold its batch for ever.
+/// Timeout of one attempt of a DynamoDB call, response included. DynamoDB responds
+/// within tens of milliseconds. The SDK has no timeout by default, so a dead connection
+/// would hold its batch permanently.
 pub(crate) const DYNAMODB_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long S3 may take to begin its answer.
+/// Timeout for the first byte of an S3 response.
 pub(crate) const S3_READ_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Tries that the SDK makes of a call that is asked now and then (DescribeTable,
-/// the opening GetObject). BatchWriteItem is tried once: that loop is ours.
+/// Attempts of the SDK for an occasional call (DescribeTable, the first GetObject).
+/// BatchWriteItem is attempted once, because the writer retries it.
 pub(crate) const ATTEMPTS: u32 = 5;
 
-/// Where the policies of all commands are.
-const POLICIES: &str = "scripts/iam";
+/// Folder with the IAM policies of all commands.
+const POLICIES_FOLDER: &str = "scripts/iam";
 
-/// Where AWS is, when it is not where the standard chain says.
+/// Connection settings that override the standard chain.
 #[derive(Debug, Clone, Default)]
 pub struct AwsOptions {
     /// Region, instead of the chain's.
@@ -58,28 +56,27 @@ pub struct AwsOptions {
     pub profile: Option<String>,
     /// Endpoint of both services.
     pub endpoint_url: Option<String>,
-    /// The file with the least IAM policy of what is going to be done, for what to
-    /// do when access is denied.
+    /// File with the minimal IAM policy of the command, for the hint when access is
+    /// denied.
     pub policy: Option<&'static str>,
-    /// Servers on this machine: endpoints and credentials of their own, and
-    /// nothing is taken from the chain.
+    /// Servers on this machine. With them, nothing comes from the standard chain.
     pub local: Option<LocalEndpoints>,
 }
 
 /// Servers on this machine that stand in for AWS.
 #[derive(Debug, Clone)]
 pub struct LocalEndpoints {
-    /// What they serve: the folder.
-    pub home: String,
+    /// Folder that the servers serve.
+    pub folder: String,
     /// Endpoint of S3.
     pub s3: String,
     /// Endpoint of DynamoDB.
     pub dynamodb: String,
-    /// Region to sign for.
+    /// Region in the signatures.
     pub region: String,
-    /// Access key id; no secret.
+    /// Access key id; not confidential.
     pub access_key_id: String,
-    /// Its counterpart; no secret either, for the servers do not check it.
+    /// Secret access key; not confidential, because the servers do not check it.
     pub secret_access_key: String,
 }
 
@@ -87,39 +84,42 @@ pub struct LocalEndpoints {
 #[derive(Debug, Clone)]
 pub struct Aws {
     pub(crate) config: SdkConfig,
-    pub(crate) identities: Identities,
+    pub(crate) credential_cache: CredentialCache,
     pub(crate) s3: aws_sdk_s3::Client,
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,
     pub(crate) dynamodb_endpoint: Option<String>,
     pub(crate) policy: &'static str,
-    pub(crate) local: bool,
-    /// Of servers on this machine: what they serve.
-    pub(crate) home: Option<String>,
+    pub(crate) is_local: bool,
+    /// Folder that the servers on this machine serve; `None` if AWS is remote.
+    pub(crate) local_folder: Option<String>,
 }
 
 impl Aws {
-    /// Loads the configuration. No call is made yet, but for those that the
-    /// chain makes to find its region.
+    /// Loads the configuration. Makes no call, except those of the chain that find the
+    /// region.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when there is no
-    /// region, or an endpoint is no URL.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if no region is set,
+    /// or an endpoint is not a server URL.
     pub async fn load(options: &AwsOptions) -> Result<Aws> {
-        let identities = Identities::new();
+        let identities = CredentialCache::new();
         let mut config = loader(options, &identities).await?.load().await;
         if config.region().is_none() {
             if options.local.is_none() {
                 Profiles::load(options.profile.as_deref()).await?.check()?;
             }
-            return Err(Error::usage("no AWS region is set").hint(
-                "give --region REGION, or set AWS_REGION, or a region in the profile (aws configure)",
+            return Err(Error::usage("no AWS region is set").with_hint(
+                "give --region REGION, set AWS_REGION, or set a region in the profile (aws configure)",
             ));
         }
 
         let local = options.local.as_ref();
         if local.is_none() {
-            let chain =
-                Chain::provider(identities.clone(), config.clone(), options.profile.clone());
+            let chain = CredentialChain::provider(
+                identities.clone(),
+                config.clone(),
+                options.profile.clone(),
+            );
             config = config.into_builder().credentials_provider(chain).build();
         }
         let s3_endpoint = match local {
@@ -134,10 +134,10 @@ impl Aws {
             s3: s3_client(&config, &identities, s3_endpoint),
             dynamodb: dynamodb_client(&config, &identities, dynamodb_endpoint.clone()),
             dynamodb_endpoint,
-            policy: options.policy.unwrap_or(POLICIES),
-            local: local.is_some(),
-            home: local.map(|l| l.home.clone()),
-            identities,
+            policy: options.policy.unwrap_or(POLICIES_FOLDER),
+            is_local: local.is_some(),
+            local_folder: local.map(|l| l.folder.clone()),
+            credential_cache: identities,
             config,
         })
     }
@@ -152,29 +152,28 @@ impl Aws {
         &self.dynamodb
     }
 
-    /// An Application Auto Scaling client; nothing where DynamoDB is a server of
-    /// one's own, which auto scaling knows nothing of, unless it has one too.
+    /// An Application Auto Scaling client. `None` if DynamoDB has a custom endpoint and
+    /// auto scaling has none, because AWS's auto scaling does not know that server.
     pub fn autoscaling(&self) -> Option<aws_sdk_applicationautoscaling::Client> {
-        let own = service_endpoint(&self.config, "Application Auto Scaling")
+        let custom_endpoint = service_endpoint(&self.config, "Application Auto Scaling")
             .ok()
             .flatten();
-        if self.local || (self.dynamodb_endpoint.is_some() && own.is_none()) {
+        if self.is_local || (self.dynamodb_endpoint.is_some() && custom_endpoint.is_none()) {
             return None;
         }
         let mut config = aws_sdk_applicationautoscaling::config::Builder::from(&self.config)
-            .retry_classifier(self.identities.clone());
-        config.set_endpoint_url(own);
+            .retry_classifier(self.credential_cache.clone());
+        config.set_endpoint_url(custom_endpoint);
         Some(aws_sdk_applicationautoscaling::Client::from_conf(
             config.build(),
         ))
     }
 
-    /// A DynamoDB client for another region; where an endpoint was given, for
-    /// the same one.
-    pub fn dynamodb_in(&self, region: &str) -> aws_sdk_dynamodb::Client {
+    /// A DynamoDB client for another region; it keeps a custom endpoint.
+    pub fn dynamodb_in_region(&self, region: &str) -> aws_sdk_dynamodb::Client {
         let mut config = aws_sdk_dynamodb::config::Builder::from(&self.config)
             .region(Region::new(region.to_owned()))
-            .retry_classifier(self.identities.clone())
+            .retry_classifier(self.credential_cache.clone())
             .timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(CONNECT_TIMEOUT)
@@ -185,31 +184,31 @@ impl Aws {
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
-    /// The region's name.
+    /// The region's name; empty if none is set.
     pub fn region(&self) -> &str {
         self.config.region().map_or("", |r| r.as_ref())
     }
 
-    /// Where DynamoDB is asked, for messages: the endpoint given, or the region.
-    pub fn dynamodb_place(&self) -> String {
+    /// Describes the location of DynamoDB for messages: the custom endpoint, or the
+    /// region.
+    pub fn describe_dynamodb(&self) -> String {
         match &self.dynamodb_endpoint {
             Some(url) => format!("at {url} (region {})", self.region()),
             None => format!("in region {}", self.region()),
         }
     }
 
-    /// Where DynamoDB is, to tell one table from another of the same name: alike
-    /// from run to run, though a server of this program's own has another port
-    /// each time.
-    pub fn dynamodb_home(&self) -> String {
-        match (&self.home, &self.dynamodb_endpoint) {
+    /// Identifies this DynamoDB, to distinguish tables of the same name. Stable from
+    /// run to run, although the embedded server has a different port each time.
+    pub fn dynamodb_identity(&self) -> String {
+        match (&self.local_folder, &self.dynamodb_endpoint) {
             (Some(home), _) => home.clone(),
             (None, Some(url)) => format!("{url} {}", self.region()),
             (None, None) => self.region().to_owned(),
         }
     }
 
-    /// The same connection, for what another policy is about.
+    /// The same connection with another policy file in its hints.
     #[must_use]
     pub fn with_policy(&self, policy: &'static str) -> Aws {
         Aws {
@@ -218,31 +217,29 @@ impl Aws {
         }
     }
 
-    /// What to do about credentials that could not be loaded, where a profile was to
-    /// give them.
-    pub(crate) fn credentials_advice(&self) -> Option<String> {
-        self.identities.advice()
+    /// The hint for credentials that the profile did not provide; `None` if there is
+    /// none.
+    pub(crate) fn credentials_hint(&self) -> Option<String> {
+        self.credential_cache.hint()
     }
 
-    /// What to do when the permission for `action` (`dynamodb:PutItem`) is
-    /// missing.
-    pub fn needs(&self, action: &str) -> String {
+    /// The hint for a missing permission `action`, such as `dynamodb:PutItem`.
+    pub fn permission_hint(&self, action: &str) -> String {
         format!(
-            "the credentials need {action}: {} has all that this takes",
+            "the credentials need {action}; {} lists every permission for this",
             self.policy
         )
     }
 
-    /// Whether the servers are this program's own, where a missing table may be
-    /// made.
+    /// True if the servers are the embedded ones, which may create a missing table.
     pub fn is_local(&self) -> bool {
-        self.local
+        self.is_local
     }
 }
 
-/// The loader of the configuration: the HTTP client, and what the options say of
-/// region, credentials and endpoint.
-async fn loader(options: &AwsOptions, identities: &Identities) -> Result<ConfigLoader> {
+/// A configuration loader with the HTTP client and the options' region, credentials and
+/// endpoint.
+async fn loader(options: &AwsOptions, identities: &CredentialCache) -> Result<ConfigLoader> {
     let http = aws_smithy_http_client::Builder::new()
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
@@ -273,7 +270,7 @@ async fn loader(options: &AwsOptions, identities: &Identities) -> Result<ConfigL
         let profiles = Profiles::load(Some(profile)).await?;
         profiles.check()?;
         if options.region.is_none() {
-            profiles.say_other_region();
+            profiles.warn_region_override();
         }
         loader = loader.profile_name(profile);
     }
@@ -281,22 +278,21 @@ async fn loader(options: &AwsOptions, identities: &Identities) -> Result<ConfigL
         loader = loader.region(Region::new(region.clone()));
     }
     if let Some(url) = &options.endpoint_url {
-        loader = loader.endpoint_url(crate::aws::endpoint::check("--endpoint-url", url)?);
+        loader = loader.endpoint_url(crate::aws::endpoint::check_url("--endpoint-url", url)?);
     }
     Ok(loader)
 }
 
-/// The S3 client of `config`; `endpoint` is where S3 is, if not at AWS.
+/// The S3 client of `config`; `endpoint` is `None` for AWS.
 fn s3_client(
     config: &SdkConfig,
-    identities: &Identities,
+    identities: &CredentialCache,
     endpoint: Option<String>,
 ) -> aws_sdk_s3::Client {
     let mut s3 = aws_sdk_s3::config::Builder::from(config)
-        // A bucket's name in the host name needs DNS that a server given by
-        // its URL seldom has.
+        // A bucket name in the host name needs DNS, which a custom endpoint seldom has.
         .force_path_style(endpoint.is_some())
-        // A range of an object has no checksum of its own.
+        // A range of an object has no checksum.
         .response_checksum_validation(aws_sdk_s3::config::ResponseChecksumValidation::WhenRequired)
         .retry_classifier(identities.clone())
         .timeout_config(
@@ -309,10 +305,10 @@ fn s3_client(
     aws_sdk_s3::Client::from_conf(s3.build())
 }
 
-/// The DynamoDB client of `config`; `endpoint` is where DynamoDB is, if not at AWS.
+/// The DynamoDB client of `config`; `endpoint` is `None` for AWS.
 fn dynamodb_client(
     config: &SdkConfig,
-    identities: &Identities,
+    identities: &CredentialCache,
     endpoint: Option<String>,
 ) -> aws_sdk_dynamodb::Client {
     let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(config)
@@ -327,8 +323,7 @@ fn dynamodb_client(
     aws_sdk_dynamodb::Client::from_conf(dynamodb.build())
 }
 
-/// The endpoint that the configuration names for `service`: its own, else the
-/// general one; none means the service's real one.
+/// The configured endpoint of `service`, or else the general one; `None` for AWS's own.
 fn service_endpoint(config: &SdkConfig, service: &str) -> Result<Option<String>> {
     if config.get_origin("endpoint_url").is_client_config() {
         return Ok(config.endpoint_url().map(str::to_owned));
@@ -341,29 +336,30 @@ fn service_endpoint(config: &SdkConfig, service: &str) -> Result<Option<String>>
         .map_err(|e| {
             Error::new(
                 crate::base::error::ErrorKind::Internal,
-                "cannot look up endpoints",
+                "cannot read the configured endpoints",
             )
-            .because(e)
+            .with_source(e)
         })?;
-    let own = config.service_config().and_then(|c| c.load_config(key));
+    let service_url = config.service_config().and_then(|c| c.load_config(key));
     let variable = format!(
         "AWS_ENDPOINT_URL_{}",
         service.to_uppercase().replace(' ', "_")
     );
-    own.or_else(|| config.endpoint_url().map(str::to_owned))
-        .map(|url| crate::aws::endpoint::check(&variable, &url))
+    service_url
+        .or_else(|| config.endpoint_url().map(str::to_owned))
+        .map(|url| crate::aws::endpoint::check_url(&variable, &url))
         .transpose()
 }
 
-/// No credentials anywhere, or none by the profile that was named.
+/// The error for missing credentials: none at all, or none from the named profile.
 pub(crate) fn no_credentials(aws: &Aws, error: CallError) -> Error {
-    if let Some(advice) = aws.credentials_advice() {
-        return Error::usage("no AWS credentials by the profile")
-            .because(error)
-            .hint(advice);
+    if let Some(advice) = aws.credentials_hint() {
+        return Error::usage("the profile provides no AWS credentials")
+            .with_source(error)
+            .with_hint(advice);
     }
-    Error::usage("no AWS credentials were found").because(error).hint(
+    Error::usage("no AWS credentials found").with_source(error).with_hint(
         "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is \
-         attached (EC2, ECS, EKS); to try without an account: --local DIR",
+         attached (EC2, ECS, EKS); to try hashferry without AWS, give --local DIR",
     )
 }

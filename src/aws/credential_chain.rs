@@ -1,10 +1,10 @@
-//! The credentials provider: the standard chain, or the profile that was named.
+//! The credentials provider: the standard chain, or a named profile.
 //!
-//! The chain of aws-config asks the environment first, whatever profile it was given.
-//! aws-cli does not: a profile that is named on its command line stands above keys in
-//! the environment. The same holds here.
+//! The chain of aws-config asks the environment first, even if a profile is named. In
+//! aws-cli, a profile on the command line takes precedence over keys in the
+//! environment. hashferry does the same.
 
-use crate::aws::credentials::Identities;
+use crate::aws::credentials::CredentialCache;
 use crate::aws::profile::Profiles;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::ecs::EcsCredentialsProvider;
@@ -17,37 +17,38 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_types::SdkConfig;
 
-/// The chain that is kept as long as its credentials are valid.
+/// A credentials chain, kept while its credentials are valid.
 #[derive(Debug)]
-pub(super) struct Chain {
-    identities: Identities,
+pub(super) struct CredentialChain {
+    cache: CredentialCache,
     config: SdkConfig,
-    /// The profile of the command line.
+    /// Profile from the command line.
     profile: Option<String>,
 }
 
-impl Chain {
-    /// A chain with the region, HTTP client, retries and timeouts of `config`.
+impl CredentialChain {
+    /// A provider with the region, HTTP client, retries and timeouts of `config`.
     pub(super) fn provider(
-        identities: Identities,
+        identities: CredentialCache,
         config: SdkConfig,
         profile: Option<String>,
     ) -> SharedCredentialsProvider {
-        SharedCredentialsProvider::new(Chain {
-            identities,
+        SharedCredentialsProvider::new(CredentialChain {
+            cache: identities,
             config,
             profile,
         })
     }
 
-    /// The chain; `own` says whether the profile has credentials of its own.
-    async fn current(&self, own: bool) -> SharedCredentialsProvider {
-        if let Some(chain) = self.identities.chain() {
+    /// Returns the chain in use, or builds one. `has_credentials` is true if the profile
+    /// itself has credentials.
+    async fn current_chain(&self, has_credentials: bool) -> SharedCredentialsProvider {
+        if let Some(chain) = self.cache.chain() {
             return chain;
         }
         let provider = self.provider_config();
         let chain = match &self.profile {
-            Some(profile) => named(profile, &provider, own),
+            Some(profile) => profile_chain(profile, &provider, has_credentials),
             None => {
                 let builder = DefaultCredentialsChain::builder()
                     .configure(provider)
@@ -55,7 +56,7 @@ impl Chain {
                 SharedCredentialsProvider::new(builder.build().await)
             }
         };
-        self.identities.use_chain(chain.clone());
+        self.cache.use_chain(chain.clone());
         chain
     }
 
@@ -82,37 +83,45 @@ impl Chain {
         if let Ok(profiles) = &profiles
             && let Err(missing) = profiles.check()
         {
-            let hint = missing.what_to_do().map(str::to_owned);
-            self.identities.advise(hint);
+            let hint = missing.hint().map(str::to_owned);
+            self.cache.set_hint(hint);
             return Err(CredentialsError::invalid_configuration(missing));
         }
-        let own = profiles.as_ref().is_ok_and(Profiles::has_credentials);
-        let loaded = self.current(own).await.provide_credentials().await;
+        let has_credentials = profiles.as_ref().is_ok_and(Profiles::has_credentials);
+        let loaded = self
+            .current_chain(has_credentials)
+            .await
+            .provide_credentials()
+            .await;
         let explained = loaded.map_err(|e| match profiles.map(|p| p.explain(&e)) {
-            Ok(Some((what, advice))) => (again(&e, what), Some(advice)),
+            Ok(Some((message, advice))) => (with_message(&e, message), Some(advice)),
             _ => (e, None),
         });
         match explained {
             Ok(credentials) => {
-                self.identities.advise(None);
+                self.cache.set_hint(None);
                 Ok(credentials)
             }
             Err((e, advice)) => {
-                self.identities.advise(advice);
+                self.cache.set_hint(advice);
                 Err(e)
             }
         }
     }
 }
 
-/// The profile, and nothing else if it has credentials of its `own`. If not, it asks as
-/// aws-cli does: the container and the instance.
-fn named(profile: &str, provider: &ProviderConfig, own: bool) -> SharedCredentialsProvider {
+/// The provider of a profile. If the profile itself has no credentials, it then asks the
+/// container and the instance, as aws-cli does.
+fn profile_chain(
+    profile: &str,
+    provider: &ProviderConfig,
+    has_credentials: bool,
+) -> SharedCredentialsProvider {
     let of_profile = ProfileFileCredentialsProvider::builder()
         .configure(provider)
         .profile_name(profile)
         .build();
-    if own {
+    if has_credentials {
         return SharedCredentialsProvider::new(of_profile);
     }
     let container = EcsCredentialsProvider::builder()
@@ -127,16 +136,18 @@ fn named(profile: &str, provider: &ProviderConfig, own: bool) -> SharedCredentia
     SharedCredentialsProvider::new(chain)
 }
 
-/// An error of the same kind as `e`, which decides whether it may pass.
-fn again(e: &CredentialsError, what: String) -> CredentialsError {
+/// An error of the kind of `e`, because the kind decides whether to retry.
+fn with_message(e: &CredentialsError, message: String) -> CredentialsError {
     match e {
-        CredentialsError::CredentialsNotLoaded(_) => CredentialsError::not_loaded(what),
-        CredentialsError::InvalidConfiguration(_) => CredentialsError::invalid_configuration(what),
-        _ => CredentialsError::provider_error(what),
+        CredentialsError::CredentialsNotLoaded(_) => CredentialsError::not_loaded(message),
+        CredentialsError::InvalidConfiguration(_) => {
+            CredentialsError::invalid_configuration(message)
+        }
+        _ => CredentialsError::provider_error(message),
     }
 }
 
-impl ProvideCredentials for Chain {
+impl ProvideCredentials for CredentialChain {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
@@ -145,6 +156,6 @@ impl ProvideCredentials for Chain {
     }
 
     fn fallback_on_interrupt(&self) -> Option<Credentials> {
-        self.identities.chain()?.fallback_on_interrupt()
+        self.cache.chain()?.fallback_on_interrupt()
     }
 }

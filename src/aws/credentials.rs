@@ -1,10 +1,9 @@
-//! The credentials in use, and when they are loaded anew.
+//! The credentials in use, and their renewal.
 //!
-//! The SDK keeps what the chain gave it until the time that came with it, or for
-//! a quarter of an hour, whatever the services answer meanwhile: a token that was
-//! revoked, or that ends before its time, would be sent again and again. The chain
-//! in its turn keeps what it has once read of the shared files. Here an answer that
-//! says «expired» does away with both, and the next call reads and asks anew.
+//! The SDK caches credentials until their expiry time, or for 15 minutes, even if a
+//! service rejects them meanwhile. A revoked token would be sent over and over. The
+//! chain in turn caches the shared files. Here, an "expired" response clears both
+//! caches, so the next call loads credentials from their source.
 
 use crate::aws::error::EXPIRED_TOKEN;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -22,82 +21,82 @@ use aws_smithy_types::config_bag::ConfigBag;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The chain is asked no more often than this: hundreds of calls in flight find
-/// out together that their token has expired.
+/// Minimum time between two renewals: hundreds of calls in flight notice the expiry of
+/// their token together.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The identity cache of all clients of one connection. Cheap to clone; all
-/// clones are one.
+/// The identity cache of all clients of one connection. Cheap to clone; clones share
+/// it.
 #[derive(Debug, Clone)]
-pub(crate) struct Identities(Arc<Mutex<Kept>>);
+pub(crate) struct CredentialCache(Arc<Mutex<CacheState>>);
 
 #[derive(Debug)]
-struct Kept {
+struct CacheState {
     cache: SharedIdentityCache,
     chain: Option<SharedCredentialsProvider>,
-    /// When it was last emptied.
-    emptied: Option<Instant>,
-    /// What to do about a profile that gave no credentials when it was last asked.
-    advice: Option<String>,
+    /// Time of the last renewal.
+    cleared_at: Option<Instant>,
+    /// Hint for a profile that provided no credentials at the last attempt.
+    hint: Option<String>,
 }
 
-impl Identities {
+impl CredentialCache {
     pub(crate) fn new() -> Self {
-        Identities(Arc::new(Mutex::new(Kept {
+        CredentialCache(Arc::new(Mutex::new(CacheState {
             cache: IdentityCache::lazy().build(),
             chain: None,
-            emptied: None,
-            advice: None,
+            cleared_at: None,
+            hint: None,
         })))
     }
 
-    /// The chain in use, if one is.
+    /// The chain in use; `None` if it must be built.
     pub(super) fn chain(&self) -> Option<SharedCredentialsProvider> {
-        self.kept().chain.clone()
+        self.state().chain.clone()
     }
 
-    /// Uses `chain` from now on.
+    /// Sets the chain in use.
     pub(super) fn use_chain(&self, chain: SharedCredentialsProvider) {
-        self.kept().chain = Some(chain);
+        self.state().chain = Some(chain);
     }
 
-    /// What to do about a profile that gave no credentials.
-    pub(super) fn advice(&self) -> Option<String> {
-        self.kept().advice.clone()
+    /// The hint for a profile that provided no credentials.
+    pub(super) fn hint(&self) -> Option<String> {
+        self.state().hint.clone()
     }
 
-    /// Remembers it; `None` if credentials came.
-    pub(super) fn advise(&self, advice: Option<String>) {
-        self.kept().advice = advice;
+    /// Stores the hint; `None` if the profile provided credentials.
+    pub(super) fn set_hint(&self, advice: Option<String>) {
+        self.state().hint = advice;
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn state(&self) -> MutexGuard<'_, CacheState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note that a service finds them expired.
-    pub(crate) fn expired(&self) {
-        let mut kept = self.kept();
+    /// Clears the caches after a service reported expired credentials.
+    pub(crate) fn record_expired(&self) {
+        let mut kept = self.state();
         if kept
-            .emptied
+            .cleared_at
             .is_none_or(|at| at.elapsed() >= RENEWAL_INTERVAL)
         {
-            tracing::debug!("the credentials have expired: loading them anew");
+            tracing::debug!("the credentials have expired: loading new ones");
             kept.cache = IdentityCache::lazy().build();
             kept.chain = None;
-            kept.emptied = Some(Instant::now());
+            kept.cleared_at = Some(Instant::now());
         }
     }
 }
 
-impl ResolveCachedIdentity for Identities {
+impl ResolveCachedIdentity for CredentialCache {
     fn resolve_cached_identity<'a>(
         &'a self,
         resolver: SharedIdentityResolver,
         components: &'a RuntimeComponents,
         config: &'a ConfigBag,
     ) -> IdentityFuture<'a> {
-        let cache = self.kept().cache.clone();
+        let cache = self.state().cache.clone();
         IdentityFuture::new(async move {
             cache
                 .resolve_cached_identity(resolver, components, config)
@@ -110,7 +109,7 @@ impl ResolveCachedIdentity for Identities {
         components: &RuntimeComponentsBuilder,
         config: &ConfigBag,
     ) -> Result<(), BoxError> {
-        let cache = self.kept().cache.clone();
+        let cache = self.state().cache.clone();
         cache.validate_base_client_config(components, config)
     }
 
@@ -119,22 +118,21 @@ impl ResolveCachedIdentity for Identities {
         components: &RuntimeComponents,
         config: &ConfigBag,
     ) -> Result<(), BoxError> {
-        let cache = self.kept().cache.clone();
+        let cache = self.state().cache.clone();
         cache.validate_final_config(components, config)
     }
 }
 
-/// For the generated clients: an answer that says «expired» is worth another try,
-/// with what the chain gives then. What the answer says is looked for in its text,
-/// for each operation has an error type of its own.
-impl ClassifyRetry for Identities {
+/// Lets the generated clients retry an "expired" response with new credentials. It
+/// searches the response text, because each operation has a different error type.
+impl ClassifyRetry for CredentialCache {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
         let refusal = context.response().filter(|r| r.status().is_client_error());
         let body = refusal.and_then(|r| r.body().bytes()).unwrap_or_default();
         if memchr::memmem::find(body, EXPIRED_TOKEN.as_bytes()).is_none() {
             return RetryAction::NoActionIndicated;
         }
-        self.expired();
+        self.record_expired();
         RetryAction::transient_error()
     }
 

@@ -1,18 +1,17 @@
-//! URLs of servers, and what of them may be used and shown.
+//! Server URLs: validated, and without secrets.
 
 use crate::base::error::{Error, Result};
 
-/// `url` without user name, password, query and fragment: no call uses them, for
-/// calls are signed by the credentials, and they may be secret. Nothing when it is
-/// no URL of a server.
-pub(crate) fn plain(url: &str) -> Option<String> {
+/// `url` without user name, password, query and fragment. Calls do not use them, since
+/// calls are signed, and they may be secret. `None` if `url` is not a server URL.
+pub(crate) fn without_secrets(url: &str) -> Option<String> {
     let uri: http::Uri = url.parse().ok()?;
     let scheme = uri
         .scheme_str()
         .filter(|s| matches!(*s, "http" | "https"))?;
     let authority = uri.authority()?;
     let server = authority.as_str().rsplit('@').next()?;
-    // What is a port to the parser may be the beginning of a password.
+    // The parser's port may be the beginning of a password.
     let port = server.strip_prefix(authority.host())?;
     let has_port = port.is_empty() || authority.port_u16().is_some();
     let rest = url.get(scheme.len() + "://".len() + authority.as_str().len()..)?;
@@ -23,24 +22,24 @@ pub(crate) fn plain(url: &str) -> Option<String> {
     Some(format!("{scheme}://{server}{path}"))
 }
 
-/// What is used of `url`, which `origin` names.
+/// The usable part of `url`; `origin` names the setting in messages.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when it is no URL of a
-/// server. It is shown only where it can hold nothing secret.
-pub(super) fn check(origin: &str, url: &str) -> Result<String> {
-    if let Some(used) = plain(url) {
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if it is not a server
+/// URL. The error shows the URL only if it cannot hold a secret.
+pub(super) fn check_url(origin: &str, url: &str) -> Result<String> {
+    if let Some(used) = without_secrets(url) {
         if used.len() < url.len() {
-            tracing::debug!("{origin}: user name, password and query of it are left out");
+            tracing::debug!("{origin}: ignoring its user name, password and query");
         }
         return Ok(used);
     }
-    let what = match url.contains(['@', '?', '#']) {
-        true => format!("{origin} is no URL of a server (not shown: it may hold a password)"),
-        false => format!("{origin}: {url:?} is no URL of a server"),
+    let message = match url.contains(['@', '?', '#']) {
+        true => format!("{origin} is not a server URL (not shown: it may hold a password)"),
+        false => format!("{origin}: {url:?} is not a server URL"),
     };
-    Err(Error::usage(what).hint(
-        "expected something like http://127.0.0.1:8000 or https://dynamodb.eu-west-1.amazonaws.com",
+    Err(Error::usage(message).with_hint(
+        "give a URL such as http://127.0.0.1:8000 or https://dynamodb.eu-west-1.amazonaws.com",
     ))
 }
 
@@ -49,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_secret_is_left_out() {
+    fn secrets_are_removed_from_urls() {
         for (url, shown) in [
             ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
             ("https://[::1]:8000/a/", "https://[::1]:8000/a/"),
@@ -59,12 +58,12 @@ mod tests {
             ("https://u@h:1/a?s#f", "https://h:1/a"),
             ("http://h/#f", "http://h/"),
         ] {
-            assert_eq!(plain(url).as_deref(), Some(shown), "{url}");
+            assert_eq!(without_secrets(url).as_deref(), Some(shown), "{url}");
         }
     }
 
     #[test]
-    fn what_is_no_url_is_shown_only_without_a_password() {
+    fn invalid_urls_are_shown_only_without_secrets() {
         for url in [
             "user:PASSWORD@host",
             "ftp://user:PASSWORD@host",
@@ -75,11 +74,11 @@ mod tests {
             "//user:PASSWORD@host",
             "?PASSWORD",
         ] {
-            assert_eq!(plain(url), None, "{url}");
-            let error = check("--endpoint-url", url).expect_err("no URL");
+            assert_eq!(without_secrets(url), None, "{url}");
+            let error = check_url("--endpoint-url", url).expect_err("no URL");
             assert!(!format!("{error:#}").contains("PASSWORD"), "{error}");
         }
-        let error = check("--endpoint-url", "localhost").expect_err("no URL");
+        let error = check_url("--endpoint-url", "localhost").expect_err("no URL");
         assert!(format!("{error:#}").contains("\"localhost\""), "{error}");
     }
 }

@@ -1,8 +1,7 @@
-//! What a failed call means to the one who made it.
+//! Errors of AWS calls, classified by what the caller should do.
 //!
-//! The SDK has some fifteen ways to fail; to a writer there are five. A
-//! [`CallError`] is one of them, with the service's own code and words kept for
-//! the person who reads the message.
+//! The SDK has about fifteen error types; a writer needs five classes. A [`CallError`]
+//! holds the class and, for the user, the service's error code and message.
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -11,40 +10,41 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use std::error::Error as StdError;
 use std::fmt;
 
-/// What to do about a failed call.
+/// The class of a failed call: it says how to react.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Meaning {
-    /// Refused whole for want of capacity: wait, then send it again.
+pub(crate) enum ErrorClass {
+    /// Throttled: wait, then retry.
     Throttled,
-    /// May well work the next time: a reset, a time-out, a 5xx, a broken answer.
+    /// Probably temporary: a reset, a timeout, a 5xx status, an invalid response.
+    /// Retry.
     Transient,
-    /// The credentials have expired; the chain may have newer ones.
+    /// Expired credentials: retry with new ones from the chain.
     Expired,
-    /// The service finds the request invalid: one of its items may be bad.
+    /// Invalid request: one of its items may be invalid.
     Invalid,
-    /// Will not work however often it is sent.
+    /// Permanent: a retry cannot succeed.
     Permanent,
 }
 
-/// A failed call: what it means, and what the service said.
+/// A failed call: its class, and the service's code and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CallError {
-    /// What to do about it.
-    pub meaning: Meaning,
+    /// Class of the error.
+    pub class: ErrorClass,
     /// The service's error code, such as `ResourceNotFoundException`.
     pub code: Option<String>,
-    /// What the service, or the way to it, said.
+    /// Message of the service, or of the transport.
     pub message: String,
-    /// Why it was throttled and by which resource, where DynamoDB says so:
+    /// Throttling reasons from DynamoDB, each with its resource:
     /// `IndexWriteProvisionedThroughputExceeded` and an ARN.
     pub reasons: Vec<(String, String)>,
-    /// It was not even sent, for want of credentials.
+    /// True if the call was not sent because there are no credentials.
     pub no_credentials: bool,
 }
 
-/// Codes that mean «not now, there is too much».
-/// Source: `aws_runtime::retries::classifiers::THROTTLING_ERRORS`, and
-/// DynamoDB's own in its API model.
+/// Error codes of throttling. Source:
+/// `aws_runtime::retries::classifiers::THROTTLING_ERRORS`, and DynamoDB's own in its
+/// API model.
 const THROTTLING_CODES: [&str; 15] = [
     "Throttling",
     "ThrottlingException",
@@ -63,7 +63,7 @@ const THROTTLING_CODES: [&str; 15] = [
     "503 SlowDown",
 ];
 
-/// Codes of passing faults.
+/// Error codes of temporary failures.
 const TRANSIENT_CODES: [&str; 9] = [
     "RequestTimeout",
     "RequestTimeoutException",
@@ -76,13 +76,12 @@ const TRANSIENT_CODES: [&str; 9] = [
     "IDPCommunicationError",
 ];
 
-/// How the code of an expired token begins: S3's is this, DynamoDB's goes on with
-/// `Exception`.
+/// Common prefix of the codes for an expired token: S3 uses `ExpiredToken`, DynamoDB
+/// `ExpiredTokenException`.
 pub(super) const EXPIRED_TOKEN: &str = "ExpiredToken";
 
-/// Codes of credentials, or of a clock, that are not valid now and may be soon.
-/// The clock: the SDK learns its error from each answer and signs the next
-/// request by the corrected time.
+/// Error codes of credentials, or of a clock, that may be valid on the next attempt.
+/// The SDK learns the clock skew from each response and corrects the next signature.
 const EXPIRED_CODES: [&str; 7] = [
     EXPIRED_TOKEN,
     "ExpiredTokenException",
@@ -93,99 +92,99 @@ const EXPIRED_CODES: [&str; 7] = [
     "AuthFailure",
 ];
 
-/// Codes of an item, or a request, that is not as it must be.
+/// Error codes of an invalid item or request.
 const INVALID_CODES: [&str; 2] = [
     "ValidationException",
     "ItemCollectionSizeLimitExceededException",
 ];
 
 impl CallError {
-    /// An answer that came whole and cannot be understood.
-    pub(crate) fn strange_answer(why: impl Into<String>) -> Self {
+    /// The error for a complete response that cannot be parsed.
+    pub(crate) fn unrecognised_response(why: impl Into<String>) -> Self {
         CallError {
-            meaning: Meaning::Transient,
+            class: ErrorClass::Transient,
             code: None,
-            message: format!("the answer is not what DynamoDB answers: {}", why.into()),
+            message: format!("unexpected response from DynamoDB: {}", why.into()),
             reasons: Vec::new(),
             no_credentials: false,
         }
     }
 
-    /// What an answer with this HTTP status and error code means.
-    pub(crate) fn meaning_of(status: u16, code: Option<&str>, message: &str) -> Meaning {
+    /// Classifies a response by HTTP status, error code and message.
+    pub(crate) fn classify(status: u16, code: Option<&str>, message: &str) -> ErrorClass {
         match code {
-            Some(c) if THROTTLING_CODES.contains(&c) => Meaning::Throttled,
-            Some(c) if TRANSIENT_CODES.contains(&c) => Meaning::Transient,
-            Some(c) if EXPIRED_CODES.contains(&c) => Meaning::Expired,
-            // The signature's time is outside what the service accepts.
+            Some(c) if THROTTLING_CODES.contains(&c) => ErrorClass::Throttled,
+            Some(c) if TRANSIENT_CODES.contains(&c) => ErrorClass::Transient,
+            Some(c) if EXPIRED_CODES.contains(&c) => ErrorClass::Expired,
+            // The signature's time is outside the accepted window.
             Some("InvalidSignatureException" | "SignatureDoesNotMatch")
                 if message.contains("expired") || message.contains("not yet current") =>
             {
-                Meaning::Expired
+                ErrorClass::Expired
             }
-            Some(c) if INVALID_CODES.contains(&c) => Meaning::Invalid,
-            _ if status == 429 => Meaning::Throttled,
-            _ if status >= 500 || status == 408 => Meaning::Transient,
-            // An error page that is no error of the service: a proxy's.
-            None if status != 403 && status != 401 => Meaning::Transient,
-            _ => Meaning::Permanent,
+            Some(c) if INVALID_CODES.contains(&c) => ErrorClass::Invalid,
+            _ if status == 429 => ErrorClass::Throttled,
+            _ if status >= 500 || status == 408 => ErrorClass::Transient,
+            // An error page without a service error code: a proxy's.
+            None if status != 403 && status != 401 => ErrorClass::Transient,
+            _ => ErrorClass::Permanent,
         }
     }
 
-    /// Sorts what an SDK call returned.
+    /// Converts an SDK error.
     pub(crate) fn from_sdk<E, R>(error: SdkError<E, R>) -> Self
     where
         E: StdError + ProvideErrorMetadata + 'static,
         R: HttpStatus + fmt::Debug,
         SdkError<E, R>: StdError,
     {
-        let credentials = error.source().and_then(credentials_error);
+        let credentials = error.source().and_then(find_credentials_error);
         let no_credentials = credentials.is_some();
-        let (meaning, code, message) = match &error {
+        let (class, code, message) = match &error {
             SdkError::ServiceError(e) => {
                 let code = e.err().code().map(str::to_owned);
                 let message = e.err().message().unwrap_or_default().to_owned();
                 (
-                    CallError::meaning_of(e.raw().status(), code.as_deref(), &message),
+                    CallError::classify(e.raw().status(), code.as_deref(), &message),
                     code,
                     message,
                 )
             }
             _ if no_credentials => {
-                // A provider that has none now may have some later; one that
-                // is not there will not come.
+                // A provider without credentials now may have some later. A missing
+                // provider stays missing.
                 let meaning = match credentials {
                     Some(
                         CredentialsError::CredentialsNotLoaded(_)
                         | CredentialsError::InvalidConfiguration(_),
-                    ) => Meaning::Permanent,
-                    _ => Meaning::Expired,
+                    ) => ErrorClass::Permanent,
+                    _ => ErrorClass::Expired,
                 };
-                (meaning, None, innermost(&error))
+                (meaning, None, root_cause(&error))
             }
             SdkError::ConstructionFailure(_) => (
-                Meaning::Permanent,
+                ErrorClass::Permanent,
                 None,
                 DisplayErrorContext(&error).to_string(),
             ),
             SdkError::DispatchFailure(e) if e.is_user() => (
-                Meaning::Permanent,
+                ErrorClass::Permanent,
                 None,
                 DisplayErrorContext(&error).to_string(),
             ),
-            _ => (Meaning::Transient, None, innermost(&error)),
+            _ => (ErrorClass::Transient, None, root_cause(&error)),
         };
         let message = match code.as_deref() {
-            _ if message.is_empty() => innermost(&error),
-            // What follows is the request as the service would have signed it, its
-            // session token included.
+            _ if message.is_empty() => root_cause(&error),
+            // The further lines hold the canonical request, including its session
+            // token.
             Some("InvalidSignatureException" | "SignatureDoesNotMatch") => {
                 message.lines().next().unwrap_or_default().to_owned()
             }
             _ => message,
         };
         CallError {
-            meaning,
+            class,
             code,
             message,
             reasons: Vec::new(),
@@ -194,7 +193,7 @@ impl CallError {
     }
 }
 
-/// What can be asked of a raw answer, whichever client it came from.
+/// A response with an HTTP status, from either HTTP client.
 pub(crate) trait HttpStatus {
     /// The HTTP status code.
     fn status(&self) -> u16;
@@ -206,8 +205,8 @@ impl HttpStatus for aws_smithy_runtime_api::client::orchestrator::HttpResponse {
     }
 }
 
-/// The credentials error underneath, where there is one.
-fn credentials_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a CredentialsError> {
+/// The credentials error in the cause chain; `None` if there is none.
+fn find_credentials_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a CredentialsError> {
     let mut next = Some(error);
     while let Some(e) = next {
         if let Some(c) = e.downcast_ref::<CredentialsError>() {
@@ -218,9 +217,9 @@ fn credentials_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Cred
     None
 }
 
-/// The last two links of a chain of causes: «dispatch failure» helps nobody,
-/// «connection refused» does.
-pub(crate) fn innermost(error: &dyn StdError) -> String {
+/// The last two causes of a chain: "connection refused" helps the user, "dispatch
+/// failure" does not.
+pub(crate) fn root_cause(error: &dyn StdError) -> String {
     let mut chain = vec![error.to_string()];
     let mut next = error.source();
     while let Some(e) = next {
@@ -238,7 +237,7 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.code {
             Some(code) if self.message.is_empty() && !code.is_empty() => f.write_str(code),
-            _ if self.message.is_empty() => f.write_str("an answer that does not say why"),
+            _ if self.message.is_empty() => f.write_str("a response without an error message"),
             Some(code) => write!(f, "{code}: {}", self.message),
             None => f.write_str(&self.message),
         }?;
@@ -257,58 +256,63 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn codes_and_statuses_are_sorted() {
+    fn codes_and_statuses_are_classified() {
         for (status, code, message, meaning) in [
             (
                 400,
                 Some("ProvisionedThroughputExceededException"),
                 "",
-                Meaning::Throttled,
+                ErrorClass::Throttled,
             ),
-            (400, Some("ThrottlingException"), "", Meaning::Throttled),
-            (400, Some("RequestLimitExceeded"), "", Meaning::Throttled),
-            (429, None, "", Meaning::Throttled),
-            (500, Some("InternalServerError"), "", Meaning::Transient),
-            (503, None, "", Meaning::Transient),
+            (400, Some("ThrottlingException"), "", ErrorClass::Throttled),
+            (400, Some("RequestLimitExceeded"), "", ErrorClass::Throttled),
+            (429, None, "", ErrorClass::Throttled),
+            (500, Some("InternalServerError"), "", ErrorClass::Transient),
+            (503, None, "", ErrorClass::Transient),
             (
                 400,
                 Some("ReplicatedWriteConflictException"),
                 "",
-                Meaning::Transient,
+                ErrorClass::Transient,
             ),
-            (502, Some("SomethingNew"), "", Meaning::Transient),
-            (404, None, "<html>proxy</html>", Meaning::Transient),
-            (400, Some("ExpiredTokenException"), "", Meaning::Expired),
+            (502, Some("SomethingNew"), "", ErrorClass::Transient),
+            (404, None, "<html>proxy</html>", ErrorClass::Transient),
+            (400, Some("ExpiredTokenException"), "", ErrorClass::Expired),
             (
                 400,
                 Some("InvalidSignatureException"),
                 "Signature expired: 2026…",
-                Meaning::Expired,
+                ErrorClass::Expired,
             ),
             (
                 400,
                 Some("InvalidSignatureException"),
                 "does not match",
-                Meaning::Permanent,
+                ErrorClass::Permanent,
             ),
-            (400, Some("ValidationException"), "", Meaning::Invalid),
-            (400, Some("AccessDeniedException"), "", Meaning::Permanent),
+            (400, Some("ValidationException"), "", ErrorClass::Invalid),
+            (
+                400,
+                Some("AccessDeniedException"),
+                "",
+                ErrorClass::Permanent,
+            ),
             (
                 400,
                 Some("ResourceNotFoundException"),
                 "",
-                Meaning::Permanent,
+                ErrorClass::Permanent,
             ),
             (
                 400,
                 Some("UnrecognizedClientException"),
                 "",
-                Meaning::Permanent,
+                ErrorClass::Permanent,
             ),
-            (403, None, "", Meaning::Permanent),
+            (403, None, "", ErrorClass::Permanent),
         ] {
             assert_eq!(
-                CallError::meaning_of(status, code, message),
+                CallError::classify(status, code, message),
                 meaning,
                 "{status} {code:?}"
             );
@@ -316,9 +320,9 @@ mod tests {
     }
 
     #[test]
-    fn the_message_names_code_words_and_resource() {
+    fn the_message_holds_code_text_and_resource() {
         let error = CallError {
-            meaning: Meaning::Throttled,
+            class: ErrorClass::Throttled,
             code: Some("ThrottlingException".into()),
             message: "slow down".into(),
             reasons: vec![(
@@ -335,10 +339,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_refusal_has_a_meaning(status in any::<u16>(), code in proptest::option::of("[A-Za-z:#. ]{0,30}"), message in ".{0,30}") {
-            let meaning = CallError::meaning_of(status, code.as_deref(), &message);
-            // What a server says of itself is never the items' fault.
-            prop_assert!(status < 500 || meaning != Meaning::Invalid || code.is_some());
+        fn every_error_response_has_a_class(status in any::<u16>(), code in proptest::option::of("[A-Za-z:#. ]{0,30}"), message in ".{0,30}") {
+            let meaning = CallError::classify(status, code.as_deref(), &message);
+            // A 5xx status without a code is never an item's fault.
+            prop_assert!(status < 500 || meaning != ErrorClass::Invalid || code.is_some());
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The connection to AWS: configuration, credentials, clients and errors.
 //!
-//! One [`config::Aws`] serves a whole command. The calls themselves are made where their
-//! subject is: S3 in `source`, DynamoDB in `dynamodb`. Bottom-up:
+//! One [`config::Aws`] serves a whole command. The calls themselves are in `source`
+//! (S3) and `dynamodb`. Bottom-up:
 //!
-//! - [`error`]: the meaning of a failed call: throttled, transient, expired, invalid, permanent
-//! - [`endpoint`]: URLs of servers, checked and made safe to show
+//! - [`error`]: classes of failed calls: throttled, transient, expired, invalid,
+//!   permanent
+//! - [`endpoint`]: server URLs, validated and without secrets
 //! - [`profile`]: profiles of the shared configuration files
 //! - [`credentials`]: the credentials in use, and their renewal
-//! - [`credential_chain`]: the provider of credentials: the standard chain, or a profile
+//! - [`credential_chain`]: the credentials provider: the standard chain, or a profile
 //! - [`config`]: the connection: region, endpoints, timeouts and clients
 
 pub(crate) mod config;

@@ -1,15 +1,15 @@
-//! Profiles of the shared AWS configuration: whether the one that was named exists, and
-//! what to do when it gives no credentials.
+//! Profiles of the shared AWS configuration: existence checks, and hints for missing
+//! credentials.
 
-use crate::aws::error::innermost;
+use crate::aws::error::root_cause;
 use crate::base::error::{Error, Result};
 use aws_config::profile::{Profile, ProfileSet};
 use aws_credential_types::provider::error::CredentialsError;
 
-/// The most profiles that are followed from one `source_profile` to the next.
+/// Maximum number of `source_profile` links to follow.
 const MAX_SOURCES: usize = 16;
 
-/// Settings that say where a profile's credentials come from.
+/// Settings that define the source of a profile's credentials.
 const CREDENTIAL_SETTINGS: [&str; 9] = [
     "aws_access_key_id",
     "aws_secret_access_key",
@@ -22,18 +22,18 @@ const CREDENTIAL_SETTINGS: [&str; 9] = [
     "web_identity_token_file",
 ];
 
-/// The shared configuration files, and the profile in use.
+/// The shared configuration files and the profile in use.
 #[derive(Debug)]
 pub(super) struct Profiles {
     set: ProfileSet,
     name: String,
-    /// What names the profile; `None` if it is the default one.
-    named_by: Option<&'static str>,
+    /// The flag or variable that names the profile; `None` for the default profile.
+    origin: Option<&'static str>,
 }
 
 impl Profiles {
-    /// Reads the files, for the profile of the command line, of AWS_PROFILE, or the
-    /// default one.
+    /// Reads the files. The profile comes from the command line, from AWS_PROFILE, or
+    /// is the default one.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if a file cannot be read.
@@ -53,104 +53,110 @@ impl Profiles {
         .await
         .map_err(|e| {
             Error::usage("cannot read the AWS configuration")
-                .because(e)
-                .hint("correct ~/.aws/config and ~/.aws/credentials, or what AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name")
+                .with_source(e)
+                .with_hint("fix ~/.aws/config and ~/.aws/credentials, or the files in AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE")
         })?;
         Ok(Profiles {
             set,
             name,
-            named_by,
+            origin: named_by,
         })
     }
 
-    /// Checks that the profile exists, and those that it takes its keys from.
+    /// Checks that the profile and its source profiles exist.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) with the profiles there are.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage), listing the existing
+    /// profiles.
     pub(super) fn check(&self) -> Result<()> {
-        let Profiles { name, named_by, .. } = self;
+        let Profiles {
+            name,
+            origin: named_by,
+            ..
+        } = self;
         let Some(profile) = self.set.get_profile(name) else {
             let default = name == "default" && *named_by != Some("--profile");
             return match (default, named_by) {
-                (false, Some(named_by)) => Err(self.missing(&format!("{named_by}:"), name)),
+                (false, Some(named_by)) => Err(self.missing_error(&format!("{named_by}:"), name)),
                 _ => Ok(()),
             };
         };
-        // Keys in the environment stand above all profiles but the flag's.
+        // Keys in the environment take precedence over all profiles except --profile.
         let keys = std::env::var("AWS_ACCESS_KEY_ID").is_ok_and(|k| !k.is_empty());
         let unused = keys && *named_by != Some("--profile");
-        let base = self.base(profile);
+        let base = self.base_profile(profile);
         match base.get("source_profile").filter(|s| *s != base.name()) {
             Some(source) if !unused && self.set.get_profile(source).is_none() => {
-                let what = format!("source_profile of profile {}:", base.name());
-                Err(self.missing(&what, source))
+                let message = format!("source_profile of profile {}:", base.name());
+                Err(self.missing_error(&message, source))
             }
             _ => Ok(()),
         }
     }
 
-    /// Whether the profile says where its credentials come from.
+    /// True if the profile defines a source of credentials.
     pub(super) fn has_credentials(&self) -> bool {
         let profile = self.set.get_profile(&self.name);
         profile.is_some_and(|p| CREDENTIAL_SETTINGS.iter().any(|key| p.get(key).is_some()))
     }
 
-    fn missing(&self, named_by: &str, name: &str) -> Error {
+    fn missing_error(&self, named_by: &str, name: &str) -> Error {
         let mut names: Vec<&str> = self.set.profiles().collect();
         names.sort_unstable();
         let hint = match names.is_empty() {
-            true => format!("there are none at all; make it: aws configure --profile {name}"),
+            true => {
+                format!("there are no profiles; create this one: aws configure --profile {name}")
+            }
             false => format!(
-                "profiles there are: {}; name one of them, or make this one: aws configure --profile {name}",
+                "existing profiles: {}; give one of them, or create this one: aws configure --profile {name}",
                 names.join(", ")
             ),
         };
         Error::usage(format!(
             "{named_by} there is no profile {name:?} in the AWS configuration"
         ))
-        .hint(hint)
+        .with_hint(hint)
     }
 
-    /// Warns of a region in the environment that stands above the profile's, as it does
-    /// for aws-cli.
-    pub(super) fn say_other_region(&self) {
+    /// Warns that a region in the environment overrides the profile's, as in aws-cli.
+    pub(super) fn warn_region_override(&self) {
         let variables = ["AWS_REGION", "AWS_DEFAULT_REGION"];
         let set = variables.iter().find_map(|name| {
             let region = std::env::var(name).ok().filter(|r| !r.is_empty());
             region.map(|region| (name, region))
         });
-        if let (Some((variable, region)), Some(own)) = (set, self.set.get("region"))
-            && region != own
+        if let (Some((variable, region)), Some(profile_region)) = (set, self.set.get("region"))
+            && region != profile_region
         {
             let name = &self.name;
             tracing::warn!(
-                "region {region} of {variable} is used, not {own} of profile {name}: --region {own} uses that"
+                "using region {region} from {variable}, not {profile_region} from profile {name}; to use that, give --region {profile_region}"
             );
         }
     }
 
-    /// Says what of the profile failed, and what to do; `None` if no profile was to give
-    /// the credentials.
+    /// Describes the failure of the profile, with a hint; `None` if the credentials
+    /// were not to come from a profile.
     pub(super) fn explain(&self, error: &CredentialsError) -> Option<(String, String)> {
         let profile = self.set.get_profile(&self.name)?;
         let absent = matches!(error, CredentialsError::CredentialsNotLoaded(_));
-        if self.named_by.is_none() && absent {
+        if self.origin.is_none() && absent {
             return None;
         }
-        let (how, advice) = self.advice(profile);
+        let (method, advice) = self.credentials_hint(profile);
         let name = &self.name;
         let why = match absent && !self.has_credentials() {
-            true => "a container or an instance gives none either".to_owned(),
-            false => reason(error),
+            true => "the container and the instance provide none either".to_owned(),
+            false => describe_cause(error),
         };
-        let what = format!("profile {name} ({how}): {why}");
-        Some((what, advice))
+        let message = format!("profile {name} ({method}): {why}");
+        Some((message, advice))
     }
 
-    /// How `profile` gives credentials, and what to do when it does not.
-    fn advice(&self, profile: &Profile) -> (String, String) {
+    /// Describes the credentials source of `profile`, with a hint for its failure.
+    fn credentials_hint(&self, profile: &Profile) -> (String, String) {
         let name = &self.name;
-        let base = self.base(profile);
+        let base = self.base_profile(profile);
         let role = profile.get("role_arn");
         if let (Some(role), Some(file)) = (role, profile.get("web_identity_token_file")) {
             let advice = format!(
@@ -158,13 +164,13 @@ impl Profiles {
             );
             return (format!("web identity, role {role}"), advice);
         }
-        let (how, advice) = Self::own_advice(base);
+        let (method, advice) = Self::own_credentials_hint(base);
         let Some(role) = role else {
-            return (how, advice);
+            return (method, advice);
         };
         if profile.get("mfa_serial").is_some() {
             let advice = format!(
-                "no code of an MFA device is asked for here; sign in with aws-cli first: \
+                "hashferry cannot ask for an MFA code; sign in with aws-cli first: \
                  eval \"$(aws configure export-credentials --profile {name} --format env)\", then run this without --profile"
             );
             return (format!("role {role} with MFA"), advice);
@@ -174,13 +180,13 @@ impl Profiles {
             None => format!("source_profile {}", base.name()),
         };
         let advice = format!(
-            "check that {from} may call sts:AssumeRole on {role}, and that the role's trust policy allows it; {advice}"
+            "check that {from} may call sts:AssumeRole on {role}, and that the role's trust policy allows that; {advice}"
         );
-        (format!("role {role} by {from}, {how}"), advice)
+        (format!("role {role} from {from}, {method}"), advice)
     }
 
-    /// The profile at the end of the `source_profile` settings.
-    fn base<'a>(&'a self, profile: &'a Profile) -> &'a Profile {
+    /// The last profile in the chain of `source_profile` settings.
+    fn base_profile<'a>(&'a self, profile: &'a Profile) -> &'a Profile {
         let mut base = profile;
         for _ in 0..MAX_SOURCES {
             let source = base.get("source_profile").filter(|s| *s != base.name());
@@ -192,22 +198,22 @@ impl Profiles {
         base
     }
 
-    /// The same of a profile by itself.
-    fn own_advice(profile: &Profile) -> (String, String) {
+    /// As [`credentials_hint`](Self::credentials_hint), for the profile's own settings without its role.
+    fn own_credentials_hint(profile: &Profile) -> (String, String) {
         let name = profile.name();
         let has = |key: &str| profile.get(key).is_some();
-        let (how, advice) = if has("sso_session") || has("sso_start_url") {
+        let (method, advice) = if has("sso_session") || has("sso_start_url") {
             let advice = match cfg!(feature = "sso") {
                 true => format!("sign in: aws sso login --profile {name}"),
                 false => {
-                    "this build has no IAM Identity Center: build it with its default features"
+                    "this build lacks IAM Identity Center; build hashferry with its default features"
                         .to_owned()
                 }
             };
             ("IAM Identity Center", advice)
         } else if has("login_session") {
             let advice = format!(
-                "sessions of aws login are not read here: eval \"$(aws configure export-credentials \
+                "hashferry cannot read sessions of aws login; export the credentials: eval \"$(aws configure export-credentials \
                  --profile {name} --format env)\", then run this without --profile"
             );
             ("aws login", advice)
@@ -224,20 +230,20 @@ impl Profiles {
             ("access key", advice)
         } else {
             let advice = format!(
-                "add an access key, role_arn, sso_session or credential_process to it: aws configure --profile {name}"
+                "add an access key, role_arn, sso_session or credential_process to the profile: aws configure --profile {name}"
             );
-            ("no credentials of its own", advice)
+            ("no credentials in the profile", advice)
         };
-        (how.to_owned(), advice)
+        (method.to_owned(), advice)
     }
 }
 
-/// What lies under the errors that only say that credentials were not loaded.
-fn reason(error: &CredentialsError) -> String {
+/// The cause below the errors that only report missing credentials.
+fn describe_cause(error: &CredentialsError) -> String {
     let mut cause = std::error::Error::source(error);
     while let Some(e) = cause.filter(|e| e.is::<CredentialsError>()) {
         cause = e.source();
     }
-    let text = cause.map_or_else(|| error.to_string(), innermost);
+    let text = cause.map_or_else(|| error.to_string(), root_cause);
     text.trim_end().to_owned()
 }

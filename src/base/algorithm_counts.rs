@@ -1,4 +1,4 @@
-//! A number for each algorithm.
+//! Counters by hash algorithm.
 
 use crate::base::hash::Algorithm;
 use serde::de::Error as _;
@@ -7,18 +7,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::AddAssign;
 
-/// A count of hashes for each algorithm. In JSON an object of those that are not zero:
+/// Number of hashes by algorithm. Its JSON form is an object of the nonzero counts:
 /// `{"md5": 20}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AlgorithmCounts([u64; Algorithm::ALL.len()]);
 
 impl AlgorithmCounts {
-    /// Counts one of `algorithm`.
+    /// Adds one hash of `algorithm`.
     pub fn add(&mut self, algorithm: Algorithm) {
         self.add_many(algorithm, 1);
     }
 
-    /// Counts `many` of `algorithm`.
+    /// Adds `many` hashes of `algorithm`.
     pub fn add_many(&mut self, algorithm: Algorithm, many: u64) {
         for (a, count) in Algorithm::ALL.iter().zip(&mut self.0) {
             if *a == algorithm {
@@ -27,25 +27,25 @@ impl AlgorithmCounts {
         }
     }
 
-    /// Those that are not zero, the most frequent first.
-    pub fn counted(&self) -> Vec<(Algorithm, u64)> {
+    /// The nonzero counts, largest first.
+    pub fn nonzero(&self) -> Vec<(Algorithm, u64)> {
         let mut counted: Vec<_> = Algorithm::ALL.into_iter().zip(self.0).collect();
         counted.retain(|(_, count)| *count > 0);
         counted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         counted
     }
 
-    /// All of them together.
+    /// The sum of all counts.
     pub fn total(&self) -> u64 {
         self.0.iter().fold(0, |sum, n| sum.saturating_add(*n))
     }
 
-    /// Whether all are zero.
+    /// True if all counts are zero.
     pub fn is_zero(&self) -> bool {
         self.0.iter().all(|n| *n == 0)
     }
 
-    /// Takes `other` out.
+    /// Subtracts `other`, down to zero.
     #[must_use]
     pub fn without(mut self, other: AlgorithmCounts) -> AlgorithmCounts {
         for (count, other) in self.0.iter_mut().zip(other.0) {
@@ -63,10 +63,10 @@ impl AddAssign for AlgorithmCounts {
     }
 }
 
-/// `20 md5, 3 sha1`
+/// Displays the nonzero counts, as in `20 md5, 3 sha1`.
 impl fmt::Display for AlgorithmCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, (algorithm, count)) in self.counted().into_iter().enumerate() {
+        for (n, (algorithm, count)) in self.nonzero().into_iter().enumerate() {
             let comma = if n == 0 { "" } else { ", " };
             write!(f, "{comma}{} {algorithm}", indicatif::HumanCount(count))?;
         }
@@ -76,7 +76,7 @@ impl fmt::Display for AlgorithmCounts {
 
 impl Serialize for AlgorithmCounts {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_map(self.counted().iter().map(|(a, count)| (a.name(), count)))
+        s.collect_map(self.nonzero().iter().map(|(a, count)| (a.name(), count)))
     }
 }
 
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_an_object_of_what_is_not_zero() {
+    fn nonzero_counts_are_a_json_object() {
         let mut counts = AlgorithmCounts::default();
         assert!(counts.is_zero());
         counts.add_many(Algorithm::Sha1, 3);

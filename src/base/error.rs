@@ -1,110 +1,109 @@
-//! What can go wrong, said so that a person can act on it.
+//! The error type of the crate.
 //!
-//! One type for the whole crate: a [kind](ErrorKind), which decides the exit
-//! status, a sentence that says what happened and where, a hint that says what
-//! to do, and the cause underneath. Libraries that need to branch do so on the
-//! kind; nobody needs to parse the sentence.
+//! An error has a [kind](ErrorKind), which sets the exit status, a message, a hint and
+//! a cause. The message says what failed and where; the hint says what to do. A program
+//! that branches on errors uses the kind and never parses the message.
 
 use crate::base::printable::one_line;
 use std::borrow::Cow;
 use std::fmt;
 
-/// The cause underneath an [`Error`].
+/// Cause of an [`Error`].
 pub type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// Shorthand for results of this crate.
+/// Result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What sort of failure it is.
+/// Kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// Wrong usage or configuration; nothing was written (exit status 2).
     Usage,
-    /// A permission is missing; nothing was written (exit status 2).
+    /// Missing permission; nothing was written (exit status 2).
     Denied,
-    /// The source could not be read to its end (exit status 1).
+    /// A source could not be read to its end (exit status 1).
     Read,
-    /// A source is cut off or damaged, or was replaced while it was read (exit status 1).
+    /// A source is truncated or damaged, or was replaced during the read (exit status
+    /// 1).
     Damaged,
-    /// DynamoDB could not be asked, or refused for good (exit status 1).
+    /// DynamoDB is unreachable or failed permanently (exit status 1).
     Write,
-    /// A file of ours (report, rejects) could not be written (exit status 1).
+    /// An output file, such as report or rejects, could not be written (exit status 1).
     Output,
     /// The input does not look like a list of this kind (exit status 1).
     Input,
-    /// A list is not in the order that it was said to be in (exit status 1).
+    /// A list is not sorted as stated (exit status 1).
     Unsorted,
     /// An invariant of this program does not hold (exit status 1).
     Internal,
 }
 
-/// A failure: kind, what happened, what to do, and why. It shows itself on one line,
-/// whatever names it holds.
+/// A failure: kind, message, hint and cause. It always displays on one line.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
-    what: Cow<'static, str>,
+    message: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
-    cause: Option<Cause>,
+    source: Option<Cause>,
 }
 
 impl Error {
-    /// A failure of `kind`, described by `what` (one sentence, no full stop).
-    pub fn new(kind: ErrorKind, what: impl Into<Cow<'static, str>>) -> Self {
+    /// Creates a failure of `kind` with `message`: one sentence without a full stop.
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Error {
             kind,
-            what: what.into(),
+            message: message.into(),
             hint: None,
-            cause: None,
+            source: None,
         }
     }
 
-    /// Wrong usage or configuration: [`ErrorKind::Usage`].
-    pub fn usage(what: impl Into<Cow<'static, str>>) -> Self {
-        Error::new(ErrorKind::Usage, what)
+    /// Creates a failure of kind [`ErrorKind::Usage`].
+    pub fn usage(message: impl Into<Cow<'static, str>>) -> Self {
+        Error::new(ErrorKind::Usage, message)
     }
 
-    /// The same as a failure of `kind`.
+    /// Changes the kind.
     #[must_use]
-    pub fn of_kind(mut self, kind: ErrorKind) -> Self {
+    pub fn with_kind(mut self, kind: ErrorKind) -> Self {
         self.kind = kind;
         self
     }
 
-    /// Says before what happened of what it did: `name: …`.
+    /// Prefixes the message with a name: `name: …`.
     #[must_use]
-    pub fn of(mut self, name: &str) -> Self {
-        self.what = format!("{name}: {}", self.what).into();
+    pub fn in_source(mut self, name: &str) -> Self {
+        self.message = format!("{name}: {}", self.message).into();
         self
     }
 
-    /// Adds what the person can do about it.
+    /// Adds a hint: what the user can do.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+    pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Adds the cause underneath.
+    /// Adds the cause.
     #[must_use]
-    pub fn because(mut self, cause: impl Into<Cause>) -> Self {
-        self.cause = Some(cause.into());
+    pub fn with_source(mut self, cause: impl Into<Cause>) -> Self {
+        self.source = Some(cause.into());
         self
     }
 
-    /// What sort of failure it is.
+    /// Kind of a failure.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What to do about it, where that is known.
-    pub fn what_to_do(&self) -> Option<&str> {
+    /// The hint; `None` if there is none.
+    pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// The exit status that this failure ends the program with: 2 when nothing
-    /// was or could be written because of how it was called, else 1.
+    /// The exit status for this failure: 2 for [`ErrorKind::Usage`] and
+    /// [`ErrorKind::Denied`], else 1.
     pub fn exit_status(&self) -> u8 {
         match self.kind {
             ErrorKind::Usage | ErrorKind::Denied => 2,
@@ -113,21 +112,21 @@ impl Error {
     }
 }
 
-/// `{}` is the failure alone, as the standard library has it; `{:#}` names its causes, too.
+/// `{}` shows the message alone, as in the standard library. `{:#}` adds the causes.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&one_line(&self.what))?;
+        f.write_str(&one_line(&self.message))?;
         if !f.alternate() {
             return Ok(());
         }
         let mut cause = std::error::Error::source(self);
-        let mut said = self.what.to_string();
+        let mut shown = self.message.to_string();
         while let Some(c) = cause {
-            // Causes often repeat themselves on the way down.
+            // A cause often contains the text of the causes below it.
             let text = c.to_string();
-            if !said.contains(&text) {
+            if !shown.contains(&text) {
                 write!(f, ": {}", one_line(&text))?;
-                said = text;
+                shown = text;
             }
             cause = c.source();
         }
@@ -137,7 +136,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause.as_deref().map(|c| c as _)
+        self.source.as_deref().map(|c| c as _)
     }
 }
 
@@ -148,8 +147,8 @@ mod tests {
     #[test]
     fn display_names_each_cause_once() {
         let io = std::io::Error::other("disk on fire");
-        let inner = Error::new(ErrorKind::Read, "cannot read list.txt at byte 7").because(io);
-        let outer = Error::new(ErrorKind::Read, "the run stopped").because(inner);
+        let inner = Error::new(ErrorKind::Read, "cannot read list.txt at byte 7").with_source(io);
+        let outer = Error::new(ErrorKind::Read, "the run stopped").with_source(inner);
         assert_eq!(
             format!("{outer:#}"),
             "the run stopped: cannot read list.txt at byte 7: disk on fire"
@@ -162,17 +161,17 @@ mod tests {
     }
 
     #[test]
-    fn names_in_a_message_cannot_act_on_a_terminal() {
+    fn control_characters_in_messages_are_escaped() {
         let inner = std::io::Error::other("\u{9b}2J".repeat(5_000));
-        let error = Error::usage("no column \x1b[8mx\nerror: forged\u{202e}").because(inner);
-        let said = format!("{error:#}");
-        assert!(said.starts_with("no column \\u{1b}[8mx\\nerror: forged\\u{202e}: \\u{9b}2J"));
-        assert!(said.chars().all(|c| !c.is_control()));
-        assert!(said.len() < 20_000);
+        let error = Error::usage("no column \x1b[8mx\nerror: forged\u{202e}").with_source(inner);
+        let text = format!("{error:#}");
+        assert!(text.starts_with("no column \\u{1b}[8mx\\nerror: forged\\u{202e}: \\u{9b}2J"));
+        assert!(text.chars().all(|c| !c.is_control()));
+        assert!(text.len() < 20_000);
     }
 
     #[test]
-    fn only_usage_is_exit_status_2() {
+    fn usage_errors_have_exit_status_2() {
         assert_eq!(Error::usage("x").exit_status(), 2);
         assert_eq!(Error::new(ErrorKind::Write, "x").exit_status(), 1);
     }

@@ -1,17 +1,16 @@
-//! Hash algorithms, their names and lengths, and a hash value in raw bytes.
+//! Hash algorithms with their names and lengths, and hash values as raw bytes.
 //!
-//! Inside the program a hash is its raw bytes, never text: half the memory, one
-//! form for upper, lower and mixed case, and a key that can be compared. Text
-//! exists at the two ends only: [`Hash::from_hex`] where a line is read,
-//! [`Hash::write_hex`] where a request is written.
+//! Internally a hash is raw bytes, never text. That halves the memory, gives one form
+//! for all letter cases, and makes hashes comparable. Conversion happens at the edges:
+//! [`Hash::from_hex`] parses a line, [`Hash::write_hex`] writes a request.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest hash that is known here, in bytes (SHA-512, BLAKE2b).
+/// Maximum length of a hash, in bytes (SHA-512, BLAKE2b).
 pub(crate) const MAX_HASH_BYTES: usize = 64;
 
-/// A hash algorithm: what a list's lines are, hence how long they are.
+/// A hash algorithm. It determines the length of a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[allow(missing_docs)] // the names say it
@@ -34,8 +33,8 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Every algorithm, the usual ones first: where a length fits several, the
-    /// first in this order is what an unlabelled list is taken for.
+    /// All algorithms, most common first. If a length fits several, an unlabelled list
+    /// is assumed to hold the first of them.
     pub const ALL: [Algorithm; 15] = [
         Algorithm::Sha256,
         Algorithm::Sha1,
@@ -54,7 +53,7 @@ impl Algorithm {
         Algorithm::Ripemd160,
     ];
 
-    /// The name as it is written on the command line and in reports.
+    /// Name on the command line and in reports, such as `sha256`.
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::Md5 => "md5",
@@ -75,7 +74,7 @@ impl Algorithm {
         }
     }
 
-    /// The name as a person writes it.
+    /// Name in prose, such as `SHA-256`.
     pub fn title(self) -> &'static str {
         match self {
             Algorithm::Md5 => "MD5",
@@ -96,7 +95,7 @@ impl Algorithm {
         }
     }
 
-    /// One hash of it, in a sentence.
+    /// Name with its indefinite article, such as `an MD5`.
     pub(crate) fn with_article(self) -> String {
         let article = match self {
             Algorithm::Md5 => "an",
@@ -105,7 +104,7 @@ impl Algorithm {
         format!("{article} {}", self.title())
     }
 
-    /// The length of a hash in raw bytes; its hex text is twice as long.
+    /// Length of a hash in bytes; its hex text has twice as many digits.
     pub fn bytes(self) -> usize {
         match self {
             Algorithm::Md5 => 16,
@@ -121,14 +120,14 @@ impl Algorithm {
         }
     }
 
-    /// The usual algorithm whose hex text has `digits` digits. Length alone
-    /// cannot tell SHA-256 from BLAKE3: who needs to be sure names it.
-    pub fn of_hex_digits(digits: usize) -> Option<Algorithm> {
+    /// The most common algorithm with `digits` hex digits; `None` if there is none.
+    /// Length alone cannot distinguish SHA-256 from BLAKE3.
+    pub fn from_hex_digits(digits: usize) -> Option<Algorithm> {
         Algorithm::ALL.into_iter().find(|a| a.bytes() * 2 == digits)
     }
 
-    /// The algorithm that `name` means, however it is spelled (`SHA-256`,
-    /// `sha_256`, `Sha256`), or nothing.
+    /// The algorithm called `name`, in any spelling (`SHA-256`, `sha_256`, `Sha256`);
+    /// `None` if unknown.
     pub fn from_name(name: &str) -> Option<Algorithm> {
         let folded = fold(name);
         Algorithm::ALL
@@ -137,7 +136,7 @@ impl Algorithm {
     }
 }
 
-/// Letters and digits only, lower case: `SHA-1` and `sha1` are one name.
+/// Letters and digits of `name` in lower case, so that `SHA-1` equals `sha1`.
 pub(crate) fn fold(name: &str) -> String {
     name.chars()
         .filter(char::is_ascii_alphanumeric)
@@ -162,18 +161,18 @@ impl FromStr for Algorithm {
     }
 }
 
-/// Upper or lower case of hex text.
+/// Letter case of hex text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Case {
-    /// `0A1B…`, as NSRL publishes them; the default.
+    /// `0A1B…`, as in NSRL's lists; the default.
     #[default]
     Upper,
     /// `0a1b…`
     Lower,
 }
 
-/// A hash value: up to 64 raw bytes, copied about freely.
+/// A hash value of up to 64 raw bytes.
 #[derive(Clone, Copy)]
 pub struct Hash {
     length: u8,
@@ -181,7 +180,7 @@ pub struct Hash {
 }
 
 impl Hash {
-    /// A hash of these raw bytes; nothing when there are none or too many.
+    /// Creates a hash from raw bytes; `None` if `raw` is empty or longer than 64 bytes.
     pub fn from_bytes(raw: &[u8]) -> Option<Hash> {
         if raw.is_empty() || raw.len() > MAX_HASH_BYTES {
             return None;
@@ -194,14 +193,14 @@ impl Hash {
         })
     }
 
-    /// A hash from hex digits of either case; nothing when the count is odd or
-    /// too large, or when a byte is no hex digit.
+    /// Parses hex digits of either case; `None` if there are no digits, an odd number,
+    /// more than 128, or other characters.
     pub fn from_hex(hex: &[u8]) -> Option<Hash> {
         if hex.is_empty() || hex.len() > MAX_HASH_BYTES * 2 || !hex.len().is_multiple_of(2) {
             return None;
         }
         let mut bytes = [0; MAX_HASH_BYTES];
-        // «0x» in front would be no digits, and too few behind it.
+        // The decoder removes a "0x" prefix, which leaves too few digits here.
         const_hex::decode_to_slice(hex, &mut bytes[..hex.len() / 2]).ok()?;
         Some(Hash {
             length: (hex.len() / 2) as u8,
@@ -226,7 +225,7 @@ impl Hash {
         out.extend_from_slice(text);
     }
 
-    /// The hex text.
+    /// The hex text of the hash.
     pub fn to_hex(&self, case: Case) -> String {
         let mut text = Vec::with_capacity(usize::from(self.length) * 2);
         self.write_hex(case, &mut text);
@@ -270,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_however_they_are_spelled() {
+    fn algorithm_names_are_parsed_in_any_spelling() {
         for name in ["sha256", "SHA-256", "Sha_256", " sha 256 "] {
             assert_eq!(
                 Algorithm::from_name(name),
@@ -289,16 +288,16 @@ mod tests {
     }
 
     #[test]
-    fn a_length_means_the_usual_algorithm() {
-        assert_eq!(Algorithm::of_hex_digits(32), Some(Algorithm::Md5));
-        assert_eq!(Algorithm::of_hex_digits(40), Some(Algorithm::Sha1));
-        assert_eq!(Algorithm::of_hex_digits(64), Some(Algorithm::Sha256));
-        assert_eq!(Algorithm::of_hex_digits(128), Some(Algorithm::Sha512));
-        assert_eq!(Algorithm::of_hex_digits(63), None);
+    fn a_length_selects_the_most_common_algorithm() {
+        assert_eq!(Algorithm::from_hex_digits(32), Some(Algorithm::Md5));
+        assert_eq!(Algorithm::from_hex_digits(40), Some(Algorithm::Sha1));
+        assert_eq!(Algorithm::from_hex_digits(64), Some(Algorithm::Sha256));
+        assert_eq!(Algorithm::from_hex_digits(128), Some(Algorithm::Sha512));
+        assert_eq!(Algorithm::from_hex_digits(63), None);
     }
 
     #[test]
-    fn hex_of_any_case_goes_in_and_either_case_comes_out() {
+    fn hex_of_any_case_is_parsed_and_written_in_either_case() {
         let h = Hash::from_hex(b"00ffAbcD9f").expect("hex");
         assert_eq!(h.as_bytes(), [0x00, 0xff, 0xab, 0xcd, 0x9f]);
         assert_eq!(h.to_hex(Case::Upper), "00FFABCD9F");
@@ -306,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_is_a_hex_digit_or_refused_as_the_standard_library_says() {
+    fn every_byte_is_parsed_as_the_standard_library_does() {
         for c in 0..=255u8 {
             let pair = [b'0', c];
             let expected = char::from(c).to_digit(16).filter(|_| c.is_ascii());
@@ -316,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_empty_and_long_are_no_hashes() {
+    fn odd_empty_and_long_texts_are_not_hashes() {
         assert!(Hash::from_hex(b"").is_none());
         assert!(Hash::from_hex(b"abc").is_none());
         assert!(Hash::from_hex(&[b'a'; 130]).is_none());

@@ -1,21 +1,21 @@
-//! What may stand before the digits of a hash: its algorithm, as in `sha256:3a21…`, or
-//! `0x`.
+//! Prefixes of a hash: the algorithm, as in `sha256:3a21…`, or `0x`.
 
 use crate::base::hash::Algorithm;
 
-/// Bytes in which the name of an algorithm ends: the longest is `sha512-256`.
-const NAME_BYTES: usize = 16;
+/// Maximum length of an algorithm's name before its separator; the longest is
+/// `sha512-256`.
+const MAX_NAME_BYTES: usize = 16;
 
-/// Letters and digits of `text`, lower case.
+/// Letters and digits of `text`, in lower case.
 fn folded(text: &[u8]) -> impl Iterator<Item = u8> {
     let kept = text.iter().filter(|b| b.is_ascii_alphanumeric());
     kept.map(u8::to_ascii_lowercase)
 }
 
 impl Algorithm {
-    /// The algorithm that `tag` means, without an allocation. Sources of the names:
-    /// `md5sum --tag` and its like of GNU coreutils, BSD's md5 and rmd160, openssl dgst,
-    /// `b3sum --tag`.
+    /// The algorithm called `tag`, found without an allocation; `None` if unknown.
+    /// Sources of the names: `md5sum --tag` and similar commands of GNU coreutils,
+    /// BSD's md5 and rmd160, openssl dgst, `b3sum --tag`.
     pub(crate) fn from_tag(tag: &[u8]) -> Option<Algorithm> {
         let is = |name: &str| folded(tag).eq(folded(name.as_bytes()));
         let others = [
@@ -38,25 +38,24 @@ impl Algorithm {
     }
 }
 
-/// `text` without the name of an algorithm, or `0x`, before its digits; with the
-/// algorithm.
-pub(crate) fn split(text: &[u8]) -> (Option<Algorithm>, &[u8]) {
+/// Splits the name of an algorithm, or `0x`, from the digits.
+pub(crate) fn split_prefix(text: &[u8]) -> (Option<Algorithm>, &[u8]) {
     let digits = text.strip_prefix(b"0x").or(text.strip_prefix(b"0X"));
     match digits {
         Some(digits) => (None, digits),
-        None => behind(text, b":"),
+        None => split_name(text, b":"),
     }
 }
 
-/// The same of a digest in base64, where `sha256-…` and `sha256=…` are usual, too.
-pub(crate) fn split_encoded(text: &[u8]) -> (Option<Algorithm>, &[u8]) {
-    behind(text, b":-=")
+/// As [`split_prefix`], for base64 digests, where `sha256-…` and `sha256=…` are common.
+pub(crate) fn split_base64_prefix(text: &[u8]) -> (Option<Algorithm>, &[u8]) {
+    split_name(text, b":-=")
 }
 
-/// What stands behind the name of an algorithm and one of `separators`.
-fn behind<'a>(text: &'a [u8], separators: &[u8]) -> (Option<Algorithm>, &'a [u8]) {
-    let head = text.iter().take(NAME_BYTES).enumerate();
-    // A name may hold a separator itself: `sha-256-…`. The longest name is meant.
+/// Splits `text` after the name of an algorithm and one of `separators`.
+fn split_name<'a>(text: &'a [u8], separators: &[u8]) -> (Option<Algorithm>, &'a [u8]) {
+    let head = text.iter().take(MAX_NAME_BYTES).enumerate();
+    // A name may contain a separator (`sha-256-…`), so the longest name wins.
     let ends = head.rev().filter(|(_, b)| separators.contains(b));
     let mut named = ends.filter_map(|(at, _)| Some((Algorithm::from_tag(&text[..at])?, at)));
     match named.next() {
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_name_algorithms_however_they_are_spelled() {
+    fn algorithm_tags_are_parsed_in_any_spelling() {
         for (tag, algorithm) in [
             ("SHA256", Some(Algorithm::Sha256)),
             ("sha-256", Some(Algorithm::Sha256)),
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_the_digits_is_taken_off() {
+    fn a_prefix_is_split_from_the_digits() {
         for (text, algorithm, digits) in [
             ("sha256:abcd", Some(Algorithm::Sha256), "abcd"),
             ("SHA-256: abcd", Some(Algorithm::Sha256), "abcd"),
@@ -103,14 +102,14 @@ mod tests {
             ("sha256-abcd", None, "sha256-abcd"),
         ] {
             assert_eq!(
-                split(text.as_bytes()),
+                split_prefix(text.as_bytes()),
                 (algorithm, digits.as_bytes()),
                 "{text}"
             );
         }
         for text in ["sha256-abc=", "sha256=abc=", "sha-256:abc=", "SHA-256-abc="] {
             let expected = (Some(Algorithm::Sha256), &b"abc="[..]);
-            assert_eq!(split_encoded(text.as_bytes()), expected, "{text}");
+            assert_eq!(split_base64_prefix(text.as_bytes()), expected, "{text}");
         }
     }
 }

@@ -1,12 +1,12 @@
-//! Durations, numbers and times as people read and write them, and as reports round them.
+//! Durations, numbers and times in text and reports.
 
 use crate::base::error::Result;
 use jiff::Timestamp;
 use serde::Serializer;
 use std::time::Duration;
 
-/// A duration for people.
-pub(crate) fn seconds(s: f64) -> String {
+/// Formats a duration in seconds: `7.5 s`, `12 min 03 s`, `2 h 05 min`.
+pub(crate) fn format_seconds(s: f64) -> String {
     match s {
         s if s < 100.0 => format!("{s:.1} s"),
         s if s < 6000.0 => format!("{:.0} min {:02.0} s", (s / 60.0).floor(), s % 60.0),
@@ -18,12 +18,12 @@ pub(crate) fn seconds(s: f64) -> String {
     }
 }
 
-/// A number for people: whole and grouped, but for small ones.
-pub(crate) fn thousands(x: f64) -> String {
+/// Formats a number: whole and grouped, except fractions below 100.
+pub(crate) fn format_number(x: f64) -> String {
     if x < 100.0 && x.fract() > 0.0 {
         format!("{x:.1}")
     } else {
-        // Saturates: a float of any size becomes a u64.
+        // A float of any size converts to a u64: the cast saturates.
         indicatif::HumanCount(x.round() as u64).to_string()
     }
 }
@@ -51,8 +51,8 @@ pub(crate) fn to_the_second<S: Serializer>(at: &Timestamp, s: S) -> Result<S::Ok
     s.collect_str(&at.strftime("%Y-%m-%dT%H:%M:%SZ"))
 }
 
-/// Reads a time: `30`, `30s`, `15m`, `2h`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+/// Parses a duration: `30`, `30s`, `15m`, `2h`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.trim_end_matches(|c: char| c.is_ascii_alphabetic()) {
         n if n.len() == text.len() => (n, "s"),
         n => (n, &text[n.len()..]),
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read() {
+    fn durations_are_parsed() {
         for (text, ms) in [
             ("30", 30_000),
             ("0.5s", 500),
@@ -86,10 +86,14 @@ mod tests {
             ("15m", 900_000),
             ("2h", 7_200_000),
         ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_millis(ms)),
+                "{text}"
+            );
         }
         for bad in ["", "0", "-1", "s", "5d", "1e99", "NaN"] {
-            assert!(duration(bad).is_err(), "{bad}");
+            assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,17 +1,17 @@
-//! The ground floor: types and helpers that every other folder uses.
+//! Base types and helpers, used by every other folder.
 //!
-//! Nothing here knows of AWS, of lists or of commands. Bottom-up:
+//! Nothing here depends on AWS, lists or commands. Bottom-up:
 //!
 //! - [`printable`]: text from outside, made safe to show
-//! - [`error`]: the error of the whole program: what failed, why, and what to do
+//! - [`error`]: the error type: message, hint and cause
 //! - [`hash`]: hash algorithms and hash values
-//! - [`hash_prefix`]: an algorithm's name before the digits of a hash
-//! - [`algorithm_counts`]: a number for each algorithm
-//! - [`row_attributes`]: attributes that an item takes from its row
-//! - [`record`]: a hash with its place in a list, and why a line has none
-//! - [`human`]: durations, numbers and times for people
-//! - [`shutdown`]: a request to stop, polite or forced
-//! - [`run_lock`]: one run at a time
+//! - [`hash_prefix`]: the algorithm's name before the digits of a hash
+//! - [`algorithm_counts`]: counters by algorithm
+//! - [`row_attributes`]: attributes of an item from its row
+//! - [`record`]: a hash with its position in a list, and reasons for rejected lines
+//! - [`human`]: durations, numbers and times in text
+//! - [`shutdown`]: a request to stop, graceful or forced
+//! - [`run_lock`]: a lock that allows one run at a time
 //! - [`state_file`]: small files that survive a crash
 
 pub(crate) mod algorithm_counts;

@@ -1,30 +1,30 @@
 //! Text from outside, made safe to show.
 //!
-//! Names of columns, members, tables and objects, lines of lists and answers of servers
-//! are written by others. On a terminal a control character moves the cursor or hides
-//! text, a bidirectional override turns it around, and a line feed in a log makes a line
-//! of its own. So whatever a person reads passes here last: [`Error`](crate::base::error::Error)
-//! shows itself [on one line](one_line), the log writes each field so, and the command
-//! line writes the rest by [`lines`] or [`json`].
+//! Names of columns, members, tables and objects, lines of lists and server responses
+//! come from others. On a terminal a control character can move the cursor or hide
+//! text, and a bidirectional override reverses it. A line feed can forge a line in a
+//! log. So all text for a user passes through here:
+//! [`Error`](crate::base::error::Error) displays itself [on one line](one_line), the
+//! log escapes each field, and the command line uses [`escape_lines`] or [`escape_json`].
 //!
-//! What is hidden is shown as `\u{1b}`. Text without anything hidden stays as it is, so
-//! passing twice changes nothing more.
+//! Hidden characters are shown as `\u{1b}`. Text without hidden characters stays as it
+//! is, so escaping is idempotent.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The longest text of one message, in characters.
-const LONGEST: usize = 4_096;
+/// Maximum length of a message, in characters.
+const MAX_MESSAGE_CHARS: usize = 4_096;
 
-/// The longest name within a message, in characters.
-const LONGEST_NAME: usize = 80;
+/// Maximum length of a name within a message, in characters.
+const MAX_NAME_CHARS: usize = 80;
 
-/// How many names a message lists.
-const LISTED: usize = 40;
+/// Maximum number of names in a message.
+const MAX_LISTED_NAMES: usize = 40;
 
-/// `bytes` as text that can be shown: at most `max` characters, control
-/// characters and what is no UTF-8 replaced.
-pub(crate) fn shown(bytes: &[u8], max: usize) -> String {
+/// Converts `bytes` to printable text of at most `max` characters. Control characters
+/// and invalid UTF-8 are replaced.
+pub(crate) fn printable_bytes(bytes: &[u8], max: usize) -> String {
     let cut = &bytes[..bytes.len().min(max * 4)];
     let mut text: String = String::from_utf8_lossy(cut)
         .trim_end_matches(['\r', '\n'])
@@ -38,40 +38,44 @@ pub(crate) fn shown(bytes: &[u8], max: usize) -> String {
     text
 }
 
-/// `text` on one line, at most 4,096 characters of it.
+/// Escapes `text` to one line of at most 4,096 characters.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => Cow::Owned(escaped(&text[..end], |_| false).into_owned() + "…"),
-        None => escaped(text, |_| false),
+    match text.char_indices().nth(MAX_MESSAGE_CHARS) {
+        Some((end, _)) => Cow::Owned(escape(&text[..end], |_| false).into_owned() + "…"),
+        None => escape(text, |_| false),
     }
 }
 
-/// `text` with its lines and columns, for what is laid out by us.
-pub(crate) fn lines(text: &str) -> Cow<'_, str> {
-    escaped(text, |c| matches!(c, '\n' | '\t'))
+/// Escapes `text` but keeps line feeds and tabs, for text that hashferry lays out.
+pub(crate) fn escape_lines(text: &str) -> Cow<'_, str> {
+    escape(text, |c| matches!(c, '\n' | '\t'))
 }
 
-/// A name within a message: on one line, at most 80 characters of it.
-pub(crate) fn name(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(LONGEST_NAME) {
-        Some((end, _)) => Cow::Owned(escaped(&text[..end], |_| false).into_owned() + "…"),
-        None => escaped(text, |_| false),
+/// Escapes a name within a message: one line of at most 80 characters.
+pub(crate) fn short_name(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MAX_NAME_CHARS) {
+        Some((end, _)) => Cow::Owned(escape(&text[..end], |_| false).into_owned() + "…"),
+        None => escape(text, |_| false),
     }
 }
 
-/// Names within a message, at most 40 of them.
-pub(crate) fn names<S: AsRef<str>>(all: &[S]) -> String {
-    let listed: Vec<_> = all.iter().take(LISTED).map(|n| name(n.as_ref())).collect();
-    match all.len().saturating_sub(LISTED) {
+/// Escapes and joins names within a message, at most 40 of them.
+pub(crate) fn short_names<S: AsRef<str>>(all: &[S]) -> String {
+    let listed: Vec<_> = all
+        .iter()
+        .take(MAX_LISTED_NAMES)
+        .map(|n| short_name(n.as_ref()))
+        .collect();
+    match all.len().saturating_sub(MAX_LISTED_NAMES) {
         0 => listed.join(", "),
-        more => format!("{} and {more} more", listed.join(", ")),
+        hidden => format!("{} and {hidden} more", listed.join(", ")),
     }
 }
 
-/// JSON with everything hidden in its strings written as `\uXXXX`: the same to a
-/// program. Its own line feeds and blanks stay.
-pub(crate) fn json(text: &str) -> Cow<'_, str> {
-    // What is hidden and below U+0020 is not in a string: JSON forbids that.
+/// Escapes hidden characters in JSON strings as `\uXXXX`, which keeps the value. Line
+/// feeds and blanks outside strings stay.
+pub(crate) fn escape_json(text: &str) -> Cow<'_, str> {
+    // Hidden characters below U+0020 are outside strings: JSON forbids them inside.
     if !text.chars().any(|c| c >= ' ' && is_hidden(c)) {
         return Cow::Borrowed(text);
     }
@@ -79,7 +83,6 @@ pub(crate) fn json(text: &str) -> Cow<'_, str> {
     for c in text.chars() {
         if c >= ' ' && is_hidden(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a String cannot fail.
                 let _ = write!(out, "\\u{unit:04x}");
             }
         } else {
@@ -89,7 +92,7 @@ pub(crate) fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-fn escaped(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
+fn escape(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
     let hidden = |c: char| is_hidden(c) && !stays(c);
     if !text.contains(hidden) {
         return Cow::Borrowed(text);
@@ -105,19 +108,19 @@ fn escaped(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Whether `c` shows as nothing, or does something to what is around it.
+/// True if `c` is invisible, or affects the text around it.
 pub(crate) fn is_hidden(c: char) -> bool {
     match c {
         ' '..='~' => false,
         c if c.is_control() => true,
         '\u{AD}'
-        // Marks, embeddings, overrides and isolates of direction.
+        // Direction marks, embeddings, overrides and isolates.
         | '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}'
-        // Zero width; fillers that show as blank.
+        // Zero-width characters; fillers that look blank.
         | '\u{34F}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
         | '\u{200B}'..='\u{200D}' | '\u{2060}'..='\u{2065}' | '\u{206A}'..='\u{206F}'
         | '\u{3164}' | '\u{FEFF}' | '\u{FFA0}'
-        // Ends of lines and paragraphs; annotations; tags.
+        // Line and paragraph separators; annotations; tags.
         | '\u{2028}' | '\u{2029}' | '\u{FFF0}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}' => true,
         _ => false,
     }
@@ -133,20 +136,20 @@ mod tests {
     #[test]
     fn shown_text_is_safe_and_short() {
         assert_eq!(
-            shown(b"a\x1b[31mb\0c\xE9\r", 80),
+            printable_bytes(b"a\x1b[31mb\0c\xE9\r", 80),
             "a\u{FFFD}[31mb\u{FFFD}c\u{FFFD}"
         );
-        assert_eq!(shown(&[b'x'; 100], 5), "xxxxx…");
-        assert_eq!(shown("ééééé".as_bytes(), 5), "ééééé");
+        assert_eq!(printable_bytes(&[b'x'; 100], 5), "xxxxx…");
+        assert_eq!(printable_bytes("ééééé".as_bytes(), 5), "ééééé");
     }
 
     #[test]
-    fn whatever_is_hidden_shows_as_its_number() {
+    fn hidden_characters_are_shown_as_escapes() {
         assert_eq!(
             one_line(HOSTILE),
             "a\\u{1b}[31mb\\u{7}\\r\\nc\\td\\u{7f}\\u{9b}2J\\u{202e}e\\u{2066}\\u{200b}\\u{2028}\\u{e0041}f"
         );
-        assert_eq!(lines("a\r\n\tb\x1bc\n"), "a\\r\n\tb\\u{1b}c\n");
+        assert_eq!(escape_lines("a\r\n\tb\x1bc\n"), "a\\r\n\tb\\u{1b}c\n");
         let all = (0..=0x10_FFFF).filter_map(char::from_u32);
         let text: String = all.filter(|c| is_hidden(*c)).take(4_000).collect();
         assert!(one_line(&text).bytes().all(|b| (b' '..=b'~').contains(&b)));
@@ -164,27 +167,27 @@ mod tests {
     }
 
     #[test]
-    fn a_message_and_its_names_have_an_end() {
+    fn messages_and_names_have_a_maximum_length() {
         let long = "é".repeat(10_000);
-        assert_eq!(one_line(&long).chars().count(), LONGEST + 1);
-        assert_eq!(name(&long).chars().count(), LONGEST_NAME + 1);
-        assert_eq!(names(&["a", "b\n"]), "a, b\\n");
-        let many = names(&[long.as_str(); 1_000]);
+        assert_eq!(one_line(&long).chars().count(), MAX_MESSAGE_CHARS + 1);
+        assert_eq!(short_name(&long).chars().count(), MAX_NAME_CHARS + 1);
+        assert_eq!(short_names(&["a", "b\n"]), "a, b\\n");
+        let many = short_names(&[long.as_str(); 1_000]);
         assert!(many.ends_with("é… and 960 more"), "{many}");
     }
 
     #[test]
-    fn json_for_a_terminal_is_the_same_json() {
+    fn escaped_json_has_the_same_value() {
         let value = serde_json::json!({ HOSTILE: [HOSTILE, 1.5] });
         for text in [
             value.to_string(),
             serde_json::to_string_pretty(&value).expect("JSON") + "\n",
         ] {
-            let safe = json(&text);
+            let safe = escape_json(&text);
             assert!(!safe.chars().any(|c| c != '\n' && is_hidden(c)), "{safe}");
             let back: serde_json::Value = serde_json::from_str(&safe).expect("JSON");
             assert_eq!(back, value);
         }
-        assert!(matches!(json("{\"a\":\"é\"}\n"), Cow::Borrowed(_)));
+        assert!(matches!(escape_json("{\"a\":\"é\"}\n"), Cow::Borrowed(_)));
     }
 }

@@ -1,155 +1,153 @@
-//! A line → a hash, a line to skip, or a line to reject, with the reason.
+//! Records: hashes with their positions, and reasons for rejected lines.
 //!
-//! Plain lists: one hash a line. Around it may stand blanks (a carriage return
-//! among them), before it a byte order mark. Blank lines, `#` comments and
-//! header lines are skipped, and counted as skipped. Everything else is
-//! rejected by name; nothing is dropped, nothing is repaired.
+//! A plain list has one hash a line. Blanks around it (a carriage return among them)
+//! and a byte order mark before it are ignored. Blank lines, `#` comments and header
+//! lines are skipped, and counted as skipped. Every other line is rejected with a
+//! reason: no line is dropped or repaired.
 //!
-//! A header is recognised wherever it stands, for lists are concatenated: it is
-//! a line that names a hash column (`SHA-256`, `"md5"`, `sha256_hash`), and no
-//! such name can be a hash.
+//! Lists are often concatenated, so a header is recognised on any line. A header names
+//! a hash column (`SHA-256`, `"md5"`, `sha256_hash`), and no such name can be a hash.
 
 use crate::base::hash::Hash;
-use crate::base::row_attributes::Extra;
+use crate::base::row_attributes::RowAttributes;
 use serde::Serialize;
 use std::fmt;
 
-/// The number of the first source of a second list, where two are read.
-pub(crate) const LANE: u32 = 1 << 31;
+/// Number of the first source of the second list, if a run reads two.
+pub(crate) const SECOND_LIST_START: u32 = 1 << 31;
 
-/// Where a line stands, so that whatever happens to it can be said of it.
+/// Position of a line in its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// Which source, counted from 0 in the order they were given; those of a second
-    /// list from `LANE` on.
+pub struct Position {
+    /// Number of the source, from 0 in the order given; from `SECOND_LIST_START` for a second list.
     pub source: u32,
     /// Line number, from 1.
     pub line: u64,
-    /// Offset of the line's first byte in the decoded source, from 0.
+    /// Offset of the line's first byte in the decompressed source, from 0.
     pub byte: u64,
 }
 
-/// What is to be done about a record's item.
+/// Change to make to a record's item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Action {
-    /// It is to be in the table.
+    /// Put the item.
     #[default]
     Put,
-    /// It is not to be there.
+    /// Delete the item.
     Delete,
 }
 
-/// A line that is to be written: its hash and where it came from.
+/// A line to write: its hash, position and attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The hash.
+    /// Hash of the line.
     pub hash: Hash,
-    /// Where it was read.
-    pub place: Place,
-    /// What its item has of its own besides the hash.
-    pub extra: Extra,
-    /// What is to be done.
+    /// Position of the line.
+    pub position: Position,
+    /// Attributes from the row, besides the hash.
+    pub attributes: RowAttributes,
+    /// Change to make.
     pub action: Action,
-    /// The number of the stretch that it is in, once it is known.
-    pub stretch: u64,
+    /// Number of the segment that holds the line; 0 until it is known.
+    pub segment: u64,
 }
 
 impl Record {
-    /// A record whose item is to be in the table, with nothing of its own besides
-    /// `hash`.
-    pub fn new(hash: Hash, place: Place) -> Record {
+    /// Creates a put without row attributes.
+    pub fn new(hash: Hash, position: Position) -> Record {
         Record {
             hash,
-            place,
-            extra: Extra::default(),
+            position,
+            attributes: RowAttributes::default(),
             action: Action::Put,
-            stretch: 0,
+            segment: 0,
         }
     }
 
-    /// Whether `other` is about the same item: the same hash, and the same sort key
-    /// where that comes from the row.
-    pub fn is_of_same_item(&self, other: &Record) -> bool {
-        self.hash == other.hash && self.extra.key_json() == other.extra.key_json()
+    /// True if `other` has the same key: the same hash, and the same sort key if that
+    /// comes from the row.
+    pub fn is_same_item(&self, other: &Record) -> bool {
+        self.hash == other.hash && self.attributes.key_json() == other.attributes.key_json()
     }
 }
 
-/// Why a line was rejected.
+/// Reason for rejecting a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Reason {
-    /// Longer than [`MAX_LINE_BYTES`].
+pub enum RejectReason {
+    /// Line longer than [`MAX_LINE_BYTES`].
     Overlong,
-    /// Holds a NUL byte: binary data, or UTF-16 text.
+    /// NUL byte in the line: binary data, or UTF-16 text.
     Nul,
-    /// Not valid UTF-8.
+    /// Invalid UTF-8.
     Utf8,
-    /// Not as long as a hash of the algorithm.
+    /// Length differs from a hash of the algorithm.
     Length,
-    /// As long as a hash, but not hexadecimal.
+    /// Length of a hash, but not hexadecimal.
     Hex,
-    /// Not base64, where hashes are written so.
+    /// Not base64, in a list of base64 hashes.
     Base64,
-    /// A record of several lines that no blank line ends.
+    /// Multi-line record without a blank line at its end.
     Record,
-    /// The hash column holds none: it is empty, or says that there is none.
+    /// Hash column without a hash: empty, or marked as absent.
     NoHash,
-    /// The row has not so many columns that the hash's is among them.
+    /// Row that ends before the hash column.
     Columns,
-    /// A quoted field that is not closed.
+    /// Unclosed quoted field.
     Quote,
-    /// A hash of another algorithm than the list's.
+    /// Hash of an algorithm other than the list's.
     Algorithm,
-    /// Several hashes of the algorithm, separated by blanks.
+    /// Several hashes on one line, separated by blanks.
     SeveralHashes,
     /// Not a JSON object.
     Json,
-    /// It names columns: other ones than the list began with, or no hash came since they
-    /// were named before.
+    /// Header with other columns than the first header, or directly after another
+    /// header.
     Header,
-    /// DynamoDB refused the item on its own, other items being accepted.
-    Refused,
-    /// A column that gives an attribute holds no value of the attribute's type.
+    /// Item that DynamoDB found invalid on its own, while it accepts others.
+    #[serde(rename = "refused")]
+    InvalidItem,
+    /// Attribute column whose value does not match the attribute's type.
     Attribute,
-    /// The column that gives the table's sort key is empty.
+    /// Empty sort key column.
     NoKey,
-    /// The column that gives a key holds more than DynamoDB takes for one.
+    /// Key column longer than DynamoDB's maximum for a key.
     LongKey,
-    /// The item would be larger than DynamoDB takes.
+    /// Item larger than DynamoDB's maximum of 400 KB.
     LargeItem,
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for RejectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Reason::Overlong => "longer than 64 KiB",
-            Reason::Nul => "holds a NUL byte",
-            Reason::Utf8 => "not valid UTF-8",
-            Reason::Length => "not as long as a hash of this algorithm",
-            Reason::Hex => "not hexadecimal",
-            Reason::Base64 => "not base64",
-            Reason::Record => "a record of several lines that no blank line ends",
-            Reason::NoHash => "its hash column holds no hash",
-            Reason::Columns => "too few columns: it ends before the hash column",
-            Reason::Quote => "a quoted field that is not closed",
-            Reason::Algorithm => "a hash of another algorithm",
-            Reason::SeveralHashes => {
-                "several hashes on one line; put each on a line of its own: tr -s ' ' '\\n' < LIST"
+            RejectReason::Overlong => "longer than 64 KiB",
+            RejectReason::Nul => "holds a NUL byte",
+            RejectReason::Utf8 => "not valid UTF-8",
+            RejectReason::Length => "not as long as a hash of this algorithm",
+            RejectReason::Hex => "not hexadecimal",
+            RejectReason::Base64 => "not base64",
+            RejectReason::Record => "a record of several lines without a blank line at its end",
+            RejectReason::NoHash => "its hash column holds no hash",
+            RejectReason::Columns => "too few columns: the row ends before the hash column",
+            RejectReason::Quote => "an unclosed quoted field",
+            RejectReason::Algorithm => "a hash of another algorithm",
+            RejectReason::SeveralHashes => {
+                "several hashes on one line; put one hash on each line: tr -s ' ' '\\n' < LIST"
             }
-            Reason::Json => "not a JSON object",
-            Reason::Header => {
-                "a header with other columns than the list began with, or one header after another"
+            RejectReason::Json => "not a JSON object",
+            RejectReason::Header => {
+                "a header with other columns than the first one, or a header directly after another"
             }
-            Reason::Refused => "refused by DynamoDB",
-            Reason::Attribute => "a column that gives an attribute holds no value of its type",
-            Reason::NoKey => "the column that gives the sort key is empty",
-            Reason::LongKey => "a column that gives a key holds more than DynamoDB takes for one",
-            Reason::LargeItem => "the item would be larger than 400 KB",
+            RejectReason::InvalidItem => "an item that DynamoDB finds invalid",
+            RejectReason::Attribute => "an attribute column holds a value of another type",
+            RejectReason::NoKey => "the sort key column is empty",
+            RejectReason::LongKey => "a key column is longer than DynamoDB's maximum for a key",
+            RejectReason::LargeItem => "the item would be larger than 400 KB",
         })
     }
 }
 
-/// The longest line that is read, in bytes, without its line feed. No hash list
-/// comes near it: the longest path that Linux takes is 4,096 bytes.
+/// Maximum length of a line in bytes, without its line feed. No hash list comes near
+/// it: the longest path in Linux has 4,096 bytes.
 pub(crate) const MAX_LINE_BYTES: usize = 64 * 1024;

@@ -1,58 +1,56 @@
-//! What an item has of its own besides its hash: attributes from the row that the
-//! hash stands in, as the piece of JSON that is written.
+//! Attributes of an item from the row of its hash, as the JSON text to write.
 //!
-//! Most lists have nothing of the kind, and then a record carries an empty
-//! [`Extra`], which costs nothing. Where they have, the pieces of some hundred
-//! rows stand in one buffer that their records share: nothing is allocated a row.
+//! Most lists have none, and an empty [`RowAttributes`] costs nothing. Otherwise the attributes
+//! of some hundred rows share one buffer, so no row needs an allocation.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The attributes that one item has of its own. See the [module](self).
+/// Row attributes of one item. See the [module](self).
 #[derive(Clone, Default)]
-pub struct Extra {
+pub struct RowAttributes {
     buffer: Option<Arc<Vec<u8>>>,
     start: u32,
     length: u32,
     key_length: u32,
-    stored: u32,
+    stored_bytes: u32,
 }
 
-impl Extra {
-    /// The attributes as they follow others in an item's JSON: each begins with a
-    /// comma. The sort key comes first, where it is among them.
+impl RowAttributes {
+    /// The attributes as JSON text that continues an item's object: each begins with a
+    /// comma. The sort key comes first if it is one of them.
     pub fn json(&self) -> &[u8] {
         self.slice(self.length)
     }
 
-    /// The part of [`json`](Self::json) that is the sort key; empty when that is no
-    /// attribute of the row.
+    /// The sort key's part of [`json`](Self::json); empty if the row does not provide
+    /// it.
     pub fn key_json(&self) -> &[u8] {
         self.slice(self.key_length)
     }
 
-    /// Bytes of these attributes, names and values, as DynamoDB counts them.
+    /// Size of names and values in bytes, as DynamoDB counts it.
     pub fn stored_bytes(&self) -> usize {
-        self.stored as usize
+        self.stored_bytes as usize
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// The same in a buffer of its own, from what [`json`](Self::json),
-    /// [`key_json`](Self::key_json)'s length and [`stored_bytes`](Self::stored_bytes)
-    /// say.
-    pub fn alone(json: Vec<u8>, key_length: usize, stored_bytes: usize) -> Extra {
+    /// Creates attributes with a separate buffer. The arguments correspond to
+    /// [`json`](Self::json), the length of [`key_json`](Self::key_json), and
+    /// [`stored_bytes`](Self::stored_bytes).
+    pub fn from_json(json: Vec<u8>, key_length: usize, stored_bytes: usize) -> RowAttributes {
         if json.is_empty() {
-            return Extra::default();
+            return RowAttributes::default();
         }
-        Extra {
+        RowAttributes {
             start: 0,
-            length: small(json.len()),
-            key_length: small(key_length.min(json.len())),
-            stored: small(stored_bytes),
+            length: saturating_u32(json.len()),
+            key_length: saturating_u32(key_length.min(json.len())),
+            stored_bytes: saturating_u32(stored_bytes),
             buffer: Some(Arc::new(json)),
         }
     }
@@ -64,46 +62,46 @@ impl Extra {
     }
 }
 
-impl PartialEq for Extra {
+impl PartialEq for RowAttributes {
     fn eq(&self, other: &Self) -> bool {
-        (self.json(), self.key_length, self.stored)
-            == (other.json(), other.key_length, other.stored)
+        (self.json(), self.key_length, self.stored_bytes)
+            == (other.json(), other.key_length, other.stored_bytes)
     }
 }
 
-impl Eq for Extra {}
+impl Eq for RowAttributes {}
 
-impl fmt::Debug for Extra {
+impl fmt::Debug for RowAttributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", String::from_utf8_lossy(self.json()))
     }
 }
 
-/// The buffer that the records of one stretch are to share.
+/// The buffer that the records of a segment share.
 #[derive(Debug, Default)]
-pub(crate) struct Gathering {
+pub(crate) struct RowBuffer {
     buffer: Vec<u8>,
 }
 
-impl Gathering {
-    /// Adds a row's attributes: `write` appends their JSON to the buffer and returns
-    /// the length of the part that is the sort key, and the bytes that DynamoDB
-    /// stores. What it appends before it fails is taken back.
+impl RowBuffer {
+    /// Adds a row's attributes. `write` appends their JSON to the buffer. It returns
+    /// the length of the sort key's part, and the bytes that DynamoDB stores. If it
+    /// fails, its output is removed.
     ///
     /// # Errors
-    /// What `write` returns.
+    /// The error of `write`.
     pub(crate) fn add<E>(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(usize, usize), E>,
-    ) -> Result<Extra, E> {
+    ) -> Result<RowAttributes, E> {
         let start = self.buffer.len();
         match write(&mut self.buffer) {
-            Ok((key_length, stored)) => Ok(Extra {
+            Ok((key_length, stored)) => Ok(RowAttributes {
                 buffer: None,
-                start: small(start),
-                length: small(self.buffer.len() - start),
-                key_length: small(key_length),
-                stored: small(stored),
+                start: saturating_u32(start),
+                length: saturating_u32(self.buffer.len() - start),
+                key_length: saturating_u32(key_length),
+                stored_bytes: saturating_u32(stored),
             }),
             Err(e) => {
                 self.buffer.truncate(start);
@@ -112,9 +110,9 @@ impl Gathering {
         }
     }
 
-    /// Gives the buffer to those that were added since it was last given away. Until
-    /// then they are empty.
-    pub(crate) fn share<'a>(&mut self, extras: impl IntoIterator<Item = &'a mut Extra>) {
+    /// Moves the buffer to the attributes added since the last call. Until then they
+    /// are empty.
+    pub(crate) fn share<'a>(&mut self, extras: impl IntoIterator<Item = &'a mut RowAttributes>) {
         if self.buffer.is_empty() {
             return;
         }
@@ -130,16 +128,15 @@ impl Gathering {
         }
     }
 
-    /// The sort key's part of `extra`, which was added since the buffer was last given
-    /// away.
-    pub(crate) fn key_json(&self, extra: &Extra) -> &[u8] {
+    /// The sort key's part of `extra`, which must still be in the buffer.
+    pub(crate) fn key_json(&self, extra: &RowAttributes) -> &[u8] {
         let start = extra.start as usize;
         let part = start..start + extra.key_length as usize;
         self.buffer.get(part).unwrap_or(&[])
     }
 
-    /// Takes `extra` back, which was added last.
-    pub(crate) fn take_back(&mut self, extra: &Extra) {
+    /// Removes `extra`, the last addition.
+    pub(crate) fn remove_last(&mut self, extra: &RowAttributes) {
         self.buffer.truncate(extra.start as usize);
     }
 
@@ -149,15 +146,16 @@ impl Gathering {
         self.buffer.len()
     }
 
-    /// Whether nothing is in it.
+    /// True if the buffer is empty.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
 }
 
-/// A stretch has some hundred rows of at most 64 KiB: far below what a u32 holds.
-fn small(n: usize) -> u32 {
+/// Converts a size. A segment has some hundred rows of at most 64 KiB, far below the
+/// range of a u32.
+fn saturating_u32(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
@@ -174,32 +172,32 @@ mod tests {
     }
 
     #[test]
-    fn rows_share_a_buffer_and_each_has_its_own_part() {
-        let mut gathering = Gathering::default();
+    fn rows_share_a_buffer_with_separate_parts() {
+        let mut gathering = RowBuffer::default();
         let mut extras = vec![
             gathering.add(piece(",ab", 1)).expect("added"),
             gathering.add(piece("", 0)).expect("added"),
         ];
-        let refused = gathering.add(|out| {
+        let failed = gathering.add(|out| {
             out.extend_from_slice(b"half");
             Err("no")
         });
-        assert_eq!(refused, Err("no"));
+        assert_eq!(failed, Err("no"));
         extras.push(gathering.add(piece(",c", 0)).expect("added"));
         let last = gathering.add(piece(",de", 2)).expect("added");
         assert_eq!(gathering.key_json(&last), b",d");
-        gathering.take_back(&last);
+        gathering.remove_last(&last);
         assert_eq!(gathering.len(), 5);
         gathering.share(&mut extras);
-        let json: Vec<&[u8]> = extras.iter().map(Extra::json).collect();
+        let json: Vec<&[u8]> = extras.iter().map(RowAttributes::json).collect();
         assert_eq!(json, [&b",ab"[..], b"", b",c"]);
         assert_eq!(extras[0].key_json(), b",");
         assert_eq!(extras[0].stored_bytes(), 6);
         assert!(extras[1].is_empty() && gathering.is_empty());
-        // The next stretch does not touch the one before.
+        // The next segment does not change this one.
         let mut next = gathering.add(piece(",xyz", 0)).expect("added");
         gathering.share([&mut next]);
         assert_eq!((extras[2].json(), next.json()), (&b",c"[..], &b",xyz"[..]));
-        assert_eq!(next, Extra::alone(b",xyz".to_vec(), 0, 8));
+        assert_eq!(next, RowAttributes::from_json(b",xyz".to_vec(), 0, 8));
     }
 }

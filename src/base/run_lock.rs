@@ -1,12 +1,12 @@
-//! One run at a time: a lock of the operating system beside a file that a run writes.
+//! A lock that allows one run at a time, in a file beside the file that a run writes.
 //!
-//! The lock file names the process that holds it. The system releases the lock when the
-//! process ends, however it ends, so a dead process holds none; the file that it leaves
-//! behind is then used again.
+//! The lock file names the process that holds it. The operating system releases the
+//! lock when the process ends for any reason. A lock file left by a dead process is
+//! reused.
 //!
-//! The file is removed while its lock is held. A process that opened it before, and locks
-//! it after, holds a lock on a file without a name: so each checks that the path still
-//! leads to the file that it locked, and begins again if not.
+//! The holder removes the file while it holds the lock. A process that opened the file
+//! earlier would then lock a file without a name. So each process checks that the path
+//! still leads to its file, and retries if not.
 
 use crate::base::error::Error;
 use serde::{Deserialize, Serialize};
@@ -14,38 +14,38 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
-/// How often a file that goes away between opening and locking is opened.
+/// Maximum number of attempts if the file disappears between opening and locking.
 const MAX_TRIES: u32 = 100;
 
-/// The longest lock file that is read, in bytes.
+/// Maximum length of a lock file, in bytes.
 const MAX_BYTES: u64 = 4096;
 
 /// The process that holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Holder {
-    /// Its process id.
+pub(crate) struct LockHolder {
+    /// Process id.
     pub(crate) process: u32,
-    /// The machine that it runs on.
+    /// Name of its machine.
     pub(crate) host: String,
-    /// When it took the lock (UTC, RFC 3339).
+    /// Time of locking (UTC, RFC 3339).
     pub(crate) started: String,
 }
 
-impl Holder {
-    /// This process, now.
-    pub(crate) fn this() -> Holder {
+impl LockHolder {
+    /// Describes this process.
+    pub(crate) fn current() -> LockHolder {
         let now = jiff::Timestamp::now();
-        Holder {
+        LockHolder {
             process: std::process::id(),
-            host: host(),
+            host: host_name(),
             started: format!("{now:.0}"),
         }
     }
 }
 
-impl std::fmt::Display for Holder {
+impl std::fmt::Display for LockHolder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Holder {
+        let LockHolder {
             process,
             host,
             started,
@@ -55,7 +55,7 @@ impl std::fmt::Display for Holder {
 }
 
 /// The name of this machine.
-fn host() -> String {
+fn host_name() -> String {
     #[cfg(unix)]
     let name = rustix::system::uname()
         .nodename()
@@ -69,76 +69,83 @@ fn host() -> String {
     }
 }
 
-/// A lock that this process holds until it is dropped.
+/// A lock, held until it is dropped.
 #[derive(Debug)]
 pub(crate) struct RunLock {
     path: PathBuf,
     file: File,
 }
 
-/// Why a lock was not taken.
+/// Reason why a lock was not acquired.
 #[derive(Debug)]
 pub(crate) enum LockError {
-    /// Another process holds it: that one, if its file says so.
-    InUse(Option<Holder>),
-    /// The lock file cannot be made.
+    /// Another process holds it; `None` if the file does not name it.
+    InUse(Option<LockHolder>),
+    /// The lock file cannot be created.
     File(io::Error),
 }
 
 impl LockError {
-    /// The refusal of `path`, which is `what`; `hint` says what to do besides waiting.
-    pub(crate) fn refusal(self, what: &str, path: &Path, hint: &str) -> Error {
+    /// Converts this to an error about `path`. `description` names the file; `hint` is
+    /// an alternative to waiting.
+    pub(crate) fn into_error(self, description: &str, path: &Path, hint: &str) -> Error {
         let path = path.display();
         match self {
             LockError::InUse(holder) => {
-                let who = match holder {
+                let name = match holder {
                     Some(holder) => holder.to_string(),
-                    None => "a process that has not named itself yet".to_owned(),
+                    None => "an unnamed process".to_owned(),
                 };
-                Error::usage(format!("another run has {what} {path}: {who}"))
-                    .hint(format!("wait for its end, or {hint}"))
+                Error::usage(format!("another run has {description} {path}: {name}"))
+                    .with_hint(format!("wait until it ends, or {hint}"))
             }
-            LockError::File(e) => Error::usage(format!("cannot lock {what} {path}"))
-                .because(e)
-                .hint(format!(
-                    "{hint}, in a folder that exists and can be written to"
+            LockError::File(e) => Error::usage(format!("cannot lock {description} {path}"))
+                .with_source(e)
+                .with_hint(format!(
+                    "{hint}, in an existing folder with write permission"
                 )),
         }
     }
 }
 
 impl RunLock {
-    /// Takes the lock beside `path`, an output file that is `what`; `hint` says what to do
-    /// besides waiting. `None` if it is a device or a pipe, or there can be no lock.
+    /// Acquires the lock beside the output file `path`. `description` names the file;
+    /// `hint` is an alternative to waiting. `None` if it is a device or a pipe, or no
+    /// lock is possible.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if another process holds it.
-    pub(crate) fn of_output(path: &Path, what: &str, hint: &str) -> Result<Option<RunLock>, Error> {
-        // Beside the file itself, where `path` is a link to it.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if another process
+    /// holds it.
+    pub(crate) fn for_output(
+        path: &Path,
+        description: &str,
+        hint: &str,
+    ) -> Result<Option<RunLock>, Error> {
+        // If `path` is a link, the lock is beside its target.
         let file = std::fs::canonicalize(path);
         let file = file.as_deref().unwrap_or(path);
         if std::fs::metadata(file).is_ok_and(|m| !m.is_file()) {
             return Ok(None);
         }
-        match RunLock::take(file) {
+        match RunLock::acquire(file) {
             Err(LockError::File(e)) => {
-                // One that is not there and cannot be made is refused when it is opened.
+                // A file that cannot be created fails when it is opened.
                 if file.exists() {
-                    warn_unlocked(path, &e);
+                    warn_no_lock(path, &e);
                 }
                 Ok(None)
             }
-            taken => taken.map_err(|e| e.refusal(what, path, hint)),
+            taken => taken.map_err(|e| e.into_error(description, path, hint)),
         }
     }
 
-    /// Takes the lock beside `path`. `None` if the file system has no locks: then a
-    /// warning says so.
+    /// Acquires the lock beside `path`. `None`, with a warning, if the file system has
+    /// no locks.
     ///
     /// # Errors
-    /// If another process holds it, or the lock file cannot be made.
-    pub(crate) fn take(path: &Path) -> Result<Option<RunLock>, LockError> {
-        let beside = beside(path);
+    /// If another process holds the lock, or the lock file cannot be created.
+    pub(crate) fn acquire(path: &Path) -> Result<Option<RunLock>, LockError> {
+        let beside = lock_path(path);
         for _ in 0..MAX_TRIES {
             let file = OpenOptions::new()
                 .read(true)
@@ -149,24 +156,25 @@ impl RunLock {
                 .map_err(LockError::File)?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(LockError::InUse(holder(file))),
+                Err(TryLockError::WouldBlock) => return Err(LockError::InUse(read_holder(file))),
                 Err(TryLockError::Error(e)) => {
-                    warn_unlocked(path, &e);
+                    warn_no_lock(path, &e);
                     return Ok(None);
                 }
             }
-            if !leads_to(&beside, &file).map_err(LockError::File)? {
+            if !is_same_file(&beside, &file).map_err(LockError::File)? {
                 continue;
             }
             let mut lock = RunLock { path: beside, file };
-            lock.name(&Holder::this()).map_err(LockError::File)?;
+            lock.write_holder(&LockHolder::current())
+                .map_err(LockError::File)?;
             return Ok(Some(lock));
         }
-        let what = io::Error::other("its lock file comes and goes");
-        Err(LockError::File(what))
+        let error = io::Error::other("its lock file keeps disappearing");
+        Err(LockError::File(error))
     }
 
-    fn name(&mut self, holder: &Holder) -> io::Result<()> {
+    fn write_holder(&mut self, holder: &LockHolder) -> io::Result<()> {
         let text = serde_json::to_string(holder).unwrap_or_default() + "\n";
         self.file.set_len(0)?;
         self.file.rewind()?;
@@ -176,41 +184,41 @@ impl RunLock {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // Elsewhere an open file keeps its name until it is closed: a second run would
-        // find a file that it cannot open.
+        // On other systems an open file keeps its name until it is closed, so a second
+        // run could not open it.
         let removed = match cfg!(unix) {
             true => std::fs::remove_file(&self.path),
             false => self.file.set_len(0),
         };
         if let Err(e) = removed {
-            tracing::debug!("{} stays: {e}", self.path.display());
+            tracing::debug!("cannot remove the lock file {}: {e}", self.path.display());
         }
     }
 }
 
-fn warn_unlocked(path: &Path, e: &io::Error) {
+fn warn_no_lock(path: &Path, e: &io::Error) {
     let path = path.display();
-    tracing::warn!("no lock beside {path} ({e}): a second run on it is not noticed");
+    tracing::warn!("cannot lock {path} ({e}): hashferry will not notice a second run on it");
 }
 
-/// The lock file beside `path`.
-fn beside(path: &Path) -> PathBuf {
+/// The path of the lock file.
+fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     PathBuf::from(name)
 }
 
-/// The process that holds the lock, if its file says so. On Windows a locked file cannot
-/// be read.
-fn holder(file: File) -> Option<Holder> {
+/// Reads the holder from the lock file; `None` if the file does not name it. On Windows
+/// a locked file cannot be read.
+fn read_holder(file: File) -> Option<LockHolder> {
     let mut text = String::new();
     file.take(MAX_BYTES).read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()
 }
 
-/// Whether `path` is the name of `file`.
+/// True if `path` leads to `file`.
 #[cfg(unix)]
-fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
+fn is_same_file(path: &Path, file: &File) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
     let held = file.metadata()?;
     match std::fs::metadata(path) {
@@ -222,7 +230,7 @@ fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
 
 #[cfg(not(unix))]
 fn leads_to(_path: &Path, _file: &File) -> io::Result<bool> {
-    // There the file is never removed.
+    // On these systems the file is never removed.
     Ok(true)
 }
 
@@ -231,32 +239,33 @@ mod tests {
     use super::*;
 
     fn take(path: &Path) -> Result<Option<RunLock>, Error> {
-        RunLock::take(path).map_err(|e| e.refusal("the checkpoint", path, "give --checkpoint PATH"))
+        RunLock::acquire(path)
+            .map_err(|e| e.into_error("the checkpoint", path, "give --checkpoint PATH"))
     }
 
     #[test]
-    fn a_second_one_is_told_who_has_the_first() {
+    fn a_second_run_fails_and_names_the_holder() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("c.json");
         let first = take(&path).expect("free").expect("a lock");
         let e = take(&path).expect_err("held");
         let text = e.to_string();
         if cfg!(unix) {
-            let who = format!("process {} on {} since 20", std::process::id(), host());
-            assert!(text.contains(&who), "{text}");
+            let holder = format!("process {} on {} since 20", std::process::id(), host_name());
+            assert!(text.contains(&holder), "{text}");
         }
         assert_eq!(e.exit_status(), 2);
-        let hint = e.what_to_do().unwrap_or_default();
+        let hint = e.hint().unwrap_or_default();
         assert!(hint.contains("give --checkpoint PATH"), "{hint}");
         drop(first);
         if cfg!(unix) {
-            assert!(!beside(&path).exists(), "nothing is left behind");
+            assert!(!lock_path(&path).exists(), "nothing is left behind");
         }
         take(&path).expect("free").expect("a lock");
     }
 
     #[test]
-    fn a_file_that_a_dead_process_left_is_no_lock() {
+    fn a_lock_file_of_a_dead_process_is_reused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("c.json");
         for left in [
@@ -264,11 +273,11 @@ mod tests {
             "{\"process\":1,\"host\":\"h\",\"started\":\"s\"}\n and more",
             "x",
         ] {
-            std::fs::write(beside(&path), left).expect("written");
+            std::fs::write(lock_path(&path), left).expect("written");
             let lock = take(&path).expect("free").expect("a lock");
-            let file = File::open(beside(&path)).expect("there");
+            let file = File::open(lock_path(&path)).expect("there");
             if cfg!(unix) {
-                let named = holder(file).expect("it names itself");
+                let named = read_holder(file).expect("it names itself");
                 assert_eq!(named.process, std::process::id());
             }
             drop(lock);
@@ -276,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_at_once_one_has_it() {
+    fn only_one_of_many_threads_holds_the_lock() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("c.json");
         let inside = std::sync::atomic::AtomicU32::new(0);
@@ -298,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_said() {
+    fn a_missing_folder_is_a_usage_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let e = take(&folder.path().join("no/c.json")).expect_err("no folder");
         assert_eq!(e.exit_status(), 2);

@@ -1,41 +1,41 @@
-//! Asking a run to stop: once politely, twice to be obeyed at once.
+//! Requests to stop a run: the first is graceful, the second forces it.
 
 use tokio_util::sync::CancellationToken;
 
-/// A handle that stops a run. Cheap to clone; all clones are one.
+/// A handle that stops a run. Cheap to clone; all clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     requested: CancellationToken,
-    insisted: CancellationToken,
+    forced: CancellationToken,
 }
 
 impl Stop {
-    /// A handle that nobody has used yet.
+    /// Creates a handle without a request.
     pub fn new() -> Self {
         Stop::default()
     }
 
-    /// Asks the run to read no more and to let finish what is in flight. Asked
-    /// again, it waits for nothing.
+    /// Requests a graceful stop: the run reads no further and finishes the calls in
+    /// flight. A second request forces the stop: the run waits for nothing.
     pub fn request(&self) {
         if self.requested.is_cancelled() {
-            self.insisted.cancel();
+            self.forced.cancel();
         }
         self.requested.cancel();
     }
 
-    /// Whether it was asked.
+    /// True if a stop was requested.
     pub fn is_requested(&self) -> bool {
         self.requested.is_cancelled()
     }
 
-    /// Waits until it is asked.
+    /// Waits for the first request.
     pub async fn requested(&self) {
         self.requested.cancelled().await;
     }
 
-    /// Waits until it is asked again.
-    pub async fn insisted(&self) {
-        self.insisted.cancelled().await;
+    /// Waits until the stop is forced.
+    pub async fn forced(&self) {
+        self.forced.cancelled().await;
     }
 }

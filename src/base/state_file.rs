@@ -1,27 +1,25 @@
-//! Small files that must survive: what a later run or a person needs when this
-//! one was killed.
+//! State files: small files that a later run or a user needs after a crash.
 //!
-//! [`replace`] writes a file so that at every instant either the old one or the
-//! new one is there, whole: beside it, flushed to the disk, then renamed over it.
-//! They live in [`folder`] unless a person says where.
+//! [`replace`] writes a file atomically: it writes a temporary file beside it, flushes
+//! that to disk, and renames it. So either the old or the new content is there,
+//! complete. The default location is [`state_folder`].
 
 use etcetera::base_strategy::{BaseStrategy as _, choose_base_strategy};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// The user's folder for the state of this program: `hashferry` in
-/// `$XDG_STATE_HOME` (`~/.local/state`) or what the system has in its place.
-/// Nothing when the user has no home.
-pub(crate) fn folder() -> Option<PathBuf> {
+/// The user's state folder: `hashferry` in `$XDG_STATE_HOME` (`~/.local/state`), or the
+/// system's equivalent. `None` if the user has no home folder.
+pub(crate) fn state_folder() -> Option<PathBuf> {
     let user = choose_base_strategy().ok()?;
     let base = user.state_dir().unwrap_or_else(|| user.data_dir());
     Some(base.join("hashferry"))
 }
 
-/// A part of a file's name that says `text`: whatever could mean something to a
-/// file system is a dash, and it is not long.
-pub(crate) fn name_part(text: &str) -> String {
+/// Converts `text` to a part of a file name: at most 100 characters, with a dash for
+/// every special character.
+pub(crate) fn file_name_part(text: &str) -> String {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || "._-".contains(c) {
             c
@@ -33,64 +31,62 @@ pub(crate) fn name_part(text: &str) -> String {
     name.trim_start_matches('.').to_owned()
 }
 
-/// Writes `bytes` to `path`, whole or not at all, and returns the open file. Its
-/// folder is made when there is none. Only its owner can read it.
+/// Writes `bytes` to `path` atomically, and returns the open file. Creates the folder.
+/// Only the owner can read the file.
 ///
 /// # Errors
-/// When the disk is full, or the folder cannot be written to: then the file that
-/// was there is still there.
+/// If the disk is full, or the folder is not writable. The old file then remains.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
-    let folder = folder_of(path);
+    let folder = parent_folder(path);
     std::fs::create_dir_all(folder)?;
     let new = tempfile::NamedTempFile::new_in(folder)?;
-    put(path, new, |file| file.write_all(bytes))
+    write_and_rename(path, new, |file| file.write_all(bytes))
 }
 
-/// Writes `bytes` to `path`, whole or not at all. It can be read by those who could read
-/// the file that was there; a new one by those who can read any new file. What `path`
-/// links to is replaced, not the link.
+/// Writes `bytes` to `path` atomically. The file keeps its permissions; a new one has
+/// the default permissions. If `path` is a link, its target is replaced.
 ///
 /// # Errors
-/// As [`replace`], and if there is no folder for it.
+/// As [`replace`], and if the folder does not exist.
 pub(crate) fn replace_readable(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let new = beside(&target)?;
+    let new = temp_file_beside(&target)?;
     if let Ok(old) = std::fs::metadata(&target) {
         new.as_file().set_permissions(old.permissions())?;
     }
-    put(&target, new, |file| file.write_all(bytes)).map(drop)
+    write_and_rename(&target, new, |file| file.write_all(bytes)).map(drop)
 }
 
-/// Whether [`replace_readable`] finds a folder that takes its file; nothing is left there.
+/// Checks that [`replace_readable`] could create its file. Leaves no file.
 ///
 /// # Errors
-/// If it does not.
-pub(crate) fn can_replace(path: &Path) -> io::Result<()> {
+/// If it could not.
+pub(crate) fn check_replace(path: &Path) -> io::Result<()> {
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    beside(&target).map(drop)
+    temp_file_beside(&target).map(drop)
 }
 
-fn folder_of(path: &Path) -> &Path {
+fn parent_folder(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
 }
 
-/// An empty file beside `path`, which others may read as any new file.
-fn beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+/// An empty temporary file beside `path`, with the default permissions.
+fn temp_file_beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        // The process's own mask takes from that what is to be taken.
+        // The process's umask still applies.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder_of(path))
+    builder.tempfile_in(parent_folder(path))
 }
 
-/// Has `write` fill `new`, and puts it in the place of `path`.
-fn put(
+/// Lets `write` fill `new`, then renames it to `path`.
+fn write_and_rename(
     path: &Path,
     mut new: tempfile::NamedTempFile,
     write: impl FnOnce(&mut File) -> io::Result<()>,
@@ -98,9 +94,9 @@ fn put(
     write(new.as_file_mut())?;
     new.as_file().sync_all()?;
     let file = new.persist(path).map_err(|e| e.error)?;
-    // The name too must be on the disk. Where a folder cannot be opened
-    // (Windows), renaming is durable by itself.
-    if let Ok(folder) = File::open(folder_of(path)) {
+    // The folder entry must be on disk, too. Where a folder cannot be opened (Windows),
+    // a rename is already durable.
+    if let Ok(folder) = File::open(parent_folder(path)) {
         folder.sync_all()?;
     }
     Ok(file)
@@ -111,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_whole_and_nothing_is_left_beside_it() {
+    fn a_file_is_replaced_without_leftovers() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("deep/er/note.json");
         replace(&path, b"first, and longer").expect("written");
@@ -122,22 +118,22 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_leaves_the_old_file() {
+    fn a_failed_write_keeps_the_old_file() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("note");
         std::fs::write(&path, b"old").expect("written");
-        // A file is no folder.
+        // A file cannot be a folder.
         assert!(replace(&path.join("note"), b"new").is_err());
         assert_eq!(std::fs::read(&path).expect("there"), b"old");
     }
 
     #[test]
-    fn a_disk_that_fills_up_while_it_is_written_leaves_the_old_file_whole() {
+    fn a_full_disk_keeps_the_old_file() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("report.json");
         std::fs::write(&path, b"old").expect("written");
-        let new = beside(&path).expect("there is room for a name");
-        let full = put(&path, new, |file| {
+        let new = temp_file_beside(&path).expect("there is room for a name");
+        let full = write_and_rename(&path, new, |file| {
             file.write_all(b"half of the new")?;
             Err(io::ErrorKind::StorageFull.into())
         });
@@ -151,7 +147,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn who_could_read_the_file_still_can_and_a_link_stays_one() {
+    fn replacing_keeps_permissions_and_links() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().expect("a folder");
         let (path, link) = (dir.path().join("a"), dir.path().join("link"));
@@ -167,12 +163,12 @@ mod tests {
     }
 
     #[test]
-    fn names_mean_nothing_to_a_file_system() {
+    fn file_name_parts_have_no_special_characters() {
         assert_eq!(
-            name_part("s3://b/k ü.txt"),
+            file_name_part("s3://b/k ü.txt"),
             "s3---b-k---.txt".replace("---.txt", "--.txt")
         );
-        assert_eq!(name_part("../x"), "-x");
-        assert!(name_part(&"x".repeat(500)).len() <= 100);
+        assert_eq!(file_name_part("../x"), "-x");
+        assert!(file_name_part(&"x".repeat(500)).len() <= 100);
     }
 }
