@@ -1,21 +1,21 @@
-//! How long to wait before a call is sent again.
+//! Back-off: the wait before a retry.
 //!
-//! Exponential with *full jitter*: the wait before the n-th try is drawn evenly
-//! from nothing to `base · 2ⁿ⁻¹`, never more than `cap`. Clients that were
-//! refused together must not come back together. Chance is injected, so that a
-//! test can say exactly what happens.
+//! Exponential with *full jitter*: the wait before attempt n is uniformly random
+//! between zero and `base · 2ⁿ⁻¹`, at most `cap`. So clients that were throttled
+//! together do not return together. The random generator is injected, which makes tests
+//! deterministic.
 
 use std::time::Duration;
 
-/// First step of the back-off. The AWS SDKs' own base is 25–50 ms for DynamoDB
-/// (their retry specification 2.1), 1 s for other services: DynamoDB refills
-/// its buckets every second, and the token bucket paces the retry besides.
+/// Base of the back-off. The AWS SDKs use 25–50 ms for DynamoDB (their retry
+/// specification 2.1) and 1 s for other services. DynamoDB refills its buckets every
+/// second, and the token bucket limits retries, too.
 pub(crate) const BASE: Duration = Duration::from_millis(50);
 
-/// Longest wait of the back-off: the AWS SDKs' standard maximum.
+/// Maximum wait: the AWS SDKs' standard.
 pub(crate) const CAP: Duration = Duration::from_secs(20);
 
-/// Waits between tries.
+/// Generator of waits between attempts.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     base: Duration,
@@ -24,7 +24,7 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// The back-off of this program, with chance from `random`.
+    /// Creates the back-off with [`BASE`], [`CAP`] and `random`.
     pub(crate) fn new(random: fastrand::Rng) -> Self {
         Backoff {
             base: BASE,
@@ -33,13 +33,13 @@ impl Backoff {
         }
     }
 
-    /// The longest that the wait before try `attempt` (from 1) can be.
+    /// The maximum wait before attempt `attempt` (from 1).
     pub(crate) fn ceiling(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);
         self.base.saturating_mul(1 << doublings).min(self.cap)
     }
 
-    /// The wait before try `attempt` (from 1).
+    /// A random wait before attempt `attempt` (from 1).
     pub(crate) fn wait(&mut self, attempt: u32) -> Duration {
         self.ceiling(attempt).mul_f64(self.random.f64())
     }

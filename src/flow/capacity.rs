@@ -1,30 +1,29 @@
-//! How much a table can take, and which of its parts is the narrowest.
+//! The capacity of a table and its parts.
 //!
-//! A write to a table is a write to each index that the item feeds and to each
-//! replica, and every one of these has a capacity of its own. A table writes as
-//! fast as the least of them lets it: an index with half of the table's capacity
-//! throttles the table itself. [`Capacity`] holds them all; [`Capacity::charge`]
-//! turns what a call consumed of each into what it costs at the token bucket,
-//! which is kept in units of the narrowest.
+//! A write to a table also writes each index that the item belongs to, and each
+//! replica. Each of these parts has a separate capacity. The table is as fast as its
+//! slowest part: an index with half of its capacity throttles the table. [`Capacity`]
+//! holds all parts. [`Capacity::charge`] converts the consumed capacity of a call to
+//! token bucket units, which are units of the narrowest part.
 
 use std::fmt;
 
-/// Write request units a second that a new on-demand table takes.
-/// Source: DynamoDB developer guide, on-demand capacity mode.
+/// Write request units per second of a new on-demand table. Source: DynamoDB developer
+/// guide, on-demand capacity mode.
 pub(crate) const ON_DEMAND_WRITE_UNITS: f64 = 4000.0;
 
-/// Read request units a second that a new on-demand table takes.
-/// Source: DynamoDB developer guide, on-demand capacity mode.
+/// Read request units per second of a new on-demand table. Source: DynamoDB developer
+/// guide, on-demand capacity mode.
 pub(crate) const ON_DEMAND_READ_UNITS: f64 = 12_000.0;
 
-/// A part of a table that takes writes.
+/// A part of a table that consumes write capacity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     /// The table itself.
     Table,
     /// A global secondary index.
     Index(String),
-    /// The table in another region.
+    /// A replica, by its region.
     Replica(String),
 }
 
@@ -38,51 +37,56 @@ impl fmt::Display for Part {
     }
 }
 
-/// What a table can take.
+/// Capacity of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Capacity {
-    /// Whether its writes are paid per request.
+    /// True if the table is on-demand.
     pub on_demand: bool,
-    /// Provisioned write capacity units a second, by part; of an on-demand
-    /// table, the maximum that was set, where one was.
+    /// Provisioned WCU/s of each part; for an on-demand table, the configured maximum
+    /// of each part that has one.
     pub parts: Vec<(Part, f64)>,
-    /// Write units a second that an on-demand table is warm for, where it says so.
-    pub warm: Option<f64>,
+    /// Warm throughput of an on-demand table, in WCU/s; `None` if DescribeTable does
+    /// not report it.
+    pub warm_throughput: Option<f64>,
 }
 
 impl Capacity {
-    /// The narrowest part and its write units a second; nothing when no part has
-    /// a limit of its own.
+    /// The part with the least capacity, and its WCU/s. `None` if no part has a limit.
     pub fn narrowest(&self) -> Option<&(Part, f64)> {
         self.parts.iter().min_by(|a, b| a.1.total_cmp(&b.1))
     }
 
-    /// The most that the table may be asked for, in write units a second.
-    pub fn ceiling(&self) -> Option<f64> {
+    /// The maximum rate of the table in WCU/s; `None` if it has no limit.
+    pub fn max_rate(&self) -> Option<f64> {
         self.narrowest().map(|(_, units)| *units)
     }
 
-    /// Where to begin, in write units a second.
-    pub fn start(&self) -> f64 {
-        let ceiling = self.ceiling().unwrap_or(f64::INFINITY);
+    /// The start rate in WCU/s.
+    pub fn start_rate(&self) -> f64 {
+        let ceiling = self.max_rate().unwrap_or(f64::INFINITY);
         match self.on_demand {
             false => ceiling.min(1e9),
-            true => self.warm.unwrap_or(ON_DEMAND_WRITE_UNITS).min(ceiling),
+            true => self
+                .warm_throughput
+                .unwrap_or(ON_DEMAND_WRITE_UNITS)
+                .min(ceiling),
         }
     }
 
-    /// What a call that consumed `consumed` costs at a bucket that is filled at
-    /// the narrowest part's rate: the part that is used up most decides.
-    pub fn charge(&self, consumed: &Consumed) -> f64 {
-        let narrowest = self.ceiling();
+    /// The cost of a call at a bucket that refills at the narrowest part's rate. The
+    /// part with the highest utilisation determines it.
+    pub fn charge(&self, consumed: &ConsumedCapacity) -> f64 {
+        let narrowest = self.max_rate();
         let scaled = |part: &Part, units: f64| {
-            let own = self
+            let part_capacity = self
                 .parts
                 .iter()
                 .find(|(p, _)| p == part)
                 .map(|(_, units)| *units);
-            match (narrowest, own) {
-                (Some(narrowest), Some(own)) if own > 0.0 => units * narrowest / own,
+            match (narrowest, part_capacity) {
+                (Some(narrowest), Some(part_capacity)) if part_capacity > 0.0 => {
+                    units * narrowest / part_capacity
+                }
                 _ => units,
             }
         };
@@ -91,90 +95,89 @@ impl Capacity {
             .indexes
             .iter()
             .map(|(name, units)| scaled(&Part::Index(name.clone()), *units));
-        // What a replica consumes is what the table does; no answer names it.
-        let same = self
+        // A replica consumes what the table does; responses do not report it.
+        let table_parts = self
             .parts
             .iter()
             .filter(|(p, _)| !matches!(p, Part::Index(_)));
-        let same = same.map(|(part, _)| scaled(part, table));
-        indexes.chain(same).reduce(f64::max).unwrap_or(table)
+        let table_parts = table_parts.map(|(part, _)| scaled(part, table));
+        indexes.chain(table_parts).reduce(f64::max).unwrap_or(table)
     }
 }
 
-/// What DynamoDB's reason for throttling means, and what can be done about it.
-/// Source: DynamoDB developer guide, throttling diagnostics: the reason is
+/// Explains a throttling reason of DynamoDB, with a fix. Source: DynamoDB developer
+/// guide, throttling diagnostics. A reason is
 /// `{Table|Index}{Read|Write}{ProvisionedThroughput|KeyRangeThroughput|AccountLimit|MaxOnDemandThroughput}Exceeded`.
-pub(crate) fn advice(reason: &str) -> &'static str {
+pub(crate) fn throttling_hint(reason: &str) -> &'static str {
     if let Some((_, kind)) = reason.split_once("Read") {
-        return read_advice(kind);
+        return read_throttling_hint(kind);
     }
     let index = reason.starts_with("Index");
     match reason.split_once("Write").map_or("", |(_, kind)| kind) {
         "ProvisionedThroughputExceeded" if index => {
-            "the index has less capacity than its share of the writes: raise the index's"
+            "the index has less capacity than its share of the writes; raise the index's capacity"
         }
         "ProvisionedThroughputExceeded" => {
-            "something else writes to the table too, or its capacity was lowered: raise it, or leave \
-             room by --rate 80%"
+            "another client writes to the table, or its capacity was lowered; raise it, or leave \
+             room with --rate 80%"
         }
         "KeyRangeThroughputExceeded" => {
-            "one partition gets more than its 1,000 units a second: DynamoDB splits it after a while; \
-             an index with few different keys cannot be split and should be dropped for the import"
+            "hot partition: it receives more than 1,000 WCU/s; DynamoDB splits it after a while; an \
+             index with few distinct keys cannot be split, so drop it for the import"
         }
         "AccountLimitExceeded" => {
-            "the account's quota in this region is used up: ask for a higher one"
+            "the AWS account's quota in this region is used up; request a higher one"
         }
         "MaxOnDemandThroughputExceeded" => {
-            "the table's own on-demand maximum is reached: raise MaxWriteRequestUnits"
+            "the table's on-demand maximum is reached; raise MaxWriteRequestUnits"
         }
-        _ => "the table takes less than it says",
+        _ => "the table accepts less than its described capacity",
     }
 }
 
-/// The same for reads, by what is exceeded.
-fn read_advice(kind: &str) -> &'static str {
+/// As [`throttling_hint`], for the part of a read reason after `Read`.
+fn read_throttling_hint(kind: &str) -> &'static str {
     match kind {
         "ProvisionedThroughputExceeded" => {
-            "something else reads the table too, or its capacity was lowered: raise it, or leave room \
-             by --rate 80%"
+            "another client reads the table, or its capacity was lowered; raise it, or leave room \
+             with --rate 80%"
         }
         "KeyRangeThroughputExceeded" => {
-            "one partition gets more than its 3,000 units a second: DynamoDB splits it after a while"
+            "hot partition: it receives more than 3,000 RCU/s; DynamoDB splits it after a while"
         }
         "AccountLimitExceeded" => {
-            "the account's quota in this region is used up: ask for a higher one"
+            "the AWS account's quota in this region is used up; request a higher one"
         }
         "MaxOnDemandThroughputExceeded" => {
-            "the table's own on-demand maximum is reached: raise MaxReadRequestUnits"
+            "the table's on-demand maximum is reached; raise MaxReadRequestUnits"
         }
-        _ => "the table takes less than it says",
+        _ => "the table accepts less than its described capacity",
     }
 }
 
-/// Write capacity units that a call consumed.
+/// Capacity units that a call consumed.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Consumed {
-    /// Of the table and its indexes together.
+pub struct ConsumedCapacity {
+    /// Units of the table and its indexes together.
     pub total: f64,
-    /// Of the table alone, where that is said.
+    /// Units of the table alone; `None` if the response does not report them.
     pub table: Option<f64>,
-    /// Of each index, by its name.
+    /// Units of each index, by name.
     pub indexes: Vec<(String, f64)>,
 }
 
-impl Consumed {
-    /// Itself, when a call can have consumed that. What is paid at the token bucket
-    /// follows it: a figure beyond all bounds would stop a run for good.
-    pub(crate) fn if_possible(self) -> Option<Self> {
+impl ConsumedCapacity {
+    /// Returns `self` if the figures are plausible. They feed the token bucket, and an
+    /// absurd figure would block the run permanently.
+    pub(crate) fn if_plausible(self) -> Option<Self> {
         let possible = |units: f64| (0.0..=MAX_CALL_UNITS).contains(&units);
         let indexes = self.indexes.iter().all(|(_, units)| possible(*units));
         (possible(self.total) && self.table.is_none_or(possible) && indexes).then_some(self)
     }
 }
 
-/// Capacity units that one call can have consumed, at the very most: 16 MB are
-/// 16,384 write units, and each of some 25 indexes takes up to two writes for one
-/// of the table. An answer that says more is not believed.
+/// Maximum plausible capacity units of one call. A call of 16 MB consumes 16,384 WCU,
+/// and each of about 25 indexes up to twice that. Larger figures are ignored.
 pub(crate) const MAX_CALL_UNITS: f64 = 1_000_000.0;
 
 #[cfg(test)]
@@ -185,7 +188,7 @@ mod tests {
         Capacity {
             on_demand: false,
             parts: parts.to_vec(),
-            warm: None,
+            warm_throughput: None,
         }
     }
 
@@ -194,37 +197,40 @@ mod tests {
     }
 
     #[test]
-    fn the_narrowest_part_decides() {
+    fn the_narrowest_part_sets_the_rate() {
         let c = capacity(&[
             (Part::Table, 1000.0),
             (index("i"), 400.0),
             (Part::Replica("eu".into()), 700.0),
         ]);
         assert_eq!(c.narrowest(), Some(&(index("i"), 400.0)));
-        assert_eq!((c.ceiling(), c.start()), (Some(400.0), 400.0));
+        assert_eq!((c.max_rate(), c.start_rate()), (Some(400.0), 400.0));
     }
 
     #[test]
-    fn on_demand_begins_warm_and_below_its_maximum() {
+    fn on_demand_starts_at_warm_throughput_below_its_maximum() {
         let c = |parts: &[(Part, f64)], warm| Capacity {
             on_demand: true,
             parts: parts.to_vec(),
-            warm,
+            warm_throughput: warm,
         };
-        assert_eq!(c(&[], None).start(), 4000.0);
-        assert_eq!(c(&[], Some(12_000.0)).start(), 12_000.0);
-        assert_eq!(c(&[(Part::Table, 900.0)], Some(12_000.0)).start(), 900.0);
-        assert_eq!(c(&[], None).ceiling(), None);
+        assert_eq!(c(&[], None).start_rate(), 4000.0);
+        assert_eq!(c(&[], Some(12_000.0)).start_rate(), 12_000.0);
+        assert_eq!(
+            c(&[(Part::Table, 900.0)], Some(12_000.0)).start_rate(),
+            900.0
+        );
+        assert_eq!(c(&[], None).max_rate(), None);
     }
 
     #[test]
-    fn a_call_costs_what_it_takes_of_the_part_it_uses_up_most() {
-        let consumed = |table, i| Consumed {
+    fn a_call_costs_its_share_of_the_most_utilised_part() {
+        let consumed = |table, i| ConsumedCapacity {
             total: table + i,
             table: Some(table),
             indexes: vec![("i".into(), i)],
         };
-        // Equal capacities: not the sum, for each has its own.
+        // Equal capacities: not the sum, because each part has its capacity.
         let c = capacity(&[(Part::Table, 1000.0), (index("i"), 1000.0)]);
         assert_eq!(c.charge(&consumed(25.0, 25.0)), 25.0);
         assert_eq!(
@@ -232,7 +238,7 @@ mod tests {
             50.0,
             "items twice as large in the index"
         );
-        // The bucket runs at the index's 500: the table's 25 of 1,000 weigh half.
+        // The bucket refills at the index's 500: 25 of the table's 1,000 cost half.
         let c = capacity(&[(Part::Table, 1000.0), (index("i"), 500.0)]);
         assert_eq!(c.charge(&consumed(25.0, 25.0)), 25.0);
         assert_eq!(c.charge(&consumed(25.0, 5.0)), 12.5);
@@ -243,7 +249,7 @@ mod tests {
             "as much as in the table"
         );
         let c = capacity(&[(Part::Table, 1000.0), (index("i"), 500.0)]);
-        let only_total = Consumed {
+        let only_total = ConsumedCapacity {
             total: 25.0,
             table: None,
             indexes: vec![],
@@ -252,13 +258,18 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_has_its_advice() {
-        assert!(advice("IndexWriteProvisionedThroughputExceeded").contains("index"));
-        assert!(advice("TableWriteKeyRangeThroughputExceeded").contains("partition"));
-        assert!(advice("TableWriteAccountLimitExceeded").contains("quota"));
-        assert!(advice("TableWriteMaxOnDemandThroughputExceeded").contains("MaxWriteRequestUnits"));
-        assert!(advice("TableReadKeyRangeThroughputExceeded").contains("3,000"));
-        assert!(advice("TableReadProvisionedThroughputExceeded").contains("reads the table"));
-        assert!(advice("SomethingNew").contains("less than it says"));
+    fn each_throttling_reason_has_a_hint() {
+        assert!(throttling_hint("IndexWriteProvisionedThroughputExceeded").contains("index"));
+        assert!(throttling_hint("TableWriteKeyRangeThroughputExceeded").contains("partition"));
+        assert!(throttling_hint("TableWriteAccountLimitExceeded").contains("quota"));
+        assert!(
+            throttling_hint("TableWriteMaxOnDemandThroughputExceeded")
+                .contains("MaxWriteRequestUnits")
+        );
+        assert!(throttling_hint("TableReadKeyRangeThroughputExceeded").contains("3,000"));
+        assert!(
+            throttling_hint("TableReadProvisionedThroughputExceeded").contains("reads the table")
+        );
+        assert!(throttling_hint("SomethingNew").contains("less than its described capacity"));
     }
 }

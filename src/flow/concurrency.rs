@@ -1,122 +1,121 @@
-//! How many calls may be in flight.
+//! Maximum number of calls in flight.
 //!
-//! A call takes as long as the way to DynamoDB and back, whatever it carries, so
-//! what a run can send in a second is the calls in flight divided by that latency
-//! (Little's law). [`Concurrency::Auto`] turns it round: from the rate and the
-//! [`Latency`] that the run observes, the calls that are needed. It is a bound and
-//! no aim where there is a rate, since calls begin when the token bucket lets them.
-//! Without a rate, more calls than the latency asks for would only queue up at the
-//! server and grow the latency that is observed; hence the least one counts there,
-//! which no queue of our own can lengthen.
+//! A call's latency is mostly the round trip, whatever the call carries. So the items
+//! per second are the calls in flight divided by the latency (Little's law).
+//! [`Concurrency::Auto`] inverts that: it calculates the calls in flight from the rate
+//! and the observed [`Latency`]. With a rate this is an upper limit, because the token
+//! bucket decides when calls start. Without a rate, too many calls would queue at the
+//! server and inflate the observed latency. So the minimum latency is used, which our
+//! own queueing cannot inflate.
 
 use std::str::FromStr;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many calls may be in flight.
+/// Maximum number of calls in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Concurrency {
-    /// As many as the rate and the latency need.
+    /// Calculated from the rate and the latency.
     #[default]
     Auto,
-    /// So many.
+    /// A fixed number.
     Calls(usize),
 }
 
-/// The most calls in flight that can be asked for. Each is a connection of its
-/// own and a body of some kilobytes.
+/// Maximum of `--concurrency`. Each call needs a connection and a body of some
+/// kilobytes.
 pub(crate) const MAX_CONCURRENCY: usize = 1024;
 
-/// The most that are chosen by themselves: 40,000 units a second in batches of 25
-/// at 80 ms, in some 10 MB.
+/// Maximum of [`Concurrency::Auto`]: 40,000 units/s in batches of 25 at 80 ms, in about
+/// 10 MB.
 pub(crate) const MAX_AUTO_CONCURRENCY: usize = 256;
 
-/// The least that a rate is given.
-const LEAST_CALLS: usize = 4;
+/// Minimum number of calls with a rate.
+const MIN_CALLS: usize = 4;
 
-/// The least without a rate: enough for 5 ms at 100,000 items a second, which is
-/// what a near server shows before its latency is known.
-const LEAST_UNLIMITED: usize = 32;
+/// Minimum number of calls without a rate: enough for 100,000 items/s at 5 ms, the
+/// latency of a near server.
+const MIN_CALLS_UNLIMITED: usize = 32;
 
-/// Capacity units a second that a run without a rate is prepared for: 100,000 items of
-/// up to 1 KB. Of larger ones fewer, whose calls are larger, too.
+/// Assumed rate of a run without one, in capacity units per second: 100,000 items of up
+/// to 1 KB. Larger items need fewer calls, because each call is larger.
 const UNLIMITED_UNITS_PER_S: f64 = 100_000.0;
 
-/// The latency that a rate is prepared for at least, in seconds: several times what
-/// DynamoDB usually takes, so that a slow spell does not lower the rate.
-const LEAST_LATENCY: f64 = 0.080;
+/// Minimum latency assumed with a rate, in seconds. It is several times DynamoDB's
+/// usual latency, so that a slow period does not lower the rate.
+const MIN_LATENCY: f64 = 0.080;
 
-/// How far above the mean calls may be without the rate suffering. More would be sent
-/// at once after a standstill of the network, and refused.
-const SPREAD_OF_MEAN: f64 = 2.0;
+/// Factor on the mean latency that still sustains the rate. A larger one would send a
+/// burst after a network outage, which DynamoDB would throttle.
+const MEAN_LATENCY_FACTOR: f64 = 2.0;
 
-/// What the mean is to the least latency: DynamoDB's usual call takes about twice
-/// as long as its quickest.
-const SPREAD_OF_LEAST: f64 = 2.0;
+/// Factor from the minimum to the mean latency: DynamoDB's usual call takes about twice
+/// as long as its fastest.
+const MIN_LATENCY_FACTOR: f64 = 2.0;
 
-/// The part of a new call in the mean.
-const WEIGHT: f64 = 1.0 / 16.0;
+/// Weight of a new call in the moving mean.
+const MEAN_WEIGHT: f64 = 1.0 / 16.0;
 
-/// What answered calls have taken, in seconds.
+/// Latency of answered calls, in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Latency(Option<Observed>);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Observed {
-    least: f64,
+    min: f64,
     mean: f64,
 }
 
 impl Latency {
-    /// Nothing was observed yet.
+    /// No observation yet.
     pub const UNKNOWN: Latency = Latency(None);
 
-    /// A call was answered after so long.
+    /// Adds the latency of an answered call.
     pub fn observe(&mut self, took: Duration) {
         let took = took.as_secs_f64();
         self.0 = Some(match self.0 {
             None => Observed {
-                least: took,
+                min: took,
                 mean: took,
             },
-            Some(Observed { least, mean }) => Observed {
-                least: least.min(took),
-                mean: mean + (took - mean) * WEIGHT,
+            Some(Observed { min: least, mean }) => Observed {
+                min: least.min(took),
+                mean: mean + (took - mean) * MEAN_WEIGHT,
             },
         });
     }
 }
 
-/// The bound of one run, which observes its calls.
+/// The concurrency limit of one run, which observes the latency of its calls.
 #[derive(Debug)]
-pub(crate) struct Bound {
+pub(crate) struct ConcurrencyLimit {
     concurrency: Concurrency,
     latency: Latency,
-    /// When the first answer was there.
-    warm: Option<Instant>,
+    /// Time of the first response.
+    first_response: Option<Instant>,
 }
 
-impl Bound {
-    /// Of a run whose latency is not known yet.
+impl ConcurrencyLimit {
+    /// Creates a limit for a run of unknown latency.
     pub(crate) fn new(concurrency: Concurrency) -> Self {
-        Bound {
+        ConcurrencyLimit {
             concurrency,
             latency: Latency::UNKNOWN,
-            warm: None,
+            first_response: None,
         }
     }
 
-    /// Calls in flight, at most: see [`Concurrency::calls`].
+    /// The maximum number of calls in flight. See [`Concurrency::calls`].
     pub(crate) fn calls(&self, rate: Option<f64>, batch_units: f64) -> usize {
         self.concurrency.calls(rate, batch_units, self.latency)
     }
 
-    /// A call that was `begun` then has done something by `now`. One that was refused
-    /// says nothing of the latency, and neither does one that was begun before the
-    /// first answer: it has loaded credentials and made its connection.
-    pub(crate) fn took(&mut self, begun: Instant, now: Instant) {
-        if begun >= *self.warm.get_or_insert(now) {
+    /// Observes a call that started at `begun` and succeeded at `now`. Throttled calls
+    /// say nothing about latency. Neither do calls that started before the first
+    /// response, because they loaded credentials and opened connections.
+    pub(crate) fn observe(&mut self, begun: Instant, now: Instant) {
+        if begun >= *self.first_response.get_or_insert(now) {
             self.latency.observe(now - begun);
         }
     }
@@ -140,8 +139,8 @@ impl FromStr for Concurrency {
 }
 
 impl Concurrency {
-    /// What is said of it at the beginning of a run, when the latency is not known yet.
-    pub fn said(self, rate: Option<f64>, batch_units: f64) -> String {
+    /// Describes the limit at the start of a run, when the latency is unknown.
+    pub fn describe(self, rate: Option<f64>, batch_units: f64) -> String {
         let calls = self.calls(rate, batch_units, Latency::UNKNOWN);
         match self {
             Concurrency::Auto if calls < MAX_AUTO_CONCURRENCY => {
@@ -151,28 +150,29 @@ impl Concurrency {
         }
     }
 
-    /// Calls in flight, at most, for `rate` capacity units a second (nothing: as fast
-    /// as can be), a batch costing `batch_units`, at the `latency` observed.
+    /// The maximum number of calls in flight. `rate` is in capacity units per second
+    /// (`None` for no limit), `batch_units` the cost of a batch, `latency` the observed
+    /// latency.
     pub fn calls(self, rate: Option<f64>, batch_units: f64, latency: Latency) -> usize {
         let observed = latency.0;
         let batch_units = batch_units.max(1.0);
-        let (needed, least) = match (self, rate) {
+        let (needed, minimum) = match (self, rate) {
             (Concurrency::Calls(n), _) => return n.max(1),
             (Concurrency::Auto, None) => {
-                let latency = observed.map_or(0.0, |o| o.least * SPREAD_OF_LEAST);
+                let latency = observed.map_or(0.0, |o| o.min * MIN_LATENCY_FACTOR);
                 (
                     UNLIMITED_UNITS_PER_S / batch_units * latency,
-                    LEAST_UNLIMITED,
+                    MIN_CALLS_UNLIMITED,
                 )
             }
             (Concurrency::Auto, Some(rate)) => {
-                let latency = observed.map_or(0.0, |o| o.mean * SPREAD_OF_MEAN);
-                let latency = latency.max(LEAST_LATENCY);
-                (rate / batch_units * latency, LEAST_CALLS)
+                let latency = observed.map_or(0.0, |o| o.mean * MEAN_LATENCY_FACTOR);
+                let latency = latency.max(MIN_LATENCY);
+                (rate / batch_units * latency, MIN_CALLS)
             }
         };
-        // Saturates: a float of any size becomes a usize.
-        (needed.ceil() as usize).clamp(least, MAX_AUTO_CONCURRENCY)
+        // A float of any size converts to a usize: the cast saturates.
+        (needed.ceil() as usize).clamp(minimum, MAX_AUTO_CONCURRENCY)
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn it_follows_the_rate_within_bounds() {
+    fn the_limit_follows_the_rate_within_its_range() {
         let auto = |rate| Concurrency::Auto.calls(rate, 25.0, Latency::UNKNOWN);
         assert_eq!(auto(Some(5.0)), 4);
         assert_eq!(auto(Some(10_000.0)), 32);
@@ -207,50 +207,50 @@ mod tests {
     }
 
     #[test]
-    fn it_hides_the_latency() {
-        let of = |rate, took| Concurrency::Auto.calls(rate, 25.0, always(took));
+    fn the_limit_grows_with_the_latency() {
+        let calls = |rate, took| Concurrency::Auto.calls(rate, 25.0, always(took));
         // By Little's law 40,000 items a second need 10 calls at 6.25 ms, and 80 at 50 ms.
-        assert_eq!(of(Some(40_000.0), 5 * MS), 128);
-        assert_eq!(of(Some(40_000.0), 50 * MS), 160);
-        assert_eq!(of(Some(10_000.0), 50 * MS), 40);
-        assert_eq!(of(None, MS / 10), 32);
-        assert_eq!(of(None, 5 * MS), 40);
-        assert_eq!(of(None, 25 * MS), 200);
-        assert_eq!(of(None, 50 * MS), 256);
-        // Calls of a hundred units: a quarter of them, and no fewer than ever.
+        assert_eq!(calls(Some(40_000.0), 5 * MS), 128);
+        assert_eq!(calls(Some(40_000.0), 50 * MS), 160);
+        assert_eq!(calls(Some(10_000.0), 50 * MS), 40);
+        assert_eq!(calls(None, MS / 10), 32);
+        assert_eq!(calls(None, 5 * MS), 40);
+        assert_eq!(calls(None, 25 * MS), 200);
+        assert_eq!(calls(None, 50 * MS), 256);
+        // Calls of 100 units: a quarter as many, but at least the minimum.
         let heavy = Concurrency::Auto.calls(None, 100.0, always(25 * MS));
         assert_eq!(heavy, 50);
         assert_eq!(Concurrency::Auto.calls(None, 1e9, always(25 * MS)), 32);
     }
 
     #[test]
-    fn without_a_rate_a_queue_of_our_own_does_not_feed_itself() {
+    fn without_a_rate_queueing_does_not_raise_the_limit() {
         let mut latency = always(2 * MS);
         for _ in 0..1000 {
             latency.observe(100 * MS);
         }
         assert_eq!(Concurrency::Auto.calls(None, 25.0, latency), 32);
-        // With a rate the token bucket bounds it.
+        // With a rate, the token bucket limits the calls.
         assert_eq!(Concurrency::Auto.calls(Some(5_000.0), 25.0, latency), 40);
     }
 
     #[test]
-    fn one_slow_call_moves_the_mean_by_its_part() {
+    fn one_slow_call_moves_the_mean_by_its_weight() {
         let mut latency = always(10 * MS);
         latency.observe(970 * MS);
-        // 10 + 960 / 16 = 70 ms, of which twice are 140.
+        // 10 + 960 / 16 = 70 ms, and twice that is 140 ms.
         assert_eq!(Concurrency::Auto.calls(Some(10_000.0), 25.0, latency), 56);
     }
 
     #[test]
-    fn what_was_begun_before_the_first_answer_says_nothing() {
+    fn calls_begun_before_the_first_response_are_not_observed() {
         let begun = Instant::now();
-        let mut bound = Bound::new(Concurrency::Auto);
+        let mut bound = ConcurrencyLimit::new(Concurrency::Auto);
         for cold in [300, 310, 320] {
-            bound.took(begun, begun + cold * MS);
+            bound.observe(begun, begun + cold * MS);
         }
         assert_eq!(bound.calls(None, 25.0), 32);
-        bound.took(begun + 300 * MS, begun + 325 * MS);
+        bound.observe(begun + 300 * MS, begun + 325 * MS);
         assert_eq!(bound.calls(None, 25.0), 200);
     }
 }

@@ -1,250 +1,247 @@
-//! The controller: what the table is said to take, and what it does take → a
-//! rate.
+//! Rate controller: described capacity and observed throttling → write rate.
 //!
-//! Two things are known: what DescribeTable says, read again now and then, and
-//! what came of the calls. The controller trusts the first as long as the second
-//! agrees. When writes are refused although the rate is within what the table
-//! says (a hot partition, an account's limit, somebody else writing), it goes
-//! down to what was accepted in the last second, and from there up again a
-//! little every second. The rate of an on-demand table, which says nothing of
-//! use, is found in the same way: it begins with what such a table always takes
-//! and goes up while nothing is refused.
+//! The controller has two inputs: the capacity from DescribeTable, read periodically,
+//! and the results of the calls. It uses the described capacity while the results
+//! agree. Throttling can occur below that capacity: a hot partition, an account's
+//! quota, another client. Then the rate drops to the accepted rate of the last second,
+//! and rises a little every second from there. The rate of an on-demand table is found
+//! in the same way. It starts at the minimum of such tables and rises while nothing is
+//! throttled.
 //!
-//! A table that accepts nothing says nothing of its capacity. The rate from before
-//! the first refusal is remembered, and once something is accepted, the rate
-//! climbs back to it within [`CLIMB`], unless calls are refused again.
+//! A table that throttles everything reveals nothing about its capacity. The controller
+//! remembers the rate from before the first throttled call. After the first success the
+//! rate climbs back to it within [`CLIMB_TIME`], unless calls are throttled again.
 //!
-//! Pure: it is told the time and the counts, and answers with a rate.
+//! Pure: time and counts are arguments, the result is a rate.
 
 use crate::flow::capacity::Capacity;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often the controller looks at what came of the calls.
+/// Interval of the controller's checks.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
-/// Over how long acceptance is measured, at least, and the least time between two
-/// steps: DynamoDB's own bucket is one of seconds.
+/// Minimum period for measuring the accepted rate, and between two steps: DynamoDB's
+/// bucket spans seconds.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The share of refused units that is no reason to go down: the two buckets are
-/// filled at different instants, and now and then an item falls in between.
-const TOLERATED: f64 = 0.01;
+/// Share of throttled units that does not lower the rate. The two buckets refill at
+/// different instants, so an item is occasionally throttled.
+const TOLERATED_SHARE: f64 = 0.01;
 
-/// How far below the accepted rate a step down goes.
-const BACK_OFF: f64 = 0.98;
+/// Factor on the accepted rate when the rate is lowered.
+const STEP_DOWN: f64 = 0.98;
 
-/// A step up, in shares of the rate at the beginning, once a second.
+/// Step up per second, as a share of the start rate.
 const STEP_UP: f64 = 0.02;
 
-/// How much of the rate must have been used for a step up to make sense.
-const IN_USE: f64 = 0.80;
+/// Minimum utilisation of the rate for a step up.
+const MIN_UTILISATION: f64 = 0.80;
 
-/// How long the rate takes back to what it was before nothing was accepted.
-pub(crate) const CLIMB: Duration = Duration::from_secs(4);
+/// Duration of the climb back to the rate from before the outage.
+pub(crate) const CLIMB_TIME: Duration = Duration::from_secs(4);
 
-/// Where the climb begins, as a share of that rate.
-const CLIMB_FROM: f64 = 0.125;
+/// Start of the climb, as a share of that rate.
+const CLIMB_START: f64 = 0.125;
 
-/// The lowest rate, in write units a second: something must be tried.
-const LEAST: f64 = 1.0;
+/// Minimum rate in WCU/s, so that calls continue.
+const MIN_RATE: f64 = 1.0;
 
-/// What came of the calls since the beginning, in write units.
+/// Totals of all calls, in capacity units.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Tally {
-    /// Written.
+    /// Units that succeeded.
     pub accepted: f64,
-    /// Handed back, or of calls that were throttled.
-    pub refused: f64,
+    /// Units that were unprocessed, or in throttled calls.
+    pub throttled: f64,
 }
 
-/// What the person should be told.
+/// A change of rate that the log reports.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Event {
-    /// The table's capacity is another now.
-    Followed {
-        /// Write units a second, before and now.
+pub enum RateEvent {
+    /// The table's capacity changed.
+    CapacityChanged {
+        /// WCU/s before.
         from: f64,
-        /// Write units a second now.
+        /// WCU/s now.
         to: f64,
     },
-    /// Writes are refused though the rate is within what the table says.
+    /// Calls are throttled below the table's capacity.
     Lowered {
-        /// Write units a second now.
+        /// WCU/s now.
         to: f64,
     },
 }
 
-/// See the [module](self).
+/// The rate controller of a run. See the [module](self).
 #[derive(Debug)]
-pub struct Controller {
-    /// Share of what the table takes.
+pub struct RateController {
+    /// Share of the table's capacity to use.
     share: f64,
-    /// The most that may be taken, whatever the table says.
+    /// Maximum rate, regardless of the capacity.
     max_rate: Option<f64>,
     capacity: Capacity,
-    /// What has been found out by trying: always so for an on-demand table,
-    /// else only after refusals.
-    found: Option<f64>,
-    /// The tallies of the last [`PERIOD`], or since the last step down, the oldest
-    /// first.
-    past: VecDeque<(Instant, Tally)>,
-    raised: Instant,
-    /// What had been found out before the first of the refusals that are in a row now.
-    remembered: Option<f64>,
+    /// Rate found by experiment: always set for an on-demand table, otherwise only
+    /// after throttling.
+    discovered: Option<f64>,
+    /// Tallies of the last [`PERIOD`], or since the last step down, oldest first.
+    history: VecDeque<(Instant, Tally)>,
+    last_step: Instant,
+    /// `found` from before the present series of throttled calls.
+    before_throttling: Option<f64>,
     phase: Phase,
 }
 
-/// How the table takes what it is offered.
+/// State of the table.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
-    /// In full or in part.
-    Usual,
-    /// Not at all.
+    /// Calls succeed at least in part.
+    Normal,
+    /// Every call is throttled.
     Down,
-    /// Again, since an instant; the rate is this share of the usual one.
+    /// Recovering since the instant, at this share of the normal rate.
     Climbing(Instant, f64),
 }
 
-impl Controller {
-    /// A controller for a table of this `capacity`: to take `share` (1 is all)
-    /// of it, and never more than `max_rate` write units a second.
+impl RateController {
+    /// Creates a controller for a table of this `capacity`. It uses `share` of it (1 is
+    /// all), and at most `max_rate` WCU/s.
     pub fn new(capacity: Capacity, share: f64, max_rate: Option<f64>, now: Instant) -> Self {
-        let found = capacity.on_demand.then(|| capacity.start());
-        Controller {
+        let discovered = capacity.on_demand.then(|| capacity.start_rate());
+        RateController {
             share,
             max_rate,
             capacity,
-            found,
-            past: VecDeque::from([(now, Tally::default())]),
-            raised: now,
-            remembered: found,
-            phase: Phase::Usual,
+            discovered,
+            history: VecDeque::from([(now, Tally::default())]),
+            last_step: now,
+            before_throttling: discovered,
+            phase: Phase::Normal,
         }
     }
 
-    /// The rate, in write units a second.
+    /// The rate in WCU/s.
     pub fn rate(&self) -> f64 {
         match self.phase {
-            Phase::Usual => self.usual(),
-            Phase::Down => LEAST,
-            Phase::Climbing(_, share) => (self.usual() * share).max(LEAST),
+            Phase::Normal => self.normal_rate(),
+            Phase::Down => MIN_RATE,
+            Phase::Climbing(_, share) => (self.normal_rate() * share).max(MIN_RATE),
         }
     }
 
-    /// The rate while something is accepted.
-    fn usual(&self) -> f64 {
-        let said = self.capacity.start();
-        let of_table = match (self.found, self.capacity.on_demand) {
-            (Some(found), true) => found.min(self.capacity.ceiling().unwrap_or(f64::INFINITY)),
-            (Some(found), false) => found.min(said),
-            (None, _) => said,
+    /// The rate while calls succeed.
+    fn normal_rate(&self) -> f64 {
+        let described = self.capacity.start_rate();
+        let table_rate = match (self.discovered, self.capacity.on_demand) {
+            (Some(found), true) => found.min(self.capacity.max_rate().unwrap_or(f64::INFINITY)),
+            (Some(found), false) => found.min(described),
+            (None, _) => described,
         };
-        (of_table * self.share)
+        (table_rate * self.share)
             .min(self.max_rate.unwrap_or(f64::INFINITY))
-            .max(LEAST)
+            .max(MIN_RATE)
     }
 
-    /// What the table was last said to take.
+    /// The last described capacity.
     pub fn capacity(&self) -> &Capacity {
         &self.capacity
     }
 
-    /// The table was described anew.
-    pub fn described(&mut self, capacity: Capacity) -> Option<Event> {
-        let from = self.usual();
+    /// Sets the described capacity. Returns an event if the rate changes.
+    pub fn update_capacity(&mut self, capacity: Capacity) -> Option<RateEvent> {
+        let from = self.normal_rate();
         if capacity == self.capacity {
             return None;
         }
-        let changed = capacity.ceiling() != self.capacity.ceiling()
+        let changed = capacity.max_rate() != self.capacity.max_rate()
             || capacity.on_demand != self.capacity.on_demand;
         self.capacity = capacity;
         if changed {
-            // What was found out was found out about another capacity.
-            self.found = self.capacity.on_demand.then(|| self.capacity.start());
-            self.remembered = self.found;
-            self.past.clear();
+            // The rate was found for another capacity.
+            self.discovered = self.capacity.on_demand.then(|| self.capacity.start_rate());
+            self.before_throttling = self.discovered;
+            self.history.clear();
         }
-        let to = self.usual();
-        (to != from).then_some(Event::Followed { from, to })
+        let to = self.normal_rate();
+        (to != from).then_some(RateEvent::CapacityChanged { from, to })
     }
 
-    /// A call is refused for the first time since one was accepted: should nothing
-    /// more be accepted, this is the rate to go back to.
-    pub fn remember(&mut self) {
-        self.remembered = self.found;
+    /// Records the first throttled call after a success: this is the rate to restore if
+    /// everything is throttled.
+    pub fn remember_rate(&mut self) {
+        self.before_throttling = self.discovered;
     }
 
-    /// Nothing has been accepted for a while.
-    pub fn nothing_accepted(&mut self) {
-        // What was found out since then says nothing of the table's capacity.
-        self.found = self.remembered;
+    /// Records that every call has been throttled for a while.
+    pub fn record_outage(&mut self) {
+        // The rates found meanwhile say nothing about the table's capacity.
+        self.discovered = self.before_throttling;
         self.phase = Phase::Down;
     }
 
-    /// Something is accepted again: `tally` is what came of all calls so far.
-    pub fn accepted_again(&mut self, tally: Tally, now: Instant) {
-        self.past = VecDeque::from([(now, tally)]);
-        self.phase = Phase::Climbing(now, CLIMB_FROM);
+    /// Records the first success after an outage; `tally` holds the totals so far.
+    pub fn record_recovery(&mut self, tally: Tally, now: Instant) {
+        self.history = VecDeque::from([(now, tally)]);
+        self.phase = Phase::Climbing(now, CLIMB_START);
     }
 
-    /// Time has passed: a climb goes on, and nothing else is decided.
+    /// Advances a climb to `now`, without further decisions.
     pub fn climb(&mut self, now: Instant) {
         let Phase::Climbing(since, _) = self.phase else {
             return;
         };
-        let share = (now - since).as_secs_f64() / CLIMB.as_secs_f64();
-        self.phase = Phase::Climbing(since, share.max(CLIMB_FROM));
+        let share = (now - since).as_secs_f64() / CLIMB_TIME.as_secs_f64();
+        self.phase = Phase::Climbing(since, share.max(CLIMB_START));
         if share >= 1.0 {
-            self.phase = Phase::Usual;
-            self.raised = now;
+            self.phase = Phase::Normal;
+            self.last_step = now;
         }
     }
 
-    /// Time has passed: `tally` is what came of all calls so far.
-    pub fn tick(&mut self, tally: Tally, now: Instant) -> Option<Event> {
+    /// Adjusts the rate at `now`; `tally` holds the totals so far.
+    pub fn tick(&mut self, tally: Tally, now: Instant) -> Option<RateEvent> {
         self.climb(now);
         if self.phase == Phase::Down {
             return None;
         }
-        // The youngest that is a period old, for a tick is always a little late:
-        // hardly any is a period old to the millisecond.
-        while self.past.len() > 1 && now - self.past[1].0 >= PERIOD {
-            self.past.pop_front();
+        // The most recent tally that is at least a period old. Ticks are late, so
+        // hardly any is exactly a period old.
+        while self.history.len() > 1 && now - self.history[1].0 >= PERIOD {
+            self.history.pop_front();
         }
-        let (then, before) = *self.past.front().unwrap_or(&(now, tally));
-        self.past.push_back((now, tally));
+        let (then, before) = *self.history.front().unwrap_or(&(now, tally));
+        self.history.push_back((now, tally));
         let elapsed = now - then;
         if elapsed < PERIOD {
             return None;
         }
         let elapsed = elapsed.as_secs_f64();
         let accepted = tally.accepted - before.accepted;
-        let refused = tally.refused - before.refused;
-        if refused > TOLERATED * (accepted + refused) {
-            // What comes of the lower rate is to be judged by itself.
-            self.past = VecDeque::from([(now, tally)]);
-            self.raised = now;
+        let throttled = tally.throttled - before.throttled;
+        if throttled > TOLERATED_SHARE * (accepted + throttled) {
+            // The lower rate is measured separately.
+            self.history = VecDeque::from([(now, tally)]);
+            self.last_step = now;
             let from = self.rate();
-            let to = (accepted / elapsed * BACK_OFF / self.share).max(LEAST);
-            self.found = Some(self.found.map_or(to, |f| f.min(to)));
-            self.phase = Phase::Usual;
+            let to = (accepted / elapsed * STEP_DOWN / self.share).max(MIN_RATE);
+            self.discovered = Some(self.discovered.map_or(to, |f| f.min(to)));
+            self.phase = Phase::Normal;
             let to = self.rate();
-            // All of the rate may have been accepted, and refused what came on top.
-            return (to < from).then_some(Event::Lowered { to });
+            // The whole rate may have succeeded, and only the excess been throttled.
+            return (to < from).then_some(RateEvent::Lowered { to });
         }
-        if let Some(found) = self.found
-            && refused == 0.0
-            && self.phase == Phase::Usual
-            && now - self.raised >= PERIOD
-            && accepted / elapsed >= IN_USE * self.rate()
+        if let Some(found) = self.discovered
+            && throttled == 0.0
+            && self.phase == Phase::Normal
+            && now - self.last_step >= PERIOD
+            && accepted / elapsed >= MIN_UTILISATION * self.rate()
         {
-            self.raised = now;
-            let step = (self.capacity.start() * STEP_UP).max(1.0);
-            self.found = Some(found + step);
-            if !self.capacity.on_demand && found + step >= self.capacity.start() {
-                self.found = None;
+            self.last_step = now;
+            let step = (self.capacity.start_rate() * STEP_UP).max(1.0);
+            self.discovered = Some(found + step);
+            if !self.capacity.on_demand && found + step >= self.capacity.start_rate() {
+                self.discovered = None;
             }
         }
         None

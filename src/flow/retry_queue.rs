@@ -1,11 +1,9 @@
-//! What is to be sent next: records wait here, fresh or handed back, and leave
-//! in batches as full as can be.
+//! The write queue: new and unprocessed records, composed into full batches.
 //!
-//! Records that came back unprocessed, or whose call was throttled or broken,
-//! wait until their back-off is over and are then mixed with fresh ones, so that
-//! a retry costs no call of its own. A batch that DynamoDB refused as invalid is
-//! cut in two, and each half again, until the one bad item stands alone: one bad
-//! item fails a whole batch there, and the other 24 must not be lost.
+//! Unprocessed records, and those of a throttled or failed call, wait out their
+//! back-off. Then they are mixed with new ones, so that a retry needs no extra call.
+//! One invalid item fails its whole batch. So a batch that DynamoDB finds invalid is
+//! bisected until the invalid item stands alone, and the other 24 are written.
 //!
 //! Pure: instants are arguments, nothing sleeps.
 
@@ -14,68 +12,65 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use tokio::time::Instant;
 
-/// A record on its way, and how often it has been sent.
+/// A record with its number of attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// The record.
     pub record: Record,
-    /// Calls that carried it and did not write it.
+    /// Calls that did not write it.
     pub attempts: u32,
 }
 
-/// What one BatchWriteItem call carries: no key twice.
+/// The records of one BatchWriteItem call, with distinct keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Batch {
     /// The records.
     pub entries: Vec<Entry>,
-    /// Whether it is a part of a batch that was refused, and must not be mixed.
-    pub suspect: bool,
+    /// True if it is part of an invalid batch, and must not be mixed with others.
+    pub is_bisected: bool,
 }
 
 impl Batch {
-    /// Whether a record of the same item is in it.
-    fn holds(&self, record: &Record) -> bool {
-        self.entries
-            .iter()
-            .any(|e| e.record.is_of_same_item(record))
+    /// True if the batch contains the same item.
+    fn contains_item(&self, record: &Record) -> bool {
+        self.entries.iter().any(|e| e.record.is_same_item(record))
     }
 }
 
-/// The records that wait. See the [module](self).
+/// The waiting records. See the [module](self).
 #[derive(Debug)]
-pub(crate) struct Queue {
+pub(crate) struct RetryQueue {
     batch_items: usize,
     fresh: VecDeque<Record>,
-    again: BinaryHeap<Reverse<Again>>,
-    suspects: VecDeque<Batch>,
-    /// Deletes that leave alone, each in a call of its own; `None` if deletes leave in
-    /// batches.
-    alone: Option<Alone>,
+    delayed: BinaryHeap<Reverse<Delayed>>,
+    bisected: VecDeque<Batch>,
+    /// Deletes that need separate calls; `None` if deletes are batched.
+    single_deletes: Option<SingleDeletes>,
     arrivals: u64,
     duplicates: Vec<Record>,
 }
 
-/// The deletes that leave alone.
+/// Deletes in separate calls.
 #[derive(Debug, Default)]
-struct Alone {
+struct SingleDeletes {
     fresh: VecDeque<Record>,
-    again: BinaryHeap<Reverse<Again>>,
+    delayed: BinaryHeap<Reverse<Delayed>>,
 }
 
 #[derive(Debug)]
-struct Again {
+struct Delayed {
     ready: Instant,
-    /// Order of arrival, so that equals leave as they came.
+    /// Number of the arrival, which orders records of the same time.
     arrival: u64,
     entry: Entry,
 }
 
-impl Alone {
-    /// The next delete that may be sent at `now`.
+impl SingleDeletes {
+    /// The next delete that may be sent at `now`; `None` if there is none.
     fn next(&mut self, now: Instant) -> Option<Entry> {
-        let is_ready = |Reverse(a): &Reverse<Again>| a.ready <= now;
-        if self.again.peek().is_some_and(is_ready) {
-            return self.again.pop().map(|Reverse(a)| a.entry);
+        let is_ready = |Reverse(a): &Reverse<Delayed>| a.ready <= now;
+        if self.delayed.peek().is_some_and(is_ready) {
+            return self.delayed.pop().map(|Reverse(a)| a.entry);
         }
         let record = self.fresh.pop_front()?;
         Some(Entry {
@@ -85,50 +80,50 @@ impl Alone {
     }
 }
 
-impl PartialEq for Again {
+impl PartialEq for Delayed {
     fn eq(&self, other: &Self) -> bool {
         (self.ready, self.arrival) == (other.ready, other.arrival)
     }
 }
 
-impl Eq for Again {}
+impl Eq for Delayed {}
 
-impl PartialOrd for Again {
+impl PartialOrd for Delayed {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Again {
+impl Ord for Delayed {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.ready, self.arrival).cmp(&(other.ready, other.arrival))
     }
 }
 
-impl Queue {
-    /// An empty queue that makes batches of `batch_items`.
+impl RetryQueue {
+    /// Creates an empty queue with batches of `batch_items`.
     pub(crate) fn new(batch_items: usize) -> Self {
-        Queue {
+        RetryQueue {
             batch_items,
             fresh: VecDeque::new(),
-            again: BinaryHeap::new(),
-            suspects: VecDeque::new(),
-            alone: None,
+            delayed: BinaryHeap::new(),
+            bisected: VecDeque::new(),
+            single_deletes: None,
             arrivals: 0,
             duplicates: Vec::new(),
         }
     }
 
-    /// The same, and each delete leaves alone.
+    /// Sends each delete in a separate call.
     #[must_use]
-    pub(crate) fn deletes_alone(mut self) -> Self {
-        self.alone = Some(Alone::default());
+    pub(crate) fn with_single_deletes(mut self) -> Self {
+        self.single_deletes = Some(SingleDeletes::default());
         self
     }
 
-    /// Adds records that were just read.
+    /// Adds new records.
     pub(crate) fn push_fresh(&mut self, records: impl IntoIterator<Item = Record>) {
-        let Some(alone) = &mut self.alone else {
+        let Some(alone) = &mut self.single_deletes else {
             return self.fresh.extend(records);
         };
         for record in records {
@@ -139,120 +134,123 @@ impl Queue {
         }
     }
 
-    /// Adds a record that must be sent again, not before `ready`.
-    pub(crate) fn push_again(&mut self, entry: Entry, ready: Instant) {
+    /// Adds a record to retry, not before `ready`.
+    pub(crate) fn push_retry(&mut self, entry: Entry, ready: Instant) {
         self.arrivals += 1;
-        let again = match &mut self.alone {
-            Some(alone) if entry.record.action == Action::Delete => &mut alone.again,
-            _ => &mut self.again,
+        let delayed = match &mut self.single_deletes {
+            Some(alone) if entry.record.action == Action::Delete => &mut alone.delayed,
+            _ => &mut self.delayed,
         };
-        again.push(Reverse(Again {
+        delayed.push(Reverse(Delayed {
             ready,
             arrival: self.arrivals,
             entry,
         }));
     }
 
-    /// Takes back a batch that was refused as invalid, in two halves. Returns
-    /// the entry when there is only one: it is the bad one.
-    pub(crate) fn push_refused(&mut self, mut batch: Batch) -> Option<Entry> {
+    /// Splits an invalid batch into two halves to retry. Returns the entry if there is
+    /// only one: it is the invalid one.
+    pub(crate) fn bisect(&mut self, mut batch: Batch) -> Option<Entry> {
         if batch.entries.len() < 2 {
             return batch.entries.pop();
         }
         let half = batch.entries.split_off(batch.entries.len() / 2);
-        self.suspects.push_back(Batch {
+        self.bisected.push_back(Batch {
             entries: batch.entries,
-            suspect: true,
+            is_bisected: true,
         });
-        self.suspects.push_back(Batch {
+        self.bisected.push_back(Batch {
             entries: half,
-            suspect: true,
+            is_bisected: true,
         });
         None
     }
 
-    /// Records that wait for their first call.
+    /// Number of records waiting for their first call.
     pub(crate) fn fresh(&self) -> usize {
-        self.fresh.len() + self.alone.as_ref().map_or(0, |a| a.fresh.len())
+        self.fresh.len() + self.single_deletes.as_ref().map_or(0, |a| a.fresh.len())
     }
 
-    /// Deletes that wait to leave alone.
-    pub(crate) fn alone(&self) -> usize {
-        self.alone
+    /// Number of waiting deletes that need separate calls.
+    pub(crate) fn single_deletes(&self) -> usize {
+        self.single_deletes
             .as_ref()
-            .map_or(0, |a| a.fresh.len() + a.again.len())
+            .map_or(0, |a| a.fresh.len() + a.delayed.len())
     }
 
-    /// Records that wait to be sent again.
-    pub(crate) fn again(&self) -> usize {
-        let alone = self.alone.as_ref().map_or(0, |a| a.again.len());
-        let suspects = self.suspects.iter().map(|b| b.entries.len()).sum::<usize>();
-        self.again.len() + alone + suspects
+    /// Number of records waiting for a retry.
+    pub(crate) fn retries(&self) -> usize {
+        let alone = self.single_deletes.as_ref().map_or(0, |a| a.delayed.len());
+        let suspects = self.bisected.iter().map(|b| b.entries.len()).sum::<usize>();
+        self.delayed.len() + alone + suspects
     }
 
-    /// All records that wait.
+    /// Number of all waiting records.
     pub(crate) fn len(&self) -> usize {
-        self.fresh() + self.again()
+        self.fresh() + self.retries()
     }
 
-    /// Whether nothing waits.
+    /// True if nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// When the next record may be sent again.
+    /// Time of the next retry; `None` if there is none.
     pub(crate) fn next_ready(&self) -> Option<Instant> {
-        let alone = self.alone.as_ref().and_then(|a| a.again.peek());
-        let each = [self.again.peek(), alone].into_iter().flatten();
+        let alone = self.single_deletes.as_ref().and_then(|a| a.delayed.peek());
+        let each = [self.delayed.peek(), alone].into_iter().flatten();
         each.map(|Reverse(a)| a.ready).min()
     }
 
-    /// Fresh records that were found to be on their way already when they were put
-    /// together with a record sent again, since this was last asked.
+    /// Takes the new records whose item was already in a batch with them as a retry.
     pub(crate) fn take_duplicates(&mut self) -> Vec<Record> {
         std::mem::take(&mut self.duplicates)
     }
 
-    /// The next batch, if there is a full one at `now`, or any when `flush`.
+    /// The next batch: a full one at `now`, or any if `flush`.
     pub(crate) fn compose(&mut self, now: Instant, flush: bool) -> Option<Batch> {
-        if let Some(batch) = self.suspects.pop_front() {
+        if let Some(batch) = self.bisected.pop_front() {
             return Some(batch);
         }
-        if let Some(entry) = self.alone.as_mut().and_then(|alone| alone.next(now)) {
+        if let Some(entry) = self
+            .single_deletes
+            .as_mut()
+            .and_then(|alone| alone.next(now))
+        {
             return Some(Batch {
                 entries: vec![entry],
-                suspect: false,
+                is_bisected: false,
             });
         }
         let enough = self.fresh.len() >= self.batch_items
-            || self.fresh.len() + self.ready_by(now) >= self.batch_items;
+            || self.fresh.len() + self.count_ready(now) >= self.batch_items;
         if !flush && !enough {
             return None;
         }
         let mut batch = Batch {
             entries: Vec::with_capacity(self.batch_items),
-            suspect: false,
+            is_bisected: false,
         };
-        let mut twice = Vec::new();
+        let mut same_key = Vec::new();
         while batch.entries.len() < self.batch_items
-            && self.again.peek().is_some_and(|Reverse(a)| a.ready <= now)
+            && self.delayed.peek().is_some_and(|Reverse(a)| a.ready <= now)
         {
-            let Some(Reverse(a)) = self.again.pop() else {
+            let Some(Reverse(a)) = self.delayed.pop() else {
                 break;
             };
-            if batch.holds(&a.entry.record) {
-                twice.push(a);
+            if batch.contains_item(&a.entry.record) {
+                same_key.push(a);
             } else {
                 batch.entries.push(a.entry);
             }
         }
-        let returned = batch.entries.len();
+        let retries = batch.entries.len();
         while batch.entries.len() < self.batch_items
             && let Some(record) = self.fresh.pop_front()
         {
-            // Fresh ones differ among themselves: the window saw to that. One
-            // that is here as a record sent again is on its way already.
-            if returned > 0 && batch.holds(&record) {
+            // The window has removed duplicates among new records. One that equals a
+            // retry in this batch is already being written.
+            if retries > 0 && batch.contains_item(&record) {
                 self.duplicates.push(record);
             } else {
                 batch.entries.push(Entry {
@@ -261,34 +259,34 @@ impl Queue {
                 });
             }
         }
-        self.again.extend(twice.into_iter().map(Reverse));
+        self.delayed.extend(same_key.into_iter().map(Reverse));
         (!batch.entries.is_empty()).then_some(batch)
     }
 
-    /// One record alone, to see whether it is written, whatever it waits for. It is the
-    /// first of `batch` if there is one; the others of that wait on.
+    /// A batch of one record as a probe, regardless of its back-off. It is the first
+    /// record of `batch`, if given; the others keep waiting.
     pub(crate) fn compose_one(&mut self, batch: Option<Batch>, now: Instant) -> Option<Batch> {
-        let mut batch = match batch.or_else(|| self.suspects.pop_front()) {
+        let mut batch = match batch.or_else(|| self.bisected.pop_front()) {
             Some(batch) => batch,
             None => Batch {
                 entries: vec![self.pop_one(now)?],
-                suspect: false,
+                is_bisected: false,
             },
         };
         let left = batch.entries.split_off(batch.entries.len().min(1));
-        if batch.suspect && !left.is_empty() {
-            self.suspects.push_front(Batch {
+        if batch.is_bisected && !left.is_empty() {
+            self.bisected.push_front(Batch {
                 entries: left,
-                suspect: true,
+                is_bisected: true,
             });
         } else {
-            left.into_iter().for_each(|e| self.push_again(e, now));
+            left.into_iter().for_each(|e| self.push_retry(e, now));
         }
         Some(batch)
     }
 
-    /// A record that is ready, or else one that is fresh, or else the next one that
-    /// will be ready. Not always the same one: its partition alone may be the limit.
+    /// A ready retry, or else a new record, or else the next retry. The choice varies,
+    /// because one partition alone may be the limit.
     fn pop_one(&mut self, now: Instant) -> Option<Entry> {
         if self.next_ready().is_none_or(|at| at > now)
             && let Some(record) = self.fresh.pop_front()
@@ -298,13 +296,13 @@ impl Queue {
                 attempts: 0,
             });
         }
-        self.again.pop().map(|Reverse(a)| a.entry)
+        self.delayed.pop().map(|Reverse(a)| a.entry)
     }
 
-    /// Ends the back-off of all that wait: they were refused with everything else.
-    pub(crate) fn release(&mut self, now: Instant) {
-        let again = std::mem::take(&mut self.again).into_iter();
-        self.again = again
+    /// Ends the back-off of all retries: an outage has ended that throttled every call.
+    pub(crate) fn release_delayed(&mut self, now: Instant) {
+        let delayed = std::mem::take(&mut self.delayed).into_iter();
+        self.delayed = delayed
             .map(|Reverse(mut a)| {
                 a.ready = a.ready.min(now);
                 a.entry.attempts = a.entry.attempts.min(1);
@@ -313,12 +311,11 @@ impl Queue {
             .collect();
     }
 
-    /// How many records may be sent again at `now`: counted no further than one
-    /// batch needs.
-    fn ready_by(&self, now: Instant) -> usize {
-        match self.again.peek() {
+    /// Number of retries ready at `now`, counted up to one batch.
+    fn count_ready(&self, now: Instant) -> usize {
+        match self.delayed.peek() {
             Some(Reverse(a)) if a.ready <= now => self
-                .again
+                .delayed
                 .iter()
                 .filter(|Reverse(a)| a.ready <= now)
                 .take(self.batch_items)

@@ -1,171 +1,173 @@
-//! The token bucket: how many write capacity units may be spent now.
+//! Token bucket: the capacity units that may be spent now.
 //!
-//! [`TokenBucket`] is arithmetic on instants that the caller names; [`Limiter`]
-//! puts a clock, a queue and a settable rate around it. No task runs in the
-//! background and nobody polls: the bucket's level follows from the time that
-//! has passed, and who must wait sleeps exactly until the level is there, or
-//! until the rate is changed.
+//! [`TokenBucket`] is arithmetic on instants that the caller passes. [`SharedBucket`] adds a
+//! clock, a queue and a settable rate. There is no background task and no polling. The
+//! level follows from the elapsed time, and a waiter sleeps until the level suffices or
+//! the rate changes.
 //!
-//! **Debt.** A taker goes as soon as the bucket holds what it asks for, or one
-//! batch of small items (25). What it takes beyond the level is owed, and those
-//! behind it wait the longer. So a batch of 25 items of 400 KB, which costs
-//! 10,000 units, passes a bucket of 25, and the rate holds all the same.
+//! **Debt.** A caller proceeds as soon as the bucket holds its units, or one batch of
+//! small items (25). Units beyond the level are owed, and later callers wait longer. So
+//! a batch of 25 items of 400 KB, which costs 10,000 units, passes a bucket of 25, and
+//! the rate still holds.
 //!
-//! **Size.** The bucket holds one batch (25 units) and what 20 ms bring. Two
-//! forces pull on it. DynamoDB refills its own bucket once a second or so;
-//! whoever begins with a whole second's worth in hand sends two seconds' worth
-//! in the first. But a timer rings up to a millisecond late, and what flows in
-//! above the brim is lost: a bucket of exactly one batch had 96 % of 1,000 units
-//! a second, 69 % of 10,000 and 36 % of 40,000 (`cargo bench --bench limiter`,
-//! a shared machine of two cores). With 5 ms more it had all of each; 20 ms
-//! leave room for a machine that is busy. It begins with one batch, so that the
-//! first second is no fuller than the others.
+//! **Size.** The bucket holds one batch (25 units) and the rate of 20 ms. Two facts
+//! conflict. DynamoDB refills its bucket about once a second, so a client that starts
+//! with a full second in hand sends two seconds' worth in the first. But a timer fires
+//! up to a millisecond late, and units above the size are lost. A bucket of exactly one
+//! batch sustained 96 % of 1,000 units/s, 69 % of 10,000 and 36 % of 40,000 (`cargo
+//! bench --bench limiter`, a shared machine of two cores). With 5 ms more it sustained
+//! all of each; 20 ms leave room for a busy machine. The bucket starts with one batch,
+//! so that the first second is no fuller than the others.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long a stretch of unused rate the bucket holds, beside one batch. See
-/// the [module](self) for why.
+/// Unused time that the bucket holds, in seconds, besides one batch. See the
+/// [module](self) for the reason.
 pub(crate) const BUCKET_SECONDS: f64 = 0.020;
 
-/// One batch of items of up to 1 KB, in write capacity units.
+/// Cost of a batch of 25 items of up to 1 KB, in WCU.
 pub(crate) const BATCH_UNITS: f64 = 25.0;
 
-/// A bucket of tokens that are write capacity units. Pure: time is an argument.
+/// A token bucket of capacity units. Pure: time is an argument.
 #[derive(Debug, Clone)]
 pub struct TokenBucket {
-    /// Units a second.
+    /// Units per second.
     rate: f64,
-    /// Seconds of the rate that it holds.
-    seconds: f64,
-    /// Units at the last `seen`; below zero is debt.
+    /// Unused seconds of the rate that it holds.
+    burst_seconds: f64,
+    /// Units at `seen`; negative for debt.
     level: f64,
-    seen: Instant,
+    last_refill: Instant,
 }
 
 impl TokenBucket {
-    /// A bucket that holds one batch and refills by `rate` units a second.
+    /// Creates a bucket that holds one batch and refills by `rate` units per second.
     pub fn new(rate: f64, now: Instant) -> Self {
-        TokenBucket::holding(BUCKET_SECONDS, rate, now)
+        TokenBucket::with_burst_seconds(BUCKET_SECONDS, rate, now)
     }
 
-    /// Such a bucket that holds what `seconds` bring.
-    pub fn holding(seconds: f64, rate: f64, now: Instant) -> Self {
+    /// As [`new`](Self::new), with `seconds` instead of the default 20 ms.
+    pub fn with_burst_seconds(burst_seconds: f64, rate: f64, now: Instant) -> Self {
         TokenBucket {
             rate,
-            seconds,
+            burst_seconds,
             level: BATCH_UNITS,
-            seen: now,
+            last_refill: now,
         }
     }
 
-    /// What the bucket holds when it is full, in units.
+    /// The size of the bucket, in units.
     pub fn size(&self) -> f64 {
-        BATCH_UNITS + self.rate * self.seconds
+        BATCH_UNITS + self.rate * self.burst_seconds
     }
 
-    /// Units a second.
+    /// Units per second.
     pub fn rate(&self) -> f64 {
         self.rate
     }
 
-    /// Changes the rate from `now` on. What has flowed in stays; what is owed
-    /// stays owed.
+    /// Changes the rate from `now` on. Level and debt stay.
     pub fn set_rate(&mut self, rate: f64, now: Instant) {
         self.refill(now);
         self.rate = rate;
         self.level = self.level.min(self.size());
     }
 
-    /// Takes `units` if they may go now; else says how long to wait.
+    /// Takes `units` if they may be spent now.
+    ///
+    /// # Errors
+    /// The time to wait until they may be spent.
     pub fn take(&mut self, units: f64, now: Instant) -> Result<(), Duration> {
         self.refill(now);
         let needed = units.min(BATCH_UNITS);
-        // A timer that rings in time must find the level there: the sums of
-        // many small parts are a little off.
+        // A timer that fires on time must find the level sufficient, despite rounding
+        // errors.
         if self.level + 1e-6 >= needed {
             self.level -= units;
             return Ok(());
         }
-        // At a rate of next to nothing the wait has no end that a clock knows.
+        // At a tiny rate the wait would exceed the clock's range.
         let wait = ((needed - self.level) / self.rate).min(365.0 * 86_400.0);
         Err(Duration::from_secs_f64(wait))
     }
 
-    /// Gives back `units` that were taken and not spent, or, when negative,
-    /// charges units that were spent and not taken.
-    pub fn give_back(&mut self, units: f64, now: Instant) {
+    /// Refunds `units` that were taken and not consumed. A negative number charges
+    /// units that were consumed and not taken.
+    pub fn refund(&mut self, units: f64, now: Instant) {
         self.refill(now);
-        self.pour(units);
+        self.add(units);
     }
 
-    /// Puts `units` in above the brim: saved before, to be spent once.
+    /// Adds `units` above the size: saved capacity, to be spent once.
     pub fn grant(&mut self, units: f64, now: Instant) {
         self.refill(now);
         self.level += units;
     }
 
-    /// Forgets what is owed: it was spent on what was refused.
+    /// Cancels the debt: it was spent on throttled calls.
     pub fn clear_debt(&mut self, now: Instant) {
         self.refill(now);
         self.level = self.level.max(0.0);
     }
 
     fn refill(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.seen).as_secs_f64();
-        self.seen = now;
-        self.pour(elapsed * self.rate);
+        let elapsed = now
+            .saturating_duration_since(self.last_refill)
+            .as_secs_f64();
+        self.last_refill = now;
+        self.add(elapsed * self.rate);
     }
 
-    /// Nothing goes in above the brim; what is there already stays.
-    fn pour(&mut self, units: f64) {
-        let brim = self.size().max(self.level);
-        self.level = (self.level + units).min(brim);
+    /// Adds units up to the size. A level above it stays.
+    fn add(&mut self, units: f64) {
+        let limit = self.size().max(self.level);
+        self.level = (self.level + units).min(limit);
     }
 }
 
-/// A [`TokenBucket`] to wait at. Shared by reference; the order of arrival is
-/// the order of service.
+/// A [`TokenBucket`] to wait for. Shared by reference; callers are served in order of
+/// arrival.
 #[derive(Debug)]
-pub struct Limiter {
-    /// Nothing: no limit.
+pub struct SharedBucket {
+    /// `None` if there is no limit.
     bucket: Mutex<Option<TokenBucket>>,
     queue: tokio::sync::Mutex<()>,
     changed: Notify,
 }
 
-impl Limiter {
-    /// A limiter of `rate` write capacity units a second.
+impl SharedBucket {
+    /// Creates a limiter of `rate` capacity units per second.
     pub fn new(rate: f64) -> Self {
-        Limiter::with_bucket(Some(TokenBucket::new(rate, Instant::now())))
+        SharedBucket::from_option(Some(TokenBucket::new(rate, Instant::now())))
     }
 
-    /// A limiter around `bucket`.
-    pub fn around(bucket: TokenBucket) -> Self {
-        Limiter::with_bucket(Some(bucket))
+    /// Creates a limiter around `bucket`.
+    pub fn from_bucket(bucket: TokenBucket) -> Self {
+        SharedBucket::from_option(Some(bucket))
     }
 
-    /// A limiter that lets everything pass.
+    /// Creates a limiter without a limit.
     pub fn unlimited() -> Self {
-        Limiter::with_bucket(None)
+        SharedBucket::from_option(None)
     }
 
-    fn with_bucket(bucket: Option<TokenBucket>) -> Self {
-        Limiter {
+    fn from_option(bucket: Option<TokenBucket>) -> Self {
+        SharedBucket {
             bucket: Mutex::new(bucket),
             queue: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
         }
     }
 
-    /// The rate in write capacity units a second; nothing when there is none.
+    /// The rate in capacity units per second; `None` if there is no limit.
     pub fn rate(&self) -> Option<f64> {
         self.bucket().as_ref().map(TokenBucket::rate)
     }
 
-    /// Changes the rate, at once also for those who wait. Nothing lifts it.
+    /// Changes the rate, at once also for waiting callers. `None` removes the limit.
     pub fn set_rate(&self, rate: Option<f64>) {
         let now = Instant::now();
         let mut bucket = self.bucket();
@@ -178,21 +180,21 @@ impl Limiter {
         self.changed.notify_waiters();
     }
 
-    /// Waits until `units` may be spent, and takes them. One that is dropped
-    /// while it waits has taken nothing.
+    /// Waits until `units` may be spent, and takes them. A future that is dropped while
+    /// it waits takes nothing.
     pub async fn take(&self, units: f64) {
         let _turn = match self.queue.try_lock() {
             Ok(turn) => turn,
             Err(_) => self.queue.lock().await,
         };
-        // Mostly there is enough, and nothing to be told of.
+        // Usually the level suffices, without registering for changes.
         if self.try_take(units).is_ok() {
             return;
         }
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
-            // From here on a change of rate is not missed.
+            // From here on, no change of the rate is missed.
             changed.as_mut().enable();
             let Err(wait) = self.try_take(units) else {
                 return;
@@ -204,22 +206,21 @@ impl Limiter {
         }
     }
 
-    /// Gives back units that were taken and not spent; see
-    /// [`TokenBucket::give_back`].
-    pub fn give_back(&self, units: f64) {
+    /// Refunds units; see [`TokenBucket::refund`].
+    pub fn refund(&self, units: f64) {
         if let Some(bucket) = self.bucket().as_mut() {
-            bucket.give_back(units, Instant::now());
+            bucket.refund(units, Instant::now());
         }
     }
 
-    /// Puts units in above the brim; see [`TokenBucket::grant`].
+    /// Adds units above the size; see [`TokenBucket::grant`].
     pub fn grant(&self, units: f64) {
         if let Some(bucket) = self.bucket().as_mut() {
             bucket.grant(units, Instant::now());
         }
     }
 
-    /// Forgets what is owed, at once also for those who wait; see
+    /// Cancels the debt, at once also for waiting callers; see
     /// [`TokenBucket::clear_debt`].
     pub fn clear_debt(&self) {
         if let Some(bucket) = self.bucket().as_mut() {
@@ -228,8 +229,10 @@ impl Limiter {
         self.changed.notify_waiters();
     }
 
-    /// Takes `units` if they may be spent now; else says how long to wait.
-    /// For a caller that is alone and has its own clock.
+    /// Takes `units` if they may be spent now. For a single caller with a separate clock.
+    ///
+    /// # Errors
+    /// The time to wait until they may be spent.
     pub fn try_take(&self, units: f64) -> Result<(), Duration> {
         match self.bucket().as_mut() {
             Some(bucket) => bucket.take(units, Instant::now()),
@@ -238,7 +241,7 @@ impl Limiter {
     }
 
     fn bucket(&self) -> MutexGuard<'_, Option<TokenBucket>> {
-        // Nothing that holds this lock can panic half-way.
+        // No holder of this lock panics half-way.
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

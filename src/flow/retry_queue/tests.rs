@@ -1,10 +1,10 @@
 use super::*;
 use crate::base::hash::Hash;
-use crate::base::record::Place;
+use crate::base::record::Position;
 use std::time::Duration;
 
 fn record(n: u8) -> Record {
-    let place = Place {
+    let place = Position {
         source: 0,
         line: u64::from(n),
         byte: 0,
@@ -12,7 +12,7 @@ fn record(n: u8) -> Record {
     Record::new(Hash::from_bytes(&[n; 32]).expect("32 bytes"), place)
 }
 
-fn again(n: u8, attempts: u32) -> Entry {
+fn retry_entry(n: u8, attempts: u32) -> Entry {
     Entry {
         record: record(n),
         attempts,
@@ -20,13 +20,17 @@ fn again(n: u8, attempts: u32) -> Entry {
 }
 
 fn lines(batch: &Batch) -> Vec<u64> {
-    batch.entries.iter().map(|e| e.record.place.line).collect()
+    batch
+        .entries
+        .iter()
+        .map(|e| e.record.position.line)
+        .collect()
 }
 
 #[test]
-fn a_batch_is_full_or_waits_or_is_flushed() {
+fn batches_are_full_or_flushed() {
     let now = Instant::now();
-    let mut queue = Queue::new(3);
+    let mut queue = RetryQueue::new(3);
     queue.push_fresh((1..=4).map(record));
     assert_eq!(lines(&queue.compose(now, false).expect("full")), [1, 2, 3]);
     assert_eq!(queue.compose(now, false), None);
@@ -35,11 +39,11 @@ fn a_batch_is_full_or_waits_or_is_flushed() {
 }
 
 #[test]
-fn records_sent_again_wait_out_their_backoff_and_are_mixed_with_fresh_ones() {
+fn retries_wait_out_their_backoff_and_are_mixed_with_new_records() {
     let now = Instant::now();
     let later = now + Duration::from_millis(10);
-    let mut queue = Queue::new(3);
-    queue.push_again(again(1, 2), later);
+    let mut queue = RetryQueue::new(3);
+    queue.push_retry(retry_entry(1, 2), later);
     queue.push_fresh([record(2), record(3)]);
     assert_eq!(queue.compose(now, false), None);
     assert_eq!(queue.next_ready(), Some(later));
@@ -51,99 +55,102 @@ fn records_sent_again_wait_out_their_backoff_and_are_mixed_with_fresh_ones() {
 }
 
 #[test]
-fn no_key_is_twice_in_a_batch() {
+fn batches_have_distinct_keys() {
     let now = Instant::now();
-    let mut queue = Queue::new(3);
-    queue.push_again(again(1, 1), now);
-    queue.push_again(again(1, 1), now);
+    let mut queue = RetryQueue::new(3);
+    queue.push_retry(retry_entry(1, 1), now);
+    queue.push_retry(retry_entry(1, 1), now);
     queue.push_fresh([record(1), record(2)]);
     assert_eq!(lines(&queue.compose(now, true).expect("some")), [1, 2]);
     assert_eq!(
         queue.take_duplicates(),
         [record(1)],
-        "the fresh one is on its way already"
+        "the new one is already being written"
     );
     assert_eq!(lines(&queue.compose(now, true).expect("some")), [1]);
     assert!(queue.is_empty());
 }
 
 #[test]
-fn a_refused_batch_is_halved_until_the_bad_item_stands_alone() {
+fn an_invalid_batch_is_bisected_down_to_the_invalid_item() {
     let now = Instant::now();
-    let mut queue = Queue::new(25);
+    let mut queue = RetryQueue::new(25);
     queue.push_fresh((1..=25).map(record));
     let first = queue.compose(now, true).expect("full");
-    assert_eq!(queue.push_refused(first), None);
+    assert_eq!(queue.bisect(first), None);
     let (mut written, mut bad, mut calls) = (Vec::new(), Vec::new(), 0);
     while let Some(batch) = queue.compose(now, false) {
-        assert!(batch.suspect);
+        assert!(batch.is_bisected);
         calls += 1;
         if lines(&batch).contains(&17) {
-            bad.extend(queue.push_refused(batch));
+            bad.extend(queue.bisect(batch));
         } else {
             written.extend(lines(&batch));
         }
     }
     written.sort_unstable();
     assert_eq!(written, (1..=25).filter(|n| *n != 17).collect::<Vec<_>>());
-    assert_eq!(bad, [again(17, 0)]);
+    assert_eq!(bad, [retry_entry(17, 0)]);
     assert!(calls <= 10, "{calls} calls");
 }
 
 #[test]
-fn one_record_leaves_alone_and_not_always_the_same() {
+fn a_probe_has_one_record_and_the_record_varies() {
     let now = Instant::now();
     let later = now + Duration::from_secs(20);
-    let mut queue = Queue::new(3);
+    let mut queue = RetryQueue::new(3);
     queue.push_fresh((1..=3).map(record));
     let full = queue.compose(now, false);
     assert_eq!(lines(&queue.compose_one(full, now).expect("one")), [1]);
-    assert_eq!((queue.fresh(), queue.again()), (0, 2), "two wait on");
-    queue.push_again(again(1, 9), later);
+    assert_eq!((queue.fresh(), queue.retries()), (0, 2), "two wait on");
+    queue.push_retry(retry_entry(1, 9), later);
     queue.push_fresh([record(4)]);
-    let one = |queue: &mut Queue| lines(&queue.compose_one(None, now).expect("one"));
+    let one = |queue: &mut RetryQueue| lines(&queue.compose_one(None, now).expect("one"));
     assert_eq!([0; 4].map(|_| one(&mut queue)), [[2], [3], [4], [1]]);
     assert_eq!(queue.compose_one(None, now), None);
-    let suspects = Batch {
-        entries: (5..=8).map(|n| again(n, 0)).collect(),
-        suspect: true,
+    let bisected = Batch {
+        entries: (5..=8).map(|n| retry_entry(n, 0)).collect(),
+        is_bisected: true,
     };
-    let one = queue.compose_one(Some(suspects), now).expect("one");
-    assert!(one.suspect && lines(&one) == [5]);
+    let one = queue.compose_one(Some(bisected), now).expect("one");
+    assert!(one.is_bisected && lines(&one) == [5]);
     assert_eq!(queue.compose_one(Some(one.clone()), now), Some(one));
     let rest = queue.compose(now, false).expect("the others");
-    assert!(rest.suspect && lines(&rest) == [6, 7, 8]);
+    assert!(rest.is_bisected && lines(&rest) == [6, 7, 8]);
 }
 
 #[test]
-fn all_that_wait_for_their_backoff_are_released() {
+fn release_ends_the_backoff_of_all_retries() {
     let now = Instant::now();
-    let mut queue = Queue::new(3);
+    let mut queue = RetryQueue::new(3);
     for n in 1..=3 {
-        queue.push_again(again(n, 9), now + Duration::from_secs(u64::from(n)));
+        queue.push_retry(retry_entry(n, 9), now + Duration::from_secs(u64::from(n)));
     }
     assert_eq!(queue.compose(now, true), None);
-    queue.release(now);
+    queue.release_delayed(now);
     let batch = queue.compose(now, false).expect("full");
     assert_eq!(lines(&batch), [1, 2, 3]);
     assert!(batch.entries.iter().all(|e| e.attempts == 1));
 }
 
 #[test]
-fn deletes_that_leave_alone_are_mixed_with_nothing_and_wait_out_their_backoff() {
+fn single_deletes_are_not_mixed_and_wait_out_their_backoff() {
     let now = Instant::now();
     let later = now + Duration::from_millis(10);
     let delete = |n| Record {
         action: Action::Delete,
         ..record(n)
     };
-    let mut queue = Queue::new(2).deletes_alone();
+    let mut queue = RetryQueue::new(2).with_single_deletes();
     queue.push_fresh([delete(1), record(2), delete(3), record(4)]);
-    assert_eq!((queue.fresh(), queue.alone(), queue.len()), (4, 2, 4));
+    assert_eq!(
+        (queue.fresh(), queue.single_deletes(), queue.len()),
+        (4, 2, 4)
+    );
     let first = queue.compose(now, false).expect("a delete");
     assert_eq!(lines(&first), [1]);
-    queue.push_again(first.entries[0].clone(), later);
-    assert_eq!((queue.again(), queue.next_ready()), (1, Some(later)));
+    queue.push_retry(first.entries[0].clone(), later);
+    assert_eq!((queue.retries(), queue.next_ready()), (1, Some(later)));
     let mut left = Vec::new();
     while let Some(batch) = queue.compose(now, false) {
         left.push(lines(&batch));
@@ -154,17 +161,17 @@ fn deletes_that_leave_alone_are_mixed_with_nothing_and_wait_out_their_backoff() 
 }
 
 #[test]
-fn the_queue_counts_what_it_holds() {
+fn the_queue_counts_its_records() {
     let now = Instant::now();
-    let mut queue = Queue::new(4);
+    let mut queue = RetryQueue::new(4);
     queue.push_fresh((1..=2).map(record));
-    queue.push_again(again(3, 1), now);
+    queue.push_retry(retry_entry(3, 1), now);
     assert_eq!(
-        queue.push_refused(Batch {
-            entries: vec![again(4, 0), again(5, 0)],
-            suspect: false
+        queue.bisect(Batch {
+            entries: vec![retry_entry(4, 0), retry_entry(5, 0)],
+            is_bisected: false
         }),
         None
     );
-    assert_eq!((queue.fresh(), queue.again(), queue.len()), (2, 3, 5));
+    assert_eq!((queue.fresh(), queue.retries(), queue.len()), (2, 3, 5));
 }

@@ -19,7 +19,7 @@ fn refill_is_fractional() {
 }
 
 #[test]
-fn it_never_holds_more_than_its_size() {
+fn the_bucket_never_holds_more_than_its_size() {
     let t0 = Instant::now();
     let mut b = TokenBucket::new(10_000.0, t0);
     assert_eq!(b.size(), 225.0);
@@ -29,20 +29,20 @@ fn it_never_holds_more_than_its_size() {
 }
 
 #[test]
-fn a_batch_larger_than_the_bucket_goes_and_is_owed() {
+fn a_batch_larger_than_the_bucket_passes_and_is_owed() {
     let t0 = Instant::now();
     let mut b = TokenBucket::new(100.0, t0);
-    assert_eq!(b.take(10_000.0, t0), Ok(()), "goes at once");
+    assert_eq!(b.take(10_000.0, t0), Ok(()), "proceeds at once");
     assert_eq!(
         b.take(25.0, t0),
         Err(Duration::from_secs(100)),
-        "9,975 owed, 25 wanted"
+        "9,975 owed, 25 needed"
     );
     assert_eq!(b.take(25.0, t0 + Duration::from_secs(100)), Ok(()));
 }
 
 #[test]
-fn a_new_rate_counts_from_its_instant_on() {
+fn a_new_rate_applies_from_its_instant() {
     let t0 = Instant::now();
     let mut b = TokenBucket::new(100.0, t0);
     assert_eq!(b.take(25.0, t0), Ok(()));
@@ -61,35 +61,35 @@ fn a_new_rate_counts_from_its_instant_on() {
 }
 
 #[test]
-fn what_is_given_back_can_be_spent_and_what_is_charged_is_owed() {
+fn refunds_can_be_spent_and_charges_are_owed() {
     let t0 = Instant::now();
     let mut b = TokenBucket::new(100.0, t0);
     assert_eq!(b.take(25.0, t0), Ok(()));
-    b.give_back(10.0, t0);
+    b.refund(10.0, t0);
     assert_eq!(b.take(10.0, t0), Ok(()));
-    b.give_back(-50.0, t0);
+    b.refund(-50.0, t0);
     assert_eq!(b.take(25.0, t0), Err(750 * MS));
-    b.give_back(1e9, t0);
+    b.refund(1e9, t0);
     assert!(
         b.take(25.0, t0).is_ok() && b.take(25.0, t0).is_err(),
-        "never above the brim"
+        "never above the size"
     );
 }
 
 #[test]
-fn debt_is_forgotten_and_what_is_there_stays() {
+fn clearing_debt_keeps_a_positive_level() {
     let t0 = Instant::now();
     let mut b = TokenBucket::new(100.0, t0);
     assert_eq!(b.take(10_000.0, t0), Ok(()));
     b.clear_debt(t0 + MS);
     assert_eq!(b.take(25.0, t0 + MS), Err(250 * MS), "9,975 were owed");
-    b.give_back(20.0, t0 + MS);
+    b.refund(20.0, t0 + MS);
     b.clear_debt(t0 + MS);
     assert_eq!(b.take(25.0, t0 + MS), Err(50 * MS));
 }
 
 #[test]
-fn what_was_saved_is_spent_once() {
+fn a_granted_burst_is_spent_once() {
     let t0 = Instant::now();
     let mut b = TokenBucket::new(100.0, t0);
     b.grant(1000.0, t0);
@@ -105,9 +105,9 @@ fn what_was_saved_is_spent_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_rate_holds_to_the_millisecond() {
+async fn the_rate_is_exact_to_the_millisecond() {
     // 401 batches of 25: the first from the full bucket, 400 at 1,000 a second.
-    let limiter = Limiter::new(1000.0);
+    let limiter = SharedBucket::new(1000.0);
     let begun = Instant::now();
     for _ in 0..401 {
         limiter.take(25.0).await;
@@ -116,9 +116,9 @@ async fn the_rate_holds_to_the_millisecond() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn timers_of_a_millisecond_lose_nothing_at_high_rates() {
+async fn millisecond_timers_sustain_high_rates() {
     // A batch every 0.625 ms; a sleep rings at whole milliseconds.
-    let limiter = Limiter::new(40_000.0);
+    let limiter = SharedBucket::new(40_000.0);
     let begun = Instant::now();
     for _ in 0..1 + 16_000 {
         limiter.take(25.0).await;
@@ -127,14 +127,14 @@ async fn timers_of_a_millisecond_lose_nothing_at_high_rates() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_order_of_arrival_is_the_order_of_service() {
-    let limiter = Arc::new(Limiter::new(25.0));
+async fn callers_are_served_in_order_of_arrival() {
+    let limiter = Arc::new(SharedBucket::new(25.0));
     let order = Arc::new(Mutex::new(Vec::new()));
     let begun = Instant::now();
     let tasks: Vec<_> = (0..20)
         .map(|i| {
             let (limiter, order) = (limiter.clone(), order.clone());
-            // The large ones are not overtaken by the small ones behind them.
+            // Small callers do not overtake the large ones before them.
             let units = if i % 2 == 0 { 25.0 } else { 1.0 };
             tokio::spawn(async move {
                 limiter.take(units).await;
@@ -151,8 +151,8 @@ async fn the_order_of_arrival_is_the_order_of_service() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_of_rate_wakes_who_waits() {
-    let limiter = Arc::new(Limiter::new(1.0));
+async fn a_change_of_rate_wakes_waiting_callers() {
+    let limiter = Arc::new(SharedBucket::new(1.0));
     limiter.take(25.0).await;
     let begun = Instant::now();
     let waiting = tokio::spawn({
@@ -175,8 +175,8 @@ async fn a_change_of_rate_wakes_who_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_debt_that_is_forgotten_waits_no_longer_for_it() {
-    let limiter = Arc::new(Limiter::new(100.0));
+async fn clearing_debt_shortens_the_wait() {
+    let limiter = Arc::new(SharedBucket::new(100.0));
     limiter.take(10_000.0).await;
     let begun = Instant::now();
     let waiting = tokio::spawn({
@@ -190,12 +190,12 @@ async fn who_waits_for_debt_that_is_forgotten_waits_no_longer_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_stops_waiting_has_taken_nothing() {
-    let limiter = Limiter::new(25.0);
+async fn a_dropped_wait_takes_nothing() {
+    let limiter = SharedBucket::new(25.0);
     limiter.take(25.0).await;
     let begun = Instant::now();
-    let given_up = tokio::time::timeout(500 * MS, limiter.take(25.0)).await;
-    assert!(given_up.is_err());
+    let timed_out = tokio::time::timeout(500 * MS, limiter.take(25.0)).await;
+    assert!(timed_out.is_err());
     limiter.take(25.0).await;
     assert_eq!(begun.elapsed(), Duration::from_secs(1));
 }

@@ -1,11 +1,12 @@
-//! Keys that wait to be asked for, and leave in batches as full as can be.
+//! The key queue: keys to read, composed into full batches.
 //!
-//! A [verification](crate::commands::verify::options) and a [look-up](crate::commands::lookup::options) ask by the same rules.
+//! Used by [verify](crate::commands::verify::options) and
+//! [lookup](crate::commands::lookup::options).
 //!
-//! Keys that came back unread, or whose call was throttled or broken, wait until
-//! their back-off is over and are then asked for together with others. A hash
-//! that stands twice in the list may wait twice; DynamoDB refuses a call that
-//! names a key twice, so one of them stays behind for the next.
+//! Unprocessed keys, and those of a throttled or failed call, wait out their back-off.
+//! Then they are requested together with others. A hash that occurs twice in the list
+//! may wait twice. DynamoDB rejects a call with a duplicate key, so one of them waits
+//! for the next call.
 //!
 //! Pure: instants are arguments, nothing sleeps.
 
@@ -16,24 +17,24 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a batch that is not full waits for more.
+/// Maximum time that an incomplete batch waits for more keys.
 pub(crate) const LINGER: Duration = Duration::from_millis(200);
 
-/// A record on its way.
+/// A record with its number of attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// The record.
     pub record: Record,
-    /// How many calls for it were in vain.
+    /// Calls that failed to read it.
     pub attempts: u32,
 }
 
-/// The keys of one call, in the order of their bytes, none twice.
+/// The keys of one call, distinct and in byte order.
 #[derive(Debug)]
-pub(crate) struct Keys(pub Vec<Entry>);
+pub(crate) struct KeyBatch(pub Vec<Entry>);
 
-impl Keys {
-    /// Where `hash` stands among them.
+impl KeyBatch {
+    /// The index of `hash`; `None` if it is not a key of this call.
     pub(crate) fn find(&self, hash: &Hash) -> Option<usize> {
         self.0
             .binary_search_by(|e| e.record.hash.as_bytes().cmp(hash.as_bytes()))
@@ -42,159 +43,160 @@ impl Keys {
 }
 
 #[derive(Debug)]
-struct Again {
+struct Delayed {
     ready: Instant,
-    /// Order of arrival, so that equals leave as they came.
+    /// Number of the arrival, which orders keys of the same time.
     arrival: u64,
     entry: Entry,
 }
 
-impl PartialEq for Again {
+impl PartialEq for Delayed {
     fn eq(&self, other: &Self) -> bool {
         (self.ready, self.arrival) == (other.ready, other.arrival)
     }
 }
 
-impl Eq for Again {}
+impl Eq for Delayed {}
 
-impl PartialOrd for Again {
+impl PartialOrd for Delayed {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Again {
+impl Ord for Delayed {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.ready, self.arrival).cmp(&(other.ready, other.arrival))
     }
 }
 
-/// The keys that wait. See the [module](self).
+/// The waiting keys. See the [module](self).
 #[derive(Debug)]
-pub(crate) struct Waiting {
-    /// Keys in a batch at most.
-    most: usize,
-    now: VecDeque<Entry>,
-    again: BinaryHeap<Reverse<Again>>,
+pub(crate) struct KeyQueue {
+    /// Maximum number of keys in a batch.
+    max_keys: usize,
+    ready: VecDeque<Entry>,
+    delayed: BinaryHeap<Reverse<Delayed>>,
     arrivals: u64,
-    /// Since when something is in `now` without a batch having left.
+    /// Time since which keys have waited in `now` without a batch; `None` if there are
+    /// none.
     since: Option<Instant>,
 }
 
-impl Waiting {
-    /// Nothing waits yet; a batch has `most` keys at most.
-    pub(crate) fn new(most: usize) -> Waiting {
-        Waiting {
-            most: most.max(1),
-            now: VecDeque::new(),
-            again: BinaryHeap::new(),
+impl KeyQueue {
+    /// Creates an empty queue with batches of at most `max_keys` keys.
+    pub(crate) fn new(max_keys: usize) -> KeyQueue {
+        KeyQueue {
+            max_keys: max_keys.max(1),
+            ready: VecDeque::new(),
+            delayed: BinaryHeap::new(),
             arrivals: 0,
             since: None,
         }
     }
 
-    /// Adds a record that can be asked for at once.
+    /// Adds a record to request at once.
     pub(crate) fn push(&mut self, record: Record, now: Instant) {
         self.since.get_or_insert(now);
-        self.now.push_back(Entry {
+        self.ready.push_back(Entry {
             record,
             attempts: 0,
         });
     }
 
-    /// Adds a record that must be asked for again, not before `ready`.
-    pub(crate) fn push_again(&mut self, entry: Entry, ready: Instant) {
+    /// Adds a record to retry, not before `ready`.
+    pub(crate) fn push_retry(&mut self, entry: Entry, ready: Instant) {
         self.arrivals += 1;
-        self.again.push(Reverse(Again {
+        self.delayed.push(Reverse(Delayed {
             ready,
             arrival: self.arrivals,
             entry,
         }));
     }
 
-    /// Those that can be asked for at once.
+    /// Number of keys that are ready.
     pub(crate) fn ready(&self) -> usize {
-        self.now.len()
+        self.ready.len()
     }
 
-    /// Those whose call failed.
-    pub(crate) fn again(&self) -> usize {
-        self.again.len()
+    /// Number of keys that wait for a retry.
+    pub(crate) fn retries(&self) -> usize {
+        self.delayed.len()
     }
 
-    /// All of them.
+    /// Number of all waiting keys.
     pub(crate) fn len(&self) -> usize {
-        self.ready() + self.again()
+        self.ready() + self.retries()
     }
 
-    /// Whether nothing waits.
+    /// True if nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// When there may be a batch, if nothing more comes.
-    pub(crate) fn next(&self) -> Option<Instant> {
+    /// Time of the next batch if no key is added; `None` if nothing waits.
+    pub(crate) fn next_ready(&self) -> Option<Instant> {
         let linger = self.since.map(|since| since + LINGER);
-        let again = self.again.peek().map(|Reverse(a)| a.ready);
-        linger.into_iter().chain(again).min()
+        let retry = self.delayed.peek().map(|Reverse(a)| a.ready);
+        linger.into_iter().chain(retry).min()
     }
 
-    /// The next batch at `now`: a full one, one that has waited long enough, or
-    /// any when `flush`.
-    pub(crate) fn compose(&mut self, now: Instant, flush: bool) -> Option<Keys> {
-        while self.again.peek().is_some_and(|Reverse(a)| a.ready <= now)
-            && let Some(Reverse(a)) = self.again.pop()
+    /// The next batch at `now`: a full one, one that has waited long enough, or any if
+    /// `flush`.
+    pub(crate) fn compose(&mut self, now: Instant, flush: bool) -> Option<KeyBatch> {
+        while self.delayed.peek().is_some_and(|Reverse(a)| a.ready <= now)
+            && let Some(Reverse(a)) = self.delayed.pop()
         {
             self.since.get_or_insert(now);
-            // Before the others: what comes later in the list waits for them.
-            self.now.push_front(a.entry);
+            // In front of the others, because answers keep the order of the list.
+            self.ready.push_front(a.entry);
         }
         let due = self.since.is_some_and(|since| since + LINGER <= now);
-        if self.now.is_empty() || !(flush || due || self.now.len() >= self.most) {
+        if self.ready.is_empty() || !(flush || due || self.ready.len() >= self.max_keys) {
             return None;
         }
-        let count = self.now.len().min(self.most);
-        let mut keys: Vec<Entry> = self.now.drain(..count).collect();
+        let count = self.ready.len().min(self.max_keys);
+        let mut keys: Vec<Entry> = self.ready.drain(..count).collect();
         keys.sort_unstable_by(|a, b| {
             let hashes = a.record.hash.as_bytes().cmp(b.record.hash.as_bytes());
-            hashes.then_with(|| a.record.place.cmp(&b.record.place))
+            hashes.then_with(|| a.record.position.cmp(&b.record.position))
         });
-        let left = &mut self.now;
+        let left = &mut self.ready;
         keys.dedup_by(|later, kept| {
-            let twice = later.record.hash == kept.record.hash;
-            if twice {
+            let same_key = later.record.hash == kept.record.hash;
+            if same_key {
                 left.push_front(later.clone());
             }
-            twice
+            same_key
         });
-        self.since = (!self.now.is_empty()).then_some(now);
-        Some(Keys(keys))
+        self.since = (!self.ready.is_empty()).then_some(now);
+        Some(KeyBatch(keys))
     }
 
-    /// One key alone, to see whether it is read, whatever it waits for. One that is
-    /// ready, or else one that was never asked for, or else the next one that will be
-    /// ready. Not always the same one: its partition alone may be the limit.
-    pub(crate) fn compose_one(&mut self, now: Instant) -> Option<Keys> {
-        let ready = self.again.peek().is_some_and(|Reverse(a)| a.ready <= now);
-        let fresh = if ready { None } else { self.now.pop_front() };
-        let one = fresh.or_else(|| Some(self.again.pop()?.0.entry));
-        one.map(|entry| Keys(vec![entry]))
+    /// A batch of one key as a probe, regardless of its back-off. It is a ready retry,
+    /// or else a new key, or else the next retry. The choice varies, because one
+    /// partition alone may be the limit.
+    pub(crate) fn compose_one(&mut self, now: Instant) -> Option<KeyBatch> {
+        let ready = self.delayed.peek().is_some_and(|Reverse(a)| a.ready <= now);
+        let fresh = if ready { None } else { self.ready.pop_front() };
+        let one = fresh.or_else(|| Some(self.delayed.pop()?.0.entry));
+        one.map(|entry| KeyBatch(vec![entry]))
     }
 
-    /// The first of `keys` alone; the others wait on.
-    pub(crate) fn keep_one(&mut self, mut keys: Keys, now: Instant) -> Keys {
+    /// Keeps the first of `keys`; the others go back to the queue.
+    pub(crate) fn keep_first(&mut self, mut keys: KeyBatch, now: Instant) -> KeyBatch {
         let left = keys.0.split_off(keys.0.len().min(1));
         for entry in left.into_iter().rev() {
             self.since.get_or_insert(now);
-            self.now.push_front(entry);
+            self.ready.push_front(entry);
         }
         keys
     }
 
-    /// Ends the back-off of all that wait: they were refused with everything else.
-    pub(crate) fn release(&mut self, now: Instant) {
-        let again = std::mem::take(&mut self.again).into_iter();
-        self.again = again
+    /// Ends the back-off of all retries: an outage has ended that throttled every call.
+    pub(crate) fn release_delayed(&mut self, now: Instant) {
+        let delayed = std::mem::take(&mut self.delayed).into_iter();
+        self.delayed = delayed
             .map(|Reverse(mut a)| {
                 a.ready = a.ready.min(now);
                 a.entry.attempts = a.entry.attempts.min(1);
@@ -207,10 +209,10 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::record::Place;
+    use crate::base::record::Position;
 
     fn record(hash: u8, line: u64) -> Record {
-        let place = Place {
+        let place = Position {
             source: 0,
             line,
             byte: 0,
@@ -218,16 +220,16 @@ mod tests {
         Record::new(Hash::from_bytes(&[hash; 16]).expect("16 bytes"), place)
     }
 
-    fn lines(keys: Option<Keys>) -> Vec<u64> {
+    fn lines(keys: Option<KeyBatch>) -> Vec<u64> {
         let keys = keys.map_or_else(Vec::new, |k| k.0);
-        keys.iter().map(|e| e.record.place.line).collect()
+        keys.iter().map(|e| e.record.position.line).collect()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn batches_are_full_or_have_waited_or_are_the_last() {
+    async fn batches_are_full_or_lingered_or_flushed() {
         let start = Instant::now();
-        let mut waiting = Waiting::new(100);
-        assert_eq!((waiting.next(), waiting.is_empty()), (None, true));
+        let mut waiting = KeyQueue::new(100);
+        assert_eq!((waiting.next_ready(), waiting.is_empty()), (None, true));
         for n in 0..150 {
             waiting.push(record(n, u64::from(n)), start);
         }
@@ -236,7 +238,7 @@ mod tests {
             (0..100).collect::<Vec<_>>()
         );
         assert!(waiting.compose(start, false).is_none());
-        assert_eq!(waiting.next(), Some(start + LINGER));
+        assert_eq!(waiting.next_ready(), Some(start + LINGER));
         let before = start + LINGER - Duration::from_millis(1);
         assert!(waiting.compose(before, false).is_none());
         assert_eq!(
@@ -249,17 +251,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_failed_waits_its_time_and_goes_with_others() {
+    async fn retries_wait_out_their_backoff_and_join_other_keys() {
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
-        let mut waiting = Waiting::new(100);
+        let mut waiting = KeyQueue::new(100);
         let failed = Entry {
             record: record(9, 1),
             attempts: 1,
         };
-        waiting.push_again(failed.clone(), later);
+        waiting.push_retry(failed.clone(), later);
         assert!(waiting.compose(start, true).is_none());
-        assert_eq!(waiting.next(), Some(later));
+        assert_eq!(waiting.next_ready(), Some(later));
         waiting.push(record(3, 2), later);
         let keys = waiting.compose(later, true).expect("a batch");
         assert_eq!(
@@ -271,46 +273,46 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_key_leaves_alone_and_not_always_the_same() {
+    async fn a_probe_has_one_key_and_the_key_varies() {
         let start = Instant::now();
         let later = start + Duration::from_secs(20);
-        let mut waiting = Waiting::new(3);
+        let mut waiting = KeyQueue::new(3);
         (1..=3).for_each(|n| waiting.push(record(n, u64::from(n)), start));
         let full = waiting.compose(start, false).expect("full");
-        let one = waiting.keep_one(full, start);
+        let one = waiting.keep_first(full, start);
         assert_eq!((lines(Some(one)), waiting.ready()), (vec![1], 2));
         for (hash, ready) in [(1, later), (4, start)] {
             let entry = Entry {
                 record: record(hash, u64::from(hash)),
                 attempts: 9,
             };
-            waiting.push_again(entry, ready);
+            waiting.push_retry(entry, ready);
         }
         let left = [0; 5].map(|_| lines(waiting.compose_one(start)));
         assert_eq!(left, [vec![4], vec![2], vec![3], vec![1], vec![]]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn all_that_wait_for_their_backoff_are_released() {
+    async fn release_ends_the_backoff_of_all_retries() {
         let start = Instant::now();
-        let mut waiting = Waiting::new(3);
+        let mut waiting = KeyQueue::new(3);
         for n in 1..=3 {
             let entry = Entry {
                 record: record(n, u64::from(n)),
                 attempts: 9,
             };
-            waiting.push_again(entry, start + Duration::from_secs(u64::from(n)));
+            waiting.push_retry(entry, start + Duration::from_secs(u64::from(n)));
         }
         assert!(waiting.compose(start, true).is_none());
-        waiting.release(start);
+        waiting.release_delayed(start);
         let keys = waiting.compose(start, true).expect("all");
         assert_eq!(keys.0.iter().map(|e| e.attempts).sum::<u32>(), 3);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_batch_names_a_key_twice_and_none_is_lost() {
+    async fn batches_have_distinct_keys_and_lose_none() {
         let start = Instant::now();
-        let mut waiting = Waiting::new(100);
+        let mut waiting = KeyQueue::new(100);
         for line in 0..10 {
             waiting.push(record((line % 4) as u8, line), start);
         }
