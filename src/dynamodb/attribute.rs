@@ -1,5 +1,4 @@
-//! Attributes of an item: typed values, what they weigh, and how a person gives
-//! them.
+//! Attributes of an item: typed values, their sizes, and their command-line syntax.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -21,7 +20,7 @@ pub struct Attribute {
 pub enum Value {
     /// String.
     S(String),
-    /// Number, as DynamoDB takes it: text.
+    /// Number, as text, the form that DynamoDB uses.
     N(String),
     /// Binary.
     B(Vec<u8>),
@@ -36,7 +35,7 @@ pub enum Value {
 }
 
 impl Value {
-    pub(crate) fn type_letter(&self) -> &'static str {
+    pub(crate) fn type_code(&self) -> &'static str {
         match self {
             Value::S(_) => "S",
             Value::N(_) => "N",
@@ -50,18 +49,18 @@ impl Value {
 
     /// Size in bytes as DynamoDB counts it.
     /// Source: DynamoDB developer guide, CapacityUnitCalculations.
-    pub(crate) fn size(&self) -> usize {
+    pub(crate) fn stored_bytes(&self) -> usize {
         match self {
             Value::S(s) => s.len(),
-            Value::N(n) => number_size(n),
+            Value::N(n) => number_bytes(n),
             Value::B(b) => b.len(),
             Value::Bool(_) | Value::Null => 1,
             Value::Ss(set) => set.iter().map(String::len).sum(),
-            Value::Ns(set) => set.iter().map(|n| number_size(n)).sum(),
+            Value::Ns(set) => set.iter().map(|n| number_bytes(n)).sum(),
         }
     }
 
-    /// DynamoDB's JSON for it: `{"S":"…"}`.
+    /// DynamoDB JSON of the value: `{"S":"…"}`.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         use serde_json::json;
         match self {
@@ -76,16 +75,16 @@ impl Value {
     }
 }
 
-/// About one byte for two significant digits, and one more; zeros at either end
-/// are trimmed.
-pub(crate) fn number_size(n: &str) -> usize {
+/// Approximate stored size of a number in bytes: one per two significant digits, plus one.
+/// Zeros at either end do not count.
+pub(crate) fn number_bytes(n: &str) -> usize {
     let mantissa = n.split(['e', 'E']).next().unwrap_or(n);
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
     digits.trim_matches('0').len().div_ceil(2) + 1
 }
 
-/// Whether DynamoDB takes `n` as a number: at most 38 significant digits.
-/// (Its exponent range is left to DynamoDB.)
+/// True if `n` is a number of at most 38 significant digits, DynamoDB's maximum.
+/// DynamoDB itself checks the exponent range.
 pub(crate) fn is_number(n: &str) -> bool {
     let significant = n
         .split(['e', 'E'])
@@ -102,7 +101,7 @@ pub(crate) fn is_number(n: &str) -> bool {
 impl FromStr for Attribute {
     type Err = String;
 
-    /// `NAME=TEXT` (a string) or `NAME:TYPE=VALUE` with one of DynamoDB's types:
+    /// Parses `NAME=TEXT` (a string) or `NAME:TYPE=VALUE` with one of DynamoDB's types:
     /// `S`, `N`, `B` (base64), `BOOL`, `NULL`, `SS` and `NS` (comma-separated).
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (left, right) = text.split_once('=').ok_or(
@@ -156,9 +155,7 @@ impl FromStr for Attribute {
         if let Value::Ss(set) | Value::Ns(set) = &value {
             let mut seen = std::collections::HashSet::new();
             if let Some(twice) = set.iter().find(|v| !seen.insert(*v)) {
-                return Err(format!(
-                    "a set holds each value once, {twice:?} is there twice"
-                ));
+                return Err(format!("a set holds each value once, got {twice:?} twice"));
             }
         }
         Ok(Attribute {
@@ -169,9 +166,9 @@ impl FromStr for Attribute {
 }
 
 impl fmt::Display for Attribute {
-    /// As [`FromStr`] reads it.
+    /// Writes the syntax that [`FromStr`] parses.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, kind) = (&self.name, self.value.type_letter());
+        let (name, kind) = (&self.name, self.value.type_code());
         match &self.value {
             Value::S(s) if !name.contains(':') => write!(f, "{name}={s}"),
             Value::S(s) | Value::N(s) => write!(f, "{name}:{kind}={s}"),

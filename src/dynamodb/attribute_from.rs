@@ -1,9 +1,9 @@
-//! Attributes that each item takes from a column of its row, as a person names them.
+//! Attributes that each item takes from a column of its row, in command-line syntax.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Types that an attribute from a column can have.
+/// Type of an attribute from a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ColumnType {
@@ -16,7 +16,7 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
-    pub(crate) fn letter(self) -> &'static str {
+    pub(crate) fn type_code(self) -> &'static str {
         match self {
             ColumnType::S => "S",
             ColumnType::N => "N",
@@ -32,14 +32,14 @@ pub struct AttributeFrom {
     pub name: String,
     /// Attribute type.
     pub kind: ColumnType,
-    /// The column, by its name or its number from 1; in JSON, the field.
+    /// Column name, or number from 1; in JSON, the field name.
     pub column: String,
 }
 
 impl FromStr for AttributeFrom {
     type Err = String;
 
-    /// Reads `NAME=COLUMN` (text) or `NAME:TYPE=COLUMN` with the type S, N or BOOL.
+    /// Parses `NAME=COLUMN` (text) or `NAME:TYPE=COLUMN` with the type S, N or BOOL.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (left, column) = text.split_once('=').ok_or(
             "expected NAME=COLUMN or NAME:TYPE=COLUMN, for example size:N=FileSize (no = found)",
@@ -74,7 +74,7 @@ impl FromStr for AttributeFrom {
 
 impl fmt::Display for AttributeFrom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}={}", self.name, self.kind.letter(), self.column)
+        write!(f, "{}:{}={}", self.name, self.kind.type_code(), self.column)
     }
 }
 

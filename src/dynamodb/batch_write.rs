@@ -1,89 +1,89 @@
-//! BatchWriteItem: records → the body of a request, and the answer → which items
-//! DynamoDB handed back, and what it consumed.
+//! BatchWriteItem: records → request body, and response → unprocessed items and consumed
+//! capacity.
 
 use crate::base::hash::{Hash, MAX_HASH_BYTES};
 use crate::base::record::{Action, MAX_LINE_BYTES, Record};
-use crate::dynamodb::item::{CLOSE, ItemTemplate};
+use crate::dynamodb::item::{ITEM_SUFFIX, ItemTemplate};
 use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
-use crate::flow::capacity::Consumed;
+use crate::flow::capacity::ConsumedCapacity;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use std::collections::HashMap;
 
-/// Put requests in one BatchWriteItem call, at most.
+/// Maximum put or delete requests in one BatchWriteItem call.
 /// Source: DynamoDB API reference, BatchWriteItem.
 pub(crate) const MAX_BATCH_ITEMS: usize = 25;
 
-/// Bytes of one BatchWriteItem request, at most (16 MB).
+/// Maximum bytes of one BatchWriteItem request (16 MB).
 /// Source: DynamoDB API reference, BatchWriteItem.
 pub(crate) const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
 
-/// What DynamoDB answered to a batch.
+/// A BatchWriteItem response.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Answer {
-    /// Items it handed back: what was to be done about them is not done.
-    pub unprocessed: Vec<Returned>,
-    /// What it says it consumed, where it says so.
-    pub consumed: Option<Consumed>,
+pub struct WriteResponse {
+    /// Unprocessed items: neither written nor deleted.
+    pub unprocessed: Vec<UnprocessedItem>,
+    /// Consumed capacity; `None` if not reported.
+    pub consumed: Option<ConsumedCapacity>,
 }
 
-/// An item that was handed back, by its key.
+/// An unprocessed item, identified by its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Returned {
+pub struct UnprocessedItem {
     /// The hash.
     pub hash: Hash,
-    /// The sort key, where that comes from the row, as
-    /// [`Extra::key_json`](crate::base::row_attributes::Extra::key_json) has it.
+    /// Sort key from the row, in the form of
+    /// [`RowAttributes::key_json`](crate::base::row_attributes::RowAttributes::key_json); empty if there is none.
     pub row_key: Vec<u8>,
 }
 
-impl Returned {
-    /// Whether it is the item of `record`.
-    pub fn is_of(&self, record: &Record) -> bool {
-        self.hash == record.hash && self.row_key == record.extra.key_json()
+impl UnprocessedItem {
+    /// True if it is the item of `record`.
+    pub fn matches(&self, record: &Record) -> bool {
+        self.hash == record.hash && self.row_key == record.attributes.key_json()
     }
 }
 
 impl ItemTemplate {
-    /// Items that go into one BatchWriteItem call: 25, or fewer where 25 such
-    /// items could make a request of more than 16 MB.
-    pub fn batch_items(&self) -> usize {
-        let mut each = self.before.len() + MAX_HASH_BYTES * 2 + self.after.len() + 8;
-        if !self.from.is_empty() {
-            // What a row holds, each character of it escaped.
+    /// Maximum items in one BatchWriteItem call: 25, or fewer if 25 such items could exceed
+    /// 16 MB.
+    pub fn max_batch_items(&self) -> usize {
+        let mut each = self.put_prefix.len() + MAX_HASH_BYTES * 2 + self.put_suffix.len() + 8;
+        if !self.column_attributes.is_empty() {
+            // The longest row, with every character escaped.
             each += MAX_LINE_BYTES * 6;
         }
         (MAX_BATCH_BYTES.saturating_sub(4096) / each).clamp(1, MAX_BATCH_ITEMS)
     }
 
-    /// The body of the BatchWriteItem request that puts, or deletes, the items of
+    /// Writes the body of the BatchWriteItem request that puts or deletes the items of
     /// `records`.
     pub fn write_request<'a>(
         &self,
         records: impl IntoIterator<Item = &'a Record>,
         out: &mut Vec<u8>,
     ) {
-        out.extend_from_slice(&self.opening);
+        out.extend_from_slice(&self.request_prefix);
         for (i, record) in records.into_iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }
             let (before, after, extra) = match record.action {
-                Action::Put => (&self.before, &self.after, record.extra.json()),
+                Action::Put => (&self.put_prefix, &self.put_suffix, record.attributes.json()),
                 Action::Delete => (
-                    &self.before_delete,
-                    &self.after_delete,
-                    record.extra.key_json(),
+                    &self.delete_prefix,
+                    &self.delete_suffix,
+                    record.attributes.key_json(),
                 ),
             };
             out.extend_from_slice(before);
             self.write_hash(&record.hash, out);
             out.extend_from_slice(after);
             out.extend_from_slice(extra);
-            out.extend_from_slice(CLOSE);
+            out.extend_from_slice(ITEM_SUFFIX);
         }
-        out.extend_from_slice(&self.closing);
+        out.extend_from_slice(&self.request_suffix);
     }
 
     pub(super) fn write_hash(&self, hash: &Hash, out: &mut Vec<u8>) {
@@ -98,23 +98,26 @@ impl ItemTemplate {
         }
     }
 
-    /// Reads the body of DynamoDB's answer to such a request.
+    /// Parses the body of a BatchWriteItem response.
     ///
     /// # Errors
-    /// When it is no such answer, or hands back something that is no item of
-    /// ours; the text says which.
-    pub fn read_answer(&self, body: &[u8]) -> Result<Answer, String> {
+    /// A description, if it is no such response, or if an unprocessed item is none of this
+    /// template.
+    pub fn parse_write_response(&self, body: &[u8]) -> Result<WriteResponse, String> {
         if body == br#"{"UnprocessedItems":{}}"# {
-            return Ok(Answer::default());
+            return Ok(WriteResponse::default());
         }
-        // A list would be read as the fields in their order.
+        // serde would accept a list as the fields in their order.
         if body.trim_ascii_start().first() != Some(&b'{') {
-            return Err("it is no JSON object".to_owned());
+            return Err("it is not a JSON object".to_owned());
         }
-        let wire: WireAnswer = serde_json::from_slice(body).map_err(|e| e.to_string())?;
-        let mut answer = Answer {
+        let wire: WireResponse = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+        let mut answer = WriteResponse {
             unprocessed: Vec::new(),
-            consumed: wire.consumed.map(consumed).and_then(Consumed::if_possible),
+            consumed: wire
+                .consumed
+                .map(sum_consumed)
+                .and_then(ConsumedCapacity::if_plausible),
         };
         for request in wire.unprocessed.into_values().flatten() {
             let key = match request {
@@ -126,18 +129,21 @@ impl ItemTemplate {
                     put: None,
                     delete: Some(delete),
                 } => delete.key,
-                _ => return Err("it hands back a request that is neither put nor delete".into()),
+                _ => return Err("an unprocessed request is neither put nor delete".into()),
             };
-            answer.unprocessed.push(self.returned(&key)?);
+            answer.unprocessed.push(self.parse_unprocessed_item(&key)?);
         }
         Ok(answer)
     }
 
-    /// The item whose attributes, its key among them, are `item`.
-    fn returned(&self, item: &HashMap<String, WireKey>) -> Result<Returned, String> {
+    /// Identifies the unprocessed item with the attributes `item`.
+    fn parse_unprocessed_item(
+        &self,
+        item: &HashMap<String, WireKey>,
+    ) -> Result<UnprocessedItem, String> {
         let part = |name: &String| {
             item.get(name)
-                .ok_or_else(|| format!("an item without its key {name:?} is handed back"))
+                .ok_or_else(|| format!("an unprocessed item lacks its key {name:?}"))
         };
         let key = part(&self.partition.name)?;
         let hash = match (self.partition.kind, &key.s, &key.b) {
@@ -147,8 +153,8 @@ impl ItemTemplate {
             (_, Some(s), _) => Hash::from_hex(s.as_bytes()),
             _ => None,
         };
-        let hash = hash.ok_or("an item whose key is no hash is handed back")?;
-        let row_key = match &self.row_key {
+        let hash = hash.ok_or("the key of an unprocessed item is not a hash")?;
+        let row_key = match &self.row_sort_key {
             None => Vec::new(),
             Some(KeyAttribute { name, kind }) => {
                 let key = part(name)?;
@@ -161,13 +167,13 @@ impl ItemTemplate {
                 format!(",{name}:{{\"{kind}\":{value}}}").into_bytes()
             }
         };
-        Ok(Returned { hash, row_key })
+        Ok(UnprocessedItem { hash, row_key })
     }
 }
 
 #[derive(Deserialize)]
-struct WireAnswer {
-    /// Without it nothing is said of the items; there is always one, if empty.
+struct WireResponse {
+    /// Required: a response always has it, even if empty.
     /// Source: DynamoDB API reference, BatchWriteItem, Response Elements.
     #[serde(rename = "UnprocessedItems")]
     unprocessed: HashMap<String, Vec<WireRequest>>,
@@ -221,9 +227,9 @@ struct WireUnits {
     units: f64,
 }
 
-/// The requests name one table, so there is one entry.
-pub(super) fn consumed(tables: Vec<WireCapacity>) -> Consumed {
-    let mut sum = Consumed::default();
+/// Sums the consumed capacity. Requests name one table, so there is one entry.
+pub(super) fn sum_consumed(tables: Vec<WireCapacity>) -> ConsumedCapacity {
+    let mut sum = ConsumedCapacity::default();
     for t in tables {
         sum.total += t.units;
         if let Some(table) = t.table {

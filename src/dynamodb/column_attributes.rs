@@ -1,19 +1,18 @@
-//! Attributes from columns: what `--attr-from` takes of each row into its item.
+//! Attributes from columns: the values that `--attr-from` copies from each row to its item.
 //!
-//! [`AttributeFrom`] is one as a person names it, [`Columns`] all of them, checked
-//! against the table. Of a row, [`Columns::write`] makes the piece of JSON that its
-//! item gets, or says why the row is none to be written:
+//! [`AttributeFrom`] is one attribute in command-line syntax. [`ColumnAttributes`] holds all of
+//! them, checked against the table. [`ColumnAttributes::write`] turns a row into the JSON for its
+//! item, or rejects the row:
 //!
-//! * A column that is empty, or not there in this row, gives no attribute. Where the
-//!   attribute is the table's sort key, the row is rejected.
-//! * A number that is none, or a boolean that is neither true nor false, rejects the
-//!   row.
-//! * Text is taken as UTF-8; what is not UTF-8 is taken as ISO-8859-1, in which each
-//!   byte is a character, so that no name is lost for its encoding.
+//! * An empty or missing column gives no attribute. If the attribute is the table's sort
+//!   key, the row is rejected.
+//! * An invalid number or boolean rejects the row.
+//! * Text is decoded as UTF-8, or else as ISO-8859-1. Every byte is a character there, so
+//!   no name is lost to its encoding.
 
 use crate::base::error::{Error, Result};
-use crate::base::record::Reason;
-use crate::dynamodb::attribute::{is_number, number_size};
+use crate::base::record::RejectReason;
+use crate::dynamodb::attribute::{is_number, number_bytes};
 use crate::dynamodb::attribute_from::{AttributeFrom, ColumnType};
 use crate::dynamodb::item::MAX_ITEM_BYTES;
 use crate::dynamodb::key_schema::{
@@ -21,42 +20,42 @@ use crate::dynamodb::key_schema::{
 };
 use std::borrow::Cow;
 
-/// One attribute, ready to be written.
+/// One attribute, prepared for writing.
 #[derive(Debug, Clone)]
-struct Column {
-    /// Which of the wanted columns it is.
-    number: usize,
+struct ColumnAttribute {
+    /// Index of its column in `wanted`.
+    column_index: usize,
     kind: ColumnType,
     /// `,"name":{"S":`
-    opening: Vec<u8>,
+    json_prefix: Vec<u8>,
     name_bytes: usize,
-    /// The longest value, where the attribute is a key.
-    most: Option<usize>,
+    /// Maximum bytes of the value; `None` if the attribute is no key.
+    max_bytes: Option<usize>,
     is_sort_key: bool,
 }
 
-/// All attributes that items take from their rows. See the [module](self).
+/// Attributes that items take from their rows. See the [module](self).
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Columns {
-    /// The sort key first, where it is among them.
-    columns: Vec<Column>,
-    wanted: Vec<String>,
-    /// Bytes of an item without them.
+pub(crate) struct ColumnAttributes {
+    /// The sort key, if present, comes first.
+    attributes: Vec<ColumnAttribute>,
+    column_names: Vec<String>,
+    /// Bytes of an item without these attributes.
     base_bytes: usize,
 }
 
-impl Columns {
-    /// Those of `from`, for items of `schema` that have `base_bytes` without them.
+impl ColumnAttributes {
+    /// Prepares the attributes `from` for items of `schema` that have `base_bytes` without them.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when one has not the type
-    /// that the table's keys need.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if one lacks the type
+    /// that a key of the table needs.
     pub(crate) fn new(
         table: &str,
         schema: &KeySchema,
         from: &[AttributeFrom],
         base_bytes: usize,
-    ) -> Result<Columns> {
+    ) -> Result<ColumnAttributes> {
         let mut columns = Vec::new();
         for (number, attribute) in from.iter().enumerate() {
             let is_sort_key = (schema.sort.as_ref()).is_some_and(|s| s.name == attribute.name);
@@ -73,76 +72,75 @@ impl Columns {
                 );
                 if !fits {
                     return Err(Error::usage(format!(
-                        "{:?} is a key of table {table} or of an index of it and has type {}, and the \
+                        "{:?} is a key of table {table} or of one of its indexes and has type {}, but the \
                          attribute from column {:?} has type {}",
                         key.name,
                         key.kind,
                         attribute.column,
-                        attribute.kind.letter()
+                        attribute.kind.type_code()
                     ))
-                    .hint(match key.kind {
-                        KeyType::B => "a key of type B cannot be taken from a column".to_owned(),
-                        kind => format!("give it by --attr-from {}:{kind}={}", key.name, attribute.column),
+                    .with_hint(match key.kind {
+                        KeyType::B => "use a key of type S or N: a key of type B cannot be taken from a column".to_owned(),
+                        kind => format!("give it with --attr-from {}:{kind}={}", key.name, attribute.column),
                     }));
                 }
                 most = Some(most.map_or(bytes, |m: usize| m.min(bytes)));
             }
             let name = serde_json::Value::from(attribute.name.as_str());
-            columns.push(Column {
-                number,
+            columns.push(ColumnAttribute {
+                column_index: number,
                 kind: attribute.kind,
-                opening: format!(",{name}:{{\"{}\":", attribute.kind.letter()).into_bytes(),
+                json_prefix: format!(",{name}:{{\"{}\":", attribute.kind.type_code()).into_bytes(),
                 name_bytes: attribute.name.len(),
-                most,
+                max_bytes: most,
                 is_sort_key,
             });
         }
         columns.sort_by_key(|c| !c.is_sort_key);
-        Ok(Columns {
-            columns,
-            wanted: from.iter().map(|a| a.column.clone()).collect(),
+        Ok(ColumnAttributes {
+            attributes: columns,
+            column_names: from.iter().map(|a| a.column.clone()).collect(),
             base_bytes,
         })
     }
 
-    /// The columns to take from each row, in the order in which they were given.
-    pub(crate) fn wanted(&self) -> &[String] {
-        &self.wanted
+    /// Columns to take from each row, in command-line order.
+    pub(crate) fn column_names(&self) -> &[String] {
+        &self.column_names
     }
 
-    /// Whether there are none.
+    /// True if items take no attributes from their rows.
     pub(crate) fn is_empty(&self) -> bool {
-        self.columns.is_empty()
+        self.attributes.is_empty()
     }
 
-    /// Whether the table's sort key is among them.
+    /// True if the table's sort key comes from the row.
     pub(crate) fn has_sort_key(&self) -> bool {
-        self.columns.first().is_some_and(|c| c.is_sort_key)
+        self.attributes.first().is_some_and(|c| c.is_sort_key)
     }
 
-    /// Writes a row's attributes to `out`, as [`Extra`](crate::base::row_attributes::Extra) has them;
-    /// `value` gives the n-th of the [wanted](Self::wanted) columns, and nothing where
-    /// that is empty. Returns the length of the sort key's part, and the bytes that
-    /// DynamoDB stores.
+    /// Writes a row's attributes to `out`, in the form of [`RowAttributes`](crate::base::row_attributes::RowAttributes).
+    /// `value` returns the n-th of the [wanted](Self::column_names) columns; `None` if it is empty.
+    /// Returns the length of the sort key's JSON, and the bytes that DynamoDB stores.
     ///
     /// # Errors
-    /// Why the row cannot be written.
+    /// The reason to reject the row.
     pub(crate) fn write<'a>(
         &self,
         value: impl Fn(usize) -> Option<&'a [u8]>,
         out: &mut Vec<u8>,
-    ) -> Result<(usize, usize), Reason> {
+    ) -> Result<(usize, usize), RejectReason> {
         let (mut key_length, mut stored) = (0, 0);
         let start = out.len();
-        for column in &self.columns {
-            let Some(value) = value(column.number).filter(|v| !v.is_empty()) else {
+        for column in &self.attributes {
+            let Some(value) = value(column.column_index).filter(|v| !v.is_empty()) else {
                 if column.is_sort_key {
-                    return Err(Reason::NoKey);
+                    return Err(RejectReason::NoKey);
                 }
                 continue;
             };
-            out.extend_from_slice(&column.opening);
-            let text = text_of(value);
+            out.extend_from_slice(&column.json_prefix);
+            let text = decode_text(value);
             let bytes = match column.kind {
                 ColumnType::S => {
                     // Into memory: it cannot fail.
@@ -152,17 +150,17 @@ impl Columns {
                 ColumnType::N => {
                     let text = text.trim_ascii();
                     if !is_number(text) {
-                        return Err(Reason::Attribute);
+                        return Err(RejectReason::Attribute);
                     }
-                    // By a key an item is known again, in a batch and in an answer.
+                    // Keys are compared as text, in a batch and in a response.
                     let text = &*match column.is_sort_key {
-                        true => canonical(text),
+                        true => canonical_number(text),
                         false => Cow::Borrowed(text),
                     };
                     out.push(b'"');
                     out.extend_from_slice(text.as_bytes());
                     out.push(b'"');
-                    number_size(text)
+                    number_bytes(text)
                 }
                 ColumnType::Bool => {
                     let text = text.trim_ascii();
@@ -170,14 +168,14 @@ impl Columns {
                     out.extend_from_slice(match () {
                         () if is("true", "1") => b"true",
                         () if is("false", "0") => b"false",
-                        () => return Err(Reason::Attribute),
+                        () => return Err(RejectReason::Attribute),
                     });
                     1
                 }
             };
             out.push(b'}');
-            if column.most.is_some_and(|most| bytes > most) {
-                return Err(Reason::LongKey);
+            if column.max_bytes.is_some_and(|most| bytes > most) {
+                return Err(RejectReason::LongKey);
             }
             if column.is_sort_key {
                 key_length = out.len() - start;
@@ -185,16 +183,16 @@ impl Columns {
             stored += column.name_bytes + bytes;
         }
         match self.base_bytes + stored > MAX_ITEM_BYTES {
-            true => Err(Reason::LargeItem),
+            true => Err(RejectReason::LargeItem),
             false => Ok((key_length, stored)),
         }
     }
 }
 
-/// A number as DynamoDB gives it back: without a plus sign, leading zeros, and trailing
-/// ones of its fraction. One with an exponent is left as it is.
+/// A number in DynamoDB's spelling: no plus sign, leading zeros, or trailing zeros of its
+/// fraction. A number with an exponent stays unchanged.
 /// Source: DynamoDB developer guide, data types, Number.
-fn canonical(number: &str) -> Cow<'_, str> {
+fn canonical_number(number: &str) -> Cow<'_, str> {
     if number.contains(['e', 'E']) {
         return Cow::Borrowed(number);
     }
@@ -213,8 +211,8 @@ fn canonical(number: &str) -> Cow<'_, str> {
     Cow::Owned([minus, whole, point, fraction].concat())
 }
 
-/// UTF-8, or else ISO-8859-1.
-fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+/// Decodes UTF-8, or else ISO-8859-1.
+fn decode_text(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => Cow::Owned(bytes.iter().map(|b| char::from(*b)).collect()),
@@ -238,12 +236,15 @@ mod tests {
         }
     }
 
-    fn columns(list: &[&str], sort: Option<(&str, KeyType)>) -> Result<Columns> {
+    fn columns(list: &[&str], sort: Option<(&str, KeyType)>) -> Result<ColumnAttributes> {
         let from: Vec<AttributeFrom> = list.iter().map(|a| a.parse().expect("one")).collect();
-        Columns::new("t", &schema(sort), &from, 70)
+        ColumnAttributes::new("t", &schema(sort), &from, 70)
     }
 
-    fn row(columns: &Columns, values: &[&[u8]]) -> Result<(String, usize, usize), Reason> {
+    fn row(
+        columns: &ColumnAttributes,
+        values: &[&[u8]],
+    ) -> Result<(String, usize, usize), RejectReason> {
         let mut out = Vec::new();
         let (key, stored) = columns.write(|n| values.get(n).copied(), &mut out)?;
         Ok((String::from_utf8(out).expect("JSON"), key, stored))
@@ -252,7 +253,7 @@ mod tests {
     #[test]
     fn a_row_gives_its_attributes() {
         let c = columns(&["name=FileName", "size:N=FileSize", "bad:BOOL=Flag"], None).expect("fit");
-        assert_eq!(c.wanted(), ["FileName", "FileSize", "Flag"]);
+        assert_eq!(c.column_names(), ["FileName", "FileSize", "Flag"]);
         assert_eq!(
             row(&c, &[b"a \"b\"", b" 503 ", b"TRUE"]),
             Ok((
@@ -267,8 +268,11 @@ mod tests {
             Ok((",\"name\":{\"S\":\"café\"}".to_owned(), 0, 4 + 5))
         );
         assert_eq!(row(&c, &[]), Ok((String::new(), 0, 0)));
-        assert_eq!(row(&c, &[b"x", b"12a"]), Err(Reason::Attribute));
-        assert_eq!(row(&c, &[b"x", b"1", b"maybe"]), Err(Reason::Attribute));
+        assert_eq!(row(&c, &[b"x", b"12a"]), Err(RejectReason::Attribute));
+        assert_eq!(
+            row(&c, &[b"x", b"1", b"maybe"]),
+            Err(RejectReason::Attribute)
+        );
     }
 
     #[test]
@@ -280,8 +284,8 @@ mod tests {
             (&json[..key], &json[key..]),
             (r#","name":{"S":"x"}"#, r#","size":{"N":"7"}"#)
         );
-        assert_eq!(row(&c, &[b"7", b""]), Err(Reason::NoKey));
-        assert_eq!(row(&c, &[b"7", &[b'x'; 1025]]), Err(Reason::LongKey));
+        assert_eq!(row(&c, &[b"7", b""]), Err(RejectReason::NoKey));
+        assert_eq!(row(&c, &[b"7", &[b'x'; 1025]]), Err(RejectReason::LongKey));
     }
 
     #[test]
@@ -324,6 +328,6 @@ mod tests {
         let long = vec![b'x'; MAX_ITEM_BYTES - 70 - 4];
         assert!(row(&c, &[&long]).is_ok());
         let longer = vec![b'x'; MAX_ITEM_BYTES - 70 - 3];
-        assert_eq!(row(&c, &[&longer]), Err(Reason::LargeItem));
+        assert_eq!(row(&c, &[&longer]), Err(RejectReason::LargeItem));
     }
 }

@@ -1,4 +1,4 @@
-//! CreateTable: a table with one text key for hashes.
+//! CreateTable: creates a table with one text key for hashes.
 
 use crate::aws::config::Aws;
 use crate::aws::error::CallError;
@@ -9,17 +9,18 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType as SchemaRole, ScalarAttributeType,
 };
 
-/// Makes the table `name` with one text key, named as `algorithm` is.
+/// Creates the table `name` with one text key, named after `algorithm`.
 ///
 /// # Errors
-/// [`ErrorKind::Write`] when DynamoDB refuses.
-pub(crate) async fn create(
+/// [`ErrorKind::Write`] if the call fails.
+pub(crate) async fn create_table(
     aws: &Aws,
     name: &str,
     algorithm: Algorithm,
     billing: Billing,
 ) -> Result<()> {
-    let internal = |e| Error::new(ErrorKind::Internal, "cannot describe a table").because(e);
+    let internal =
+        |e| Error::new(ErrorKind::Internal, "cannot build a table definition").with_source(e);
     let key = algorithm.name();
     let mut call = aws
         .dynamodb()
@@ -55,7 +56,7 @@ pub(crate) async fn create(
     };
     call.send().await.map_err(|e| {
         Error::new(ErrorKind::Write, format!("cannot create table {name}"))
-            .because(CallError::from_sdk(e))
+            .with_source(CallError::from_sdk(e))
     })?;
     tracing::info!("created table {name} with partition key {key} (S)");
     Ok(())

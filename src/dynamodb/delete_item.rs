@@ -1,23 +1,27 @@
-//! Deletes with a condition: a DeleteItem request that deletes an item of one source
-//! alone, and its answer.
+//! DeleteItem with a condition: deletes an item only if it belongs to one owner.
 
 use crate::base::record::Record;
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::batch_write;
-use crate::dynamodb::batch_write::{Answer, WireCapacity};
-use crate::dynamodb::item::{ItemTemplate, OwnDelete};
+use crate::dynamodb::batch_write::{WireCapacity, WriteResponse};
+use crate::dynamodb::item::{ConditionalDelete, ItemTemplate};
 use crate::dynamodb::key_schema::KeySchema;
 use serde::Deserialize;
 
-/// DynamoDB's code for a condition that does not hold.
+/// DynamoDB's error code for a condition that is false.
 pub(crate) const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
 
 impl ItemTemplate {
-    /// The same, and a delete deletes only an item that has the attribute `owner`.
-    /// BatchWriteItem knows no conditions, so that each is a call of its own. An owner
-    /// that is part of the key needs none.
+    /// Restricts deletes to items that have the attribute `owner`. BatchWriteItem has no
+    /// conditions, so each delete becomes one DeleteItem call. An owner that is the sort
+    /// key needs no condition.
     #[must_use]
-    pub fn deleting_only(mut self, table: &str, schema: &KeySchema, owner: &Attribute) -> Self {
+    pub fn with_delete_condition(
+        mut self,
+        table: &str,
+        schema: &KeySchema,
+        owner: &Attribute,
+    ) -> Self {
         if schema.sort.as_ref().is_some_and(|s| s.name == owner.name) {
             return self;
         }
@@ -28,8 +32,8 @@ impl ItemTemplate {
             "{{\"TableName\":{},\"Key\":{{{key}:{{\"{kind}\":\"",
             text(table)
         );
-        // An item that is gone already satisfies the condition: a delete whose answer was
-        // lost can be repeated.
+        // A missing item satisfies the condition, so a delete can be retried if its response
+        // is lost.
         let closing = format!(
             "}},\"ConditionExpression\":\"attribute_not_exists(#k) OR #s = :s\",\
              \"ExpressionAttributeNames\":{{\"#k\":{key},\"#s\":{}}},\
@@ -38,49 +42,51 @@ impl ItemTemplate {
             text(&owner.name),
             owner.value.to_json()
         );
-        self.own_delete = Some(OwnDelete {
-            opening: opening.into_bytes(),
-            closing: closing.into_bytes(),
+        self.conditional_delete = Some(ConditionalDelete {
+            request_prefix: opening.into_bytes(),
+            request_suffix: closing.into_bytes(),
         });
         self
     }
 
-    /// Whether each delete is a DeleteItem request with a condition.
-    pub fn deletes_alone(&self) -> bool {
-        self.own_delete.is_some()
+    /// True if each delete is a DeleteItem request with a condition.
+    pub fn has_conditional_deletes(&self) -> bool {
+        self.conditional_delete.is_some()
     }
 
-    /// The body of the DeleteItem request for the item of `record`; nothing where deletes
-    /// have no condition.
-    pub fn delete_request(&self, record: &Record, out: &mut Vec<u8>) {
-        let Some(own) = &self.own_delete else { return };
-        out.extend_from_slice(&own.opening);
+    /// Writes the body of the DeleteItem request for the item of `record`; nothing if
+    /// deletes have no condition.
+    pub fn write_delete_request(&self, record: &Record, out: &mut Vec<u8>) {
+        let Some(own) = &self.conditional_delete else {
+            return;
+        };
+        out.extend_from_slice(&own.request_prefix);
         self.write_hash(&record.hash, out);
-        out.extend_from_slice(&self.after_delete);
-        out.extend_from_slice(record.extra.key_json());
-        out.extend_from_slice(&own.closing);
+        out.extend_from_slice(&self.delete_suffix);
+        out.extend_from_slice(record.attributes.key_json());
+        out.extend_from_slice(&own.request_suffix);
     }
 
-    /// Reads the body of DynamoDB's answer to such a request.
+    /// Parses the body of a DeleteItem response.
     ///
     /// # Errors
-    /// If it is no such answer; the text says why.
-    pub fn read_delete_answer(&self, body: &[u8]) -> Result<Answer, String> {
-        // A list would be read as the fields in their order.
+    /// A description, if it is no such response.
+    pub fn parse_delete_response(&self, body: &[u8]) -> Result<WriteResponse, String> {
+        // serde would accept a list as the fields in their order.
         if body.trim_ascii_start().first() != Some(&b'{') {
-            return Err("it is no JSON object".to_owned());
+            return Err("it is not a JSON object".to_owned());
         }
-        let wire: WireDeleted = serde_json::from_slice(body).map_err(|e| e.to_string())?;
-        let consumed = wire.consumed.map(|c| batch_write::consumed(vec![c]));
-        Ok(Answer {
+        let wire: WireDeleteResponse = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+        let consumed = wire.consumed.map(|c| batch_write::sum_consumed(vec![c]));
+        Ok(WriteResponse {
             unprocessed: Vec::new(),
-            consumed: consumed.and_then(crate::flow::capacity::Consumed::if_possible),
+            consumed: consumed.and_then(crate::flow::capacity::ConsumedCapacity::if_plausible),
         })
     }
 }
 
 #[derive(Deserialize)]
-struct WireDeleted {
+struct WireDeleteResponse {
     #[serde(rename = "ConsumedCapacity")]
     consumed: Option<WireCapacity>,
 }
@@ -89,7 +95,7 @@ struct WireDeleted {
 mod tests {
     use super::*;
     use crate::base::hash::{Algorithm, Case, Hash};
-    use crate::base::record::Place;
+    use crate::base::record::Position;
     use crate::dynamodb::attribute::Value;
     use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
 
@@ -108,7 +114,7 @@ mod tests {
     }
 
     fn record() -> Record {
-        let place = Place {
+        let place = Position {
             source: 0,
             line: 1,
             byte: 0,
@@ -129,14 +135,14 @@ mod tests {
         let attributes = [source(), set];
         ItemTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &attributes)
             .expect("fits")
-            .deleting_only("t", &schema, &source())
+            .with_delete_condition("t", &schema, &source())
     }
 
     #[test]
     fn a_delete_names_its_key_and_the_source_that_it_may_delete() {
         for (sort, more) in [(None, None), (Some("set"), Some("x"))] {
             let mut body = Vec::new();
-            template(sort).delete_request(&record(), &mut body);
+            template(sort).write_delete_request(&record(), &mut body);
             let got: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
             let mut key = serde_json::json!({"md5": {"S": "AB".repeat(16)}});
             if let Some(more) = more {
@@ -153,21 +159,24 @@ mod tests {
                 })
             );
         }
-        assert!(!template(Some("source")).deletes_alone(), "the key says it");
+        assert!(
+            !template(Some("source")).has_conditional_deletes(),
+            "the key says it"
+        );
     }
 
     #[test]
     fn the_answer_says_what_it_consumed_and_anything_else_is_none() {
         let template = template(None);
         let units = |body: &[u8]| {
-            let answer = template.read_delete_answer(body).expect("an answer");
+            let answer = template.parse_delete_response(body).expect("an answer");
             answer.consumed.map(|c| c.total)
         };
         assert_eq!(units(b"{}"), None);
         let body = br#"{"ConsumedCapacity":{"TableName":"t","CapacityUnits":3.0}}"#;
         assert_eq!(units(body), Some(3.0));
         for strange in [&b"[]"[..], b"<html>", b""] {
-            assert!(template.read_delete_answer(strange).is_err());
+            assert!(template.parse_delete_response(strange).is_err());
         }
     }
 }

@@ -1,10 +1,10 @@
-//! DescribeTable: the key schema, and how much the table can take.
+//! DescribeTable: key schema, billing and capacity of a table.
 
 use crate::aws::config::{Aws, no_credentials};
-use crate::aws::error::{CallError, Meaning};
+use crate::aws::error::{CallError, ErrorClass};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
-use crate::dynamodb::create_table::create;
+use crate::dynamodb::create_table::create_table;
 use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
 use crate::dynamodb::table::{Billing, Index, Table};
 use aws_sdk_dynamodb::types::{
@@ -13,17 +13,21 @@ use aws_sdk_dynamodb::types::{
 };
 use std::time::Duration;
 
-/// How long a table may be in the making before it is no use waiting.
-const TABLE_WAIT: Duration = Duration::from_secs(300);
+/// Timeout for a table that is being created.
+const ACTIVE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The write capacity of the table `name` in another `region`; nothing when it
-/// has no limit there.
+/// Describes the table `name` in another `region` and returns its WCU/s; `None` if it has
+/// no limit there.
 ///
 /// # Errors
-/// [`ErrorKind::Write`] when the region cannot be asked.
-pub(crate) async fn in_region(aws: &Aws, region: &str, name: &str) -> Result<Option<f64>> {
+/// [`ErrorKind::Write`] if the call fails.
+pub(crate) async fn describe_replica_write_units(
+    aws: &Aws,
+    region: &str,
+    name: &str,
+) -> Result<Option<f64>> {
     let answer = aws
-        .dynamodb_in(region)
+        .dynamodb_in_region(region)
         .describe_table()
         .table_name(name)
         .send()
@@ -31,9 +35,9 @@ pub(crate) async fn in_region(aws: &Aws, region: &str, name: &str) -> Result<Opt
     let answer = answer.map_err(|e| {
         Error::new(
             ErrorKind::Write,
-            format!("cannot ask region {region} about table {name}"),
+            format!("cannot describe table {name} in region {region}"),
         )
-        .because(CallError::from_sdk(e))
+        .with_source(CallError::from_sdk(e))
     })?;
     let units = answer
         .table
@@ -42,14 +46,17 @@ pub(crate) async fn in_region(aws: &Aws, region: &str, name: &str) -> Result<Opt
     Ok(units.filter(|u| *u > 0).map(|u| u as f64))
 }
 
-/// Asks for the table `name`. A table that is being made is waited for; one
-/// that does not exist is made, in a local DynamoDB only, with a partition key
-/// named as `make_for` is.
+/// Describes the table `name`, and waits for it while it is being created. In a local
+/// DynamoDB only, a missing table is created with a partition key named after `make_for`.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when there is no such table, no permission or no
-/// credentials; [`ErrorKind::Write`] when DynamoDB cannot be asked.
-pub(crate) async fn describe(aws: &Aws, name: &str, make_for: Option<Algorithm>) -> Result<Table> {
+/// [`ErrorKind::Usage`] if there is no such table, no permission or no
+/// credentials; [`ErrorKind::Write`] if the call fails.
+pub(crate) async fn describe_table(
+    aws: &Aws,
+    name: &str,
+    make_for: Option<Algorithm>,
+) -> Result<Table> {
     let begun = tokio::time::Instant::now();
     let mut made = false;
     loop {
@@ -65,8 +72,8 @@ pub(crate) async fn describe(aws: &Aws, name: &str, make_for: Option<Algorithm>)
                     .table
                     .unwrap_or_else(|| TableDescription::builder().build());
                 match table.table_status() {
-                    Some(TableStatus::Creating) if begun.elapsed() < TABLE_WAIT => {
-                        tracing::info!("table {name} is being created: waiting for it");
+                    Some(TableStatus::Creating) if begun.elapsed() < ACTIVE_TIMEOUT => {
+                        tracing::info!("waiting for table {name}, which is being created");
                         tokio::time::sleep(Duration::from_secs(2)).await;
                     }
                     Some(TableStatus::Creating | TableStatus::Deleting) => {
@@ -74,9 +81,9 @@ pub(crate) async fn describe(aws: &Aws, name: &str, make_for: Option<Algorithm>)
                             "table {name} is not ready ({})",
                             table.table_status().map_or("", |s| s.as_str())
                         ))
-                        .hint("wait until the table is ACTIVE, then run this again"));
+                        .with_hint("wait until the table is ACTIVE, then run this again"));
                     }
-                    _ => return read(name, &table),
+                    _ => return parse_table(name, &table),
                 }
             }
             Err(error) => {
@@ -84,24 +91,25 @@ pub(crate) async fn describe(aws: &Aws, name: &str, make_for: Option<Algorithm>)
                 let missing = error.code.as_deref() == Some("ResourceNotFoundException");
                 match make_for {
                     Some(algorithm) if missing && aws.is_local() && !made => {
-                        create(aws, name, algorithm, Billing::OnDemand { maximum: None }).await?;
+                        create_table(aws, name, algorithm, Billing::OnDemand { maximum: None })
+                            .await?;
                         made = true;
                     }
-                    _ => return Err(refused(aws, name, error)),
+                    _ => return Err(describe_error(aws, name, error)),
                 }
             }
         }
     }
 }
 
-/// What is taken for granted of the table `name` where describing it was
-/// `denied`: that its partition key is `key`, or else text and named as
-/// `algorithm` is, and that it is paid per request, which is where the rate then
-/// begins before it follows what is refused.
+/// Schema and billing assumed for the table `name` when DescribeTable is `denied`.
+///
+/// The partition key is `key`, or else text named after `algorithm`. The table is assumed
+/// to be on-demand, so the rate starts there and then follows throttling.
 ///
 /// # Errors
-/// `denied`, when nothing says what the key is.
-pub(crate) fn assumed(
+/// `denied`, if neither `key` nor `algorithm` is given.
+pub(crate) fn assume_table(
     denied: Error,
     name: &str,
     key: Option<KeyAttribute>,
@@ -115,12 +123,12 @@ pub(crate) fn assumed(
         return Err(denied);
     };
     tracing::warn!(
-        "{denied:#}: going on without. Its partition key is taken to be {} ({}; --key says otherwise), indexes \
-         and replicas are not known, and the rate follows what is refused (--rate N says how much there is). \
-         What to do: {}",
+        "{denied:#}; continuing without the description: the partition key is assumed to be {} ({}; --key names \
+         another), indexes and replicas are unknown, and the rate follows throttling (--rate N sets it). \
+         Hint: {}",
         partition.name,
         partition.kind,
-        denied.what_to_do().unwrap_or_default()
+        denied.hint().unwrap_or_default()
     );
     Ok(Table {
         name: name.to_owned(),
@@ -134,18 +142,18 @@ pub(crate) fn assumed(
         billing: Billing::OnDemand { maximum: None },
         indexes: Vec::new(),
         replicas: Vec::new(),
-        warm: None,
+        warm_write_units: None,
         read_units: None,
-        warm_reads: None,
+        warm_read_units: None,
         decreases_today: 0,
     })
 }
 
-/// Whether there is a table `name`.
+/// True if the table `name` exists.
 ///
 /// # Errors
-/// [`ErrorKind::Write`] when DynamoDB cannot be asked.
-pub(crate) async fn exists(aws: &Aws, name: &str) -> Result<bool> {
+/// [`ErrorKind::Write`] if the call fails.
+pub(crate) async fn table_exists(aws: &Aws, name: &str) -> Result<bool> {
     match aws
         .dynamodb()
         .describe_table()
@@ -158,16 +166,16 @@ pub(crate) async fn exists(aws: &Aws, name: &str) -> Result<bool> {
             let error = CallError::from_sdk(error);
             match error.code.as_deref() {
                 Some("ResourceNotFoundException") => Ok(false),
-                _ => Err(refused(aws, name, error)),
+                _ => Err(describe_error(aws, name, error)),
             }
         }
     }
 }
 
-/// Reads a DescribeTable answer.
-fn read(name: &str, table: &TableDescription) -> Result<Table> {
-    let schema = schema(name, table)?;
-    let billing = billing(table);
+/// Parses a DescribeTable response.
+fn parse_table(name: &str, table: &TableDescription) -> Result<Table> {
+    let schema = parse_key_schema(name, table)?;
+    let billing = parse_billing(table);
     let positive = |units: Option<i64>| units.filter(|u| *u > 0).map(|u| u as f64);
     let warm = table.warm_throughput();
     let read_units = match billing {
@@ -184,11 +192,11 @@ fn read(name: &str, table: &TableDescription) -> Result<Table> {
         id: table.table_id().map(str::to_owned),
         schema,
         billing,
-        indexes: indexes(table, billing),
-        replicas: replicas(table),
-        warm: positive(warm.and_then(|w| w.write_units_per_second())),
+        indexes: parse_indexes(table, billing),
+        replicas: parse_replicas(table),
+        warm_write_units: positive(warm.and_then(|w| w.write_units_per_second())),
         read_units: positive(read_units),
-        warm_reads: positive(warm.and_then(|w| w.read_units_per_second())),
+        warm_read_units: positive(warm.and_then(|w| w.read_units_per_second())),
         decreases_today: table
             .provisioned_throughput()
             .and_then(|p| p.number_of_decreases_today())
@@ -197,8 +205,8 @@ fn read(name: &str, table: &TableDescription) -> Result<Table> {
     })
 }
 
-/// The keys of a table and of its indexes.
-fn schema(name: &str, table: &TableDescription) -> Result<KeySchema> {
+/// Parses the keys of a table and of its indexes.
+fn parse_key_schema(name: &str, table: &TableDescription) -> Result<KeySchema> {
     let strange = |what: &str| {
         Error::new(
             ErrorKind::Write,
@@ -242,8 +250,8 @@ fn schema(name: &str, table: &TableDescription) -> Result<KeySchema> {
     })
 }
 
-/// How a table's writes are paid.
-fn billing(table: &TableDescription) -> Billing {
+/// Parses the billing mode of a table.
+fn parse_billing(table: &TableDescription) -> Billing {
     let on_demand = table
         .billing_mode_summary()
         .and_then(|b| b.billing_mode())
@@ -266,8 +274,8 @@ fn billing(table: &TableDescription) -> Billing {
     }
 }
 
-/// The secondary indexes of a table, the global ones first.
-fn indexes(table: &TableDescription, billing: Billing) -> Vec<Index> {
+/// Parses the secondary indexes of a table, global ones first.
+fn parse_indexes(table: &TableDescription, billing: Billing) -> Vec<Index> {
     let index = |name: Option<&str>, global, keys: &[KeySchemaElement], units: Option<i64>| Index {
         name: name.unwrap_or_default().to_owned(),
         global,
@@ -292,9 +300,9 @@ fn indexes(table: &TableDescription, billing: Billing) -> Vec<Index> {
     global.chain(local).collect()
 }
 
-/// The other regions that a table is replicated to.
-fn replicas(table: &TableDescription) -> Vec<String> {
-    // arn:aws:dynamodb:REGION:…; whether the list names it too does not matter.
+/// Regions of the replicas, without the table's own.
+fn parse_replicas(table: &TableDescription) -> Vec<String> {
+    // arn:aws:dynamodb:REGION:…; the list of replicas may include the table's own region.
     let home = table.table_arn().and_then(|arn| arn.split(':').nth(3));
     table
         .replicas()
@@ -305,23 +313,23 @@ fn replicas(table: &TableDescription) -> Vec<String> {
         .collect()
 }
 
-/// Says why the table could not be asked for, and what to do.
-fn refused(aws: &Aws, name: &str, error: CallError) -> Error {
-    let place = aws.dynamodb_place();
+/// Error of a failed DescribeTable call, with a hint.
+fn describe_error(aws: &Aws, name: &str, error: CallError) -> Error {
+    let place = aws.describe_dynamodb();
     if error.no_credentials {
         return no_credentials(aws, error);
     }
-    match (error.meaning, error.code.as_deref()) {
+    match (error.class, error.code.as_deref()) {
         (_, Some("ResourceNotFoundException")) => {
-            Error::usage(format!("there is no table {name} {place}")).hint(
+            Error::usage(format!("there is no table {name} {place}")).with_hint(
                 "check the name and the region (--region, AWS_REGION); \
-                 a table of its own is made by: aws dynamodb create-table",
+                 create a table with: aws dynamodb create-table",
             )
         }
         (_, Some("AccessDeniedException")) => {
             Error::new(ErrorKind::Denied, format!("access to table {name} {place} is denied"))
-                .because(error)
-                .hint(aws.needs("dynamodb:DescribeTable"))
+                .with_source(error)
+                .with_hint(aws.permission_hint("dynamodb:DescribeTable"))
         }
         (
             _,
@@ -332,19 +340,19 @@ fn refused(aws: &Aws, name: &str, error: CallError) -> Error {
                 | "IncompleteSignatureException",
             ),
         ) => Error::usage(format!("DynamoDB {place} does not accept these credentials"))
-            .because(error)
-            .hint("check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"),
-        (Meaning::Expired, _) => {
+            .with_source(error)
+            .with_hint("check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"),
+        (ErrorClass::Expired, _) => {
             Error::usage(format!("the credentials for DynamoDB {place} have expired"))
-                .because(error)
-                .hint("renew them (for example: aws sso login), then run this again")
+                .with_source(error)
+                .with_hint("renew them (for example: aws sso login), then run this again")
         }
-        (Meaning::Invalid, _) => {
-            Error::usage(format!("{name:?} is no name of a table")).because(error)
+        (ErrorClass::Invalid, _) => {
+            Error::usage(format!("{name:?} is not a valid table name")).with_source(error)
         }
-        _ => Error::new(ErrorKind::Write, format!("cannot ask DynamoDB {place} about table {name}"))
-            .because(error)
-            .hint("check the region, the endpoint and the network, then run this again; nothing was written"),
+        _ => Error::new(ErrorKind::Write, format!("cannot describe table {name} of DynamoDB {place}"))
+            .with_source(error)
+            .with_hint("check the region, the endpoint and the network, then run this again; nothing was written"),
     }
 }
 

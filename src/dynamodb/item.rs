@@ -1,56 +1,54 @@
 //! Hash → DynamoDB item: its attributes, its size, and the JSON around its hash.
 //!
-//! All items of a run are alike but for their hash, and what they take from their
-//! rows. So everything about an item that can be known is worked out once, in an
-//! [`ItemTemplate`]: whether the table's schema fits, what the item weighs in write
-//! units, and the JSON around the hash. Writing a request is then copying bytes; no
-//! map is built, nothing is allocated per item. [`ItemTemplate::write_request`] does that,
-//! and [`ItemTemplate::read_answer`] finds out which items DynamoDB handed back.
+//! Items of a run differ only in their hash and in the attributes from their rows. An
+//! [`ItemTemplate`] checks the schema and calculates the WCU and the JSON around the hash
+//! once. [`ItemTemplate::write_request`] then copies bytes, without a map or an allocation
+//! per item. [`ItemTemplate::parse_write_response`] returns the unprocessed items.
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case};
 use crate::base::record::Record;
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::attribute_from::AttributeFrom;
-use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType, check_schema};
+use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType, check_key_schema};
 
-/// Bytes of one item as it is stored, at most (400 KB).
+/// Maximum stored bytes of one item (400 KB).
 /// Source: DynamoDB developer guide, Constraints.
 pub(crate) const MAX_ITEM_BYTES: usize = 400 * 1024;
 
-/// Bytes that one write capacity unit pays for, begun ones included.
+/// Bytes that one WCU pays for; a part counts as a whole.
 /// Source: DynamoDB developer guide, read/write capacity mode.
 pub(crate) const WRITE_UNIT_BYTES: usize = 1024;
 
-/// Everything about a run's items but the hash. See the module.
+/// Template of a run's items: everything except the hash. See the module.
 #[derive(Debug, Clone)]
 pub struct ItemTemplate {
     algorithm: Algorithm,
     pub(super) partition: KeyAttribute,
     pub(super) case: Case,
-    pub(super) opening: Vec<u8>,
-    /// What stands before the hash of an item that is put.
-    pub(super) before: Vec<u8>,
-    /// After the hash: the attributes that all items have.
-    pub(super) after: Vec<u8>,
-    /// The same of an item that is deleted: of it the key alone is named.
-    pub(super) before_delete: Vec<u8>,
-    pub(super) after_delete: Vec<u8>,
-    pub(super) closing: Vec<u8>,
+    pub(super) request_prefix: Vec<u8>,
+    /// JSON before the hash of a put.
+    pub(super) put_prefix: Vec<u8>,
+    /// JSON after the hash of a put: the attributes that all items have.
+    pub(super) put_suffix: Vec<u8>,
+    /// JSON before the hash of a delete, which names the key only.
+    pub(super) delete_prefix: Vec<u8>,
+    pub(super) delete_suffix: Vec<u8>,
+    pub(super) request_suffix: Vec<u8>,
     item_bytes: usize,
-    /// What items take from their rows.
-    pub(super) from: Vec<AttributeFrom>,
-    /// The sort key, where it comes from the row.
-    pub(super) row_key: Option<KeyAttribute>,
-    /// Of deletes that have a condition.
-    pub(super) own_delete: Option<OwnDelete>,
+    /// Attributes that items take from their rows.
+    pub(super) column_attributes: Vec<AttributeFrom>,
+    /// Sort key; `None` if it does not come from the row.
+    pub(super) row_sort_key: Option<KeyAttribute>,
+    /// JSON of conditional deletes; `None` if deletes have no condition.
+    pub(super) conditional_delete: Option<ConditionalDelete>,
 }
 
-/// What stands around the key in each request of a delete that has a condition.
+/// JSON around the key of a conditional delete.
 #[derive(Debug, Clone)]
-pub(super) struct OwnDelete {
-    pub(super) opening: Vec<u8>,
-    pub(super) closing: Vec<u8>,
+pub(super) struct ConditionalDelete {
+    pub(super) request_prefix: Vec<u8>,
+    pub(super) request_suffix: Vec<u8>,
 }
 
 impl ItemTemplate {
@@ -58,8 +56,8 @@ impl ItemTemplate {
     /// `algorithm`, text keys in `case`, and `attributes` in each item.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when such items do
-    /// not fit the table; the message says what would.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if such items do
+    /// not fit the table; the hint says which do.
     pub fn new(
         table: &str,
         schema: &KeySchema,
@@ -70,7 +68,7 @@ impl ItemTemplate {
         ItemTemplate::with_columns(table, schema, algorithm, case, attributes, &[])
     }
 
-    /// The same for items that also take the attributes `from` their rows.
+    /// The template of items that also take the attributes `from` their rows.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -82,7 +80,7 @@ impl ItemTemplate {
         attributes: &[Attribute],
         from: &[AttributeFrom],
     ) -> Result<Self> {
-        check_schema(table, schema, attributes, from)?;
+        check_key_schema(table, schema, attributes, from)?;
         let partition = schema.partition.clone();
         let key_bytes = match partition.kind {
             KeyType::B => algorithm.bytes(),
@@ -92,13 +90,13 @@ impl ItemTemplate {
             + key_bytes
             + attributes
                 .iter()
-                .map(|a| a.name.len() + a.value.size())
+                .map(|a| a.name.len() + a.value.stored_bytes())
                 .sum::<usize>();
         if item_bytes > MAX_ITEM_BYTES {
             return Err(Error::usage(format!(
-                "each item would be {item_bytes} bytes, and DynamoDB takes at most {MAX_ITEM_BYTES}"
+                "each item would be {item_bytes} bytes; DynamoDB accepts at most {MAX_ITEM_BYTES}"
             ))
-            .hint(
+            .with_hint(
                 "shorten the attributes that every item gets (--type, --source, --desc, --attr)",
             ));
         }
@@ -119,27 +117,27 @@ impl ItemTemplate {
             algorithm,
             partition,
             case,
-            opening: format!("{{\"RequestItems\":{{{}:[", text(table)).into_bytes(),
-            before: format!("{{\"PutRequest\":{{\"Item\":{{{key}").into_bytes(),
-            after: after.into_bytes(),
-            before_delete: format!("{{\"DeleteRequest\":{{\"Key\":{{{key}").into_bytes(),
-            after_delete: after_delete.into_bytes(),
-            closing: b"]},\"ReturnConsumedCapacity\":\"INDEXES\"}".to_vec(),
+            request_prefix: format!("{{\"RequestItems\":{{{}:[", text(table)).into_bytes(),
+            put_prefix: format!("{{\"PutRequest\":{{\"Item\":{{{key}").into_bytes(),
+            put_suffix: after.into_bytes(),
+            delete_prefix: format!("{{\"DeleteRequest\":{{\"Key\":{{{key}").into_bytes(),
+            delete_suffix: after_delete.into_bytes(),
+            request_suffix: b"]},\"ReturnConsumedCapacity\":\"INDEXES\"}".to_vec(),
             item_bytes,
-            from: from.to_vec(),
-            row_key,
-            own_delete: None,
+            column_attributes: from.to_vec(),
+            row_sort_key: row_key,
+            conditional_delete: None,
         })
     }
 
-    /// An item as it is written, without its hash and with the names of the columns
-    /// that it takes: by which it is recognised that two runs write the same.
-    pub fn example(&self) -> String {
-        let mut item = [&self.before[..], b"...", &self.after].concat();
-        for a in &self.from {
+    /// Describes an item as written, without its hash and with the names of its columns.
+    /// Two runs with the same description write the same items.
+    pub fn describe(&self) -> String {
+        let mut item = [&self.put_prefix[..], b"...", &self.put_suffix].concat();
+        for a in &self.column_attributes {
             item.extend_from_slice(format!(",{a}").as_bytes());
         }
-        item.extend_from_slice(CLOSE);
+        item.extend_from_slice(ITEM_SUFFIX);
         let case = match (self.partition.kind, self.case) {
             (KeyType::B, _) => "bytes",
             (_, Case::Upper) => "upper case",
@@ -150,40 +148,38 @@ impl ItemTemplate {
         format!("{} in {case}", item.strip_suffix("}}").unwrap_or(item))
     }
 
-    /// The algorithm of the hashes.
+    /// Algorithm of the hashes.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// Size of one item in bytes, as DynamoDB counts it, without what it takes from
-    /// its row.
+    /// Size of one item in bytes, as DynamoDB counts it, without attributes from its row.
     pub fn item_bytes(&self) -> usize {
         self.item_bytes
     }
 
-    /// Write capacity units that writing one item costs, without what it takes from
-    /// its row: `ceil(bytes / 1024)`, each item rounded up by itself.
+    /// WCU to write one item, without attributes from its row: `ceil(bytes / 1024)`.
     pub fn write_units(&self) -> f64 {
-        units(self.item_bytes)
+        write_units(self.item_bytes)
     }
 
-    /// Write capacity units that writing the item of `record` costs. What deleting one
-    /// costs depends on the item that is there: it is taken for one of this list.
-    pub fn units_of(&self, record: &Record) -> f64 {
-        units(self.item_bytes + record.extra.stored_bytes())
+    /// WCU to write the item of `record`. For a delete, the stored item counts; this
+    /// estimate assumes that the same list wrote it.
+    pub fn record_write_units(&self, record: &Record) -> f64 {
+        write_units(self.item_bytes + record.attributes.stored_bytes())
     }
 
-    /// What items take from their rows.
-    pub fn from(&self) -> &[AttributeFrom] {
-        &self.from
+    /// Attributes that items take from their rows.
+    pub fn column_attributes(&self) -> &[AttributeFrom] {
+        &self.column_attributes
     }
 }
 
-/// The end of an item, and of the request that it is in.
-pub(super) const CLOSE: &[u8] = b"}}}";
+/// JSON at the end of an item and of its put or delete request.
+pub(super) const ITEM_SUFFIX: &[u8] = b"}}}";
 
-/// Write capacity units of an item of so many bytes.
-fn units(bytes: usize) -> f64 {
+/// WCU of an item of `bytes`.
+fn write_units(bytes: usize) -> f64 {
     bytes.div_ceil(WRITE_UNIT_BYTES).max(1) as f64
 }
 

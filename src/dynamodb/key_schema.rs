@@ -1,4 +1,4 @@
-//! Keys of a table: their types, names and limits, and whether items fit them.
+//! Keys of a table: types, names and limits, and the check that items fit them.
 
 use crate::base::error::{Error, Result};
 use crate::dynamodb::attribute::Attribute;
@@ -6,15 +6,15 @@ use crate::dynamodb::attribute_from::AttributeFrom;
 use std::fmt;
 use std::str::FromStr;
 
-/// Bytes of a partition key's value, at most.
+/// Maximum bytes of a partition key's value.
 /// Source: DynamoDB developer guide, Constraints.
 pub(crate) const MAX_PARTITION_KEY_BYTES: usize = 2048;
 
-/// Bytes of a sort key's value, at most.
+/// Maximum bytes of a sort key's value.
 /// Source: DynamoDB developer guide, Constraints.
 pub(crate) const MAX_SORT_KEY_BYTES: usize = 1024;
 
-/// The type of a key attribute.
+/// Type of a key attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // DynamoDB's own letters
 #[non_exhaustive]
@@ -37,7 +37,7 @@ impl fmt::Display for KeyType {
 impl FromStr for KeyAttribute {
     type Err = String;
 
-    /// Reads `NAME` or `NAME:TYPE`; without a type it is text.
+    /// Parses `NAME` or `NAME:TYPE`; without a type it is text.
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, kind) = match text.rsplit_once(':') {
             None => (text, KeyType::S),
@@ -73,16 +73,16 @@ pub struct KeyAttribute {
 pub struct KeySchema {
     /// The partition key.
     pub partition: KeyAttribute,
-    /// The sort key, where the table has one.
+    /// Sort key; `None` if the table has none.
     pub sort: Option<KeyAttribute>,
-    /// Key attributes of the table's indexes: an item may lack them, but where
-    /// it has one, DynamoDB insists on its type.
+    /// Key attributes of the table's indexes. An item may lack them, but DynamoDB requires
+    /// their type.
     pub index_keys: Vec<KeyAttribute>,
 }
 
-/// Whether items of a hash, `attributes`, and those `from` their rows fit `schema`,
-/// and if not, what would.
-pub(super) fn check_schema(
+/// Checks that items of a hash, `attributes`, and attributes `from` their rows fit
+/// `schema`. The hint of the error says which do.
+pub(super) fn check_key_schema(
     table: &str,
     schema: &KeySchema,
     attributes: &[Attribute],
@@ -91,11 +91,11 @@ pub(super) fn check_schema(
     let partition = &schema.partition;
     if partition.kind == KeyType::N {
         return Err(Error::usage(format!(
-            "the partition key {:?} of table {table} is a number (N), and a hash is none",
+            "the partition key {:?} of table {table} has type N (a number); a hash needs S or B",
             partition.name
         ))
-        .hint(
-            "the table needs a partition key of type S (the hash as hex text) or B (its raw bytes), \
+        .with_hint(
+            "use a table with a partition key of type S (the hash as hex text) or B (its raw bytes), \
              for example: aws dynamodb create-table --attribute-definitions \
              AttributeName=sha256,AttributeType=S --key-schema AttributeName=sha256,KeyType=HASH …",
         ));
@@ -105,13 +105,13 @@ pub(super) fn check_schema(
     for name in all.chain(from.iter().map(|a| &a.name)) {
         if !names.insert(name) {
             return Err(Error::usage(format!("the attribute {name:?} is given twice"))
-                .hint("--type, --source and --desc set the attributes of these names; leave one of the two out"));
+                .with_hint("--type, --source and --desc set the attributes of these names; remove one of the two"));
         }
         if *name == partition.name {
             return Err(Error::usage(format!(
-                "the attribute {name:?} is the partition key of table {table}, which the hash itself fills"
+                "the attribute {name:?} is the partition key of table {table}, which holds the hash itself"
             ))
-            .hint("leave this attribute out, or give it another name by --attr NAME=TEXT"));
+            .with_hint("remove this attribute, or give it another name with --attr NAME=TEXT"));
         }
     }
     let of_row = |key: &&KeyAttribute| from.iter().any(|a| a.name == key.name);
@@ -123,10 +123,12 @@ pub(super) fn check_schema(
         };
         let Some(given) = attributes.iter().find(|a| a.name == sort.name) else {
             return Err(Error::usage(format!(
-                "table {table} has a sort key, {:?} ({}), and the items have no such attribute",
+                "table {table} has a sort key, {:?} ({}), but the items have no such attribute",
                 sort.name, sort.kind
             ))
-            .hint(format!("give it by {how}, or from a column by --attr-from")));
+            .with_hint(format!(
+                "give it with {how}, or take it from a column with --attr-from"
+            )));
         };
         check_key_value(table, "sort key", sort, given, &how, MAX_SORT_KEY_BYTES)?;
     }
@@ -146,7 +148,7 @@ pub(super) fn check_schema(
     Ok(())
 }
 
-/// Whether the attribute `given` can be the value of `key`.
+/// Checks that the attribute `given` can be the value of `key`.
 fn check_key_value(
     table: &str,
     role: &str,
@@ -156,20 +158,20 @@ fn check_key_value(
     max: usize,
 ) -> Result<()> {
     let name = &key.name;
-    let letter = given.value.type_letter();
+    let letter = given.value.type_code();
     if letter != key.kind.to_string() {
         return Err(Error::usage(format!(
-            "the {role} {name:?} of table {table} has type {}, and the attribute given has type {letter}",
+            "the {role} {name:?} of table {table} has type {}, but the given attribute has type {letter}",
             key.kind
         ))
-        .hint(format!("give it by {how}")));
+        .with_hint(format!("give it with {how}")));
     }
-    let size = given.value.size();
+    let size = given.value.stored_bytes();
     if size == 0 || size > max {
         return Err(Error::usage(format!(
-            "the {role} {name:?} of table {table} would be {size} bytes, and DynamoDB takes 1 to {max}"
+            "the {role} {name:?} of table {table} would be {size} bytes; DynamoDB accepts 1 to {max}"
         ))
-        .hint(format!("give it by {how}")));
+        .with_hint(format!("give it with {how}")));
     }
     Ok(())
 }

@@ -1,24 +1,24 @@
 //! DynamoDB: items, the requests that carry them, and the table itself.
 //!
-//! A table is described once. Its keys and the attributes that items get make a template,
-//! and each request is then copied together from it as bytes. Items, bottom-up:
+//! A run describes its table once. The keys and the attributes of all items make a template.
+//! Each request is copied from the template as bytes. Items, bottom-up:
 //!
 //! - [`attribute`]: typed values of attributes
-//! - [`attribute_from`]: attributes from columns, as a person names them
-//! - [`key_schema`]: keys of a table, and whether items fit them
+//! - [`attribute_from`]: attributes from columns, as named on the command line
+//! - [`key_schema`]: keys of a table, and the check that items fit them
 //! - [`item`]: the template of a run's items
-//! - [`column_attributes`]: the values that an item takes from its row
-//! - [`batch_write`]: BatchWriteItem: request and answer
-//! - [`delete_item`]: DeleteItem with a condition: request and answer
-//! - [`batch_get`]: BatchGetItem: request and answer
+//! - [`column_attributes`]: attribute values taken from the row of an item
+//! - [`batch_write`]: BatchWriteItem: request and response
+//! - [`delete_item`]: DeleteItem with a condition: request and response
+//! - [`batch_get`]: BatchGetItem: request and response
 //! - [`client`]: signed calls that carry these bytes
 //!
 //! The table, bottom-up:
 //!
 //! - [`table`]: keys, billing, indexes and replicas of a table
 //! - [`create_table`][]: CreateTable
-//! - [`describe_table`]: DescribeTable, and the table that is assumed where it is denied
-//! - [`scaling`]: capacity that changes: raised, restored, scaled in
+//! - [`describe_table`]: DescribeTable, and the assumptions if it is denied
+//! - [`scaling`]: capacity changes: raise, restore, scale in
 //! - [`prices`]: prices of DynamoDB
 
 pub(crate) mod attribute;

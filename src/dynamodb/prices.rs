@@ -1,16 +1,16 @@
-//! What DynamoDB costs: one dated table of prices, each with where it was read.
+//! DynamoDB prices: one dated table, each price with its source.
 //!
-//! They are prices of one region, [`REGION`], as of [`AS_OF`]. DynamoDB tells no
-//! prices itself, and other regions, savings plans and free tiers change them:
-//! whoever knows better overrides them (`hashferry plan --price-…`).
+//! The prices apply to one region, [`PRICE_REGION`], as of [`PRICES_DATE`]. DynamoDB has no API for
+//! prices. Other regions, savings plans and free tiers change them, so the user can
+//! override them (`hashferry plan --price-…`).
 
 use serde::Serialize;
 
-/// The region whose prices these are.
-pub(crate) const REGION: &str = "us-east-1";
+/// Region of the prices.
+pub(crate) const PRICE_REGION: &str = "us-east-1";
 
-/// The day on which the table was drawn up.
-pub(crate) const AS_OF: &str = "2026-11-24";
+/// Date of the table of prices.
+pub(crate) const PRICES_DATE: &str = "2026-11-24";
 
 /// Price of a million write request units of an on-demand table, in USD.
 /// A replicated write request unit costs the same (DynamoDB developer guide,
@@ -20,41 +20,41 @@ pub(crate) const AS_OF: &str = "2026-11-24";
 pub(crate) const USD_PER_MILLION_WRITE_UNITS: f64 = 0.625;
 
 /// Price of a million read request units of an on-demand table, in USD.
-/// Source: as that of write request units.
+/// Source: the same as for write request units.
 pub(crate) const USD_PER_MILLION_READ_UNITS: f64 = 0.125;
 
 /// Price of one provisioned write capacity unit for an hour, in USD. A
 /// replicated one costs the same (DynamoDB developer guide, global tables
 /// billing).
-/// Source: zeonedge and usage.ai, 2026: secondary, no first-party page that
-/// shows the figure was found.
+/// Source: zeonedge and usage.ai, 2026: secondary sources. No first-party page
+/// that shows the figure was found.
 pub(crate) const USD_PER_CAPACITY_HOUR: f64 = 0.00065;
 
 /// Price of importing a gigabyte from S3 by ImportTable, in USD, by its
 /// uncompressed size. Indexes are free.
 /// Source: a copy of the price list of us-east-2 from 2023: secondary, another
-/// region and old, so the least certain of these.
+/// region and old, so the most uncertain of these prices.
 pub(crate) const USD_PER_IMPORT_GB: f64 = 0.15;
 
 /// Bytes of a gigabyte. DynamoDB counts in powers of 1,024 (a KB is 1,024 bytes).
 /// Source: DynamoDB developer guide, Constraints.
-pub(crate) const GB_BYTES: f64 = 1024.0 * 1024.0 * 1024.0;
+pub(crate) const BYTES_PER_GB: f64 = 1024.0 * 1024.0 * 1024.0;
 
-/// One price and where it comes from.
+/// A price and its source.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Price {
-    /// USD.
+    /// Amount in USD.
     pub usd: f64,
-    /// For how much.
+    /// Unit that the amount pays for.
     pub per: &'static str,
-    /// Where the figure was read.
+    /// Source of the figure.
     pub source: String,
 }
 
 impl Price {
-    /// The same, but for `usd` where that is given; `flag` is what gave it.
+    /// Replaces the amount by `usd`, and the source by `flag`, if `usd` is given.
     #[must_use]
-    pub fn or(mut self, usd: Option<f64>, flag: &str) -> Self {
+    pub fn overridden_with(mut self, usd: Option<f64>, flag: &str) -> Self {
         if let Some(usd) = usd {
             self.usd = usd;
             flag.clone_into(&mut self.source);
@@ -63,7 +63,7 @@ impl Price {
     }
 }
 
-/// The prices that a plan reckons with.
+/// Prices that a plan estimates with.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prices {
     /// A million on-demand write request units, replicated ones too.
@@ -80,12 +80,12 @@ impl Default for Prices {
             write_units: Price {
                 usd: USD_PER_MILLION_WRITE_UNITS,
                 per: "million write units on demand",
-                source: format!("{REGION}: AWS price list of August 2026"),
+                source: format!("{PRICE_REGION}: AWS price list of August 2026"),
             },
             capacity_hour: Price {
                 usd: USD_PER_CAPACITY_HOUR,
                 per: "provisioned write unit and hour",
-                source: format!("{REGION}: zeonedge and usage.ai, 2026, secondary"),
+                source: format!("{PRICE_REGION}: zeonedge and usage.ai, 2026, secondary"),
             },
             import_gb: Price {
                 usd: USD_PER_IMPORT_GB,
@@ -102,10 +102,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_price_that_is_given_says_by_what() {
+    fn an_overridden_price_names_its_flag() {
         let price = || Prices::default().write_units;
-        assert_eq!(price().or(None, "--x"), price());
-        let given = price().or(Some(0.7), "--x");
+        assert_eq!(price().overridden_with(None, "--x"), price());
+        let given = price().overridden_with(Some(0.7), "--x");
         assert_eq!((given.usd, given.source.as_str()), (0.7, "--x"));
     }
 }

@@ -1,9 +1,9 @@
-//! A table as it is described: keys, billing, indexes and replicas, and what it takes.
+//! A described table: keys, billing, indexes, replicas and capacity.
 
 use crate::dynamodb::key_schema::KeySchema;
 use crate::flow::capacity::{Capacity, ON_DEMAND_READ_UNITS, Part};
 
-/// How a table's writes are paid, and how many there can be.
+/// Billing mode of a table, with its write capacity.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Billing {
     /// Provisioned write capacity units a second.
@@ -11,65 +11,62 @@ pub enum Billing {
         /// Write capacity units.
         write_units: u64,
     },
-    /// Pay per request, with the table's own maximum where it has one.
+    /// On-demand, with the maximum that the table sets, if any.
     OnDemand {
-        /// Maximum write request units a second.
+        /// Maximum write request units a second; `None` if the table sets none.
         maximum: Option<u64>,
     },
 }
 
-/// What is known of a table.
+/// A table as DescribeTable reports it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Table {
-    /// Its name, as it was asked for.
+    /// The name that the user gave.
     pub name: String,
-    /// Its ARN and DynamoDB's own id of it: one that is deleted and made anew has
-    /// another.
+    /// Amazon Resource Name; `None` if unknown.
     pub arn: Option<String>,
-    /// See `arn`.
+    /// DynamoDB's id: a table that is deleted and created again has a new one.
     pub id: Option<String>,
-    /// Its keys.
+    /// Key schema.
     pub schema: KeySchema,
-    /// How its writes are paid.
+    /// Billing mode.
     pub billing: Billing,
-    /// Its secondary indexes.
+    /// Secondary indexes.
     pub indexes: Vec<Index>,
-    /// The other regions that it is replicated to.
+    /// Regions of the replicas, without the table's own.
     pub replicas: Vec<String>,
-    /// Write units a second that it is warm for, where it says so.
-    pub warm: Option<f64>,
-    /// Read units a second: provisioned, or its own on-demand maximum.
+    /// Warm throughput for writes, in WCU/s; `None` if not reported.
+    pub warm_write_units: Option<f64>,
+    /// Provisioned RCU/s, or the on-demand maximum; `None` if there is no limit.
     pub read_units: Option<f64>,
-    /// Read units a second that it is warm for, where it says so.
-    pub warm_reads: Option<f64>,
-    /// How often its capacity was lowered today (UTC): DynamoDB bears 27 times
-    /// at most.
+    /// Warm throughput for reads, in RCU/s; `None` if not reported.
+    pub warm_read_units: Option<f64>,
+    /// Decreases of its capacity today (UTC); DynamoDB allows at most 27.
     pub decreases_today: u64,
 }
 
 /// A secondary index.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Index {
-    /// Its name.
+    /// Index name.
     pub name: String,
-    /// Whether it is a global one, with a capacity of its own; a local one draws
-    /// on the table's.
+    /// True if it is a global index, with separate capacity. A local index uses the table's.
     pub global: bool,
-    /// The attributes that an item must have to be in it.
+    /// Key attributes: an item without one of them is not in the index.
     pub keys: Vec<String>,
-    /// Its write units a second: provisioned, or its own on-demand maximum.
+    /// Provisioned WCU/s, or the on-demand maximum; `None` if there is no limit.
     pub write_units: Option<f64>,
 }
 
 impl Table {
-    /// Regions that hold it, its own included: 1 but for a global table.
-    pub(crate) fn regions(&self) -> u64 {
+    /// Number of regions that hold the table: 1, or more for a global table.
+    pub(crate) fn region_count(&self) -> u64 {
         self.replicas.len() as u64 + 1
     }
 
-    /// What the table takes of items that have attributes of these `names`;
-    /// `replicas` says what is known of other regions.
-    pub(crate) fn capacity(&self, names: &[&str], replicas: &[(String, f64)]) -> Capacity {
+    /// Write capacity for items with attributes of these `names`.
+    /// `replicas` are the known WCU/s of other regions.
+    pub(crate) fn write_capacity(&self, names: &[&str], replicas: &[(String, f64)]) -> Capacity {
         let own = match self.billing {
             Billing::Provisioned { write_units } => Some(write_units as f64),
             Billing::OnDemand { maximum } => maximum.map(|m| m as f64),
@@ -87,19 +84,19 @@ impl Table {
         Capacity {
             on_demand: matches!(self.billing, Billing::OnDemand { .. }),
             parts,
-            warm: self.warm,
+            warm_throughput: self.warm_write_units,
         }
     }
 }
 
 impl Table {
-    /// What the table takes of reads. Indexes and replicas have no part in it.
+    /// Read capacity of the table. Indexes and replicas do not affect it.
     pub(crate) fn read_capacity(&self) -> Capacity {
         let own = self.read_units.map(|units| (Part::Table, units));
         Capacity {
             on_demand: matches!(self.billing, Billing::OnDemand { .. }),
             parts: own.into_iter().collect(),
-            warm: self.warm_reads.or(Some(ON_DEMAND_READ_UNITS)),
+            warm_throughput: self.warm_read_units.or(Some(ON_DEMAND_READ_UNITS)),
         }
     }
 }

@@ -1,13 +1,13 @@
-//! BatchGetItem: keys → a request, and the answer → items.
+//! BatchGetItem: keys → request, and response → items.
 //!
-//! An answer is read in one pass, in one of two ways: compared with what an item must
-//! hold, or rendered as plain JSON. Bottom-up:
+//! A response is read in one pass. Its items are either compared with expected attributes,
+//! or rendered as plain JSON. Bottom-up:
 //!
-//! - [`table_name`]: the table that an answer names
+//! - [`table_name`]: the table that a response names
 //! - [`value`]: an attribute's value, compared with the expected one
 //! - [`ordered_json`]: JSON that is written the same way each time
 //! - [`request`]: the keys of a request
-//! - [`response`]: the parts that both readings of an answer share
+//! - [`response`]: the parts that both ways to read a response share
 //! - [`expected`]: items compared with their expected attributes
 //! - [`plain_value`]: one value as plain JSON
 //! - [`plain_json`]: whole items as plain JSON

@@ -1,7 +1,7 @@
 //! JSON that is written the same way each time: members of an object in the order of their
 //! names, and no character that a terminal obeys.
 //!
-//! DynamoDB returns attributes in an order of its own, which changes from answer to answer.
+//! DynamoDB returns attributes in an order that changes from response to response.
 //! What is written here depends on the values alone, so two equal look-ups give equal bytes.
 
 use crate::base::printable;
@@ -14,10 +14,10 @@ use std::fmt;
 
 /// Levels of objects and lists that are put in order; deeper ones are left as they are
 /// written. Each level is read again for the one below it.
-const ORDERED_LEVELS: usize = 32;
+const MAX_SORTED_DEPTH: usize = 32;
 
 /// Appends `text` as JSON.
-pub(crate) fn put(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     let begun = out.len();
     // Text goes into JSON, and a vector takes it.
     let _ = serde_json::to_writer(&mut *out, text);
@@ -25,13 +25,13 @@ pub(crate) fn put(out: &mut Vec<u8>, text: &str) {
     if text.is_ascii() && memchr::memchr(0x7F, text.as_bytes()).is_none() {
         return;
     }
-    escape(out, begun);
+    escape_controls(out, begun);
 }
 
 /// Writes hidden characters in the JSON from `begun` on as `\u` escapes.
-fn escape(out: &mut Vec<u8>, begun: usize) {
+fn escape_controls(out: &mut Vec<u8>, begun: usize) {
     let json = String::from_utf8_lossy(&out[begun..]).into_owned();
-    if let Cow::Owned(escaped) = printable::json(&json) {
+    if let Cow::Owned(escaped) = printable::escape_json(&json) {
         out.truncate(begun);
         out.extend_from_slice(escaped.as_bytes());
     }
@@ -40,34 +40,34 @@ fn escape(out: &mut Vec<u8>, begun: usize) {
 /// The members of one object on their way into JSON, put in the order of their names at the
 /// end. No braces are written.
 #[derive(Debug)]
-pub(crate) struct Members {
+pub(crate) struct MemberSorter {
     /// Offsets of each member and of the end of its name.
-    each: Vec<(usize, usize)>,
-    begun: usize,
-    in_order: bool,
+    spans: Vec<(usize, usize)>,
+    start: usize,
+    is_sorted: bool,
 }
 
-impl Members {
+impl MemberSorter {
     /// Members that are appended to `out` from now on.
-    pub(crate) fn new(out: &[u8]) -> Members {
-        Members {
-            each: Vec::new(),
-            begun: out.len(),
-            in_order: true,
+    pub(crate) fn new(out: &[u8]) -> MemberSorter {
+        MemberSorter {
+            spans: Vec::new(),
+            start: out.len(),
+            is_sorted: true,
         }
     }
 
     /// Begins the member `name`, whose value is appended next.
-    pub(crate) fn name(&mut self, name: &str, out: &mut Vec<u8>) {
-        if !self.each.is_empty() {
+    pub(crate) fn start_member(&mut self, name: &str, out: &mut Vec<u8>) {
+        if !self.spans.is_empty() {
             out.push(b',');
         }
         let at = out.len();
-        put(out, name);
-        if let Some(before) = self.each.last() {
-            self.in_order &= name_of(out, *before) < name_of(out, (at, out.len()));
+        write_string(out, name);
+        if let Some(before) = self.spans.last() {
+            self.is_sorted &= member_name(out, *before) < member_name(out, (at, out.len()));
         }
-        self.each.push((at, out.len()));
+        self.spans.push((at, out.len()));
         out.push(b':');
     }
 
@@ -76,21 +76,24 @@ impl Members {
     /// # Errors
     /// When two of them have one name.
     pub(crate) fn finish(self, out: &mut Vec<u8>) -> Result<(), String> {
-        let Members {
-            mut each, begun, ..
+        let MemberSorter {
+            spans: mut each,
+            start: begun,
+            ..
         } = self;
-        if self.in_order {
+        if self.is_sorted {
             return Ok(());
         }
         // Each member ends before the comma, if there is one.
         let starts = each.iter().skip(1).map(|(at, _)| at - 1);
         let ends: Vec<usize> = starts.chain([out.len()]).collect();
         let mut each: Vec<_> = each.drain(..).zip(ends).collect();
-        each.sort_unstable_by(|(a, _), (b, _)| name_of(out, *a).cmp(name_of(out, *b)));
-        let twice =
-            |pair: &&[((usize, usize), usize)]| name_of(out, pair[0].0) == name_of(out, pair[1].0);
+        each.sort_unstable_by(|(a, _), (b, _)| member_name(out, *a).cmp(member_name(out, *b)));
+        let twice = |pair: &&[((usize, usize), usize)]| {
+            member_name(out, pair[0].0) == member_name(out, pair[1].0)
+        };
         if let Some(pair) = each.windows(2).find(twice) {
-            let name = String::from_utf8_lossy(name_of(out, pair[0].0)).into_owned();
+            let name = String::from_utf8_lossy(member_name(out, pair[0].0)).into_owned();
             return Err(format!("the name \"{name}\" stands twice in one object"));
         }
         let mut ordered = Vec::with_capacity(out.len() - begun);
@@ -107,7 +110,7 @@ impl Members {
 }
 
 /// A name of a member as it is written, without its quotes.
-fn name_of(out: &[u8], (at, end): (usize, usize)) -> &[u8] {
+fn member_name(out: &[u8], (at, end): (usize, usize)) -> &[u8] {
     out.get(at + 1..end - 1).unwrap_or_default()
 }
 
@@ -118,7 +121,7 @@ pub(crate) struct Object<'a>(pub(crate) Vec<(String, &'a RawValue)>);
 
 impl<'a> Object<'a> {
     /// Reads it; `None` when `body` is no JSON object.
-    pub(crate) fn read(body: &'a [u8]) -> Option<Object<'a>> {
+    pub(crate) fn parse(body: &'a [u8]) -> Option<Object<'a>> {
         struct Fields;
 
         impl<'de> Visitor<'de> for Fields {
@@ -160,22 +163,22 @@ impl<'a> Object<'a> {
 }
 
 /// Appends the value `json` on one line, each object in it in the order of its names.
-pub(crate) fn put_value(json: &str, out: &mut Vec<u8>) {
-    put_level(json, ORDERED_LEVELS, out);
+pub(crate) fn write_value(json: &str, out: &mut Vec<u8>) {
+    write_nested(json, MAX_SORTED_DEPTH, out);
 }
 
-fn put_level(json: &str, levels: usize, out: &mut Vec<u8>) {
+fn write_nested(json: &str, levels: usize, out: &mut Vec<u8>) {
     let first = json.trim_ascii_start().as_bytes().first();
     match (first, levels.checked_sub(1)) {
         (Some(b'{'), Some(levels)) => {
-            let Some(object) = Object::read(json.as_bytes()) else {
-                return put_compact(json, out);
+            let Some(object) = Object::parse(json.as_bytes()) else {
+                return write_compact(json, out);
             };
             out.push(b'{');
-            let mut members = Members::new(out);
+            let mut members = MemberSorter::new(out);
             for (name, value) in &object.0 {
-                members.name(name, out);
-                put_level(value.get(), levels, out);
+                members.start_member(name, out);
+                write_nested(value.get(), levels, out);
             }
             // No name stands twice in an object that was read.
             let _ = members.finish(out);
@@ -183,23 +186,23 @@ fn put_level(json: &str, levels: usize, out: &mut Vec<u8>) {
         }
         (Some(b'['), Some(levels)) => {
             let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(json) else {
-                return put_compact(json, out);
+                return write_compact(json, out);
             };
             out.push(b'[');
             for (i, value) in list.iter().enumerate() {
                 if i > 0 {
                     out.push(b',');
                 }
-                put_level(value.get(), levels, out);
+                write_nested(value.get(), levels, out);
             }
             out.push(b']');
         }
-        _ => put_compact(json, out),
+        _ => write_compact(json, out),
     }
 }
 
 /// Appends JSON without the blanks between its parts: an answer is one line.
-fn put_compact(json: &str, out: &mut Vec<u8>) {
+fn write_compact(json: &str, out: &mut Vec<u8>) {
     let begun = out.len();
     let (mut in_text, mut escaped) = (false, false);
     for &byte in json.as_bytes() {
@@ -220,12 +223,12 @@ fn put_compact(json: &str, out: &mut Vec<u8>) {
     if out[begun..].iter().all(|byte| (b' '..0x7F).contains(byte)) {
         return;
     }
-    escape(out, begun);
+    escape_controls(out, begun);
 }
 
 /// The order in which the numbers of a set are written: by their values, and equal ones by
 /// their digits.
-pub(crate) fn by_value(a: &str, b: &str) -> Ordering {
+pub(crate) fn compare_numbers(a: &str, b: &str) -> Ordering {
     let value = |text: &str| text.parse().unwrap_or(f64::INFINITY);
     value(a).total_cmp(&value(b)).then_with(|| a.cmp(b))
 }
@@ -238,7 +241,7 @@ mod tests {
 
     fn ordered(json: &str) -> String {
         let mut out = Vec::new();
-        put_value(json, &mut out);
+        write_value(json, &mut out);
         String::from_utf8(out).expect("text")
     }
 
@@ -262,9 +265,9 @@ mod tests {
     fn a_name_that_stands_twice_is_an_error() {
         for names in [["a", "a"], ["b", "a"]] {
             let mut out = b"{".to_vec();
-            let mut members = Members::new(&out);
+            let mut members = MemberSorter::new(&out);
             for name in names {
-                members.name(name, &mut out);
+                members.start_member(name, &mut out);
                 out.push(b'1');
             }
             let finished = members.finish(&mut out);
@@ -286,7 +289,7 @@ mod tests {
             "é漢\u{200d}",
         ] {
             let mut out = Vec::new();
-            put(&mut out, text);
+            write_string(&mut out, text);
             let raw = serde_json::to_string(text).expect("JSON");
             for json in [String::from_utf8(out).expect("text"), ordered(&raw)] {
                 assert!(!json.contains(printable::is_hidden), "{json:?}");
@@ -298,7 +301,7 @@ mod tests {
     #[test]
     fn numbers_are_in_the_order_of_their_values() {
         let mut set = ["10", "9", "-1", "1E+2", "x", "0.5"];
-        set.sort_by(|a, b| by_value(a, b));
+        set.sort_by(|a, b| compare_numbers(a, b));
         assert_eq!(set, ["-1", "0.5", "9", "10", "1E+2", "x"]);
     }
 

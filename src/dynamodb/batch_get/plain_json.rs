@@ -5,7 +5,7 @@
 //! types that DynamoDB writes around each value: text is text, a number is a number
 //! digit for digit, a set is a list, binary is base64. The key is left out, for it is
 //! the hash. Attributes are in the order of their names, and so are the values of a set:
-//! DynamoDB's own order changes from answer to answer. An attribute that is named as a field of an answer ([`OWN_FIELDS`]) is
+//! DynamoDB's own order changes from answer to answer. An attribute that is named as a field of an answer ([`ANSWER_FIELDS`]) is
 //! told as `item.NAME`, so that no item can say of itself that it is unknown; and so is
 //! one whose own name begins so, lest two have one name.
 
@@ -13,14 +13,14 @@ use crate::base::error::Result;
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::batch_get::ordered_json;
-use crate::dynamodb::batch_get::plain_value::Plain;
+use crate::dynamodb::batch_get::plain_value::ValueWriter;
 use crate::dynamodb::batch_get::request::KeyTemplate;
-use crate::dynamodb::batch_get::response::{ByTable, Part, WireCapacity};
-use crate::dynamodb::batch_get::table_name::{Members, RESPONSES, UNPROCESSED_KEYS};
-use crate::dynamodb::batch_get::value::{Expected, Text, Wire};
+use crate::dynamodb::batch_get::response::{ResponsePart, TableMapSeed, WireCapacity};
+use crate::dynamodb::batch_get::table_name::{RESPONSES, ResponseMembers, UNPROCESSED_KEYS};
+use crate::dynamodb::batch_get::value::{ExpectedAttribute, WireText, WireValue};
 use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::key_schema::KeySchema;
-use crate::flow::capacity::Consumed;
+use crate::flow::capacity::ConsumedCapacity;
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
@@ -28,7 +28,7 @@ use serde_json::value::RawValue;
 use std::fmt;
 
 /// The fields of an answer to a look-up that are not of the item.
-pub(crate) const OWN_FIELDS: [&str; 7] = [
+pub(crate) const ANSWER_FIELDS: [&str; 7] = [
     "input",
     "hash",
     "status",
@@ -38,12 +38,12 @@ pub(crate) const OWN_FIELDS: [&str; 7] = [
     "error",
 ];
 
-/// Before the name of an attribute that is named as one of [`OWN_FIELDS`].
+/// Before the name of an attribute that is named as one of [`ANSWER_FIELDS`].
 pub(crate) const ITEM_PREFIX: &str = "item.";
 
 /// An item that is in the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WholeItem {
+pub struct PlainItem {
     /// Its hash.
     pub hash: Hash,
     /// Its attributes but for the partition key, in the order of their names: the inside of
@@ -51,16 +51,16 @@ pub struct WholeItem {
     pub fields: String,
 }
 
-impl WholeItem {
+impl PlainItem {
     /// The text of the field `name`, as it is told; nothing when it is not there or no
     /// text.
-    pub fn text(&self, name: &str) -> Option<String> {
-        text_of(&self.fields, name)
+    pub fn attribute_text(&self, name: &str) -> Option<String> {
+        field_text(&self.fields, name)
     }
 }
 
 /// The text of the field `name` of `fields`, which are the inside of a JSON object.
-pub(crate) fn text_of(fields: &str, name: &str) -> Option<String> {
+pub(crate) fn field_text(fields: &str, name: &str) -> Option<String> {
     struct Find<'n>(&'n str);
 
     impl<'de> Visitor<'de> for Find<'_> {
@@ -72,7 +72,7 @@ pub(crate) fn text_of(fields: &str, name: &str) -> Option<String> {
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut found = None;
-            while let Some(name) = map.next_key::<Text<'de>>()? {
+            while let Some(name) = map.next_key::<WireText<'de>>()? {
                 let value: &RawValue = map.next_value()?;
                 if name.0 == self.0 {
                     found = serde_json::from_str(value.get()).ok();
@@ -90,24 +90,24 @@ pub(crate) fn text_of(fields: &str, name: &str) -> Option<String> {
 
 /// What DynamoDB answered to a batch of keys.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct WholeAnswer {
-    /// The items that are there, in no order.
-    pub items: Vec<WholeItem>,
-    /// Keys that it left unread.
+pub struct PlainResponse {
+    /// The items found, in no order.
+    pub items: Vec<PlainItem>,
+    /// Unprocessed keys.
     pub unprocessed: Vec<Hash>,
-    /// What it says it consumed, where it says so.
-    pub consumed: Option<Consumed>,
+    /// Consumed capacity; `None` if the response has none.
+    pub consumed: Option<ConsumedCapacity>,
 }
 
 /// Everything about a look-up's keys but the hash. See the module.
 #[derive(Debug, Clone)]
-pub struct WholeTemplate {
+pub struct ItemJsonTemplate {
     keys: KeyTemplate,
     /// The sort key of each item, where the table has one.
-    sort: Option<Expected>,
+    sort: Option<ExpectedAttribute>,
 }
 
-impl WholeTemplate {
+impl ItemJsonTemplate {
     /// The template of keys for `table`, whose schema is `schema`: hashes of
     /// `algorithm`, text keys in `case`, and the value of the sort key among `sort`,
     /// where the table has one.
@@ -128,10 +128,14 @@ impl WholeTemplate {
         let of_key = |a: &&Attribute| schema.sort.as_ref().is_some_and(|s| s.name == a.name);
         // A number that is none could not be there either.
         for other in sort.iter().filter(|a| !of_key(a)) {
-            Expected::new(other)?;
+            ExpectedAttribute::new(other)?;
         }
-        let sort = sort.iter().find(of_key).map(Expected::new).transpose()?;
-        Ok(WholeTemplate { keys, sort })
+        let sort = sort
+            .iter()
+            .find(of_key)
+            .map(ExpectedAttribute::new)
+            .transpose()?;
+        Ok(ItemJsonTemplate { keys, sort })
     }
 
     /// The body of the BatchGetItem request that asks for the items of `hashes`, none
@@ -154,9 +158,9 @@ impl WholeTemplate {
     /// # Errors
     /// When it is no such answer, does not name the table exactly once, or holds an item
     /// that is none of ours; the text says which.
-    pub fn read_answer(&self, body: &[u8], asked: usize) -> Result<WholeAnswer, String> {
+    pub fn read_answer(&self, body: &[u8], asked: usize) -> Result<PlainResponse, String> {
         let mut json = serde_json::Deserializer::from_slice(body);
-        let answer = AnswerOf(self, asked)
+        let answer = ResponseSeed(self, asked)
             .deserialize(&mut json)
             .map_err(|e| e.to_string())?;
         json.end().map_err(|e| e.to_string())?;
@@ -165,47 +169,49 @@ impl WholeTemplate {
 }
 
 /// The whole answer to so many keys.
-struct AnswerOf<'t>(&'t WholeTemplate, usize);
+struct ResponseSeed<'t>(&'t ItemJsonTemplate, usize);
 
-impl<'de> DeserializeSeed<'de> for AnswerOf<'_> {
-    type Value = WholeAnswer;
+impl<'de> DeserializeSeed<'de> for ResponseSeed<'_> {
+    type Value = PlainResponse;
 
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<WholeAnswer, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<PlainResponse, D::Error> {
         from.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for AnswerOf<'_> {
-    type Value = WholeAnswer;
+impl<'de> Visitor<'de> for ResponseSeed<'_> {
+    type Value = PlainResponse;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an answer of BatchGetItem")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WholeAnswer, A::Error> {
-        let mut answer = WholeAnswer::default();
-        let mut members = Members::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PlainResponse, A::Error> {
+        let mut answer = PlainResponse::default();
+        let mut members = ResponseMembers::default();
         let table = self.0.keys.table.as_str();
-        while let Some(name) = map.next_key::<Text<'de>>()? {
+        while let Some(name) = map.next_key::<WireText<'de>>()? {
             match name.0.as_ref() {
                 RESPONSES => {
-                    let items = ItemsOf(self.0, &mut answer.items);
-                    let named = map.next_value_seed(ByTable(table, items))?;
-                    members.responses(named).map_err(A::Error::custom)?;
+                    let items = ItemsSeed(self.0, &mut answer.items);
+                    let named = map.next_value_seed(TableMapSeed(table, items))?;
+                    members.record_responses(named).map_err(A::Error::custom)?;
                 }
                 UNPROCESSED_KEYS => {
-                    let unread = UnreadOf(self.0, &mut answer.unprocessed);
-                    map.next_value_seed(ByTable(table, unread))?;
-                    members.unprocessed_keys().map_err(A::Error::custom)?;
+                    let unread = UnprocessedSeed(self.0, &mut answer.unprocessed);
+                    map.next_value_seed(TableMapSeed(table, unread))?;
+                    members
+                        .record_unprocessed_keys()
+                        .map_err(A::Error::custom)?;
                 }
                 "ConsumedCapacity" => {
                     if let Some(tables) = map.next_value::<Option<Vec<WireCapacity>>>()? {
                         let total = tables.iter().map(|t| t.units).sum();
-                        answer.consumed = Consumed {
+                        answer.consumed = ConsumedCapacity {
                             total,
-                            ..Consumed::default()
+                            ..ConsumedCapacity::default()
                         }
-                        .if_possible();
+                        .if_plausible();
                     }
                 }
                 _ => {
@@ -214,21 +220,23 @@ impl<'de> Visitor<'de> for AnswerOf<'_> {
             }
         }
         let unread = answer.unprocessed.len();
-        members.check(unread, self.1).map_err(A::Error::custom)?;
+        members
+            .check_table_name(unread, self.1)
+            .map_err(A::Error::custom)?;
         Ok(answer)
     }
 }
 
 /// The items of a table, or keys.
-struct ItemsOf<'t>(&'t WholeTemplate, &'t mut Vec<WholeItem>);
+struct ItemsSeed<'t>(&'t ItemJsonTemplate, &'t mut Vec<PlainItem>);
 
-impl<'de> Part<'de> for ItemsOf<'_> {
+impl<'de> ResponsePart<'de> for ItemsSeed<'_> {
     fn read<D: Deserializer<'de>>(&mut self, from: D) -> Result<(), D::Error> {
-        from.deserialize_seq(ItemsOf(self.0, self.1))
+        from.deserialize_seq(ItemsSeed(self.0, self.1))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for ItemsOf<'_> {
+impl<'de> DeserializeSeed<'de> for ItemsSeed<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(mut self, from: D) -> Result<(), D::Error> {
@@ -236,7 +244,7 @@ impl<'de> DeserializeSeed<'de> for ItemsOf<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for ItemsOf<'_> {
+impl<'de> Visitor<'de> for ItemsSeed<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -244,7 +252,7 @@ impl<'de> Visitor<'de> for ItemsOf<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while let Some(item) = items.next_element_seed(ItemOf(self.0))? {
+        while let Some(item) = items.next_element_seed(ItemSeed(self.0))? {
             self.1.push(item);
         }
         Ok(())
@@ -252,15 +260,15 @@ impl<'de> Visitor<'de> for ItemsOf<'_> {
 }
 
 /// What came back of a table: the request's own form, of which only the keys matter.
-struct UnreadOf<'t>(&'t WholeTemplate, &'t mut Vec<Hash>);
+struct UnprocessedSeed<'t>(&'t ItemJsonTemplate, &'t mut Vec<Hash>);
 
-impl<'de> Part<'de> for UnreadOf<'_> {
+impl<'de> ResponsePart<'de> for UnprocessedSeed<'_> {
     fn read<D: Deserializer<'de>>(&mut self, from: D) -> Result<(), D::Error> {
-        from.deserialize_map(UnreadOf(self.0, self.1))
+        from.deserialize_map(UnprocessedSeed(self.0, self.1))
     }
 }
 
-impl<'de> Visitor<'de> for UnreadOf<'_> {
+impl<'de> Visitor<'de> for UnprocessedSeed<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -268,10 +276,10 @@ impl<'de> Visitor<'de> for UnreadOf<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<Text<'de>>()? {
+        while let Some(name) = map.next_key::<WireText<'de>>()? {
             if name.0 == "Keys" {
                 let mut keys = Vec::new();
-                map.next_value_seed(ItemsOf(self.0, &mut keys))?;
+                map.next_value_seed(ItemsSeed(self.0, &mut keys))?;
                 self.1.extend(keys.iter().map(|k| k.hash));
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -282,54 +290,55 @@ impl<'de> Visitor<'de> for UnreadOf<'_> {
 }
 
 /// One item, or one key.
-struct ItemOf<'t>(&'t WholeTemplate);
+struct ItemSeed<'t>(&'t ItemJsonTemplate);
 
-impl<'de> DeserializeSeed<'de> for ItemOf<'_> {
-    type Value = WholeItem;
+impl<'de> DeserializeSeed<'de> for ItemSeed<'_> {
+    type Value = PlainItem;
 
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<WholeItem, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<PlainItem, D::Error> {
         from.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for ItemOf<'_> {
-    type Value = WholeItem;
+impl<'de> Visitor<'de> for ItemSeed<'_> {
+    type Value = PlainItem;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an item")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WholeItem, A::Error> {
-        let WholeTemplate { keys, sort } = self.0;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PlainItem, A::Error> {
+        let ItemJsonTemplate { keys, sort } = self.0;
         let mut hash = None;
         let mut out = Vec::new();
-        let mut members = ordered_json::Members::new(&out);
+        let mut members = ordered_json::MemberSorter::new(&out);
         let mut is_of_sort_key = sort.is_none();
-        while let Some(name) = map.next_key::<Text<'de>>()? {
+        while let Some(name) = map.next_key::<WireText<'de>>()? {
             if name.0 == keys.partition.name {
                 if hash.is_some() {
                     return Err(A::Error::custom("it holds an item with its key twice"));
                 }
-                hash = keys.hash_of(&map.next_value()?);
+                hash = keys.parse_hash(&map.next_value()?);
                 if hash.is_none() {
                     return Err(A::Error::custom("it holds an item whose key is no hash"));
                 }
                 continue;
             }
-            let clashes = OWN_FIELDS.contains(&name.0.as_ref()) || name.0.starts_with(ITEM_PREFIX);
+            let clashes =
+                ANSWER_FIELDS.contains(&name.0.as_ref()) || name.0.starts_with(ITEM_PREFIX);
             match clashes {
-                true => members.name(&format!("{ITEM_PREFIX}{}", name.0), &mut out),
-                false => members.name(&name.0, &mut out),
+                true => members.start_member(&format!("{ITEM_PREFIX}{}", name.0), &mut out),
+                false => members.start_member(&name.0, &mut out),
             }
             match sort.as_ref().filter(|sort| sort.name == name.0) {
-                None => map.next_value_seed(Plain(&mut out))?,
+                None => map.next_value_seed(ValueWriter(&mut out))?,
                 Some(sort) => {
                     let value: &RawValue = map.next_value()?;
-                    let wire: Wire<'_> =
+                    let wire: WireValue<'_> =
                         serde_json::from_str(value.get()).map_err(A::Error::custom)?;
-                    is_of_sort_key = sort.is(&wire);
+                    is_of_sort_key = sort.matches(&wire);
                     let mut value = serde_json::Deserializer::from_str(value.get());
-                    Plain(&mut out)
+                    ValueWriter(&mut out)
                         .deserialize(&mut value)
                         .map_err(A::Error::custom)?;
                 }
@@ -340,13 +349,13 @@ impl<'de> Visitor<'de> for ItemOf<'_> {
             A::Error::custom(format!("it holds an item without its key {name:?}"))
         })?;
         if !is_of_sort_key {
-            let what = "it holds an item whose sort key was not asked for";
+            let what = "it holds an item whose sort key was not requested";
             return Err(A::Error::custom(what));
         }
         members.finish(&mut out).map_err(A::Error::custom)?;
         // Only text was put into it.
         let fields = String::from_utf8(out).map_err(A::Error::custom)?;
-        Ok(WholeItem { hash, fields })
+        Ok(PlainItem { hash, fields })
     }
 }
 

@@ -1,9 +1,9 @@
-//! A value of an attribute as plain JSON, without the types that DynamoDB writes.
+//! An attribute's value as plain JSON, without DynamoDB's types.
 
 use crate::base::error::Result;
 use crate::dynamodb::batch_get::ordered_json;
-use crate::dynamodb::batch_get::ordered_json::put;
-use crate::dynamodb::batch_get::value::Text;
+use crate::dynamodb::batch_get::ordered_json::write_string;
+use crate::dynamodb::batch_get::value::WireText;
 use serde::Deserialize;
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
@@ -12,18 +12,18 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
-/// A value of an attribute, appended without its type.
-pub(super) struct Plain<'o>(pub(super) &'o mut Vec<u8>);
+/// Appends an attribute's value without its type.
+pub(super) struct ValueWriter<'o>(pub(super) &'o mut Vec<u8>);
 
-/// The same for each value of a list.
-struct PlainList<'o>(&'o mut Vec<u8>);
+/// Appends each value of a list without its type.
+struct ListWriter<'o>(&'o mut Vec<u8>);
 
-/// The same for each value of a map.
-struct PlainMap<'o>(&'o mut Vec<u8>);
+/// Appends each value of a map without its type.
+struct MapWriter<'o>(&'o mut Vec<u8>);
 
 /// The types of DynamoDB's values.
 #[derive(Deserialize)]
-enum Type {
+enum ValueType {
     S,
     N,
     B,
@@ -41,7 +41,7 @@ enum Type {
     M,
 }
 
-impl<'de> DeserializeSeed<'de> for Plain<'_> {
+impl<'de> DeserializeSeed<'de> for ValueWriter<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
@@ -49,7 +49,7 @@ impl<'de> DeserializeSeed<'de> for Plain<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Plain<'_> {
+impl<'de> Visitor<'de> for ValueWriter<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,29 +59,29 @@ impl<'de> Visitor<'de> for Plain<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let out = self.0;
         let one = || A::Error::custom("an attribute has one value");
-        match map.next_key::<Type>()?.ok_or_else(one)? {
-            Type::S | Type::B => put(out, &map.next_value::<Text<'de>>()?.0),
-            Type::N => put_number(out, &map.next_value::<Text<'de>>()?.0),
-            Type::Bool => {
+        match map.next_key::<ValueType>()?.ok_or_else(one)? {
+            ValueType::S | ValueType::B => write_string(out, &map.next_value::<WireText<'de>>()?.0),
+            ValueType::N => write_number(out, &map.next_value::<WireText<'de>>()?.0),
+            ValueType::Bool => {
                 let is: bool = map.next_value()?;
                 out.extend_from_slice(if is { b"true" } else { b"false" });
             }
-            Type::Null => {
+            ValueType::Null => {
                 map.next_value::<IgnoredAny>()?;
                 out.extend_from_slice(b"null");
             }
-            Type::Ss | Type::Bs => {
-                let mut set: Vec<Text<'de>> = map.next_value()?;
+            ValueType::Ss | ValueType::Bs => {
+                let mut set: Vec<WireText<'de>> = map.next_value()?;
                 set.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-                put_set(out, &set, put);
+                write_set(out, &set, write_string);
             }
-            Type::Ns => {
-                let mut set: Vec<Text<'de>> = map.next_value()?;
-                set.sort_unstable_by(|a, b| ordered_json::by_value(&a.0, &b.0));
-                put_set(out, &set, put_number);
+            ValueType::Ns => {
+                let mut set: Vec<WireText<'de>> = map.next_value()?;
+                set.sort_unstable_by(|a, b| ordered_json::compare_numbers(&a.0, &b.0));
+                write_set(out, &set, write_number);
             }
-            Type::L => map.next_value_seed(PlainList(out))?,
-            Type::M => map.next_value_seed(PlainMap(out))?,
+            ValueType::L => map.next_value_seed(ListWriter(out))?,
+            ValueType::M => map.next_value_seed(MapWriter(out))?,
         }
         match map.next_key::<Cow<'de, str>>()? {
             None => Ok(()),
@@ -90,8 +90,8 @@ impl<'de> Visitor<'de> for Plain<'_> {
     }
 }
 
-/// Appends a number, digit for digit; one that JSON could not write, as text.
-fn put_number(out: &mut Vec<u8>, number: &str) {
+/// Appends a number digit for digit, or as text if it is no JSON number.
+fn write_number(out: &mut Vec<u8>, number: &str) {
     match serde_json::from_str::<&RawValue>(number) {
         Ok(raw)
             if raw.get() == number
@@ -99,11 +99,11 @@ fn put_number(out: &mut Vec<u8>, number: &str) {
         {
             out.extend_from_slice(number.as_bytes());
         }
-        _ => put(out, number),
+        _ => write_string(out, number),
     }
 }
 
-fn put_set(out: &mut Vec<u8>, set: &[Text<'_>], put: fn(&mut Vec<u8>, &str)) {
+fn write_set(out: &mut Vec<u8>, set: &[WireText<'_>], put: fn(&mut Vec<u8>, &str)) {
     out.push(b'[');
     for (i, text) in set.iter().enumerate() {
         if i > 0 {
@@ -114,7 +114,7 @@ fn put_set(out: &mut Vec<u8>, set: &[Text<'_>], put: fn(&mut Vec<u8>, &str)) {
     out.push(b']');
 }
 
-impl<'de> DeserializeSeed<'de> for PlainList<'_> {
+impl<'de> DeserializeSeed<'de> for ListWriter<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
@@ -122,7 +122,7 @@ impl<'de> DeserializeSeed<'de> for PlainList<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for PlainList<'_> {
+impl<'de> Visitor<'de> for ListWriter<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,7 +138,7 @@ impl<'de> Visitor<'de> for PlainList<'_> {
             if end > begun {
                 out.push(b',');
             }
-            if list.next_element_seed(Plain(out))?.is_none() {
+            if list.next_element_seed(ValueWriter(out))?.is_none() {
                 out.truncate(end);
                 break;
             }
@@ -148,7 +148,7 @@ impl<'de> Visitor<'de> for PlainList<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for PlainMap<'_> {
+impl<'de> DeserializeSeed<'de> for MapWriter<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
@@ -156,7 +156,7 @@ impl<'de> DeserializeSeed<'de> for PlainMap<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for PlainMap<'_> {
+impl<'de> Visitor<'de> for MapWriter<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,10 +166,10 @@ impl<'de> Visitor<'de> for PlainMap<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let out = self.0;
         out.push(b'{');
-        let mut members = ordered_json::Members::new(out);
-        while let Some(name) = map.next_key::<Text<'de>>()? {
-            members.name(&name.0, out);
-            map.next_value_seed(Plain(out))?;
+        let mut members = ordered_json::MemberSorter::new(out);
+        while let Some(name) = map.next_key::<WireText<'de>>()? {
+            members.start_member(&name.0, out);
+            map.next_value_seed(ValueWriter(out))?;
         }
         members.finish(out).map_err(A::Error::custom)?;
         out.push(b'}');

@@ -2,33 +2,33 @@
 
 use crate::base::hash::{Case, Hash, MAX_HASH_BYTES};
 use crate::dynamodb::attribute::Attribute;
-use crate::dynamodb::batch_get::value::Wire;
+use crate::dynamodb::batch_get::value::WireValue;
 use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// Keys in one BatchGetItem call, at most.
+/// Maximum keys in one BatchGetItem call.
 /// Source: DynamoDB API reference, BatchGetItem.
 pub(crate) const MAX_GET_KEYS: usize = 100;
 
-/// Read capacity units of one item of up to 4 KB, when it is read eventually
-/// consistently. An item that is not there costs as much.
+/// RCU of an eventually consistent read of one item of up to 4 KB. A missing item costs
+/// the same.
 /// Source: DynamoDB developer guide, read/write capacity mode.
 pub(crate) const EVENTUAL_READ_UNITS: f64 = 0.5;
 
-/// The same for a strongly consistent read.
+/// RCU of a strongly consistent read of one item of up to 4 KB.
 pub(crate) const CONSISTENT_READ_UNITS: f64 = 1.0;
 
-/// Everything about the keys of a request but their hashes.
+/// Template of a request's keys: everything except the hashes.
 #[derive(Debug, Clone)]
 pub(super) struct KeyTemplate {
     /// The table's name, or its ARN.
     pub(super) table: String,
     pub(super) partition: KeyAttribute,
     case: Case,
-    opening: Vec<u8>,
-    before: Vec<u8>,
-    after: Vec<u8>,
+    request_prefix: Vec<u8>,
+    key_prefix: Vec<u8>,
+    key_suffix: Vec<u8>,
 }
 
 impl KeyTemplate {
@@ -52,25 +52,26 @@ impl KeyTemplate {
             table: table.to_owned(),
             partition,
             case,
-            opening: format!("{{\"RequestItems\":{{{}:{{\"Keys\":[", text(table)).into_bytes(),
-            before: before.into_bytes(),
-            after: after.into_bytes(),
+            request_prefix: format!("{{\"RequestItems\":{{{}:{{\"Keys\":[", text(table))
+                .into_bytes(),
+            key_prefix: before.into_bytes(),
+            key_suffix: after.into_bytes(),
         }
     }
 
-    /// The beginning of a request: the table, and all keys, each a hash and what its
-    /// row adds.
+    /// Writes the start of a request: the table and all keys. Each key is a hash and the JSON
+    /// of the key attributes from its row.
     pub(super) fn write_keys<'a>(
         &self,
         keys: impl IntoIterator<Item = (&'a Hash, &'a [u8])>,
         out: &mut Vec<u8>,
     ) {
-        out.extend_from_slice(&self.opening);
+        out.extend_from_slice(&self.request_prefix);
         for (i, (hash, row)) in keys.into_iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(&self.before);
+            out.extend_from_slice(&self.key_prefix);
             match self.partition.kind {
                 KeyType::B => {
                     let mut text = [0u8; MAX_HASH_BYTES * 2];
@@ -80,21 +81,21 @@ impl KeyTemplate {
                 }
                 _ => hash.write_hex(self.case, out),
             }
-            out.extend_from_slice(&self.after);
+            out.extend_from_slice(&self.key_suffix);
             out.extend_from_slice(row);
             out.push(b'}');
         }
     }
 
-    /// The hash that a key's value holds.
-    pub(super) fn hash_of(&self, key: &Wire<'_>) -> Option<Hash> {
+    /// Parses the hash in a key's value; `None` if it is no hash.
+    pub(super) fn parse_hash(&self, key: &WireValue<'_>) -> Option<Hash> {
         match (self.partition.kind, key) {
-            (KeyType::B, Wire::B(b)) => {
+            (KeyType::B, WireValue::B(b)) => {
                 let mut raw = [0; MAX_HASH_BYTES + 3];
                 let n = BASE64.decode_slice(b.as_bytes(), &mut raw).ok()?;
                 Hash::from_bytes(&raw[..n])
             }
-            (KeyType::S, Wire::S(s)) => Hash::from_hex(s.as_bytes()),
+            (KeyType::S, WireValue::S(s)) => Hash::from_hex(s.as_bytes()),
             _ => None,
         }
     }

@@ -1,57 +1,57 @@
-//! The table that an answer of BatchGetItem names: the one that was asked, exactly once.
+//! Check that a BatchGetItem response names the requested table exactly once.
 //!
-//! DynamoDB answers `"Responses":{"T":[]}` when it finds nothing in table `T`. An empty
+//! DynamoDB responds `"Responses":{"T":[]}` when it finds nothing in table `T`. An empty
 //! `Responses` says nothing of any key, so it counts only when every key is unprocessed.
 //! Source: DynamoDB API reference, BatchGetItem, Response Elements.
 
-use crate::base::printable::shown;
+use crate::base::printable::printable_bytes;
 
-/// The member that holds the items that were found.
+/// Member that holds the found items.
 pub(super) const RESPONSES: &str = "Responses";
 
-/// The member that holds the keys that were not read.
+/// Member that holds the unprocessed keys.
 pub(super) const UNPROCESSED_KEYS: &str = "UnprocessedKeys";
 
-/// Characters of a table's name that are shown.
+/// Maximum characters of a table's name in a message.
 const SHOWN_CHARACTERS: usize = 100;
 
-/// Members of an answer that were read.
+/// Members of a response that were read.
 #[derive(Debug, Default)]
-pub(super) struct Members {
-    /// Whether `Responses` named the table; `None` if it has not been read.
+pub(super) struct ResponseMembers {
+    /// True if `Responses` named the table; `None` if it has not been read.
     responses: Option<bool>,
     unprocessed_keys: bool,
 }
 
-impl Members {
-    /// `Responses` was read; `named` says whether it names the table.
+impl ResponseMembers {
+    /// Records `Responses`; `named` is true if it names the table.
     ///
     /// # Errors
-    /// When it was there already.
-    pub(super) fn responses(&mut self, named: bool) -> Result<(), String> {
+    /// A description, if the response already had it.
+    pub(super) fn record_responses(&mut self, named: bool) -> Result<(), String> {
         match self.responses.replace(named) {
             None => Ok(()),
-            Some(_) => Err(twice(RESPONSES)),
+            Some(_) => Err(duplicate_member(RESPONSES)),
         }
     }
 
-    /// `UnprocessedKeys` was read.
+    /// Records `UnprocessedKeys`.
     ///
     /// # Errors
-    /// When it was there already.
-    pub(super) fn unprocessed_keys(&mut self) -> Result<(), String> {
+    /// A description, if the response already had it.
+    pub(super) fn record_unprocessed_keys(&mut self) -> Result<(), String> {
         match std::mem::replace(&mut self.unprocessed_keys, true) {
             false => Ok(()),
-            true => Err(twice(UNPROCESSED_KEYS)),
+            true => Err(duplicate_member(UNPROCESSED_KEYS)),
         }
     }
 
-    /// Checks, at the end of an answer to `asked` keys that left `unread` of them, that it
-    /// says something of each key.
+    /// Checks at the end of a response to `asked` keys, of which `unread` are unprocessed,
+    /// that it covers every key.
     ///
     /// # Errors
-    /// When `Responses` is missing, or names no table though keys were read.
-    pub(super) fn check(&self, unread: usize, asked: usize) -> Result<(), String> {
+    /// A description, if `Responses` is missing, or names no table though keys were read.
+    pub(super) fn check_table_name(&self, unread: usize, asked: usize) -> Result<(), String> {
         match self.responses {
             None => Err(format!("it has no {RESPONSES}")),
             Some(false) if unread < asked => Err(format!(
@@ -63,29 +63,29 @@ impl Members {
     }
 }
 
-fn twice(member: &str) -> String {
+fn duplicate_member(member: &str) -> String {
     format!("it has {member} twice")
 }
 
-/// Checks the name `found` of a table in an answer of the table `asked`, which was `named`
-/// already or not.
+/// Checks that the table `found` in a response is the table `asked`, and was not `named`
+/// before.
 ///
 /// # Errors
-/// When it is another table, or the same table a second time.
+/// A description, if it is another table, or the same table a second time.
 pub(super) fn check(asked: &str, found: &str, named: bool) -> Result<(), String> {
-    let show = |name: &str| shown(name.as_bytes(), SHOWN_CHARACTERS);
+    let show = |name: &str| printable_bytes(name.as_bytes(), SHOWN_CHARACTERS);
     match (is_table(asked, found), named) {
         (true, false) => Ok(()),
         (true, true) => Err(format!("it names table {:?} twice", show(found))),
         (false, _) => Err(format!(
-            "it is of table {:?}, and {:?} was asked",
+            "it is of table {:?}, expected {:?}",
             show(found),
             show(asked)
         )),
     }
 }
 
-/// Whether `found` names the table `asked`. Either may be the table's name or its ARN.
+/// True if `found` names the table `asked`. Either may be the table's name or its ARN.
 fn is_table(asked: &str, found: &str) -> bool {
     asked == found
         || match (name_in_arn(asked), name_in_arn(found)) {

@@ -1,10 +1,10 @@
-//! Whether an attribute that was read is the one that is expected.
+//! Comparison of an attribute that was read with the expected one.
 //!
-//! As DynamoDB sees it, not as it is spelled: `1.0` is the number `1`, and a set
-//! has no order.
+//! Values are compared by DynamoDB's rules, not by spelling: `1.0` is the number `1`, and
+//! a set has no order.
 
 use crate::base::error::{Error, Result};
-use crate::base::printable::shown;
+use crate::base::printable::printable_bytes;
 use crate::dynamodb::attribute::{Attribute, Value};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -12,22 +12,22 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::borrow::{Borrow, Cow};
 
-/// How much of a value is shown to a person, in characters.
+/// Maximum characters of a value in a message.
 const SHOWN_CHARACTERS: usize = 80;
 
-/// Text of an answer: borrowed from it, but where it is written with escapes.
+/// Text of a response, borrowed unless it contains escapes.
 #[derive(Debug, PartialEq, Eq, Hash, Deserialize)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+pub(super) struct WireText<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
-impl Borrow<str> for Text<'_> {
+impl Borrow<str> for WireText<'_> {
     fn borrow(&self) -> &str {
         &self.0
     }
 }
 
-/// An attribute's value, as it stands in an answer.
+/// An attribute's value in a response.
 #[derive(Debug, Deserialize)]
-pub(super) enum Wire<'a> {
+pub(super) enum WireValue<'a> {
     #[serde(borrow)]
     S(Cow<'a, str>),
     #[serde(borrow)]
@@ -39,9 +39,9 @@ pub(super) enum Wire<'a> {
     #[serde(rename = "NULL")]
     Null(IgnoredAny),
     #[serde(borrow, rename = "SS")]
-    Ss(Vec<Text<'a>>),
+    Ss(Vec<WireText<'a>>),
     #[serde(borrow, rename = "NS")]
-    Ns(Vec<Text<'a>>),
+    Ns(Vec<WireText<'a>>),
     // No item of ours has one of these.
     #[serde(rename = "BS")]
     Bs(IgnoredAny),
@@ -49,109 +49,114 @@ pub(super) enum Wire<'a> {
     M(IgnoredAny),
 }
 
-impl Wire<'_> {
+impl WireValue<'_> {
     /// Whether `other` is the same value, of the types that a column can give.
-    pub(super) fn is_same(&self, other: &Wire<'_>) -> bool {
+    pub(super) fn is_same(&self, other: &WireValue<'_>) -> bool {
         match (self, other) {
-            (Wire::S(a), Wire::S(b)) => a == b,
-            (Wire::N(a), Wire::N(b)) => same_number(a, b),
-            (Wire::Bool(a), Wire::Bool(b)) => a == b,
+            (WireValue::S(a), WireValue::S(b)) => a == b,
+            (WireValue::N(a), WireValue::N(b)) => is_same_number(a, b),
+            (WireValue::Bool(a), WireValue::Bool(b)) => a == b,
             _ => false,
         }
     }
 
-    /// The value for a person.
-    pub(super) fn shown(&self) -> String {
-        let text =
-            |kind: &str, text: &str| format!("{kind} {}", shown(text.as_bytes(), SHOWN_CHARACTERS));
-        let set = |kind: &str, set: &[Text<'_>]| {
+    /// Describes the value for a message.
+    pub(super) fn describe(&self) -> String {
+        let text = |kind: &str, text: &str| {
+            format!(
+                "{kind} {}",
+                printable_bytes(text.as_bytes(), SHOWN_CHARACTERS)
+            )
+        };
+        let set = |kind: &str, set: &[WireText<'_>]| {
             let texts: Vec<&str> = set.iter().map(|t| t.0.as_ref()).collect();
             text(kind, &texts.join(","))
         };
         match self {
-            Wire::S(s) => format!("S {:?}", shown(s.as_bytes(), SHOWN_CHARACTERS)),
-            Wire::N(n) => text("N", n),
-            Wire::B(b) => text("B", b),
-            Wire::Bool(b) => format!("BOOL {b}"),
-            Wire::Null(_) => "NULL".into(),
-            Wire::Ss(s) => set("SS", s),
-            Wire::Ns(s) => set("NS", s),
-            Wire::Bs(_) => "a set of binaries (BS)".into(),
-            Wire::L(_) => "a list (L)".into(),
-            Wire::M(_) => "a map (M)".into(),
+            WireValue::S(s) => format!("S {:?}", printable_bytes(s.as_bytes(), SHOWN_CHARACTERS)),
+            WireValue::N(n) => text("N", n),
+            WireValue::B(b) => text("B", b),
+            WireValue::Bool(b) => format!("BOOL {b}"),
+            WireValue::Null(_) => "NULL".into(),
+            WireValue::Ss(s) => set("SS", s),
+            WireValue::Ns(s) => set("NS", s),
+            WireValue::Bs(_) => "a set of binaries (BS)".into(),
+            WireValue::L(_) => "a list (L)".into(),
+            WireValue::M(_) => "a map (M)".into(),
         }
     }
 }
 
-/// What an attribute must be.
+/// An attribute with its expected value.
 #[derive(Debug, Clone)]
-pub(super) struct Expected {
+pub(super) struct ExpectedAttribute {
     pub(super) name: String,
-    value: Form,
+    value: ComparableValue,
 }
 
-/// A value in the form in which it is compared.
+/// A value prepared for comparison.
 #[derive(Debug, Clone)]
-enum Form {
+enum ComparableValue {
     S(String),
     N(String),
-    /// The bytes, and their usual spelling in base64.
+    /// The bytes, and their base64 text.
     B(Vec<u8>, String),
     Bool(bool),
     Null,
-    /// In order.
+    /// Sorted.
     Ss(Vec<String>),
     Ns(Vec<String>),
 }
 
-impl Expected {
-    /// What `attribute` must be.
+impl ExpectedAttribute {
+    /// Prepares `attribute` for comparison.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when a number is none.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if a number is invalid.
     pub(super) fn new(attribute: &Attribute) -> Result<Self> {
         let number = |n: &String| match Decimal::parse(n) {
             Some(_) => Ok(n.clone()),
             None => Err(Error::usage(format!(
-                "the attribute {:?} is to be a number, and {n:?} is none",
+                "the attribute {:?} must be a number, got {n:?}",
                 attribute.name
             ))),
         };
         let value = match &attribute.value {
-            Value::S(s) => Form::S(s.clone()),
-            Value::N(n) => Form::N(number(n)?),
-            Value::B(b) => Form::B(b.clone(), BASE64.encode(b)),
-            Value::Bool(b) => Form::Bool(*b),
-            Value::Null => Form::Null,
+            Value::S(s) => ComparableValue::S(s.clone()),
+            Value::N(n) => ComparableValue::N(number(n)?),
+            Value::B(b) => ComparableValue::B(b.clone(), BASE64.encode(b)),
+            Value::Bool(b) => ComparableValue::Bool(*b),
+            Value::Null => ComparableValue::Null,
             Value::Ss(set) => {
                 let mut set = set.clone();
                 set.sort_unstable();
-                Form::Ss(set)
+                ComparableValue::Ss(set)
             }
-            Value::Ns(set) => Form::Ns(set.iter().map(number).collect::<Result<_>>()?),
+            Value::Ns(set) => ComparableValue::Ns(set.iter().map(number).collect::<Result<_>>()?),
         };
-        Ok(Expected {
+        Ok(ExpectedAttribute {
             name: attribute.name.clone(),
             value,
         })
     }
 
-    /// Whether `wire` is it.
-    pub(super) fn is(&self, wire: &Wire<'_>) -> bool {
+    /// True if `wire` has the expected value.
+    pub(super) fn matches(&self, wire: &WireValue<'_>) -> bool {
         match (&self.value, wire) {
-            (Form::S(s), Wire::S(w)) => s == w,
-            (Form::N(n), Wire::N(w)) => same_number(n, w),
-            (Form::B(raw, text), Wire::B(w)) => {
+            (ComparableValue::S(s), WireValue::S(w)) => s == w,
+            (ComparableValue::N(n), WireValue::N(w)) => is_same_number(n, w),
+            (ComparableValue::B(raw, text), WireValue::B(w)) => {
                 *text == *w || BASE64.decode(&**w).is_ok_and(|w| w == *raw)
             }
-            (Form::Bool(b), Wire::Bool(w)) => b == w,
-            (Form::Null, Wire::Null(_)) => true,
-            (Form::Ss(set), Wire::Ss(w)) => {
-                let there = |t: &Text<'_>| set.binary_search_by(|s| s.as_str().cmp(&t.0)).is_ok();
+            (ComparableValue::Bool(b), WireValue::Bool(w)) => b == w,
+            (ComparableValue::Null, WireValue::Null(_)) => true,
+            (ComparableValue::Ss(set), WireValue::Ss(w)) => {
+                let there =
+                    |t: &WireText<'_>| set.binary_search_by(|s| s.as_str().cmp(&t.0)).is_ok();
                 set.len() == w.len() && w.iter().all(there)
             }
-            (Form::Ns(set), Wire::Ns(w)) => {
-                let there = |t: &Text<'_>| set.iter().any(|n| same_number(n, &t.0));
+            (ComparableValue::Ns(set), WireValue::Ns(w)) => {
+                let there = |t: &WireText<'_>| set.iter().any(|n| is_same_number(n, &t.0));
                 set.len() == w.len() && w.iter().all(there)
             }
             _ => false,
@@ -159,12 +164,12 @@ impl Expected {
     }
 }
 
-/// Whether two texts are the same number; what is no number is only itself.
-fn same_number(a: &str, b: &str) -> bool {
+/// True if two texts are the same number, or the same text.
+fn is_same_number(a: &str, b: &str) -> bool {
     a == b || matches!((Decimal::parse(a), Decimal::parse(b)), (Some(a), Some(b)) if a.is_same(&b))
 }
 
-/// A decimal number as it is written, taken apart in place.
+/// A decimal number, split into its parts without a copy.
 #[derive(Debug, Clone, Copy)]
 struct Decimal<'a> {
     negative: bool,
@@ -233,8 +238,10 @@ mod tests {
 
     fn is(attribute: &str, json: &str) -> bool {
         let attribute: Attribute = attribute.parse().expect("an attribute");
-        let wire: Wire<'_> = serde_json::from_str(json).expect("a value");
-        Expected::new(&attribute).expect("comparable").is(&wire)
+        let wire: WireValue<'_> = serde_json::from_str(json).expect("a value");
+        ExpectedAttribute::new(&attribute)
+            .expect("comparable")
+            .matches(&wire)
     }
 
     #[test]
@@ -291,7 +298,7 @@ mod tests {
             ("0.00120", "1.2e-3"),
             ("1020", "1.02e3"),
         ] {
-            assert!(same_number(a, b) && same_number(b, a), "{a} is {b}");
+            assert!(is_same_number(a, b) && is_same_number(b, a), "{a} is {b}");
         }
         for (a, b) in [
             ("1", "10"),
@@ -309,7 +316,10 @@ mod tests {
             ("1.2.3", "1.23"),
             ("1e", "1"),
         ] {
-            assert!(!same_number(a, b) && !same_number(b, a), "{a} is not {b}");
+            assert!(
+                !is_same_number(a, b) && !is_same_number(b, a),
+                "{a} is not {b}"
+            );
         }
     }
 
@@ -322,8 +332,8 @@ mod tests {
             (r#"{"BOOL":false}"#, "BOOL false"),
             (r#"{"L":[]}"#, "a list (L)"),
         ] {
-            let wire: Wire<'_> = serde_json::from_str(json).expect("a value");
-            assert_eq!(wire.shown(), said);
+            let wire: WireValue<'_> = serde_json::from_str(json).expect("a value");
+            assert_eq!(wire.describe(), said);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! How far this machine's clock is off, as the service's answers tell.
+//! Clock skew of this machine, measured from the service's responses.
 //!
-//! The SDK's own rules: each answer's `Date` against the middle of its round trip.
-//! A call that was refused for its time is sent again, signed by the time corrected.
+//! The rules are the SDK's: each response's `Date` is compared with the middle of its round
+//! trip. A call that fails for its time is retried, signed with the corrected time.
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
@@ -10,28 +10,28 @@ use std::time::{Duration, SystemTime};
 
 /// A round trip beyond this says nothing.
 /// Source: `aws_runtime::service_clock_skew`.
-const TRUSTED_ROUND_TRIP: Duration = Duration::from_secs(15 * 60);
+const MAX_ROUND_TRIP: Duration = Duration::from_secs(15 * 60);
 
 /// The skew that was last seen.
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub(super) struct SkewCorrectedClock {
     /// Milliseconds that the service is ahead.
-    ahead: AtomicI64,
+    skew_seconds: AtomicI64,
     /// Nothing is corrected: so the configuration says.
     disabled: bool,
 }
 
-impl Clock {
+impl SkewCorrectedClock {
     pub(super) fn new(disabled: bool) -> Self {
-        Clock {
-            ahead: AtomicI64::new(0),
+        SkewCorrectedClock {
+            skew_seconds: AtomicI64::new(0),
             disabled,
         }
     }
 
     /// `now` as the service has it.
     pub(super) fn corrected(&self, now: SystemTime) -> SystemTime {
-        let ahead = self.ahead.load(Ordering::Relaxed);
+        let ahead = self.skew_seconds.load(Ordering::Relaxed);
         let by = Duration::from_millis(ahead.unsigned_abs());
         let corrected = match ahead < 0 {
             true => now.checked_sub(by),
@@ -42,7 +42,7 @@ impl Clock {
 
     /// Learns from an answer: its `Date`, whether a cache gave it, and when the call
     /// was `sent` and the answer `received`.
-    pub(super) fn learn(
+    pub(super) fn record_response(
         &self,
         date: Option<&str>,
         cached: bool,
@@ -50,7 +50,7 @@ impl Clock {
         received: SystemTime,
     ) {
         let round_trip = received.duration_since(sent).unwrap_or_default();
-        if self.disabled || cached || round_trip > TRUSTED_ROUND_TRIP {
+        if self.disabled || cached || round_trip > MAX_ROUND_TRIP {
             return;
         }
         let date = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
@@ -63,7 +63,7 @@ impl Clock {
             Ok(ahead) => millis(ahead),
             Err(behind) => -millis(behind.duration()),
         };
-        self.ahead.store(ahead, Ordering::Relaxed);
+        self.skew_seconds.store(ahead, Ordering::Relaxed);
     }
 }
 
@@ -82,15 +82,15 @@ mod tests {
     fn a_clock_that_is_off_is_corrected_by_the_answers() {
         const HOUR: Duration = Duration::from_secs(3600);
         let second = Duration::from_secs(1);
-        let clock = Clock::default();
+        let clock = SkewCorrectedClock::default();
         let (early, late) = (noon() - HOUR, noon() + HOUR);
         assert_eq!(clock.corrected(early), early);
         // The answer comes two seconds later: it was made in the middle.
-        clock.learn(Some(NOON), false, early, early + 2 * second);
+        clock.record_response(Some(NOON), false, early, early + 2 * second);
         assert_eq!(clock.corrected(early + second), noon());
-        clock.learn(Some(NOON), false, late, late + 2 * second);
+        clock.record_response(Some(NOON), false, late, late + 2 * second);
         assert_eq!(clock.corrected(late + second), noon());
-        clock.learn(Some(NOON), false, noon(), noon());
+        clock.record_response(Some(NOON), false, noon(), noon());
         assert_eq!(
             clock.corrected(early),
             early,
@@ -100,15 +100,15 @@ mod tests {
 
     #[test]
     fn what_says_nothing_changes_nothing() {
-        let clock = Clock::default();
+        let clock = SkewCorrectedClock::default();
         let off = noon() - Duration::from_secs(3600);
-        clock.learn(None, false, off, off);
-        clock.learn(Some("yesterday"), false, off, off);
-        clock.learn(Some(NOON), true, off, off);
-        clock.learn(Some(NOON), false, off, off + 2 * TRUSTED_ROUND_TRIP);
+        clock.record_response(None, false, off, off);
+        clock.record_response(Some("yesterday"), false, off, off);
+        clock.record_response(Some(NOON), true, off, off);
+        clock.record_response(Some(NOON), false, off, off + 2 * MAX_ROUND_TRIP);
         assert_eq!(clock.corrected(off), off);
-        let disabled = Clock::new(true);
-        disabled.learn(Some(NOON), false, off, off);
+        let disabled = SkewCorrectedClock::new(true);
+        disabled.record_response(Some(NOON), false, off, off);
         assert_eq!(disabled.corrected(off), off);
     }
 }

@@ -1,7 +1,7 @@
 //! One DynamoDB operation, prebuilt: the request's JSON in, the answer's out.
 //!
 //! The generated client turns maps of attribute values into JSON and back, and its
-//! orchestrator puts configuration, components and interceptors together anew for
+//! orchestrator assembles configuration, components and interceptors for
 //! each call: most of what a client does that sends 25 short items at a time. Here
 //! the body is given as bytes, and what stays the same from call to call is
 //! prepared once for each set of credentials: a route. It is made of the SDK's own
@@ -14,12 +14,12 @@
 //! out: retries, which are the writer's.
 
 use crate::aws::config::{Aws, CONNECT_TIMEOUT, DYNAMODB_ATTEMPT_TIMEOUT};
-use crate::aws::credentials::Identities;
-use crate::aws::error::{CallError, Meaning};
+use crate::aws::credentials::CredentialCache;
+use crate::aws::error::{CallError, ErrorClass};
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::dynamodb::client::clock_skew::Clock;
+use crate::dynamodb::client::clock_skew::SkewCorrectedClock;
 use crate::dynamodb::client::service_error::ServiceError;
-use crate::dynamodb::client::sigv4::{JSON, Signer};
+use crate::dynamodb::client::sigv4::{JSON_CONTENT_TYPE, Signer};
 use aws_credential_types::Credentials;
 use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
 use aws_runtime::user_agent::{ApiMetadata, AwsUserAgent};
@@ -58,25 +58,25 @@ use std::time::SystemTime;
 
 /// A prebuilt DynamoDB operation on one table. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct RawOperation(Arc<Inner>);
+pub(crate) struct PreparedOperation(Arc<Inner>);
 
 struct Inner {
     /// `DynamoDB_20120810.BatchWriteItem`.
     target: String,
     region: String,
     user_agent: HeaderValue,
-    endpoint: Params,
-    endpoints: SharedEndpointResolver,
-    identities: Identities,
-    cache: SharedIdentityCache,
-    provider: SharedIdentityResolver,
+    endpoint_params: Params,
+    endpoint_resolver: SharedEndpointResolver,
+    credential_cache: CredentialCache,
+    identity_cache: SharedIdentityCache,
+    identity_resolver: SharedIdentityResolver,
     components: RuntimeComponents,
     config: ConfigBag,
     connector: SharedHttpConnector,
-    time: SharedTimeSource,
-    clock: Clock,
+    time_source: SharedTimeSource,
+    clock: SkewCorrectedClock,
     /// By the credentials that were last used.
-    route: Mutex<Option<Arc<Route>>>,
+    signed_endpoint: Mutex<Option<Arc<SignedEndpoint>>>,
 }
 
 impl fmt::Debug for Inner {
@@ -90,16 +90,16 @@ impl fmt::Debug for Inner {
 
 /// Where calls go with one set of credentials, and what all of them have in common.
 #[derive(Debug)]
-struct Route {
+struct SignedEndpoint {
     /// A call without body, signature and id.
     request: HttpRequest,
     signer: Signer,
 }
 
 /// Why a call has no answer, as the SDK sorts it.
-type Failure = SdkError<ServiceError, HttpResponse>;
+type OperationError = SdkError<ServiceError, HttpResponse>;
 
-impl RawOperation {
+impl PreparedOperation {
     /// The operation `name` (such as `BatchWriteItem`) on `table`, by the
     /// configuration of `aws`.
     ///
@@ -128,7 +128,7 @@ impl RawOperation {
             )
             .resource_arn_list(vec![table.to_owned()])
             .build()
-            .map_err(|e| internal("cannot describe the endpoint").because(e))?;
+            .map_err(|e| internal("cannot describe the endpoint").with_source(e))?;
         let endpoints = DefaultResolver::new().into_shared_resolver();
         let cache = config
             .identity_cache()
@@ -148,28 +148,28 @@ impl RawOperation {
             .with_sleep_impl(config.sleep_impl())
             .with_http_client(config.http_client())
             .build()
-            .map_err(|e| internal("the SDK's parts do not fit").because(e))?;
+            .map_err(|e| internal("the SDK's parts do not fit").with_source(e))?;
         let http = components
             .http_client()
             .ok_or_else(|| internal("no HTTP client is configured"))?;
         let settings = HttpConnectorSettings::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .build();
-        Ok(RawOperation(Arc::new(Inner {
+        Ok(PreparedOperation(Arc::new(Inner {
             target: format!("DynamoDB_20120810.{name}"),
             region: region.to_string(),
             user_agent: user_agent()?,
-            endpoint,
-            endpoints,
-            identities: aws.identities.clone(),
-            cache,
-            provider,
+            endpoint_params: endpoint,
+            endpoint_resolver: endpoints,
+            credential_cache: aws.credential_cache.clone(),
+            identity_cache: cache,
+            identity_resolver: provider,
             connector: http.http_connector(&settings, &components),
-            time: components.time_source().unwrap_or_default(),
-            clock: Clock::new(config.disable_clock_skew_correction().unwrap_or(false)),
+            time_source: components.time_source().unwrap_or_default(),
+            clock: SkewCorrectedClock::new(config.disable_clock_skew_correction().unwrap_or(false)),
             components,
             config: ConfigBag::base(),
-            route: Mutex::new(None),
+            signed_endpoint: Mutex::new(None),
         })))
     }
 
@@ -184,14 +184,14 @@ impl RawOperation {
         };
         let reasons = failure
             .as_service_error()
-            .map(|e| e.reasons.clone())
+            .map(|e| e.throttling_reasons.clone())
             .unwrap_or_default();
         let error = CallError {
             reasons,
             ..CallError::from_sdk(failure)
         };
-        if error.meaning == Meaning::Expired {
-            self.0.identities.expired();
+        if error.class == ErrorClass::Expired {
+            self.0.credential_cache.record_expired();
         }
         Err(error)
     }
@@ -199,24 +199,28 @@ impl RawOperation {
 
 impl Inner {
     /// Makes one call.
-    async fn call(&self, body: Bytes) -> Result<Bytes, Failure> {
+    async fn call(&self, body: Bytes) -> Result<Bytes, OperationError> {
         let identity = self
-            .cache
-            .resolve_cached_identity(self.provider.clone(), &self.components, &self.config)
+            .identity_cache
+            .resolve_cached_identity(
+                self.identity_resolver.clone(),
+                &self.components,
+                &self.config,
+            )
             .await
-            .map_err(not_sent)?;
+            .map_err(construction_failure)?;
         let route = self.route(identity).await?;
-        let sent = self.time.now();
+        let sent = self.time_source.now();
         let request = self.request(&route, body, self.clock.corrected(sent));
-        let mut request = request.map_err(not_sent)?;
+        let mut request = request.map_err(construction_failure)?;
         let connection = CaptureSmithyConnection::new();
         request.add_extension(connection.clone());
-        // To load credentials may take its own time, and has limits of its own.
+        // Loading credentials has separate time limits.
         let answer = self.exchange(request, sent, &connection);
         match tokio::time::timeout(DYNAMODB_ATTEMPT_TIMEOUT, answer).await {
             Ok(answer) => answer,
             Err(_) => {
-                close(&connection);
+                poison_connection(&connection);
                 Err(SdkError::timeout_error(format!(
                     "no answer within {} s",
                     DYNAMODB_ATTEMPT_TIMEOUT.as_secs()
@@ -231,7 +235,7 @@ impl Inner {
         request: HttpRequest,
         sent: SystemTime,
         connection: &CaptureSmithyConnection,
-    ) -> Result<Bytes, Failure> {
+    ) -> Result<Bytes, OperationError> {
         let mut response = self
             .connector
             .call(request)
@@ -240,10 +244,10 @@ impl Inner {
         let header = |name| response.headers().get(name);
         let cached = header("age").is_some();
         self.clock
-            .learn(header("date"), cached, sent, self.time.now());
+            .record_response(header("date"), cached, sent, self.time_source.now());
         let status = response.status().as_u16();
         if status >= 500 {
-            close(connection);
+            poison_connection(connection);
         }
         let body = std::mem::replace(response.body_mut(), SdkBody::taken());
         let body = match body.collect().await {
@@ -254,40 +258,46 @@ impl Inner {
             return Ok(body);
         }
         let kind = response.headers().get("x-amzn-errortype");
-        let refusal = ServiceError::read(status, kind, &body);
+        let refusal = ServiceError::parse(status, kind, &body);
         Err(SdkError::service_error(refusal, response))
     }
 
     /// The route of `identity`: the last one, mostly.
-    async fn route(&self, identity: Identity) -> Result<Arc<Route>, Failure> {
+    async fn route(&self, identity: Identity) -> Result<Arc<SignedEndpoint>, OperationError> {
         let credentials = identity
             .data::<Credentials>()
             .ok_or_else(|| SdkError::construction_failure("the identity is no AWS credentials"))?;
         let last = self.route_kept().clone();
-        if let Some(route) = last.filter(|route| route.signer.is_by(credentials)) {
+        if let Some(route) = last.filter(|route| route.signer.uses_credentials(credentials)) {
             return Ok(route);
         }
-        let mut params = EndpointResolverParams::new(self.endpoint.clone());
+        let mut params = EndpointResolverParams::new(self.endpoint_params.clone());
         params.set_property(identity.clone());
-        self.endpoints
+        self.endpoint_resolver
             .finalize_params(&mut params)
-            .map_err(not_sent)?;
+            .map_err(construction_failure)?;
         let endpoint = self
-            .endpoints
+            .endpoint_resolver
             .resolve_endpoint(&params)
             .await
-            .map_err(not_sent)?;
+            .map_err(construction_failure)?;
         let route = self.prepare(&endpoint, credentials);
-        let route = Arc::new(route.map_err(not_sent)?);
+        let route = Arc::new(route.map_err(construction_failure)?);
         *self.route_kept() = Some(route.clone());
         Ok(route)
     }
 
-    fn route_kept(&self) -> std::sync::MutexGuard<'_, Option<Arc<Route>>> {
-        self.route.lock().unwrap_or_else(PoisonError::into_inner)
+    fn route_kept(&self) -> std::sync::MutexGuard<'_, Option<Arc<SignedEndpoint>>> {
+        self.signed_endpoint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn prepare(&self, endpoint: &Endpoint, credentials: &Credentials) -> Result<Route, BoxError> {
+    fn prepare(
+        &self,
+        endpoint: &Endpoint,
+        credentials: &Credentials,
+    ) -> Result<SignedEndpoint, BoxError> {
         // The endpoint's own path, with a slash behind it.
         let uri: Uri = match endpoint.url() {
             url if url.ends_with('/') => url.parse()?,
@@ -304,7 +314,7 @@ impl Inner {
         let mut request = http::Request::builder()
             .method("POST")
             .uri(uri)
-            .header(CONTENT_TYPE, JSON)
+            .header(CONTENT_TYPE, JSON_CONTENT_TYPE)
             .header("x-amz-target", &self.target)
             .header(USER_AGENT, &self.user_agent)
             .header("amz-sdk-request", "attempt=1; max=1");
@@ -319,12 +329,12 @@ impl Inner {
             request = request.header("x-amz-security-token", token);
         }
         let request = HttpRequest::try_from(request.body(SdkBody::empty())?)?;
-        Ok(Route { request, signer })
+        Ok(SignedEndpoint { request, signer })
     }
 
     fn request(
         &self,
-        route: &Route,
+        route: &SignedEndpoint,
         body: Bytes,
         time: SystemTime,
     ) -> Result<HttpRequest, BoxError> {
@@ -341,14 +351,14 @@ impl Inner {
 }
 
 /// Lets a connection be used no more: another one may lead to another server.
-fn close(connection: &CaptureSmithyConnection) {
+fn poison_connection(connection: &CaptureSmithyConnection) {
     if let Some(connection) = connection.get() {
         connection.poison();
     }
 }
 
 /// What comes before a call: as the SDK has it, it was not dispatched.
-fn not_sent(error: BoxError) -> Failure {
+fn construction_failure(error: BoxError) -> OperationError {
     SdkError::dispatch_failure(ConnectorError::other(error, None))
 }
 
@@ -373,7 +383,7 @@ fn signing_scope(endpoint: &Endpoint) -> (Option<String>, Option<String>) {
     (field("signingRegion"), field("signingName"))
 }
 
-/// By which AWS finds a call in its logs.
+/// The id with which AWS finds a call in its logs.
 fn invocation_id() -> String {
     let id = uuid::Builder::from_random_bytes(fastrand::u128(..).to_le_bytes()).into_uuid();
     let mut text = uuid::Uuid::encode_buffer();
@@ -390,7 +400,7 @@ fn user_agent() -> Result<HeaderValue> {
         env!("CARGO_PKG_VERSION")
     );
     HeaderValue::from_str(&text).map_err(|e| {
-        Error::new(ErrorKind::Internal, "the user agent is no header value").because(e)
+        Error::new(ErrorKind::Internal, "the user agent is no header value").with_source(e)
     })
 }
 
@@ -403,11 +413,13 @@ pub(crate) trait BatchWrite {
     /// Sends the body of a DeleteItem request once.
     fn delete_item(&self, body: Bytes) -> impl Future<Output = Result<Bytes, CallError>> + Send {
         let _ = body;
-        std::future::ready(Err(CallError::strange_answer("there is no DeleteItem")))
+        std::future::ready(Err(CallError::unrecognised_response(
+            "there is no DeleteItem",
+        )))
     }
 }
 
-impl BatchWrite for RawOperation {
+impl BatchWrite for PreparedOperation {
     async fn batch_write(&self, body: Bytes) -> Result<Bytes, CallError> {
         self.send(body).await
     }
@@ -420,7 +432,7 @@ pub(crate) trait BatchGet {
     fn batch_get(&self, body: Bytes) -> impl Future<Output = Result<Bytes, CallError>> + Send;
 }
 
-impl BatchGet for RawOperation {
+impl BatchGet for PreparedOperation {
     async fn batch_get(&self, body: Bytes) -> Result<Bytes, CallError> {
         self.send(body).await
     }

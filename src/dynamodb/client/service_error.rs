@@ -8,11 +8,11 @@ use std::fmt;
 #[derive(Debug)]
 pub(super) struct ServiceError {
     meta: ErrorMetadata,
-    pub(super) reasons: Vec<(String, String)>,
+    pub(super) throttling_reasons: Vec<(String, String)>,
 }
 
 impl ServiceError {
-    pub(super) fn read(status: u16, kind: Option<&str>, body: &[u8]) -> Self {
+    pub(super) fn parse(status: u16, kind: Option<&str>, body: &[u8]) -> Self {
         let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
         let text = |names: [&str; 2]| names.iter().find_map(|n| json[*n].as_str());
         // «com.amazonaws.dynamodb.v20120810#Name», or «Name:http://…» in the header.
@@ -29,7 +29,7 @@ impl ServiceError {
             None if code.is_some() => String::new(),
             None => format!("HTTP status {status} without an error that DynamoDB knows"),
         };
-        let reasons = ["throttlingReasons", "ThrottlingReasons"]
+        let throttling_reasons = ["throttlingReasons", "ThrottlingReasons"]
             .iter()
             .find_map(|n| json[*n].as_array())
             .map(|list| {
@@ -46,7 +46,7 @@ impl ServiceError {
         }
         ServiceError {
             meta: meta.build(),
-            reasons,
+            throttling_reasons,
         }
     }
 }
@@ -68,7 +68,7 @@ impl ProvideErrorMetadata for ServiceError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::error::{CallError, Meaning};
+    use crate::aws::error::{CallError, ErrorClass};
     use crate::dynamodb::item::hostile;
     use proptest::prelude::*;
 
@@ -76,21 +76,21 @@ mod tests {
     fn errors_are_read_from_body_or_header() {
         let body = br#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"slow",
             "throttlingReasons":[{"reason":"TableWriteKeyRangeThroughputExceeded","resource":"arn:t"}]}"#;
-        let e = ServiceError::read(400, None, body);
+        let e = ServiceError::parse(400, None, body);
         assert_eq!(e.meta.code(), Some("ThrottlingException"));
         assert_eq!(e.meta.message(), Some("slow"));
         assert_eq!(
-            e.reasons,
+            e.throttling_reasons,
             [(
                 "TableWriteKeyRangeThroughputExceeded".into(),
                 "arn:t".into()
             )]
         );
-        let e = ServiceError::read(400, Some("ValidationException:http://x"), b"{}");
+        let e = ServiceError::parse(400, Some("ValidationException:http://x"), b"{}");
         assert_eq!(e.meta.code(), Some("ValidationException"));
-        let e = ServiceError::read(502, None, b"<html>");
+        let e = ServiceError::parse(502, None, b"<html>");
         assert_eq!(e.meta.code(), None);
-        assert_eq!(CallError::meaning_of(502, None, ""), Meaning::Transient);
+        assert_eq!(CallError::classify(502, None, ""), ErrorClass::Transient);
     }
 
     proptest! {
@@ -112,18 +112,18 @@ mod tests {
                 }),
             ],
         ) {
-            let error = ServiceError::read(status, kind.as_deref(), &body);
+            let error = ServiceError::parse(status, kind.as_deref(), &body);
             let (code, message) = (error.meta.code(), error.meta.message().unwrap_or_default());
-            let meaning = CallError::meaning_of(status, code, message);
+            let class = CallError::classify(status, code, message);
             let shown = CallError {
-                meaning,
+                class,
                 code: code.map(str::to_owned),
                 message: message.to_owned(),
-                reasons: error.reasons.clone(),
+                reasons: error.throttling_reasons.clone(),
                 no_credentials: false,
             };
             prop_assert!(!shown.to_string().is_empty());
-            if meaning == Meaning::Permanent {
+            if class == ErrorClass::Permanent {
                 prop_assert!(code.is_some() || status == 401 || status == 403);
                 prop_assert!(status < 500 && status != 408 && status != 429);
             }

@@ -1,6 +1,6 @@
 //! Signature version 4 for calls that differ in nothing but body and time.
 //!
-//! The SDK's signer sorts the headers and derives the day's key anew for each
+//! The SDK's signer sorts the headers and derives the day's key for each
 //! request: half of what a call costs. Here all that stays the same is put
 //! together once per set of credentials and once per day; a call then costs the
 //! hash of its body and two short ones. The cryptography is `aws-sigv4`'s own,
@@ -23,7 +23,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// The content type of all calls.
-pub(super) const JSON: &str = "application/x-amz-json-1.0";
+pub(super) const JSON_CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 
 /// Signs POST calls of one operation to one endpoint by one set of credentials.
 pub(super) struct Signer {
@@ -35,14 +35,14 @@ pub(super) struct Signer {
     uri: Uri,
     /// The canonical request before and after the time; nothing where the endpoint
     /// has a path.
-    around_time: Option<(Vec<u8>, Vec<u8>)>,
+    canonical_parts: Option<(Vec<u8>, Vec<u8>)>,
     signed_headers: &'static str,
-    day: Mutex<Option<Day>>,
+    day_key: Mutex<Option<DayKey>>,
 }
 
 /// What holds for one day.
 #[derive(Clone)]
-struct Day {
+struct DayKey {
     /// `20261124`.
     date: String,
     scope: String,
@@ -53,7 +53,7 @@ struct Day {
 
 /// The headers that a signature adds.
 #[derive(Debug)]
-pub(super) struct Signed {
+pub(super) struct SignedHeaders {
     /// `x-amz-date`.
     pub(super) date: String,
     /// `authorization`.
@@ -84,8 +84,9 @@ impl Signer {
             Some(_) => "content-type;host;x-amz-date;x-amz-security-token;x-amz-target",
             None => "content-type;host;x-amz-date;x-amz-target",
         };
-        let around_time = host(&uri).filter(|_| uri.path() == "/").map(|host| {
-            let before = format!("POST\n/\n\ncontent-type:{JSON}\nhost:{host}\nx-amz-date:");
+        let canonical_parts = host_header(&uri).filter(|_| uri.path() == "/").map(|host| {
+            let before =
+                format!("POST\n/\n\ncontent-type:{JSON_CONTENT_TYPE}\nhost:{host}\nx-amz-date:");
             let token = token
                 .map(|t| format!("\nx-amz-security-token:{t}"))
                 .unwrap_or_default();
@@ -99,14 +100,14 @@ impl Signer {
             service,
             target,
             uri,
-            around_time,
+            canonical_parts,
             signed_headers,
-            day: Mutex::new(None),
+            day_key: Mutex::new(None),
         }
     }
 
     /// Whether it signs by `credentials`.
-    pub(super) fn is_by(&self, credentials: &Credentials) -> bool {
+    pub(super) fn uses_credentials(&self, credentials: &Credentials) -> bool {
         let own = &self.credentials;
         own.access_key_id() == credentials.access_key_id()
             && own.secret_access_key() == credentials.secret_access_key()
@@ -120,23 +121,23 @@ impl Signer {
     }
 
     /// Signs `body` as sent at `time`.
-    pub(super) fn sign(&self, body: &[u8], time: SystemTime) -> Result<Signed, BoxError> {
-        let Some((before, after)) = &self.around_time else {
-            return self.sign_in_full(body, time);
+    pub(super) fn sign(&self, body: &[u8], time: SystemTime) -> Result<SignedHeaders, BoxError> {
+        let Some((before, after)) = &self.canonical_parts else {
+            return self.sign_with_sdk(body, time);
         };
         let seconds = time.duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-        let moment = text_of(seconds)?;
-        let date = &moment[..DATE];
+        let moment = format_time(seconds)?;
+        let date = &moment[..DATE_LENGTH];
         let mut canonical = Vec::with_capacity(before.len() + moment.len() + after.len() + 64);
         canonical.extend_from_slice(before);
         canonical.extend_from_slice(moment.as_bytes());
         canonical.extend_from_slice(after);
         write_sha256(body, &mut canonical);
 
-        let mut kept = self.day.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.day_key.lock().unwrap_or_else(PoisonError::into_inner);
         let day = match &mut *kept {
             Some(day) if day.date == date => day,
-            other => other.insert(self.day(date, time)),
+            other => other.insert(self.derive_day_key(date, time)),
         };
         let mut to_sign = Vec::with_capacity(160);
         for part in [ALGORITHM, "\n", &moment, "\n", &day.scope, "\n"] {
@@ -146,18 +147,18 @@ impl Signer {
         let signature = v4::calculate_signature(&day.key, &to_sign);
         let authorization = [day.authorization.as_str(), &signature].concat();
         drop(kept);
-        Ok(Signed {
+        Ok(SignedHeaders {
             date: moment,
             authorization,
         })
     }
 
-    fn day(&self, date: &str, time: SystemTime) -> Day {
+    fn derive_day_key(&self, date: &str, time: SystemTime) -> DayKey {
         let (region, service) = (&self.region, &self.service);
         let scope = format!("{date}/{region}/{service}/aws4_request");
         let secret = self.credentials.secret_access_key();
         let key = v4::generate_signing_key(secret, time, region, service);
-        Day {
+        DayKey {
             date: date.to_owned(),
             authorization: format!(
                 "{ALGORITHM} Credential={}/{scope}, SignedHeaders={}, Signature=",
@@ -170,7 +171,7 @@ impl Signer {
     }
 
     /// The same by the SDK's signer, whatever the endpoint.
-    fn sign_in_full(&self, body: &[u8], time: SystemTime) -> Result<Signed, BoxError> {
+    fn sign_with_sdk(&self, body: &[u8], time: SystemTime) -> Result<SignedHeaders, BoxError> {
         let mut settings = SigningSettings::default();
         settings.signature_location = SignatureLocation::Headers;
         let params = v4::SigningParams::builder()
@@ -181,7 +182,7 @@ impl Signer {
             .settings(settings)
             .build()?;
         let headers = [
-            ("content-type", JSON),
+            ("content-type", JSON_CONTENT_TYPE),
             ("x-amz-target", self.target.as_str()),
         ];
         let uri = self.uri.to_string();
@@ -196,7 +197,7 @@ impl Signer {
                 .ok_or_else(|| format!("a signature without {name}"))?;
             Ok::<_, BoxError>(value.to_owned())
         };
-        Ok(Signed {
+        Ok(SignedHeaders {
             date: header("x-amz-date")?,
             authorization: header("authorization")?,
         })
@@ -206,10 +207,10 @@ impl Signer {
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// Letters of the date in a moment's text.
-const DATE: usize = "20261124".len();
+const DATE_LENGTH: usize = "20261124".len();
 
 /// `20261124T101500Z`.
-fn text_of(seconds: u64) -> Result<String, BoxError> {
+fn format_time(seconds: u64) -> Result<String, BoxError> {
     let moment = jiff::Timestamp::from_second(i64::try_from(seconds)?)?;
     let moment = jiff::tz::TimeZone::UTC.to_datetime(moment);
     Ok(format!(
@@ -224,7 +225,7 @@ fn text_of(seconds: u64) -> Result<String, BoxError> {
 }
 
 /// The host as the HTTP client names it: without the port that the scheme implies.
-fn host(uri: &Uri) -> Option<String> {
+fn host_header(uri: &Uri) -> Option<String> {
     let authority = uri.authority()?;
     let implied = match uri.scheme_str()? {
         "https" => 443,
@@ -264,7 +265,7 @@ mod tests {
         for seconds in [1_795_564_799, 1_795_564_800, 1_795_564_799] {
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
             let signed = signer.sign(b"{}", time).expect("signs");
-            let full = signer.sign_in_full(b"{}", time).expect("signs");
+            let full = signer.sign_with_sdk(b"{}", time).expect("signs");
             assert_eq!(signed.date, full.date);
             assert_eq!(signed.authorization, full.authorization);
         }
@@ -277,9 +278,9 @@ mod tests {
             "http://localhost",
             "eu-west-1",
         );
-        assert!(signer.is_by(&credentials(Some("token".into()))));
-        assert!(!signer.is_by(&credentials(Some("other".into()))));
-        assert!(!signer.is_by(&credentials(None)));
+        assert!(signer.uses_credentials(&credentials(Some("token".into()))));
+        assert!(!signer.uses_credentials(&credentials(Some("other".into()))));
+        assert!(!signer.uses_credentials(&credentials(None)));
         let shown = format!("{signer:?}");
         assert!(!shown.contains("secret") && !shown.contains("token"));
     }
@@ -304,7 +305,7 @@ mod tests {
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
             for _ in 0..2 {
                 let signed = signer.sign(&body, time).expect("signs");
-                let full = signer.sign_in_full(&body, time).expect("signs");
+                let full = signer.sign_with_sdk(&body, time).expect("signs");
                 prop_assert_eq!(signed.date, full.date);
                 prop_assert_eq!(signed.authorization, full.authorization);
             }

@@ -49,7 +49,7 @@ fn description(on_demand: bool, units: i64, maximum: Option<i64>) -> TableDescri
 
 #[test]
 fn keys_and_capacity_are_read() {
-    let table = read("t", &description(false, 1000, None)).expect("readable");
+    let table = parse_table("t", &description(false, 1000, None)).expect("readable");
     assert_eq!(
         table.schema.partition,
         KeyAttribute {
@@ -72,7 +72,7 @@ fn keys_and_capacity_are_read() {
         }]
     );
     assert_eq!(table.billing, Billing::Provisioned { write_units: 1000 });
-    assert_eq!(table.capacity(&[], &[]).start(), 1000.0);
+    assert_eq!(table.write_capacity(&[], &[]).start_rate(), 1000.0);
 }
 
 #[test]
@@ -80,8 +80,8 @@ fn indexes_and_regions_are_read() {
     use aws_sdk_dynamodb::types::{
         GlobalSecondaryIndexDescription, LocalSecondaryIndexDescription, ReplicaDescription,
     };
-    let plain = read("t", &description(false, 1, None)).expect("readable");
-    assert_eq!((plain.indexes.len(), plain.regions()), (0, 1));
+    let plain = parse_table("t", &description(false, 1, None)).expect("readable");
+    assert_eq!((plain.indexes.len(), plain.region_count()), (0, 1));
     let keys = |names: &[&str]| {
         let key = |name: &&str| {
             KeySchemaElement::builder()
@@ -108,7 +108,7 @@ fn indexes_and_regions_are_read() {
             .build(),
     ]);
     description.replicas = Some(vec![replica("us-east-1"), replica("eu-west-1")]);
-    let table = read("t", &description).expect("readable");
+    let table = parse_table("t", &description).expect("readable");
     let index = |name: &str, global, keys: &[&str]| Index {
         name: name.into(),
         global,
@@ -122,14 +122,14 @@ fn indexes_and_regions_are_read() {
             index("by-type", false, &["sha256", "type"])
         ]
     );
-    assert_eq!(table.regions(), 2);
+    assert_eq!(table.region_count(), 2);
 }
 
 #[test]
 fn on_demand_takes_4000_or_its_own_maximum() {
     let units = |maximum| {
-        let table = read("t", &description(true, 0, maximum)).expect("readable");
-        table.capacity(&[], &[]).start()
+        let table = parse_table("t", &description(true, 0, maximum)).expect("readable");
+        table.write_capacity(&[], &[]).start_rate()
     };
     assert_eq!(units(None), 4000.0);
     assert_eq!(units(Some(-1)), 4000.0);
@@ -140,8 +140,8 @@ fn on_demand_takes_4000_or_its_own_maximum() {
 #[test]
 fn reads_have_a_capacity_of_their_own() {
     let units = |on_demand, units, maximum| {
-        let table = read("t", &description(on_demand, units, maximum)).expect("readable");
-        table.read_capacity().start()
+        let table = parse_table("t", &description(on_demand, units, maximum)).expect("readable");
+        table.read_capacity().start_rate()
     };
     assert_eq!(units(false, 1000, None), 500.0);
     assert_eq!(units(true, 0, None), 12_000.0);
@@ -153,13 +153,13 @@ fn reads_have_a_capacity_of_their_own() {
             .read_units_per_second(20_000)
             .build(),
     );
-    let table = read("t", &warm).expect("readable");
-    assert_eq!(table.read_capacity().start(), 20_000.0);
+    let table = parse_table("t", &warm).expect("readable");
+    assert_eq!(table.read_capacity().start_rate(), 20_000.0);
 }
 
 #[test]
 fn an_index_counts_when_the_items_are_in_it() {
-    let mut table = read("t", &description(false, 1000, None)).expect("readable");
+    let mut table = parse_table("t", &description(false, 1000, None)).expect("readable");
     table.indexes = vec![Index {
         name: "by-source".into(),
         global: true,
@@ -167,16 +167,18 @@ fn an_index_counts_when_the_items_are_in_it() {
         write_units: Some(300.0),
     }];
     assert_eq!(
-        table.capacity(&["sha256", "set"], &[]).ceiling(),
+        table.write_capacity(&["sha256", "set"], &[]).max_rate(),
         Some(1000.0)
     );
     assert_eq!(
-        table.capacity(&["sha256", "set", "source"], &[]).ceiling(),
+        table
+            .write_capacity(&["sha256", "set", "source"], &[])
+            .max_rate(),
         Some(300.0)
     );
     let replicas = [("eu-west-1".to_owned(), 200.0)];
     assert_eq!(
-        table.capacity(&["sha256"], &replicas).ceiling(),
+        table.write_capacity(&["sha256"], &replicas).max_rate(),
         Some(200.0)
     );
 }

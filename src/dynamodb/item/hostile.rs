@@ -2,7 +2,7 @@
 //! the reading of BatchWriteItem's takes them.
 
 use super::*;
-use crate::dynamodb::batch_write::Answer;
+use crate::dynamodb::batch_write::WriteResponse;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -103,7 +103,7 @@ fn template(kind: KeyType) -> ItemTemplate {
     ItemTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &[]).expect("fits")
 }
 
-/// An answer that hands back items.
+/// A response with unprocessed items.
 fn some_answer() -> impl Strategy<Value = Vec<u8>> {
     let keys = prop::collection::vec(any::<[u8; 16]>(), 0..5);
     (keys, any::<f64>(), json()).prop_map(|(keys, units, more)| {
@@ -131,7 +131,7 @@ proptest! {
         mutated(some_answer()),
     ]) {
         for kind in [KeyType::S, KeyType::B] {
-            if let Ok(Answer { consumed: Some(consumed), .. }) = template(kind).read_answer(&body) {
+            if let Ok(WriteResponse { consumed: Some(consumed), .. }) = template(kind).parse_write_response(&body) {
                 prop_assert!((0.0..=crate::flow::capacity::MAX_CALL_UNITS).contains(&consumed.total));
             }
         }
@@ -142,7 +142,7 @@ proptest! {
     #[test]
     fn only_an_answer_passes_for_one(json in json()) {
         let says = json.get("UnprocessedItems").is_some_and(Value::is_object);
-        let read = template(KeyType::S).read_answer(json.to_string().as_bytes());
+        let read = template(KeyType::S).parse_write_response(json.to_string().as_bytes());
         prop_assert!(says || read.is_err(), "{}", json);
     }
 }
@@ -151,7 +151,7 @@ proptest! {
 fn an_answer_that_is_nested_deeply_is_refused_or_passed_over() {
     let head = r#"{"t":[{"PutRequest":{"Item":{"x":"#;
     for body in deep("UnprocessedItems", head) {
-        let answer = template(KeyType::S).read_answer(body.as_bytes());
+        let answer = template(KeyType::S).parse_write_response(body.as_bytes());
         assert!(
             answer.as_ref().map_or(true, |a| a.unprocessed.is_empty()),
             "{answer:?}"

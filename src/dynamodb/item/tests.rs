@@ -1,9 +1,9 @@
 use super::*;
 use crate::base::hash::Hash;
-use crate::base::record::{Action, Place};
-use crate::base::row_attributes::Extra;
-use crate::dynamodb::batch_write::{Answer, MAX_BATCH_BYTES, Returned};
-use crate::flow::capacity::Consumed;
+use crate::base::record::{Action, Position};
+use crate::base::row_attributes::RowAttributes;
+use crate::dynamodb::batch_write::{MAX_BATCH_BYTES, UnprocessedItem, WriteResponse};
+use crate::flow::capacity::ConsumedCapacity;
 use proptest::prelude::*;
 
 fn key(name: &str, kind: KeyType) -> KeyAttribute {
@@ -43,7 +43,7 @@ fn hash(byte: u8) -> Hash {
 }
 
 fn record(byte: u8) -> Record {
-    let place = Place {
+    let place = Position {
         source: 0,
         line: u64::from(byte),
         byte: 0,
@@ -67,9 +67,10 @@ fn puts_and_deletes_go_in_one_request_and_are_known_when_they_come_back() {
         &from,
     )
     .expect("fits");
-    let extra = || Extra::alone(br#","n":{"N":"7"},"name":{"S":"a"}"#.to_vec(), 14, 1000);
+    let extra =
+        || RowAttributes::from_json(br#","n":{"N":"7"},"name":{"S":"a"}"#.to_vec(), 14, 1000);
     let put = Record {
-        extra: extra(),
+        attributes: extra(),
         ..record(0xAB)
     };
     let delete = Record {
@@ -85,16 +86,16 @@ fn puts_and_deletes_go_in_one_request_and_are_known_when_they_come_back() {
         {"DeleteRequest": {"Key": {"sha256": sha256, "n": {"N": "7"}}}},
     ]);
     assert_eq!(got["RequestItems"]["t"], requests);
-    assert_eq!((t.write_units(), t.units_of(&put)), (1.0, 2.0));
+    assert_eq!((t.write_units(), t.record_write_units(&put)), (1.0, 2.0));
     // What comes back is known by both parts of its key.
     let body = serde_json::json!({"UnprocessedItems": {"t": requests}}).to_string();
     let back = t
-        .read_answer(body.as_bytes())
+        .parse_write_response(body.as_bytes())
         .expect("an answer")
         .unprocessed;
-    assert!(back.len() == 2 && back.iter().all(|r| r.is_of(&put)));
-    assert!(!back[0].is_of(&record(0xAB)));
-    assert!(t.example().contains("n:N=Size"), "{}", t.example());
+    assert!(back.len() == 2 && back.iter().all(|r| r.matches(&put)));
+    assert!(!back[0].matches(&record(0xAB)));
+    assert!(t.describe().contains("n:N=Size"), "{}", t.describe());
 }
 
 #[test]
@@ -172,14 +173,14 @@ fn size_and_write_units_follow_dynamodbs_formula() {
 
 #[test]
 fn batches_stay_below_the_request_limit() {
-    assert_eq!(template(KeyType::S, &[]).batch_items(), 25);
+    assert_eq!(template(KeyType::S, &[]).max_batch_items(), 25);
     // 300,000 control characters take six bytes each on the wire.
     let big = template(KeyType::S, &[&format!("a={}", "\u{1}".repeat(300_000))]);
     let mut out = Vec::new();
-    let records: Vec<_> = (0..big.batch_items() as u8).map(record).collect();
+    let records: Vec<_> = (0..big.max_batch_items() as u8).map(record).collect();
     big.write_request(&records, &mut out);
     assert!(
-        big.batch_items() < 25 && out.len() <= MAX_BATCH_BYTES,
+        big.max_batch_items() < 25 && out.len() <= MAX_BATCH_BYTES,
         "{} bytes",
         out.len()
     );
@@ -188,31 +189,31 @@ fn batches_stay_below_the_request_limit() {
 #[test]
 fn answers_are_read_back() {
     let t = template(KeyType::S, &[]);
-    let none = Answer::default();
+    let none = WriteResponse::default();
     assert_eq!(
-        t.read_answer(br#"{"UnprocessedItems":{}}"#),
+        t.parse_write_response(br#"{"UnprocessedItems":{}}"#),
         Ok(none.clone())
     );
     let unbelievable = br#"{"UnprocessedItems":{},"ConsumedCapacity":[{"CapacityUnits":1e300}]}"#;
-    assert_eq!(t.read_answer(unbelievable), Ok(none));
+    assert_eq!(t.parse_write_response(unbelievable), Ok(none));
     let body = format!(
         r#"{{"ConsumedCapacity":[{{"TableName":"t","CapacityUnits":36.0,"Table":{{"CapacityUnits":24.0}},
                 "GlobalSecondaryIndexes":{{"i":{{"CapacityUnits":12.0}}}}}}],"UnprocessedItems":
                {{"t":[{{"PutRequest":{{"Item":{{"type":{{"L":[{{"N":"1"}}]}},"sha256":{{"S":"{}"}}}}}}}}]}}}}"#,
         "ab".repeat(32)
     );
-    let expected = Answer {
-        unprocessed: vec![Returned {
+    let expected = WriteResponse {
+        unprocessed: vec![UnprocessedItem {
             hash: hash(0xAB),
             row_key: vec![],
         }],
-        consumed: Some(Consumed {
+        consumed: Some(ConsumedCapacity {
             total: 36.0,
             table: Some(24.0),
             indexes: vec![("i".into(), 12.0)],
         }),
     };
-    assert_eq!(t.read_answer(body.as_bytes()), Ok(expected));
+    assert_eq!(t.parse_write_response(body.as_bytes()), Ok(expected));
 }
 
 #[test]
@@ -230,7 +231,7 @@ fn strange_answers_are_errors() {
         r#"{"UnprocessedItems":{"t":[{"PutRequest":{"Item":{"sha256":{"S":"zz"}}}}]}}"#,
         r#"{"UnprocessedItems":{"t":[{"PutRequest":{"Item":{"sha256":{"N":"1"}}}}]}}"#,
     ] {
-        assert!(t.read_answer(body.as_bytes()).is_err(), "{body}");
+        assert!(t.parse_write_response(body.as_bytes()).is_err(), "{body}");
     }
 }
 
@@ -246,7 +247,7 @@ fn a_schema_that_does_not_fit_says_what_would() {
         )
         .expect_err("does not fit");
         assert_eq!(e.exit_status(), 2);
-        format!("{e}: {}", e.what_to_do().unwrap_or_default())
+        format!("{e}: {}", e.hint().unwrap_or_default())
     };
     assert!(refusal(&schema(KeyType::N, None), &[]).contains("type S"));
     let sorted = schema(KeyType::S, Some(key("type", KeyType::S)));
@@ -301,14 +302,14 @@ proptest! {
     fn any_answer_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), json in json()) {
         let schema = schema(KeyType::S, None);
         let template = ItemTemplate::new("t", &schema, Algorithm::Sha256, Case::Upper, &[]).expect("fits");
-        let _ = template.read_answer(&bytes);
+        let _ = template.parse_write_response(&bytes);
         let text = json.to_string();
-        if let Ok(answer) = template.read_answer(text.as_bytes()) {
+        if let Ok(answer) = template.parse_write_response(text.as_bytes()) {
             prop_assert!(answer.unprocessed.iter().all(|r| !r.hash.as_bytes().is_empty()));
         }
-        // Cut off anywhere, an answer that hands items back is none.
+        // A response with unprocessed items that is cut off anywhere is invalid.
         let whole = r#"{"UnprocessedItems":{"t":[{"PutRequest":{"Item":{"sha256":{"S":"00"}}}}]}}"#;
         let at = bytes.len() * whole.len() / 201;
-        prop_assert!(template.read_answer(&whole.as_bytes()[..at]).is_err());
+        prop_assert!(template.parse_write_response(&whole.as_bytes()[..at]).is_err());
     }
 }

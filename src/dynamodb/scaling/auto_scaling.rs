@@ -1,4 +1,4 @@
-//! Application Auto Scaling: what may change a table's capacity by itself.
+//! Application Auto Scaling: the scalable targets of a table's write capacity.
 
 use crate::aws::config::Aws;
 use crate::aws::error::CallError;
@@ -8,38 +8,43 @@ use crate::flow::capacity::Part;
 use aws_sdk_applicationautoscaling::types::{ScalableDimension, ScalableTarget, ServiceNamespace};
 use serde::Serialize;
 
-/// How auto scaling handles the write capacity of a table or an index.
+/// Auto scaling of the write capacity of a table or an index.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Scaling {
+pub(crate) struct ScalingTarget {
     /// `table/NAME` or `table/NAME/index/INDEX`.
-    pub resource: String,
-    /// The least write capacity units a second.
+    #[serde(rename = "resource")]
+    pub resource_id: String,
+    /// Minimum WCU/s.
     pub min: u64,
-    /// The most.
+    /// Maximum WCU/s.
     pub max: u64,
-    /// Share of the capacity in use that it aims at, in percent; nothing when no
-    /// target-tracking policy is attached.
+    /// Target utilisation in percent; `None` if no target-tracking policy is attached.
     pub target_percent: Option<f64>,
-    /// Whether it is kept from lowering the capacity, by its state or policy.
-    pub scale_in_off: bool,
-    /// Whether it is kept from raising it.
-    pub scale_out_off: bool,
+    /// True if its state or policy disables scaling in.
+    #[serde(rename = "scale_in_off")]
+    pub scale_in_disabled: bool,
+    /// True if its state disables scaling out.
+    #[serde(rename = "scale_out_off")]
+    pub scale_out_disabled: bool,
 }
 
-/// The scalable targets of table `name` and of its `indexes`; none where
-/// DynamoDB is a server of one's own.
+/// Describes the scalable targets of the table `name` and of its `indexes`; empty for a
+/// custom DynamoDB endpoint without auto scaling.
 ///
 /// # Errors
-/// [`ErrorKind::Write`] when auto scaling cannot be asked, [`ErrorKind::Denied`]
-/// when it may not be.
-pub(crate) async fn describe(aws: &Aws, name: &str, indexes: &[String]) -> Result<Vec<Scaling>> {
+/// [`ErrorKind::Write`] if a call fails; [`ErrorKind::Denied`] if it is denied.
+pub(crate) async fn describe(
+    aws: &Aws,
+    name: &str,
+    indexes: &[String],
+) -> Result<Vec<ScalingTarget>> {
     let failed = |action: &str, e: CallError| {
-        let what = format!("auto scaling cannot be asked about table {name}");
+        let what = format!("cannot describe auto scaling of table {name}");
         match e.code.as_deref() {
             Some("AccessDeniedException") => Error::new(ErrorKind::Denied, what)
-                .because(e)
-                .hint(aws.needs(&format!("application-autoscaling:{action}"))),
-            _ => Error::new(ErrorKind::Write, what).because(e),
+                .with_source(e)
+                .with_hint(aws.permission_hint(&format!("application-autoscaling:{action}"))),
+            _ => Error::new(ErrorKind::Write, what).with_source(e),
         }
     };
     let parts = std::iter::once(Part::Table).chain(indexes.iter().cloned().map(Part::Index));
@@ -80,87 +85,86 @@ pub(crate) async fn describe(aws: &Aws, name: &str, indexes: &[String]) -> Resul
             .scaling_policies()
             .iter()
             .find_map(|p| p.target_tracking_scaling_policy_configuration());
-        scalings.push(Scaling {
+        scalings.push(ScalingTarget {
             target_percent: tracking.map(|t| t.target_value()),
-            ..of_target(
+            ..scaling_from_target(
                 &target,
                 tracking.and_then(|t| t.disable_scale_in()).unwrap_or(false),
             )
         });
     }
-    scalings.sort_by(|a, b| a.resource.cmp(&b.resource));
+    scalings.sort_by(|a, b| a.resource_id.cmp(&b.resource_id));
     Ok(scalings)
 }
 
-/// How far a table is above the least that auto scaling lowers it to.
+/// Capacity of a table, and the minimum that auto scaling can lower it to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Descent {
-    /// Its provisioned write capacity units a second.
+pub(crate) struct ScaleInPlan {
+    /// Provisioned WCU/s.
     pub write_units: u64,
-    /// The least that auto scaling lowers them to.
+    /// Auto scaling minimum, in WCU/s.
     pub min: u64,
 }
 
-impl Descent {
-    /// Whether there is nothing left to lower.
+impl ScaleInPlan {
+    /// True if the table is at its minimum.
     pub(crate) fn is_done(self) -> bool {
         self.write_units <= self.min
     }
 }
 
-/// How far `table` is above its minimum. Its indexes are not looked at.
+/// Compares the capacity of `table` with its minimum. Indexes are not included.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when nothing lowers it: it is paid per request, or has
-/// no auto scaling of its writes; [`ErrorKind::Write`] when auto scaling cannot
-/// be asked.
-pub(crate) async fn descent(aws: &Aws, table: &Table) -> Result<Descent> {
+/// [`ErrorKind::Usage`] if the table cannot scale in: it is on-demand, or has no auto
+/// scaling of its writes; [`ErrorKind::Write`] if a call fails.
+pub(crate) async fn describe_scale_in(aws: &Aws, table: &Table) -> Result<ScaleInPlan> {
     let Billing::Provisioned { write_units } = table.billing else {
         return Err(Error::usage(format!(
-            "table {} is paid per request: it has no capacity to come down",
+            "table {} is on-demand: it has no provisioned capacity to scale in",
             table.name
         )));
     };
     let scalings = describe(aws, &table.name, &[]).await?;
-    let by_hand = "without auto scaling, lower the capacity by: aws dynamodb update-table";
+    let by_hand = "lower the capacity with: aws dynamodb update-table";
     match scalings.first() {
         None => Err(Error::usage(format!(
             "table {} has no auto scaling of its writes",
             table.name
         ))
-        .hint(by_hand)),
-        Some(s) if s.scale_in_off || s.target_percent.is_none() => Err(Error::usage(format!(
-            "auto scaling of table {} does not lower it: it is suspended, or has no policy that tracks a \
+        .with_hint(by_hand)),
+        Some(s) if s.scale_in_disabled || s.target_percent.is_none() => Err(Error::usage(format!(
+            "auto scaling of table {} does not scale in: it is suspended, or has no policy that tracks a \
              target and scales in",
             table.name
         ))
-        .hint(by_hand)),
-        Some(s) => Ok(Descent {
+        .with_hint(by_hand)),
+        Some(s) => Ok(ScaleInPlan {
             write_units,
             min: s.min,
         }),
     }
 }
 
-fn of_target(target: &ScalableTarget, policy_keeps_up: bool) -> Scaling {
+fn scaling_from_target(target: &ScalableTarget, policy_keeps_up: bool) -> ScalingTarget {
     let suspended = target.suspended_state();
     let units = |n: i32| u64::try_from(n).unwrap_or(0);
-    Scaling {
-        resource: target.resource_id().to_owned(),
+    ScalingTarget {
+        resource_id: target.resource_id().to_owned(),
         min: units(target.min_capacity()),
         max: units(target.max_capacity()),
         target_percent: None,
-        scale_in_off: policy_keeps_up
+        scale_in_disabled: policy_keeps_up
             || suspended
                 .and_then(|s| s.dynamic_scaling_in_suspended())
                 .unwrap_or(false),
-        scale_out_off: suspended
+        scale_out_disabled: suspended
             .and_then(|s| s.dynamic_scaling_out_suspended())
             .unwrap_or(false),
     }
 }
 
-/// What auto scaling calls a part of table `name`.
+/// Auto scaling's resource id of a part of the table `name`.
 pub(crate) fn resource_id(name: &str, part: &Part) -> String {
     match part {
         Part::Index(index) => format!("table/{name}/index/{index}"),

@@ -1,9 +1,8 @@
-//! Traffic that changes no data, so that auto scaling can bring a table down.
+//! Keepalive: traffic that changes no data, so that auto scaling can scale in.
 //!
-//! Auto scaling does not lower the capacity of a table that nobody uses: with
-//! nothing consumed its alarm has no data, which is not the same as little use.
-//! A delete of a key that cannot exist costs one write unit and leaves nothing,
-//! and a read of it costs one read unit. Global indexes are not helped: such a
+//! Auto scaling does not lower the capacity of an unused table: without consumed capacity
+//! its alarm has no data. A delete of a key that cannot exist consumes 1 WCU and changes
+//! nothing. A read of that key consumes 1 RCU. Global indexes do not benefit, since such a
 //! delete writes nothing to them.
 
 use crate::aws::config::Aws;
@@ -13,25 +12,25 @@ use crate::base::shutdown::Stop;
 use crate::dynamodb::describe_table;
 use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
 use crate::dynamodb::scaling::auto_scaling;
-use crate::dynamodb::scaling::auto_scaling::Descent;
+use crate::dynamodb::scaling::auto_scaling::ScaleInPlan;
 use crate::dynamodb::table::Table;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// The key that cannot exist: it is no hash, neither as hex text nor, with its
-/// 19 bytes, as raw bytes. The same as in `scripts/keepalive`.
-pub(crate) const KEY: &str = "hashferry-keepalive";
+/// Key that cannot exist: it is not hex, and no hash has 19 bytes. `scripts/keepalive` uses
+/// the same key.
+pub(crate) const KEEPALIVE_KEY: &str = "hashferry-keepalive";
 
-/// Deletes and reads the key that cannot exist, once; the write units consumed.
+/// Deletes and reads the keepalive key once, and returns the consumed WCU.
 ///
 /// # Errors
-/// [`ErrorKind::Write`] when DynamoDB refuses.
-pub(crate) async fn once(aws: &Aws, table: &Table) -> Result<f64> {
+/// [`ErrorKind::Write`] if a call fails.
+pub(crate) async fn delete_keepalive_item(aws: &Aws, table: &Table) -> Result<f64> {
     let key: HashMap<String, AttributeValue> = std::iter::once(&table.schema.partition)
         .chain(&table.schema.sort)
-        .map(|k| (k.name.clone(), value(k)))
+        .map(|k| (k.name.clone(), keepalive_value(k)))
         .collect();
     let failed = |what: &str, e: CallError| {
         let action = format!("dynamodb:{what}");
@@ -40,9 +39,9 @@ pub(crate) async fn once(aws: &Aws, table: &Table) -> Result<f64> {
             ErrorKind::Write,
             format!("{what} on table {} failed", table.name),
         )
-        .because(e);
+        .with_source(e);
         if denied {
-            e.hint(aws.needs(&action))
+            e.with_hint(aws.permission_hint(&action))
         } else {
             e
         }
@@ -70,33 +69,33 @@ pub(crate) async fn once(aws: &Aws, table: &Table) -> Result<f64> {
         .unwrap_or(1.0))
 }
 
-/// Names of the indexes that this does not help: the global ones, which have a
-/// capacity of their own. A local one draws on the table's.
-pub(crate) fn not_helped(table: &Table) -> Vec<&str> {
+/// Names of the global indexes, which keepalive does not help to scale in: their capacity
+/// is separate. A local index uses the table's.
+pub(crate) fn indexes_not_covered(table: &Table) -> Vec<&str> {
     let global = table.indexes.iter().filter(|i| i.global);
     global.map(|i| i.name.as_str()).collect()
 }
 
-/// Goes on until table `name` is at its auto scaling minimum, with `interval`
-/// between two rounds: that minimum; nothing when `stop` was requested first.
+/// Repeats [`delete_keepalive_item`] every `interval` until the table `name` is at its auto scaling
+/// minimum. Returns that minimum; `None` if `stop` is requested first.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when nothing will ever bring it down; else as [`once`].
-pub(crate) async fn until_minimum(
+/// [`ErrorKind::Usage`] if the table cannot scale in; else as [`delete_keepalive_item`].
+pub(crate) async fn run_until_minimum(
     aws: &Aws,
     name: &str,
     interval: Duration,
     stop: &Stop,
 ) -> Result<Option<u64>> {
     loop {
-        let table = describe_table::describe(aws, name, None).await?;
-        let descent = auto_scaling::descent(aws, &table).await?;
+        let table = describe_table::describe_table(aws, name, None).await?;
+        let descent = auto_scaling::describe_scale_in(aws, &table).await?;
         if descent.is_done() {
             return Ok(Some(descent.min));
         }
-        let Descent { write_units, min } = descent;
-        tracing::info!("table {name}: {write_units} write units/s, the minimum is {min}");
-        once(aws, &table).await?;
+        let ScaleInPlan { write_units, min } = descent;
+        tracing::info!("table {name}: {write_units} WCU/s, scaling in to the minimum of {min}");
+        delete_keepalive_item(aws, &table).await?;
         tokio::select! {
             () = stop.requested() => return Ok(None),
             () = tokio::time::sleep(interval) => {}
@@ -104,10 +103,10 @@ pub(crate) async fn until_minimum(
     }
 }
 
-fn value(key: &KeyAttribute) -> AttributeValue {
+fn keepalive_value(key: &KeyAttribute) -> AttributeValue {
     match key.kind {
-        KeyType::S => AttributeValue::S(KEY.into()),
-        KeyType::B => AttributeValue::B(Blob::new(KEY)),
+        KeyType::S => AttributeValue::S(KEEPALIVE_KEY.into()),
+        KeyType::B => AttributeValue::B(Blob::new(KEEPALIVE_KEY)),
         KeyType::N => AttributeValue::N("-1".into()),
     }
 }

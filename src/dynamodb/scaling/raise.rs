@@ -1,47 +1,48 @@
-//! Raising a table's write capacity for a run, and bringing it back.
+//! Raising a table's write capacity for a run, and restoring it.
 //!
-//! [`raise`] looks first: what cannot work, or could not be undone today, is
-//! refused before anything is changed. Then it leaves a [note](crate::dynamodb::scaling::restore_note) on disk,
-//! raises the table and the indexes that the items feed, and waits until they
-//! are. What it returns [brings everything back](Raise::restore), after whatever
-//! end; [`restore`] does the same from the note of a run that was killed.
+//! [`raise`] checks first that the raise can work and can be undone today. Then it writes
+//! a [restore note](crate::dynamodb::scaling::restore_note), raises the table and the
+//! indexes that the items write to, and waits for the effect. The value that it returns
+//! [restores the capacity](Raise::restore) however the run ends. [`restore`] does so from
+//! the note of a run that was killed.
 //!
-//! A part that auto scaling looks after is not set by hand, which would be a
-//! tug-of-war: the minimum of its scalable target is moved, and auto scaling
-//! itself raises it. Afterwards the minimum is moved back, and the capacity is
-//! lowered by hand, because auto scaling never lowers what nobody uses.
+//! Auto scaling would undo a direct change of a part that it manages. So the raise moves
+//! the minimum of the scalable target, and auto scaling raises the capacity. The restore
+//! moves the minimum back and lowers the capacity directly, because auto scaling never
+//! lowers an unused table.
 
 use crate::aws::config::Aws;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::human::thousands;
+use crate::base::human::format_number;
 use crate::base::shutdown::Stop;
 use crate::dynamodb::scaling::auto_scaling;
-use crate::dynamodb::scaling::raise_plan::{DECREASES_A_DAY, Throughput, plan, same_table};
-use crate::dynamodb::scaling::restore_note::{Held, Note, Raised};
+use crate::dynamodb::scaling::raise_plan::{
+    MAX_DECREASES_PER_DAY, PartThroughput, check_same_table, plan_raise,
+};
+use crate::dynamodb::scaling::restore_note::{LockedNote, RaisedPart, RestoreNote};
 use crate::dynamodb::scaling::update_table::{
-    describe, set_minimum, settled, update, wait_for, within_limits,
+    check_account_limits, describe_throughput, set_minimum, update_throughput, wait_for,
+    wait_until_active,
 };
 use crate::dynamodb::table::Table;
 use jiff::Timestamp;
 use std::path::PathBuf;
 
-/// A table that was raised. It must be [restored](Raise::restore): dropping it
-/// leaves the table raised, and the note on disk.
+/// A raised table. It must be [restored](Raise::restore): dropping it leaves the table
+/// raised, and the note on disk.
 #[derive(Debug)]
 #[must_use = "the table stays raised, and is paid for, until it is restored"]
-pub(crate) struct Raise(Held);
+pub(crate) struct Raise(LockedNote);
 
-/// Raises `table` to `units` write capacity units a second, and those of its
-/// indexes that items with attributes of these `names` feed. Nothing when it has
-/// as much already. `note` is where the note goes.
+/// Raises `table` to `units` WCU/s, with those of its indexes that hold items with
+/// attributes of these `names`. `note` is the path of the restore note. `None` if the
+/// table already has this capacity.
 ///
-/// When `stop` is requested while it waits, it returns at once what must be
-/// restored.
+/// If `stop` is requested during the wait, it returns at once.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when it cannot work or is not allowed, [`ErrorKind::Write`]
-/// when DynamoDB does not do it: in either case the table is as it was, or the
-/// message says how to bring it back.
+/// [`ErrorKind::Usage`] if the raise cannot work or is denied; [`ErrorKind::Write`] if a
+/// call fails. Either the table is unchanged, or the hint says how to restore it.
 pub(crate) async fn raise(
     aws: &Aws,
     table: &Table,
@@ -50,7 +51,7 @@ pub(crate) async fn raise(
     note: PathBuf,
     stop: &Stop,
 ) -> Result<Option<Raise>> {
-    let (arn, parts) = settled(aws, &table.name, stop).await?;
+    let (arn, parts) = wait_until_active(aws, &table.name, stop).await?;
     let indexes: Vec<String> = table
         .indexes
         .iter()
@@ -60,33 +61,33 @@ pub(crate) async fn raise(
     let scalings = match auto_scaling::describe(aws, &table.name, &indexes).await {
         Ok(scalings) => scalings,
         Err(e) => {
-            tracing::warn!("{e:#}: if auto scaling looks after the table, it may undo the raise");
+            tracing::warn!("{e:#}; if auto scaling manages the table, it may undo the raise");
             Vec::new()
         }
     };
-    let mut plan = plan(table, &parts, &scalings, units, names)?;
+    let mut plan = plan_raise(table, &parts, &scalings, units, names)?;
     if note.exists() {
-        // A run before was killed: what it found is what must come back.
-        let left = Held::read(&note)?;
-        same_table(&left.note, &table.name, &arn)?;
+        // An earlier run was killed: restore the capacity from before that run.
+        let left = LockedNote::open(&note)?;
+        check_same_table(&left.note, &table.name, &arn)?;
         tracing::warn!(
-            "the table was left raised by a run that was killed ({}): this run brings it back to what it \
-             had before that",
+            "a run that was killed left the table raised ({}); this run restores the capacity from before \
+             that run",
             note.display()
         );
-        plan.take_over(left.note);
+        plan.merge_note(left.note);
     }
     if plan.parts.is_empty() {
         tracing::info!(
-            "the table has {} write units/s already: nothing is raised",
-            thousands(units as f64)
+            "the table already has {} WCU/s; nothing to raise",
+            format_number(units as f64)
         );
         return Ok(None);
     }
-    within_limits(aws, units).await?;
-    let held = Held::write(
-        Note {
-            version: crate::dynamodb::scaling::restore_note::VERSION,
+    check_account_limits(aws, units).await?;
+    let held = LockedNote::create(
+        RestoreNote {
+            version: crate::dynamodb::scaling::restore_note::NOTE_VERSION,
             table: table.name.clone(),
             arn,
             raised_at: Timestamp::now().to_string(),
@@ -95,14 +96,14 @@ pub(crate) async fn raise(
         note,
     )?;
     let raise = Raise(held);
-    match raise.carry_out(aws, &parts, stop).await {
+    match raise.apply(aws, &parts, stop).await {
         Ok(()) => Ok(Some(raise)),
         Err(failed) => match raise.restore(aws, &Stop::new()).await {
             Ok(()) => Err(failed),
             Err(also) => {
                 tracing::warn!("{also:#}");
-                Err(match also.what_to_do() {
-                    Some(hint) => failed.hint(hint.to_owned()),
+                Err(match also.hint() {
+                    Some(hint) => failed.with_hint(hint.to_owned()),
                     None => failed,
                 })
             }
@@ -110,48 +111,47 @@ pub(crate) async fn raise(
     }
 }
 
-/// Brings table `name` back by the note at `path`, which a run that was killed
-/// has left.
+/// Restores the table `name` from the note at `path` of a run that was killed.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when the note is none or another table's,
-/// [`ErrorKind::Write`] when DynamoDB does not do it: the note stays.
+/// [`ErrorKind::Usage`] if the note is invalid or belongs to another table;
+/// [`ErrorKind::Write`] if a call fails. The note then stays.
 pub(crate) async fn restore(
     aws: &Aws,
     name: &str,
     path: &std::path::Path,
     stop: &Stop,
 ) -> Result<()> {
-    let held = Held::read(path)?;
-    let (arn, _) = describe(aws, name).await?;
-    same_table(&held.note, name, &arn)?;
+    let held = LockedNote::open(path)?;
+    let (arn, _) = describe_throughput(aws, name).await?;
+    check_same_table(&held.note, name, &arn)?;
     Raise(held).restore(aws, stop).await
 }
 
 impl Raise {
-    /// What was raised, for messages: from what to what.
-    pub(crate) fn parts(&self) -> &[Raised] {
+    /// Raised parts, with their capacity before and after.
+    pub(crate) fn parts(&self) -> &[RaisedPart] {
         &self.0.note.parts
     }
 
-    /// Where the note lies.
-    pub(crate) fn note(&self) -> &std::path::Path {
+    /// Path of the restore note.
+    pub(crate) fn note_path(&self) -> &std::path::Path {
         &self.0.path
     }
 
-    /// Does what the note says is going to be done, and waits for it.
-    async fn carry_out(&self, aws: &Aws, now: &[Throughput], stop: &Stop) -> Result<()> {
+    /// Raises the parts that the note lists, and waits for the effect.
+    async fn apply(&self, aws: &Aws, now: &[PartThroughput], stop: &Stop) -> Result<()> {
         let note = &self.0.note;
         for part in &note.parts {
             let (from, to) = (
-                thousands(part.write_units as f64),
-                thousands(part.raised_to as f64),
+                format_number(part.write_units as f64),
+                format_number(part.raised_to as f64),
             );
             match part.minimum {
                 Some(minimum) => {
                     tracing::info!(
-                        "raising {}: from {from} to {to} write units/s, by the minimum of its auto scaling, \
-                         which is {minimum}",
+                        "raising {}: from {from} to {to} WCU/s through the minimum of its auto scaling, now \
+                         {minimum}",
                         part.part()
                     );
                     set_minimum(aws, &note.table, part, part.raised_to).await?;
@@ -160,25 +160,25 @@ impl Raise {
                     let lowered = now
                         .iter()
                         .find(|t| t.index == part.index)
-                        .map_or(0, |t| t.decreases);
+                        .map_or(0, |t| t.decreases_today);
                     tracing::info!(
-                        "raising {}: from {from} to {to} write units/s; DynamoDB lets it be lowered {} times \
-                         more today",
+                        "raising {}: from {from} to {to} WCU/s; DynamoDB allows {} more decreases \
+                         today",
                         part.part(),
-                        DECREASES_A_DAY.saturating_sub(lowered)
+                        MAX_DECREASES_PER_DAY.saturating_sub(lowered)
                     );
                 }
             }
         }
-        let by_hand: Vec<(&Throughput, u64)> = note
+        let by_hand: Vec<(&PartThroughput, u64)> = note
             .parts
             .iter()
             .filter(|p| p.minimum.is_none())
             .filter_map(|p| Some((now.iter().find(|t| t.index == p.index)?, p.raised_to)))
             .filter(|(t, to)| t.write_units < *to)
             .collect();
-        update(aws, &note.table, &by_hand).await?;
-        let reached = |parts: &[Throughput]| {
+        update_throughput(aws, &note.table, &by_hand).await?;
+        let reached = |parts: &[PartThroughput]| {
             note.parts.iter().all(|p| {
                 let part = parts.iter().find(|t| t.index == p.index);
                 part.is_none_or(|t| t.active && t.write_units >= p.raised_to)
@@ -191,14 +191,13 @@ impl Raise {
         Ok(())
     }
 
-    /// Brings the table back to what it was, and removes the note.
+    /// Restores the capacity of the table, and removes the note.
     ///
-    /// When `stop` is insisted on, it does not wait for a table that is being
-    /// changed.
+    /// If `stop` is forced, it does not wait for a table that is being changed.
     ///
     /// # Errors
-    /// [`ErrorKind::Write`] when DynamoDB does not do it, with the command that
-    /// does it later: the note stays.
+    /// [`ErrorKind::Write`] if a call fails, with the command that restores it later. The
+    /// note then stays.
     pub(crate) async fn restore(self, aws: &Aws, stop: &Stop) -> Result<()> {
         let note = &self.0.note;
         let later = |e: Error| {
@@ -208,18 +207,18 @@ impl Raise {
                 self.0.path.display()
             );
             let why = e
-                .what_to_do()
+                .hint()
                 .map(|hint| format!(" ({hint})"))
                 .unwrap_or_default();
             Error::new(
                 ErrorKind::Write,
                 format!(
-                    "table {} could not be brought back: it is still raised, and paid for",
+                    "cannot restore the capacity of table {}: it is still raised, and charged",
                     note.table
                 ),
             )
-            .because(e)
-            .hint(format!("run this{why}: {command}"))
+            .with_source(e)
+            .with_hint(format!("run{why}: {command}"))
         };
         for part in note.parts.iter().filter(|p| p.minimum.is_some()) {
             let minimum = part.minimum.unwrap_or(part.write_units);
@@ -227,12 +226,12 @@ impl Raise {
                 .await
                 .map_err(later)?;
         }
-        let all_active = |parts: &[Throughput]| parts.iter().all(|t| t.active);
-        wait_for(aws, &note.table, stop.insisted(), all_active)
+        let all_active = |parts: &[PartThroughput]| parts.iter().all(|t| t.active);
+        wait_for(aws, &note.table, stop.forced(), all_active)
             .await
             .map_err(later)?;
-        let (_, parts) = describe(aws, &note.table).await.map_err(later)?;
-        let lower: Vec<(&Throughput, u64)> = parts
+        let (_, parts) = describe_throughput(aws, &note.table).await.map_err(later)?;
+        let lower: Vec<(&PartThroughput, u64)> = parts
             .iter()
             .filter_map(|t| {
                 Some((
@@ -240,25 +239,27 @@ impl Raise {
                     note.parts.iter().find(|p| p.index == t.index)?.write_units,
                 ))
             })
-            // Zero is what a table that is now paid per request says.
+            // A table that is now on-demand reports zero.
             .filter(|(t, before)| t.write_units > *before)
             .collect();
         for (part, before) in &lower {
             tracing::info!(
-                "bringing {} back: from {} to {} write units/s",
+                "restoring {}: from {} to {} WCU/s",
                 part.part(),
-                thousands(part.write_units as f64),
-                thousands(*before as f64)
+                format_number(part.write_units as f64),
+                format_number(*before as f64)
             );
         }
-        update(aws, &note.table, &lower).await.map_err(later)?;
+        update_throughput(aws, &note.table, &lower)
+            .await
+            .map_err(later)?;
         let left = lower
             .iter()
-            .map(|(t, _)| DECREASES_A_DAY.saturating_sub(t.decreases + 1))
+            .map(|(t, _)| MAX_DECREASES_PER_DAY.saturating_sub(t.decreases_today + 1))
             .min();
         if let Some(left) = left {
             tracing::info!(
-                "table {} is back at its capacity; it can be lowered {left} times more today",
+                "restored the capacity of table {}; DynamoDB allows {left} more decreases today",
                 note.table
             );
         }

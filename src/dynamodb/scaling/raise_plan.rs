@@ -1,49 +1,49 @@
-//! A plan of what to raise, worked out from what is described of a table.
+//! Raise plan: the parts of a described table to raise, and the checks before it.
 
 use crate::base::error::{Error, Result};
-use crate::base::human::thousands;
+use crate::base::human::format_number;
 use crate::dynamodb::scaling::auto_scaling;
-use crate::dynamodb::scaling::auto_scaling::Scaling;
-use crate::dynamodb::scaling::restore_note::{Note, Raised};
+use crate::dynamodb::scaling::auto_scaling::ScalingTarget;
+use crate::dynamodb::scaling::restore_note::{RaisedPart, RestoreNote};
 use crate::dynamodb::table::{Billing, Table};
 use crate::flow::capacity::Part;
 
-/// How often a table or an index can be lowered in a day (UTC).
+/// Maximum decreases of a table or an index in a day (UTC).
 /// Source: DynamoDB service quotas: 4 at any time, and one more for each hour
 /// without one.
-pub(crate) const DECREASES_A_DAY: u64 = 27;
+pub(crate) const MAX_DECREASES_PER_DAY: u64 = 27;
 
-/// How many of these can follow one another at any time.
-pub(crate) const DECREASES_AT_ONCE: u64 = 4;
+/// Decreases a day that need no hour without a decrease before them.
+pub(crate) const INITIAL_DECREASES: u64 = 4;
 
-/// One part of a table, as DynamoDB describes it now.
+/// Described capacity of the table or one of its indexes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Throughput {
-    /// The index; nothing for the table itself.
+pub(super) struct PartThroughput {
+    /// Index name; `None` for the table itself.
     pub(super) index: Option<String>,
     pub(super) read_units: u64,
     pub(super) write_units: u64,
-    /// How often it was lowered today.
-    pub(super) decreases: u64,
-    /// Whether it can be changed.
+    /// Decreases today (UTC).
+    pub(super) decreases_today: u64,
+    /// True if its status is ACTIVE, so that it can be changed.
     pub(super) active: bool,
 }
 
-/// What is going to be done.
+/// Parts to raise.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Plan {
-    pub(super) parts: Vec<Raised>,
+pub(super) struct RaisePlan {
+    pub(super) parts: Vec<RaisedPart>,
 }
 
-impl Throughput {
+impl PartThroughput {
     pub(super) fn part(&self) -> Part {
         self.index.clone().map_or(Part::Table, Part::Index)
     }
 }
 
-impl Plan {
-    /// What an earlier note says a part had before, is what it had before.
-    pub(super) fn take_over(&mut self, left: Note) {
+impl RaisePlan {
+    /// Takes the capacities to restore from the note of an earlier run.
+    pub(super) fn merge_note(&mut self, left: RestoreNote) {
         for part in left.parts {
             match self.parts.iter_mut().find(|p| p.index == part.index) {
                 Some(ours) => {
@@ -56,44 +56,44 @@ impl Plan {
     }
 }
 
-/// Works out what to raise.
-pub(super) fn plan(
+/// Plans which parts to raise.
+pub(super) fn plan_raise(
     table: &Table,
-    parts: &[Throughput],
-    scalings: &[Scaling],
+    parts: &[PartThroughput],
+    scalings: &[ScalingTarget],
     units: u64,
     names: &[&str],
-) -> Result<Plan> {
+) -> Result<RaisePlan> {
     if let Billing::OnDemand { .. } = table.billing {
         return Err(Error::usage(format!(
-            "table {} is paid per request: it has no write capacity that could be raised",
+            "table {} is on-demand: it has no provisioned write capacity to raise",
             table.name
         ))
-        .hint("run this without --raise-to; on demand begins at what the table is warm for and grows by itself"));
+        .with_hint("run this without --raise-to; an on-demand table starts at its warm throughput and scales by itself"));
     }
     if !table.replicas.is_empty() && scalings.is_empty() {
         return Err(Error::usage(format!(
-            "table {} is a global table, whose capacity auto scaling looks after; none was found that could \
-             be asked to raise it",
+            "table {} is a global table, whose capacity auto scaling must manage; no scalable target was \
+             found to raise",
             table.name
         ))
-        .hint("raise the minimum of its auto scaling in every region, or run this without --raise-to"));
+        .with_hint("raise the minimum of its auto scaling in every region, or run this without --raise-to"));
     }
     let feeds = |index: &str| {
         let index = table.indexes.iter().find(|i| i.global && i.name == index);
         index.is_some_and(|i| i.keys.iter().all(|k| names.contains(&k.as_str())))
     };
-    let mut plan = Plan::default();
+    let mut plan = RaisePlan::default();
     for part in parts
         .iter()
         .filter(|p| p.index.as_deref().is_none_or(feeds))
     {
-        let minimum = minimum(&table.name, part, scalings, units)?;
+        let minimum = raised_minimum(&table.name, part, scalings, units)?;
         if part.write_units >= units && minimum.is_none() {
             continue;
         }
         check_decreases(&table.name, part)?;
-        plan.parts.push(Raised {
+        plan.parts.push(RaisedPart {
             index: part.index.clone(),
             write_units: part.write_units,
             raised_to: units,
@@ -103,31 +103,31 @@ pub(super) fn plan(
     Ok(plan)
 }
 
-/// The minimum that auto scaling of `part` has, where it must be moved to reach `units`.
-fn minimum(
+/// Auto scaling minimum of `part`; `None` if the raise to `units` need not move it.
+fn raised_minimum(
     table: &str,
-    part: &Throughput,
-    scalings: &[Scaling],
+    part: &PartThroughput,
+    scalings: &[ScalingTarget],
     units: u64,
 ) -> Result<Option<u64>> {
     let resource = auto_scaling::resource_id(table, &part.part());
-    match scalings.iter().find(|s| s.resource == resource) {
+    match scalings.iter().find(|s| s.resource_id == resource) {
         None => Ok(None),
-        Some(s) if s.scale_out_off => {
+        Some(s) if s.scale_out_disabled => {
             tracing::warn!(
-                "auto scaling of {} is suspended: it is raised by hand",
-                s.resource
+                "auto scaling of {} is suspended; raising the capacity directly",
+                s.resource_id
             );
             Ok(None)
         }
         Some(s) if s.max < units => Err(Error::usage(format!(
-            "auto scaling of {} has a maximum of {} write units/s, less than {}",
-            s.resource,
-            thousands(s.max as f64),
-            thousands(units as f64)
+            "auto scaling of {} has a maximum of {} WCU/s, less than {}",
+            s.resource_id,
+            format_number(s.max as f64),
+            format_number(units as f64)
         ))
-        .hint(format!(
-            "raise to {} at most, or raise that maximum first",
+        .with_hint(format!(
+            "raise to at most {}, or raise that maximum first",
             s.max
         ))),
         Some(s) => Ok(Some(s.min).filter(|min| *min < units)),
@@ -135,30 +135,30 @@ fn minimum(
 }
 
 /// Checks that `part` of `table` can be lowered after the run.
-fn check_decreases(table: &str, part: &Throughput) -> Result<()> {
-    if part.decreases >= DECREASES_A_DAY {
+fn check_decreases(table: &str, part: &PartThroughput) -> Result<()> {
+    if part.decreases_today >= MAX_DECREASES_PER_DAY {
         return Err(Error::usage(format!(
-            "{} of table {} was lowered {} times today: it could not be brought back before tomorrow (UTC)",
+            "{} of table {} was lowered {} times today, the daily maximum: it cannot be restored before tomorrow (UTC)",
             part.part(),
             table,
-            part.decreases
+            part.decreases_today
         ))
-        .hint("run this without --raise-to, or tomorrow"));
+        .with_hint("run this without --raise-to, or run it tomorrow"));
     }
-    if part.decreases >= DECREASES_AT_ONCE {
+    if part.decreases_today >= INITIAL_DECREASES {
         tracing::warn!(
-            "{} was lowered {} times today: DynamoDB lowers it again only when it was not lowered for an \
-             hour, {} times more today",
+            "{} was lowered {} times today: DynamoDB now allows a decrease only after an hour without \
+             one, {} more today",
             part.part(),
-            part.decreases,
-            DECREASES_A_DAY - part.decreases
+            part.decreases_today,
+            MAX_DECREASES_PER_DAY - part.decreases_today
         );
     }
     Ok(())
 }
 
 /// Checks that `note` is about the table `name`, whose ARN is `arn`.
-pub(super) fn same_table(note: &Note, name: &str, arn: &str) -> Result<()> {
+pub(super) fn check_same_table(note: &RestoreNote, name: &str, arn: &str) -> Result<()> {
     if note.table == name && note.arn == arn {
         return Ok(());
     }
@@ -166,7 +166,7 @@ pub(super) fn same_table(note: &Note, name: &str, arn: &str) -> Result<()> {
         "the note is about table {} ({}), not {name} ({arn})",
         note.table, note.arn
     ))
-    .hint("check --table, the region and the account"))
+    .with_hint("check --table, the region and the account"))
 }
 
 #[cfg(test)]

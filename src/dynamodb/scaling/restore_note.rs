@@ -1,10 +1,9 @@
-//! The note that is left on disk while a table is raised.
+//! Restore note: a file on disk while a table is raised.
 //!
-//! It says what every part had before, so that whoever finds it can bring the
-//! table back: the run itself at its end, or `hashferry capacity --restore` when
-//! the run was killed. It is written before the first change and removed after
-//! the last; while a run is at work it holds a lock on it, which ends with the
-//! process, however that ends.
+//! It holds the capacity of every part before the raise. The run itself restores the table
+//! at its end, or `hashferry capacity --restore` does if the run was killed. The note is
+//! written before the first change and removed after the last. A run locks its note, and
+//! the lock ends with the process.
 
 use crate::aws::config::Aws;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -14,130 +13,130 @@ use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-/// Version of the note's form.
-pub(crate) const VERSION: u32 = 1;
+/// Version of the note's format.
+pub(crate) const NOTE_VERSION: u32 = 1;
 
-/// What must be brought back.
+/// Capacities to restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Note {
-    /// See [`VERSION`].
+pub(crate) struct RestoreNote {
+    /// See [`NOTE_VERSION`].
     pub version: u32,
     /// The table's name.
     pub table: String,
-    /// Where it is: the ARN, which names region and account.
+    /// The table's ARN, which names region and account.
     pub arn: String,
-    /// When it was raised (UTC, RFC 3339).
+    /// Time of the raise (UTC, RFC 3339).
     pub raised_at: String,
-    /// What was raised.
-    pub parts: Vec<Raised>,
+    /// Raised parts.
+    pub parts: Vec<RaisedPart>,
 }
 
-/// One part of the table that was raised.
+/// A raised part of the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Raised {
-    /// The global secondary index; nothing for the table itself.
+pub(crate) struct RaisedPart {
+    /// Global secondary index; `None` for the table itself.
     pub index: Option<String>,
-    /// Write capacity units a second before.
+    /// WCU/s before the raise.
     pub write_units: u64,
-    /// What they were raised to.
+    /// WCU/s after the raise.
     pub raised_to: u64,
-    /// The minimum of the auto scaling target before, when that was raised.
+    /// Minimum of the scalable target before the raise; `None` if it was not moved.
     pub minimum: Option<u64>,
 }
 
-impl Raised {
-    /// The part of the table that it is.
+impl RaisedPart {
+    /// The part of the table, for messages.
     pub(crate) fn part(&self) -> Part {
         self.index.clone().map_or(Part::Table, Part::Index)
     }
 }
 
-/// A note on disk that this process holds the lock of.
+/// A note on disk that this process has locked.
 #[derive(Debug)]
-pub(crate) struct Held {
-    /// What it says.
-    pub note: Note,
-    /// Where it lies.
+pub(crate) struct LockedNote {
+    /// Content of the note.
+    pub note: RestoreNote,
+    /// Path of the file.
     pub path: PathBuf,
     /// Holds the lock.
     _file: File,
 }
 
-impl Held {
-    /// Writes the note.
+impl LockedNote {
+    /// Writes and locks the note.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when it cannot be written: then nothing may be
-    /// raised.
-    pub(crate) fn write(note: Note, path: PathBuf) -> Result<Held> {
+    /// [`ErrorKind::Usage`] if it cannot be written: the table must not be raised then.
+    pub(crate) fn create(note: RestoreNote, path: PathBuf) -> Result<LockedNote> {
         let text = serde_json::to_string_pretty(&note).unwrap_or_default() + "\n";
         let failed = |e| {
             Error::usage(format!(
-                "cannot write the note of the table's capacity to {}",
+                "cannot write the restore note of the table's capacity to {}",
                 path.display()
             ))
-            .because(e)
-            .hint(
-                "name another place by --raise-note PATH; without a note, a run that is killed \
-                       could not be cleaned up after",
+            .with_source(e)
+            .with_hint(
+                "give another path with --raise-note PATH; without a note, the capacity cannot be restored \
+                       after a run that is killed",
             )
         };
         let file = state_file::replace(&path, text.as_bytes()).map_err(failed)?;
         lock(&file, &path)?;
         let _file = file;
-        Ok(Held { note, path, _file })
+        Ok(LockedNote { note, path, _file })
     }
 
-    /// Reads the note at `path`, and takes it over.
+    /// Reads and locks the note at `path`.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when there is none, it is damaged, or the run that
-    /// left it is still at work.
-    pub(crate) fn read(path: &Path) -> Result<Held> {
+    /// [`ErrorKind::Usage`] if it is missing or damaged, or the run that wrote it is
+    /// still running.
+    pub(crate) fn open(path: &Path) -> Result<LockedNote> {
         let shown = path.display();
         let file = File::open(path).map_err(|e| {
-            Error::usage(format!("cannot read the note {shown}")).because(e).hint(
-                "the run that raised the table said where its note lies; one that ended by itself has \
-                 brought the table back and removed it",
+            Error::usage(format!("cannot read the restore note {shown}")).with_source(e).with_hint(
+                "look for the path in the log of the run that raised the table; a run that ended by itself has \
+                 restored the table and removed the note",
             )
         })?;
         lock(&file, path)?;
-        let text = std::io::read_to_string(&file)
-            .map_err(|e| Error::usage(format!("cannot read the note {shown}")).because(e))?;
+        let text = std::io::read_to_string(&file).map_err(|e| {
+            Error::usage(format!("cannot read the restore note {shown}")).with_source(e)
+        })?;
         let damaged = |why: String| {
-            Error::usage(format!("{shown} is no note of a raised table: {why}")).hint(
-                "look at the table by hashferry capacity --table NAME, and bring it back by: aws dynamodb \
+            Error::usage(format!("{shown} is not a valid restore note of a raised table: {why}")).with_hint(
+                "inspect the table with hashferry capacity --table NAME, and restore it with: aws dynamodb \
                  update-table",
             )
         };
-        let note: Note = serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
-        if note.version != VERSION {
+        let note: RestoreNote = serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
+        if note.version != NOTE_VERSION {
             return Err(damaged(format!(
-                "version {} where {VERSION} was expected",
+                "expected version {NOTE_VERSION}, found {}",
                 note.version
             )));
         }
-        Ok(Held {
+        Ok(LockedNote {
             note,
             path: path.to_owned(),
             _file: file,
         })
     }
 
-    /// Removes the note: there is nothing left to bring back.
+    /// Removes the note after the restore.
     ///
     /// # Errors
-    /// [`ErrorKind::Output`] when it cannot be removed.
+    /// [`ErrorKind::Output`] if it cannot be removed.
     pub(crate) fn remove(self) -> Result<()> {
         std::fs::remove_file(&self.path).map_err(|e| {
             Error::new(
                 ErrorKind::Output,
-                format!("cannot remove the note {}", self.path.display()),
+                format!("cannot remove the restore note {}", self.path.display()),
             )
-            .because(e)
-            .hint("remove it by hand: the table is as it was")
+            .with_source(e)
+            .with_hint("delete the file: the table is restored")
         })
     }
 }
@@ -146,11 +145,11 @@ fn lock(file: &File, path: &Path) -> Result<()> {
     match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(Error::usage(format!(
-            "a run that is at work has raised this table: it holds its note {}",
+            "another running ingest has raised this table: it holds the restore note {}",
             path.display()
         ))
-        .hint("run this without --raise-to, it follows what the table has; the other run brings the table back")),
-        // A file system without locks is no reason not to go on.
+        .with_hint("run this without --raise-to: it follows the table's capacity, and the other run restores it")),
+        // Some file systems have no locks: continue without.
         Err(TryLockError::Error(e)) => {
             tracing::debug!("{} cannot be locked: {e}", path.display());
             Ok(())
@@ -158,18 +157,18 @@ fn lock(file: &File, path: &Path) -> Result<()> {
     }
 }
 
-/// Where the note of the table `name` lies unless a person says otherwise.
+/// Default path of the restore note of the table `name`.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when the user has no folder for such things.
-pub(crate) fn place(aws: &Aws, name: &str) -> Result<PathBuf> {
-    let folder = state_file::folder().ok_or_else(|| {
-        Error::usage("there is no folder for the note of the table's capacity: HOME is not set")
-            .hint("name a place by --raise-note PATH")
+/// [`ErrorKind::Usage`] if the user has no state folder.
+pub(crate) fn note_path(aws: &Aws, name: &str) -> Result<PathBuf> {
+    let folder = state_file::state_folder().ok_or_else(|| {
+        Error::usage("no folder for the restore note of the table's capacity: HOME is not set")
+            .with_hint("give a path with --raise-note PATH")
     })?;
     let (region, table) = (
-        state_file::name_part(aws.region()),
-        state_file::name_part(name),
+        state_file::file_name_part(aws.region()),
+        state_file::file_name_part(name),
     );
     Ok(folder.join(format!("raised-{region}-{table}.json")))
 }
@@ -178,20 +177,20 @@ pub(crate) fn place(aws: &Aws, name: &str) -> Result<PathBuf> {
 mod tests {
     use super::*;
 
-    fn note() -> Note {
-        Note {
-            version: VERSION,
+    fn note() -> RestoreNote {
+        RestoreNote {
+            version: NOTE_VERSION,
             table: "sha256".into(),
             arn: "arn:aws:dynamodb:us-east-1:123456789012:table/sha256".into(),
             raised_at: "2026-11-24T10:00:00Z".into(),
             parts: vec![
-                Raised {
+                RaisedPart {
                     index: None,
                     write_units: 5,
                     raised_to: 1000,
                     minimum: None,
                 },
-                Raised {
+                RaisedPart {
                     index: Some("by-source".into()),
                     write_units: 7,
                     raised_to: 1000,
@@ -205,14 +204,14 @@ mod tests {
     fn a_note_is_read_as_it_was_written_once_its_run_is_gone() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("note.json");
-        let held = Held::write(note(), path.clone()).expect("written");
-        let busy = Held::read(&path).expect_err("it is held");
-        assert!(format!("{busy:#}").contains("at work"), "{busy}");
+        let held = LockedNote::create(note(), path.clone()).expect("written");
+        let busy = LockedNote::open(&path).expect_err("it is held");
+        assert!(format!("{busy:#}").contains("running ingest"), "{busy}");
         drop(held);
-        let held = Held::read(&path).expect("read");
+        let held = LockedNote::open(&path).expect("read");
         assert_eq!(held.note, note());
         held.remove().expect("removed");
-        assert_eq!(Held::read(&path).expect_err("gone").exit_status(), 2);
+        assert_eq!(LockedNote::open(&path).expect_err("gone").exit_status(), 2);
     }
 
     #[test]
@@ -227,11 +226,8 @@ mod tests {
             &whole.replace("\"version\":1", "\"version\":9"),
         ] {
             std::fs::write(&path, bad).expect("written");
-            let e = Held::read(&path).expect_err(bad);
-            assert!(
-                format!("{e:#}").contains("no note of a raised table"),
-                "{e}"
-            );
+            let e = LockedNote::open(&path).expect_err(bad);
+            assert!(format!("{e:#}").contains("not a valid restore note"), "{e}");
         }
     }
 }

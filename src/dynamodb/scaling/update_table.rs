@@ -1,13 +1,13 @@
-//! Changes to a table's capacity, and waiting until they are made.
+//! UpdateTable and RegisterScalableTarget, and the wait for their effect.
 
 use crate::aws::config::Aws;
 use crate::aws::error::CallError;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::human::thousands;
+use crate::base::human::format_number;
 use crate::base::shutdown::Stop;
 use crate::dynamodb::scaling::auto_scaling;
-use crate::dynamodb::scaling::raise_plan::Throughput;
-use crate::dynamodb::scaling::restore_note::Raised;
+use crate::dynamodb::scaling::raise_plan::PartThroughput;
+use crate::dynamodb::scaling::restore_note::RaisedPart;
 use aws_sdk_applicationautoscaling::types::{ScalableDimension, ServiceNamespace};
 use aws_sdk_dynamodb::types::{
     GlobalSecondaryIndexUpdate, IndexStatus, ProvisionedThroughput,
@@ -17,24 +17,24 @@ use aws_sdk_dynamodb::types::{
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long to wait until a table is what it was told to be. UpdateTable takes
-/// from seconds to some minutes; auto scaling acts within a minute.
-pub(crate) const WAIT: Duration = Duration::from_secs(15 * 60);
+/// Timeout for a change of capacity. UpdateTable takes from seconds to some minutes; auto
+/// scaling acts within a minute.
+pub(crate) const ACTIVE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// First and longest time between two looks at a table that is being changed.
-const LOOKS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// First and maximum interval between DescribeTable calls while a table is being changed.
+const POLL_INTERVALS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// The policy that raising needs.
-const POLICY: &str = "scripts/iam/ingest-raise.json";
+/// IAM policy that allows the raise.
+const POLICY_FILE: &str = "scripts/iam/ingest-raise.json";
 
-/// Asks DynamoDB how much a table may have. Where that may not be asked, it says
-/// so itself, by refusing.
-pub(super) async fn within_limits(aws: &Aws, units: u64) -> Result<()> {
+/// Checks `units` against the account's limit. If DescribeLimits fails, UpdateTable itself
+/// reports the limit.
+pub(super) async fn check_account_limits(aws: &Aws, units: u64) -> Result<()> {
     let most = match aws.dynamodb().describe_limits().send().await {
         Ok(limits) => limits.table_max_write_capacity_units(),
         Err(e) => {
             tracing::debug!(
-                "the account's limits cannot be asked: {}",
+                "cannot read the account's limits: {}",
                 CallError::from_sdk(e)
             );
             None
@@ -42,58 +42,58 @@ pub(super) async fn within_limits(aws: &Aws, units: u64) -> Result<()> {
     };
     match most.and_then(|m| u64::try_from(m).ok()) {
         Some(most) if most > 0 && most < units => Err(Error::usage(format!(
-            "a table of this account takes {} write units/s at most, less than {}",
-            thousands(most as f64),
-            thousands(units as f64)
+            "a table of this account can have at most {} WCU/s, less than {}",
+            format_number(most as f64),
+            format_number(units as f64)
         ))
-        .hint("raise to less, or ask for a higher quota")),
+        .with_hint("raise to at most that, or request a higher quota")),
         _ => Ok(()),
     }
 }
 
-/// The table's ARN and its parts, once nothing about it is being changed.
-pub(super) async fn settled(
+/// Waits until no part of the table is being changed; returns its ARN and parts.
+pub(super) async fn wait_until_active(
     aws: &Aws,
     name: &str,
     stop: &Stop,
-) -> Result<(String, Vec<Throughput>)> {
+) -> Result<(String, Vec<PartThroughput>)> {
     wait_for(aws, name, stop.requested(), |parts| {
         parts.iter().all(|t| t.active)
     })
     .await?;
-    describe(aws, name).await
+    describe_throughput(aws, name).await
 }
 
-/// Looks at the table until it is as `wanted`: how long that took; nothing when
-/// `enough` came first.
+/// Polls the table until `wanted` is true, and returns the time taken; `None` if `enough`
+/// completes first.
 pub(super) async fn wait_for(
     aws: &Aws,
     name: &str,
     enough: impl Future<Output = ()>,
-    wanted: impl Fn(&[Throughput]) -> bool,
+    wanted: impl Fn(&[PartThroughput]) -> bool,
 ) -> Result<Option<Duration>> {
     let begun = Instant::now();
     tokio::pin!(enough);
-    let (mut pause, longest) = LOOKS;
+    let (mut pause, longest) = POLL_INTERVALS;
     loop {
-        let (_, parts) = describe(aws, name).await?;
+        let (_, parts) = describe_throughput(aws, name).await?;
         if wanted(&parts) {
             return Ok(Some(begun.elapsed()));
         }
-        if begun.elapsed() >= WAIT {
+        if begun.elapsed() >= ACTIVE_TIMEOUT {
             let now: Vec<String> = parts
                 .iter()
-                .map(|t| format!("{} has {} write units/s", t.part(), t.write_units))
+                .map(|t| format!("{} has {} WCU/s", t.part(), t.write_units))
                 .collect();
             return Err(Error::new(
                 ErrorKind::Write,
                 format!(
-                    "table {name} was not changed within {} minutes: {}",
-                    WAIT.as_secs() / 60,
+                    "table {name} did not reach its new capacity within {} minutes: {}",
+                    ACTIVE_TIMEOUT.as_secs() / 60,
                     now.join(", ")
                 ),
             )
-            .hint("look at it by: hashferry capacity --table NAME"));
+            .with_hint("inspect it with: hashferry capacity --table NAME"));
         }
         tokio::select! {
             biased;
@@ -103,8 +103,11 @@ pub(super) async fn wait_for(
     }
 }
 
-/// The table's ARN, and its parts as they are now.
-pub(super) async fn describe(aws: &Aws, name: &str) -> Result<(String, Vec<Throughput>)> {
+/// Describes the table: its ARN and the current capacity of its parts.
+pub(super) async fn describe_throughput(
+    aws: &Aws,
+    name: &str,
+) -> Result<(String, Vec<PartThroughput>)> {
     let answer = aws
         .dynamodb()
         .describe_table()
@@ -113,10 +116,16 @@ pub(super) async fn describe(aws: &Aws, name: &str) -> Result<(String, Vec<Throu
         .await;
     let table = match answer {
         Ok(answer) => answer.table,
-        Err(e) => return Err(denied("DescribeTable", name, CallError::from_sdk(e))),
+        Err(e) => {
+            return Err(permission_error(
+                "DescribeTable",
+                name,
+                CallError::from_sdk(e),
+            ));
+        }
     };
     let table = table.unwrap_or_else(|| TableDescription::builder().build());
-    let units = |p: Option<&ProvisionedThroughputDescription>, index, active| Throughput {
+    let units = |p: Option<&ProvisionedThroughputDescription>, index, active| PartThroughput {
         index,
         read_units: p
             .and_then(|p| p.read_capacity_units())
@@ -124,7 +133,7 @@ pub(super) async fn describe(aws: &Aws, name: &str) -> Result<(String, Vec<Throu
         write_units: p
             .and_then(|p| p.write_capacity_units())
             .map_or(0, i64::unsigned_abs),
-        decreases: p
+        decreases_today: p
             .and_then(|p| p.number_of_decreases_today())
             .map_or(0, i64::unsigned_abs),
         active,
@@ -142,12 +151,17 @@ pub(super) async fn describe(aws: &Aws, name: &str) -> Result<(String, Vec<Throu
     Ok((table.table_arn().unwrap_or_default().to_owned(), parts))
 }
 
-/// Sets the write units of all these parts in one call; reads stay as they are.
-pub(super) async fn update(aws: &Aws, name: &str, parts: &[(&Throughput, u64)]) -> Result<()> {
+/// Sets the WCU/s of all `parts` in one call; RCU/s stay unchanged.
+pub(super) async fn update_throughput(
+    aws: &Aws,
+    name: &str,
+    parts: &[(&PartThroughput, u64)],
+) -> Result<()> {
     if parts.is_empty() {
         return Ok(());
     }
-    let internal = |e| Error::new(ErrorKind::Internal, "cannot describe a capacity").because(e);
+    let internal =
+        |e| Error::new(ErrorKind::Internal, "cannot build a provisioned throughput").with_source(e);
     let mut call = aws.dynamodb().update_table().table_name(name);
     for (part, units) in parts {
         let throughput = ProvisionedThroughput::builder()
@@ -171,15 +185,21 @@ pub(super) async fn update(aws: &Aws, name: &str, parts: &[(&Throughput, u64)]) 
     }
     call.send()
         .await
-        .map_err(|e| denied("UpdateTable", name, CallError::from_sdk(e)))?;
+        .map_err(|e| permission_error("UpdateTable", name, CallError::from_sdk(e)))?;
     Ok(())
 }
 
 /// Moves the minimum of the auto scaling target of `part`; its maximum stays.
-pub(super) async fn set_minimum(aws: &Aws, name: &str, part: &Raised, minimum: u64) -> Result<()> {
+pub(super) async fn set_minimum(
+    aws: &Aws,
+    name: &str,
+    part: &RaisedPart,
+    minimum: u64,
+) -> Result<()> {
     let client = aws.autoscaling().ok_or_else(|| {
-        Error::usage("auto scaling cannot be asked at this endpoint")
-            .hint("set AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING, as when the table was raised")
+        Error::usage("auto scaling has no endpoint here").with_hint(
+            "set AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING, as when the table was raised",
+        )
     })?;
     let dimension = match part.index {
         None => ScalableDimension::DynamoDbTableWriteCapacityUnits,
@@ -193,29 +213,29 @@ pub(super) async fn set_minimum(aws: &Aws, name: &str, part: &Raised, minimum: u
         .min_capacity(i32::try_from(minimum).unwrap_or(i32::MAX))
         .send()
         .await
-        .map_err(|e| denied("RegisterScalableTarget", name, CallError::from_sdk(e)))?;
+        .map_err(|e| permission_error("RegisterScalableTarget", name, CallError::from_sdk(e)))?;
     Ok(())
 }
 
-/// Says why a call was refused, and what to do.
-fn denied(operation: &str, name: &str, error: CallError) -> Error {
-    let what = format!("{operation} of table {name} was refused");
+/// Error of a failed call, with a hint.
+fn permission_error(operation: &str, name: &str, error: CallError) -> Error {
+    let what = format!("{operation} of table {name} failed");
     let service = match operation {
         "RegisterScalableTarget" => "application-autoscaling",
         _ => "dynamodb",
     };
     match error.code.as_deref() {
-        Some("AccessDeniedException") => Error::usage(what).because(error).hint(format!(
-            "the credentials need {service}:{operation} on this table: see {POLICY}"
+        Some("AccessDeniedException") => Error::usage(what).with_source(error).with_hint(format!(
+            "grant these credentials {service}:{operation} on this table: see {POLICY_FILE}"
         )),
-        Some("LimitExceededException") => Error::usage(what).because(error).hint(
-            "DynamoDB lowers a table or an index 4 times a day at any time, and then when it was not lowered \
-             for an hour; a raise is bounded by the account's quota",
+        Some("LimitExceededException") => Error::usage(what).with_source(error).with_hint(
+            "wait an hour: after 4 decreases a day, DynamoDB lowers a table or an index only after an hour \
+             without a decrease; for a raise, check the account's quota",
         ),
         Some("ResourceInUseException") => {
-            Error::usage(what).because(error).hint("something else is changing the table: run this again in a minute")
+            Error::usage(what).with_source(error).with_hint("run this again in a minute: the table is being changed by another caller")
         }
-        Some("ValidationException" | "ResourceNotFoundException") => Error::usage(what).because(error),
-        _ => Error::new(ErrorKind::Write, what).because(error),
+        Some("ValidationException" | "ResourceNotFoundException") => Error::usage(what).with_source(error),
+        _ => Error::new(ErrorKind::Write, what).with_source(error),
     }
 }

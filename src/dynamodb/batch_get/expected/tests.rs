@@ -1,5 +1,5 @@
 use super::*;
-use crate::base::record::Place;
+use crate::base::record::Position;
 use crate::dynamodb::item::hostile;
 use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
 use proptest::prelude::*;
@@ -12,14 +12,14 @@ fn key(name: &str, kind: KeyType) -> KeyAttribute {
     }
 }
 
-fn template(kind: KeyType, sort: Option<KeyAttribute>, attributes: &[&str]) -> AskTemplate {
+fn template(kind: KeyType, sort: Option<KeyAttribute>, attributes: &[&str]) -> GetTemplate {
     let schema = KeySchema {
         partition: key("md5", kind),
         sort,
         index_keys: vec![],
     };
     let attributes: Vec<Attribute> = attributes.iter().map(|a| a.parse().expect("one")).collect();
-    AskTemplate::new("t", &schema, Algorithm::Md5, Case::Lower, &attributes).expect("fits")
+    GetTemplate::new("t", &schema, Algorithm::Md5, Case::Lower, &attributes).expect("fits")
 }
 
 #[test]
@@ -36,13 +36,13 @@ fn what_items_take_from_their_rows_is_compared_with_them() {
         index_keys: vec![],
     };
     let from = ["size:N=2", "name=3", "bad:BOOL=4"].map(|a| a.parse().expect("one"));
-    let t = AskTemplate::with_columns("t", &schema, Algorithm::Md5, Case::Lower, &[], &from)
+    let t = GetTemplate::with_columns("t", &schema, Algorithm::Md5, Case::Lower, &[], &from)
         .expect("fits");
     assert_eq!(t.compared().collect::<Vec<_>>(), ["size", "bad"]);
     let key = r#","name":{"S":"x"}"#;
     let json = format!(r#"{key},"size":{{"N":"7"}}"#);
     let row = Record {
-        extra: Extra::alone(json.into_bytes(), key.len(), 10),
+        attributes: RowAttributes::from_json(json.into_bytes(), key.len(), 10),
         ..record(&md5(1))
     };
     let mut body = Vec::new();
@@ -69,9 +69,9 @@ fn what_items_take_from_their_rows_is_compared_with_them() {
         let answer = t
             .read_answer(answer.to_string().as_bytes(), 5)
             .expect("read");
-        let difference = t.own_difference(&answer.items[0], &row.extra);
+        let difference = t.own_difference(&answer.items[0], &row.attributes);
         let expected = said.map(|found| {
-            Box::new(Difference {
+            Box::new(Mismatch {
                 attribute: "size".into(),
                 found,
             })
@@ -85,7 +85,7 @@ fn md5(n: u8) -> Hash {
 }
 
 fn record(hash: &Hash) -> Record {
-    let place = Place {
+    let place = Position {
         source: 0,
         line: 1,
         byte: 0,
@@ -93,7 +93,7 @@ fn record(hash: &Hash) -> Record {
     Record::new(*hash, place)
 }
 
-fn request(t: &AskTemplate, hashes: &[Hash], consistent: bool) -> serde_json::Value {
+fn request(t: &GetTemplate, hashes: &[Hash], consistent: bool) -> serde_json::Value {
     let mut body = Vec::new();
     let records: Vec<Record> = hashes.iter().map(record).collect();
     t.write_request(&records, consistent, &mut body);
@@ -140,10 +140,10 @@ fn a_binary_key_is_base64_and_a_sort_key_is_a_part_of_the_key() {
         .expect("read");
     assert_eq!(
         answer.items,
-        [Item {
+        [FoundItem {
             hash: md5(0),
-            difference: None,
-            own: vec![]
+            mismatch: None,
+            row_attributes: vec![]
         }]
     );
 }
@@ -167,7 +167,7 @@ fn an_answer_says_what_is_there_and_what_differs() {
         .read_answer(answer.to_string().as_bytes(), 5)
         .expect("read");
     let differs = |attribute: &str, found: Option<&str>| {
-        Some(Box::new(Difference {
+        Some(Box::new(Mismatch {
             attribute: attribute.into(),
             found: found.map(str::to_owned),
         }))
@@ -178,10 +178,10 @@ fn an_answer_says_what_is_there_and_what_differs() {
         (3, differs("n", None)),
         (4, differs("source", None)),
     ];
-    let expected = expected.map(|(n, difference)| Item {
+    let expected = expected.map(|(n, difference)| FoundItem {
         hash: md5(n),
-        difference,
-        own: vec![],
+        mismatch: difference,
+        row_attributes: vec![],
     });
     assert_eq!(answer.items, expected);
     assert_eq!(answer.unprocessed, [md5(5)]);
@@ -206,7 +206,7 @@ fn what_is_no_answer_is_not_taken_for_one() {
         assert!(t.read_answer(body.as_bytes(), 1).is_err(), "{body}");
     }
     let empty = t.read_answer(br#"{"Responses":{"t":[]},"UnprocessedKeys":{}}"#, 1);
-    assert_eq!(empty, Ok(Answer::default()));
+    assert_eq!(empty, Ok(GetResponse::default()));
 }
 
 #[test]
@@ -289,8 +289,8 @@ fn an_answer_that_is_nested_deeply_is_refused_or_passed_over() {
     }
 }
 
-/// Nothing of such an answer is taken for an item.
-fn assert_no_item(answer: &std::result::Result<Answer, String>) {
+/// Asserts that no part of such a response is read as an item.
+fn assert_no_item(answer: &std::result::Result<GetResponse, String>) {
     assert!(
         answer.as_ref().map_or(true, |a| a.items.is_empty()),
         "{answer:?}"

@@ -4,7 +4,7 @@ use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn template(kind: KeyType) -> WholeTemplate {
+fn template(kind: KeyType) -> ItemJsonTemplate {
     let schema = KeySchema {
         partition: KeyAttribute {
             name: "md5".into(),
@@ -13,7 +13,7 @@ fn template(kind: KeyType) -> WholeTemplate {
         sort: None,
         index_keys: vec![],
     };
-    WholeTemplate::new("t", &schema, Algorithm::Md5, Case::Lower, &[]).expect("fits")
+    ItemJsonTemplate::new("t", &schema, Algorithm::Md5, Case::Lower, &[]).expect("fits")
 }
 
 fn md5(n: u8) -> Hash {
@@ -65,7 +65,7 @@ fn a_sort_key_is_a_part_of_each_key_and_a_field_of_each_item() {
         index_keys: vec![],
     };
     let sort = ["set:N=7".parse().expect("an attribute")];
-    let t = WholeTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &sort).expect("fits");
+    let t = ItemJsonTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &sort).expect("fits");
     let mut body = Vec::new();
     t.write_request(&[md5(0)], true, &mut body);
     let body: Value = serde_json::from_slice(&body).expect("JSON");
@@ -73,7 +73,7 @@ fn a_sort_key_is_a_part_of_each_key_and_a_field_of_each_item() {
     assert_eq!(body["RequestItems"]["t"]["Keys"], json!([key]));
     let answer = json!({"Responses": {"t": [key]}}).to_string();
     let answer = t.read_answer(answer.as_bytes(), 1).expect("read");
-    let item = WholeItem {
+    let item = PlainItem {
         hash: md5(0),
         fields: "\"set\":7".into(),
     };
@@ -159,7 +159,7 @@ fn values_lose_their_types_and_nothing_else() {
 
 #[test]
 fn no_item_says_what_only_the_answer_says() {
-    for name in OWN_FIELDS {
+    for name in ANSWER_FIELDS {
         let told = fields(json!({name: {"S": "x"}}));
         assert_eq!(told, Ok(format!("\"item.{name}\":\"x\"")));
     }
@@ -172,9 +172,9 @@ fn no_item_says_what_only_the_answer_says() {
 fn a_field_is_found_by_its_name() {
     let told = fields(json!({"rules": {"S": "v2"}, "n": {"N": "1"}, "x": {"S": "item.rules"}}));
     let told = told.expect("fields");
-    assert_eq!(text_of(&told, "item.rules").as_deref(), Some("v2"));
+    assert_eq!(field_text(&told, "item.rules").as_deref(), Some("v2"));
     for name in ["n", "rules", "y", ""] {
-        assert_eq!(text_of(&told, name), None, "{name}");
+        assert_eq!(field_text(&told, name), None, "{name}");
     }
 }
 
@@ -196,7 +196,7 @@ fn what_is_no_answer_is_not_taken_for_one() {
         assert!(t.read_answer(body.as_bytes(), 1).is_err(), "{body}");
     }
     let empty = t.read_answer(br#"{"Responses":{"t":[]},"UnprocessedKeys":{}}"#, 1);
-    assert_eq!(empty, Ok(WholeAnswer::default()));
+    assert_eq!(empty, Ok(PlainResponse::default()));
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn an_item_of_another_sort_key_was_not_asked_for() {
         index_keys: vec![],
     };
     let sort = ["set:N=7".parse().expect("an attribute")];
-    let t = WholeTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &sort).expect("fits");
+    let t = ItemJsonTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &sort).expect("fits");
     let read = |item: Value| {
         let answer = json!({"Responses": {"t": [item]}}).to_string();
         t.read_answer(answer.as_bytes(), 1).map(|a| a.items.len())

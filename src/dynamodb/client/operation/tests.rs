@@ -1,7 +1,7 @@
 use super::*;
 use crate::aws::config::AwsOptions;
 use crate::base::hash::{Algorithm, Case, Hash};
-use crate::base::record::{Place, Record};
+use crate::base::record::{Position, Record};
 use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
@@ -68,7 +68,7 @@ impl Wire {
         &self,
         set: impl FnOnce(aws_types::sdk_config::Builder) -> aws_types::sdk_config::Builder,
     ) -> Aws {
-        let identities = Identities::new();
+        let identities = CredentialCache::new();
         let wire = self.clone();
         let credentials = Credentials::builder()
             .access_key_id("AKID")
@@ -97,9 +97,9 @@ impl Wire {
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
             dynamodb_endpoint,
             policy: AwsOptions::default().policy.unwrap_or_default(),
-            local: false,
-            home: None,
-            identities,
+            is_local: false,
+            local_folder: None,
+            credential_cache: identities,
             config,
         }
     }
@@ -173,7 +173,7 @@ fn our_batch() -> Bytes {
         Case::Upper,
         &attributes,
     );
-    let place = Place {
+    let place = Position {
         source: 0,
         line: 1,
         byte: 0,
@@ -214,7 +214,7 @@ async fn their_batch(aws: &Aws) -> bool {
 async fn by_both(wire: &Wire, aws: &Aws) -> (Sent, Sent) {
     assert!(their_batch(aws).await, "the generated client sends it");
     let theirs = wire.last();
-    let operation = RawOperation::new(aws, "BatchWriteItem", "hashes").expect("prepares");
+    let operation = PreparedOperation::new(aws, "BatchWriteItem", "hashes").expect("prepares");
     operation.send(our_batch()).await.expect("sends it");
     (theirs, wire.last())
 }
@@ -304,7 +304,7 @@ async fn where_an_account_is_required_and_unknown_neither_sends() {
             )
     });
     assert!(!their_batch(&aws).await);
-    let operation = RawOperation::new(&aws, "BatchWriteItem", "hashes").expect("prepares");
+    let operation = PreparedOperation::new(&aws, "BatchWriteItem", "hashes").expect("prepares");
     let error = operation.send(our_batch()).await.expect_err("no account");
     assert!(error.message.contains("AccountId"), "{error}");
     assert_eq!(wire.sent.lock().expect("no panic").len(), 0);
@@ -314,9 +314,9 @@ async fn where_an_account_is_required_and_unknown_neither_sends() {
 async fn a_fault_of_the_server_closes_its_connection_and_a_refusal_does_not() {
     let throttled = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException"}"#;
     for (status, answer, meaning, poisoned) in [
-        (500, "{}", Meaning::Transient, 1),
-        (503, "", Meaning::Transient, 1),
-        (400, throttled, Meaning::Throttled, 0),
+        (500, "{}", ErrorClass::Transient, 1),
+        (503, "", ErrorClass::Transient, 1),
+        (400, throttled, ErrorClass::Throttled, 0),
     ] {
         let wire = Wire {
             status,
@@ -324,9 +324,9 @@ async fn a_fault_of_the_server_closes_its_connection_and_a_refusal_does_not() {
             ..Wire::default()
         };
         let aws = wire.aws(|c| c);
-        let operation = RawOperation::new(&aws, "BatchWriteItem", "hashes").expect("prepares");
+        let operation = PreparedOperation::new(&aws, "BatchWriteItem", "hashes").expect("prepares");
         let error = operation.send(our_batch()).await.expect_err("a refusal");
-        assert_eq!(error.meaning, meaning);
+        assert_eq!(error.class, meaning);
         assert_eq!(wire.poisoned.load(Ordering::Relaxed), poisoned, "{status}");
     }
 }
@@ -338,11 +338,11 @@ async fn a_call_without_an_answer_is_given_up_in_time() {
         ..Wire::default()
     };
     let aws = wire.aws(|c| c);
-    let operation = RawOperation::new(&aws, "BatchWriteItem", "hashes").expect("prepares");
+    let operation = PreparedOperation::new(&aws, "BatchWriteItem", "hashes").expect("prepares");
     let begun = tokio::time::Instant::now();
     let error = operation.send(our_batch()).await.expect_err("no answer");
     assert_eq!(begun.elapsed(), DYNAMODB_ATTEMPT_TIMEOUT);
-    assert_eq!(error.meaning, Meaning::Transient);
+    assert_eq!(error.class, ErrorClass::Transient);
     assert!(error.message.contains("no answer within 10 s"), "{error}");
     // Its connection may be dead, and still be used by others.
     assert_eq!(wire.poisoned.load(Ordering::Relaxed), 1);
@@ -356,7 +356,7 @@ async fn a_clock_that_is_off_is_corrected_from_the_first_answer_on() {
         ..Wire::accepting()
     };
     let aws = wire.aws(|c| c);
-    let operation = RawOperation::new(&aws, "BatchWriteItem", "hashes").expect("prepares");
+    let operation = PreparedOperation::new(&aws, "BatchWriteItem", "hashes").expect("prepares");
     let mut dates = Vec::new();
     for _ in 0..2 {
         operation.send(our_batch()).await.expect("sent");
@@ -364,7 +364,8 @@ async fn a_clock_that_is_off_is_corrected_from_the_first_answer_on() {
     }
     assert_eq!(dates, ["20261124T101500Z", "20261124T091500Z"]);
     let uncorrected = wire.aws(|c| c.disable_clock_skew_correction(true));
-    let operation = RawOperation::new(&uncorrected, "BatchWriteItem", "hashes").expect("prepares");
+    let operation =
+        PreparedOperation::new(&uncorrected, "BatchWriteItem", "hashes").expect("prepares");
     for _ in 0..2 {
         operation.send(our_batch()).await.expect("sent");
         assert_eq!(wire.last().headers["x-amz-date"], "20261124T101500Z");
@@ -375,7 +376,7 @@ async fn a_clock_that_is_off_is_corrected_from_the_first_answer_on() {
 async fn each_call_has_an_id_of_its_own() {
     let wire = Wire::accepting();
     let aws = wire.aws(|c| c);
-    let operation = RawOperation::new(&aws, "BatchWriteItem", "hashes").expect("prepares");
+    let operation = PreparedOperation::new(&aws, "BatchWriteItem", "hashes").expect("prepares");
     let mut ids = Vec::new();
     for _ in 0..2 {
         operation.send(our_batch()).await.expect("sent");
