@@ -1,19 +1,19 @@
-//! Errors of a list that cannot be opened or read to its end.
+//! Errors of opening and reading lists.
 
 use crate::aws::config::Aws;
-use crate::aws::error::{CallError, Meaning};
+use crate::aws::error::{CallError, ErrorClass};
 use crate::base::error::{Error, ErrorKind};
 use crate::source::location::Location;
 
-/// The beginning of an error about a list whose reading ended early.
-pub(super) fn broken(location: &Location, position: u64) -> Error {
+/// The error for a read that ended early.
+pub(super) fn read_error(location: &Location, position: u64) -> Error {
     Error::new(
         ErrorKind::Read,
         format!("reading {location} ended at byte {position}"),
     )
 }
 
-/// The region that S3 says the bucket is in, when it is not the one asked.
+/// The bucket's region, as S3 reports it; `None` if the response has none.
 pub(super) fn redirect_region<E>(
     error: &aws_smithy_runtime_api::client::result::SdkError<
         E,
@@ -24,8 +24,8 @@ pub(super) fn redirect_region<E>(
     headers.get("x-amz-bucket-region").map(str::to_owned)
 }
 
-/// Says why an object could not be opened, and what to do.
-pub(super) fn cannot_open(
+/// The error for an object that could not be opened, with a hint.
+pub(super) fn open_error(
     location: &Location,
     aws: &Aws,
     region: Option<String>,
@@ -35,48 +35,48 @@ pub(super) fn cannot_open(
         return crate::aws::config::no_credentials(aws, error);
     }
     let region = region.filter(|r| r != aws.region());
-    match (error.meaning, error.code.as_deref()) {
+    match (error.class, error.code.as_deref()) {
         (_, Some("NoSuchBucket")) => Error::usage(format!("cannot read {location}: there is no such bucket"))
-            .hint("check the name; aws s3 ls shows your buckets"),
+            .with_hint("check the name; aws s3 ls lists your buckets"),
         (_, Some("NoSuchKey")) => Error::usage(format!("cannot read {location}: there is no such object"))
-            .hint(
-                "check the key, which is case-sensitive, and ends in / where all objects under it are \
-                 meant; aws s3 ls shows what a bucket holds",
+            .with_hint(
+                "check the key: it is case-sensitive, and a prefix must end in /; aws s3 ls lists the \
+                 objects of a bucket",
             ),
         (_, Some("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException"))
             if region.is_some() =>
         {
             let region = region.unwrap_or_default();
             Error::usage(format!(
-                "cannot read {location}: the bucket is in region {region}, and {} was asked",
+                "cannot read {location}: the bucket is in region {region}, but the request went to {}",
                 aws.region()
             ))
-            .hint(format!(
+            .with_hint(format!(
                 "give --region {region} (if the table is in another region than the bucket, copy the \
                  object first, or pipe it in: aws s3 cp {location} - | hashferry ingest - …)"
             ))
         }
         (_, Some("AccessDenied")) => Error::usage(format!("cannot read {location}: access is denied"))
-            .because(error)
-            .hint(format!(
-                "{}; without s3:ListBucket, S3 says so of a missing object too",
-                aws.needs("s3:GetObject on it")
+            .with_source(error)
+            .with_hint(format!(
+                "{}; without s3:ListBucket, S3 reports the same for a missing object",
+                aws.permission_hint("s3:GetObject on it")
             )),
         (_, Some("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken")) => {
             Error::usage(format!("cannot read {location}: S3 does not accept these credentials"))
-                .because(error)
-                .hint("check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
+                .with_source(error)
+                .with_hint("check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
         }
-        (Meaning::Expired, _) => {
+        (ErrorClass::Expired, _) => {
             Error::usage(format!("cannot read {location}: the credentials have expired"))
-                .because(error)
-                .hint("renew them (for example: aws sso login), then run this again")
+                .with_source(error)
+                .with_hint("renew them (for example: aws sso login), then run this again")
         }
-        (Meaning::Permanent | Meaning::Invalid, _) => {
-            Error::usage(format!("cannot read {location}")).because(error)
+        (ErrorClass::Permanent | ErrorClass::Invalid, _) => {
+            Error::usage(format!("cannot read {location}")).with_source(error)
         }
         _ => Error::new(ErrorKind::Read, format!("cannot read {location}: S3 cannot be reached"))
-            .because(error)
-            .hint("check the region, the endpoint and the network, then run this again; nothing was written"),
+            .with_source(error)
+            .with_hint("check the region, the endpoint and the network, then run this again; nothing was written"),
     }
 }

@@ -1,66 +1,66 @@
-//! The objects under a prefix, page by page.
+//! Lists the objects under a prefix, page by page.
 
 use crate::aws::config::Aws;
-use crate::aws::error::{CallError, Meaning};
+use crate::aws::error::{CallError, ErrorClass};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::flow::backoff::Backoff;
-use crate::source::errors::{cannot_open, redirect_region};
+use crate::source::errors::{open_error, redirect_region};
 use crate::source::location::Location;
-use crate::source::s3::MAX_BROKEN_READS;
+use crate::source::s3::MAX_RESUMES;
 use crate::source::version::ObjectVersion;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use std::collections::VecDeque;
 
-/// One list that is to be read.
+/// An object to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// Where it lies.
+    /// Location of the object.
     pub location: Location,
-    /// What it is, as far as a listing says that.
+    /// Version from the listing; `None` if it was not listed.
     pub listed: Option<ObjectVersion>,
 }
 
 impl Object {
-    /// Its length in bytes, where that is listed.
+    /// The length in bytes; `None` if it was not listed.
     pub fn bytes(&self) -> Option<u64> {
         self.listed.as_ref()?.bytes
     }
 }
 
-/// A page of a listing, read.
+/// A parsed page of a listing.
 #[derive(Debug, PartialEq, Eq)]
 struct Page {
     objects: Vec<Object>,
-    /// Where the next page begins; nothing when this is the last.
+    /// Continuation token of the next page; `None` for the last page.
     next: Option<String>,
 }
 
 impl Page {
-    /// Reads the answer to a call for the page that begins at `asked`. An answer that
-    /// is not whole is none: an object that it does not name would be missing from
-    /// the table, and nobody would be told.
-    fn of(
+    /// Parses the response for the page with the token `requested_token`. An incomplete
+    /// page is an error, because its missing objects would be missing from the table
+    /// without notice.
+    fn from_response(
         bucket: &str,
         answer: &ListObjectsV2Output,
-        asked: Option<&str>,
+        requested_token: Option<&str>,
     ) -> Result<Page, &'static str> {
         let contents = answer.contents();
         let named = i32::try_from(contents.len()).ok();
         if answer.key_count().is_some_and(|n| Some(n) != named) {
-            return Err("it names another number of keys than it counts");
+            return Err("its KeyCount differs from its number of keys");
         }
         let next = match (answer.is_truncated(), answer.next_continuation_token()) {
             (Some(false), _) => None,
-            (Some(true), Some(token)) if Some(token) == asked => {
-                return Err("its next page is the same page again");
+            (Some(true), Some(token)) if Some(token) == requested_token => {
+                return Err("its continuation token repeats that of this page");
             }
             (Some(true), Some(token)) => Some(token.to_owned()),
-            (Some(true), None) => return Err("it does not say where the next page begins"),
-            (None, _) => return Err("it does not say whether it is the last"),
+            (Some(true), None) => return Err("its continuation token is missing"),
+            (None, _) => return Err("its IsTruncated is missing"),
         };
         let mut objects = Vec::with_capacity(contents.len());
         for object in contents {
-            let key = object.key().ok_or("it has an object without a key")?;
+            let key = object.key().ok_or("an object has no key")?;
             let bytes = object.size().and_then(|s| u64::try_from(s).ok());
             if key.ends_with('/') && bytes == Some(0) {
                 continue;
@@ -83,51 +83,51 @@ impl Page {
     }
 }
 
-/// A page that came and cannot be used.
-fn broken_answer(why: &str) -> CallError {
+/// The error for an invalid page.
+fn invalid_page(why: &str) -> CallError {
     CallError {
-        meaning: Meaning::Transient,
+        class: ErrorClass::Transient,
         code: None,
-        message: format!("the page that came is not whole: {why}"),
+        message: format!("the page is invalid: {why}"),
         reasons: Vec::new(),
         no_credentials: false,
     }
 }
 
-/// The objects under a prefix, in the order of their keys' bytes; a page of them is
-/// held at most. Zero bytes whose key ends in `/` are how some tools show a folder:
-/// they are passed over.
+/// The objects under a prefix, in byte order of their keys; at most one page is in
+/// memory. Some tools represent a folder by an empty object whose key ends in `/`;
+/// those are skipped.
 #[derive(Debug)]
 pub(crate) struct Listing {
     bucket: String,
     prefix: String,
     page: VecDeque<Object>,
-    /// Where the next page begins; nothing before the first.
-    token: Option<String>,
-    /// Whether there is no further page.
-    ended: bool,
+    /// Continuation token of the next page; `None` before the first page.
+    continuation_token: Option<String>,
+    /// True if there is no further page.
+    is_complete: bool,
 }
 
 impl Listing {
-    /// The objects in `bucket` under `prefix`.
+    /// Lists the objects in `bucket` under `prefix`.
     pub(crate) fn new(bucket: &str, prefix: &str) -> Listing {
         Listing {
             bucket: bucket.to_owned(),
             prefix: prefix.to_owned(),
             page: VecDeque::new(),
-            token: None,
-            ended: false,
+            continuation_token: None,
+            is_complete: false,
         }
     }
 
-    /// The next object, and what of its key follows the prefix.
+    /// The next object, with its key after the prefix; `None` at the end.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when it may not be listed, or there is no such bucket;
-    /// [`ErrorKind::Read`] when S3 cannot be asked.
+    /// [`ErrorKind::Usage`] if access is denied or the bucket does not exist;
+    /// [`ErrorKind::Read`] if S3 is unreachable.
     pub(crate) async fn next(&mut self, aws: &Aws) -> Result<Option<(Object, String)>> {
-        while self.page.is_empty() && !self.ended {
-            self.fill(aws).await?;
+        while self.page.is_empty() && !self.is_complete {
+            self.fetch_page(aws).await?;
         }
         let Some(object) = self.page.pop_front() else {
             return Ok(None);
@@ -140,19 +140,19 @@ impl Listing {
         Ok(Some((object, rest)))
     }
 
-    /// Bucket and prefix.
-    pub(crate) fn place(&self) -> (&str, &str) {
+    /// The bucket and the prefix.
+    pub(crate) fn bucket_and_prefix(&self) -> (&str, &str) {
         (&self.bucket, &self.prefix)
     }
 
-    /// Those that are listed and not taken, when there are no further ones.
-    pub(crate) fn rest(&self) -> Option<impl Iterator<Item = &Object>> {
-        self.ended.then(|| self.page.iter())
+    /// The remaining objects; `None` if there are further pages.
+    pub(crate) fn remaining(&self) -> Option<impl Iterator<Item = &Object>> {
+        self.is_complete.then(|| self.page.iter())
     }
 
-    /// Lists the next page. What is listed is entered only once it is there, so that
-    /// a call that is given up half-way loses nothing.
-    async fn fill(&mut self, aws: &Aws) -> Result<()> {
+    /// Fetches the next page. The state changes only after success, so a cancelled call
+    /// loses nothing.
+    async fn fetch_page(&mut self, aws: &Aws) -> Result<()> {
         let mut backoff = Backoff::new(fastrand::Rng::new());
         let mut tries = 0;
         let page = loop {
@@ -161,43 +161,48 @@ impl Listing {
                 .list_objects_v2()
                 .bucket(&self.bucket)
                 .prefix(&self.prefix)
-                .set_continuation_token(self.token.clone());
+                .set_continuation_token(self.continuation_token.clone());
             let (region, error) = match call.send().await {
-                Ok(answer) => match Page::of(&self.bucket, &answer, self.token.as_deref()) {
+                Ok(answer) => match Page::from_response(
+                    &self.bucket,
+                    &answer,
+                    self.continuation_token.as_deref(),
+                ) {
                     Ok(page) => break page,
-                    Err(why) => (None, broken_answer(why)),
+                    Err(why) => (None, invalid_page(why)),
                 },
                 Err(e) => (redirect_region(&e), CallError::from_sdk(e)),
             };
-            let hope = match error.meaning {
-                Meaning::Transient | Meaning::Throttled => !error.no_credentials,
-                // Those that were good for a page are renewed, as while a body is read.
-                Meaning::Expired => self.token.is_some(),
-                Meaning::Permanent | Meaning::Invalid => false,
+            let is_retryable = match error.class {
+                ErrorClass::Transient | ErrorClass::Throttled => !error.no_credentials,
+                // Credentials that worked for an earlier page are renewed, as during a
+                // read of a body.
+                ErrorClass::Expired => self.continuation_token.is_some(),
+                ErrorClass::Permanent | ErrorClass::Invalid => false,
             };
             tries += 1;
-            if !hope || tries > MAX_BROKEN_READS {
-                return Err(self.cannot_list(aws, region, error));
+            if !is_retryable || tries > MAX_RESUMES {
+                return Err(self.list_error(aws, region, error));
             }
-            tracing::warn!("listing {} broke off ({error}); asking again", self.name());
+            tracing::warn!("listing {} failed ({error}); retrying", self.uri());
             tokio::time::sleep(backoff.wait(tries)).await;
         };
         self.page.extend(page.objects);
-        self.ended = page.next.is_none();
-        self.token = page.next;
+        self.is_complete = page.next.is_none();
+        self.continuation_token = page.next;
         Ok(())
     }
 
-    fn name(&self) -> String {
+    fn uri(&self) -> String {
         format!("s3://{}/{}", self.bucket, self.prefix)
     }
 
-    fn cannot_list(&self, aws: &Aws, region: Option<String>, error: CallError) -> Error {
-        let name = self.name();
+    fn list_error(&self, aws: &Aws, region: Option<String>, error: CallError) -> Error {
+        let name = self.uri();
         if error.code.as_deref() == Some("AccessDenied") {
             return Error::usage(format!("cannot list {name}: access is denied"))
-                .because(error)
-                .hint(aws.needs("s3:ListBucket on the bucket"));
+                .with_source(error)
+                .with_hint(aws.permission_hint("s3:ListBucket on the bucket"));
         }
         let elsewhere = region.clone().filter(|r| r != aws.region());
         if let (
@@ -210,10 +215,10 @@ impl Listing {
         ) = (elsewhere, error.code.as_deref())
         {
             return Error::usage(format!(
-                "cannot list {name}: the bucket is in region {region}, and {} was asked",
+                "cannot list {name}: the bucket is in region {region}, but the request went to {}",
                 aws.region()
             ))
-            .hint(format!(
+            .with_hint(format!(
                 "give --region {region} (if the table is in another region than the bucket, copy the \
                  objects first: aws s3 cp --recursive {name} …)"
             ));
@@ -222,12 +227,14 @@ impl Listing {
             bucket: self.bucket.clone(),
             key: self.prefix.clone(),
         };
-        let hope = matches!(error.meaning, Meaning::Transient | Meaning::Throttled);
-        match hope && !error.no_credentials {
+        let is_retryable = matches!(error.class, ErrorClass::Transient | ErrorClass::Throttled);
+        match is_retryable && !error.no_credentials {
             true => Error::new(ErrorKind::Read, format!("cannot list {name}"))
-                .because(error)
-                .hint("what was read before is written or in the books; run this again once S3 answers"),
-            false => cannot_open(&location, aws, region, error),
+                .with_source(error)
+                .with_hint(
+                    "every line before it is accounted for; run this again when S3 responds",
+                ),
+            false => open_error(&location, aws, region, error),
         }
     }
 }
@@ -257,11 +264,11 @@ mod tests {
             .set_is_truncated(truncated)
             .set_next_continuation_token(token.map(str::to_owned))
             .build();
-        Page::of("b", &answer, Some("asked"))
+        Page::from_response("b", &answer, Some("asked"))
     }
 
     #[test]
-    fn a_page_has_its_objects_and_where_the_next_begins() {
+    fn a_page_has_its_objects_and_the_token_of_the_next() {
         let entries = [
             entry("p/", 0),
             entry("p/a", 7),
@@ -274,7 +281,7 @@ mod tests {
             .iter()
             .map(|o| (o.location.to_string(), o.bytes()))
             .collect();
-        // What is empty and ends in a slash is a folder; the rest are objects.
+        // An empty object whose key ends in a slash is a folder.
         assert_eq!(
             objects,
             [
@@ -286,7 +293,7 @@ mod tests {
         let listed = page.objects[0].listed.as_ref().expect("listed");
         assert_eq!(listed.etag.as_deref(), Some("\"tag\""));
         assert_eq!(page.next.as_deref(), Some("next"));
-        // The last page; some name a next one there all the same.
+        // Some servers send a token even with the last page.
         for token in [None, Some("next")] {
             let last = read(&[], 0, Some(false), token).expect("whole");
             assert_eq!(last.next, None);
@@ -294,13 +301,13 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_not_whole_is_none() {
+    fn an_incomplete_page_is_an_error() {
         let some = [entry("p/a", 7)];
         for (count, truncated, token, why) in [
-            (2, Some(false), None, "another number"),
-            (1, None, None, "whether it is the last"),
-            (1, Some(true), None, "where the next page begins"),
-            (1, Some(true), Some("asked"), "same page again"),
+            (2, Some(false), None, "number of keys"),
+            (1, None, None, "IsTruncated"),
+            (1, Some(true), None, "token is missing"),
+            (1, Some(true), Some("asked"), "repeats that of this page"),
         ] {
             let error = read(&some, count, truncated, token).expect_err(why);
             assert!(error.contains(why), "{error}");

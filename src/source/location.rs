@@ -1,11 +1,11 @@
-//! The place of a list, as a person names it: an S3 object, a path, or `-`.
+//! The location of a list, as named on the command line: an S3 object, a path, or `-`.
 
 use crate::source::program::ProgramHashes;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where a list lies, as it was named on the command line.
+/// Location of a list, as named on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     /// `s3://bucket/key`
@@ -19,12 +19,12 @@ pub enum Location {
     File(PathBuf),
     /// `-`
     Stdin,
-    /// A stream of hashes that a program hands over.
+    /// A stream of hashes from a program that uses this library.
     Program(ProgramHashes),
 }
 
 impl Location {
-    /// Whether it can be read once only, from its beginning to its end.
+    /// True if it can be read only once, from start to end.
     pub fn is_read_once(&self) -> bool {
         matches!(self, Location::Stdin | Location::Program(_))
     }
@@ -43,7 +43,7 @@ impl FromStr for Location {
         let Some(rest) = text.strip_prefix("s3://") else {
             if let Some((scheme, _)) = text.split_once("://") {
                 return Err(format!(
-                    "{scheme}:// is no place that can be read from: expected s3://bucket/key, a path, \
+                    "{scheme}:// is not supported: expected s3://bucket/key, a path, \
                      or - for standard input"
                 ));
             }
@@ -52,13 +52,13 @@ impl FromStr for Location {
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() || key.is_empty() {
             return Err(format!(
-                "expected s3://bucket/key, and {text:?} names no object"
+                "expected s3://bucket/key, but {text:?} names no object"
             ));
         }
         if key.ends_with('/') {
             return Err(format!(
-                "{text:?} is a prefix, not an object: name one object, as in s3://bucket/key \
-                 (aws s3 ls {text} shows them)"
+                "{text:?} is a prefix, not an object: give one object, as in s3://bucket/key \
+                 (aws s3 ls {text} lists them)"
             ));
         }
         Ok(Location::S3 {
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn locations_are_read() {
+    fn locations_are_parsed() {
         let ok = |s: &str| s.parse::<Location>().expect("a location");
         assert_eq!(ok("-"), Location::Stdin);
         assert_eq!(ok("a/b.txt"), Location::File("a/b.txt".into()));

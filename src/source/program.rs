@@ -1,4 +1,4 @@
-//! Hashes that a program hands over: a stream of them, read as the lines of a list.
+//! Hashes from a program that uses this library, read as the lines of a list.
 
 use crate::base::hash::{Case, Hash};
 use bytes::Bytes;
@@ -10,19 +10,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 
-/// Hashes that become one chunk of text, at most: a chunk is 64 KiB or less.
+/// Maximum number of hashes in a chunk of text: a chunk is at most 64 KiB.
 const CHUNK_HASHES: usize = 512;
 
-/// The text of a stream of hashes, a line each.
+/// The text of a stream of hashes, one hash a line.
 type Text = Box<dyn AsyncRead + Send + Unpin>;
 
-/// A stream of hashes that a program hands over. It can be read once, as standard input
-/// can: a run of it keeps no checkpoint.
+/// A stream of hashes from a program. Like standard input it can be read only once, so
+/// its run saves no checkpoint.
 #[derive(Clone)]
 pub struct ProgramHashes(Arc<Mutex<Option<Text>>>);
 
 impl ProgramHashes {
-    /// The hashes of `stream`, up to its end or its first error.
+    /// Wraps the hashes of `stream`, up to its end or its first error.
     pub fn new<S>(stream: S) -> ProgramHashes
     where
         S: Stream<Item = io::Result<Hash>> + Send + 'static,
@@ -42,7 +42,7 @@ impl ProgramHashes {
                     }
                 }
             }
-            // What came before an error is read before it.
+            // Hashes before an error are read before it.
             let text = (!text.is_empty()).then(|| Ok(Bytes::from(text)));
             futures::stream::iter(text.into_iter().chain(failed))
         });
@@ -52,7 +52,7 @@ impl ProgramHashes {
         ))))))
     }
 
-    /// The text; `None` if it was taken before.
+    /// Takes the text; `None` if it was taken before.
     pub(super) fn take(&self) -> Option<Text> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

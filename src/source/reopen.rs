@@ -1,19 +1,19 @@
-//! Opening a list again where an earlier run left it: only if it is the same.
+//! Reopens a list at the byte where an earlier run stopped, if it is unchanged.
 
 use crate::aws::config::Aws;
 use crate::aws::error::CallError;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::source::errors::{cannot_open, redirect_region};
+use crate::source::errors::{open_error, redirect_region};
 use crate::source::location::Location;
-use crate::source::open::{Body, READ_BYTES, Source, modified};
+use crate::source::open::{Body, OpenSource, READ_BYTES, last_modified};
 use crate::source::s3::{S3Body, check_range};
 use crate::source::version::ObjectVersion;
 use std::io::SeekFrom;
 use std::path::Path;
 use tokio::io::AsyncSeekExt as _;
 
-impl Source {
-    /// By what it can be recognised later.
+impl OpenSource {
+    /// The version, to detect changes on resume.
     pub fn version(&self) -> ObjectVersion {
         ObjectVersion {
             uri: self.location.to_string(),
@@ -24,47 +24,42 @@ impl Source {
         }
     }
 
-    /// Opens `location`, which was `identity` when an earlier run read it up to
-    /// byte `from`, and goes on there.
+    /// Opens `location` at byte `from`, if its version is still `before`.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when it has changed since, or cannot be read;
-    /// [`ErrorKind::Read`] when S3 cannot be asked.
-    pub async fn open_again(
+    /// [`ErrorKind::Usage`] if it has changed or cannot be read; [`ErrorKind::Read`] if
+    /// S3 is unreachable.
+    pub async fn reopen(
         location: &Location,
         aws: &Aws,
-        identity: &ObjectVersion,
+        before: &ObjectVersion,
         from: u64,
-    ) -> Result<Source> {
+    ) -> Result<OpenSource> {
         match location {
-            Location::S3 { .. } if identity.bytes == Some(from) => {
-                at_end_of_object(location, aws, identity, from).await
+            Location::S3 { .. } if before.bytes == Some(from) => {
+                reopen_at_end(location, aws, before, from).await
             }
             Location::S3 { bucket, key } => {
-                rest_of_object(location, (bucket, key), aws, identity, from).await
+                reopen_object(location, (bucket, key), aws, before, from).await
             }
-            Location::File(path) => rest_of_file(location, path, identity, from).await,
-            Location::Stdin => Err(Error::usage(
-                "standard input cannot be read again from where it was left",
-            )),
-            Location::Program(_) => Err(Error::usage(format!(
-                "{location} cannot be read again from where they were left"
-            ))),
+            Location::File(path) => reopen_file(location, path, before, from).await,
+            Location::Stdin => Err(Error::usage("standard input cannot be resumed")),
+            Location::Program(_) => Err(Error::usage(format!("{location} cannot be resumed"))),
         }
     }
 }
 
-/// An object that an earlier run read to its end, `from`.
-async fn at_end_of_object(
+/// Reopens an object at its end, `from`.
+async fn reopen_at_end(
     location: &Location,
     aws: &Aws,
-    identity: &ObjectVersion,
+    before: &ObjectVersion,
     from: u64,
-) -> Result<Source> {
-    // There is no byte left that could be asked for.
-    let now = look(location, aws).await?;
-    same(location, identity, &now)?;
-    Ok(Source {
+) -> Result<OpenSource> {
+    // No byte is left for a ranged GET.
+    let now = head(location, aws).await?;
+    check_unchanged(location, before, &now)?;
+    Ok(OpenSource {
         location: location.clone(),
         etag: now.etag,
         version_id: now.version_id,
@@ -75,20 +70,20 @@ async fn at_end_of_object(
     })
 }
 
-/// The object `key` of `bucket` from byte `from` on.
-async fn rest_of_object(
+/// Reopens the object `key` of `bucket` at byte `from`.
+async fn reopen_object(
     location: &Location,
     (bucket, key): (&str, &str),
     aws: &Aws,
-    identity: &ObjectVersion,
+    before: &ObjectVersion,
     from: u64,
-) -> Result<Source> {
+) -> Result<OpenSource> {
     let answer = aws
         .s3()
         .get_object()
         .bucket(bucket)
         .key(key)
-        .set_if_match(identity.etag.clone())
+        .set_if_match(before.etag.clone())
         .range(format!("bytes={from}-"))
         .send()
         .await;
@@ -97,49 +92,50 @@ async fn rest_of_object(
         Err(e) => {
             let status = e.raw_response().map(|r| r.status().as_u16());
             if matches!(status, Some(412 | 416)) {
-                let now = look(location, aws).await?;
-                same(location, identity, &now)?;
+                let now = head(location, aws).await?;
+                check_unchanged(location, before, &now)?;
             }
             let region = redirect_region(&e);
-            return Err(cannot_open(location, aws, region, CallError::from_sdk(e)));
+            return Err(open_error(location, aws, region, CallError::from_sdk(e)));
         }
     };
-    let etag = identity.etag.as_deref().unwrap_or_default();
-    check_range(&answer, etag, identity.bytes, from).map_err(|what| {
-        Error::new(ErrorKind::Read, format!("cannot go on reading {location}")).because(what)
+    let etag = before.etag.as_deref().unwrap_or_default();
+    check_range(&answer, etag, before.bytes, from).map_err(|difference| {
+        Error::new(ErrorKind::Read, format!("cannot resume reading {location}"))
+            .with_source(difference)
     })?;
     let body = S3Body::new(aws, answer.body);
-    Ok(Source {
+    Ok(OpenSource {
         location: location.clone(),
-        etag: identity.etag.clone(),
+        etag: before.etag.clone(),
         version_id: answer.version_id,
         modified: None,
-        length: identity.bytes,
+        length: before.bytes,
         position: from,
         body: Body::S3(Box::new(body)),
     })
 }
 
-/// The file at `path` from byte `from` on.
-async fn rest_of_file(
+/// Reopens the file at `path` at byte `from`.
+async fn reopen_file(
     location: &Location,
     path: &Path,
-    identity: &ObjectVersion,
+    before: &ObjectVersion,
     from: u64,
-) -> Result<Source> {
+) -> Result<OpenSource> {
     let cannot =
-        |e: std::io::Error| Error::usage(format!("cannot read {}", path.display())).because(e);
+        |e: std::io::Error| Error::usage(format!("cannot read {}", path.display())).with_source(e);
     let mut file = tokio::fs::File::open(path).await.map_err(cannot)?;
     let metadata = file.metadata().await.map_err(cannot)?;
     let now = ObjectVersion {
         bytes: metadata.is_file().then_some(metadata.len()),
-        modified: modified(&metadata),
-        ..identity.clone()
+        modified: last_modified(&metadata),
+        ..before.clone()
     };
-    same(location, identity, &now)?;
+    check_unchanged(location, before, &now)?;
     file.seek(SeekFrom::Start(from)).await.map_err(cannot)?;
     file.set_max_buf_size(READ_BYTES);
-    Ok(Source {
+    Ok(OpenSource {
         location: location.clone(),
         etag: None,
         version_id: None,
@@ -150,11 +146,11 @@ async fn rest_of_file(
     })
 }
 
-/// What `location` is now.
+/// The present version of `location`.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when it is not there, or cannot be asked for.
-pub(crate) async fn look(location: &Location, aws: &Aws) -> Result<ObjectVersion> {
+/// [`ErrorKind::Usage`] if it does not exist or cannot be accessed.
+pub(crate) async fn head(location: &Location, aws: &Aws) -> Result<ObjectVersion> {
     let uri = location.to_string();
     match location {
         Location::S3 { bucket, key } => {
@@ -166,7 +162,7 @@ pub(crate) async fn look(location: &Location, aws: &Aws) -> Result<ObjectVersion
                 .send()
                 .await
                 .map_err(|e| {
-                    crate::source::errors::cannot_open(
+                    crate::source::errors::open_error(
                         location,
                         aws,
                         crate::source::errors::redirect_region(&e),
@@ -182,13 +178,13 @@ pub(crate) async fn look(location: &Location, aws: &Aws) -> Result<ObjectVersion
             })
         }
         Location::File(path) => {
-            let metadata = tokio::fs::metadata(path)
-                .await
-                .map_err(|e| Error::usage(format!("cannot read {}", path.display())).because(e))?;
+            let metadata = tokio::fs::metadata(path).await.map_err(|e| {
+                Error::usage(format!("cannot read {}", path.display())).with_source(e)
+            })?;
             Ok(ObjectVersion {
                 uri,
                 bytes: metadata.is_file().then_some(metadata.len()),
-                modified: crate::source::open::modified(&metadata),
+                modified: crate::source::open::last_modified(&metadata),
                 ..ObjectVersion::default()
             })
         }
@@ -199,16 +195,20 @@ pub(crate) async fn look(location: &Location, aws: &Aws) -> Result<ObjectVersion
     }
 }
 
-/// Checks that `location`, which was `before`, is so `now`.
+/// Checks that the version of `location` has not changed.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`], naming what is another.
-pub(crate) fn same(location: &Location, before: &ObjectVersion, now: &ObjectVersion) -> Result<()> {
-    match before.difference(now) {
+/// [`ErrorKind::Usage`], naming the difference.
+pub(crate) fn check_unchanged(
+    location: &Location,
+    before: &ObjectVersion,
+    now: &ObjectVersion,
+) -> Result<()> {
+    match before.describe_change(now) {
         None => Ok(()),
-        Some(what) => Err(Error::usage(format!(
-            "{location} has changed since the run that is to be taken up: {what}"
+        Some(difference) => Err(Error::usage(format!(
+            "{location} has changed since the earlier run: {difference}"
         ))
-        .hint("begin again with --restart, or give that run's list back its place")),
+        .with_hint("give --restart to begin again, or restore that run's list")),
     }
 }

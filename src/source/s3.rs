@@ -1,4 +1,4 @@
-//! The body of an S3 object, and the range that an answer holds.
+//! The body of an S3 object, and the check of a response's range.
 
 use crate::aws::config::Aws;
 use crate::base::error::Result;
@@ -7,18 +7,17 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use tokio::time::Instant;
 
-/// How often in a row a broken S3 body is asked for again without a byte of
-/// progress.
-pub(super) const MAX_BROKEN_READS: u32 = 8;
+/// Maximum number of consecutive resumes of an S3 body without progress.
+pub(super) const MAX_RESUMES: u32 = 8;
 
-/// The body of an object, and how its reading goes.
+/// The body of an object, with the state of its resumes.
 pub(super) struct S3Body {
     pub(super) aws: Aws,
     pub(super) stream: ByteStream,
-    /// How often in a row it broke without a byte of progress.
-    pub(super) broken: u32,
-    /// Since when.
-    pub(super) since: Option<Instant>,
+    /// Consecutive failures without progress.
+    pub(super) failures: u32,
+    /// Time of the first of them.
+    pub(super) failing_since: Option<Instant>,
     pub(super) backoff: Backoff,
 }
 
@@ -27,19 +26,19 @@ impl S3Body {
         S3Body {
             aws: aws.clone(),
             stream,
-            broken: 0,
-            since: None,
+            failures: 0,
+            failing_since: None,
             backoff: Backoff::new(fastrand::Rng::new()),
         }
     }
 }
 
-/// The length of the whole object.
+/// The length of the object.
 pub(super) fn total_length(answer: &GetObjectOutput) -> Option<u64> {
     answer.content_length().and_then(|l| u64::try_from(l).ok())
 }
 
-/// Whether `answer` is the rest of the same object from `position` on.
+/// Checks that `answer` is the rest of the same object from `position` on.
 pub(super) fn check_range(
     answer: &GetObjectOutput,
     etag: &str,
@@ -48,23 +47,23 @@ pub(super) fn check_range(
 ) -> Result<(), String> {
     if answer.e_tag() != Some(etag) {
         return Err(format!(
-            "the rest has ETag {:?}, and the beginning had {etag}",
+            "the rest has ETag {:?}, but the start had {etag}",
             answer.e_tag()
         ));
     }
-    let said = answer.content_range().unwrap_or_default();
-    let parsed = parse_content_range(said);
+    let range = answer.content_range().unwrap_or_default();
+    let parsed = parse_content_range(range);
     match parsed {
         Some((first, _, total)) if first == position && (length.is_none() || total == length) => {
             Ok(())
         }
         _ => Err(format!(
-            "asked for the bytes from {position} on, and got {said:?}"
+            "expected the bytes from {position} on, got the range {range:?}"
         )),
     }
 }
 
-/// `bytes FIRST-LAST/TOTAL`; the total may be `*`.
+/// Parses `bytes FIRST-LAST/TOTAL`; the total may be `*`.
 fn parse_content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
@@ -81,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_range_is_parsed_not_searched() {
+    fn content_range_is_parsed_strictly() {
         assert_eq!(
             parse_content_range("bytes 1024-2047/4096"),
             Some((1024, 2047, Some(4096)))

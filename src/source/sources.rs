@@ -1,5 +1,5 @@
-//! What a person names as sources: single lists, prefixes, manifests, and which of
-//! their objects.
+//! Sources as named on the command line: lists, prefixes and manifests, filtered by
+//! patterns.
 
 use crate::base::error::{Error, Result};
 use crate::source::location::Location;
@@ -7,11 +7,11 @@ use crate::source::program::ProgramHashes;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use std::fmt;
 
-/// A source as it was named.
+/// A source as named on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Named {
+pub enum SourceSpec {
     /// A single list.
-    One(Location),
+    Single(Location),
     /// `s3://bucket/prefix/`: every object whose key begins with the prefix.
     Prefix {
         /// Bucket name.
@@ -19,144 +19,148 @@ pub enum Named {
         /// The prefix, which ends in `/`; empty for the whole bucket.
         prefix: String,
     },
-    /// A list of lists.
+    /// A manifest: a list of lists.
     Manifest(Location),
 }
 
-impl fmt::Display for Named {
+impl fmt::Display for SourceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Named::One(location) => location.fmt(f),
-            Named::Prefix { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
-            Named::Manifest(location) => write!(f, "the manifest {location}"),
+            SourceSpec::Single(location) => location.fmt(f),
+            SourceSpec::Prefix { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+            SourceSpec::Manifest(location) => write!(f, "the manifest {location}"),
         }
     }
 }
 
-impl Named {
-    /// Reads one source.
+impl SourceSpec {
+    /// Parses one source.
     ///
     /// # Errors
-    /// What is expected instead.
-    pub fn read(text: &str) -> Result<Named, String> {
+    /// A message with the expected forms.
+    pub fn parse(text: &str) -> Result<SourceSpec, String> {
         let prefix = text.strip_prefix("s3://").filter(|t| t.ends_with('/'));
         match prefix.and_then(|t| t.split_once('/')) {
-            Some((bucket, prefix)) if !bucket.is_empty() => Ok(Named::Prefix {
+            Some((bucket, prefix)) if !bucket.is_empty() => Ok(SourceSpec::Prefix {
                 bucket: bucket.to_owned(),
                 prefix: prefix.to_owned(),
             }),
-            _ => text.parse().map(Named::One),
+            _ => text.parse().map(SourceSpec::Single),
         }
     }
 
-    /// Whether it can be read once only.
+    /// True if it can be read only once.
     fn is_read_once(&self) -> bool {
-        matches!(self, Named::One(location) | Named::Manifest(location) if location.is_read_once())
+        matches!(self, SourceSpec::Single(location) | SourceSpec::Manifest(location) if location.is_read_once())
     }
 
-    /// Whether it is read from standard input.
+    /// True if it is standard input.
     fn is_stdin(&self) -> bool {
         matches!(
             self,
-            Named::One(Location::Stdin) | Named::Manifest(Location::Stdin)
+            SourceSpec::Single(Location::Stdin) | SourceSpec::Manifest(Location::Stdin)
         )
     }
 }
 
-/// Which sources a run reads, as they were named.
+/// The sources of a run, as named on the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// In order: the sources, then the manifests.
-    pub named: Vec<Named>,
-    /// Which of the objects under a prefix or in a manifest.
+    /// The sources in order: lists and prefixes, then manifests.
+    pub specs: Vec<SourceSpec>,
+    /// Patterns that filter the objects of prefixes and manifests.
     pub globs: Globs,
 }
 
 impl Sources {
-    /// Reads what was named.
+    /// Parses the sources.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when nothing is named, when
-    /// something is no name of a place, or when standard input is named twice.
-    pub fn read(names: &[String], manifests: &[String], globs: Globs) -> Result<Sources> {
-        let sources = names.iter().map(|name| Named::read(name));
-        let manifests = manifests.iter().map(|name| match Named::read(name)? {
-            Named::One(location) => Ok(Named::Manifest(location)),
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if there is no
+    /// source, if one is invalid, or if standard input is named twice.
+    pub fn parse(names: &[String], manifests: &[String], globs: Globs) -> Result<Sources> {
+        let sources = names.iter().map(|name| SourceSpec::parse(name));
+        let manifests = manifests.iter().map(|name| match SourceSpec::parse(name)? {
+            SourceSpec::Single(location) => Ok(SourceSpec::Manifest(location)),
             _ => Err(format!(
-                "--manifest names one file or object, and {name:?} is a prefix"
+                "--manifest names one file or object, but {name:?} is a prefix"
             )),
         });
         let named = sources
             .chain(manifests)
             .map(|n| n.map_err(Error::usage))
-            .collect::<Result<Vec<Named>>>()?;
+            .collect::<Result<Vec<SourceSpec>>>()?;
         if named.is_empty() {
-            return Err(Error::usage("no source is named").hint(
+            return Err(Error::usage("no source is named").with_hint(
                 "give s3://bucket/key, s3://bucket/prefix/, a path, or - for standard input",
             ));
         }
         if named.iter().filter(|n| n.is_stdin()).count() > 1 {
             return Err(Error::usage(
-                "standard input (-) is named twice, and can be read once",
+                "standard input (-) is named twice, but can be read only once",
             ));
         }
-        let only_single = named.iter().all(|n| matches!(n, Named::One(_)));
+        let only_single = named.iter().all(|n| matches!(n, SourceSpec::Single(_)));
         if only_single && !globs.is_empty() {
             return Err(Error::usage(
-                "--include and --exclude choose among the objects of a prefix or a manifest, and there is none",
+                "--include and --exclude select objects of a prefix or a manifest, but there is none",
             )
-            .hint("name a prefix, as in s3://bucket/prefix/"));
+            .with_hint("give a prefix, as in s3://bucket/prefix/"));
         }
-        Ok(Sources { named, globs })
+        Ok(Sources {
+            specs: named,
+            globs,
+        })
     }
 
-    /// These, and the hashes that a program hands over behind them.
+    /// Adds the hashes of a program after the other sources.
     #[must_use]
     pub fn with_program(mut self, hashes: &[ProgramHashes]) -> Sources {
         let hashes = hashes.iter().cloned().map(Location::Program);
-        self.named.extend(hashes.map(Named::One));
+        self.specs.extend(hashes.map(SourceSpec::Single));
         self
     }
 
-    /// Whether standard input is among them, as a list or as a manifest.
+    /// True if a list or a manifest is standard input.
     pub fn has_stdin(&self) -> bool {
-        self.named.iter().any(Named::is_stdin)
+        self.specs.iter().any(SourceSpec::is_stdin)
     }
 
-    /// Whether one of them can be read once only, so that no run can resume.
-    pub fn have_read_once(&self) -> bool {
-        self.named.iter().any(Named::is_read_once)
+    /// True if one of them can be read only once, so that no run can resume.
+    pub fn has_read_once(&self) -> bool {
+        self.specs.iter().any(SourceSpec::is_read_once)
     }
 
-    /// The one list that they are, where they are no more.
-    pub fn one(&self) -> Option<&Location> {
-        match &self.named[..] {
-            [Named::One(location)] => Some(location),
+    /// The location, if there is exactly one source and it is a list; else `None`.
+    pub fn single(&self) -> Option<&Location> {
+        match &self.specs[..] {
+            [SourceSpec::Single(location)] => Some(location),
             _ => None,
         }
     }
 
-    /// As they are told apart from others: names, and patterns.
+    /// Names and patterns that identify these sources.
     pub fn names(&self) -> Vec<String> {
-        let named = self.named.iter().map(ToString::to_string);
-        named.chain(self.globs.words.iter().cloned()).collect()
+        let named = self.specs.iter().map(ToString::to_string);
+        named.chain(self.globs.patterns.iter().cloned()).collect()
     }
 }
 
-/// `--include` and `--exclude`: patterns for keys. `*` stands for any characters, `/`
-/// among them, `?` for one, `[…]` for one of these, `{a,b}` for either.
+/// `--include` and `--exclude`: patterns for keys. `*` matches any characters,
+/// including `/`; `?` matches one; `[…]` one of a set; `{a,b}` either.
 #[derive(Debug, Clone, Default)]
 pub struct Globs {
     include: Option<GlobSet>,
     exclude: Option<GlobSet>,
-    words: Vec<String>,
+    patterns: Vec<String>,
 }
 
 impl Globs {
-    /// Reads the patterns.
+    /// Parses the patterns.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when one is none.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if a pattern is
+    /// invalid.
     pub fn new(include: &[String], exclude: &[String]) -> Result<Globs> {
         let set = |flag: &str, patterns: &[String]| {
             if patterns.is_empty() {
@@ -165,13 +169,13 @@ impl Globs {
             let mut set = GlobSetBuilder::new();
             for pattern in patterns {
                 let glob = Glob::new(pattern).map_err(|e| {
-                    Error::usage(format!("{flag} {pattern}: that is no pattern")).because(e)
+                    Error::usage(format!("{flag} {pattern}: not a valid pattern")).with_source(e)
                 })?;
                 set.add(glob);
             }
             set.build()
                 .map(Some)
-                .map_err(|e| Error::usage(format!("{flag}: these are no patterns")).because(e))
+                .map_err(|e| Error::usage(format!("{flag}: not valid patterns")).with_source(e))
         };
         let words = |flag: &str, patterns: &[String]| -> Vec<String> {
             patterns.iter().map(|p| format!("{flag} {p}")).collect()
@@ -179,18 +183,18 @@ impl Globs {
         Ok(Globs {
             include: set("--include", include)?,
             exclude: set("--exclude", exclude)?,
-            words: [words("--include", include), words("--exclude", exclude)].concat(),
+            patterns: [words("--include", include), words("--exclude", exclude)].concat(),
         })
     }
 
-    /// Whether there are none.
+    /// True if there are no patterns.
     pub fn is_empty(&self) -> bool {
-        self.words.is_empty()
+        self.patterns.is_empty()
     }
 
-    /// Whether `key` (what of it follows the prefix) is to be read: it is included, if
-    /// anything is, and not excluded.
-    pub fn take(&self, key: &str) -> bool {
+    /// True if the patterns select `key`, the part after the prefix. It must match an
+    /// include pattern, if there is one, and no exclude pattern.
+    pub fn selects(&self, key: &str) -> bool {
         self.include.as_ref().is_none_or(|set| set.is_match(key))
             && !self.exclude.as_ref().is_some_and(|set| set.is_match(key))
     }
@@ -205,27 +209,30 @@ mod tests {
     }
 
     fn read(names: &[&str], manifests: &[&str]) -> Result<Sources> {
-        Sources::read(&strings(names), &strings(manifests), Globs::default())
+        Sources::parse(&strings(names), &strings(manifests), Globs::default())
     }
 
     #[test]
     fn a_prefix_ends_in_a_slash() {
         let sources = read(&["s3://b/p/q/", "s3://b/", "s3://b/k", "x/"], &["m"]).expect("named");
-        let prefix = |prefix: &str| Named::Prefix {
+        let prefix = |prefix: &str| SourceSpec::Prefix {
             bucket: "b".into(),
             prefix: prefix.into(),
         };
-        assert_eq!(sources.named[..2], [prefix("p/q/"), prefix("")]);
-        assert_eq!(sources.named[3], Named::One(Location::File("x/".into())));
+        assert_eq!(sources.specs[..2], [prefix("p/q/"), prefix("")]);
         assert_eq!(
-            sources.named[4],
-            Named::Manifest(Location::File("m".into()))
+            sources.specs[3],
+            SourceSpec::Single(Location::File("x/".into()))
+        );
+        assert_eq!(
+            sources.specs[4],
+            SourceSpec::Manifest(Location::File("m".into()))
         );
         assert_eq!(
             sources.names(),
             ["s3://b/p/q/", "s3://b/", "s3://b/k", "x/", "the manifest m"]
         );
-        assert!(sources.one().is_none());
+        assert!(sources.single().is_none());
         for (names, manifests) in [
             (&[][..], &[][..]),
             (&["s3:///"], &[]),
@@ -234,23 +241,23 @@ mod tests {
             (&["-"], &["-"]),
             (&[], &["s3://b/p/"]),
         ] {
-            let e = read(names, manifests).expect_err("refused");
+            let e = read(names, manifests).expect_err("invalid");
             assert_eq!(e.exit_status(), 2, "{names:?} {manifests:?}");
         }
     }
 
     #[test]
-    fn patterns_choose_by_what_follows_the_prefix() {
+    fn patterns_match_the_key_after_the_prefix() {
         let globs = |include: &[&str], exclude: &[&str]| {
             Globs::new(&strings(include), &strings(exclude)).expect("patterns")
         };
         let g = globs(&["*.txt", "*.gz"], &["old/*"]);
-        assert!(g.take("a.txt") && g.take("x/y.gz"));
-        assert!(!g.take("old/a.txt") && !g.take("a.csv"));
-        assert!(globs(&[], &["*.tmp"]).take("anything"));
-        assert!(Globs::default().take("anything"));
+        assert!(g.selects("a.txt") && g.selects("x/y.gz"));
+        assert!(!g.selects("old/a.txt") && !g.selects("a.csv"));
+        assert!(globs(&[], &["*.tmp"]).selects("anything"));
+        assert!(Globs::default().selects("anything"));
         assert!(Globs::new(&strings(&["[a"]), &[]).is_err());
-        let one = Sources::read(&strings(&["x"]), &[], globs(&["*"], &[]));
-        assert!(one.is_err(), "there is nothing to choose among");
+        let one = Sources::parse(&strings(&["x"]), &[], globs(&["*"], &[]));
+        assert!(one.is_err(), "there is nothing to select from");
     }
 }

@@ -1,52 +1,54 @@
-//! The version of an object or file: what tells later whether it is still the same.
+//! The version of an object or file, to detect changes.
 
-/// The version of an object or file.
+/// Version of an object or file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObjectVersion {
     /// `s3://bucket/key` or a path.
     pub uri: String,
-    /// The object's ETag, with its quotes.
+    /// ETag of an object, with its quotes.
     pub etag: Option<String>,
-    /// The object's version, in a bucket that keeps versions.
+    /// Version id of an object in a versioned bucket.
     pub version_id: Option<String>,
     /// Length in bytes.
     pub bytes: Option<u64>,
-    /// When a file was last changed (UTC, RFC 3339).
+    /// Modification time of a file (UTC, RFC 3339).
     pub modified: Option<String>,
 }
 
 impl ObjectVersion {
-    /// What of `now` is not as it was, in words.
-    pub fn difference(&self, now: &ObjectVersion) -> Option<String> {
-        let said = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-        // Some write it with quotes in one answer and without in another.
+    /// Describes the first difference to `now`; `None` if both are the same.
+    pub fn describe_change(&self, now: &ObjectVersion) -> Option<String> {
+        let text_or_none =
+            |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+        // Some servers omit the quotes in some responses.
         let bare = |tag: &Option<String>| tag.as_ref().map(|t| t.trim_matches('"').to_owned());
         if bare(&self.etag) != bare(&now.etag) {
             return Some(format!(
                 "its ETag was {} and is {}",
-                said(&self.etag),
-                said(&now.etag)
+                text_or_none(&self.etag),
+                text_or_none(&now.etag)
             ));
         }
         if self.bytes != now.bytes {
-            let said = |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), |b| b.to_string());
+            let text_or_unknown =
+                |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), |b| b.to_string());
             return Some(format!(
                 "its length was {} and is {}",
-                said(self.bytes),
-                said(now.bytes)
+                text_or_unknown(self.bytes),
+                text_or_unknown(now.bytes)
             ));
         }
         (self.modified != now.modified).then(|| {
             format!(
-                "it was last changed at {} and then at {}",
-                said(&self.modified),
-                said(&now.modified)
+                "its modification time was {} and is {}",
+                text_or_none(&self.modified),
+                text_or_none(&now.modified)
             )
         })
     }
 
-    /// Whether it can be recognised at all: a pipe cannot.
-    pub fn is_known(&self) -> bool {
+    /// True if it can be compared; a pipe cannot.
+    pub fn is_comparable(&self) -> bool {
         self.etag.is_some() || self.modified.is_some()
     }
 }
@@ -56,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_the_same_when_tag_length_and_time_are() {
+    fn equal_tag_length_and_time_mean_the_same_list() {
         let before = ObjectVersion {
             uri: "s3://b/k".into(),
             etag: Some("\"a\"".into()),
@@ -64,8 +66,8 @@ mod tests {
             bytes: Some(7),
             ..ObjectVersion::default()
         };
-        let differs = |now: ObjectVersion| before.difference(&now);
-        // The same content once more is the same list.
+        let differs = |now: ObjectVersion| before.describe_change(&now);
+        // The same content in a new version is the same list.
         assert_eq!(
             differs(ObjectVersion {
                 version_id: None,

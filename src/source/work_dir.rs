@@ -1,10 +1,8 @@
-//! Where large temporary files go: the folder, whether it has the room, and the
-//! copies of sources that lie there.
+//! The work folder: large temporary files and local copies of sources.
 //!
-//! A copy outlives the process that made it, so that the same command goes on with
-//! it: it is removed only once a run has come to its end ([`WorkDir::done`]), or to
-//! make room for the next when it was read to its end. Whoever drops the folder with
-//! copies in it is told where they lie.
+//! A copy outlives its process, so that a repeated command can resume with it. It is
+//! removed when a run completes ([`WorkDir::finish_run`]), or after it was read to its end,
+//! to make room for the next. Dropping the folder logs the location of its copies.
 
 use crate::base::error::{Error, Result};
 use std::fs::{self, File};
@@ -15,112 +13,110 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How often a file is opened again that another process has just put away.
+/// Maximum number of attempts if another process removes the file after it is opened.
 #[cfg(feature = "rds")]
-const TRIES: usize = 16;
+const MAX_TRIES: usize = 16;
 
-/// The folder of a run's large temporary files. Clones are the same folder with the
-/// same copies.
+/// The folder of a run's large temporary files. Clones share the folder and its copies.
 #[derive(Debug, Clone, Default)]
 pub struct WorkDir(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    told: Option<PathBuf>,
-    copies: Mutex<Vec<Arc<Copy>>>,
-    /// Runs that are still to use the copies after the one that is under way.
-    further: AtomicU32,
+    configured: Option<PathBuf>,
+    copies: Mutex<Vec<Arc<LocalCopy>>>,
+    /// Further runs that will use the copies after the present one.
+    expected_runs: AtomicU32,
 }
 
-/// What was told is the same; which copies there are is no matter.
+/// Compares the configured folders only, not their copies.
 impl PartialEq for WorkDir {
     fn eq(&self, other: &WorkDir) -> bool {
-        self.0.told == other.0.told
+        self.0.configured == other.0.configured
     }
 }
 
 impl Eq for WorkDir {}
 
 impl WorkDir {
-    /// `told`, or else the system's folder for temporary files, where `TMPDIR` names
-    /// another.
-    pub fn new(told: Option<PathBuf>) -> WorkDir {
+    /// Uses `folder`, or else the system's temporary folder (`TMPDIR`).
+    pub fn new(folder: Option<PathBuf>) -> WorkDir {
         let mut inner = Inner::default();
-        inner.told = told;
+        inner.configured = folder;
         WorkDir(Arc::new(inner))
     }
 
-    /// The folder.
+    /// The path of the folder.
     pub fn path(&self) -> PathBuf {
-        match &self.0.told {
-            Some(told) => told.clone(),
+        match &self.0.configured {
+            Some(folder) => folder.clone(),
             None => std::env::temp_dir(),
         }
     }
 
-    /// Checks that the folder has room for `bytes` more, which are for `what`.
+    /// Checks that the folder has room for `bytes` more; `purpose` names their use.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when it has not.
-    pub fn has_room(&self, bytes: u64, what: &str) -> Result<()> {
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if it has not.
+    pub fn check_room(&self, bytes: u64, purpose: &str) -> Result<()> {
         let folder = self.path();
         match free_bytes(&folder) {
             Some(free) if free < bytes => Err(Error::usage(format!(
-                "{what} needs {bytes} bytes in {}, and its file system has {free} free",
+                "{purpose} needs {bytes} bytes in {}, but its file system has only {free} free",
                 folder.display()
             ))
-            .hint("name a folder with more room by --work-dir DIR")),
+            .with_hint("give --work-dir DIR with more free space")),
             _ => Ok(()),
         }
     }
 
-    /// Of the copies there, the one at `path`.
-    pub fn copy(&self, path: &Path) -> Option<Arc<Copy>> {
+    /// The copy at `path`; `None` if there is none.
+    pub fn find_copy(&self, path: &Path) -> Option<Arc<LocalCopy>> {
         let copies = self.copies();
         copies.iter().find(|c| c.path() == path).cloned()
     }
 
-    /// Enters a copy that lies in the folder.
-    pub fn enter(&self, copy: Copy) -> Arc<Copy> {
+    /// Adds a copy.
+    pub fn add_copy(&self, copy: LocalCopy) -> Arc<LocalCopy> {
         let copy = Arc::new(copy);
         self.copies().push(copy.clone());
         copy
     }
 
-    /// Another run is to follow that reads the same copies.
-    pub fn one_more_run(&self) {
-        self.0.further.fetch_add(1, Ordering::Relaxed);
+    /// Announces another run that reads the same copies.
+    pub fn expect_another_run(&self) {
+        self.0.expected_runs.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A run has come to its end: the copies are removed, unless another follows.
-    pub fn done(&self) {
+    /// Ends a run: removes the copies, unless another run follows.
+    pub fn finish_run(&self) {
         let less = |n: u32| n.checked_sub(1);
-        let further = &self.0.further;
+        let further = &self.0.expected_runs;
         if further
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
             .is_err()
         {
-            self.remove(|_| true);
+            self.remove_copies(|_| true);
         }
     }
 
     /// Removes the copies that were read to their end.
-    pub fn make_room(&self) {
-        self.remove(|copy| copy.is_read.load(Ordering::Relaxed));
+    pub fn remove_read_copies(&self) {
+        self.remove_copies(|copy| copy.is_read.load(Ordering::Relaxed));
     }
 
-    fn remove(&self, which: impl Fn(&Copy) -> bool) {
+    fn remove_copies(&self, which: impl Fn(&LocalCopy) -> bool) {
         self.copies().retain(|copy| {
-            let gone = which(copy);
-            if gone {
+            let remove = which(copy);
+            if remove {
                 copy.remove();
             }
-            !gone
+            !remove
         });
     }
 
-    fn copies(&self) -> MutexGuard<'_, Vec<Arc<Copy>>> {
-        // A list of files is whole at every instant.
+    fn copies(&self) -> MutexGuard<'_, Vec<Arc<LocalCopy>>> {
+        // The list of copies is valid at every instant.
         let copies = self.0.copies.lock();
         copies.unwrap_or_else(PoisonError::into_inner)
     }
@@ -130,11 +126,11 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let copies = self.copies.get_mut();
         for copy in copies.unwrap_or_else(PoisonError::into_inner) {
-            if copy.is_bad.load(Ordering::Relaxed) || !copy.is_known {
+            if copy.is_damaged.load(Ordering::Relaxed) || !copy.is_reusable {
                 copy.remove();
             } else {
                 tracing::info!(
-                    "the copy of {} is kept in {}: the same command goes on with it, and removes it at its end",
+                    "keeping the copy of {} in {}: the same command resumes with it and removes it at its end",
                     copy.name,
                     copy.path().display()
                 );
@@ -143,61 +139,62 @@ impl Drop for Inner {
     }
 }
 
-/// A copy of a source, whole or in part. While it is open no other process uses it.
+/// A complete or partial local copy of a source. While it is open, no other process
+/// uses it.
 #[derive(Debug)]
-pub struct Copy {
-    /// Of what.
+pub struct LocalCopy {
+    /// Name of the source.
     pub name: String,
     path: Mutex<PathBuf>,
-    /// Whether its source can be recognised by another run.
-    pub is_known: bool,
-    /// Held for its lock.
+    /// True if another run can recognise the source.
+    pub is_reusable: bool,
+    /// Holds the file lock.
     _lock: File,
     is_read: AtomicBool,
-    is_bad: AtomicBool,
+    is_damaged: AtomicBool,
 }
 
-impl Copy {
-    /// The copy of the source `name` at `path`, which `lock` is open on.
-    pub fn new(name: &str, path: PathBuf, is_known: bool, lock: File) -> Copy {
-        Copy {
+impl LocalCopy {
+    /// Creates the copy of the source `name` at `path`; `lock` is its open file.
+    pub fn new(name: &str, path: PathBuf, is_reusable: bool, lock: File) -> LocalCopy {
+        LocalCopy {
             name: name.to_owned(),
             path: Mutex::new(path),
-            is_known,
+            is_reusable,
             _lock: lock,
             is_read: AtomicBool::new(false),
-            is_bad: AtomicBool::new(false),
+            is_damaged: AtomicBool::new(false),
         }
     }
 
-    /// Where it lies.
+    /// The path of the copy.
     pub fn path(&self) -> PathBuf {
-        self.place().clone()
+        self.locked_path().clone()
     }
 
-    /// Gives it another name in its folder.
+    /// Renames the copy.
     ///
     /// # Errors
-    /// When the file system does not take it.
+    /// If the file system fails.
     pub fn rename(&self, to: PathBuf) -> io::Result<()> {
-        let mut path = self.place();
+        let mut path = self.locked_path();
         fs::rename(&*path, &to)?;
         *path = to;
         Ok(())
     }
 
-    fn place(&self) -> MutexGuard<'_, PathBuf> {
+    fn locked_path(&self) -> MutexGuard<'_, PathBuf> {
         self.path.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It was read to its end.
-    pub fn was_read(&self) {
+    /// Marks the copy as read to its end.
+    pub fn mark_read(&self) {
         self.is_read.store(true, Ordering::Relaxed);
     }
 
-    /// What it holds is damaged: it is not kept.
-    pub fn is_damaged(&self) {
-        self.is_bad.store(true, Ordering::Relaxed);
+    /// Marks the copy as damaged: it is not kept.
+    pub fn mark_damaged(&self) {
+        self.is_damaged.store(true, Ordering::Relaxed);
     }
 
     fn remove(&self) {
@@ -210,21 +207,21 @@ impl Copy {
     }
 }
 
-/// Opens the file at `path` for this process alone, for reading and writing; makes it
-/// only when told to.
+/// Opens the file at `path` exclusively for this process, for reading and writing.
+/// Creates it only if `make` is true; otherwise `None` if it does not exist.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when another process has it,
-/// when it cannot be opened, or when it is no file of this user: a folder for
-/// temporary files is open to everybody.
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if another process uses
+/// it, it cannot be opened, or it belongs to another user: a temporary folder is open
+/// to everybody.
 #[cfg(feature = "rds")]
-pub(crate) fn open_alone(path: &Path, make: bool) -> Result<Option<File>> {
+pub(crate) fn open_exclusive(path: &Path, make: bool) -> Result<Option<File>> {
     let cannot = |e: io::Error| {
         Error::usage(format!("cannot use {}", path.display()))
-            .because(e)
-            .hint("name another folder by --work-dir DIR")
+            .with_source(e)
+            .with_hint("give another folder with --work-dir DIR")
     };
-    for _ in 0..TRIES {
+    for _ in 0..MAX_TRIES {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(make);
         #[cfg(unix)]
@@ -240,7 +237,7 @@ pub(crate) fn open_alone(path: &Path, make: bool) -> Result<Option<File>> {
             Err(e) if e.kind() == io::ErrorKind::NotFound && !make => return Ok(None),
             Err(e) => return Err(cannot(e)),
         };
-        // Elsewhere such a lock would keep SQLite out as well.
+        // On other systems this lock would block SQLite, too.
         let locked = match cfg!(unix) {
             true => file.try_lock(),
             false => Ok(()),
@@ -252,73 +249,73 @@ pub(crate) fn open_alone(path: &Path, make: bool) -> Result<Option<File>> {
                     "{} is in use by another process",
                     path.display()
                 ))
-                .hint("wait for its end, or name another folder by --work-dir DIR"));
+                .with_hint("wait until it ends, or give another folder with --work-dir DIR"));
             }
             Err(TryLockError::Error(e)) => return Err(cannot(e)),
         }
-        let is_ours = is_ours(&file, path).map_err(cannot)?;
+        let is_ours = check_ownership(&file, path).map_err(cannot)?;
         match is_ours {
-            Ours::Yes => return Ok(Some(file)),
-            // Another process has put it away between the opening and the lock.
-            Ours::Gone => {}
-            Ours::No => {
-                return Err(
-                    Error::usage(format!("{} is no file of this user", path.display()))
-                        .hint("name a folder of your own by --work-dir DIR"),
-                );
+            Ownership::Yes => return Ok(Some(file)),
+            // Another process removed it between opening and locking.
+            Ownership::Gone => {}
+            Ownership::No => {
+                return Err(Error::usage(format!(
+                    "{} does not belong to this user",
+                    path.display()
+                ))
+                .with_hint("give --work-dir DIR with a folder of this user"));
             }
         }
     }
     Err(
-        Error::usage(format!("{} comes and goes", path.display())).hint(
-            "another process makes copies of the same source: wait for its end, or name another folder \
-             by --work-dir DIR",
+        Error::usage(format!("{} keeps disappearing", path.display())).with_hint(
+            "another process copies the same source: wait until it ends, or give another folder \
+             with --work-dir DIR",
         ),
     )
 }
 
-/// Whose an open file is.
+/// Ownership of an open file.
 #[cfg(feature = "rds")]
-enum Ours {
+enum Ownership {
     Yes,
     No,
-    /// What stands at its path is another, or nothing.
+    /// The path leads to another file, or to none.
     Gone,
 }
 
 #[cfg(all(unix, feature = "rds"))]
-fn is_ours(file: &File, path: &Path) -> io::Result<Ours> {
+fn check_ownership(file: &File, path: &Path) -> io::Result<Ownership> {
     use std::os::unix::fs::MetadataExt as _;
-    let own = file.metadata()?;
+    let opened = file.metadata()?;
     let there = match fs::symlink_metadata(path) {
         Ok(there) => there,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Ours::Gone),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Ownership::Gone),
         Err(e) => return Err(e),
     };
-    if (own.dev(), own.ino()) != (there.dev(), there.ino()) {
-        return Ok(Ours::Gone);
+    if (opened.dev(), opened.ino()) != (there.dev(), there.ino()) {
+        return Ok(Ownership::Gone);
     }
-    // Who makes a file owns it.
+    // A new file belongs to the present user.
     let folder = path.parent().unwrap_or(Path::new("."));
     let user = tempfile::tempfile_in(folder)?.metadata()?.uid();
     Ok(
-        match own.is_file() && own.uid() == user && own.nlink() == 1 {
-            true => Ours::Yes,
-            false => Ours::No,
+        match opened.is_file() && opened.uid() == user && opened.nlink() == 1 {
+            true => Ownership::Yes,
+            false => Ownership::No,
         },
     )
 }
 
 #[cfg(all(not(unix), feature = "rds"))]
-fn is_ours(file: &File, _path: &Path) -> io::Result<Ours> {
+fn is_ours(file: &File, _path: &Path) -> io::Result<Ownership> {
     Ok(match file.metadata()?.is_file() {
-        true => Ours::Yes,
-        false => Ours::No,
+        true => Ownership::Yes,
+        false => Ownership::No,
     })
 }
 
-/// Bytes that are free for this user on the file system of `folder`; nothing where
-/// that cannot be asked.
+/// Bytes available to this user on the file system of `folder`; `None` if unknown.
 pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
@@ -337,13 +334,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_is_refused_before_it_is_begun() {
+    fn a_copy_without_room_fails_before_it_starts() {
         let folder = tempfile::tempdir().expect("a folder");
         let work = WorkDir::new(Some(folder.path().to_owned()));
-        assert!(work.has_room(1, "x").is_ok());
+        assert!(work.check_room(1, "x").is_ok());
         #[cfg(unix)]
         {
-            let error = work.has_room(u64::MAX, "the copy of x").expect_err("no");
+            let error = work.check_room(u64::MAX, "the copy of x").expect_err("no");
             assert_eq!(error.exit_status(), 2);
             assert!(
                 format!("{error:#}").contains("the copy of x needs"),
@@ -353,54 +350,54 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_one_process_s_and_goes_when_the_last_run_is_done() {
+    fn a_copy_is_exclusive_and_removed_after_the_last_run() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("copy");
-        assert!(open_alone(&path, false).expect("none").is_none());
-        let file = open_alone(&path, true).expect("opened").expect("made");
-        let again = open_alone(&path, true).expect_err("in use");
-        assert!(format!("{again:#}").contains("in use"), "{again}");
+        assert!(open_exclusive(&path, false).expect("none").is_none());
+        let file = open_exclusive(&path, true).expect("opened").expect("made");
+        let error = open_exclusive(&path, true).expect_err("in use");
+        assert!(format!("{error:#}").contains("in use"), "{error}");
 
         let work = WorkDir::new(Some(folder.path().to_owned()));
-        let copy = work.enter(Copy::new("x", path.clone(), true, file));
-        work.make_room();
+        let copy = work.add_copy(LocalCopy::new("x", path.clone(), true, file));
+        work.remove_read_copies();
         assert!(path.exists(), "it was not read to its end");
-        work.one_more_run();
-        work.done();
-        assert!(path.exists() && work.copy(&path).is_some());
-        copy.was_read();
-        work.clone().done();
-        assert!(!path.exists() && work.copy(&path).is_none());
+        work.expect_another_run();
+        work.finish_run();
+        assert!(path.exists() && work.find_copy(&path).is_some());
+        copy.mark_read();
+        work.clone().finish_run();
+        assert!(!path.exists() && work.find_copy(&path).is_none());
     }
 
     #[test]
-    fn what_is_damaged_is_not_kept() {
+    fn damaged_copies_are_not_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         let work = WorkDir::new(Some(folder.path().to_owned()));
         let enter = |name: &str| {
             let path = folder.path().join(name);
-            let file = open_alone(&path, true).expect("opened").expect("made");
-            work.enter(Copy::new(name, path, true, file))
+            let file = open_exclusive(&path, true).expect("opened").expect("made");
+            work.add_copy(LocalCopy::new(name, path, true, file))
         };
         let (bad, good) = (enter("bad"), enter("good"));
-        bad.is_damaged();
+        bad.mark_damaged();
         drop(work);
         assert!(!bad.path().exists() && good.path().exists());
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_link_that_another_user_may_have_laid_is_not_followed() {
+    fn links_of_other_users_are_not_followed() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, target) = (folder.path().join("copy"), folder.path().join("target"));
         std::fs::write(&target, b"precious").expect("written");
         std::os::unix::fs::symlink(&target, &path).expect("a link");
-        assert!(open_alone(&path, true).is_err());
+        assert!(open_exclusive(&path, true).is_err());
         std::fs::remove_file(&path).expect("removed");
         std::fs::hard_link(&target, &path).expect("a link");
-        let error = open_alone(&path, true).expect_err("refused");
+        let error = open_exclusive(&path, true).expect_err("not of this user");
         assert!(
-            format!("{error:#}").contains("no file of this user"),
+            format!("{error:#}").contains("does not belong to this user"),
             "{error}"
         );
     }

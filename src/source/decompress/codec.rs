@@ -1,11 +1,11 @@
-//! How a list may be compressed: what was told, and what its first bytes show.
+//! Compression of a list: the option, and detection from its first bytes.
 
 use crate::base::error::{Error, Result};
 use crate::source::work_dir::WorkDir;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A compression that is undone on the way in.
+/// A supported compression format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -24,7 +24,7 @@ pub enum Codec {
     Zip,
 }
 
-/// By what each is known. Source: each format's specification.
+/// Magic numbers. Source: each format's specification.
 const MAGIC: [(&[u8], Codec); 8] = [
     (b"\x1F\x8B", Codec::Gzip),
     (b"\x28\xB5\x2F\xFD", Codec::Zstd),
@@ -32,64 +32,64 @@ const MAGIC: [(&[u8], Codec); 8] = [
     (b"BZh", Codec::Bzip2),
     (b"\x04\x22\x4D\x18", Codec::Lz4),
     (b"PK\x03\x04", Codec::Zip),
-    // An archive that was to be split, and was not or is the first part.
+    // Marker of an archive that was written for splitting.
     (b"PK00PK\x03\x04", Codec::Zip),
     (b"PK\x07\x08PK\x03\x04", Codec::Zip),
 ];
 
-/// What the first bytes show.
+/// Result of detection from the first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
-    /// No compression that is known here.
-    Nothing,
-    /// Too few bytes to say.
+pub enum Detected {
+    /// No known compression.
+    Uncompressed,
+    /// Too few bytes to decide.
     TooFew,
-    /// This.
+    /// This format.
     Codec(Codec),
 }
 
 impl Codec {
-    /// What `head` shows, the beginning of the source.
-    pub fn seen(head: &[u8]) -> Seen {
-        if let Some(after) = after_skippable(head) {
-            // A skippable frame is alike in zstd and LZ4: the next one tells.
-            return match head.get(after..).map(Codec::seen) {
-                Some(Seen::Codec(codec @ (Codec::Zstd | Codec::Lz4))) => Seen::Codec(codec),
-                Some(Seen::TooFew) | None => Seen::TooFew,
-                Some(_) => Seen::Codec(Codec::Zstd),
+    /// Detects the format from `head`, the first bytes of the source.
+    pub fn detect(head: &[u8]) -> Detected {
+        if let Some(after) = skippable_frame_end(head) {
+            // Skippable frames of zstd and LZ4 are equal: the next frame decides.
+            return match head.get(after..).map(Codec::detect) {
+                Some(Detected::Codec(codec @ (Codec::Zstd | Codec::Lz4))) => Detected::Codec(codec),
+                Some(Detected::TooFew) | None => Detected::TooFew,
+                Some(_) => Detected::Codec(Codec::Zstd),
             };
         }
         for (magic, codec) in MAGIC {
             if head.starts_with(magic) {
                 return match (codec, head.get(3)) {
-                    // The digit is the block size: without one it is text.
-                    (Codec::Bzip2, Some(b'1'..=b'9')) => Seen::Codec(codec),
-                    (Codec::Bzip2, Some(_)) => Seen::Nothing,
-                    (Codec::Bzip2, None) => Seen::TooFew,
-                    _ => Seen::Codec(codec),
+                    // The digit is the block size. Without one it is text.
+                    (Codec::Bzip2, Some(b'1'..=b'9')) => Detected::Codec(codec),
+                    (Codec::Bzip2, Some(_)) => Detected::Uncompressed,
+                    (Codec::Bzip2, None) => Detected::TooFew,
+                    _ => Detected::Codec(codec),
                 };
             }
             if magic.starts_with(head) {
-                return Seen::TooFew;
+                return Detected::TooFew;
             }
         }
         match is_skippable_magic(head) {
-            true => Seen::TooFew,
-            false => Seen::Nothing,
+            true => Detected::TooFew,
+            false => Detected::Uncompressed,
         }
     }
 
-    /// What `head` shows when no more will come of it.
-    pub fn shown(head: &[u8]) -> Seen {
-        match (Codec::seen(head), after_skippable(head)) {
-            // A skippable frame longer than what is looked at.
-            (Seen::TooFew, Some(_)) => Seen::Codec(Codec::Zstd),
-            (Seen::TooFew, None) => Seen::Nothing,
-            (seen, _) => seen,
+    /// Detects the format from `head` when no more bytes will follow.
+    pub fn detect_at_end(head: &[u8]) -> Detected {
+        match (Codec::detect(head), skippable_frame_end(head)) {
+            // The skippable frame is longer than `head`.
+            (Detected::TooFew, Some(_)) => Detected::Codec(Codec::Zstd),
+            (Detected::TooFew, None) => Detected::Uncompressed,
+            (detected, _) => detected,
         }
     }
 
-    /// Its name, as `--compression` takes it.
+    /// The name, as in `--compression`.
     pub fn name(self) -> &'static str {
         match self {
             Codec::Gzip => "gzip",
@@ -101,7 +101,7 @@ impl Codec {
         }
     }
 
-    /// The command that undoes it into a pipe.
+    /// The command that decompresses it to standard output.
     pub fn command(self) -> &'static str {
         match self {
             Codec::Gzip => "gunzip -c",
@@ -114,8 +114,8 @@ impl Codec {
     }
 }
 
-/// How the bytes of the source `name` come into `command`, for a shell.
-pub(crate) fn piped(name: &str, command: &str) -> String {
+/// A shell pipeline from the source `name` through `command`.
+pub(crate) fn pipe_command(name: &str, command: &str) -> String {
     match name {
         "-" => format!("… | {command}"),
         _ => {
@@ -134,7 +134,7 @@ impl fmt::Display for Codec {
     }
 }
 
-/// Whether `head`, however short, may be the magic number of a skippable frame:
+/// True if `head`, even if incomplete, matches the magic number of a skippable frame:
 /// 0x184D2A50 to 0x184D2A5F, little-endian.
 fn is_skippable_magic(head: &[u8]) -> bool {
     let (first, rest) = match head {
@@ -144,8 +144,8 @@ fn is_skippable_magic(head: &[u8]) -> bool {
     first & 0xF0 == 0x50 && b"\x2A\x4D\x18".starts_with(rest)
 }
 
-/// Where a skippable frame at the beginning ends.
-pub(super) fn after_skippable(head: &[u8]) -> Option<usize> {
+/// The end of a skippable frame at the start; `None` if there is none.
+pub(super) fn skippable_frame_end(head: &[u8]) -> Option<usize> {
     let (magic, rest) = head.split_first_chunk::<4>()?;
     let size = rest.first_chunk::<4>()?;
     is_skippable_magic(magic).then(|| {
@@ -153,86 +153,95 @@ pub(super) fn after_skippable(head: &[u8]) -> Option<usize> {
     })
 }
 
-/// Whether and how a list is compressed, as it was told.
+/// Option for the compression of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Compression {
-    /// As its first bytes show.
+    /// Detect it from the first bytes.
     #[default]
     Auto,
-    /// It is not: the bytes are the text, whatever they look like.
+    /// Not compressed: the bytes are the text, in any case.
     None,
-    /// So.
-    Is(Codec),
+    /// This format.
+    Fixed(Codec),
 }
 
-/// What was told about the compression of a run's sources.
+/// Options for the decompression of a run's sources.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Unpack {
-    /// How they are compressed.
+pub struct DecompressOptions {
+    /// Compression of the sources.
     pub compression: Compression,
-    /// Which member of a ZIP archive is the list, where it has several.
+    /// Member of a ZIP archive that is the list; needed if it has several.
     pub member: Option<String>,
-    /// Where copies go of what cannot be read as it comes.
-    pub work: WorkDir,
+    /// Folder for copies of sources that cannot be streamed.
+    pub work_dir: WorkDir,
 }
 
-/// How a source is compressed.
+/// Compression of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Packed {
-    /// By what.
+pub struct SourceCompression {
+    /// Format of the compression.
     pub codec: Codec,
-    /// The member of a ZIP archive that was named.
+    /// Member of a ZIP archive, if one was named.
     pub member: Option<String>,
 }
 
-impl Unpack {
-    /// How a source is compressed whose beginning shows `seen`; nothing where it
-    /// is not.
+impl DecompressOptions {
+    /// The compression of the source `name` with the detection result `detected`;
+    /// `None` if it is not compressed.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when a member is named
-    /// and the source, `name`, is no ZIP archive.
-    pub fn packed(&self, name: &str, seen: Seen) -> Result<Option<Packed>> {
-        let codec = match (self.compression, seen) {
-            (Compression::Is(codec), _) | (Compression::Auto, Seen::Codec(codec)) => Some(codec),
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if a member is named,
+    /// but the source is not a ZIP archive.
+    pub fn compression_for(
+        &self,
+        name: &str,
+        detected: Detected,
+    ) -> Result<Option<SourceCompression>> {
+        let codec = match (self.compression, detected) {
+            (Compression::Fixed(codec), _) | (Compression::Auto, Detected::Codec(codec)) => {
+                Some(codec)
+            }
             _ => None,
         };
         if self.member.is_some() && codec != Some(Codec::Zip) {
             let is = codec.map_or("not compressed", Codec::name);
             return Err(Error::usage(format!(
-                "--member names a member of a ZIP archive, and {name} is {is}"
+                "--member names a member of a ZIP archive, but {name} is {is}"
             ))
-            .hint("leave --member out"));
+            .with_hint("omit --member"));
         }
-        Ok(codec.map(|codec| Packed {
+        Ok(codec.map(|codec| SourceCompression {
             codec,
             member: self.member.clone(),
         }))
     }
 
-    /// Whether a source that was read as `packed` would be read so again.
+    /// Checks that the options agree with the compression `packed` of an earlier run.
     ///
     /// # Errors
-    /// In words, how it would be read now.
-    pub fn agrees(&self, packed: Option<&Packed>) -> Result<(), String> {
+    /// A description of the difference.
+    pub fn check_unchanged(&self, packed: Option<&SourceCompression>) -> Result<(), String> {
         let was = packed.map_or("none", |p| p.codec.name());
         let is = match self.compression {
             Compression::Auto => was,
             Compression::None => "none",
-            Compression::Is(codec) => codec.name(),
+            Compression::Fixed(codec) => codec.name(),
         };
         if was != is {
-            return Err(format!("its compression was {was}, and is told to be {is}"));
+            return Err(format!(
+                "its compression was {was}, but the option says {is}"
+            ));
         }
         let member = packed.and_then(|p| p.member.as_ref());
         if member != self.member.as_ref() {
-            let said = |m: Option<&String>| m.map_or("none".to_owned(), |m| format!("{m:?}"));
+            let text_or_none =
+                |m: Option<&String>| m.map_or("none".to_owned(), |m| format!("{m:?}"));
             return Err(format!(
-                "the member named was {}, and is {}",
-                said(member),
-                said(self.member.as_ref())
+                "its member was {}, but the option names {}",
+                text_or_none(member),
+                text_or_none(self.member.as_ref())
             ));
         }
         Ok(())
@@ -244,62 +253,65 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_compressed_is_known_by_its_first_bytes_however_few_have_come() {
+    fn compression_is_detected_from_the_first_bytes() {
         for (magic, codec) in MAGIC {
             for n in 0..magic.len() {
-                assert_eq!(Codec::seen(&magic[..n]), Seen::TooFew, "{codec} {n}");
+                assert_eq!(Codec::detect(&magic[..n]), Detected::TooFew, "{codec} {n}");
             }
             let whole = [magic, b"9xxxx"].concat();
-            assert_eq!(Codec::seen(&whole), Seen::Codec(codec));
+            assert_eq!(Codec::detect(&whole), Detected::Codec(codec));
         }
         for text in [&b"92e7"[..], b"BZhello", b"\n", b"PKzip", b"P\n", b"(hash)"] {
-            assert_eq!(Codec::seen(text), Seen::Nothing, "{text:?}");
+            assert_eq!(Codec::detect(text), Detected::Uncompressed, "{text:?}");
         }
     }
 
     #[test]
-    fn after_a_skippable_frame_the_next_one_tells() {
+    fn after_a_skippable_frame_the_next_one_decides() {
         let skip = b"\x5A\x2A\x4D\x18\x02\0\0\0ab";
         for n in 1..skip.len() {
-            assert_eq!(Codec::seen(&skip[..n]), Seen::TooFew, "{n}");
+            assert_eq!(Codec::detect(&skip[..n]), Detected::TooFew, "{n}");
         }
-        let next = |magic: &[u8]| Codec::seen(&[skip, magic].concat());
-        assert_eq!(next(b"\x04\x22\x4D\x18"), Seen::Codec(Codec::Lz4));
-        assert_eq!(next(b"\x28\xB5\x2F\xFD"), Seen::Codec(Codec::Zstd));
+        let next = |magic: &[u8]| Codec::detect(&[skip, magic].concat());
+        assert_eq!(next(b"\x04\x22\x4D\x18"), Detected::Codec(Codec::Lz4));
+        assert_eq!(next(b"\x28\xB5\x2F\xFD"), Detected::Codec(Codec::Zstd));
         let far = b"\x50\x2A\x4D\x18\xFF\xFF\xFF\xFF";
-        assert_eq!(Codec::seen(far), Seen::TooFew);
+        assert_eq!(Codec::detect(far), Detected::TooFew);
     }
 
     #[test]
-    fn a_member_is_of_an_archive_only() {
-        let member = Unpack {
+    fn only_archives_have_members() {
+        let member = DecompressOptions {
             member: Some("a".into()),
-            ..Unpack::default()
+            ..DecompressOptions::default()
         };
-        let packed = |u: &Unpack, seen| u.packed("list", seen).map(|p| p.map(|p| p.codec));
-        assert!(packed(&member, Seen::Nothing).is_err());
-        assert!(packed(&member, Seen::Codec(Codec::Gzip)).is_err());
+        let packed = |u: &DecompressOptions, detected| {
+            u.compression_for("list", detected)
+                .map(|p| p.map(|p| p.codec))
+        };
+        assert!(packed(&member, Detected::Uncompressed).is_err());
+        assert!(packed(&member, Detected::Codec(Codec::Gzip)).is_err());
         assert_eq!(
-            packed(&member, Seen::Codec(Codec::Zip)).ok(),
+            packed(&member, Detected::Codec(Codec::Zip)).ok(),
             Some(Some(Codec::Zip))
         );
-        let none = Unpack {
+        let none = DecompressOptions {
             compression: Compression::None,
-            ..Unpack::default()
+            ..DecompressOptions::default()
         };
-        assert_eq!(packed(&none, Seen::Codec(Codec::Zip)).ok(), Some(None));
-        assert!(none.agrees(None).is_ok());
-        let zip = Packed {
+        assert_eq!(packed(&none, Detected::Codec(Codec::Zip)).ok(), Some(None));
+        assert!(none.check_unchanged(None).is_ok());
+        let zip = SourceCompression {
             codec: Codec::Zip,
             member: Some("b".into()),
         };
         assert!(
-            none.agrees(Some(&zip))
+            none.check_unchanged(Some(&zip))
                 .is_err_and(|e| e.contains("was zip"))
         );
         assert!(
             member
-                .agrees(Some(&zip))
+                .check_unchanged(Some(&zip))
                 .is_err_and(|e| e.contains("\"b\""))
         );
     }

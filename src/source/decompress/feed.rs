@@ -1,4 +1,4 @@
-//! Chunks as they come → a reader that counts what is taken from it.
+//! Chunks → a reader that counts consumed bytes.
 
 use crate::base::error::{Error, Result};
 use bytes::{Bytes, BytesMut};
@@ -7,46 +7,46 @@ use std::fmt;
 use std::io::{self, BufRead, Read};
 use std::rc::Rc;
 
-/// The compressed bytes of a source, for decoders to read.
+/// The compressed bytes of a source, as a reader for the decoders.
 pub(super) struct Feed<'a> {
     chunks: &'a mut dyn FnMut() -> Result<Option<Bytes>>,
-    now: Bytes,
+    buffer: Bytes,
     ended: bool,
-    /// Whether more was asked for than there is.
-    beyond: bool,
-    taken: Rc<Cell<u64>>,
-    /// Why there are no more chunks, where that is a failure.
-    failed: Option<Error>,
+    /// True if a decoder read past the end.
+    read_past_end: bool,
+    consumed: Rc<Cell<u64>>,
+    /// Error that ended the chunks.
+    error: Option<Error>,
 }
 
 impl<'a> Feed<'a> {
     pub(super) fn new(chunks: &'a mut dyn FnMut() -> Result<Option<Bytes>>) -> Self {
         Feed {
             chunks,
-            now: Bytes::new(),
+            buffer: Bytes::new(),
             ended: false,
-            beyond: false,
-            taken: Rc::default(),
-            failed: None,
+            read_past_end: false,
+            consumed: Rc::default(),
+            error: None,
         }
     }
 
-    /// How many bytes were taken so far, from now on.
-    pub(super) fn taken(&self) -> Rc<Cell<u64>> {
-        self.taken.clone()
+    /// A live counter of the consumed bytes.
+    pub(super) fn consumed(&self) -> Rc<Cell<u64>> {
+        self.consumed.clone()
     }
 
-    /// Whether more was asked for than there is.
-    pub(super) fn beyond(&self) -> bool {
-        self.beyond
+    /// True if a decoder read past the end.
+    pub(super) fn has_read_past_end(&self) -> bool {
+        self.read_past_end
     }
 
-    /// What the source failed with.
-    pub(super) fn failed(self) -> Option<Error> {
-        self.failed
+    /// The error of the source; `None` if it did not fail.
+    pub(super) fn into_error(self) -> Option<Error> {
+        self.error
     }
 
-    fn more(&mut self) -> io::Result<Option<Bytes>> {
+    fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
         while !self.ended {
             match (self.chunks)() {
                 Ok(Some(chunk)) if chunk.is_empty() => {}
@@ -54,33 +54,35 @@ impl<'a> Feed<'a> {
                 Ok(None) => self.ended = true,
                 Err(e) => {
                     self.ended = true;
-                    self.failed = Some(e);
+                    self.error = Some(e);
                 }
             }
         }
-        match self.failed {
+        match self.error {
             Some(_) => Err(io::Error::other("the source cannot be read")),
             None => Ok(None),
         }
     }
 
-    /// The next `n` bytes, without taking them; fewer at the end.
+    /// The next `n` bytes without consuming them; fewer at the end.
     pub(super) fn peek(&mut self, n: usize) -> io::Result<&[u8]> {
-        while self.now.len() < n {
-            let Some(chunk) = self.more()? else { break };
-            if self.now.is_empty() {
-                self.now = chunk;
+        while self.buffer.len() < n {
+            let Some(chunk) = self.next_chunk()? else {
+                break;
+            };
+            if self.buffer.is_empty() {
+                self.buffer = chunk;
             } else {
-                let mut joined = BytesMut::with_capacity(self.now.len() + chunk.len());
-                joined.extend_from_slice(&self.now);
+                let mut joined = BytesMut::with_capacity(self.buffer.len() + chunk.len());
+                joined.extend_from_slice(&self.buffer);
                 joined.extend_from_slice(&chunk);
-                self.now = joined.freeze();
+                self.buffer = joined.freeze();
             }
         }
-        Ok(&self.now[..self.now.len().min(n)])
+        Ok(&self.buffer[..self.buffer.len().min(n)])
     }
 
-    /// Passes over `n` bytes.
+    /// Skips `n` bytes.
     pub(super) fn skip(&mut self, mut n: u64) -> io::Result<()> {
         while n > 0 {
             let have = self.fill_buf()?.len();
@@ -98,15 +100,15 @@ impl<'a> Feed<'a> {
 impl BufRead for Feed<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.peek(1)?.is_empty() {
-            self.beyond = true;
+            self.read_past_end = true;
         }
-        Ok(&self.now)
+        Ok(&self.buffer)
     }
 
     fn consume(&mut self, n: usize) {
-        let n = n.min(self.now.len());
-        self.now = self.now.slice(n..);
-        self.taken.set(self.taken.get() + n as u64);
+        let n = n.min(self.buffer.len());
+        self.buffer = self.buffer.slice(n..);
+        self.consumed.set(self.consumed.get() + n as u64);
     }
 }
 
@@ -126,7 +128,7 @@ impl Read for Feed<'_> {
 impl fmt::Debug for Feed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Feed")
-            .field("taken", &self.taken)
+            .field("taken", &self.consumed)
             .field("ended", &self.ended)
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! Text that comes out of a decoder, chunk by chunk, and the faults that end it.
+//! Output of a decoder: chunks of text, and the faults that end them.
 
 use crate::base::error::{Error, Result};
 use bytes::Bytes;
@@ -6,27 +6,27 @@ use std::cell::Cell;
 use std::io::{self, Read};
 use std::rc::Rc;
 
-/// How much text is handed on at once, at most.
+/// Maximum size of a chunk of text, in bytes.
 pub(super) const TEXT_BYTES: usize = 64 * 1024;
 
 /// A chunk of text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Chunk {
-    /// The text.
+    /// Text of the chunk.
     pub bytes: Bytes,
-    /// How many bytes of the source it took, as they lie there.
-    pub lying: u64,
+    /// Compressed bytes consumed for it.
+    pub compressed_bytes: u64,
 }
 
-/// Why the unpacking ends early.
+/// Reason for an early end of the decompression.
 pub(super) enum Fault {
-    /// The decoder says so.
+    /// I/O error of the decoder.
     Io(io::Error),
-    /// What is wrong with it, in words.
+    /// Description of the damage.
     Bad(String),
-    /// A failure that says all by itself.
-    Whole(Error),
-    /// Nobody takes the text any more.
+    /// Complete error, passed on unchanged.
+    Complete(Error),
+    /// The receiver of the text is gone.
     Closed,
 }
 
@@ -36,24 +36,24 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// Where text goes.
-pub(super) struct Out<'a> {
+/// Receiver of the text, with counters.
+pub(super) struct TextSink<'a> {
     pub(super) sink: &'a mut dyn FnMut(Chunk) -> bool,
-    pub(super) taken: Rc<Cell<u64>>,
-    /// Of `taken`, what was handed on.
-    pub(super) said: u64,
-    pub(super) text: u64,
+    pub(super) consumed: Rc<Cell<u64>>,
+    /// Part of `taken` that was reported with chunks.
+    pub(super) reported: u64,
+    pub(super) text_bytes: u64,
 }
 
-impl Out<'_> {
-    /// Hands on `text`, and what of the source was taken since.
-    pub(super) fn give(&mut self, text: &[u8]) -> Result<(), Fault> {
-        let taken = self.taken.get();
-        let lying = taken - std::mem::replace(&mut self.said, taken);
-        self.text += text.len() as u64;
+impl TextSink<'_> {
+    /// Sends `text`, with the number of bytes consumed since the last call.
+    pub(super) fn send(&mut self, text: &[u8]) -> Result<(), Fault> {
+        let consumed = self.consumed.get();
+        let compressed_bytes = consumed - std::mem::replace(&mut self.reported, consumed);
+        self.text_bytes += text.len() as u64;
         let chunk = Chunk {
             bytes: Bytes::copy_from_slice(text),
-            lying,
+            compressed_bytes,
         };
         match (self.sink)(chunk) {
             true => Ok(()),
@@ -61,13 +61,13 @@ impl Out<'_> {
         }
     }
 
-    /// Hands on all that `reader` has.
+    /// Sends the whole text of `reader`.
     pub(super) fn drain(&mut self, reader: &mut dyn Read) -> Result<(), Fault> {
         let mut buffer = vec![0; TEXT_BYTES];
         loop {
             match reader.read(&mut buffer) {
                 Ok(0) => return Ok(()),
-                Ok(n) => self.give(&buffer[..n])?,
+                Ok(n) => self.send(&buffer[..n])?,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e.into()),
             }

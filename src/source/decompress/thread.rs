@@ -1,44 +1,44 @@
-//! Decompression beside the run: a task feeds a thread, and that hands on text.
+//! Decompression thread: a task feeds it, and it sends text back.
 //!
-//! Decoders work for milliseconds at a stretch. On the runtime's own thread they
-//! would hold up the calls in flight; on one of their own they run beside them.
-//! Two short channels bound what is between.
+//! Decoders work for milliseconds without a pause. On the runtime's thread they would
+//! delay the calls in flight, so they have a separate one. Two short channels limit the
+//! data in between.
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::source::decompress::codec::Packed;
-use crate::source::decompress::decoder::unpack;
+use crate::source::decompress::codec::SourceCompression;
+use crate::source::decompress::decoder::decompress;
 use crate::source::decompress::output::Chunk;
-use crate::source::open::Source;
+use crate::source::open::OpenSource;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Compressed chunks that may wait for the decoder.
+/// Maximum number of compressed chunks waiting for the decoder.
 const COMPRESSED_CHUNKS: usize = 4;
 
-/// Chunks of text that may wait for the reader.
+/// Maximum number of text chunks waiting for the reader.
 const TEXT_CHUNKS: usize = 8;
 
 /// A source that is being decompressed.
 #[derive(Debug)]
-pub(crate) struct Unpacking {
+pub(crate) struct DecompressThread {
     name: String,
     feeder: JoinHandle<()>,
     text: mpsc::Receiver<Result<Option<Chunk>>>,
 }
 
-impl Unpacking {
-    /// Begins to decompress `source`, called `name`, of which the chunks `first`
-    /// are read already, and all when `ended`.
-    pub(crate) fn start(
+impl DecompressThread {
+    /// Starts to decompress `source`, called `name`. `first` holds the chunks read so
+    /// far; `ended` is true if they are all.
+    pub(crate) fn spawn(
         name: String,
-        packed: Packed,
+        packed: SourceCompression,
         first: VecDeque<Bytes>,
         ended: bool,
-        mut source: Source,
-    ) -> Unpacking {
-        let (feed, mut fed) = mpsc::channel::<Result<Bytes>>(COMPRESSED_CHUNKS);
+        mut source: OpenSource,
+    ) -> DecompressThread {
+        let (feed, mut compressed) = mpsc::channel::<Result<Bytes>>(COMPRESSED_CHUNKS);
         let feeder = tokio::spawn(async move {
             for chunk in first {
                 if feed.send(Ok(chunk)).await.is_err() {
@@ -62,38 +62,38 @@ impl Unpacking {
             }
         });
         let (send, text) = mpsc::channel(TEXT_CHUNKS);
-        let called = name.clone();
-        // It ends when either channel does.
+        let display_name = name.clone();
+        // The thread ends when either channel closes.
         tokio::task::spawn_blocking(move || {
-            let ended = unpack(
-                &called,
+            let ended = decompress(
+                &display_name,
                 &packed,
-                || fed.blocking_recv().transpose(),
+                || compressed.blocking_recv().transpose(),
                 |chunk| send.blocking_send(Ok(Some(chunk))).is_ok(),
             );
-            // Nobody may be there any more to take it.
+            // The receiver may be gone.
             let _ = send.blocking_send(ended.map(|()| None));
         });
-        Unpacking { name, feeder, text }
+        DecompressThread { name, feeder, text }
     }
 
-    /// The next chunk of text; nothing at the end.
+    /// The next chunk of text; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Chunk>> {
         match self.text.recv().await {
             Some(next) => next,
             None => Err(Error::new(
                 ErrorKind::Internal,
                 format!(
-                    "the decompression of {} broke down; this is a fault of hashferry",
+                    "the decompression of {} failed unexpectedly; this is a bug in hashferry",
                     self.name
                 ),
             )
-            .hint("decompress it first, then ingest that")),
+            .with_hint("decompress it first, then ingest the result")),
         }
     }
 }
 
-impl Drop for Unpacking {
+impl Drop for DecompressThread {
     fn drop(&mut self) {
         self.feeder.abort();
     }

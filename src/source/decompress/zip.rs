@@ -1,16 +1,16 @@
 //! One member of a ZIP archive, streamed by the local file headers.
 //!
-//! A ZIP archive has its table of contents at the end, and before each member a
-//! header that says the most of it. So a member can be read as it comes, from a
-//! pipe too; only that there are further ones is then known late. Where the
-//! archive can be read at will, [`place`] and [`names`] tell its members before.
+//! A ZIP archive has its central directory at the end, and a local header before each
+//! member. So a member can be streamed, even from a pipe; but further members are
+//! detected only afterwards. For a seekable archive, [`find_directory`] and [`member_names`] find the
+//! members in advance.
 //!
 //! Source of layouts and constants: PKWARE's APPNOTE.TXT 6.3.10.
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::printable::shown;
+use crate::base::printable::printable_bytes;
 use crate::source::decompress::feed::Feed;
-use crate::source::decompress::output::{Fault, Out};
+use crate::source::decompress::output::{Fault, TextSink};
 use flate2::Crc;
 use std::io::{self, Read};
 
@@ -20,27 +20,27 @@ const END: &[u8; 4] = b"PK\x05\x06";
 const END_64: &[u8; 4] = b"PK\x06\x06";
 const LOCATOR_64: &[u8; 4] = b"PK\x06\x07";
 const DESCRIPTOR: &[u8; 4] = b"PK\x07\x08";
-/// Before the first member of an archive that was to be split and was not, or was.
+/// Markers before the first member of an archive that was written for splitting.
 const SPANNING: [&[u8; 4]; 2] = [b"PK00", DESCRIPTOR];
 
-/// The end record's length, and that of its comment at most.
+/// Length of the end record without its comment.
 const END_BYTES: usize = 22;
 
-/// The locator's length, which stands before the end record in ZIP64.
+/// Length of the ZIP64 locator, which precedes the end record.
 const LOCATOR_64_BYTES: usize = 20;
 
-/// How much of the end of an archive holds the end record, in bytes.
+/// Maximum size of the end record with comment and locator, in bytes.
 pub(crate) const TAIL_BYTES: u64 = (END_BYTES + u16::MAX as usize + LOCATOR_64_BYTES) as u64;
 
-/// The largest table of contents that is read before the list: some 300,000
+/// Maximum size of a central directory that is read in advance, in bytes: about 300,000
 /// members.
 pub(crate) const MAX_DIRECTORY_BYTES: u64 = 32 * 1024 * 1024;
 
-/// Stands for a number that is in the ZIP64 field instead.
-const IN_64: u32 = u32::MAX;
+/// Marks a number that is in the ZIP64 field.
+const ZIP64_MARKER: u32 = u32::MAX;
 
-/// How many members a message names.
-const NAMED: usize = 20;
+/// Maximum number of members in a message.
+const MAX_NAMED_MEMBERS: usize = 20;
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
     let two = bytes.get(at..).and_then(|b| b.first_chunk());
@@ -57,21 +57,21 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     eight.map_or(0, |b| u64::from_le_bytes(*b))
 }
 
-/// What a local file header says.
-struct Header {
+/// A parsed local header.
+struct LocalHeader {
     name: String,
     flags: u16,
     method: u16,
     crc: u32,
-    packed: u64,
-    unpacked: u64,
+    compressed_bytes: u64,
+    uncompressed_bytes: u64,
 }
 
-impl Header {
-    fn read(feed: &mut Feed<'_>) -> Result<Header, Fault> {
-        let fixed = exact(feed, 30)?;
-        let name = exact(feed, usize::from(u16_at(&fixed, 26)))?;
-        let extra = exact(feed, usize::from(u16_at(&fixed, 28)))?;
+impl LocalHeader {
+    fn read(feed: &mut Feed<'_>) -> Result<LocalHeader, Fault> {
+        let fixed = read_exactly(feed, 30)?;
+        let name = read_exactly(feed, usize::from(u16_at(&fixed, 26)))?;
+        let extra = read_exactly(feed, usize::from(u16_at(&fixed, 28)))?;
         let (mut packed, mut unpacked) =
             (u64::from(u32_at(&fixed, 18)), u64::from(u32_at(&fixed, 22)));
         let mut fields = &extra[..];
@@ -80,7 +80,7 @@ impl Header {
             let mut field = fields.get(4..4 + size).unwrap_or_default();
             if id == 1 {
                 for number in [&mut unpacked, &mut packed] {
-                    if *number == u64::from(IN_64) && field.len() >= 8 {
+                    if *number == u64::from(ZIP64_MARKER) && field.len() >= 8 {
                         *number = u64_at(field, 0);
                         field = &field[8..];
                     }
@@ -88,13 +88,13 @@ impl Header {
             }
             fields = fields.get(4 + size..).unwrap_or_default();
         }
-        Ok(Header {
+        Ok(LocalHeader {
             name: String::from_utf8_lossy(&name).into_owned(),
             flags: u16_at(&fixed, 6),
             method: u16_at(&fixed, 8),
             crc: u32_at(&fixed, 14),
-            packed,
-            unpacked,
+            compressed_bytes: packed,
+            uncompressed_bytes: unpacked,
         })
     }
 
@@ -102,46 +102,46 @@ impl Header {
         self.name.ends_with('/')
     }
 
-    /// Whether its sizes follow it instead of standing in its header.
+    /// True if the sizes follow the member.
     fn has_descriptor(&self) -> bool {
         self.flags & 0x0008 != 0
     }
 
-    /// Whether it can be read, else why not.
+    /// Checks that the member can be read. The error is a description.
     fn check(&self) -> Result<(), String> {
-        let name = shown(self.name.as_bytes(), 200);
+        let name = printable_bytes(self.name.as_bytes(), 200);
         if self.flags & 0x2041 != 0 {
             return Err(format!("its member {name:?} is encrypted"));
         }
-        let what = match self.method {
-            0 if self.has_descriptor() => "stored without its length before it",
+        let description = match self.method {
+            0 if self.has_descriptor() => "stored without its length in the header",
             0 | 8 => return Ok(()),
-            9 => "compressed by Deflate64",
-            12 => "compressed by bzip2",
-            14 => "compressed by LZMA",
-            93 => "compressed by zstd",
-            95 => "compressed by xz",
-            _ => "compressed by another method than Deflate",
+            9 => "compressed with Deflate64",
+            12 => "compressed with bzip2",
+            14 => "compressed with LZMA",
+            93 => "compressed with zstd",
+            95 => "compressed with xz",
+            _ => "compressed with a method other than Deflate",
         };
-        Err(format!("its member {name:?} is {what}"))
+        Err(format!("its member {name:?} is {description}"))
     }
 }
 
 /// Reads exactly `n` bytes.
-fn exact(feed: &mut Feed<'_>, n: usize) -> io::Result<Vec<u8>> {
+fn read_exactly(feed: &mut Feed<'_>, n: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; n];
     feed.read_exact(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Sums up what passes.
-struct Summed<R> {
+/// A reader that computes checksum and length.
+struct ChecksumReader<R> {
     inner: R,
     crc: Crc,
     length: u64,
 }
 
-impl<R: Read> Read for Summed<R> {
+impl<R: Read> Read for ChecksumReader<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buf)?;
         self.crc.update(&buf[..n]);
@@ -150,16 +150,16 @@ impl<R: Read> Read for Summed<R> {
     }
 }
 
-/// Hands on the text of the member called `wanted`, or of the only one, of the
-/// archive `name`; reads to the archive's end.
-pub(super) fn member(
+/// Sends the text of the member `wanted`, or of the only member, of the archive `name`.
+/// Reads to the archive's end.
+pub(super) fn decompress_member(
     name: &str,
     wanted: Option<&str>,
     feed: &mut Feed<'_>,
-    out: &mut Out<'_>,
+    out: &mut TextSink<'_>,
 ) -> Result<(), Fault> {
     let mut members = Vec::new();
-    let mut given = false;
+    let mut found = false;
     let marker = feed.peek(4)?;
     if SPANNING.iter().any(|s| marker == *s) {
         feed.skip(4)?;
@@ -172,45 +172,49 @@ pub(super) fn member(
         if head != LOCAL_HEADER {
             break;
         }
-        let header = Header::read(feed)?;
-        let is_wanted = !header.is_folder() && !given && wanted.is_none_or(|w| w == header.name);
+        let header = LocalHeader::read(feed)?;
+        let is_wanted = !header.is_folder() && !found && wanted.is_none_or(|w| w == header.name);
         if is_wanted {
-            header.check().map_err(|what| {
-                Fault::Whole(
-                    Error::usage(format!("{name} cannot be read: {what}"))
-                        .hint("unpack it first, then ingest the list"),
+            header.check().map_err(|description| {
+                Fault::Complete(
+                    Error::usage(format!("cannot read {name}: {description}"))
+                        .with_hint("extract the list first, then ingest it"),
                 )
             })?;
-            given = true;
-            text(&header, feed, out)?;
+            found = true;
+            send_member(&header, feed, out)?;
         } else {
-            pass(&header, feed)?;
+            skip_member(&header, feed)?;
         }
         if !header.is_folder() {
             members.push(header.name);
         }
     }
-    end(feed)?;
-    match choose(name, wanted, &members) {
-        Ok(()) if given => Ok(()),
-        Ok(()) => Err(Fault::Bad("it does not hold what was looked for".into())),
-        // Too late to say that nothing was written.
-        Err(e) if given => Err(Fault::Whole(
+    read_end(feed)?;
+    match check_member(name, wanted, &members) {
+        Ok(()) if found => Ok(()),
+        Ok(()) => Err(Fault::Bad("it lacks the member".into())),
+        // Text was sent, so it is not a usage error any more.
+        Err(e) if found => Err(Fault::Complete(
             Error::new(ErrorKind::Input, format!("{e:#}"))
-                .hint(e.what_to_do().unwrap_or_default().to_owned()),
+                .with_hint(e.hint().unwrap_or_default().to_owned()),
         )),
-        Err(e) => Err(Fault::Whole(e)),
+        Err(e) => Err(Fault::Complete(e)),
     }
 }
 
-/// Hands on a member's text, and checks it.
-fn text(header: &Header, feed: &mut Feed<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
-    let taken = feed.taken();
-    let before = taken.get();
+/// Sends a member's text, and checks it.
+fn send_member(
+    header: &LocalHeader,
+    feed: &mut Feed<'_>,
+    out: &mut TextSink<'_>,
+) -> Result<(), Fault> {
+    let consumed = feed.consumed();
+    let before = consumed.get();
     let (crc, length) = match header.method {
         0 => {
-            let mut reader = Summed {
-                inner: Read::take(&mut *feed, header.packed),
+            let mut reader = ChecksumReader {
+                inner: Read::take(&mut *feed, header.compressed_bytes),
                 crc: Crc::new(),
                 length: 0,
             };
@@ -218,7 +222,7 @@ fn text(header: &Header, feed: &mut Feed<'_>, out: &mut Out<'_>) -> Result<(), F
             (reader.crc.sum(), reader.length)
         }
         _ => {
-            let mut reader = Summed {
+            let mut reader = ChecksumReader {
                 inner: flate2::bufread::DeflateDecoder::new(&mut *feed),
                 crc: Crc::new(),
                 length: 0,
@@ -227,52 +231,56 @@ fn text(header: &Header, feed: &mut Feed<'_>, out: &mut Out<'_>) -> Result<(), F
             (reader.crc.sum(), reader.length)
         }
     };
-    check_sums(header, feed, crc, taken.get() - before, length)
+    check_sums(header, feed, crc, consumed.get() - before, length)
 }
 
-/// Passes over a member that is not the list.
-fn pass(header: &Header, feed: &mut Feed<'_>) -> Result<(), Fault> {
+/// Skips a member that is not the list.
+fn skip_member(header: &LocalHeader, feed: &mut Feed<'_>) -> Result<(), Fault> {
     if !header.has_descriptor() {
-        return Ok(feed.skip(header.packed)?);
+        return Ok(feed.skip(header.compressed_bytes)?);
     }
-    // Only its own end says where it ends.
+    // Only decompression finds the end of the member.
     header
         .check()
-        .map_err(|what| Fault::Bad(format!("there is no passing over it: {what}")))?;
-    let taken = feed.taken();
-    let before = taken.get();
-    let mut reader = Summed {
+        .map_err(|description| Fault::Bad(format!("cannot skip a member: {description}")))?;
+    let consumed = feed.consumed();
+    let before = consumed.get();
+    let mut reader = ChecksumReader {
         inner: flate2::bufread::DeflateDecoder::new(&mut *feed),
         crc: Crc::new(),
         length: 0,
     };
     io::copy(&mut reader, &mut io::sink())?;
     let (crc, length) = (reader.crc.sum(), reader.length);
-    check_sums(header, feed, crc, taken.get() - before, length)
+    check_sums(header, feed, crc, consumed.get() - before, length)
 }
 
-/// Whether a member is as its header says, or the descriptor behind it.
+/// Checks a member against its header, or against the descriptor after it.
 fn check_sums(
-    header: &Header,
+    header: &LocalHeader,
     feed: &mut Feed<'_>,
     crc: u32,
     packed: u64,
     unpacked: u64,
 ) -> Result<(), Fault> {
     let bad =
-        || Fault::Bad("it is damaged (the member is not as its checksum and sizes say)".into());
+        || Fault::Bad("it is damaged (the member does not match its checksum and sizes)".into());
     if !header.has_descriptor() {
-        if header.packed > packed && feed.peek(1)?.is_empty() {
+        if header.compressed_bytes > packed && feed.peek(1)?.is_empty() {
             return Err(Fault::Bad("it is cut off".into()));
         }
-        let says = (header.crc, header.packed, header.unpacked);
+        let says = (
+            header.crc,
+            header.compressed_bytes,
+            header.uncompressed_bytes,
+        );
         return match says == (crc, packed, unpacked) {
             true => Ok(()),
             false => Err(bad()),
         };
     }
-    // With its signature or without, with sizes of four bytes or of eight: nothing
-    // says which, but only one of them fits.
+    // The signature is optional, and sizes have four or eight bytes. Only one
+    // combination fits.
     let signed = usize::from(feed.peek(4)? == DESCRIPTOR) * 4;
     let next = feed.peek(signed + 20)?;
     let says = |wide: bool| {
@@ -303,8 +311,8 @@ fn check_sums(
     Ok(feed.skip(length as u64)?)
 }
 
-/// Reads what follows the last member: the table of contents and the end record.
-fn end(feed: &mut Feed<'_>) -> Result<(), Fault> {
+/// Reads the central directory and the end record.
+fn read_end(feed: &mut Feed<'_>) -> Result<(), Fault> {
     loop {
         let signature: [u8; 4] = match feed.peek(4)?.first_chunk() {
             Some(signature) => *signature,
@@ -312,52 +320,50 @@ fn end(feed: &mut Feed<'_>) -> Result<(), Fault> {
         };
         match &signature {
             CENTRAL_HEADER => {
-                let fixed = exact(feed, 46)?;
+                let fixed = read_exactly(feed, 46)?;
                 let names = [28, 30, 32].map(|at| u64::from(u16_at(&fixed, at)));
                 feed.skip(names.iter().sum())?;
             }
             END_64 => {
-                let fixed = exact(feed, 12)?;
+                let fixed = read_exactly(feed, 12)?;
                 feed.skip(u64_at(&fixed, 4))?;
             }
             LOCATOR_64 => feed.skip(LOCATOR_64_BYTES as u64)?,
             // Archive extra data, and a digital signature.
             b"PK\x06\x08" => {
-                let fixed = exact(feed, 8)?;
+                let fixed = read_exactly(feed, 8)?;
                 feed.skip(u64::from(u32_at(&fixed, 4)))?;
             }
             b"PK\x05\x05" => {
-                let fixed = exact(feed, 6)?;
+                let fixed = read_exactly(feed, 6)?;
                 feed.skip(u64::from(u16_at(&fixed, 4)))?;
             }
             END => {
-                let fixed = exact(feed, END_BYTES)?;
+                let fixed = read_exactly(feed, END_BYTES)?;
                 feed.skip(u64::from(u16_at(&fixed, 20)))?;
-                // Whatever follows is none of the archive.
+                // Data after the archive is ignored.
                 io::copy(feed, &mut io::sink())?;
                 return Ok(());
             }
             _ => {
-                return Err(Fault::Bad(
-                    "it is damaged (no part of an archive is there)".into(),
-                ));
+                return Err(Fault::Bad("it is damaged (unknown record)".into()));
             }
         }
     }
 }
 
-/// Whether `members` of the archive `name` leave no doubt which one is the list.
+/// Checks that one of the `members` of the archive `name` is clearly the list.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`], naming them, when they do.
-pub(crate) fn choose(name: &str, wanted: Option<&str>, members: &[String]) -> Result<()> {
+/// [`ErrorKind::Usage`], naming the members, if it is not clear.
+pub(crate) fn check_member(name: &str, wanted: Option<&str>, members: &[String]) -> Result<()> {
     let mut listed: Vec<String> = members
         .iter()
-        .take(NAMED)
-        .map(|m| shown(m.as_bytes(), 200))
+        .take(MAX_NAMED_MEMBERS)
+        .map(|m| printable_bytes(m.as_bytes(), 200))
         .collect();
-    if members.len() > NAMED {
-        listed.push(format!("and {} more", members.len() - NAMED));
+    if members.len() > MAX_NAMED_MEMBERS {
+        listed.push(format!("and {} more", members.len() - MAX_NAMED_MEMBERS));
     }
     let listed = listed.join(", ");
     match wanted {
@@ -365,31 +371,31 @@ pub(crate) fn choose(name: &str, wanted: Option<&str>, members: &[String]) -> Re
         Some(wanted) => Err(Error::usage(format!(
             "{name} has no member {wanted:?}; it has: {listed}"
         ))
-        .hint("name one of them by --member NAME")),
+        .with_hint("give one of them with --member NAME")),
         None if members.len() > 1 => Err(Error::usage(format!(
-            "{name} has {} members, and only one can be the list: {listed}",
+            "{name} has {} members, but only one can be the list: {listed}",
             members.len()
         ))
-        .hint("name the one that is the list by --member NAME")),
+        .with_hint("give the one that is the list with --member NAME")),
         None if members.is_empty() => Err(Error::usage(format!(
-            "{name} is an archive without a member"
+            "{name} is an archive without members"
         ))),
         None => Ok(()),
     }
 }
 
-/// Where the table of contents lies.
+/// Location of the central directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// From this byte of the archive on, so many bytes.
+pub(crate) enum DirectoryLocation {
+    /// Offset and size of the directory, in bytes.
     At(u64, u64),
-    /// The ZIP64 end record, which says it, begins at this byte.
+    /// Offset of the ZIP64 end record, which holds the location.
     EndRecord64(u64),
 }
 
-/// Where the table of contents lies, by the end of the archive; nothing when the
-/// end record is not in it.
-pub(crate) fn place(tail: &[u8]) -> Option<Place> {
+/// Finds the central directory from the end of the archive; `None` if `tail` does not
+/// hold the end record.
+pub(crate) fn find_directory(tail: &[u8]) -> Option<DirectoryLocation> {
     let at = (0..=tail.len().checked_sub(END_BYTES)?).rev().find(|at| {
         let rest = &tail[*at..];
         rest.starts_with(END) && usize::from(u16_at(rest, 20)) + END_BYTES <= rest.len()
@@ -401,22 +407,24 @@ pub(crate) fn place(tail: &[u8]) -> Option<Place> {
         .map(|at| &tail[at..])
         .filter(|l| l.starts_with(LOCATOR_64));
     match locator {
-        Some(locator) if size == IN_64 || offset == IN_64 || u16_at(end, 10) == u16::MAX => {
-            Some(Place::EndRecord64(u64_at(locator, 8)))
+        Some(locator)
+            if size == ZIP64_MARKER || offset == ZIP64_MARKER || u16_at(end, 10) == u16::MAX =>
+        {
+            Some(DirectoryLocation::EndRecord64(u64_at(locator, 8)))
         }
-        _ => Some(Place::At(u64::from(offset), u64::from(size))),
+        _ => Some(DirectoryLocation::At(u64::from(offset), u64::from(size))),
     }
 }
 
-/// Where the table of contents lies, by the ZIP64 end record.
-pub(crate) fn place_64(record: &[u8]) -> Option<Place> {
+/// Finds the central directory from the ZIP64 end record; `None` if `record` is not
+/// one.
+pub(crate) fn find_directory_64(record: &[u8]) -> Option<DirectoryLocation> {
     (record.starts_with(END_64) && record.len() >= 56)
-        .then(|| Place::At(u64_at(record, 48), u64_at(record, 40)))
+        .then(|| DirectoryLocation::At(u64_at(record, 48), u64_at(record, 40)))
 }
 
-/// The members that a table of contents names, without folders; nothing when it
-/// is none.
-pub(crate) fn names(directory: &[u8]) -> Option<Vec<String>> {
+/// The members in a central directory, without folders; `None` if it is invalid.
+pub(crate) fn member_names(directory: &[u8]) -> Option<Vec<String>> {
     let mut members = Vec::new();
     let mut rest = directory;
     while !rest.is_empty() {

@@ -4,14 +4,14 @@ use crate::source::decompress::zip::tests::{Entry, archive};
 use proptest::prelude::*;
 use std::io::Write as _;
 
-/// Some text that compresses to more than a few bytes, and no less than `lines`.
+/// Text of `lines` lines that compresses to more than a few bytes.
 fn text(lines: usize) -> Vec<u8> {
     (0..lines as u64)
         .flat_map(|i| format!("{:064X}\n", i.wrapping_mul(0x9E37_79B9_7F4A_7C15)).into_bytes())
         .collect()
 }
 
-/// `text` compressed at once.
+/// `text` compressed in one go.
 fn pack(codec: Codec, text: &[u8]) -> Vec<u8> {
     match codec {
         Codec::Gzip => {
@@ -54,38 +54,38 @@ const ALL: [Codec; 6] = [
     Codec::Zip,
 ];
 
-/// What comes of `packed` bytes that arrive in these chunks, and what of them
-/// was said to be taken.
-fn undo_chunks<'a>(
+/// Decompresses `chunks`. Returns the text, the number of consumed bytes, and the
+/// result.
+fn decode_chunks<'a>(
     codec: Codec,
     chunks: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<u8>, u64, Result<()>) {
-    let packed = Packed {
+    let packed = SourceCompression {
         codec,
         member: None,
     };
     let mut chunks = chunks.into_iter();
-    let (mut text, mut lying) = (Vec::new(), 0);
-    let ended = unpack(
+    let (mut text, mut consumed) = (Vec::new(), 0);
+    let ended = decompress(
         "list",
         &packed,
         || Ok(chunks.next().map(Bytes::copy_from_slice)),
         |chunk| {
             assert!(chunk.bytes.len() <= TEXT_BYTES);
             text.extend_from_slice(&chunk.bytes);
-            lying += chunk.lying;
+            consumed += chunk.compressed_bytes;
             true
         },
     );
-    (text, lying, ended)
+    (text, consumed, ended)
 }
 
-fn undo(codec: Codec, packed: &[u8]) -> (Vec<u8>, u64, Result<()>) {
-    undo_chunks(codec, packed.chunks(1000))
+fn decode(codec: Codec, packed: &[u8]) -> (Vec<u8>, u64, Result<()>) {
+    decode_chunks(codec, packed.chunks(1000))
 }
 
-fn assert_undone(codec: Codec, packed: &[u8], expected: &[u8]) {
-    let (text, lying, ended) = undo(codec, packed);
+fn assert_decoded(codec: Codec, packed: &[u8], expected: &[u8]) {
+    let (text, consumed, ended) = decode(codec, packed);
     ended.unwrap_or_else(|e| panic!("{codec}: {e}"));
     assert!(
         text == expected,
@@ -93,7 +93,7 @@ fn assert_undone(codec: Codec, packed: &[u8], expected: &[u8]) {
         text.len(),
         expected.len()
     );
-    assert_eq!(lying, packed.len() as u64, "{codec}");
+    assert_eq!(consumed, packed.len() as u64, "{codec}");
 }
 
 fn from_hex(hex: &str) -> Vec<u8> {
@@ -106,40 +106,40 @@ fn from_hex(hex: &str) -> Vec<u8> {
 }
 
 #[test]
-fn each_compression_is_undone_and_every_byte_of_it_counted() {
+fn each_format_is_decompressed_and_every_byte_counted() {
     for codec in ALL {
         for lines in [0, 1, 5000] {
-            assert_undone(codec, &pack(codec, &text(lines)), &text(lines));
+            assert_decoded(codec, &pack(codec, &text(lines)), &text(lines));
         }
     }
 }
 
 #[test]
-fn what_other_programs_have_made_is_undone() {
+fn files_of_other_programs_are_decompressed() {
     // CPython's gzip, bz2 and lzma, python-zstandard and python-lz4.
     for (codec, hex) in REFERENCE {
-        assert_undone(codec, &from_hex(hex), b"hello\nhello\nhello\n");
+        assert_decoded(codec, &from_hex(hex), b"hello\nhello\nhello\n");
     }
 }
 
 #[test]
-fn several_members_follow_one_another() {
+fn consecutive_members_are_decompressed() {
     let (one, two) = (text(900), text(10));
     for codec in &ALL[..5] {
         let parts = [pack(*codec, &one), pack(*codec, b""), pack(*codec, &two)];
-        assert_undone(*codec, &parts.concat(), &[&one[..], &two].concat());
+        assert_decoded(*codec, &parts.concat(), &[&one[..], &two].concat());
     }
-    // What bgzip ends a file with: an empty member.
+    // bgzip ends a file with an empty member.
     let end = from_hex("1f8b08040000000000ff0600424302001b0003000000000000000000");
     let bgzip = [pack(Codec::Gzip, &one), end].concat();
-    assert_undone(Codec::Gzip, &bgzip, &one);
+    assert_decoded(Codec::Gzip, &bgzip, &one);
     // Padding to whole blocks.
     for codec in [Codec::Gzip, Codec::Bzip2, Codec::Xz] {
         let padded = [pack(codec, &two), vec![0; 512]].concat();
-        assert_undone(codec, &padded, &two);
+        assert_decoded(codec, &padded, &two);
     }
     let between = [pack(Codec::Xz, &one), vec![0; 8], pack(Codec::Xz, &two)].concat();
-    assert_undone(Codec::Xz, &between, &[&one[..], &two].concat());
+    assert_decoded(Codec::Xz, &between, &[&one[..], &two].concat());
 }
 
 #[test]
@@ -154,19 +154,19 @@ fn skippable_frames_are_skipped() {
             &pack(codec, &text(5)),
             &skip,
         ];
-        assert_undone(codec, &parts.concat(), &[text(9), text(5)].concat());
+        assert_decoded(codec, &parts.concat(), &[text(9), text(5)].concat());
         let cut = &parts.concat()[..];
-        assert!(undo(codec, &cut[..cut.len() - 1]).2.is_err(), "{codec}");
+        assert!(decode(codec, &cut[..cut.len() - 1]).2.is_err(), "{codec}");
     }
 }
 
 #[test]
-fn what_is_cut_off_at_any_byte_is_an_error_and_never_silence() {
+fn truncation_at_any_byte_is_an_error() {
     let whole = text(40);
     for codec in ALL {
         let packed = pack(codec, &whole);
         for n in 0..packed.len() {
-            let (got, _, ended) = undo(codec, &packed[..n]);
+            let (got, _, ended) = decode(codec, &packed[..n]);
             let e = ended.expect_err("cut off");
             assert!(whole.starts_with(&got), "{codec} at {n}");
             assert_eq!(e.kind(), ErrorKind::Damaged, "{codec} at {n}: {e}");
@@ -174,16 +174,16 @@ fn what_is_cut_off_at_any_byte_is_an_error_and_never_silence() {
                 format!("{e:#}").contains("it is cut off"),
                 "{codec} at {n}: {e}"
             );
-            let text = format!("which is byte {} of the text", got.len());
+            let text = format!("byte {} of its text", got.len());
             assert!(format!("{e:#}").contains(&text), "{codec} at {n}: {e}");
         }
     }
 }
 
 #[test]
-fn what_follows_and_is_none_is_an_error() {
+fn unknown_data_after_the_end_is_an_error() {
     for codec in &ALL[..5] {
-        let (got, _, ended) = undo(*codec, &[&pack(*codec, &text(9))[..], b"more"].concat());
+        let (got, _, ended) = decode(*codec, &[&pack(*codec, &text(9))[..], b"more"].concat());
         assert_eq!(got, text(9), "{codec}");
         assert_eq!(
             ended.expect_err("more").kind(),
@@ -194,14 +194,14 @@ fn what_follows_and_is_none_is_an_error() {
 }
 
 #[test]
-fn a_window_that_is_too_large_is_refused_in_words() {
+fn a_window_above_the_limit_is_an_error_with_a_hint() {
     // A frame header that asks for 2^28 bytes, and an empty last block.
     let zstd = from_hex("28b52ffd 00 90 010000");
-    let e = undo(Codec::Zstd, &zstd).2.expect_err("too large");
+    let e = decode(Codec::Zstd, &zstd).2.expect_err("too large");
     assert!(format!("{e:#}").contains("larger than 128 MiB"), "{e}");
-    assert!(e.what_to_do().is_some_and(|h| h.contains("--long=31")));
-    // 2^27 is none too many.
-    assert_undone(Codec::Zstd, &from_hex("28b52ffd 00 88 010000"), b"");
+    assert!(e.hint().is_some_and(|h| h.contains("--long=31")));
+    // 2^27 bytes are accepted.
+    assert_decoded(Codec::Zstd, &from_hex("28b52ffd 00 88 010000"), b"");
 
     let options = |dictionary| {
         let mut options = lzma_rust2::XzOptions::with_preset(0);
@@ -213,22 +213,22 @@ fn a_window_that_is_too_large_is_refused_in_words() {
         w.write_all(b"hello\n").expect("xz");
         w.finish().expect("xz")
     };
-    let e = undo(Codec::Xz, &xz(192 << 20)).2.expect_err("too large");
+    let e = decode(Codec::Xz, &xz(192 << 20)).2.expect_err("too large");
     assert!(format!("{e:#}").contains("larger than 128 MiB"), "{e}");
 }
 
 #[test]
-fn what_the_source_fails_with_is_said_and_nothing_else() {
+fn the_error_of_the_source_is_passed_on() {
     for codec in ALL {
         let packed = pack(codec, &text(500));
         let mut chunks = packed[..packed.len() / 2].chunks(100);
-        let how = Packed {
+        let compression = SourceCompression {
             codec,
             member: None,
         };
-        let e = unpack(
+        let e = decompress(
             "list",
-            &how,
+            &compression,
             || match chunks.next() {
                 Some(chunk) => Ok(Some(Bytes::copy_from_slice(chunk))),
                 None => Err(Error::new(ErrorKind::Read, "the line is down")),
@@ -244,34 +244,34 @@ fn what_the_source_fails_with_is_said_and_nothing_else() {
 }
 
 #[test]
-fn when_nobody_takes_the_text_it_ends() {
+fn a_closed_receiver_ends_the_decompression() {
     for codec in ALL {
         let packed = pack(codec, &text(5000));
         let mut chunks = packed.chunks(100);
-        let how = Packed {
+        let compression = SourceCompression {
             codec,
             member: None,
         };
-        let mut given = 0;
-        let ended = unpack(
+        let mut chunks_sent = 0;
+        let ended = decompress(
             "list",
-            &how,
+            &compression,
             || Ok(chunks.next().map(Bytes::copy_from_slice)),
             |_| {
-                given += 1;
+                chunks_sent += 1;
                 false
             },
         );
-        assert!(ended.is_ok() && given == 1, "{codec}: {given}");
+        assert!(ended.is_ok() && chunks_sent == 1, "{codec}: {chunks_sent}");
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    /// The text is the same however the compressed bytes are cut.
+    /// The text does not depend on how the compressed bytes are cut.
     #[test]
-    fn the_same_text_however_it_is_cut(
+    fn the_text_does_not_depend_on_chunk_limits(
         lines in 0usize..60,
         twice in any::<bool>(),
         cuts in proptest::collection::vec(1usize..40, 1..20),
@@ -291,16 +291,16 @@ proptest! {
                 chunks.push(&rest[..n]);
                 rest = &rest[n..];
             }
-            let (got, lying, ended) = undo_chunks(codec, chunks);
+            let (got, consumed, ended) = decode_chunks(codec, chunks);
             prop_assert!(ended.is_ok(), "{codec}: {ended:?}");
             prop_assert!(got == expected, "{codec}");
-            prop_assert_eq!(lying, packed.len() as u64);
+            prop_assert_eq!(consumed, packed.len() as u64);
         }
     }
 
-    /// Any damage is an error, or changes nothing of the text; nothing panics.
+    /// Damage is an error, or does not change the text; nothing panics.
     #[test]
-    fn damage_is_noticed(
+    fn damage_is_detected(
         at in any::<prop::sample::Index>(),
         bit in 0u8..8,
         lines in 1usize..50,
@@ -309,16 +309,16 @@ proptest! {
             let mut packed = pack(codec, &text(lines));
             let at = at.index(packed.len());
             packed[at] ^= 1 << bit;
-            let (got, _, ended) = undo(codec, &packed);
+            let (got, _, ended) = decode(codec, &packed);
             if ended.is_ok() {
                 prop_assert!(got == text(lines), "{codec}: byte {at}, bit {bit}");
             }
         }
     }
 
-    /// Whatever follows the magic number, nothing panics.
+    /// Nothing panics with any data after the magic number.
     #[test]
-    fn anything_at_all_is_undone_or_refused(rest in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_data_never_panics(rest in proptest::collection::vec(any::<u8>(), 0..300)) {
         let magic: [(Codec, &[u8]); 6] = [
             (Codec::Gzip, b"\x1F\x8B\x08\0"),
             (Codec::Zstd, b"\x28\xB5\x2F\xFD"),
@@ -328,13 +328,13 @@ proptest! {
             (Codec::Zip, b"PK\x03\x04"),
         ];
         for (codec, magic) in magic {
-            let _ = undo(codec, &[magic, &rest].concat());
-            let _ = undo(codec, &rest);
+            let _ = decode(codec, &[magic, &rest].concat());
+            let _ = decode(codec, &rest);
         }
     }
 }
 
-/// `hello` three times, as made elsewhere.
+/// `hello` three times, compressed by other programs.
 const REFERENCE: [(Codec, &str); 7] = [
     (
         Codec::Gzip,

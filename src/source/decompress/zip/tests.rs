@@ -1,18 +1,18 @@
 use super::*;
-use crate::source::decompress::codec::{Codec, Packed};
-use crate::source::decompress::decoder::unpack;
+use crate::source::decompress::codec::{Codec, SourceCompression};
+use crate::source::decompress::decoder::decompress;
 use bytes::Bytes;
 use std::io::Write as _;
 
-/// A member to be put into an archive.
+/// A member to write to an archive.
 pub(crate) struct Entry<'a> {
     name: &'a str,
     text: &'a [u8],
     method: u16,
     flags: u16,
-    /// Sizes in the ZIP64 field.
+    /// True for sizes in the ZIP64 field.
     wide: bool,
-    /// The descriptor's signature.
+    /// True for a descriptor with a signature.
     signed: bool,
 }
 
@@ -44,7 +44,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// An archive of `entries`.
+/// Writes an archive of `entries`.
 pub(crate) fn archive(entries: &[Entry<'_>]) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for e in entries {
@@ -60,14 +60,14 @@ pub(crate) fn archive(entries: &[Entry<'_>]) -> Vec<u8> {
         };
         let mut crc = Crc::new();
         crc.update(e.text);
-        let behind = e.flags & 8 != 0;
+        let has_descriptor = e.flags & 8 != 0;
         let sizes = [data.len() as u64, e.text.len() as u64];
         let at = out.len() as u32;
         let mut extra = Vec::new();
         if e.wide {
             extra.extend([1, 0, 16, 0]);
             for n in sizes.iter().rev() {
-                extra.extend(if behind { 0 } else { *n }.to_le_bytes());
+                extra.extend(if has_descriptor { 0 } else { *n }.to_le_bytes());
             }
         }
         let head = |out: &mut Vec<u8>, central: bool| {
@@ -82,11 +82,11 @@ pub(crate) fn archive(entries: &[Entry<'_>]) -> Vec<u8> {
             for n in [45, e.flags, e.method, 0, 0x21] {
                 out.extend(n.to_le_bytes());
             }
-            let known = central || !behind;
+            let known = central || !has_descriptor;
             out.extend(if known { crc.sum() } else { 0 }.to_le_bytes());
             for n in sizes {
                 let n = match (e.wide, known) {
-                    (true, _) => IN_64,
+                    (true, _) => ZIP64_MARKER,
                     (false, true) => n as u32,
                     (false, false) => 0,
                 };
@@ -103,7 +103,7 @@ pub(crate) fn archive(entries: &[Entry<'_>]) -> Vec<u8> {
         };
         head(&mut out, false);
         out.extend(&data);
-        if behind {
+        if has_descriptor {
             if e.signed {
                 out.extend(DESCRIPTOR);
             }
@@ -130,15 +130,15 @@ pub(crate) fn archive(entries: &[Entry<'_>]) -> Vec<u8> {
     out
 }
 
-/// The text of `member` of `archive`, which comes in small chunks.
-fn undo(archive: &[u8], member: Option<&str>) -> (String, Result<()>) {
-    let packed = Packed {
+/// Decompresses `member` of `archive`, which arrives in small chunks.
+fn decode(archive: &[u8], member: Option<&str>) -> (String, Result<()>) {
+    let packed = SourceCompression {
         codec: Codec::Zip,
         member: member.map(str::to_owned),
     };
     let mut chunks = archive.chunks(7);
     let mut text = Vec::new();
-    let ended = unpack(
+    let ended = decompress(
         "list.zip",
         &packed,
         || Ok(chunks.next().map(Bytes::copy_from_slice)),
@@ -153,10 +153,10 @@ fn undo(archive: &[u8], member: Option<&str>) -> (String, Result<()>) {
 const TEXT: &str = "hello\nhello\nhello\nPK\x07\x08 and PK\x03\x04\n";
 
 #[test]
-fn a_member_is_read_in_each_form_that_its_lengths_may_have() {
+fn members_are_read_with_all_forms_of_sizes() {
     let t = TEXT.as_bytes();
     let unsigned = |e: Entry<'static>| Entry { signed: false, ..e };
-    for (what, entry) in [
+    for (case, entry) in [
         ("stored", Entry::stored("a", t)),
         ("deflated", Entry::deflated("a", t)),
         ("empty", Entry::stored("a", b"")),
@@ -178,17 +178,20 @@ fn a_member_is_read_in_each_form_that_its_lengths_may_have() {
     ] {
         let expected = String::from_utf8_lossy(entry.text).into_owned();
         let whole = archive(&[Entry::stored("folder/", b""), entry]);
-        let (text, ended) = undo(&whole, None);
-        ended.unwrap_or_else(|e| panic!("{what}: {e}"));
-        assert_eq!(text, expected, "{what}");
+        let (text, ended) = decode(&whole, None);
+        ended.unwrap_or_else(|e| panic!("{case}: {e}"));
+        assert_eq!(text, expected, "{case}");
         for n in 0..whole.len() {
-            assert!(undo(&whole[..n], None).1.is_err(), "{what}, cut off at {n}");
+            assert!(
+                decode(&whole[..n], None).1.is_err(),
+                "{case}, cut off at {n}"
+            );
         }
     }
 }
 
 #[test]
-fn of_several_members_one_is_picked_and_without_a_name_they_are_listed() {
+fn a_named_member_is_read_and_without_a_name_all_are_listed() {
     let t = TEXT.as_bytes();
     let whole = archive(&[
         Entry::deflated("md5.txt", b"no").descriptor(),
@@ -196,11 +199,11 @@ fn of_several_members_one_is_picked_and_without_a_name_they_are_listed() {
         Entry::deflated("sha256.txt", t).descriptor().wide(),
         Entry::deflated("readme.txt", b"nor this"),
     ]);
-    let (text, ended) = undo(&whole, Some("sha256.txt"));
+    let (text, ended) = decode(&whole, Some("sha256.txt"));
     ended.expect("picked");
     assert_eq!(text, TEXT);
-    let (text, ended) = undo(&whole, None);
-    assert_eq!(text, "no", "it is known only afterwards");
+    let (text, ended) = decode(&whole, None);
+    assert_eq!(text, "no", "the further members are detected afterwards");
     let e = ended.expect_err("several");
     assert_eq!(e.exit_status(), 1);
     assert!(format!("{e:#}").contains("4 members"), "{e}");
@@ -208,8 +211,8 @@ fn of_several_members_one_is_picked_and_without_a_name_they_are_listed() {
         format!("{e:#}").contains("md5.txt, x.txt, sha256.txt, readme.txt"),
         "{e}"
     );
-    assert!(e.what_to_do().is_some_and(|h| h.contains("--member")));
-    let e = undo(&whole, Some("b")).1.expect_err("none of that name");
+    assert!(e.hint().is_some_and(|h| h.contains("--member")));
+    let e = decode(&whole, Some("b")).1.expect_err("none of that name");
     assert!(
         format!("{e:#}").contains("no member \"b\"; it has: md5.txt"),
         "{e}"
@@ -218,7 +221,7 @@ fn of_several_members_one_is_picked_and_without_a_name_they_are_listed() {
 }
 
 #[test]
-fn the_table_of_contents_tells_the_members_before() {
+fn the_central_directory_lists_the_members() {
     let entries = [
         Entry::deflated("a.txt", b"a"),
         Entry::stored("d/", b""),
@@ -231,28 +234,31 @@ fn the_table_of_contents_tells_the_members_before() {
         whole[end..].copy_from_slice(&(comment.len() as u16).to_le_bytes());
         whole.extend(comment);
         let tail = &whole[whole.len().saturating_sub(TAIL_BYTES as usize)..];
-        let Some(Place::At(at, size)) = place(tail) else {
-            panic!("no place in {tail:?}")
+        let Some(DirectoryLocation::At(at, size)) = find_directory(tail) else {
+            panic!("no directory in {tail:?}")
         };
-        let names = names(&whole[at as usize..(at + size) as usize]);
+        let names = member_names(&whole[at as usize..(at + size) as usize]);
         assert_eq!(names.expect("members"), ["a.txt", "d/b.txt"]);
-        undo(&whole, Some("a.txt"))
+        decode(&whole, Some("a.txt"))
             .1
             .expect("read by its headers too");
     }
-    assert_eq!(place(&whole[..whole.len() - 1]), None);
-    assert_eq!(place(b""), None);
-    assert_eq!(names(b"PK\x01\x02"), None);
+    assert_eq!(find_directory(&whole[..whole.len() - 1]), None);
+    assert_eq!(find_directory(b""), None);
+    assert_eq!(member_names(b"PK\x01\x02"), None);
 }
 
 #[test]
-fn zip64_says_its_place_elsewhere() {
+fn zip64_holds_the_directory_location_in_its_own_record() {
     let mut record = END_64.to_vec();
     record.extend(44u64.to_le_bytes());
     record.extend([0; 28]);
     record.extend(7u64.to_le_bytes());
     record.extend(5_000_000_000u64.to_le_bytes());
-    assert_eq!(place_64(&record), Some(Place::At(5_000_000_000, 7)));
+    assert_eq!(
+        find_directory_64(&record),
+        Some(DirectoryLocation::At(5_000_000_000, 7))
+    );
     let mut tail = LOCATOR_64.to_vec();
     tail.extend([0; 4]);
     tail.extend(5_000_000_007u64.to_le_bytes());
@@ -261,23 +267,26 @@ fn zip64_says_its_place_elsewhere() {
     tail.extend([0; 4]);
     tail.extend([0xFF; 12]);
     tail.extend([0; 2]);
-    assert_eq!(place(&tail), Some(Place::EndRecord64(5_000_000_007)));
-    // And the archive itself ends with all three.
+    assert_eq!(
+        find_directory(&tail),
+        Some(DirectoryLocation::EndRecord64(5_000_000_007))
+    );
+    // An archive that ends with all three records.
     let whole = archive(&[Entry::stored("a", TEXT.as_bytes())]);
     let (body, _) = whole.split_at(whole.len() - END_BYTES);
-    let (text, ended) = undo(&[body, &record, &tail].concat(), None);
+    let (text, ended) = decode(&[body, &record, &tail].concat(), None);
     ended.expect("ZIP64");
     assert_eq!(text, TEXT);
 }
 
 #[test]
-fn what_cannot_be_read_says_why() {
+fn unreadable_members_are_errors_with_a_reason() {
     for (flags, method, expected) in [
         (1, 8, "\"a\" is encrypted"),
         (0x2000, 8, "\"a\" is encrypted"),
         (0, 9, "Deflate64"),
         (0, 14, "LZMA"),
-        (0, 99, "another method"),
+        (0, 99, "a method other"),
         (8, 0, "without its length"),
     ] {
         let entry = Entry {
@@ -285,28 +294,24 @@ fn what_cannot_be_read_says_why() {
             method,
             ..Entry::stored("a", b"hello")
         };
-        let e = undo(&archive(&[entry]), None).1.expect_err(expected);
+        let e = decode(&archive(&[entry]), None).1.expect_err(expected);
         assert!(format!("{e:#}").contains(expected), "{e}");
         assert_eq!(e.exit_status(), 2);
     }
-    let e = undo(&archive(&[Entry::stored("d/", b"")]), None).1;
-    assert!(
-        e.expect_err("none")
-            .to_string()
-            .contains("without a member")
-    );
+    let e = decode(&archive(&[Entry::stored("d/", b"")]), None).1;
+    assert!(e.expect_err("none").to_string().contains("without members"));
 }
 
 #[test]
-fn a_checksum_that_does_not_fit_is_damage() {
+fn a_wrong_checksum_is_damage() {
     for entry in [
         Entry::stored("a", TEXT.as_bytes()),
         Entry::deflated("a", TEXT.as_bytes()),
         Entry::deflated("a", TEXT.as_bytes()).descriptor(),
     ] {
-        let behind = entry.flags & 8 != 0;
+        let has_descriptor = entry.flags & 8 != 0;
         let mut whole = archive(&[entry]);
-        let at = match behind {
+        let at = match has_descriptor {
             true => {
                 whole
                     .windows(4)
@@ -317,7 +322,7 @@ fn a_checksum_that_does_not_fit_is_damage() {
             false => 14,
         };
         whole[at] ^= 1;
-        let (text, ended) = undo(&whole, None);
+        let (text, ended) = decode(&whole, None);
         assert_eq!(text, TEXT);
         assert!(ended.expect_err("damaged").to_string().contains("damaged"));
     }
