@@ -1,22 +1,23 @@
-//! The algorithm of a list: as told, as the table's partition key is named, or as the list shows.
+//! The algorithm of a list: from the options, the partition key's name, or the list itself.
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::Algorithm;
 use crate::base::printable;
 use crate::list::detect;
 use crate::list::format::kind::Format;
-use crate::list::opened::Opened;
+use crate::list::open_list::OpenList;
 #[cfg(feature = "rds")]
-use crate::list::opened::Text;
+use crate::list::open_list::Text;
 
-impl Opened {
-    /// The algorithm of the list: as `told`, as the table's partition key is
-    /// named (`key`), or as the first hash shows.
+impl OpenList {
+    /// Returns the algorithm of the list: the `requested` one, else the one that the
+    /// partition key `key` names, else the one of the first hash.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when nothing says it.
-    pub fn algorithm(&self, told: Option<Algorithm>, key: Option<&str>) -> Result<Algorithm> {
-        let algorithm = self.named_or_seen(told, key)?;
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if none of these decides,
+    /// or if a database has no column of the algorithm.
+    pub fn algorithm(&self, requested: Option<Algorithm>, key: Option<&str>) -> Result<Algorithm> {
+        let algorithm = self.named_or_detected(requested, key)?;
         #[cfg(feature = "rds")]
         if let Text::Database(database) = &self.text {
             database.schema().column(&self.name(), algorithm)?;
@@ -24,69 +25,75 @@ impl Opened {
         Ok(algorithm)
     }
 
-    fn named_or_seen(&self, told: Option<Algorithm>, key: Option<&str>) -> Result<Algorithm> {
-        let of_key = key.and_then(|key| Some((key, Algorithm::from_name(key)?)));
-        if let Some(told) = told {
-            if let Some((key, named)) = of_key.filter(|(_, named)| *named != told) {
+    fn named_or_detected(
+        &self,
+        requested: Option<Algorithm>,
+        key: Option<&str>,
+    ) -> Result<Algorithm> {
+        let key = key.and_then(|key| Some((key, Algorithm::from_name(key)?)));
+        if let Some(requested) = requested {
+            if let Some((key, named)) = key.filter(|(_, named)| *named != requested) {
                 tracing::warn!(
-                    "the partition key is named {key}, which is {named}; taking the list for {told} as told"
+                    "the partition key {key} is named after {named}; reading the list as {requested} as requested"
                 );
             }
-            return Ok(told);
+            return Ok(requested);
         }
-        if let Some((_, named)) = of_key {
+        if let Some((_, named)) = key {
             return Ok(named);
         }
         if self.layout().format == Format::Paths {
             return Ok(Algorithm::Sha256);
         }
-        if let Some(seen) = self.beginning.algorithm {
-            if self.identity.database {
-                tracing::info!("reading the column {seen} (--hash names another)");
+        if let Some(seen) = self.detected.algorithm {
+            if self.identity.is_database {
+                tracing::info!("reading column {seen} (choose another with --hash)");
                 return Ok(seen);
             }
             tracing::info!(
-                "taking the list for {seen}, by {} (--hash says otherwise)",
-                match self.shown().1.columns.is_empty() {
+                "reading the list as {seen}, by {} (change with --hash)",
+                match self.representative().1.columns.is_empty() {
                     true => "the length of its first hash",
                     false => "the names of its columns",
                 }
             );
             return Ok(seen);
         }
-        let (name, layout) = self.shown();
+        let (name, layout) = self.representative();
         let is_empty = self.ended && self.peeked.iter().all(|c| c.bytes.is_empty());
-        if is_empty && self.follows.is_none() {
+        if is_empty && self.first_with_rows.is_none() {
             return Ok(Algorithm::Sha256);
         }
-        if !self.beginning.several.is_empty() {
-            let each = self.beginning.several.iter();
+        if !self.detected.candidates.is_empty() {
+            let each = self.detected.candidates.iter();
             let columns: Vec<String> = each.map(|(a, column)| format!("{a} ({column})")).collect();
             return Err(Error::usage(format!(
-                "{name} has hashes of several algorithms, by their columns: {}",
-                printable::names(&columns)
+                "{name} has hash columns of several algorithms: {}",
+                printable::short_names(&columns)
             ))
-            .hint("name one by --hash, such as --hash sha256, or a column by --column"));
+            .with_hint(
+                "choose one with --hash, such as --hash sha256, or a column with --column",
+            ));
         }
         let columns = &layout.columns;
         if !columns.is_empty() {
             return Err(Error::usage(format!(
-                "no column of {name} is named as one of hashes; there are {}",
+                "no column of {name} is named for hashes; the columns are {}",
                 columns.join(", ")
             ))
-            .hint(
-                "name the column by --column NAME or its number, or a field of JSON by --field, and the \
-                 algorithm by --hash",
+            .with_hint(
+                "give the column with --column (name or number), or a JSON field with --field, and the \
+                 algorithm with --hash",
             ));
         }
-        let first = match &self.beginning.first_line {
+        let first = match &self.detected.first_line {
             Some(line) => format!("its first line is {line}"),
-            None => "it has nothing but blank lines and comments there".to_owned(),
+            None => "they hold only blank lines and comments".to_owned(),
         };
         Err(Error::usage(format!(
-            "the first {} KiB of {name} show no hash: {first}",
+            "found no hash in the first {} KiB of {name}: {first}",
             detect::PEEK_BYTES / 1024,
         ))
-        .hint("name the algorithm by --hash, such as --hash sha256"))
+        .with_hint("give the algorithm with --hash, such as --hash sha256"))
     }
 }

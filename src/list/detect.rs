@@ -1,208 +1,212 @@
-//! The bytes of a source → text: what kind they are, and decompression.
+//! Detection of a list by the first bytes of its text: format, algorithm, case.
 //!
-//! Plain text goes through as it is, and what is compressed is decompressed as it
-//! comes ([`unpack`](crate::source::decompress::decoder::unpack)), known by its first bytes ([`Codec::seen`]) and not by its
-//! name. Whatever else the first bytes of the text show (UTF-32, a program,
-//! compression once more) is refused before anything is written, with the way out:
-//! taken for text it would end as a heap of rejected lines. Only a database is let
-//! through before, to be read as one.
+//! Compression is detected earlier ([`Codec::detect`]), by the first bytes and not by the
+//! name; [`decompress`](crate::source::decompress::decoder::decompress) decompresses the stream.
+//! Text that is no list (UTF-32, a program, nested compression) would only yield rejected
+//! lines. It is an error before the first write, with a hint how to convert it. Databases
+//! are recognised earlier and never reach this module.
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case};
-use crate::base::printable::shown;
-use crate::list::format::first_hash::{algorithm_by_lines, first_encoded, first_hash};
-use crate::list::format::kind::{Encoding, Form, Format};
+use crate::base::printable::printable_bytes;
+use crate::list::format::first_hash::{algorithm_by_lines, first_base64_algorithm, first_hash};
+use crate::list::format::kind::{Encoding, Format, ListOptions};
 use crate::list::format::layout::Layout;
-use crate::list::format::plain::looks_like;
+use crate::list::format::plain::describe_line;
 use crate::list::format::{document, foreign};
 use crate::list::lines::{Framer, Line};
-use crate::source::decompress::codec::{Codec, Seen, piped};
+use crate::source::decompress::codec::{Codec, Detected, pipe_command};
 
-/// How many bytes at the beginning are looked at before the first line is taken.
+/// Bytes at the start of a text that detection inspects before the first line is read.
 pub(crate) const PEEK_BYTES: usize = 64 * 1024;
 
-/// What the beginning of a list shows.
+/// Properties of a list that its first bytes show.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Beginning {
-    /// The form of the list.
+pub struct DetectedList {
+    /// Format and columns of the list.
     pub layout: Layout,
-    /// The algorithm of the hashes that it shows: of a plain list the first one by its
-    /// length, of others the only one that has a column.
+    /// The algorithm: of a plain list that of the first hash, by its length; of a table the
+    /// only one with a column. `None` if the list shows none or several.
     pub algorithm: Option<Algorithm>,
-    /// The algorithms that have columns, with these, where there are several.
-    pub several: Vec<(Algorithm, String)>,
-    /// The case of the first line of a plain list that is a hash, where it shows one.
+    /// The algorithms that have columns, each with its column; empty unless there are several.
+    pub candidates: Vec<(Algorithm, String)>,
+    /// The case of the first hash in a plain list. `None` if it has no letter.
     pub case: Option<Case>,
     /// The first line that is neither blank nor a comment, for messages.
     pub first_line: Option<String>,
 }
 
-/// Looks at the first bytes of the text of the list called `name`, which was
-/// compressed by `codec` and is to be read as `form` says; `whole` when there are no
-/// more than these.
+/// Detects the list `name` by `head`, the first bytes of its text. `codec` is its
+/// compression, `options` holds the list options; `whole` says that `head` is all of it.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when they are not the
-/// beginning of a text.
-pub(crate) fn look_at(
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the bytes are not the
+/// start of a list.
+pub(crate) fn inspect(
     name: &str,
     codec: Option<Codec>,
     head: &[u8],
     whole: bool,
-    form: &Form,
-) -> Result<Beginning> {
+    options: &ListOptions,
+) -> Result<DetectedList> {
     let peeked = Peeked {
         name,
         codec,
         head,
         whole,
-        form,
+        options,
     };
-    if let Some(refused) = peeked.refused() {
-        return Err(refused);
+    if let Some(error) = peeked.not_a_list_error() {
+        return Err(error);
     }
-    let layout = Layout::seen(name, head, whole, form)?;
-    let beginning = beginning(layout, head, whole, form);
-    let nothing = beginning.algorithm.is_none() && beginning.several.is_empty();
+    let layout = Layout::detect(name, head, whole, options)?;
+    let beginning = detect_hashes(layout, head, whole, options);
+    let nothing = beginning.algorithm.is_none() && beginning.candidates.is_empty();
     if nothing && head.contains(&0) {
         return Err(Error::usage(format!(
-            "{} is a binary file: no line of it is a hash",
-            peeked.inside()
+            "{} is a binary file: none of its lines is a hash",
+            peeked.describe()
         ))
-        .hint("expected text with one hash a line, or a table of them"));
+        .with_hint("give a text file with one hash per line, or a table of hashes"));
     }
     Ok(beginning)
 }
 
-/// The first bytes of a list's text, and how it is to be read.
+/// The first bytes of a list's text, and the options for reading it.
 struct Peeked<'a> {
     name: &'a str,
     codec: Option<Codec>,
     head: &'a [u8],
     whole: bool,
-    form: &'a Form,
+    options: &'a ListOptions,
 }
 
 impl Peeked<'_> {
-    /// The text, as messages call it.
-    fn inside(&self) -> String {
+    /// Names the text in messages.
+    fn describe(&self) -> String {
         match self.codec {
-            Some(codec) => format!("what {} holds, {codec}-compressed,", self.name),
+            Some(codec) => format!("the content of {} ({codec}-compressed)", self.name),
             None => self.name.to_owned(),
         }
     }
 
-    /// The shell command that ingests the text by way of `command`.
-    fn through(&self, command: &str) -> String {
+    /// Returns the shell command that pipes the text through `command` into an ingest.
+    fn pipe_command(&self, command: &str) -> String {
         let way = match self.codec {
-            Some(codec) => format!("{} | {command}", piped(self.name, codec.command())),
-            None => piped(self.name, command),
+            Some(codec) => format!("{} | {command}", pipe_command(self.name, codec.command())),
+            None => pipe_command(self.name, command),
         };
         format!("{way} | hashferry ingest - …")
     }
 
-    /// The refusal of a text that is no list.
-    fn refused(&self) -> Option<Error> {
-        self.compressed_again()
-            .or_else(|| self.container())
-            .or_else(|| self.utf_32())
-            .or_else(|| self.other_kind())
+    /// Returns the error for a text that is no list. `None` if it may be one.
+    fn not_a_list_error(&self) -> Option<Error> {
+        self.nested_compression_error()
+            .or_else(|| self.identify_container())
+            .or_else(|| self.utf_32_error())
+            .or_else(|| self.known_kind_error())
     }
 
-    /// The refusal of what is compressed twice.
-    fn compressed_again(&self) -> Option<Error> {
-        let (Some(_), Seen::Codec(nested)) = (self.codec, Codec::seen(self.head)) else {
+    /// Returns the error for a text that is compressed twice.
+    fn nested_compression_error(&self) -> Option<Error> {
+        let (Some(_), Detected::Codec(nested)) = (self.codec, Codec::detect(self.head)) else {
             return None;
         };
         let error = Error::usage(format!(
-            "{} is {nested}-compressed once more, not a plain list",
-            self.inside()
+            "{} is itself {nested}-compressed, not a plain list",
+            self.describe()
         ));
-        Some(error.hint(format!(
-            "decompress it on the way in: {}",
-            self.through(nested.command())
+        Some(error.with_hint(format!(
+            "decompress it first: {}",
+            self.pipe_command(nested.command())
         )))
     }
 
-    /// The refusal of a container that is not undone here.
-    fn container(&self) -> Option<Error> {
+    /// Returns the error for an archive or database format that hashferry does not read.
+    fn identify_container(&self) -> Option<Error> {
         let (kind, command) = container(self.head)?;
         let hint = match (command, self.codec) {
-            // It reads files, and no pipes.
+            // These commands read a file, not a pipe.
             (Some(command), None) if self.name != "-" && !self.name.starts_with("s3://") => {
-                format!("decompress it on the way in: {}", self.through(command))
+                format!("decompress it first: {}", self.pipe_command(command))
             }
             _ if kind.contains("SQLite") && !cfg!(feature = "rds") => {
-                "take a hashferry that was built with its feature rds, which reads NSRL databases"
+                "use a hashferry that was built with the rds feature, which reads NSRL databases"
                     .to_owned()
             }
             _ => "extract the list from it first, then ingest that".to_owned(),
         };
-        let inside = self.inside();
-        Some(Error::usage(format!("{inside} is {kind}, not a plain list")).hint(hint))
+        let inside = self.describe();
+        Some(Error::usage(format!("{inside} is {kind}, not a plain list")).with_hint(hint))
     }
 
-    /// The refusal of UTF-32.
-    fn utf_32(&self) -> Option<Error> {
+    /// Returns the error for UTF-32.
+    fn utf_32_error(&self) -> Option<Error> {
         let marks = [b"\xFF\xFE\0\0", b"\0\0\xFE\xFF"];
         if !marks.iter().any(|mark| self.head.starts_with(*mark)) {
             return None;
         }
-        let error = Error::usage(format!("{} is UTF-32 text", self.inside()));
-        Some(error.hint(format!(
+        let error = Error::usage(format!("{} is UTF-32 text", self.describe()));
+        Some(error.with_hint(format!(
             "convert it first: {}",
-            self.through("iconv -f UTF-32 -t UTF-8")
+            self.pipe_command("iconv -f UTF-32 -t UTF-8")
         )))
     }
 
-    /// The refusal of a file of a kind that is known and not read.
-    fn other_kind(&self) -> Option<Error> {
+    /// Returns the error for a file of a kind that is recognised but not read.
+    fn known_kind_error(&self) -> Option<Error> {
         let Peeked {
-            head, whole, form, ..
+            head,
+            whole,
+            options,
+            ..
         } = *self;
-        if form.paths.is_some() {
+        if options.path_normalizer.is_some() {
             return None;
         }
-        let may_be_json = form.format.is_none_or(|f| f == Format::Ndjson);
-        // A field that such an object has itself, or that leads into arrays, is meant so.
-        let is_meant = |field: &str| field.contains("[]") || document::has(head, field);
-        let is_meant = form.column.as_deref().is_some_and(is_meant);
+        let may_be_json = options.format.is_none_or(|f| f == Format::Ndjson);
+        // The user chose a field of this object, or one inside its arrays: read it.
+        let is_meant = |field: &str| field.contains("[]") || document::has_field(head, field);
+        let is_meant = options.column.as_deref().is_some_and(is_meant);
         if may_be_json
             && !is_meant
-            && let Some(document) = document::named(head)
+            && let Some(document) = document::identify(head)
         {
             let field = document
                 .field
                 .map(|field| format!("; or give --field '{field}'"));
             let error = Error::usage(format!(
-                "{} is {}, whose hashes stand inside arrays",
-                self.inside(),
-                document.what
+                "{} is {}, with its hashes inside arrays",
+                self.describe(),
+                document.description
             ));
-            let way = self.through(&document.command);
+            let way = self.pipe_command(&document.command);
             let field = field.unwrap_or_default();
-            return Some(error.hint(format!("make a list of it: {way}{field}")));
+            return Some(error.with_hint(format!("make a list of it: {way}{field}")));
         }
-        if form.format.is_some() || form.encoding != Encoding::Hex {
+        if options.format.is_some() || options.encoding != Encoding::Hex {
             return None;
         }
-        let foreign = foreign::named(head, whole)?;
-        let error = Error::usage(format!("{} is {}", self.inside(), foreign.what));
+        let foreign = foreign::identify(head, whole)?;
+        let error = Error::usage(format!("{} is {}", self.describe(), foreign.description));
         Some(match foreign.command {
-            Some(command) => error.hint(format!("make a list of it: {}", self.through(&command))),
-            None => error.hint(foreign.hint),
+            Some(command) => error.with_hint(format!(
+                "make a list of it: {}",
+                self.pipe_command(&command)
+            )),
+            None => error.with_hint(foreign.hint),
         })
     }
 }
 
-/// What the beginning of a list laid out so shows.
-fn beginning(layout: Layout, head: &[u8], whole: bool, form: &Form) -> Beginning {
-    let mut beginning = Beginning {
+/// Detects algorithm and case of a list with this `layout`.
+fn detect_hashes(layout: Layout, head: &[u8], whole: bool, options: &ListOptions) -> DetectedList {
+    let mut beginning = DetectedList {
         first_line: first_line(head, whole),
-        ..Beginning::default()
+        ..DetectedList::default()
     };
-    if layout.format == Format::Lines && form.encoding == Encoding::Base64 {
-        beginning.algorithm = first_encoded(head, whole);
+    if layout.format == Format::Lines && options.encoding == Encoding::Base64 {
+        beginning.algorithm = first_base64_algorithm(head, whole);
     } else if layout.format == Format::Lines {
         if let Some((algorithm, text)) = first_hash(head, whole) {
             beginning.algorithm = Some(algorithm);
@@ -213,13 +217,13 @@ fn beginning(layout: Layout, head: &[u8], whole: bool, form: &Form) -> Beginning
             });
         }
     } else {
-        let seen = layout.algorithms(form);
+        let seen = layout.algorithms(options);
         match seen.first() {
-            // Which column is meant of two for one algorithm, the parser knows or asks.
+            // Of two columns for one algorithm the parser chooses, or reports an error.
             Some((first, _)) if seen.iter().all(|(a, _)| a == first) => {
                 beginning.algorithm = Some(*first);
             }
-            _ => beginning.several = seen,
+            _ => beginning.candidates = seen,
         }
         match layout.format {
             Format::Sums | Format::Clamav | Format::Powershell | Format::Certutil => {
@@ -232,48 +236,49 @@ fn beginning(layout: Layout, head: &[u8], whole: bool, form: &Form) -> Beginning
     beginning
 }
 
-/// The first line that is neither blank nor a comment, for messages.
+/// Describes the first line that is neither blank nor a comment, for messages.
 fn first_line(head: &[u8], whole: bool) -> Option<String> {
     let mut framer = Framer::new();
     let mut lines = framer.push(head);
-    let said = |line: &Line<'_>| {
+    let describe = |line: &Line<'_>| {
         let text = line.bytes.trim_ascii();
-        let looks = looks_like(text).map(|l| format!(" ({l})"));
+        let looks = describe_line(text).map(|l| format!(" ({l})"));
         let looks = looks.unwrap_or_default();
-        (!text.is_empty() && text[0] != b'#').then(|| format!("{:?}{looks}", shown(text, 80)))
+        (!text.is_empty() && text[0] != b'#')
+            .then(|| format!("{:?}{looks}", printable_bytes(text, 80)))
     };
     while let Some(line) = lines.next() {
-        if let Some(said) = said(&line) {
-            return Some(said);
+        if let Some(text) = describe(&line) {
+            return Some(text);
         }
     }
     framer
         .finish()
         .filter(|_| whole)
-        .and_then(|line| said(&line))
+        .and_then(|line| describe(&line))
 }
 
-impl Beginning {
-    /// Whether it shows what the list is.
-    pub fn decides(&self) -> bool {
-        self.algorithm.is_some() || !self.several.is_empty()
+impl DetectedList {
+    /// True if it shows which hashes the list holds.
+    pub fn is_decisive(&self) -> bool {
+        self.algorithm.is_some() || !self.candidates.is_empty()
     }
 }
 
-/// What container the bytes show that is not undone here, and the command that
-/// does it.
+/// Identifies an archive or database by its magic bytes, with the command that
+/// decompresses it. `None` if the bytes show none.
 fn container(head: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
     const MAGIC: [(&[u8], &str, Option<&str>); 4] = [
         (
             b"\x02\x21\x4C\x18",
-            "LZ4 in its legacy form",
+            "LZ4 in its legacy format",
             Some("lz4 -dc"),
         ),
         (b"7z\xBC\xAF\x27\x1C", "a 7z archive", Some("7z x -so")),
         (b"SQLite format 3\0", "an SQLite database", None),
         (b"HASH\r\n\xFF\0", "an EnCase hash set", None),
     ];
-    // The name of the format stands in the first header, behind a file's name.
+    // Offset of the magic in a tar header, after the file's name.
     if head.get(257..262) == Some(b"ustar") {
         return Some(("a tar archive", None));
     }
@@ -288,42 +293,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_hash_shows_the_algorithm_past_comments_and_a_header() {
-        let got = look_at(
+    fn the_first_hash_after_comments_and_header_decides_the_algorithm() {
+        let got = inspect(
             "x",
             None,
             b"# list\n\nmd5\n92e792c43c35e96fed3f9566083326fc\r\n",
             true,
-            &Form::default(),
+            &ListOptions::default(),
         )
         .expect("text");
         assert_eq!(got.algorithm, Some(Algorithm::Md5));
         assert_eq!(got.case, Some(Case::Lower));
         assert_eq!(got.first_line.as_deref(), Some("\"md5\""));
-        // A line that is cut off by the peek shows nothing.
-        let cut = look_at(
+        // The end of the inspected bytes cuts this line off, so it decides nothing.
+        let cut = inspect(
             "x",
             None,
             b"92e792c43c35e96fed3f9566083326fc",
             false,
-            &Form::default(),
+            &ListOptions::default(),
         )
         .expect("text");
-        assert_eq!(cut, Beginning::default());
+        assert_eq!(cut, DetectedList::default());
     }
 
     #[test]
-    fn the_case_is_that_of_the_digits_alone() {
+    fn a_prefix_does_not_decide_the_case() {
         for before in ["sha256:", "0x"] {
             let text = format!("{before}{}\n", "AB".repeat(32));
-            let seen = look_at("x", None, text.as_bytes(), true, &Form::default()).expect("text");
+            let seen =
+                inspect("x", None, text.as_bytes(), true, &ListOptions::default()).expect("text");
             assert_eq!(seen.algorithm, Some(Algorithm::Sha256), "{before}");
             assert_eq!(seen.case, Some(Case::Upper), "{before}");
         }
     }
 
     #[test]
-    fn what_is_no_text_is_refused_with_the_way_out() {
+    fn a_binary_file_is_an_error_with_a_hint_how_to_convert_it() {
         let mut tar = [0; 512];
         tar[..8].copy_from_slice(b"list.txt");
         tar[257..263].copy_from_slice(b"ustar\0");
@@ -343,7 +349,7 @@ mod tests {
                 b"\xFF\xFE\0\0a\0\0\0",
                 "iconv -f UTF-32 -t UTF-8 list | hashferry",
             ),
-            (None, b"\x7FELF\0\0\0\n", "one hash a line"),
+            (None, b"\x7FELF\0\0\0\n", "one hash per line"),
             (Some(Codec::Gzip), b"SQLite format 3\0", "extract"),
             (Some(Codec::Gzip), b"7z\xBC\xAF\x27\x1C\0", "extract"),
             (
@@ -357,32 +363,33 @@ mod tests {
                 "zstd -dc list | gunzip -c | hashferry",
             ),
         ] {
-            let error = look_at("list", codec, head, true, &Form::default()).expect_err("refused");
+            let error =
+                inspect("list", codec, head, true, &ListOptions::default()).expect_err("no list");
             assert_eq!(error.exit_status(), 2);
             assert!(
-                error.what_to_do().is_some_and(|h| h.contains(expected)),
+                error.hint().is_some_and(|h| h.contains(expected)),
                 "{error}: {expected}"
             );
         }
     }
 
     #[test]
-    fn a_nul_in_a_list_of_hashes_is_a_line_to_reject_not_a_binary_file() {
+    fn a_list_with_a_nul_and_a_hash_is_not_a_binary_file() {
         assert!(
-            look_at(
+            inspect(
                 "x",
                 None,
                 b"ab\0cd\n92e792c43c35e96fed3f9566083326fc\n",
                 true,
-                &Form::default()
+                &ListOptions::default()
             )
             .is_ok()
         );
     }
 
     #[test]
-    fn an_empty_list_shows_nothing() {
-        let seen = look_at("x", None, b"", true, &Form::default()).expect("text");
-        assert!(seen.layout.empty && !seen.decides(), "{seen:?}");
+    fn an_empty_list_decides_nothing() {
+        let seen = inspect("x", None, b"", true, &ListOptions::default()).expect("text");
+        assert!(seen.layout.is_empty && !seen.is_decisive(), "{seen:?}");
     }
 }

@@ -1,165 +1,166 @@
-//! How a text is written, where it is not UTF-8 in lines that line feeds end: UTF-16, as
-//! PowerShell writes it, or with NULs as ends of lines, as `sha256sum -z` does.
+//! Text encodings other than UTF-8 lines: UTF-16, as PowerShell writes it, and lines that
+//! end in NULs, as `sha256sum -z` prints them.
 
 use crate::list::detect::PEEK_BYTES;
-use crate::list::format::first_hash::is_row_of_hash;
+use crate::list::format::first_hash::is_hash_row;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Pairs of bytes that tell whether a text without a byte order mark is UTF-16.
-const PAIRS_LOOKED_AT: usize = 256;
+/// Pairs of bytes that detection samples in a text without a byte order mark.
+const PAIRS_SAMPLED: usize = 256;
 
-/// Fewest of them.
-const PAIRS_NEEDED: usize = 4;
+/// Minimum number of pairs that detection needs, unless the text is shorter.
+const MIN_PAIRS: usize = 4;
 
-/// A way of writing text that is rewritten as it is read.
+/// A text encoding that is converted to UTF-8 lines while it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Writing {
+pub enum TextEncoding {
     /// UTF-16, little-endian.
     Utf16Le,
     /// UTF-16, big-endian.
     Utf16Be,
-    /// NULs end the lines. A line feed inside one is part of a name, and comes as a NUL.
+    /// NULs end the lines. A line feed is part of a name, and is converted to a NUL.
     NulEnded,
 }
 
-/// What the first bytes show.
+/// Result of the detection of a text encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shown {
-    /// Too few bytes to say.
-    TooFew,
-    /// A text that is written so.
-    Is(Writing),
-    /// None of these.
+pub(crate) enum DetectedEncoding {
+    /// Detection needs more bytes.
+    TooFewBytes,
+    /// The text has this encoding.
+    Encoded(TextEncoding),
+    /// The text needs no conversion.
     Plain,
 }
 
-impl Writing {
-    /// What `head` shows, the beginning of a text; all that is looked at when `whole`.
-    pub(crate) fn shown(head: &[u8], whole: bool) -> Shown {
+impl TextEncoding {
+    /// Detects the encoding of a text that starts with `head`; `whole` says that `head` is
+    /// all of it.
+    pub(crate) fn detect(head: &[u8], whole: bool) -> DetectedEncoding {
         let whole = whole || head.len() >= PEEK_BYTES;
         match head {
-            // With zeros behind it that is UTF-32.
-            [0xFF, 0xFE, 0, 0, ..] => return Shown::Plain,
-            [0xFF, 0xFE, _, _, ..] => return Shown::Is(Writing::Utf16Le),
-            [0xFE, 0xFF, ..] => return Shown::Is(Writing::Utf16Be),
-            [] | [_] | [0xFF, 0xFE, ..] if !whole => return Shown::TooFew,
-            [0xFF, 0xFE, ..] => return Shown::Is(Writing::Utf16Le),
+            // UTF-32.
+            [0xFF, 0xFE, 0, 0, ..] => return DetectedEncoding::Plain,
+            [0xFF, 0xFE, _, _, ..] => return DetectedEncoding::Encoded(TextEncoding::Utf16Le),
+            [0xFE, 0xFF, ..] => return DetectedEncoding::Encoded(TextEncoding::Utf16Be),
+            [] | [_] | [0xFF, 0xFE, ..] if !whole => return DetectedEncoding::TooFewBytes,
+            [0xFF, 0xFE, ..] => return DetectedEncoding::Encoded(TextEncoding::Utf16Le),
             [a, b, ..] if (*a == 0) != (*b == 0) => {
-                return Writing::shown_by_pairs(head, *b == 0, whole);
+                return TextEncoding::detect_by_pairs(head, *b == 0, whole);
             }
             _ => {}
         }
         let end = head.iter().position(|b| matches!(b, 0 | b'\n'));
         match end.map(|end| (head[end], &head[..end])) {
-            Some((0, row)) if is_row_of_hash(row) => Shown::Is(Writing::NulEnded),
-            None if !whole => Shown::TooFew,
-            _ => Shown::Plain,
+            Some((0, row)) if is_hash_row(row) => DetectedEncoding::Encoded(TextEncoding::NulEnded),
+            None if !whole => DetectedEncoding::TooFewBytes,
+            _ => DetectedEncoding::Plain,
         }
     }
 
-    /// UTF-16 without a byte order mark: most characters of a list are ASCII, so every
-    /// other byte is a NUL.
-    fn shown_by_pairs(head: &[u8], is_le: bool, whole: bool) -> Shown {
-        let pairs = head.chunks_exact(2).take(PAIRS_LOOKED_AT);
+    /// Detects UTF-16 without a byte order mark: most characters of a list are ASCII, so
+    /// every other byte is a NUL.
+    fn detect_by_pairs(head: &[u8], is_le: bool, whole: bool) -> DetectedEncoding {
+        let pairs = head.chunks_exact(2).take(PAIRS_SAMPLED);
         let high = |pair: &[u8]| pair[usize::from(is_le)] == 0;
         let low = |pair: &[u8]| pair[usize::from(!is_le)] == 0;
         let count = pairs.len();
-        if count < PAIRS_NEEDED && !whole {
-            return Shown::TooFew;
+        if count < MIN_PAIRS && !whole {
+            return DetectedEncoding::TooFewBytes;
         }
         let ascii = pairs.clone().filter(|pair| high(pair)).count();
         let nuls = pairs.filter(|pair| low(pair)).count();
         match (nuls == 0 && ascii * 2 > count, is_le) {
-            (true, true) => Shown::Is(Writing::Utf16Le),
-            (true, false) => Shown::Is(Writing::Utf16Be),
-            (false, _) => Shown::Plain,
+            (true, true) => DetectedEncoding::Encoded(TextEncoding::Utf16Le),
+            (true, false) => DetectedEncoding::Encoded(TextEncoding::Utf16Be),
+            (false, _) => DetectedEncoding::Plain,
         }
     }
 }
 
-impl fmt::Display for Writing {
+impl fmt::Display for TextEncoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Writing::Utf16Le | Writing::Utf16Be => "UTF-16 text, as PowerShell writes it",
-            Writing::NulEnded => "a list whose lines end in NULs",
+            TextEncoding::Utf16Le | TextEncoding::Utf16Be => "UTF-16 text, as PowerShell writes it",
+            TextEncoding::NulEnded => "a list whose lines end in NULs",
         })
     }
 }
 
-/// Rewrites a text chunk by chunk.
+/// Converts a text to UTF-8 lines, chunk by chunk.
 #[derive(Debug)]
-pub(crate) struct Rewriter {
-    writing: Writing,
-    /// The first byte of a pair whose second has not come yet.
-    half: Option<u8>,
-    /// The first of two surrogates.
-    high: Option<u16>,
+pub(crate) struct Transcoder {
+    encoding: TextEncoding,
+    /// The first byte of a pair whose second byte is in the next chunk.
+    pending_byte: Option<u8>,
+    /// The first of a pair of surrogates.
+    high_surrogate: Option<u16>,
 }
 
-impl Rewriter {
-    /// One at the beginning of a text.
-    pub(crate) fn new(writing: Writing) -> Rewriter {
-        Rewriter {
-            writing,
-            half: None,
-            high: None,
+impl Transcoder {
+    /// A converter at the start of a text.
+    pub(crate) fn new(encoding: TextEncoding) -> Transcoder {
+        Transcoder {
+            encoding,
+            pending_byte: None,
+            high_surrogate: None,
         }
     }
 
-    /// Appends what `chunk` says to `out`.
+    /// Appends the converted `chunk` to `out`.
     pub(crate) fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
-        match self.writing {
-            Writing::NulEnded => out.extend(chunk.iter().map(|b| match b {
+        match self.encoding {
+            TextEncoding::NulEnded => out.extend(chunk.iter().map(|b| match b {
                 0 => b'\n',
                 b'\n' => 0,
                 other => *other,
             })),
-            Writing::Utf16Le | Writing::Utf16Be => {
+            TextEncoding::Utf16Le | TextEncoding::Utf16Be => {
                 for byte in chunk {
-                    match self.half.take() {
-                        None => self.half = Some(*byte),
-                        Some(first) => self.unit([first, *byte], out),
+                    match self.pending_byte.take() {
+                        None => self.pending_byte = Some(*byte),
+                        Some(first) => self.push_unit([first, *byte], out),
                     }
                 }
             }
         }
     }
 
-    /// Appends what is left at the end of the text.
+    /// Appends a replacement character to `out` if the text ends inside a character.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
-        let left = self.half.take().is_some() | self.high.take().is_some();
+        let left = self.pending_byte.take().is_some() | self.high_surrogate.take().is_some();
         if left {
-            put(char::REPLACEMENT_CHARACTER, out);
+            push_char(char::REPLACEMENT_CHARACTER, out);
         }
     }
 
-    fn unit(&mut self, pair: [u8; 2], out: &mut Vec<u8>) {
-        let unit = match self.writing {
-            Writing::Utf16Be => u16::from_be_bytes(pair),
+    fn push_unit(&mut self, pair: [u8; 2], out: &mut Vec<u8>) {
+        let unit = match self.encoding {
+            TextEncoding::Utf16Be => u16::from_be_bytes(pair),
             _ => u16::from_le_bytes(pair),
         };
         if let Ok(ascii @ 0..0x80) = u8::try_from(unit)
-            && self.high.is_none()
+            && self.high_surrogate.is_none()
         {
             return out.push(ascii);
         }
-        let high = self.high.take();
+        let high = self.high_surrogate.take();
         if (0xD800..0xDC00).contains(&unit) {
-            self.high = Some(unit);
+            self.high_surrogate = Some(unit);
             if high.is_some() {
-                put(char::REPLACEMENT_CHARACTER, out);
+                push_char(char::REPLACEMENT_CHARACTER, out);
             }
             return;
         }
         for decoded in char::decode_utf16(high.into_iter().chain([unit])) {
-            put(decoded.unwrap_or(char::REPLACEMENT_CHARACTER), out);
+            push_char(decoded.unwrap_or(char::REPLACEMENT_CHARACTER), out);
         }
     }
 }
 
-fn put(c: char, out: &mut Vec<u8>) {
+fn push_char(c: char, out: &mut Vec<u8>) {
     out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
@@ -178,8 +179,8 @@ mod tests {
         text.encode_utf16().flat_map(u16::to_be_bytes).collect()
     }
 
-    fn rewritten(writing: Writing, chunks: &[&[u8]]) -> String {
-        let mut rewriter = Rewriter::new(writing);
+    fn rewritten(writing: TextEncoding, chunks: &[&[u8]]) -> String {
+        let mut rewriter = Transcoder::new(writing);
         let mut out = Vec::new();
         chunks.iter().for_each(|c| rewriter.push(c, &mut out));
         rewriter.finish(&mut out);
@@ -187,58 +188,83 @@ mod tests {
     }
 
     #[test]
-    fn text_shows_how_it_is_written() {
+    fn the_encoding_is_detected_by_the_first_bytes() {
         let text = format!("{MD5}  caf\u{E9}\r\n");
         let marked = format!("\u{FEFF}{text}");
         for (head, shown) in [
-            (le(&text), Shown::Is(Writing::Utf16Le)),
-            (be(&text), Shown::Is(Writing::Utf16Be)),
-            (le(&marked), Shown::Is(Writing::Utf16Le)),
-            (be(&marked), Shown::Is(Writing::Utf16Be)),
-            (format!("{MD5}  a\nb\0").into(), Shown::Plain),
+            (le(&text), DetectedEncoding::Encoded(TextEncoding::Utf16Le)),
+            (be(&text), DetectedEncoding::Encoded(TextEncoding::Utf16Be)),
+            (
+                le(&marked),
+                DetectedEncoding::Encoded(TextEncoding::Utf16Le),
+            ),
+            (
+                be(&marked),
+                DetectedEncoding::Encoded(TextEncoding::Utf16Be),
+            ),
+            (format!("{MD5}  a\nb\0").into(), DetectedEncoding::Plain),
             (
                 format!("{MD5}  a\0{MD5}").into(),
-                Shown::Is(Writing::NulEnded),
+                DetectedEncoding::Encoded(TextEncoding::NulEnded),
             ),
-            (format!("{MD5}\0").into(), Shown::Is(Writing::NulEnded)),
-            (text.into_bytes(), Shown::Plain),
-            (b"SQLite format 3\0".to_vec(), Shown::Plain),
-            (b"\x7FELF\x02\x01\x01\0\0\0\0\0".to_vec(), Shown::Plain),
-            (b"a\0b\0\0\0\0\0\0\0".to_vec(), Shown::Plain),
-            (b"\xFF\xFE\0\0a\0\0\0".to_vec(), Shown::Plain),
-            (Vec::new(), Shown::Plain),
-            (b"\xFF\xFE".to_vec(), Shown::Is(Writing::Utf16Le)),
+            (
+                format!("{MD5}\0").into(),
+                DetectedEncoding::Encoded(TextEncoding::NulEnded),
+            ),
+            (text.into_bytes(), DetectedEncoding::Plain),
+            (b"SQLite format 3\0".to_vec(), DetectedEncoding::Plain),
+            (
+                b"\x7FELF\x02\x01\x01\0\0\0\0\0".to_vec(),
+                DetectedEncoding::Plain,
+            ),
+            (b"a\0b\0\0\0\0\0\0\0".to_vec(), DetectedEncoding::Plain),
+            (b"\xFF\xFE\0\0a\0\0\0".to_vec(), DetectedEncoding::Plain),
+            (Vec::new(), DetectedEncoding::Plain),
+            (
+                b"\xFF\xFE".to_vec(),
+                DetectedEncoding::Encoded(TextEncoding::Utf16Le),
+            ),
         ] {
-            assert_eq!(Writing::shown(&head, true), shown, "{head:?}");
+            assert_eq!(TextEncoding::detect(&head, true), shown, "{head:?}");
         }
-        // What has not come yet decides nothing.
+        // Incomplete text: the next bytes decide.
         for head in [&b""[..], b"a", b"\xFF", b"\xFF\xFE", b"a\0b", b"abc", b"\0"] {
-            assert_eq!(Writing::shown(head, false), Shown::TooFew, "{head:?}");
+            assert_eq!(
+                TextEncoding::detect(head, false),
+                DetectedEncoding::TooFewBytes,
+                "{head:?}"
+            );
         }
     }
 
     #[test]
-    fn nuls_and_line_feeds_change_places() {
-        assert_eq!(rewritten(Writing::NulEnded, &[b"a  b\nc\0d"]), "a  b\0c\nd");
+    fn nuls_become_line_feeds_and_line_feeds_become_nuls() {
+        assert_eq!(
+            rewritten(TextEncoding::NulEnded, &[b"a  b\nc\0d"]),
+            "a  b\0c\nd"
+        );
     }
 
     #[test]
-    fn what_is_no_utf_16_is_replaced() {
+    fn invalid_utf_16_becomes_replacement_characters() {
         let lone = [0x41, 0, 0x00, 0xD8, 0x42, 0];
-        assert_eq!(rewritten(Writing::Utf16Le, &[&lone]), "A\u{FFFD}B");
+        assert_eq!(rewritten(TextEncoding::Utf16Le, &[&lone]), "A\u{FFFD}B");
         assert_eq!(
-            rewritten(Writing::Utf16Le, &[&[0x41, 0, 0x42]]),
+            rewritten(TextEncoding::Utf16Le, &[&[0x41, 0, 0x42]]),
             "A\u{FFFD}"
         );
         let twice = [0x00, 0xD8, 0x00, 0xD8, 0x00, 0xDC];
-        assert_eq!(rewritten(Writing::Utf16Le, &[&twice]), "\u{FFFD}\u{10000}");
+        assert_eq!(
+            rewritten(TextEncoding::Utf16Le, &[&twice]),
+            "\u{FFFD}\u{10000}"
+        );
     }
 
     proptest! {
-        /// The same text comes out however the input is cut.
+        /// The result does not depend on the chunks.
         #[test]
-        fn utf_16_is_rewritten_however_it_is_cut(text in "\\PC{0,40}", at in 0usize..80) {
-            for (writing, bytes) in [(Writing::Utf16Le, le(&text)), (Writing::Utf16Be, be(&text))] {
+        fn chunk_borders_do_not_change_converted_utf_16(text in "\\PC{0,40}", at in 0usize..80) {
+            for (writing, bytes) in [(TextEncoding::Utf16Le, le(&text)), (TextEncoding::Utf16Be, be(&text))] {
                 let (first, second) = bytes.split_at(at.min(bytes.len()));
                 prop_assert_eq!(&rewritten(writing, &[first, second]), &text);
             }

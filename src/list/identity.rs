@@ -1,34 +1,34 @@
-//! Identity of a list, compared on resume to detect that it changed.
+//! Identity of a list, compared on resume to detect changes.
 
-use crate::list::encoding::Writing;
+use crate::list::encoding::TextEncoding;
 use crate::list::format::layout::Layout;
-use crate::source::decompress::codec::Packed;
+use crate::source::decompress::codec::SourceCompression;
 use crate::source::version::ObjectVersion;
 use serde::{Deserialize, Serialize};
 
-/// Identity of a list: the version of its object, and how its text is read.
+/// Identity of a list: the version of its object, and the conversion of its bytes to text.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(from = "Flat", into = "Flat")]
+#[serde(from = "StoredIdentity", into = "StoredIdentity")]
 pub struct Identity {
     /// The version of the object or file that holds it.
     pub object: ObjectVersion,
-    /// How it is compressed, where it is and that is known.
-    pub packed: Option<Packed>,
-    /// Its form, where that is known.
+    /// Its compression. `None` if it is not compressed, or not opened yet.
+    pub compression: Option<SourceCompression>,
+    /// Its format and columns. `None` if it is not opened yet.
     pub layout: Option<Layout>,
-    /// Whether it is a database, and its text the hashes in it.
-    pub database: bool,
-    /// How its text is written, where that is rewritten as it is read.
-    pub writing: Option<Writing>,
-    /// Of JSON documents that are split into lines, the field whose path says how.
-    pub document: Option<String>,
+    /// True if it is a database; its text is then the hashes in it.
+    pub is_database: bool,
+    /// Its text encoding. `None` if the text is UTF-8 lines.
+    pub text_encoding: Option<TextEncoding>,
+    /// The field whose path splits a JSON document into lines. `None` for other lists.
+    pub array_field: Option<String>,
 }
 
 impl Identity {
-    /// Whether its text is its bytes, so that a byte of the one is a byte of the other.
+    /// True if its text is identical to its bytes, so that offsets in both agree.
     pub fn is_verbatim(&self) -> bool {
-        let rewritten = self.writing.is_some() || self.document.is_some();
-        self.packed.is_none() && !self.database && !rewritten
+        let rewritten = self.text_encoding.is_some() || self.array_field.is_some();
+        self.compression.is_none() && !self.is_database && !rewritten
     }
 }
 
@@ -41,29 +41,29 @@ impl From<ObjectVersion> for Identity {
     }
 }
 
-/// The identity as checkpoints hold it: all fields in one object, no unknown ones.
+/// The identity as stored in checkpoints: all fields in one object, no unknown ones.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Flat {
+struct StoredIdentity {
     uri: String,
     etag: Option<String>,
     version_id: Option<String>,
     bytes: Option<u64>,
     modified: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    packed: Option<Packed>,
+    packed: Option<SourceCompression>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     layout: Option<Layout>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     database: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    writing: Option<Writing>,
+    writing: Option<TextEncoding>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     document: Option<String>,
 }
 
-impl From<Flat> for Identity {
-    fn from(flat: Flat) -> Identity {
+impl From<StoredIdentity> for Identity {
+    fn from(flat: StoredIdentity) -> Identity {
         Identity {
             object: ObjectVersion {
                 uri: flat.uri,
@@ -72,29 +72,29 @@ impl From<Flat> for Identity {
                 bytes: flat.bytes,
                 modified: flat.modified,
             },
-            packed: flat.packed,
+            compression: flat.packed,
             layout: flat.layout,
-            database: flat.database,
-            writing: flat.writing,
-            document: flat.document,
+            is_database: flat.database,
+            text_encoding: flat.writing,
+            array_field: flat.document,
         }
     }
 }
 
-impl From<Identity> for Flat {
-    fn from(identity: Identity) -> Flat {
+impl From<Identity> for StoredIdentity {
+    fn from(identity: Identity) -> StoredIdentity {
         let object = identity.object;
-        Flat {
+        StoredIdentity {
             uri: object.uri,
             etag: object.etag,
             version_id: object.version_id,
             bytes: object.bytes,
             modified: object.modified,
-            packed: identity.packed,
+            packed: identity.compression,
             layout: identity.layout,
-            database: identity.database,
-            writing: identity.writing,
-            document: identity.document,
+            database: identity.is_database,
+            writing: identity.text_encoding,
+            document: identity.array_field,
         }
     }
 }
@@ -104,10 +104,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_checkpoint_holds_it_flat_and_without_unknown_fields() {
+    fn an_identity_is_stored_flat_and_rejects_unknown_fields() {
         let json = r#"{"uri":"s3://b/k","etag":"\"a\"","version_id":null,"bytes":7,"modified":null,"database":true}"#;
         let identity: Identity = serde_json::from_str(json).expect("an identity");
-        assert_eq!((identity.object.bytes, identity.database), (Some(7), true));
+        assert_eq!(
+            (identity.object.bytes, identity.is_database),
+            (Some(7), true)
+        );
         assert_eq!(serde_json::to_string(&identity).expect("JSON"), json);
         let unknown = json.replace("bytes", "length");
         assert!(serde_json::from_str::<Identity>(&unknown).is_err());

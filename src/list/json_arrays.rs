@@ -1,40 +1,42 @@
-//! A JSON document → a line for each element of one of its arrays.
+//! A JSON document → one line for each element of one of its arrays.
 //!
-//! A document may be one line of gigabytes. [`Splitter`] follows its brackets and quotes,
-//! and writes each element that a path such as `value[]` leads to as a line of its own,
-//! without blanks between its parts; the rest passes by. What an element is, the parser of
-//! JSON lines says. Several documents may stand one behind another, as in JSON lines.
+//! A document may be a single line of gigabytes. [`Splitter`] tracks its brackets and quotes.
+//! It writes each element that a path such as `value[]` leads to on a separate line, without
+//! blanks between tokens, and drops the rest. The parser of JSON lines then parses the
+//! elements. The input may hold several documents, as in JSON lines.
 //!
-//! Memory: a bit of state for each level, and nothing of the document.
+//! Memory: a small state for each level, and no part of the document.
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::list::format::document::{ArrayPath, Step};
+use crate::list::format::document::{ArrayPath, PathStep};
 
-/// Levels of a document at most.
+/// Maximum number of levels in a document.
 const MAX_DEPTH: usize = 128;
 
-/// Bytes of a name that are kept: those looked for are shorter.
-const NAME_BYTES: usize = 128;
+/// Maximum number of bytes of a name that are kept; names in paths are shorter.
+const MAX_NAME_BYTES: usize = 128;
 
-/// Names of a document's fields that a message has.
-const NAMED: usize = 20;
+/// Maximum number of field names in a message.
+const MAX_REPORTED_FIELDS: usize = 20;
 
-/// An object or array that is open.
+/// An open object or array.
 #[derive(Debug)]
 struct Level {
     is_object: bool,
-    /// How many steps of the path led here; `None` beside the path.
-    behind: Option<usize>,
-    /// Of an object, whether a name comes next, and the steps that lead to its value.
-    wants_name: bool,
-    value: Option<usize>,
+    /// Number of path steps that lead here. `None` if it is not on the path.
+    matched_steps: Option<usize>,
+    /// True if an object expects a name next.
+    expects_name: bool,
+    /// Number of path steps that lead to the value of the last name. `None` if it is not on
+    /// the path.
+    value_steps: Option<usize>,
 }
 
-/// What the next byte is part of.
+/// Position of the parser between tokens or inside one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Between,
-    /// A text in quotes, which may be a name.
+    /// A string, which may be a name.
     Text {
         is_name: bool,
         escaped: bool,
@@ -43,46 +45,47 @@ enum State {
     Word,
 }
 
-/// Splits documents. See the [module](self).
+/// Splitter of documents. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Splitter {
     name: String,
     path: ArrayPath,
     levels: Vec<Level>,
     state: State,
-    text: Vec<u8>,
-    /// The level at which the element began that is being written.
+    field_name: Vec<u8>,
+    /// Level at which the current element began. `None` outside of elements.
     element: Option<usize>,
-    /// Whether the array was found, and what the document has on the highest level.
-    found: bool,
+    /// True if the array was found.
+    has_array: bool,
+    /// Names of the fields on the top level, for messages.
     fields: Vec<String>,
-    read: u64,
+    bytes_read: u64,
 }
 
 impl Splitter {
-    /// One at the beginning of the documents called `name`.
+    /// A splitter at the start of the list `name`.
     pub(crate) fn new(name: &str, path: ArrayPath) -> Splitter {
         Splitter {
             name: name.to_owned(),
             path,
             levels: Vec::new(),
             state: State::Between,
-            text: Vec::new(),
+            field_name: Vec::new(),
             element: None,
-            found: false,
+            has_array: false,
             fields: Vec::new(),
-            read: 0,
+            bytes_read: 0,
         }
     }
 
-    /// Appends the lines that `chunk` gives to `out`.
+    /// Appends the elements in `chunk` to `out`, one per line.
     ///
     /// # Errors
-    /// [`ErrorKind::Damaged`] when it is no JSON.
+    /// [`ErrorKind::Damaged`] if the brackets do not match or are nested too deep.
     pub(crate) fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let mut rest = chunk;
         while let Some(byte) = rest.first() {
-            let taken = match self.state {
+            let read = match self.state {
                 State::Text { is_name, escaped } => self.text(rest, is_name, escaped, out),
                 State::Word
                     if !matches!(byte, b',' | b']' | b'}') && !byte.is_ascii_whitespace() =>
@@ -99,17 +102,17 @@ impl Splitter {
                     1
                 }
             };
-            self.read += taken as u64;
-            rest = &rest[taken..];
+            self.bytes_read += read as u64;
+            rest = &rest[read..];
         }
         Ok(())
     }
 
-    /// Takes the end of the documents.
+    /// Ends the input.
     ///
     /// # Errors
-    /// [`ErrorKind::Damaged`] when the last is cut off,
-    /// [`ErrorKind::Usage`] when the path leads to no array.
+    /// [`ErrorKind::Damaged`] if the last document is cut off.
+    /// [`ErrorKind::Usage`] if the path leads to no array.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Result<()> {
         if self.state == State::Word {
             self.end_of_value(out);
@@ -117,30 +120,30 @@ impl Splitter {
         if !self.levels.is_empty() || self.state != State::Between {
             return Err(self.damaged("it is cut off"));
         }
-        if self.found {
+        if self.has_array {
             return Ok(());
         }
         let has = match self.fields.is_empty() {
             true => String::new(),
             false => format!("; its fields are {}", self.fields.join(", ")),
         };
-        let what = format!("{} has no array at {}{has}", self.name, self.path.text);
-        Err(Error::usage(what).hint(
-            "name the way to the hashes by --field, with [] behind each array, such as value[].MD5",
+        let what = format!("{} has no array at {}{has}", self.name, self.path.array);
+        Err(Error::usage(what).with_hint(
+            "give the path to the hashes with --field, with [] after each array, such as value[].MD5",
         ))
     }
 
     fn damaged(&self, why: &str) -> Error {
         Error::new(
             ErrorKind::Damaged,
-            format!("reading {} ended at byte {} of its JSON: {why}", self.name, self.read),
+            format!("reading {} ended at byte {} of its JSON: {why}", self.name, self.bytes_read),
         )
-        .hint(
-            "what was sound before is written or in the books; fetch the document again, whole, then run this again",
+        .with_hint(
+            "every line before it is accounted for; fetch the complete document again, then run this again",
         )
     }
 
-    /// Reads on in a text; says how many bytes.
+    /// Continues a string; returns the number of bytes read.
     fn text(&mut self, rest: &[u8], is_name: bool, escaped: bool, out: &mut Vec<u8>) -> usize {
         if escaped {
             self.part(&rest[..1], is_name, out);
@@ -170,16 +173,17 @@ impl Splitter {
         end + 1
     }
 
-    /// Takes a part of a text.
+    /// Processes a part of a string.
     fn part(&mut self, part: &[u8], is_name: bool, out: &mut Vec<u8>) {
         if is_name {
-            let room = NAME_BYTES.saturating_sub(self.text.len());
-            self.text.extend_from_slice(&part[..part.len().min(room)]);
+            let room = MAX_NAME_BYTES.saturating_sub(self.field_name.len());
+            self.field_name
+                .extend_from_slice(&part[..part.len().min(room)]);
         }
         self.copy(part, out);
     }
 
-    /// Writes what is part of an element, in one line.
+    /// Writes a part of an element, without line feeds. Does nothing outside of elements.
     fn copy(&self, part: &[u8], out: &mut Vec<u8>) {
         if self.element.is_none() {
             return;
@@ -196,12 +200,12 @@ impl Splitter {
             b' ' | b'\t' | b'\r' | b'\n' => {}
             b':' | b',' => {
                 if let Some(level) = in_object {
-                    level.wants_name = byte == b',';
+                    level.expects_name = byte == b',';
                 }
                 self.copy(&[byte], out);
             }
-            b'"' if in_object.is_some_and(|l| l.wants_name) => {
-                self.text.clear();
+            b'"' if in_object.is_some_and(|l| l.expects_name) => {
+                self.field_name.clear();
                 self.state = State::Text {
                     is_name: true,
                     escaped: false,
@@ -211,7 +215,7 @@ impl Splitter {
             b'}' | b']' => {
                 let closed = self.levels.pop();
                 if closed.is_none_or(|l| l.is_object != (byte == b'}')) {
-                    return Err(self.damaged("a bracket closes what is not open"));
+                    return Err(self.damaged("a closing bracket does not match"));
                 }
                 self.copy(&[byte], out);
                 self.end_of_value(out);
@@ -221,21 +225,21 @@ impl Splitter {
         Ok(())
     }
 
-    /// Begins a value.
+    /// Starts a value.
     fn begin(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<()> {
-        let behind = match self.levels.last() {
+        let steps = match self.levels.last() {
             None => Some(0),
-            Some(level) if level.is_object => level.value,
-            Some(level) => level.behind.map(|n| n + 1),
+            Some(level) if level.is_object => level.value_steps,
+            Some(level) => level.matched_steps.map(|n| n + 1),
         };
-        if behind == Some(self.path.steps.len()) && self.element.is_none() {
+        if steps == Some(self.path.steps.len()) && self.element.is_none() {
             self.element = Some(self.levels.len());
-            if self.path.rest.is_empty() {
+            if self.path.field_in_element.is_empty() {
                 out.extend_from_slice(b"{\"value\":");
             }
         }
         self.copy(&[byte], out);
-        let next = behind.and_then(|n| self.path.steps.get(n));
+        let next = steps.and_then(|n| self.path.steps.get(n));
         match byte {
             b'"' => {
                 self.state = State::Text {
@@ -250,14 +254,14 @@ impl Splitter {
                 let is_object = byte == b'{';
                 let leads_on = matches!(
                     (next, is_object),
-                    (Some(Step::Field(_)), true) | (Some(Step::Each), false)
+                    (Some(PathStep::Field(_)), true) | (Some(PathStep::EachElement), false)
                 );
-                self.found |= leads_on && behind.map(|n| n + 1) == Some(self.path.steps.len());
+                self.has_array |= leads_on && steps.map(|n| n + 1) == Some(self.path.steps.len());
                 self.levels.push(Level {
                     is_object,
-                    behind: behind.filter(|_| leads_on),
-                    wants_name: is_object,
-                    value: None,
+                    matched_steps: steps.filter(|_| leads_on),
+                    expects_name: is_object,
+                    value_steps: None,
                 });
             }
             _ => self.state = State::Word,
@@ -265,29 +269,29 @@ impl Splitter {
         Ok(())
     }
 
-    /// Takes a name that has ended: whether the path goes on with it.
+    /// Processes a finished name: checks whether the path continues with it.
     fn end_of_name(&mut self) {
         let is_first = self.levels.len() == 1;
-        if is_first && self.fields.len() < NAMED {
-            let name = String::from_utf8_lossy(&self.text).into_owned();
+        if is_first && self.fields.len() < MAX_REPORTED_FIELDS {
+            let name = String::from_utf8_lossy(&self.field_name).into_owned();
             if !self.fields.contains(&name) {
                 self.fields.push(name);
             }
         }
-        let kept = self.text.iter().filter(|b| b.is_ascii_alphanumeric());
+        let kept = self.field_name.iter().filter(|b| b.is_ascii_alphanumeric());
         let folded = kept.map(u8::to_ascii_lowercase);
         if let Some(level) = self.levels.last_mut() {
-            let step = level.behind.and_then(|n| self.path.steps.get(n));
-            let is_next = matches!(step, Some(Step::Field(name)) if folded.eq(name.bytes()));
-            level.value = level.behind.map(|n| n + 1).filter(|_| is_next);
+            let step = level.matched_steps.and_then(|n| self.path.steps.get(n));
+            let is_next = matches!(step, Some(PathStep::Field(name)) if folded.eq(name.bytes()));
+            level.value_steps = level.matched_steps.map(|n| n + 1).filter(|_| is_next);
         }
     }
 
-    /// Takes the end of a value, which may have been an element.
+    /// Processes the end of a value, which may be an element.
     fn end_of_value(&mut self, out: &mut Vec<u8>) {
         self.state = State::Between;
         if self.element == Some(self.levels.len()) {
-            if self.path.rest.is_empty() {
+            if self.path.field_in_element.is_empty() {
                 out.push(b'}');
             }
             out.push(b'\n');
@@ -302,7 +306,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn split(field: &str, chunks: &[&[u8]]) -> Result<String> {
-        let path = ArrayPath::of(field).expect("a path");
+        let path = ArrayPath::parse(field).expect("a path");
         let mut splitter = Splitter::new("list", path);
         let mut out = Vec::new();
         for chunk in chunks {
@@ -316,7 +320,7 @@ mod tests {
         \"value\": [\n  {\"MD5\": \"a\", \"n\": [1, {\"x\": null}]},\n  {\"MD5\": \"b]\\\"}\"}, 7, \"t\", []\n], \"z\": {\"value\": [1]}}\n";
 
     #[test]
-    fn each_element_is_a_line() {
+    fn each_element_becomes_a_line() {
         let lines = "{\"MD5\":\"a\",\"n\":[1,{\"x\":null}]}\n{\"MD5\":\"b]\\\"}\"}\n7\n\"t\"\n[]\n";
         assert_eq!(
             split("value[].MD5", &[VIC.as_bytes()]).expect("split"),
@@ -339,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_document_is_an_error() {
+    fn a_damaged_or_other_document_is_an_error() {
         let error = |field: &str, text: &str| split(field, &[text.as_bytes()]).expect_err(text);
         let missing = error("values[].MD5", VIC);
         assert_eq!(missing.exit_status(), 2);
@@ -350,8 +354,8 @@ mod tests {
         for (text, why) in [
             ("{\"value\":[{\"x\":1}", "cut off"),
             ("{\"value\":[\"x", "cut off"),
-            ("{\"value\":[1}}", "a bracket"),
-            ("]", "a bracket"),
+            ("{\"value\":[1}}", "a closing bracket"),
+            ("]", "a closing bracket"),
             (&"[".repeat(200), "128 levels"),
         ] {
             let error = error("value[].x", text);
@@ -361,18 +365,18 @@ mod tests {
     }
 
     proptest! {
-        /// The same lines come out however the document is cut.
+        /// The result does not depend on the chunks.
         #[test]
-        fn lines_are_the_same_however_the_document_is_cut(at in 0..VIC.len(), more in 0..VIC.len()) {
+        fn chunk_borders_do_not_change_the_lines(first in 0..VIC.len(), second in 0..VIC.len()) {
             let bytes = VIC.as_bytes();
-            let (from, to) = (at.min(more), at.max(more));
+            let (from, to) = (first.min(second), first.max(second));
             let cut = split("value[].MD5", &[&bytes[..from], &bytes[from..to], &bytes[to..]]);
             prop_assert_eq!(cut.expect("split"), split("value[].MD5", &[bytes]).expect("split"));
         }
 
-        /// No bytes break it.
+        /// No input panics.
         #[test]
-        fn any_bytes_are_something(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_split_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = split("value[].MD5", &[&bytes]);
         }
     }

@@ -1,81 +1,79 @@
-//! Chunks of bytes → lines, without I/O and without an allocation a line.
+//! Chunks of bytes → lines, without I/O and without an allocation per line.
 //!
-//! A list arrives in chunks whose borders mean nothing. [`Framer`] cuts them at
-//! line feeds and hands out each line as a slice of the chunk itself; only a
-//! line that straddles two chunks is put together in a small buffer. Each line
-//! knows where it began, so that an error, a reject or a checkpoint can name the
-//! byte. The same lines come out however the input is cut.
+//! A list arrives in arbitrary chunks. [`Framer`] splits them at line feeds and returns each
+//! line as a slice of the chunk. Only a line that spans chunks is copied to a small buffer.
+//! Each line has its offset, so that errors, rejected lines and checkpoints can name the
+//! byte. The lines do not depend on the chunk borders.
 //!
-//! A line feed ends a line, whether a carriage return stands before it or not; a
-//! last line needs none. What a line *means* (blanks around it, a carriage
-//! return, a byte order mark) is the next stage's business.
+//! A line feed ends a line, with or without a carriage return before it; the last line needs
+//! none. Later stages handle blanks, carriage returns and byte order marks.
 //!
-//! Memory: a line of more than [`MAX_LINE_BYTES`] is not held. Its first
-//! [`KEPT_OF_OVERLONG`] bytes are kept to show it, the rest is passed over, and
-//! the next line is read as any other.
+//! Memory: a line longer than [`MAX_LINE_BYTES`] is not held. The framer keeps its first
+//! [`OVERLONG_PREFIX_BYTES`] bytes for messages and drops the rest.
 
 use crate::base::record::MAX_LINE_BYTES;
-/// How much of an overlong line is kept, so that a person can recognise it.
-pub(crate) const KEPT_OF_OVERLONG: usize = 256;
+
+/// Bytes of an overlong line that are kept for messages.
+pub(crate) const OVERLONG_PREFIX_BYTES: usize = 256;
 
 /// One line of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// The bytes without the line feed; of an overlong line, the first
-    /// `KEPT_OF_OVERLONG`.
+    /// The bytes without the line feed. Of an overlong line only the first
+    /// `OVERLONG_PREFIX_BYTES`.
     pub bytes: &'a [u8],
-    /// Offset of its first byte in the (decoded) input, from 0.
+    /// Offset of the first byte in the decompressed text, from 0.
     pub offset: u64,
-    /// Its number, from 1.
+    /// Line number, from 1.
     pub number: u64,
-    /// Its whole length in bytes, without the line feed.
+    /// Complete length in bytes, without the line feed.
     pub length: u64,
 }
 
 impl Line<'_> {
-    /// Whether the line was too long to be held.
+    /// True if the line is longer than 64 KiB (`MAX_LINE_BYTES`).
     pub fn is_overlong(&self) -> bool {
         self.length > MAX_LINE_BYTES as u64
     }
 }
 
-/// Cuts chunks into lines. See the module.
+/// Splitter of chunks into lines. See the module.
 #[derive(Debug, Default)]
 pub struct Framer {
-    /// The beginning of a line whose end has not come yet.
-    carry: Vec<u8>,
-    /// The whole length of that beginning; more than `carry` holds when the
-    /// line is overlong.
-    carried: u64,
-    /// Offset of the line that begins next, or that `carry` begins.
+    /// The start of a line that continues in the next chunk.
+    partial_line: Vec<u8>,
+    /// Complete length of that start; greater than the length of `partial_line` if the line is
+    /// overlong.
+    partial_length: u64,
+    /// Offset of the next line, or of the line in `partial_line`.
     offset: u64,
-    /// Lines handed out so far.
+    /// Lines returned so far.
     number: u64,
 }
 
 impl Framer {
-    /// A framer at the beginning of an input.
+    /// A framer at the start of a text.
     pub fn new() -> Self {
         Framer::default()
     }
 
-    /// The lines that end in `chunk`. All of them must be taken: what is left
-    /// after the last is kept for the next chunk when the iteration ends.
+    /// Returns the lines that end in `chunk`. The caller must iterate to the end: only then
+    /// the framer keeps the rest for the next chunk.
     pub fn push<'a>(&'a mut self, chunk: &'a [u8]) -> Lines<'a> {
         Lines {
             framer: self,
             rest: chunk,
-            carry_is_out: false,
+            clear_partial: false,
         }
     }
 
-    /// The last line, when the input did not end with a line feed.
+    /// Returns the last line. `None` if the text ended with a line feed.
     pub fn finish(&mut self) -> Option<Line<'_>> {
-        (self.carried > 0).then(|| self.line_from_carry(0))
+        (self.partial_length > 0).then(|| self.finish_partial_line(0))
     }
 
-    /// A framer that goes on where `lines` lines and `bytes` bytes are behind it.
-    pub fn after(lines: u64, bytes: u64) -> Self {
+    /// A framer that resumes after `lines` lines and `bytes` bytes.
+    pub fn starting_at(lines: u64, bytes: u64) -> Self {
         Framer {
             offset: bytes,
             number: lines,
@@ -83,37 +81,38 @@ impl Framer {
         }
     }
 
-    /// Lines handed out so far, those before the beginning included.
+    /// Returns the number of the last line returned; lines before a resume count.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Offset of the first byte that belongs to no line handed out so far.
+    /// Returns the offset of the first byte after the lines returned so far.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Keeps the beginning of a line. Holds no more than [`MAX_LINE_BYTES`].
-    fn keep(&mut self, part: &[u8]) {
-        self.carried += part.len() as u64;
-        if self.carried > MAX_LINE_BYTES as u64 {
-            let room = KEPT_OF_OVERLONG.saturating_sub(self.carry.len());
-            self.carry.extend_from_slice(&part[..room.min(part.len())]);
-            self.carry.truncate(KEPT_OF_OVERLONG);
-            self.carry.shrink_to(KEPT_OF_OVERLONG);
+    /// Keeps a part of a line, at most `MAX_LINE_BYTES` of it.
+    fn carry_over(&mut self, part: &[u8]) {
+        self.partial_length += part.len() as u64;
+        if self.partial_length > MAX_LINE_BYTES as u64 {
+            let room = OVERLONG_PREFIX_BYTES.saturating_sub(self.partial_line.len());
+            self.partial_line
+                .extend_from_slice(&part[..room.min(part.len())]);
+            self.partial_line.truncate(OVERLONG_PREFIX_BYTES);
+            self.partial_line.shrink_to(OVERLONG_PREFIX_BYTES);
         } else {
-            self.carry.extend_from_slice(part);
+            self.partial_line.extend_from_slice(part);
         }
     }
 
-    /// The carried line, ended by `terminator` bytes.
-    fn line_from_carry(&mut self, terminator: u64) -> Line<'_> {
-        let length = std::mem::take(&mut self.carried);
+    /// Returns the carried line, which `terminator` bytes ended.
+    fn finish_partial_line(&mut self, terminator: u64) -> Line<'_> {
+        let length = std::mem::take(&mut self.partial_length);
         let offset = self.offset;
         self.offset += length + terminator;
         self.number += 1;
         Line {
-            bytes: &self.carry,
+            bytes: &self.partial_line,
             offset,
             number: self.number,
             length,
@@ -121,39 +120,39 @@ impl Framer {
     }
 }
 
-/// The lines of one chunk. Lending: a line lives until the next is asked for.
+/// Lines of one chunk. A line lives until the next call of `next`.
 #[derive(Debug)]
 pub struct Lines<'a> {
     framer: &'a mut Framer,
     rest: &'a [u8],
-    carry_is_out: bool,
+    clear_partial: bool,
 }
 
 impl Lines<'_> {
-    /// The next line, or nothing when the chunk is used up.
-    #[allow(clippy::should_implement_trait)] // lending: Iterator cannot say it
+    /// Returns the next line. `None` at the end of the chunk.
+    #[allow(clippy::should_implement_trait)] // a lending iterator: `Iterator` cannot express it
     pub fn next(&mut self) -> Option<Line<'_>> {
-        if std::mem::take(&mut self.carry_is_out) {
-            self.framer.carry.clear();
+        if std::mem::take(&mut self.clear_partial) {
+            self.framer.partial_line.clear();
         }
         let Some(end) = memchr::memchr(b'\n', self.rest) else {
-            self.framer.keep(self.rest);
+            self.framer.carry_over(self.rest);
             self.rest = &[];
             return None;
         };
         let (line, rest) = (&self.rest[..end], &self.rest[end + 1..]);
         self.rest = rest;
-        if self.framer.carried > 0 {
-            self.framer.keep(line);
-            self.carry_is_out = true;
-            return Some(self.framer.line_from_carry(1));
+        if self.framer.partial_length > 0 {
+            self.framer.carry_over(line);
+            self.clear_partial = true;
+            return Some(self.framer.finish_partial_line(1));
         }
         let length = line.len() as u64;
         let offset = self.framer.offset;
         self.framer.offset += length + 1;
         self.framer.number += 1;
         let shown = if line.len() > MAX_LINE_BYTES {
-            KEPT_OF_OVERLONG
+            OVERLONG_PREFIX_BYTES
         } else {
             line.len()
         };
@@ -185,13 +184,13 @@ mod tests {
             while let Some(line) = lines.next() {
                 out.push(owned(line));
             }
-            assert!(framer.carry.len() <= MAX_LINE_BYTES);
+            assert!(framer.partial_line.len() <= MAX_LINE_BYTES);
         }
         out.extend(framer.finish().map(owned));
         out
     }
 
-    /// The definition: split at line feeds, no last empty line.
+    /// Reference: splits at line feeds, without a last empty line.
     fn split(input: &[u8]) -> Vec<Owned> {
         let mut pieces: Vec<&[u8]> = input.split(|&b| b == b'\n').collect();
         if pieces.last().is_some_and(|p| p.is_empty()) {
@@ -205,7 +204,7 @@ mod tests {
                 let at = offset;
                 offset += p.len() as u64 + 1;
                 let shown = if p.len() > MAX_LINE_BYTES {
-                    KEPT_OF_OVERLONG
+                    OVERLONG_PREFIX_BYTES
                 } else {
                     p.len()
                 };
@@ -215,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_carry_their_places() {
+    fn lines_have_their_offsets_and_numbers() {
         let got = frame([&b"ab\r\nc"[..], b"d", b"\n", b"\n", b"last"]);
         assert_eq!(
             got,
@@ -235,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_line_is_whole_and_a_longer_one_is_not_held() {
+    fn an_overlong_line_is_truncated() {
         for (length, chunk) in [
             (MAX_LINE_BYTES, 1000),
             (MAX_LINE_BYTES + 1, 1000),
@@ -253,7 +252,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_same_lines_however_the_input_is_cut(
+        fn chunk_borders_do_not_change_the_lines(
             input in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..400),
             cuts in proptest::collection::vec(1usize..50, 1..40),
         ) {

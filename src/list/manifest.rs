@@ -1,17 +1,17 @@
-//! A manifest → the objects that it names.
+//! Manifests: files that name the objects to read.
 //!
-//! Either text with one `s3://bucket/key` or path a line (blank lines and `#` comments
-//! are passed over), or the `manifest.json` of an S3 inventory, whose CSV files are
-//! read one after another. Both are read as they come and never held.
-//! Source of the inventory's form: Amazon S3 user guide, Amazon S3 inventory list.
+//! A manifest is either text with one `s3://bucket/key` or path per line, or the
+//! `manifest.json` of an S3 inventory. In text, blank lines and `#` comments are skipped. The
+//! CSV files of an inventory are read one after another. Both kinds are streamed.
+//! Source of the inventory's format: Amazon S3 user guide, Amazon S3 inventory list.
 
 use crate::aws::config::Aws;
 use crate::base::error::{Error, Result};
-use crate::base::printable::shown;
+use crate::base::printable::printable_bytes;
 use crate::list::format::kind;
 use crate::list::lines::{Framer, Line};
-use crate::list::opened::Opened;
-use crate::source::decompress::codec::Unpack;
+use crate::list::open_list::OpenList;
+use crate::source::decompress::codec::DecompressOptions;
 use crate::source::listing::Object;
 use crate::source::location::Location;
 use crate::source::version::ObjectVersion;
@@ -19,50 +19,50 @@ use csv_core::ReadFieldResult;
 use serde::Deserialize;
 use std::collections::VecDeque;
 
-/// An inventory's `manifest.json` at most: it names some thousand files.
+/// Maximum size of an inventory's `manifest.json`, which names some thousand files.
 const MAX_MANIFEST_BYTES: usize = 16 * 1024 * 1024;
 
-/// As what the text of a manifest is opened: nothing is looked for in it.
-const PLAIN: kind::Form = kind::Form {
+/// List options that open a manifest as text, without detection of a format.
+const PLAIN_TEXT: kind::ListOptions = kind::ListOptions {
     format: Some(kind::Format::Lines),
     column: None,
     encoding: kind::Encoding::Hex,
-    paths: None,
-    others: kind::OtherAlgorithms::Refuse,
+    path_normalizer: None,
+    other_algorithms: kind::OtherAlgorithms::Refuse,
 };
 
-/// A manifest that is being read. See the [module](self).
+/// Reader of a manifest. See the [module](self).
 #[derive(Debug)]
 pub(super) struct Manifest {
     location: Location,
-    unpack: Unpack,
-    form: Form,
-    /// The list that is being read: the manifest itself, or a file of the inventory.
-    reading: Option<Reading>,
-    /// Objects that were read and not taken.
+    unpack: DecompressOptions,
+    kind: ManifestKind,
+    /// The current file: the manifest itself, or a file of the inventory.
+    current: Option<ManifestFile>,
+    /// Objects that were read and not returned yet.
     objects: VecDeque<Object>,
 }
 
 #[derive(Debug)]
-enum Form {
+enum ManifestKind {
     Text,
     Inventory {
         files: VecDeque<Location>,
-        columns: Columns,
+        columns: InventoryColumns,
     },
 }
 
 #[derive(Debug)]
-struct Reading {
+struct ManifestFile {
     name: String,
-    opened: Box<Opened>,
+    list: Box<OpenList>,
     framer: Framer,
     ended: bool,
 }
 
-/// Where in a row of an inventory what stands.
+/// Indexes of the columns in an inventory file.
 #[derive(Debug, Clone, Copy)]
-struct Columns {
+struct InventoryColumns {
     bucket: usize,
     key: usize,
     size: Option<usize>,
@@ -89,65 +89,72 @@ struct InventoryFile {
 
 impl Manifest {
     /// Opens the manifest at `location`.
-    pub(super) async fn open(location: &Location, aws: &Aws, unpack: &Unpack) -> Result<Manifest> {
-        let mut opened = Box::new(Opened::open(location, aws, unpack, &PLAIN).await?);
+    ///
+    /// # Errors
+    /// If it cannot be read, or is JSON but no inventory in CSV format.
+    pub(super) async fn open(
+        location: &Location,
+        aws: &Aws,
+        unpack: &DecompressOptions,
+    ) -> Result<Manifest> {
+        let mut opened = Box::new(OpenList::open(location, aws, unpack, &PLAIN_TEXT).await?);
         let is_json = opened.head().trim_ascii_start().first() == Some(&b'{');
         let mut manifest = Manifest {
             location: location.clone(),
             unpack: unpack.clone(),
-            form: Form::Text,
-            reading: None,
+            kind: ManifestKind::Text,
+            current: None,
             objects: VecDeque::new(),
         };
         if !is_json {
-            manifest.reading = Some(Reading::of(location, opened));
+            manifest.current = Some(ManifestFile::new(location, opened));
             return Ok(manifest);
         }
         let mut json = Vec::new();
         while let Some(chunk) = opened.next().await? {
             json.extend_from_slice(&chunk.bytes);
             if json.len() > MAX_MANIFEST_BYTES {
-                return Err(manifest.is_none("it is JSON of more than 16 MiB"));
+                return Err(manifest.not_a_manifest_error("it is JSON of more than 16 MiB"));
             }
         }
-        manifest.form = manifest.inventory(&json)?;
+        manifest.kind = manifest.parse_inventory(&json)?;
         Ok(manifest)
     }
 
-    /// The next object; nothing at the end.
+    /// Returns the next object. `None` at the end.
     pub(super) async fn next(&mut self, aws: &Aws) -> Result<Option<Object>> {
         loop {
             if let Some(object) = self.objects.pop_front() {
                 return Ok(Some(object));
             }
-            if self.reading.is_none() {
-                let Form::Inventory { files, .. } = &mut self.form else {
+            if self.current.is_none() {
+                let ManifestKind::Inventory { files, .. } = &mut self.kind else {
                     return Ok(None);
                 };
                 let Some(file) = files.front().cloned() else {
                     return Ok(None);
                 };
-                let opened = Opened::open(&file, aws, &self.unpack, &PLAIN).await?;
+                let opened = OpenList::open(&file, aws, &self.unpack, &PLAIN_TEXT).await?;
                 files.pop_front();
-                self.reading = Some(Reading::of(&file, Box::new(opened)));
+                self.current = Some(ManifestFile::new(&file, Box::new(opened)));
             }
             self.read().await?;
         }
     }
 
-    /// Reads the objects of the next chunk.
+    /// Reads the objects in the next chunk.
     async fn read(&mut self) -> Result<()> {
         let Manifest {
-            form,
-            reading,
+            kind: form,
+            current: reading,
             objects,
             ..
         } = self;
         let Some(now) = reading else { return Ok(()) };
         let mut take = |name: &str, line: &Line<'_>| {
             let object = match form {
-                Form::Text => of_text(line),
-                Form::Inventory { columns, .. } => of_inventory(line, *columns),
+                ManifestKind::Text => parse_text_line(line),
+                ManifestKind::Inventory { columns, .. } => parse_inventory_row(line, *columns),
             };
             match object {
                 Ok(object) => {
@@ -156,16 +163,17 @@ impl Manifest {
                 }
                 Err(why) => {
                     let hint = match form {
-                        Form::Text => "a manifest has one s3://bucket/key or path a line",
-                        Form::Inventory { .. } => {
-                            "a file of an S3 inventory has the columns that its manifest.json names"
+                        ManifestKind::Text => "a manifest has one s3://bucket/key or path per line",
+                        ManifestKind::Inventory { .. } => {
+                            "a file of an S3 inventory has the columns named in its manifest.json"
                         }
                     };
-                    Err(Error::usage(format!("{name}, line {}: {why}", line.number)).hint(hint))
+                    Err(Error::usage(format!("{name}, line {}: {why}", line.number))
+                        .with_hint(hint))
                 }
             }
         };
-        match now.opened.next().await? {
+        match now.list.next().await? {
             Some(chunk) => {
                 let mut lines = now.framer.push(&chunk.bytes);
                 while let Some(line) = lines.next() {
@@ -183,32 +191,34 @@ impl Manifest {
         Ok(())
     }
 
-    fn inventory(&self, json: &[u8]) -> Result<Form> {
+    fn parse_inventory(&self, json: &[u8]) -> Result<ManifestKind> {
         let inventory: Inventory = serde_json::from_slice(json).map_err(|e| {
-            self.is_none("it is JSON, and not of an S3 inventory")
-                .because(e)
+            self.not_a_manifest_error("it is JSON, but not of an S3 inventory")
+                .with_source(e)
         })?;
         if inventory.format != "CSV" {
             return Err(Error::usage(format!(
-                "{} is an S3 inventory whose files are {}",
+                "{} is an S3 inventory whose files are {}; expected CSV",
                 self.location, inventory.format
             ))
-            .hint("have the inventory made as CSV, or list the objects, one URI a line"));
+            .with_hint(
+                "set the inventory's format to CSV, or give a manifest with one URI per line",
+            ));
         }
         let names: Vec<&str> = inventory.schema.split(',').map(str::trim).collect();
         let at = |name: &str| names.iter().position(|n| *n == name);
         let (Some(bucket), Some(key)) = (at("Bucket"), at("Key")) else {
-            return Err(self.is_none("its fileSchema has no Bucket and Key"));
+            return Err(self.not_a_manifest_error("its fileSchema has no Bucket and Key"));
         };
-        // An ARN, arn:aws:s3:::BUCKET.
+        // The destination is an ARN, arn:aws:s3:::BUCKET.
         let destination = inventory.destination.rsplit(':').next().unwrap_or_default();
         let file = |file: InventoryFile| Location::S3 {
             bucket: destination.to_owned(),
             key: file.key,
         };
-        Ok(Form::Inventory {
+        Ok(ManifestKind::Inventory {
             files: inventory.files.into_iter().map(file).collect(),
-            columns: Columns {
+            columns: InventoryColumns {
                 bucket,
                 key,
                 size: at("Size"),
@@ -219,25 +229,26 @@ impl Manifest {
         })
     }
 
-    fn is_none(&self, why: &str) -> Error {
-        Error::usage(format!("{} is no manifest: {why}", self.location))
-            .hint("a manifest has one s3://bucket/key or path a line, or is the manifest.json of an S3 inventory")
+    fn not_a_manifest_error(&self, why: &str) -> Error {
+        Error::usage(format!("{} is not a manifest: {why}", self.location)).with_hint(
+            "give a file with one s3://bucket/key or path per line, or the manifest.json of an S3 inventory",
+        )
     }
 }
 
-impl Reading {
-    fn of(location: &Location, opened: Box<Opened>) -> Reading {
-        Reading {
+impl ManifestFile {
+    fn new(location: &Location, list: Box<OpenList>) -> ManifestFile {
+        ManifestFile {
             name: location.to_string(),
-            opened,
+            list,
             framer: Framer::new(),
             ended: false,
         }
     }
 }
 
-/// The object that a line of text names; nothing where it is blank or a comment.
-fn of_text(line: &Line<'_>) -> Result<Option<Object>, String> {
+/// Parses a line of a text manifest. `None` if it is blank or a comment.
+fn parse_text_line(line: &Line<'_>) -> Result<Option<Object>, String> {
     let bytes = match line.number {
         1 => line
             .bytes
@@ -249,7 +260,7 @@ fn of_text(line: &Line<'_>) -> Result<Option<Object>, String> {
     if text.is_empty() || text[0] == b'#' {
         return Ok(None);
     }
-    let said = || shown(text, 80);
+    let described = || printable_bytes(text, 80);
     let text = (!line.is_overlong()).then_some(text);
     let text = text.and_then(|t| std::str::from_utf8(t).ok());
     let location = text.map(str::parse);
@@ -258,12 +269,18 @@ fn of_text(line: &Line<'_>) -> Result<Option<Object>, String> {
             location,
             listed: None,
         })),
-        _ => Err(format!("{:?} names no object and no file", said())),
+        _ => Err(format!(
+            "{:?} names neither an object nor a file",
+            described()
+        )),
     }
 }
 
-/// The object that a row of an inventory names; nothing where it is no longer there.
-fn of_inventory(line: &Line<'_>, columns: Columns) -> Result<Option<Object>, String> {
+/// Parses a row of an inventory. `None` if the object is deleted, an old version, or a folder.
+fn parse_inventory_row(
+    line: &Line<'_>,
+    columns: InventoryColumns,
+) -> Result<Option<Object>, String> {
     if line.bytes.trim_ascii().is_empty() {
         return Ok(None);
     }
@@ -278,7 +295,7 @@ fn of_inventory(line: &Line<'_>, columns: Columns) -> Result<Option<Object>, Str
     let (Some(bucket), Some(key)) = (at(columns.bucket), at(columns.key)) else {
         return Err("expected a bucket and a key".to_owned());
     };
-    let key = decoded(key).ok_or_else(|| format!("{key:?} is no URL-encoded key"))?;
+    let key = url_decode(key).ok_or_else(|| format!("{key:?} is not a URL-encoded key"))?;
     if bucket.is_empty() || key.is_empty() {
         return Err("expected a bucket and a key".to_owned());
     }
@@ -301,7 +318,7 @@ fn of_inventory(line: &Line<'_>, columns: Columns) -> Result<Option<Object>, Str
     }))
 }
 
-/// The fields of a row of CSV.
+/// Splits a row of CSV into fields.
 fn fields(row: &[u8]) -> Vec<String> {
     let mut reader = csv_core::Reader::new();
     let (mut rest, mut fields, mut field) = (row, Vec::new(), Vec::new());
@@ -311,7 +328,7 @@ fn fields(row: &[u8]) -> Vec<String> {
         rest = &rest[read..];
         field.extend_from_slice(&buffer[..wrote]);
         match result {
-            // At the end of the row there is nothing more: say so.
+            // The empty input that follows tells the reader that the row has ended.
             ReadFieldResult::InputEmpty if rest.is_empty() && read == 0 => return fields,
             ReadFieldResult::InputEmpty | ReadFieldResult::OutputFull => {}
             ReadFieldResult::Field { record_end } => {
@@ -326,8 +343,8 @@ fn fields(row: &[u8]) -> Vec<String> {
     }
 }
 
-/// A key as it was before it was URL-encoded.
-fn decoded(key: &str) -> Option<String> {
+/// Decodes a URL-encoded key. `None` if the encoding is invalid.
+fn url_decode(key: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(key.len());
     let mut rest = key.bytes();
     while let Some(byte) = rest.next() {
@@ -359,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_line_names_an_object_or_a_file() {
-        let named = |text: &str| of_text(&line(text.as_bytes()));
+        let named = |text: &str| parse_text_line(&line(text.as_bytes()));
         let location = |text: &str| named(text).map(|o| o.map(|o| o.location.to_string()));
         assert_eq!(location("s3://b/k\r"), Ok(Some("s3://b/k".into())));
         assert_eq!(location("\u{FEFF}a/b.txt"), Ok(Some("a/b.txt".into())));
@@ -368,12 +385,12 @@ mod tests {
         for bad in ["-", "s3://b/p/", "https://x/y"] {
             assert!(named(bad).is_err(), "{bad}");
         }
-        assert!(of_text(&line(b"\xFF\xFE")).is_err());
+        assert!(parse_text_line(&line(b"\xFF\xFE")).is_err());
     }
 
     #[test]
     fn a_row_of_an_inventory_names_an_object_with_its_size_and_tag() {
-        let columns = Columns {
+        let columns = InventoryColumns {
             bucket: 0,
             key: 1,
             size: Some(4),
@@ -381,7 +398,7 @@ mod tests {
             is_latest: Some(2),
             is_deleted: Some(3),
         };
-        let row = |text: &str| of_inventory(&line(text.as_bytes()), columns);
+        let row = |text: &str| parse_inventory_row(&line(text.as_bytes()), columns);
         let object = row(r#""b","a%20b%2Bc+d.txt","true","false","7","ee""#);
         let object = object.expect("a row").expect("an object");
         assert_eq!(object.location.to_string(), "s3://b/a b+c d.txt");

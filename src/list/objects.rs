@@ -1,32 +1,31 @@
-//! Which list comes next: what was named, one object after another, never all of
-//! them at once.
+//! The objects of a run: expands sources (prefixes, manifests) one object at a time.
 
 use crate::aws::config::Aws;
 use crate::base::error::{Error, Result};
 use crate::list::manifest::Manifest;
-use crate::source::decompress::codec::Unpack;
+use crate::source::decompress::codec::DecompressOptions;
 use crate::source::listing::{Listing, Object};
 use crate::source::location::Location;
-use crate::source::sources::{Named, Sources};
+use crate::source::sources::{SourceSpec, Sources};
 use std::collections::VecDeque;
 
-/// The objects of a run, in order.
+/// Iterator over the objects of a run, in order.
 #[derive(Debug)]
 pub struct Objects {
     aws: Aws,
     sources: Sources,
-    unpack: Unpack,
-    /// Those whose turn has not come.
-    named: VecDeque<Named>,
-    now: Option<Now>,
-    /// How many were taken of all, and of the one that it is at.
-    taken: u64,
-    of_this: u64,
+    unpack: DecompressOptions,
+    /// Sources that are not finished, the current one first.
+    remaining: VecDeque<SourceSpec>,
+    current: Option<Current>,
+    /// Objects returned in total, and from the current source.
+    taken_total: u64,
+    taken_here: u64,
 }
 
-/// What it is at.
+/// The prefix or manifest that is being read.
 #[derive(Debug)]
-enum Now {
+enum Current {
     Listing(Listing),
     Manifest(Box<Manifest>),
 }
@@ -37,30 +36,30 @@ impl Objects {
         Objects {
             aws: aws.clone(),
             sources: sources.clone(),
-            unpack: Unpack::default(),
-            named: sources.named.iter().cloned().collect(),
-            now: None,
-            taken: 0,
-            of_this: 0,
+            unpack: DecompressOptions::default(),
+            remaining: sources.specs.iter().cloned().collect(),
+            current: None,
+            taken_total: 0,
+            taken_here: 0,
         }
     }
 
-    /// The next object; nothing at the end.
+    /// Returns the next object. `None` at the end.
     ///
     /// # Errors
-    /// When a prefix cannot be listed or a manifest not be read, or when there is
-    /// nothing at all to be read.
+    /// If a prefix cannot be listed or a manifest cannot be read, or if the sources hold no
+    /// object at all.
     pub async fn next(&mut self) -> Result<Option<Object>> {
         loop {
-            let (object, key) = match &mut self.now {
-                Some(Now::Listing(listing)) => match listing.next(&self.aws).await? {
+            let (object, key) = match &mut self.current {
+                Some(Current::Listing(listing)) => match listing.next(&self.aws).await? {
                     Some(next) => next,
                     None => {
-                        self.end_of_this()?;
+                        self.finish_current()?;
                         continue;
                     }
                 },
-                Some(Now::Manifest(manifest)) => match manifest.next(&self.aws).await? {
+                Some(Current::Manifest(manifest)) => match manifest.next(&self.aws).await? {
                     Some(object) => {
                         let key = match &object.location {
                             Location::S3 { key, .. } => key.clone(),
@@ -69,53 +68,53 @@ impl Objects {
                         (object, key)
                     }
                     None => {
-                        self.end_of_this()?;
+                        self.finish_current()?;
                         continue;
                     }
                 },
-                None => match self.named.front() {
+                None => match self.remaining.front() {
                     None => return Ok(None),
-                    Some(Named::One(location)) => {
+                    Some(SourceSpec::Single(location)) => {
                         let location = location.clone();
-                        self.named.pop_front();
-                        self.taken += 1;
+                        self.remaining.pop_front();
+                        self.taken_total += 1;
                         return Ok(Some(Object {
                             location,
                             listed: None,
                         }));
                     }
-                    Some(Named::Prefix { bucket, prefix }) => {
-                        self.now = Some(Now::Listing(Listing::new(bucket, prefix)));
+                    Some(SourceSpec::Prefix { bucket, prefix }) => {
+                        self.current = Some(Current::Listing(Listing::new(bucket, prefix)));
                         continue;
                     }
-                    Some(Named::Manifest(location)) => {
+                    Some(SourceSpec::Manifest(location)) => {
                         let manifest = Manifest::open(location, &self.aws, &self.unpack).await?;
-                        self.now = Some(Now::Manifest(Box::new(manifest)));
+                        self.current = Some(Current::Manifest(Box::new(manifest)));
                         continue;
                     }
                 },
             };
-            if self.sources.globs.take(&key) {
-                self.taken += 1;
-                self.of_this += 1;
+            if self.sources.globs.selects(&key) {
+                self.taken_total += 1;
+                self.taken_here += 1;
                 return Ok(Some(object));
             }
         }
     }
 
-    /// Bytes of the objects that are still to come, where that is known without
-    /// listing a further page.
-    pub fn bytes_to_come(&self) -> Option<u64> {
-        match (&self.now, self.named.len()) {
+    /// Returns the total size of the remaining objects, in bytes. `None` if that requires to
+    /// list another page.
+    pub fn remaining_bytes(&self) -> Option<u64> {
+        match (&self.current, self.remaining.len()) {
             (None, 0) => Some(0),
-            (Some(Now::Listing(listing)), 1) => {
-                let (_, prefix) = listing.place();
+            (Some(Current::Listing(listing)), 1) => {
+                let (_, prefix) = listing.bucket_and_prefix();
                 listing
-                    .rest()?
+                    .remaining()?
                     .filter(|object| match &object.location {
                         Location::S3 { key, .. } => {
                             let key = key.strip_prefix(prefix).unwrap_or(key);
-                            self.sources.globs.take(key)
+                            self.sources.globs.selects(key)
                         }
                         _ => true,
                     })
@@ -126,34 +125,34 @@ impl Objects {
         }
     }
 
-    /// Leaves the prefix or manifest that it is at, which has ended.
-    fn end_of_this(&mut self) -> Result<()> {
-        self.now = None;
-        let named = self.named.pop_front();
-        let Some(named) = named.filter(|_| self.of_this == 0) else {
-            self.of_this = 0;
+    /// Finishes the current prefix or manifest.
+    fn finish_current(&mut self) -> Result<()> {
+        self.current = None;
+        let named = self.remaining.pop_front();
+        let Some(named) = named.filter(|_| self.taken_here == 0) else {
+            self.taken_here = 0;
             return Ok(());
         };
-        let (nothing, hint) = match (self.sources.globs.is_empty(), &named) {
+        let (message, hint) = match (self.sources.globs.is_empty(), &named) {
             (false, _) => (
-                format!("--include and --exclude leave no object of {named}"),
-                "the patterns are held against what of a key follows the prefix, in a manifest against \
+                format!("--include and --exclude match no object of {named}"),
+                "check the patterns: they apply to the part of a key after the prefix, in a manifest to \
                  the whole key or path",
             ),
-            (true, Named::Manifest(_)) => (
+            (true, SourceSpec::Manifest(_)) => (
                 format!("{named} names no object"),
-                "a manifest has one s3://bucket/key or path a line, or is the manifest.json of an S3 \
+                "give a manifest with one s3://bucket/key or path per line, or the manifest.json of an S3 \
                  inventory",
             ),
             (true, _) => (
-                format!("there is no object under {named}"),
-                "check the prefix, which is case-sensitive; aws s3 ls shows what a bucket holds",
+                format!("found no object under {named}"),
+                "check the prefix, which is case-sensitive; list the bucket with aws s3 ls",
             ),
         };
-        if self.taken == 0 && self.named.is_empty() {
-            return Err(Error::usage(nothing).hint(hint));
+        if self.taken_total == 0 && self.remaining.is_empty() {
+            return Err(Error::usage(message).with_hint(hint));
         }
-        tracing::warn!("{nothing}: nothing is read there");
+        tracing::warn!("{message}; skipping it");
         Ok(())
     }
 }

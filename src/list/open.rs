@@ -1,66 +1,74 @@
-//! Opening a list: decompression, rewriting, and a look at its first bytes.
+//! Opens a list: decompression, conversion to lines, detection by the first bytes.
 
 use crate::aws::config::Aws;
 use crate::base::error::Result;
 #[cfg(feature = "rds")]
 use crate::base::hash::Case;
 use crate::list::detect;
-use crate::list::format::kind::Form;
+use crate::list::format::kind::ListOptions;
 use crate::list::identity::Identity;
-use crate::list::opened::{Opened, Text, plain};
+use crate::list::open_list::{OpenList, Text, plain_chunk};
 #[cfg(feature = "rds")]
 use crate::list::rds::local_copy;
 #[cfg(feature = "rds")]
-use crate::list::rds::text::{Database, Lying};
-use crate::list::rewriting::Rewriting;
+use crate::list::rds::text::{Database, DatabaseFile};
+use crate::list::rewrite_stage::RewriteStage;
 use crate::list::zip_members::members;
-use crate::source::decompress::codec::{Codec, Compression, Seen, Unpack};
-use crate::source::decompress::thread::Unpacking;
+use crate::source::decompress::codec::{Codec, Compression, DecompressOptions, Detected};
+use crate::source::decompress::thread::DecompressThread;
 use crate::source::decompress::zip;
 use crate::source::location::Location;
-use crate::source::open::Source;
+use crate::source::open::OpenSource;
 use bytes::BytesMut;
 use std::collections::VecDeque;
 
-impl Opened {
-    /// Opens `location`, which is compressed as `unpack` tells or its first bytes
-    /// show, and looks at the beginning of its text, which is to be read as `form` says.
+impl OpenList {
+    /// Opens `location` and detects its format. `unpack` holds the options for decompression,
+    /// `options` those for the list.
     ///
     /// # Errors
-    /// As [`Source::open`], when it is no text, and when it cannot be decompressed.
+    /// Same as [`OpenSource::open`]; also if it is no list or cannot be decompressed.
     pub async fn open(
         location: &Location,
         aws: &Aws,
-        unpack: &Unpack,
-        form: &Form,
-    ) -> Result<Opened> {
-        let (mut opened, head) = Opened::unlooked(location, aws, unpack).await?;
-        opened.look(head, aws, unpack, form).await?;
+        unpack: &DecompressOptions,
+        options: &ListOptions,
+    ) -> Result<OpenList> {
+        let (mut opened, head) = OpenList::open_undetected(location, aws, unpack).await?;
+        opened.detect(head, aws, unpack, options).await?;
         Ok(opened)
     }
 
-    /// The same for text that is no list of hashes: its beginning is not looked at.
+    /// Opens `location` as text, without detection of a format.
     ///
     /// # Errors
-    /// As [`Source::open`], and when it cannot be decompressed.
-    pub async fn open_text(location: &Location, aws: &Aws, unpack: &Unpack) -> Result<Opened> {
-        let (opened, _) = Opened::unlooked(location, aws, unpack).await?;
+    /// Same as [`OpenSource::open`]; also if it cannot be decompressed.
+    pub async fn open_text(
+        location: &Location,
+        aws: &Aws,
+        unpack: &DecompressOptions,
+    ) -> Result<OpenList> {
+        let (opened, _) = OpenList::open_undetected(location, aws, unpack).await?;
         Ok(opened)
     }
 
-    /// Opens `location`, and begins to decompress it; what of its text is peeked, too.
-    async fn unlooked(
+    /// Opens `location` and starts to decompress it. Also returns the first bytes of its
+    /// text, as far as they are peeked.
+    async fn open_undetected(
         location: &Location,
         aws: &Aws,
-        unpack: &Unpack,
-    ) -> Result<(Opened, BytesMut)> {
-        let mut source = Source::open(location, aws).await?;
+        unpack: &DecompressOptions,
+    ) -> Result<(OpenList, BytesMut)> {
+        let mut source = OpenSource::open(location, aws).await?;
         let name = location.to_string();
         let mut first = VecDeque::new();
         let mut ended = false;
         let mut head = BytesMut::new();
         if unpack.compression == Compression::Auto {
-            while Codec::seen(&head) == Seen::TooFew && head.len() < detect::PEEK_BYTES && !ended {
+            while Codec::detect(&head) == Detected::TooFew
+                && head.len() < detect::PEEK_BYTES
+                && !ended
+            {
                 match source.next().await? {
                     Some(chunk) => {
                         let room = detect::PEEK_BYTES - head.len();
@@ -71,73 +79,78 @@ impl Opened {
                 }
             }
         }
-        let packed = unpack.packed(&name, Codec::shown(&head))?;
+        let packed = unpack.compression_for(&name, Codec::detect_at_end(&head))?;
         let mut identity = Identity::from(source.version());
         let peeked = match &packed {
-            None => std::mem::take(&mut first).into_iter().map(plain).collect(),
+            None => std::mem::take(&mut first)
+                .into_iter()
+                .map(plain_chunk)
+                .collect(),
             Some(packed) => {
                 if packed.codec == Codec::Zip
                     && let Some(members) = members(location, aws, &identity.object).await?
                 {
-                    zip::choose(&name, packed.member.as_deref(), &members)?;
+                    zip::check_member(&name, packed.member.as_deref(), &members)?;
                 }
                 head.clear();
                 VecDeque::new()
             }
         };
-        identity.packed = packed.clone();
-        let mut opened = Opened {
+        identity.compression = packed.clone();
+        let mut opened = OpenList {
             location: location.clone(),
             identity,
             text: match packed {
                 None => Text::Plain(Box::new(source)),
-                Some(packed) => Text::Packed(Unpacking::start(name, packed, first, ended, source)),
+                Some(packed) => {
+                    Text::Compressed(DecompressThread::spawn(name, packed, first, ended, source))
+                }
             },
-            rewriting: Rewriting::default(),
+            rewrite_stage: RewriteStage::default(),
             peeked,
             ended: false,
-            behind: 0,
-            beginning: detect::Beginning::default(),
-            follows: None,
-            failed: None,
+            skipped_bytes: 0,
+            detected: detect::DetectedList::default(),
+            first_with_rows: None,
+            pending_error: None,
         };
-        // Of a packed source, that its compressed bytes have ended says nothing.
-        opened.ended = ended && !opened.is_packed();
+        // The end of the compressed bytes is not the end of the text.
+        opened.ended = ended && !opened.is_derived();
         Ok((opened, head))
     }
 
-    /// Looks at the beginning of the text, of which `head` is peeked already.
-    pub(super) async fn look(
+    /// Detects the format by the first bytes of the text; `head` holds those already peeked.
+    pub(super) async fn detect(
         &mut self,
         mut head: BytesMut,
         aws: &Aws,
-        unpack: &Unpack,
-        form: &Form,
+        unpack: &DecompressOptions,
+        options: &ListOptions,
     ) -> Result<()> {
-        // Without that feature it is refused further down.
+        // Without this feature `detect` returns an error for a database.
         #[cfg(not(feature = "rds"))]
         let _ = (aws, unpack);
-        head = self.rewrite(head, form).await?;
+        head = self.rewrite(head, options).await?;
         let name = self.location.to_string();
-        let codec = self.identity.packed.as_ref().map(|p| p.codec);
+        let codec = self.identity.compression.as_ref().map(|p| p.codec);
         let mut bytes: usize = self.peeked.iter().map(|c| c.bytes.len()).sum();
         loop {
             #[cfg(feature = "rds")]
             if crate::list::rds::header::is_database(&head) == Some(true) {
-                return self.read_database(head, aws, unpack).await;
+                return self.switch_to_database(head, aws, unpack).await;
             }
-            if !head.is_empty() && !self.beginning.decides() {
-                self.beginning = detect::look_at(&name, codec, &head, false, form)?;
+            if !head.is_empty() && !self.detected.is_decisive() {
+                self.detected = detect::inspect(&name, codec, &head, false, options)?;
             }
-            // A pipe that has brought one line and then waits has shown enough.
-            let is_enough = self.beginning.decides() && !self.identity.object.is_known();
+            // Do not wait for more bytes of a pipe once the first ones decide.
+            let is_enough = self.detected.is_decisive() && !self.identity.object.is_comparable();
             if self.ended || bytes >= detect::PEEK_BYTES || is_enough {
                 break;
             }
-            let pulled = match self.pull().await {
-                // What came before it is read first.
-                Err(e) if self.beginning.decides() => {
-                    self.failed = Some(e);
+            let pulled = match self.read_chunk().await {
+                // Report the error after the bytes before it.
+                Err(e) if self.detected.is_decisive() => {
+                    self.pending_error = Some(e);
                     break;
                 }
                 pulled => pulled?,
@@ -153,35 +166,38 @@ impl Opened {
             }
         }
         let whole = self.ended && bytes <= detect::PEEK_BYTES;
-        // What more of it shows of other algorithms counts, too.
-        self.beginning = detect::look_at(&name, codec, &head, whole, form)?;
-        self.identity.layout = Some(self.beginning.layout.clone());
+        // All peeked bytes count: later lines may show other algorithms.
+        self.detected = detect::inspect(&name, codec, &head, whole, options)?;
+        self.identity.layout = Some(self.detected.layout.clone());
         if self.ended && bytes == 0 {
-            tracing::warn!("{name} is empty: there is nothing to write; is it the list you meant?");
+            tracing::warn!(
+                "{name} is empty, so there is nothing to write: check that it is the right list"
+            );
         }
         Ok(())
     }
 
-    /// Has the text come from the database that this source turned out to be, of which
-    /// `head` is peeked: from where it lies, or from a copy.
+    /// Reads the text from the database that this source is, from the file itself or from a
+    /// local copy. `head` holds the first bytes.
     #[cfg(feature = "rds")]
-    pub(super) async fn read_database(
+    pub(super) async fn switch_to_database(
         &mut self,
         mut head: BytesMut,
         aws: &Aws,
-        unpack: &Unpack,
+        unpack: &DecompressOptions,
     ) -> Result<()> {
-        self.identity.database = true;
-        let lying = match &self.location {
-            // Only a file, which can be opened again, has that time.
+        self.identity.is_database = true;
+        let compressed_bytes = match &self.location {
+            // Only a regular file has a modification time; SQLite can open it in place.
             Location::File(path)
-                if self.identity.packed.is_none() && self.identity.object.modified.is_some() =>
+                if self.identity.compression.is_none()
+                    && self.identity.object.modified.is_some() =>
             {
-                Lying::There(path.clone())
+                DatabaseFile::InPlace(path.clone())
             }
             _ => {
                 while head.len() < crate::list::rds::header::HEADER_BYTES && !self.ended {
-                    match self.pull().await? {
+                    match self.read_chunk().await? {
                         Some(chunk) => {
                             head.extend_from_slice(&chunk.bytes);
                             self.peeked.push_back(chunk);
@@ -189,20 +205,24 @@ impl Opened {
                         None => self.ended = true,
                     }
                 }
-                let lies_there = match self.identity.packed {
+                let object_bytes = match self.identity.compression {
                     None => self.identity.object.bytes,
                     Some(_) => None,
                 };
                 let length =
-                    lies_there.or_else(|| crate::list::rds::header::length_by_header(&head));
-                Lying::Copied(self.copy(length, aws, unpack).await?)
+                    object_bytes.or_else(|| crate::list::rds::header::length_by_header(&head));
+                DatabaseFile::Copy(self.copy_locally(length, aws, unpack).await?)
             }
         };
-        let database = Database::open(self.identity.clone(), lying, unpack.work.clone())?;
-        self.beginning = detect::Beginning {
-            algorithm: database.schema().usual(),
+        let database = Database::open(
+            self.identity.clone(),
+            compressed_bytes,
+            unpack.work_dir.clone(),
+        )?;
+        self.detected = detect::DetectedList {
+            algorithm: database.schema().default_algorithm(),
             case: Some(Case::Upper),
-            ..detect::Beginning::default()
+            ..detect::DetectedList::default()
         };
         self.text = Text::Database(Box::new(database));
         self.peeked.clear();
@@ -210,31 +230,36 @@ impl Opened {
         Ok(())
     }
 
-    /// Copies what is to come, which is `length` bytes long, where that is known.
+    /// Copies the source to a local file. `length` is its size in bytes; `None` if unknown.
     #[cfg(feature = "rds")]
-    async fn copy(
+    async fn copy_locally(
         &mut self,
         length: Option<u64>,
         aws: &Aws,
-        unpack: &Unpack,
-    ) -> Result<std::sync::Arc<crate::source::work_dir::Copy>> {
-        let mut part = match local_copy::begin(&self.identity, &unpack.work, length)? {
-            local_copy::Begun::Whole(copy) => return Ok(copy),
-            local_copy::Begun::Part(part) => part,
+        unpack: &DecompressOptions,
+    ) -> Result<std::sync::Arc<crate::source::work_dir::LocalCopy>> {
+        let mut part = match local_copy::begin(&self.identity, &unpack.work_dir, length)? {
+            local_copy::CopyState::Complete(copy) => return Ok(copy),
+            local_copy::CopyState::Partial(part) => part,
         };
-        let is_plain = self.identity.packed.is_none();
+        let is_plain = self.identity.compression.is_none();
         while let Some(chunk) = self.peeked.pop_front() {
-            part.take(&chunk.bytes).await?;
+            part.append(&chunk.bytes).await?;
         }
-        // What is compressed has no middle to begin in.
-        if part.is_behind() && is_plain && matches!(self.location, Location::S3 { .. }) {
-            let rest =
-                Source::open_again(&self.location, aws, &self.identity.object, part.have()).await?;
+        // A compressed source cannot be read from the middle.
+        if part.is_ahead_of_source() && is_plain && matches!(self.location, Location::S3 { .. }) {
+            let rest = OpenSource::reopen(
+                &self.location,
+                aws,
+                &self.identity.object,
+                part.stored_bytes(),
+            )
+            .await?;
             self.text = Text::Plain(Box::new(rest));
-            part.pass();
+            part.skip_stored();
         }
         while let Some(chunk) = self.next().await? {
-            part.take(&chunk.bytes).await?;
+            part.append(&chunk.bytes).await?;
         }
         part.finish().await
     }

@@ -1,49 +1,49 @@
-//! Opening ahead: small objects are opened while the ones before them are read, so
-//! that a thousand of them are not a thousand round trips one after another.
+//! Prefetch: opens small objects while earlier ones are read, so that their round trips
+//! overlap.
 
 use crate::aws::config::Aws;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::list::format::kind::Form;
+use crate::list::format::kind::ListOptions;
 use crate::list::objects::Objects;
-use crate::list::opened::Opened;
-use crate::source::decompress::codec::Unpack;
+use crate::list::open_list::OpenList;
+use crate::source::decompress::codec::DecompressOptions;
 use crate::source::listing::Object;
 use std::collections::VecDeque;
 use tokio::task::JoinHandle;
 
-/// Objects that are opened ahead at most.
-const OBJECTS_AHEAD: usize = 8;
+/// Maximum number of objects that are opened ahead.
+const MAX_OBJECTS_AHEAD: usize = 8;
 
-/// The largest object that is opened ahead, in bytes: its connection must not lie idle
-/// while a large one is read.
-const MOST_BYTES_AHEAD: u64 = 1024 * 1024;
+/// Maximum size of an object that is opened ahead, in bytes: the connection of a larger one
+/// could stay idle until its turn.
+const MAX_OBJECT_BYTES: u64 = 1024 * 1024;
 
-/// Objects without rows at the beginning that are passed over to see what the lists are.
-const MOST_EMPTY: usize = 1000;
+/// Maximum number of lists without rows at the start that are opened to find one with rows.
+const MAX_EMPTY_LISTS: usize = 1000;
 
-/// The sources that are still to be read.
+/// The remaining lists of a run, some of them already open.
 #[derive(Debug)]
-pub struct Ahead {
+pub struct Prefetch {
     objects: Objects,
     aws: Aws,
-    unpack: Unpack,
-    form: Form,
-    /// Those that were opened to see what the lists are, and whether that was done.
-    front: VecDeque<Result<Opened>>,
-    begun: bool,
+    unpack: DecompressOptions,
+    options: ListOptions,
+    /// Lists that were opened to find the first one with rows, and whether that was done.
+    opened_early: VecDeque<Result<OpenList>>,
+    has_begun: bool,
     opening: VecDeque<Opening>,
-    /// One that is too large, and is opened when it is its turn.
-    large: Option<Object>,
+    /// A large object, which is opened when its turn comes.
+    large_object: Option<Object>,
     ended: bool,
-    /// What went wrong about the one that comes after those that are being opened.
-    failed: Option<Error>,
+    /// The error to return after the lists that are being opened.
+    pending_error: Option<Error>,
 }
 
-/// One that is being opened.
+/// A list that is being opened.
 #[derive(Debug)]
 struct Opening {
-    task: JoinHandle<Result<Opened>>,
-    /// Its length in bytes, as it is listed.
+    task: JoinHandle<Result<OpenList>>,
+    /// Size of the object in the listing, in bytes.
     bytes: u64,
 }
 
@@ -53,67 +53,72 @@ impl Drop for Opening {
     }
 }
 
-impl Ahead {
-    /// Those of `objects` that were not taken yet.
-    pub fn new(objects: Objects, aws: &Aws, unpack: &Unpack, form: &Form) -> Ahead {
-        Ahead {
+impl Prefetch {
+    /// A prefetch of the remaining `objects`.
+    pub fn new(
+        objects: Objects,
+        aws: &Aws,
+        unpack: &DecompressOptions,
+        options: &ListOptions,
+    ) -> Prefetch {
+        Prefetch {
             objects,
             aws: aws.clone(),
             unpack: unpack.clone(),
-            form: form.clone(),
-            front: VecDeque::new(),
-            begun: false,
+            options: options.clone(),
+            opened_early: VecDeque::new(),
+            has_begun: false,
             opening: VecDeque::new(),
-            large: None,
+            large_object: None,
             ended: false,
-            failed: None,
+            pending_error: None,
         }
     }
 
-    /// Bytes of the sources that are still to come, where that is known already.
-    pub fn bytes_to_come(&self) -> Option<u64> {
+    /// Returns the total size of the remaining objects, in bytes. `None` if not known yet.
+    pub fn remaining_bytes(&self) -> Option<u64> {
         let opening: u64 = self.opening.iter().map(|o| o.bytes).sum();
-        let front = self.front.iter().flatten().map(Opened::length);
+        let front = self.opened_early.iter().flatten().map(OpenList::length);
         let front = front.sum::<Option<u64>>()?;
-        let large = self.large.as_ref().map_or(Some(0), Object::bytes)?;
-        Some(front + opening + large + self.objects.bytes_to_come()?)
+        let large = self.large_object.as_ref().map_or(Some(0), Object::bytes)?;
+        Some(front + opening + large + self.objects.remaining_bytes()?)
     }
 
-    /// The next source, opened; nothing at the end. Where the first one has no rows, what
-    /// it shows of the lists is what the first one with rows does.
+    /// Opens and returns the next list. `None` at the end. If the first list has no rows, it
+    /// adopts the detected properties of the first list with rows.
     ///
     /// # Errors
-    /// When it cannot be found out which one that is, or when it cannot be opened.
-    pub async fn next(&mut self) -> Result<Option<Opened>> {
-        if let Some(opened) = self.front.pop_front() {
+    /// If the next object cannot be determined or opened.
+    pub async fn next(&mut self) -> Result<Option<OpenList>> {
+        if let Some(opened) = self.opened_early.pop_front() {
             return opened.map(Some);
         }
         let mut next = self.open_next().await?;
-        if !std::mem::replace(&mut self.begun, true)
-            && let Some(first) = next.as_mut().filter(|first| first.layout().empty)
+        if !std::mem::replace(&mut self.has_begun, true)
+            && let Some(first) = next.as_mut().filter(|first| first.layout().is_empty)
         {
-            self.show(first).await;
+            self.detect_from_following(first).await;
         }
         Ok(next)
     }
 
-    /// Shows `first`, which has no rows, the first source that has some.
-    async fn show(&mut self, first: &mut Opened) {
-        while self.front.len() < MOST_EMPTY
+    /// Opens lists until one has rows, and passes its detected properties to `first`.
+    async fn detect_from_following(&mut self, first: &mut OpenList) {
+        while self.opened_early.len() < MAX_EMPTY_LISTS
             && let Some(opened) = self.open_next().await.transpose()
         {
-            let ends = !opened.as_ref().is_ok_and(|opened| opened.layout().empty);
+            let ends = !opened.as_ref().is_ok_and(|opened| opened.layout().is_empty);
             if let (true, Ok(opened)) = (ends, &opened) {
-                first.follow(opened);
+                first.adopt_detected(opened);
             }
-            self.front.push_back(opened);
+            self.opened_early.push_back(opened);
             if ends {
                 return;
             }
         }
     }
 
-    async fn open_next(&mut self) -> Result<Option<Opened>> {
+    async fn open_next(&mut self) -> Result<Option<OpenList>> {
         self.fill().await;
         if let Some(opening) = self.opening.front_mut() {
             let opened = (&mut opening.task).await;
@@ -122,54 +127,54 @@ impl Ahead {
                 Ok(opened) => opened.map(Some),
                 Err(e) => Err(Error::new(
                     ErrorKind::Internal,
-                    "the opening of a source broke down; this is a fault of hashferry",
+                    "opening a source failed unexpectedly; this is a fault of hashferry",
                 )
-                .because(e)),
+                .with_source(e)),
             };
         }
-        if let Some(large) = self.large.take() {
-            return Opened::open(&large.location, &self.aws, &self.unpack, &self.form)
+        if let Some(large) = self.large_object.take() {
+            return OpenList::open(&large.location, &self.aws, &self.unpack, &self.options)
                 .await
                 .map(Some);
         }
-        self.failed.take().map_or(Ok(None), Err)
+        self.pending_error.take().map_or(Ok(None), Err)
     }
 
-    /// How the sources are compressed.
-    pub fn unpack(&self) -> &Unpack {
+    /// Returns the options for decompression.
+    pub fn unpack(&self) -> &DecompressOptions {
         &self.unpack
     }
 
-    /// How they are read.
-    pub fn form(&self) -> &Form {
-        &self.form
+    /// Returns the list options.
+    pub fn options(&self) -> &ListOptions {
+        &self.options
     }
 
-    /// Begins to open what comes next, as far as that may be.
+    /// Starts to open the next objects, within the limits.
     async fn fill(&mut self) {
-        while self.opening.len() < OBJECTS_AHEAD
-            && self.large.is_none()
-            && self.failed.is_none()
+        while self.opening.len() < MAX_OBJECTS_AHEAD
+            && self.large_object.is_none()
+            && self.pending_error.is_none()
             && !self.ended
         {
             match self.objects.next().await {
-                Ok(Some(object)) if let Some(bytes) = small(&object) => {
+                Ok(Some(object)) if let Some(bytes) = small_object_bytes(&object) => {
                     let (aws, unpack) = (self.aws.clone(), self.unpack.clone());
-                    let form = self.form.clone();
+                    let options = self.options.clone();
                     let task = tokio::spawn(async move {
-                        Opened::open(&object.location, &aws, &unpack, &form).await
+                        OpenList::open(&object.location, &aws, &unpack, &options).await
                     });
                     self.opening.push_back(Opening { task, bytes });
                 }
-                Ok(Some(object)) => self.large = Some(object),
+                Ok(Some(object)) => self.large_object = Some(object),
                 Ok(None) => self.ended = true,
-                Err(e) => self.failed = Some(e),
+                Err(e) => self.pending_error = Some(e),
             }
         }
     }
 }
 
-/// The length of an object that may be opened ahead.
-fn small(object: &Object) -> Option<u64> {
-    object.bytes().filter(|bytes| *bytes <= MOST_BYTES_AHEAD)
+/// Returns the size of an object that may be opened ahead. `None` if it is large or unknown.
+fn small_object_bytes(object: &Object) -> Option<u64> {
+    object.bytes().filter(|bytes| *bytes <= MAX_OBJECT_BYTES)
 }

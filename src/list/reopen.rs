@@ -1,49 +1,49 @@
-//! Opening a list again where an earlier run left it.
+//! Opens a list at the position where an earlier run ended.
 
 use crate::aws::config::Aws;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
 use crate::list::detect;
 use crate::list::identity::Identity;
-use crate::list::opened::{Opened, Text};
-use crate::list::rewriting::Rewriting;
-use crate::source::decompress::codec::Unpack;
-use crate::source::decompress::thread::Unpacking;
-use crate::source::open::Source;
+use crate::list::open_list::{OpenList, Text};
+use crate::list::rewrite_stage::RewriteStage;
+use crate::source::decompress::codec::DecompressOptions;
+use crate::source::decompress::thread::DecompressThread;
+use crate::source::open::OpenSource;
 use bytes::BytesMut;
 use std::collections::VecDeque;
 
-impl Opened {
-    /// A source that goes on where an earlier run, which read hashes of `algorithm`,
-    /// left it, at byte `from` of its text: there is nothing to look at. It `was` the
-    /// same then; `source` stands at that byte, or at its beginning when it is
-    /// [packed](Self::is_packed).
+impl OpenList {
+    /// Opens a list to resume an earlier run, which read hashes of `algorithm` up to byte
+    /// `from` of the text. `was` is the identity from that run, so nothing is detected.
+    /// `source` is at that byte, or at the start if the text
+    /// [differs from the bytes](Self::is_derived).
     ///
     /// # Errors
-    /// When it cannot be read or decompressed up to there.
-    pub async fn again(
-        source: Source,
+    /// If the list cannot be read or decompressed up to that byte.
+    pub async fn resume_at(
+        source: OpenSource,
         was: &Identity,
         algorithm: Algorithm,
         from: u64,
         aws: &Aws,
-        unpack: &Unpack,
-    ) -> Result<Opened> {
+        unpack: &DecompressOptions,
+    ) -> Result<OpenList> {
         let location = source.location().clone();
-        let packed = was.packed.clone();
+        let packed = was.compression.clone();
         let identity = Identity {
-            packed: packed.clone(),
+            compression: packed.clone(),
             layout: was.layout.clone(),
-            database: was.database,
-            writing: was.writing,
-            document: was.document.clone(),
+            is_database: was.is_database,
+            text_encoding: was.text_encoding,
+            array_field: was.array_field.clone(),
             object: source.version(),
         };
         let text = match packed {
             None => Text::Plain(Box::new(source)),
             Some(packed) => {
                 let name = location.to_string();
-                Text::Packed(Unpacking::start(
+                Text::Compressed(DecompressThread::spawn(
                     name,
                     packed,
                     VecDeque::new(),
@@ -52,85 +52,88 @@ impl Opened {
                 ))
             }
         };
-        let mut opened = Opened {
+        let mut opened = OpenList {
             location,
             identity,
             text,
-            rewriting: Rewriting::again(was),
+            rewrite_stage: RewriteStage::resume(was),
             peeked: VecDeque::new(),
             ended: false,
-            behind: from,
-            beginning: detect::Beginning {
+            skipped_bytes: from,
+            detected: detect::DetectedList {
                 layout: was.layout.clone().unwrap_or_default(),
-                ..detect::Beginning::default()
+                ..detect::DetectedList::default()
             },
-            follows: None,
-            failed: None,
+            first_with_rows: None,
+            pending_error: None,
         };
         #[cfg(feature = "rds")]
-        if was.database {
-            opened.behind = 0;
-            opened.read_database(BytesMut::new(), aws, unpack).await?;
+        if was.is_database {
+            opened.skipped_bytes = 0;
+            opened
+                .switch_to_database(BytesMut::new(), aws, unpack)
+                .await?;
         }
         #[cfg(not(feature = "rds"))]
-        if was.database {
-            // The same beginning is refused for the same reason.
+        if was.is_database {
+            // The detection returns the same error as for a new run.
             opened
-                .look(
+                .detect(
                     BytesMut::new(),
                     aws,
                     unpack,
-                    &crate::list::format::kind::Form::default(),
+                    &crate::list::format::kind::ListOptions::default(),
                 )
                 .await?;
         }
-        opened.begin(algorithm)?;
-        if opened.is_packed() {
-            opened.pass(from).await?;
+        opened.select_algorithm(algorithm)?;
+        if opened.is_derived() {
+            opened.skip_to(from).await?;
         }
         Ok(opened)
     }
 
-    /// Reads or decompresses up to byte `from` of the text, and no further.
-    async fn pass(&mut self, from: u64) -> Result<()> {
+    /// Reads and drops the text up to byte `from`.
+    async fn skip_to(&mut self, from: u64) -> Result<()> {
         if from > 0 {
-            let is = match (self.identity.database, &self.identity.packed) {
+            let kind = match (self.identity.is_database, &self.identity.compression) {
                 (true, _) => "a database",
                 (false, Some(_)) => "compressed",
-                (false, None) => "rewritten as it is read",
+                (false, None) => "converted while it is read",
             };
             tracing::info!(
-                "{} is {is}: reading again up to byte {from} of its text, nothing is written twice",
+                "{} is {kind}: reading again up to byte {from} of its text; nothing is written twice",
                 self.location
             );
         }
-        self.behind = 0;
+        self.skipped_bytes = 0;
         let mut left = from;
         while left > 0 {
-            let Some(mut chunk) = self.pull().await? else {
+            let Some(mut chunk) = self.read_chunk().await? else {
                 return Err(Error::new(
                     ErrorKind::Read,
                     format!(
-                        "{} has {} bytes of text, and an earlier run had read {from}",
+                        "{} has {} bytes of text, but an earlier run read {from}",
                         self.location,
                         from - left
                     ),
                 )
-                .hint("begin again with --restart"));
+                .with_hint("give --restart to begin again"));
             };
             let length = chunk.bytes.len() as u64;
             match usize::try_from(left) {
                 Ok(part) if left < length => {
-                    let share = u128::from(chunk.lying) * u128::from(left) / u128::from(length);
-                    let share = u64::try_from(share).unwrap_or(chunk.lying);
-                    self.behind += share;
-                    chunk.lying -= share;
+                    let share =
+                        u128::from(chunk.compressed_bytes) * u128::from(left) / u128::from(length);
+                    let share = u64::try_from(share).unwrap_or(chunk.compressed_bytes);
+                    self.skipped_bytes += share;
+                    chunk.compressed_bytes -= share;
                     chunk.bytes = chunk.bytes.slice(part..);
                     self.peeked.push_back(chunk);
                     left = 0;
                 }
                 _ => {
-                    self.behind += chunk.lying;
+                    self.skipped_bytes += chunk.compressed_bytes;
                     left -= length;
                 }
             }

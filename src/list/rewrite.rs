@@ -1,40 +1,46 @@
-//! Rewriting what was peeked of a list: as UTF-16, as lines that NULs end, as elements of arrays.
+//! Conversion of the peeked part of a list: UTF-16, lines that end in NULs, arrays of JSON.
 
 use crate::base::error::{Error, Result};
 use crate::list::detect;
-use crate::list::encoding::{Rewriter, Shown, Writing};
+use crate::list::encoding::{DetectedEncoding, TextEncoding, Transcoder};
 use crate::list::format::document::ArrayPath;
-use crate::list::format::kind::{Form, Format};
+use crate::list::format::kind::{Format, ListOptions};
 use crate::list::json_arrays::Splitter;
-use crate::list::opened::Opened;
-use crate::list::rewriting::Rewriting;
+use crate::list::open_list::OpenList;
+use crate::list::rewrite_stage::RewriteStage;
 use bytes::BytesMut;
 
-impl Opened {
-    /// Has the text rewritten as its beginning and `form` show. Takes the part that is
-    /// peeked, `head`, and returns it rewritten.
+impl OpenList {
+    /// Sets up the conversion of the text to UTF-8 lines, as its first bytes and `options`
+    /// require. Returns the peeked part `head`, converted.
     ///
     /// # Errors
-    /// When it cannot be read, and when `--field` leads into arrays and it is no JSON.
-    pub(super) async fn rewrite(&mut self, mut head: BytesMut, form: &Form) -> Result<BytesMut> {
+    /// If the list cannot be read, or `--field` leads into arrays and it is not JSON.
+    pub(super) async fn rewrite(
+        &mut self,
+        mut head: BytesMut,
+        options: &ListOptions,
+    ) -> Result<BytesMut> {
         loop {
-            match Writing::shown(&head, self.ended) {
-                Shown::TooFew => head = self.peek_more(head).await?,
-                Shown::Is(writing) => {
+            match TextEncoding::detect(&head, self.ended) {
+                DetectedEncoding::TooFewBytes => head = self.peek_more(head).await?,
+                DetectedEncoding::Encoded(writing) => {
                     head = self.rewrite_as(writing)?;
                     break;
                 }
-                // Paths, as `find -print0` prints them.
-                Shown::Plain if form.paths.is_some() && ends_in_nul(&head) => {
-                    head = self.rewrite_as(Writing::NulEnded)?;
+                // Output of `find -print0`.
+                DetectedEncoding::Plain
+                    if options.path_normalizer.is_some() && ends_in_nul(&head) =>
+                {
+                    head = self.rewrite_as(TextEncoding::NulEnded)?;
                     break;
                 }
-                Shown::Plain => break,
+                DetectedEncoding::Plain => break,
             }
         }
-        let json = form.format.is_none_or(|f| f == Format::Ndjson);
-        let field = form.column.as_deref().filter(|_| json);
-        let Some((field, path)) = field.and_then(|f| Some((f, ArrayPath::of(f)?))) else {
+        let json = options.format.is_none_or(|f| f == Format::Ndjson);
+        let field = options.column.as_deref().filter(|_| json);
+        let Some((field, path)) = field.and_then(|f| Some((f, ArrayPath::parse(f)?))) else {
             return Ok(head);
         };
         let name = self.location.to_string();
@@ -48,26 +54,26 @@ impl Opened {
         match first(&head) {
             None => Ok(head),
             Some(b'{' | b'[') => {
-                self.identity.document = Some(field.to_owned());
-                // A mark before it is none of its values.
-                self.rewriting.split = Some(Splitter::new(&name, path));
+                self.identity.array_field = Some(field.to_owned());
+                // A byte order mark before it belongs to no element.
+                self.rewrite_stage.splitter = Some(Splitter::new(&name, path));
                 self.rewrite_peeked()
             }
             Some(_) => Err(Error::usage(format!(
-                "--field {field} leads into arrays of JSON, and {name} is no JSON"
+                "--field {field} leads into arrays of JSON, but {name} is not JSON"
             ))
-            .hint("name a column that the list has by --column")),
+            .with_hint("give a column of the list with --column")),
         }
     }
 
-    fn rewrite_as(&mut self, writing: Writing) -> Result<BytesMut> {
-        self.identity.writing = Some(writing);
-        self.rewriting.text = Some(Rewriter::new(writing));
+    fn rewrite_as(&mut self, writing: TextEncoding) -> Result<BytesMut> {
+        self.identity.text_encoding = Some(writing);
+        self.rewrite_stage.transcoder = Some(Transcoder::new(writing));
         self.rewrite_peeked()
     }
 
     async fn peek_more(&mut self, mut head: BytesMut) -> Result<BytesMut> {
-        match self.pull().await? {
+        match self.read_chunk().await? {
             Some(chunk) => {
                 let room = detect::PEEK_BYTES.saturating_sub(head.len());
                 head.extend_from_slice(&chunk.bytes[..chunk.bytes.len().min(room)]);
@@ -78,13 +84,13 @@ impl Opened {
         Ok(head)
     }
 
-    /// Rewrites the chunks that are peeked, by what was set last.
+    /// Converts the peeked chunks by the conversion that was added last.
     fn rewrite_peeked(&mut self) -> Result<BytesMut> {
         let mut head = BytesMut::new();
-        let mut last = Rewriting::default();
-        match self.rewriting.split.take() {
-            Some(split) => last.split = Some(split),
-            None => last.text = self.rewriting.text.take(),
+        let mut last = RewriteStage::default();
+        match self.rewrite_stage.splitter.take() {
+            Some(split) => last.splitter = Some(split),
+            None => last.transcoder = self.rewrite_stage.transcoder.take(),
         }
         let peeked = std::mem::take(&mut self.peeked);
         let ended = self.ended.then_some(None);
@@ -95,13 +101,13 @@ impl Opened {
                 self.peeked.push_back(chunk);
             }
         }
-        self.rewriting.text = last.text.or(self.rewriting.text.take());
-        self.rewriting.split = last.split;
+        self.rewrite_stage.transcoder = last.transcoder.or(self.rewrite_stage.transcoder.take());
+        self.rewrite_stage.splitter = last.splitter;
         Ok(head)
     }
 }
 
-/// Whether a NUL ends the first line of `head`.
+/// True if a NUL ends the first line of `head`.
 fn ends_in_nul(head: &[u8]) -> bool {
     let end = head.iter().find(|b| matches!(b, 0 | b'\n'));
     end == Some(&0)

@@ -1,20 +1,20 @@
-//! The look of rejected lines: which hashes they seem to be, for the message about a list
-//! that has none of the kind.
+//! Description of rejected lines by the hashes in them, for the message about a list without
+//! hashes of the algorithm.
 
 use crate::base::hash::{Algorithm, Hash};
-use crate::base::record::Reason;
-use crate::list::format::plain::content;
+use crate::base::record::RejectReason;
+use crate::list::format::plain::trimmed;
 
-/// Rejected lines that are looked at: the first ones show what a list is.
-const LOOKED_AT: u64 = 1000;
+/// Rejected lines that are sampled, from the start of a list.
+const LINES_SAMPLED: u64 = 1000;
 
-/// How much of a line is looked at, in bytes.
-const LOOKED_AT_BYTES: usize = 4096;
+/// Maximum number of bytes of a line that are sampled.
+const MAX_SAMPLED_BYTES: usize = 4096;
 
-/// Where a line holds a hash.
+/// Placement of a hash in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Position {
-    /// It is one.
+enum HashPlacement {
+    /// The line is a hash.
     Alone,
     /// Before blanks and a file name.
     BeforeName,
@@ -22,30 +22,30 @@ enum Position {
     InColumn,
 }
 
-/// What rejected lines look like. See the [module](self).
+/// Statistics of rejected lines. See the [module](self).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shapes {
-    looked_at: u64,
-    /// Lines whose hash was good, and whose item was not.
-    unfit: u64,
-    counts: Vec<((Position, usize), u64)>,
+    sampled: u64,
+    /// Lines with a valid hash but an invalid item.
+    invalid_items: u64,
+    counts: Vec<((HashPlacement, usize), u64)>,
     first: Option<String>,
 }
 
 impl Shapes {
-    /// Takes a rejected line, and why it was rejected.
-    pub(crate) fn add(&mut self, text: &[u8], reason: Reason) {
-        if self.looked_at >= LOOKED_AT {
+    /// Adds a rejected line with its reason.
+    pub(crate) fn add(&mut self, text: &[u8], reason: RejectReason) {
+        if self.sampled >= LINES_SAMPLED {
             return;
         }
-        self.looked_at += 1;
+        self.sampled += 1;
         match reason {
-            Reason::Refused
-            | Reason::Attribute
-            | Reason::NoKey
-            | Reason::LongKey
-            | Reason::LargeItem => {
-                self.unfit += 1;
+            RejectReason::InvalidItem
+            | RejectReason::Attribute
+            | RejectReason::NoKey
+            | RejectReason::LongKey
+            | RejectReason::LargeItem => {
+                self.invalid_items += 1;
                 return;
             }
             _ => {}
@@ -57,48 +57,49 @@ impl Shapes {
         }
     }
 
-    /// Keeps what is to be said of the first rejected line.
-    pub(crate) fn begin_with(&mut self, said: impl FnOnce() -> String) {
-        self.first.get_or_insert_with(said);
+    /// Sets the description of the first rejected line, unless it is set.
+    pub(crate) fn set_first(&mut self, describe: impl FnOnce() -> String) {
+        self.first.get_or_insert_with(describe);
     }
 
-    /// What is to be said of the first rejected line.
+    /// Returns the description of the first rejected line. `None` if there is none.
     pub(crate) fn first(&self) -> Option<&str> {
         self.first.as_deref()
     }
 
-    /// Whether each of these lines has a good hash, and only its item was refused.
-    pub(crate) fn are_unfit_items(&self) -> bool {
-        self.unfit > 0 && self.unfit == self.looked_at
+    /// True if each sampled line has a valid hash but an invalid item.
+    pub(crate) fn are_invalid_items(&self) -> bool {
+        self.invalid_items > 0 && self.invalid_items == self.sampled
     }
 
-    /// The algorithm that most of them show, and how they show it.
-    pub(crate) fn looks(&self) -> Option<(Algorithm, String)> {
+    /// Returns the algorithm that most lines show, with a description. `None` if no algorithm
+    /// has a majority.
+    pub(crate) fn describe(&self) -> Option<(Algorithm, String)> {
         let (shape, count) = self.counts.iter().max_by_key(|(_, count)| *count)?;
-        if count * 2 <= self.looked_at {
+        if count * 2 <= self.sampled {
             return None;
         }
         let (position, digits) = *shape;
-        let algorithm = Algorithm::of_hex_digits(digits)?;
-        let who = match *count == self.looked_at {
+        let algorithm = Algorithm::from_hex_digits(digits)?;
+        let subject = match *count == self.sampled {
             true => "they look like",
             false => "most of them look like",
         };
         let title = algorithm.title();
         let hash = format!("{title} ({digits} hexadecimal digits)");
-        let what = match position {
-            Position::Alone => hash,
-            Position::BeforeName => format!("lines of {hash}, blanks and a file name"),
-            Position::InColumn => format!("a table with a column of {hash}"),
+        let object = match position {
+            HashPlacement::Alone => hash,
+            HashPlacement::BeforeName => format!("lines of {hash}, blanks and a file name"),
+            HashPlacement::InColumn => format!("a table with a column of {hash}"),
         };
-        Some((algorithm, format!("{who} {what}")))
+        Some((algorithm, format!("{subject} {object}")))
     }
 }
 
-fn shape(text: &[u8]) -> Option<(Position, usize)> {
-    let text = content(&text[..text.len().min(LOOKED_AT_BYTES)]);
+fn shape(text: &[u8]) -> Option<(HashPlacement, usize)> {
+    let text = trimmed(&text[..text.len().min(MAX_SAMPLED_BYTES)]);
     if is_hash(text) {
-        return Some((Position::Alone, text.len()));
+        return Some((HashPlacement::Alone, text.len()));
     }
     let separates = |b: &u8| matches!(b, b' ' | b'\t' | b',' | b'|' | b';');
     let mut begins = true;
@@ -107,8 +108,8 @@ fn shape(text: &[u8]) -> Option<(Position, usize)> {
         let bare = bare.strip_suffix(b"\"").unwrap_or(bare);
         if is_hash(bare) {
             let position = match text.get(field.len()) {
-                Some(b' ') if begins => Position::BeforeName,
-                _ => Position::InColumn,
+                Some(b' ') if begins => HashPlacement::BeforeName,
+                _ => HashPlacement::InColumn,
             };
             return Some((position, bare.len()));
         }
@@ -118,7 +119,7 @@ fn shape(text: &[u8]) -> Option<(Position, usize)> {
 }
 
 fn is_hash(text: &[u8]) -> bool {
-    Algorithm::of_hex_digits(text.len()).is_some() && Hash::from_hex(text).is_some()
+    Algorithm::from_hex_digits(text.len()).is_some() && Hash::from_hex(text).is_some()
 }
 
 #[cfg(test)]
@@ -130,13 +131,13 @@ mod tests {
     fn looks(lines: &[String]) -> Option<String> {
         let mut shapes = Shapes::default();
         for line in lines {
-            shapes.add(line.as_bytes(), Reason::Length);
+            shapes.add(line.as_bytes(), RejectReason::Length);
         }
-        shapes.looks().map(|(_, looks)| looks)
+        shapes.describe().map(|(_, looks)| looks)
     }
 
     #[test]
-    fn lines_are_known_by_the_hash_in_them() {
+    fn lines_are_described_by_the_hash_in_them() {
         let hash = "MD5 (32 hexadecimal digits)";
         for (line, says) in [
             (format!("{MD5}\r"), format!("they look like {hash}")),
@@ -163,11 +164,11 @@ mod tests {
     }
 
     #[test]
-    fn an_item_that_does_not_fit_says_nothing_against_its_hash() {
+    fn an_invalid_item_does_not_count_against_its_hash() {
         let mut shapes = Shapes::default();
-        shapes.add(MD5.as_bytes(), Reason::LargeItem);
-        assert!(shapes.are_unfit_items() && shapes.looks().is_none());
-        shapes.add(b"hello", Reason::Length);
-        assert!(!shapes.are_unfit_items());
+        shapes.add(MD5.as_bytes(), RejectReason::LargeItem);
+        assert!(shapes.are_invalid_items() && shapes.describe().is_none());
+        shapes.add(b"hello", RejectReason::Length);
+        assert!(!shapes.are_invalid_items());
     }
 }

@@ -1,10 +1,10 @@
-//! An external merge sort of hashes, each kept once.
+//! External merge sort of hashes, without duplicates.
 //!
 //! Bottom-up:
 //!
 //! - [`run`]: a sorted temporary file.
-//! - [`merge`]: several runs in one order.
-//! - [`sorter`]: the buffer that runs are cut from, and the reading of the result.
+//! - [`merge`]: several runs, merged into one.
+//! - [`sorter`]: the buffer that is written as runs, and the reader of the result.
 
 pub(crate) mod merge;
 pub(crate) mod run;

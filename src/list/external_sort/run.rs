@@ -1,76 +1,82 @@
-//! A run: a sorted temporary file, how its entries stand there, its writer and its reader.
+//! Sorted temporary files (runs): the format of an entry, writer and reader.
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::record::Place;
+use crate::base::record::Position;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write as _};
 use std::path::Path;
 
-/// What is read of a run at once, in bytes.
+/// Size of the read and write buffers of a run, in bytes.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
-/// Bytes of an entry on disk besides its hash and payload: source, line, byte, and
-/// the payload's length.
+/// Bytes of an entry besides hash and payload: source, line, byte offset, payload length.
 pub(super) const FIXED_BYTES: usize = 4 + 8 + 8 + 4;
 
-/// A sorted file.
+/// A sorted temporary file.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) file: File,
     pub(super) bytes: u64,
-    /// How often it was merged.
+    /// Number of merges that led to it.
     pub(super) level: u32,
 }
 
-/// A run that is being read, and its next entry.
+/// Reader of a run, with the next entry.
 #[derive(Debug)]
 pub(super) struct RunReader<'a> {
-    pub(super) from: BufReader<io::Take<&'a File>>,
+    pub(super) reader: BufReader<io::Take<&'a File>>,
     pub(super) entry: Vec<u8>,
 }
 
-/// A run that is being written.
+/// Writer of a run.
 #[derive(Debug)]
 pub(super) struct RunWriter<'a> {
     folder: &'a Path,
-    to: BufWriter<File>,
+    writer: BufWriter<File>,
     bytes: u64,
 }
 
 impl<'a> RunWriter<'a> {
     pub(super) fn new(folder: &'a Path) -> Result<RunWriter<'a>> {
-        let file = tempfile::tempfile_in(folder).map_err(|e| cannot("make", folder).because(e))?;
+        let file =
+            tempfile::tempfile_in(folder).map_err(|e| disk_error("make", folder).with_source(e))?;
         Ok(RunWriter {
             folder,
-            to: BufWriter::with_capacity(READ_BYTES, file),
+            writer: BufWriter::with_capacity(READ_BYTES, file),
             bytes: 0,
         })
     }
 
     pub(super) fn write(&mut self, entry: &[u8]) -> Result<()> {
         self.bytes += entry.len() as u64;
-        (self.to.write_all(entry)).map_err(|e| cannot("write", self.folder).because(e))
+        (self.writer.write_all(entry)).map_err(|e| disk_error("write", self.folder).with_source(e))
     }
 
     pub(super) fn finish(self, level: u32) -> Result<Run> {
-        let RunWriter { folder, to, bytes } = self;
+        let RunWriter {
+            folder,
+            writer: to,
+            bytes,
+        } = self;
         let file = to
             .into_inner()
-            .map_err(|e| cannot("write", folder).because(e.into_error()))?;
+            .map_err(|e| disk_error("write", folder).with_source(e.into_error()))?;
         Ok(Run { file, bytes, level })
     }
 }
 
-/// The failure to `what` the temporary files in `folder`.
-pub(super) fn cannot(what: &str, folder: &Path) -> Error {
+/// The error for a failure to `verb` the temporary files in `folder`.
+pub(super) fn disk_error(verb: &str, folder: &Path) -> Error {
     Error::new(
         ErrorKind::Output,
         format!(
-            "cannot {what} the temporary files in {}, in which hashes are sorted",
+            "cannot {verb} the temporary files for sorting hashes in {}",
             folder.display()
         ),
     )
-    .hint("make room there, or name another folder by --work-dir DIR, then run this again")
+    .with_hint(
+        "free disk space there, or set --work-dir DIR to another folder, then run this again",
+    )
 }
 
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -85,16 +91,16 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(eight)
 }
 
-/// The place in what stands behind a hash.
-pub(super) fn place_at(rest: &[u8]) -> Place {
-    Place {
+/// Reads the position of an entry; `rest` is the entry without its hash.
+pub(super) fn position_at(rest: &[u8]) -> Position {
+    Position {
         source: u32_at(rest, 0),
         line: u64_at(rest, 4),
         byte: u64_at(rest, 12),
     }
 }
 
-/// The source of an entry whose place stands `at` there.
-pub(super) fn source_of(bytes: &[u8], at: usize) -> u32 {
+/// Reads the source of an entry whose position starts at offset `at`.
+pub(super) fn source_at(bytes: &[u8], at: usize) -> u32 {
     u32_at(bytes, at)
 }

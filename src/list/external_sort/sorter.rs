@@ -1,121 +1,122 @@
-//! Sorting more hashes than fit in memory, each kept once.
+//! Sorts more hashes than fit in memory and drops duplicates.
 //!
-//! An external merge sort. Entries (a hash, where it was read, a payload) gather in
-//! a buffer of a given size; a full one is sorted and written to a temporary file, a
-//! run; runs are merged when so many have come together. Of entries with one hash the
-//! first of the input is kept, and of the others it is counted of which source they
-//! were. What fits into the buffer never touches the disk.
+//! This is an external merge sort. Entries (hash, position, payload) fill a buffer of a
+//! given size. A full buffer is sorted and written to a temporary file, a run. Each
+//! [`FAN_IN`] runs of one level are merged. Of duplicates the first in the input is kept;
+//! the others are counted by source. Input that fits into the buffer is never written to
+//! disk.
 //!
-//! Memory: the buffer, a sixth of it for its index, and while runs are merged
-//! [`FAN_IN`] read buffers of [`READ_BYTES`](crate::list::external_sort::run::READ_BYTES). Disk: what [`disk_bytes`] says, and as
-//! much again while the last runs are merged. The files have no names: they vanish
-//! when the process ends, whatever way that is.
+//! Memory: the buffer, a sixth of it for its index; while merging, [`FAN_IN`] read buffers
+//! of [`READ_BYTES`](crate::list::external_sort::run::READ_BYTES). Disk: [`disk_bytes`],
+//! and twice that during the last merge. The files have no names, so they disappear when
+//! the process ends, even if it is killed.
 //!
-//! Why not a crate: those there are keep each entry as a value of its own on the
-//! heap, count memory in entries, or merge all runs at once, however many; and none
-//! says which repeats it dropped.
+//! No crate does this: they allocate each entry separately, count memory in entries, or
+//! merge any number of runs at once. None reports which duplicates it dropped.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::{Algorithm, Hash};
-use crate::base::record::Place;
+use crate::base::record::Position;
 use crate::list::external_sort::merge::Merge;
-use crate::list::external_sort::run::{FIXED_BYTES, Run, RunWriter, place_at, source_of, u32_at};
+use crate::list::external_sort::run::{
+    FIXED_BYTES, Run, RunWriter, position_at, source_at, u32_at,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Bytes of the buffer, unless somebody says otherwise.
-pub(crate) const MEMORY: usize = 16 * 1024 * 1024;
+/// Default size of the buffer, in bytes.
+pub(crate) const DEFAULT_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 
-/// Runs that are merged at once.
+/// Default number of runs that are merged at once.
 pub(crate) const FAN_IN: usize = 64;
 
-/// How and where to sort.
+/// Options of a sort.
 #[derive(Debug, Clone)]
 pub(crate) struct SorterOptions {
-    /// Bytes of the buffer.
-    pub memory: usize,
-    /// The folder of the temporary files.
+    /// Size of the buffer, in bytes.
+    pub buffer_bytes: usize,
+    /// Folder of the temporary files.
     pub folder: PathBuf,
-    /// How many runs are merged at once; two at least.
+    /// Number of runs that are merged at once; values below 2 count as 2.
     pub fan_in: usize,
 }
 
 impl SorterOptions {
-    /// The usual size, with files in `folder`.
+    /// Default options with temporary files in `folder`.
     pub(crate) fn in_folder(folder: impl Into<PathBuf>) -> Self {
         SorterOptions {
-            memory: MEMORY,
+            buffer_bytes: DEFAULT_BUFFER_BYTES,
             folder: folder.into(),
             fan_in: FAN_IN,
         }
     }
 }
 
-/// Bytes on disk that `entries` hashes of `algorithm` take, with `payload` bytes each.
+/// Calculates the bytes on disk for `entries` hashes of `algorithm` with `payload` bytes each.
 pub(crate) fn disk_bytes(algorithm: Algorithm, entries: u64, payload: u64) -> u64 {
     entries.saturating_mul(algorithm.bytes() as u64 + FIXED_BYTES as u64 + payload)
 }
 
-/// One entry of the buffer: enough of its hash to decide most comparisons, and where
-/// it stands.
+/// Index of an entry in the buffer: the first bytes of its hash, which decide most
+/// comparisons, and its offset.
 #[derive(Debug, Clone, Copy)]
-struct Key {
+struct IndexEntry {
     prefix: u64,
-    at: u32,
+    offset: u32,
 }
 
-/// Takes entries in any order. See the [module](self).
+/// Collects entries in any order. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Sorter {
     width: usize,
     options: SorterOptions,
     buffer: Vec<u8>,
-    keys: Vec<Key>,
-    /// In the order of the input.
+    index: Vec<IndexEntry>,
+    /// Sorted runs, in input order.
     runs: Vec<Run>,
-    /// Repeats that were dropped, by the number of their source.
-    dropped: BTreeMap<u32, u64>,
+    /// Duplicates dropped so far, by source number.
+    duplicates: BTreeMap<u32, u64>,
     entries: u64,
     disk_bytes: u64,
 }
 
 impl Sorter {
-    /// A sorter of hashes of `algorithm`.
+    /// A sorter for hashes of `algorithm`.
     pub(crate) fn new(algorithm: Algorithm, options: SorterOptions) -> Sorter {
         Sorter {
             width: algorithm.bytes(),
             options,
             buffer: Vec::new(),
-            keys: Vec::new(),
+            index: Vec::new(),
             runs: Vec::new(),
-            dropped: BTreeMap::new(),
+            duplicates: BTreeMap::new(),
             entries: 0,
             disk_bytes: 0,
         }
     }
 
-    /// Takes an entry. `place`s rise from call to call.
+    /// Adds an entry. `place` must increase from call to call.
     ///
     /// # Errors
-    /// [`ErrorKind::Output`] when the disk does not take what does not fit in memory.
-    pub(crate) fn push(&mut self, hash: &Hash, place: Place, payload: &[u8]) -> Result<()> {
+    /// [`ErrorKind::Output`] if a temporary file cannot be written.
+    pub(crate) fn push(&mut self, hash: &Hash, place: Position, payload: &[u8]) -> Result<()> {
         let raw = hash.as_bytes();
         let bytes = self.width + FIXED_BYTES + payload.len();
-        let full = self.buffer.len() + bytes + self.keys.len() * size_of::<Key>();
-        if full > self.options.memory && !self.keys.is_empty() {
+        let full = self.buffer.len() + bytes + self.index.len() * size_of::<IndexEntry>();
+        if full > self.options.buffer_bytes && !self.index.is_empty() {
             self.spill()?;
         }
-        self.keys.push(Key {
+        self.index.push(IndexEntry {
             prefix: prefix(raw),
-            // The buffer is far below 4 GiB.
-            at: u32::try_from(self.buffer.len()).unwrap_or(u32::MAX),
+            // The buffer is far smaller than 4 GiB.
+            offset: u32::try_from(self.buffer.len()).unwrap_or(u32::MAX),
         });
         let out = &mut self.buffer;
         out.extend_from_slice(&raw[..self.width.min(raw.len())]);
         out.extend_from_slice(&place.source.to_le_bytes());
         out.extend_from_slice(&place.line.to_le_bytes());
         out.extend_from_slice(&place.byte.to_le_bytes());
-        // A payload is of one line, which has 64 KiB at most.
+        // A payload comes from one line, which has at most 64 KiB.
         let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         out.extend_from_slice(&length.to_le_bytes());
         out.extend_from_slice(payload);
@@ -123,65 +124,65 @@ impl Sorter {
         Ok(())
     }
 
-    /// Ends the input.
+    /// Ends the input and returns the sorted entries.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// Same as [`push`](Self::push).
     pub(crate) fn finish(mut self) -> Result<Sorted> {
         if self.runs.is_empty() {
             self.sort();
         } else {
-            if !self.keys.is_empty() {
+            if !self.index.is_empty() {
                 self.spill()?;
             }
             while self.runs.len() > self.options.fan_in.max(2) {
                 let first = self.runs.len() - self.options.fan_in.max(2);
                 self.merge(first)?;
             }
-            (self.buffer, self.keys) = (Vec::new(), Vec::new());
+            (self.buffer, self.index) = (Vec::new(), Vec::new());
         }
         Ok(Sorted {
             width: self.width,
             folder: self.options.folder,
             buffer: self.buffer,
-            keys: self.keys,
+            index: self.index,
             runs: self.runs,
-            dropped: self.dropped,
+            duplicates: self.duplicates,
             entries: self.entries,
             disk_bytes: self.disk_bytes,
         })
     }
 
-    /// Sorts the buffer's index, and drops repeats from it.
+    /// Sorts the buffer's index and drops duplicates from it.
     fn sort(&mut self) {
         let Sorter {
             width,
             buffer,
-            keys,
-            dropped,
+            index: keys,
+            duplicates: dropped,
             ..
         } = self;
-        let hash = |key: &Key| &buffer[key.at as usize..key.at as usize + *width];
+        let hash = |key: &IndexEntry| &buffer[key.offset as usize..key.offset as usize + *width];
         keys.sort_unstable_by(|a, b| {
             let hashes = a.prefix.cmp(&b.prefix).then_with(|| hash(a).cmp(hash(b)));
-            // What stands earlier in the buffer came earlier.
-            hashes.then(a.at.cmp(&b.at))
+            // The lower offset came first in the input.
+            hashes.then(a.offset.cmp(&b.offset))
         });
         keys.dedup_by(|later, kept| {
             let twice = later.prefix == kept.prefix && hash(later) == hash(kept);
             if twice {
-                count(dropped, source_of(buffer, later.at as usize + *width));
+                count_duplicate(dropped, source_at(buffer, later.offset as usize + *width));
             }
             twice
         });
     }
 
-    /// Writes the buffer as a run, and merges runs when there are many.
+    /// Writes the buffer as a run, and merges runs once `fan_in` have the same level.
     fn spill(&mut self) -> Result<()> {
         self.sort();
         let mut out = RunWriter::new(&self.options.folder)?;
-        for key in &self.keys {
-            let at = key.at as usize;
+        for key in &self.index {
+            let at = key.offset as usize;
             let fixed = at + self.width + FIXED_BYTES;
             let length = u32_at(&self.buffer, fixed - 4) as usize;
             out.write(&self.buffer[at..fixed + length])?;
@@ -190,8 +191,7 @@ impl Sorter {
         self.disk_bytes += run.bytes;
         self.runs.push(run);
         self.buffer.clear();
-        self.keys.clear();
-        // So many runs of one level make one of the next.
+        self.index.clear();
         let fan_in = self.options.fan_in.max(2);
         while let Some(last) = self.runs.last().map(|r| r.level) {
             let alike = (self.runs.iter().rev())
@@ -205,7 +205,7 @@ impl Sorter {
         Ok(())
     }
 
-    /// Merges the runs from the `first` on into one.
+    /// Merges all runs from number `first` into one.
     fn merge(&mut self, first: usize) -> Result<()> {
         let mut runs: Vec<Run> = self.runs.drain(first..).collect();
         let level = runs.iter().map(|r| r.level).max().unwrap_or(0) + 1;
@@ -214,8 +214,8 @@ impl Sorter {
         let mut merge = Merge::new(self.width, &mut runs, &self.options.folder)?;
         while let Some(head) = merge.next()? {
             out.write(head)?;
-            for source in merge.repeats.drain(..) {
-                count(&mut self.dropped, source);
+            for source in merge.duplicates.drain(..) {
+                count_duplicate(&mut self.duplicates, source);
             }
         }
         let run = out.finish(level)?;
@@ -225,95 +225,94 @@ impl Sorter {
     }
 }
 
-/// All entries, in the order of their hashes' bytes.
+/// The sorted entries, in byte order of their hashes.
 #[derive(Debug)]
 pub(crate) struct Sorted {
     width: usize,
     folder: PathBuf,
     buffer: Vec<u8>,
-    keys: Vec<Key>,
+    index: Vec<IndexEntry>,
     runs: Vec<Run>,
-    dropped: BTreeMap<u32, u64>,
+    duplicates: BTreeMap<u32, u64>,
     entries: u64,
     disk_bytes: u64,
 }
 
 impl Sorted {
-    /// How many were pushed.
+    /// Number of entries that were pushed, duplicates included.
     pub(crate) fn entries(&self) -> u64 {
         self.entries
     }
 
-    /// Bytes on disk.
+    /// Size of the temporary files, in bytes.
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.disk_bytes
     }
 
-    /// Repeats that were found while sorting, by the number of their source. Those
-    /// that a [reading](Self::read) still finds come with its entries.
-    pub(crate) fn dropped(&self) -> &BTreeMap<u32, u64> {
-        &self.dropped
+    /// Duplicates found while sorting, by source number. The [reader](Self::read) reports
+    /// the remaining duplicates with its entries.
+    pub(crate) fn duplicates(&self) -> &BTreeMap<u32, u64> {
+        &self.duplicates
     }
 
-    /// Reads from the beginning; may be called again.
+    /// Returns a reader at the first entry. May be called repeatedly.
     ///
     /// # Errors
-    /// [`ErrorKind::Output`] when a temporary file cannot be read.
-    pub(crate) fn read(&mut self) -> Result<Reading<'_>> {
+    /// [`ErrorKind::Output`] if a temporary file cannot be read.
+    pub(crate) fn read(&mut self) -> Result<SortedReader<'_>> {
         let from = match self.runs.is_empty() {
-            true => From::Memory(self.keys.iter(), &self.buffer),
-            false => From::Runs(Merge::new(self.width, &mut self.runs, &self.folder)?),
+            true => Entries::Memory(self.index.iter(), &self.buffer),
+            false => Entries::Runs(Merge::new(self.width, &mut self.runs, &self.folder)?),
         };
-        Ok(Reading {
+        Ok(SortedReader {
             width: self.width,
-            from,
+            entries: from,
         })
     }
 }
 
-/// A reading of sorted entries.
+/// Reader of sorted entries.
 #[derive(Debug)]
-pub(crate) struct Reading<'a> {
+pub(crate) struct SortedReader<'a> {
     width: usize,
-    from: From<'a>,
+    entries: Entries<'a>,
 }
 
 #[derive(Debug)]
-enum From<'a> {
-    Memory(std::slice::Iter<'a, Key>, &'a [u8]),
+enum Entries<'a> {
+    Memory(std::slice::Iter<'a, IndexEntry>, &'a [u8]),
     Runs(Merge<'a>),
 }
 
-/// An entry, the first of its hash.
+/// A sorted entry, the first in the input with its hash.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Entry<'a> {
-    /// Its hash.
+    /// The hash.
     pub hash: Hash,
-    /// Where it was read.
-    pub place: Place,
-    /// What was pushed with it.
+    /// Position in the input.
+    pub position: Position,
+    /// The payload that was pushed with it.
     pub payload: &'a [u8],
-    /// The sources of repeats that were not found before.
-    pub repeats: &'a [u32],
+    /// Sources of its duplicates that were not found while sorting.
+    pub duplicates: &'a [u32],
 }
 
-impl Reading<'_> {
-    /// The next entry; nothing at the end. Lending: it lives until the next is asked
-    /// for.
+impl SortedReader<'_> {
+    /// Returns the next entry, which lives until the next call. `None` at the end.
     ///
     /// # Errors
-    /// As [`Sorted::read`].
-    #[allow(clippy::should_implement_trait)] // lending: Iterator cannot say it
+    /// Same as [`Sorted::read`].
+    #[allow(clippy::should_implement_trait)] // a lending iterator: `Iterator` cannot express it
     pub(crate) fn next(&mut self) -> Result<Option<Entry<'_>>> {
-        let (bytes, repeats): (&[u8], &[u32]) = match &mut self.from {
-            From::Memory(keys, buffer) => match keys.next() {
-                Some(key) => (&buffer[key.at as usize..], &[]),
+        let (bytes, repeats): (&[u8], &[u32]) = match &mut self.entries {
+            Entries::Memory(keys, buffer) => match keys.next() {
+                Some(key) => (&buffer[key.offset as usize..], &[]),
                 None => return Ok(None),
             },
-            From::Runs(merge) => {
-                merge.repeats.clear();
+            Entries::Runs(merge) => {
+                merge.duplicates.clear();
                 match merge.advance()? {
-                    true => (&merge.current, &merge.repeats),
+                    true => (&merge.current, &merge.duplicates),
                     false => return Ok(None),
                 }
             }
@@ -323,19 +322,19 @@ impl Reading<'_> {
         let Some(hash) = Hash::from_bytes(raw) else {
             return Err(Error::new(
                 ErrorKind::Internal,
-                "a hash of no bytes was sorted",
+                "the sorter returned an empty hash",
             ));
         };
         Ok(Some(Entry {
             hash,
-            place: place_at(rest),
+            position: position_at(rest),
             payload: &rest[FIXED_BYTES..FIXED_BYTES + length],
-            repeats,
+            duplicates: repeats,
         }))
     }
 }
 
-/// The first eight bytes, such that they compare as the whole does.
+/// The first eight bytes of a hash as a number with the same order.
 fn prefix(hash: &[u8]) -> u64 {
     let mut first = [0; 8];
     let n = hash.len().min(8);
@@ -343,7 +342,7 @@ fn prefix(hash: &[u8]) -> u64 {
     u64::from_be_bytes(first)
 }
 
-fn count(dropped: &mut BTreeMap<u32, u64>, source: u32) {
+fn count_duplicate(dropped: &mut BTreeMap<u32, u64>, source: u32) {
     *dropped.entry(source).or_default() += 1;
 }
 
@@ -355,7 +354,7 @@ mod tests {
 
     fn md5(n: u8) -> Hash {
         let mut raw = [7; 16];
-        // Some differ early, and some late.
+        // Some hashes differ in the first byte, others only in the last.
         raw[0] = n % 3;
         raw[15] = n;
         Hash::from_bytes(&raw).expect("16 bytes")
@@ -363,7 +362,7 @@ mod tests {
 
     fn options(folder: &Path, memory: usize, fan_in: usize) -> SorterOptions {
         SorterOptions {
-            memory,
+            buffer_bytes: memory,
             folder: folder.to_owned(),
             fan_in,
         }
@@ -371,29 +370,30 @@ mod tests {
 
     type Row = (Vec<u8>, u64, Vec<u8>);
 
-    /// All rows, and the repeats by source, of a reading.
+    /// Reads all rows, and the duplicates by source.
     fn all(sorted: &mut Sorted) -> (Vec<Row>, BTreeMap<u32, u64>) {
-        let mut repeats = sorted.dropped().clone();
+        let mut duplicates = sorted.duplicates().clone();
         let mut rows = Vec::new();
         let mut reading = sorted.read().expect("read");
         while let Some(entry) = reading.next().expect("an entry") {
             rows.push((
                 entry.hash.as_bytes().to_vec(),
-                entry.place.line,
+                entry.position.line,
                 entry.payload.to_vec(),
             ));
-            entry.repeats.iter().for_each(|s| count(&mut repeats, *s));
+            let sources = entry.duplicates.iter();
+            sources.for_each(|s| count_duplicate(&mut duplicates, *s));
         }
-        (rows, repeats)
+        (rows, duplicates)
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(128))]
 
-        /// Whatever the size of the buffer and the number of passes, it is what a map
-        /// would be, and may be read again.
+        /// For any buffer size and number of merges the result equals that of a map, and can
+        /// be read twice.
         #[test]
-        fn it_is_what_a_map_of_first_occurrences_is(
+        fn the_result_equals_a_map_of_first_occurrences(
             input in prop::collection::vec((0u8..40, 0usize..30), 0..200),
             memory in 100usize..5000,
             fan_in in 2usize..5,
@@ -401,14 +401,14 @@ mod tests {
             let folder = tempfile::tempdir().expect("a folder");
             let mut sorter = Sorter::new(Algorithm::Md5, options(folder.path(), memory, fan_in));
             let mut map: BTreeMap<Vec<u8>, (u64, Vec<u8>)> = BTreeMap::new();
-            let mut repeats = BTreeMap::new();
+            let mut duplicates = BTreeMap::new();
             for (line, (n, payload)) in input.iter().enumerate() {
                 let (line, payload) = (line as u64, vec![*n; *payload]);
-                let place = Place { source: (line / 70) as u32, line, byte: line * 33 };
-                sorter.push(&md5(*n), place, &payload).expect("taken");
+                let place = Position { source: (line / 70) as u32, line, byte: line * 33 };
+                sorter.push(&md5(*n), place, &payload).expect("pushed");
                 match map.entry(md5(*n).as_bytes().to_vec()) {
                     std::collections::btree_map::Entry::Vacant(v) => drop(v.insert((line, payload))),
-                    std::collections::btree_map::Entry::Occupied(_) => count(&mut repeats, place.source),
+                    std::collections::btree_map::Entry::Occupied(_) => count_duplicate(&mut duplicates, place.source),
                 }
             }
             let mut sorted = sorter.finish().expect("sorted");
@@ -417,18 +417,18 @@ mod tests {
             for _ in 0..2 {
                 let (rows, found) = all(&mut sorted);
                 prop_assert_eq!(&rows, &expected);
-                prop_assert_eq!(&found, &repeats);
+                prop_assert_eq!(&found, &duplicates);
             }
-            // Nothing with a name is left behind.
+            // The temporary files have no names.
             prop_assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0);
         }
     }
 
     #[test]
-    fn what_fits_in_memory_never_touches_the_disk() {
+    fn input_that_fits_in_memory_is_not_written_to_disk() {
         let nowhere = Path::new("/nonexistent");
         let mut sorter = Sorter::new(Algorithm::Md5, SorterOptions::in_folder(nowhere));
-        let place = |line| Place {
+        let place = |line| Position {
             source: 0,
             line,
             byte: 0,
@@ -436,18 +436,18 @@ mod tests {
         for n in [5, 3, 5] {
             sorter
                 .push(&md5(n), place(u64::from(n)), b"")
-                .expect("taken");
+                .expect("pushed");
         }
         let mut sorted = sorter.finish().expect("sorted");
         assert_eq!(sorted.disk_bytes(), 0);
-        assert_eq!(sorted.dropped().get(&0), Some(&1));
+        assert_eq!(sorted.duplicates().get(&0), Some(&1));
         assert_eq!(all(&mut sorted).0.len(), 2);
     }
 
     #[test]
-    fn a_folder_that_cannot_be_written_to_is_named() {
+    fn the_error_names_a_folder_that_is_not_writable() {
         let mut sorter = Sorter::new(Algorithm::Md5, options(Path::new("/nonexistent"), 1, 2));
-        let place = Place {
+        let place = Position {
             source: 0,
             line: 1,
             byte: 0,
@@ -459,16 +459,16 @@ mod tests {
     }
 
     #[test]
-    fn the_disk_that_is_needed_is_known_beforehand() {
+    fn disk_bytes_predicts_the_size_of_the_files() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut sorter = Sorter::new(Algorithm::Md5, options(folder.path(), 1, 64));
         for n in 0..10u8 {
-            let place = Place {
+            let place = Position {
                 source: 0,
                 line: u64::from(n),
                 byte: 0,
             };
-            sorter.push(&md5(n), place, b"abc").expect("taken");
+            sorter.push(&md5(n), place, b"abc").expect("pushed");
         }
         let sorted = sorter.finish().expect("sorted");
         assert_eq!(sorted.disk_bytes(), disk_bytes(Algorithm::Md5, 10, 3));

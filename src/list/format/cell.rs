@@ -1,84 +1,87 @@
-//! A line's ends and a column's cell: byte order marks, carriage returns, hashes, the words
-//! that stand for no hash, and the names of hash columns.
+//! Cells of hash columns, names of hash columns, and the ends of lines (byte order mark,
+//! carriage return).
 
 use crate::base::hash::{Algorithm, Hash, fold};
-use crate::base::record::Reason;
-use crate::list::format::digest::Digest;
+use crate::base::record::RejectReason;
+use crate::list::format::digest::HashSpec;
 use crate::list::format::kind::Encoding;
-use crate::list::format::plain::{Named, Parsed, algorithm_of_text, hashes_named};
+use crate::list::format::plain::{
+    HashColumnName, Parsed, algorithm_from_text, parse_hash_column_name,
+};
 
-/// The algorithm of whose hashes a column is by its name.
-pub(super) fn algorithm_named(name: &str) -> Option<Algorithm> {
-    // iLook's names of MD5, by the version of its files.
+/// The algorithm that a column's name says. `None` if it names no algorithm.
+pub(super) fn algorithm_from_column_name(name: &str) -> Option<Algorithm> {
+    // iLook names MD5 after the version of its files.
     if ["v1hash", "v3hash", "v4hash"].contains(&fold(name).as_str()) {
         return Some(Algorithm::Md5);
     }
-    match hashes_named(name) {
-        Some(Named::Of(algorithm)) => Some(algorithm),
-        Some(Named::Hashes) | None => None,
+    match parse_hash_column_name(name) {
+        Some(HashColumnName::Algorithm(algorithm)) => Some(algorithm),
+        Some(HashColumnName::Generic) | None => None,
     }
 }
 
-/// Whether a column's name says that it holds hashes, and not which.
-pub(super) fn is_generic(name: &str) -> bool {
-    algorithm_named(name).is_none() && hashes_named(name) == Some(Named::Hashes)
+/// True if a column's name says that it holds hashes, but not of which algorithm.
+pub(super) fn is_generic_hash_name(name: &str) -> bool {
+    algorithm_from_column_name(name).is_none()
+        && parse_hash_column_name(name) == Some(HashColumnName::Generic)
 }
 
-/// Whether `text` is a hash of a length that is known.
+/// True if `text` is a hash of a supported length.
 pub(super) fn is_hash(text: &[u8]) -> bool {
-    algorithm_of_text(text).is_some()
+    algorithm_from_text(text).is_some()
 }
 
-/// The hexadecimal digits of the hash that `text` is.
-pub(super) fn digits_of(text: &[u8]) -> Option<usize> {
-    algorithm_of_text(text).map(|algorithm| algorithm.bytes() * 2)
+/// The number of hexadecimal digits of the hash `text`. `None` if it is not a hash.
+pub(super) fn hex_digits(text: &[u8]) -> Option<usize> {
+    algorithm_from_text(text).map(|algorithm| algorithm.bytes() * 2)
 }
 
-/// What the text of a hash column is, where hashes have these `digits`.
-pub(super) fn in_column(text: &[u8], digits: Digest) -> Parsed {
+/// Parses the cell of a hash column; `digits` describes its hashes.
+pub(super) fn parse_cell(text: &[u8], digits: HashSpec) -> Parsed {
     let text = text.trim_ascii();
-    if text.len() == digits.digits
+    if text.len() == digits.hex_digits
         && digits.encoding == Encoding::Hex
         && let Some(hash) = Hash::from_hex(text)
     {
         return Parsed::Hash(hash);
     }
-    unusual_in_column(text, digits)
+    parse_unusual_cell(text, digits)
 }
 
 #[cold]
-pub(super) fn unusual_in_column(text: &[u8], digits: Digest) -> Parsed {
-    if !says_none(text)
-        && let Some(parsed) = digits.adorned(text)
+pub(super) fn parse_unusual_cell(text: &[u8], digits: HashSpec) -> Parsed {
+    if !is_no_hash_marker(text)
+        && let Some(parsed) = digits.parse_decorated(text)
     {
         return parsed;
     }
-    Parsed::Rejected(if says_none(text) {
-        Reason::NoHash
+    Parsed::Rejected(if is_no_hash_marker(text) {
+        RejectReason::NoHash
     } else if text.contains(&0) {
-        Reason::Nul
+        RejectReason::Nul
     } else if std::str::from_utf8(text).is_err() {
-        Reason::Utf8
-    } else if text.len() != digits.digits {
-        Reason::Length
+        RejectReason::Utf8
+    } else if text.len() != digits.hex_digits {
+        RejectReason::Length
     } else {
-        Reason::Hex
+        RejectReason::Hex
     })
 }
 
-/// Whether `text` is what tools write into a hash column where a file is empty, too
-/// large, or was not hashed.
-pub(super) fn says_none(text: &[u8]) -> bool {
+/// True if `text` is a marker that tools write in place of a hash: the file was empty, too
+/// large, or not hashed.
+pub(super) fn is_no_hash_marker(text: &[u8]) -> bool {
     let none = [&b""[..], b"-", b"EMPTY", b"LARGE"];
     none.iter().any(|n| text.eq_ignore_ascii_case(n))
 }
 
-/// A line without the byte order mark that may stand before the first one of a list.
-pub(super) fn without_mark(line: &[u8]) -> &[u8] {
+/// Strips the byte order mark that may precede the first line of a list.
+pub(super) fn strip_byte_order_mark(line: &[u8]) -> &[u8] {
     line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line)
 }
 
-/// A line without the carriage return that may stand before its line feed.
-pub(super) fn without_return(line: &[u8]) -> &[u8] {
+/// Strips the carriage return that may precede the line feed.
+pub(super) fn strip_carriage_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }

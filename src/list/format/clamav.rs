@@ -1,32 +1,34 @@
-//! ClamAV's signatures of whole files, `.hdb` and `.hsb`.
+//! ClamAV signatures of whole files, `.hdb` and `.hsb`.
 //!
 //! ```text
 //! HASH:SIZE:NAME            size in bytes
-//! HASH:*:NAME:73            of any size, for engines of level 73 and later
+//! HASH:*:NAME:73            any size, for engines of level 73 and later
 //! ```
 //!
-//! Hashes of several algorithms may stand in one list. Source: ClamAV's documentation,
-//! "Hash-based signatures". Its `.mdb` and `.msb` hold hashes of sections, not of files,
-//! and begin with the size: they are none.
+//! One list may hold hashes of several algorithms. Source: ClamAV's documentation,
+//! "Hash-based signatures". Files `.mdb` and `.msb` hold hashes of sections, not of files;
+//! their lines begin with the size and are not accepted.
 
 use crate::base::hash::Algorithm;
-use crate::base::record::Reason;
-use crate::list::format::cell::{in_column, is_hash, without_mark, without_return};
-use crate::list::format::digest::Digest;
-use crate::list::format::plain::{Parsed, content};
-use crate::list::format::sums::Column;
+use crate::base::record::RejectReason;
+use crate::list::format::cell::{
+    is_hash, parse_cell, strip_byte_order_mark, strip_carriage_return,
+};
+use crate::list::format::digest::HashSpec;
+use crate::list::format::plain::{Parsed, trimmed};
+use crate::list::format::sums::SumColumn;
 
-/// Fields of a line at most: hash, size, name, and the first and last level.
+/// Maximum number of fields in a line: hash, size, name, first and last level.
 const FIELDS: usize = 5;
 
-/// A line taken apart.
+/// The fields of a line.
 struct Signature<'a> {
     hash: &'a [u8],
     size: &'a [u8],
     name: &'a [u8],
 }
 
-fn apart(line: &[u8]) -> Option<Signature<'_>> {
+fn split_signature(line: &[u8]) -> Option<Signature<'_>> {
     let mut fields = line.split(|b| *b == b':');
     let signature = Signature {
         hash: fields.next()?,
@@ -39,24 +41,24 @@ fn apart(line: &[u8]) -> Option<Signature<'_>> {
     (is_size && levels && !signature.name.is_empty()).then_some(signature)
 }
 
-/// The algorithm of such a line, by the length of its hash.
+/// The algorithm of a signature, by the length of its hash. `None` if `line` is not one.
 pub(super) fn algorithm(line: &[u8]) -> Option<Algorithm> {
-    let signature = apart(content(line)).filter(|s| is_hash(s.hash))?;
-    Algorithm::of_hex_digits(signature.hash.len())
+    let signature = split_signature(trimmed(line)).filter(|s| is_hash(s.hash))?;
+    Algorithm::from_hex_digits(signature.hash.len())
 }
 
 #[derive(Debug)]
 pub(super) struct ClamavParser {
-    digits: Digest,
-    wanted: Vec<Column>,
+    hash_spec: HashSpec,
+    wanted: Vec<SumColumn>,
     name: Vec<u8>,
     size: Vec<u8>,
 }
 
 impl ClamavParser {
-    pub(super) fn new(digits: Digest, wanted: Vec<Column>) -> ClamavParser {
+    pub(super) fn new(hash_spec: HashSpec, wanted: Vec<SumColumn>) -> ClamavParser {
         ClamavParser {
-            digits,
+            hash_spec,
             wanted,
             name: Vec::new(),
             size: Vec::new(),
@@ -66,21 +68,21 @@ impl ClamavParser {
     pub(super) fn parse(&mut self, line: &[u8]) -> Parsed {
         self.name.clear();
         self.size.clear();
-        let text = content(without_return(without_mark(line)));
+        let text = trimmed(strip_carriage_return(strip_byte_order_mark(line)));
         if text.is_empty() || text[0] == b'#' {
             return Parsed::Skipped;
         }
-        let Some(signature) = apart(text) else {
-            return match in_column(text, self.digits) {
+        let Some(signature) = split_signature(text) else {
+            return match parse_cell(text, self.hash_spec) {
                 Parsed::Hash(hash) => Parsed::Hash(hash),
-                Parsed::Rejected(Reason::Length) => Parsed::Rejected(Reason::Columns),
+                Parsed::Rejected(RejectReason::Length) => Parsed::Rejected(RejectReason::Columns),
                 other => other,
             };
         };
-        let parsed = in_column(signature.hash, self.digits);
+        let parsed = parse_cell(signature.hash, self.hash_spec);
         match parsed {
-            Parsed::Rejected(Reason::Length) if is_hash(signature.hash) => {
-                return Parsed::Rejected(Reason::Algorithm);
+            Parsed::Rejected(RejectReason::Length) if is_hash(signature.hash) => {
+                return Parsed::Rejected(RejectReason::Algorithm);
             }
             Parsed::Hash(_) if !self.wanted.is_empty() => {
                 self.name.extend_from_slice(signature.name);
@@ -93,10 +95,10 @@ impl ClamavParser {
         parsed
     }
 
-    pub(super) fn wanted(&self, n: usize) -> Option<&[u8]> {
+    pub(super) fn column_value(&self, n: usize) -> Option<&[u8]> {
         Some(match self.wanted.get(n)? {
-            Column::Name => &self.name,
-            Column::Size => &self.size,
+            SumColumn::Name => &self.name,
+            SumColumn::Size => &self.size,
         })
     }
 }

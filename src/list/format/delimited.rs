@@ -1,31 +1,31 @@
-//! Tables: comma-separated as of RFC 4180, tab-separated, or separated by `|`.
+//! Tables: separated by commas (RFC 4180), semicolons, tabs, or `|`.
 //!
-//! The fields are told apart by csv-core, which needs no memory of its own. In a
-//! comma-separated table a quoted field may hold line feeds: then its row goes on in the
-//! next line. (A carriage return before such a line feed is not kept.) Everywhere else
-//! a row is one line, and a quote that is not closed ends with it.
+//! csv-core splits the fields, without allocations. In a table separated by commas or
+//! semicolons a quoted field may hold line feeds: the row then continues in the next line.
+//! (A carriage return before such a line feed is dropped.) In other tables a row is one
+//! line, and the end of the line closes an open quote.
 //!
-//! A line that begins with `#` is a comment, such as PowerShell's `#TYPE`, unless a hash
-//! stands in its hash column: a file may be called so.
+//! A line that begins with `#` is a comment, such as PowerShell's `#TYPE`. If its hash
+//! column holds a hash it is a row: a file name may begin with `#`.
 
 use crate::base::hash::fold;
-use crate::base::record::Reason;
+use crate::base::record::RejectReason;
 use crate::list::format::cell::{
-    algorithm_named, digits_of, in_column, is_generic, is_hash, says_none, without_mark,
-    without_return,
+    algorithm_from_column_name, hex_digits, is_generic_hash_name, is_hash, is_no_hash_marker,
+    parse_cell, strip_byte_order_mark, strip_carriage_return,
 };
-use crate::list::format::digest::Digest;
+use crate::list::format::digest::HashSpec;
 use crate::list::format::kind::Format;
-use crate::list::format::mix::other_in_column;
-use crate::list::format::plain::{Parsed, content};
+use crate::list::format::mix::other_algorithm;
+use crate::list::format::plain::{Parsed, trimmed};
 use crate::list::format::quoting;
 use crate::list::format::quoting::FieldReader;
-use crate::list::format::types::{Type, behind_the_name};
+use crate::list::format::types::{RowType, hash_after_name};
 use csv_core::ReadFieldResult;
 
-/// The format of the table of which `line` is the header or a row, when it is one;
-/// `column` is the name of the hash column, where a person said it.
-pub(super) fn format_of(line: &[u8], column: Option<&str>) -> Option<Format> {
+/// Detects the format of a table by its header or a row. `column` is the hash column from
+/// the options. `None` if `line` belongs to no table.
+pub(super) fn detect_format(line: &[u8], column: Option<&str>) -> Option<Format> {
     for (delimiter, format) in [
         (b',', Format::Csv),
         (b'\t', Format::Tsv),
@@ -33,7 +33,7 @@ pub(super) fn format_of(line: &[u8], column: Option<&str>) -> Option<Format> {
         (b';', Format::Semicolon),
     ] {
         let fields = fields(line, delimiter);
-        let quoted = content(line).starts_with(b"\"") && !line.contains(&b';');
+        let quoted = trimmed(line).starts_with(b"\"") && !line.contains(&b';');
         if fields.len() < 2 && !(quoted && delimiter == b',') {
             continue;
         }
@@ -53,31 +53,31 @@ pub(super) fn format_of(line: &[u8], column: Option<&str>) -> Option<Format> {
     None
 }
 
-/// Whether these are the names of columns, one of which holds hashes, by its name or
-/// because a person said so: `column` is its name, or its number from 1.
+/// True if the fields are column names and one of them names a hash column. `column` is the
+/// hash column from the options, by name or by number from 1.
 pub(super) fn is_header(fields: &[String], column: Option<&str>) -> bool {
     if fields.iter().any(|f| holds_hash(f)) {
         return false;
     }
-    let told = |f: &String| column.is_some_and(|c| !fold(c).is_empty() && fold(c) == fold(f));
+    let is_column = |f: &String| column.is_some_and(|c| !fold(c).is_empty() && fold(c) == fold(f));
     let at = column.and_then(|c| c.parse::<usize>().ok()?.checked_sub(1));
-    // What stands there is a word: shorter than a hash, and not a broken one.
+    // A name is shorter than a hash, and not a damaged hash.
     let word = |f: &String| f.trim().len() < 32 && is_name(f.trim());
     fields
         .iter()
-        .any(|f| algorithm_named(f).is_some() || is_generic(f) || told(f))
+        .any(|f| algorithm_from_column_name(f).is_some() || is_generic_hash_name(f) || is_column(f))
         || at.and_then(|at| fields.get(at)).is_some_and(word)
 }
 
-/// Whether there is a hash in `text`, by itself or between other letters.
+/// True if `text` is or contains a hash.
 fn holds_hash(text: &str) -> bool {
     let words = text.as_bytes().split(|b| !b.is_ascii_hexdigit());
     words.into_iter().any(is_hash)
 }
 
-/// Whether `first` names the columns of `rows`, though none as one of hashes: it has words
-/// where the rows hold hashes, and none of their values elsewhere.
-pub(super) fn names_columns(first: &[String], rows: &[Vec<String>]) -> bool {
+/// True if `first` is a header of `rows` that names no hash column. Such a header has words
+/// where the rows hold hashes, and shares no value with them elsewhere.
+pub(super) fn is_header_without_hash_name(first: &[String], rows: &[Vec<String>]) -> bool {
     let is_cell = |text: &String| is_hash(text.trim().as_bytes());
     let rows = || rows.iter().filter(|row| row.as_slice() != first);
     let width = rows().find(|row| row.iter().any(is_cell)).map(Vec::len);
@@ -94,7 +94,7 @@ pub(super) fn names_columns(first: &[String], rows: &[Vec<String>]) -> bool {
     })
 }
 
-/// Whether `text` may be a column's name.
+/// True if `text` can be a column name.
 fn is_name(text: &str) -> bool {
     const NO_NAMES: [&str; 8] = [
         "n/a",
@@ -115,23 +115,23 @@ fn is_name(text: &str) -> bool {
         && !text.contains(['\\', '\n'])
         && !text.contains("//")
         && !is_broken_hash
-        && !says_none(text.as_bytes())
+        && !is_no_hash_marker(text.as_bytes())
         && !is_value(text)
         && !holds_hash(text)
 }
 
-/// Hashes of one length are strays where they are no more than this share of a column's,
-/// in percent.
+/// Maximum share of a column's hashes, in percent, that counts as stray: such hashes have
+/// another length and are ignored.
 const STRAY_PERCENT: usize = 5;
 
-/// Which columns of these rows hold hashes, and of how many digits. Where several hold
-/// some of one length, a column that holds anything else (a file may be called by its
-/// hash) is none.
+/// Detects the columns of these rows that hold hashes, each with the number of digits. If
+/// several columns hold hashes of one length, those that also hold other text are ignored:
+/// files may be named after their hash.
 pub(super) fn hash_columns(rows: &[Vec<String>]) -> Vec<(usize, usize)> {
-    // The column, the digits, whether there is anything else in it, and how many there are.
+    // Column, digits, whether it also holds other text, number of hashes.
     let mut columns: Vec<(usize, usize, bool, usize)> = Vec::new();
     for (at, text) in rows.iter().flat_map(|row| row.iter().enumerate()) {
-        let Some(digits) = digits_of(text.trim().as_bytes()) else {
+        let Some(digits) = hex_digits(text.trim().as_bytes()) else {
             continue;
         };
         match columns.iter_mut().find(|c| (c.0, c.1) == (at, digits)) {
@@ -147,8 +147,8 @@ pub(super) fn hash_columns(rows: &[Vec<String>]) -> Vec<(usize, usize)> {
     for column in &mut columns {
         let texts = rows.iter().filter_map(|row| row.get(column.0));
         let is_other = |text: &str| {
-            let is_one = digits_of(text.as_bytes()) == Some(column.1);
-            !is_one && !says_none(text.as_bytes())
+            let is_one = hex_digits(text.as_bytes()) == Some(column.1);
+            !is_one && !is_no_hash_marker(text.as_bytes())
         };
         column.2 = texts.into_iter().any(|text| is_other(text.trim()));
     }
@@ -159,36 +159,39 @@ pub(super) fn hash_columns(rows: &[Vec<String>]) -> Vec<(usize, usize)> {
     kept
 }
 
-/// The fields of a row that stands in one line, as text for people.
+/// Splits a row on one line into fields, for detection and messages.
 pub(super) fn fields(line: &[u8], delimiter: u8) -> Vec<String> {
-    quoting::fields(without_return(without_mark(line)), delimiter)
+    quoting::fields(
+        strip_carriage_return(strip_byte_order_mark(line)),
+        delimiter,
+    )
 }
 
-/// Whether `line` is `sep=;`, which tells Excel the delimiter.
-pub(super) fn is_separator_of_excel(line: &[u8]) -> bool {
+/// True if `line` is `sep=;`, which sets the delimiter in Excel.
+pub(super) fn is_excel_separator(line: &[u8]) -> bool {
     line.len() == 5 && line.starts_with(b"sep=")
 }
 
 #[derive(Debug)]
 pub(super) struct DelimitedParser {
     reader: FieldReader,
-    digits: Digest,
-    hash: usize,
-    /// The hash column's name, where a line says it.
-    name: Option<String>,
-    /// Whether hashes of other algorithms are skipped.
+    hash_spec: HashSpec,
+    hash_index: usize,
+    /// Name of the hash column. `None` without a header.
+    hash_name: Option<String>,
+    /// True if hashes of other algorithms are skipped.
     skips_others: bool,
-    /// The column that names the algorithm of each row's hash, if there is one.
-    types: Option<Types>,
+    /// The column that names the algorithm of each hash. `None` if the table has none.
+    type_column: Option<TypeColumn>,
     wanted: Vec<usize>,
-    /// The names of the wanted columns.
+    /// Names of the wanted columns. `None` without a header.
     wanted_names: Vec<Option<String>>,
-    /// Whether a row may go on in the next line.
+    /// True if a row may continue in the next line.
     spans_lines: bool,
-    /// The row that is being read: the number of the field, what of it there is when
-    /// it is wanted, and the fields of interest that have ended.
-    at: usize,
-    begun: bool,
+    /// State of the current row: index of the field, its text so far, and the text of the
+    /// hash and of the wanted columns.
+    field_index: usize,
+    in_row: bool,
     field: Vec<u8>,
     hash_text: Vec<u8>,
     has_hash: bool,
@@ -196,58 +199,58 @@ pub(super) struct DelimitedParser {
     buffer: Box<[u8; 512]>,
 }
 
-/// The column of types.
+/// The column that says of each row what its hash is.
 #[derive(Debug)]
-struct Types {
-    column: usize,
+struct TypeColumn {
+    index: usize,
     text: Vec<u8>,
-    /// The type that came last, and what it says: they mostly are few.
+    /// The last type and its meaning: a table has few different types.
     last: Vec<u8>,
-    says: Type,
+    row_type: RowType,
 }
 
-/// The column of hashes, and the treatment of other algorithms' hashes in it.
+/// The hash column, and the treatment of other algorithms' hashes in it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HashColumn {
-    pub(super) at: usize,
-    /// Whether hashes of other algorithms are skipped; they are rejected where not.
+    pub(super) index: usize,
+    /// True if hashes of other algorithms are skipped; false if they are rejected.
     pub(super) skips_others: bool,
-    /// The column that says of each row what its hash is.
-    pub(super) types: Option<usize>,
+    /// Index of the column that says of each row what its hash is. `None` if there is none.
+    pub(super) type_index: Option<usize>,
 }
 
 impl DelimitedParser {
     pub(super) fn new(
         format: Format,
-        digits: Digest,
+        hash_spec: HashSpec,
         hash: HashColumn,
         wanted: Vec<usize>,
         names: &[String],
     ) -> Self {
-        let types = hash.types.map(|column| Types {
-            column,
+        let type_column = hash.type_index.map(|column| TypeColumn {
+            index: column,
             text: Vec::new(),
             last: Vec::new(),
-            says: Type::Silent,
+            row_type: RowType::Unspecified,
         });
         let HashColumn {
-            at: hash,
+            index: hash_index,
             skips_others,
             ..
         } = hash;
         DelimitedParser {
             reader: FieldReader::new(format.delimiter().unwrap_or(b',')),
-            digits,
-            hash,
-            name: names.get(hash).cloned(),
+            hash_spec,
+            hash_index,
+            hash_name: names.get(hash_index).cloned(),
             skips_others,
-            types,
+            type_column,
             values: vec![Vec::new(); wanted.len()],
             wanted_names: wanted.iter().map(|at| names.get(*at).cloned()).collect(),
             wanted,
             spans_lines: matches!(format, Format::Csv | Format::Semicolon),
-            at: 0,
-            begun: false,
+            field_index: 0,
+            in_row: false,
             field: Vec::new(),
             hash_text: Vec::new(),
             has_hash: false,
@@ -255,64 +258,70 @@ impl DelimitedParser {
         }
     }
 
-    /// What the row that ends in `line` is; [`Parsed::Continues`] when it goes on.
+    /// Parses the row that ends in `line`. Returns [`Parsed::Continues`] if it does not end
+    /// there.
     pub(super) fn parse(&mut self, line: &[u8]) -> Parsed {
-        let mut line = without_return(line);
+        let mut line = strip_carriage_return(line);
         let mut comment = false;
-        if !self.begun {
-            line = without_mark(line);
-            if content(line).is_empty() || is_separator_of_excel(line) {
+        if !self.in_row {
+            line = strip_byte_order_mark(line);
+            if trimmed(line).is_empty() || is_excel_separator(line) {
                 return Parsed::Skipped;
             }
-            self.start();
+            self.start_row();
             comment = line.starts_with(b"#");
         }
         let ended = self.feed(line, line) || self.feed(b"\n", line);
         if !ended && self.spans_lines && !comment {
-            self.begun = true;
+            self.in_row = true;
             return Parsed::Continues;
         }
         if !ended {
-            self.end_of_field(line);
+            self.finish_field(line);
             self.reader.reset();
         }
-        self.begun = false;
-        match self.row() {
+        self.in_row = false;
+        match self.finish_row() {
             Parsed::Rejected(_) | Parsed::Other(_) if comment => Parsed::Skipped,
-            Parsed::Rejected(Reason::Columns) if !ended => Parsed::Rejected(Reason::Quote),
+            Parsed::Rejected(RejectReason::Columns) if !ended => {
+                Parsed::Rejected(RejectReason::Quote)
+            }
             parsed => parsed,
         }
     }
 
-    pub(super) fn wanted(&self, n: usize) -> Option<&[u8]> {
+    pub(super) fn column_value(&self, n: usize) -> Option<&[u8]> {
         self.values.get(n).map(Vec::as_slice)
     }
 
-    /// Forgets a row that has begun.
-    pub(super) fn forget(&mut self) {
+    /// Discards an unfinished row.
+    pub(super) fn abandon_row(&mut self) {
         self.reader.reset();
-        self.begun = false;
+        self.in_row = false;
     }
 
-    fn start(&mut self) {
-        self.at = 0;
+    fn start_row(&mut self) {
+        self.field_index = 0;
         self.field.clear();
         self.hash_text.clear();
         self.has_hash = false;
         self.values.iter_mut().for_each(Vec::clear);
-        if let Some(types) = &mut self.types {
+        if let Some(types) = &mut self.type_column {
             types.text.clear();
         }
     }
 
-    /// Whether the field that is being read is of interest.
+    /// True if the text of the current field is needed.
     fn is_of_interest(&self) -> bool {
-        self.at == self.hash
-            || self.wanted.contains(&self.at)
-            || self.types.as_ref().is_some_and(|t| t.column == self.at)
+        self.field_index == self.hash_index
+            || self.wanted.contains(&self.field_index)
+            || self
+                .type_column
+                .as_ref()
+                .is_some_and(|t| t.index == self.field_index)
     }
 
-    /// Reads `input`, which is `line` or its end; true when the row has ended.
+    /// Reads `input`, which is `line` or its line feed. Returns true if the row has ended.
     fn feed(&mut self, input: &[u8], line: &[u8]) -> bool {
         let mut at = 0;
         while at < input.len() {
@@ -327,7 +336,7 @@ impl DelimitedParser {
                         true => line,
                         false => &input[..at - 1],
                     };
-                    self.end_of_field(before);
+                    self.finish_field(before);
                     if record_end {
                         return true;
                     }
@@ -339,75 +348,82 @@ impl DelimitedParser {
         false
     }
 
-    /// Keeps the field that has ended, if it is of interest; `before` is its line up to
-    /// there.
-    fn end_of_field(&mut self, before: &[u8]) {
+    /// Stores a finished field; `before` is its line up to the end of the field.
+    fn finish_field(&mut self, before: &[u8]) {
         if !self.field.is_empty() {
-            let blanks = self.reader.blanks_behind_quote(before);
+            let blanks = self.reader.blanks_after_quote(before);
             let length = self.field.len().saturating_sub(blanks);
             self.field.truncate(length);
         }
-        if let Some(types) = self.types.as_mut().filter(|t| t.column == self.at) {
+        if let Some(types) = self
+            .type_column
+            .as_mut()
+            .filter(|t| t.index == self.field_index)
+        {
             types.text.extend_from_slice(&self.field);
         }
         for (wanted, value) in self.wanted.iter().zip(&mut self.values) {
-            if *wanted == self.at {
+            if *wanted == self.field_index {
                 value.extend_from_slice(&self.field);
             }
         }
-        if self.at == self.hash {
+        if self.field_index == self.hash_index {
             std::mem::swap(&mut self.hash_text, &mut self.field);
             self.has_hash = true;
         }
         self.field.clear();
-        self.at += 1;
+        self.field_index += 1;
     }
 
-    /// What the row that has ended is.
-    fn row(&mut self) -> Parsed {
+    /// Classifies a finished row.
+    fn finish_row(&mut self) -> Parsed {
         if !self.has_hash {
-            return Parsed::Rejected(Reason::Columns);
+            return Parsed::Rejected(RejectReason::Columns);
         }
-        let says = self.types.as_mut().map_or(Type::Silent, Types::says);
+        let says = self
+            .type_column
+            .as_mut()
+            .map_or(RowType::Unspecified, TypeColumn::read_type);
         let parsed = match says {
-            Type::Silent => in_column(&self.hash_text, self.digits),
-            says => self.typed(says),
+            RowType::Unspecified => parse_cell(&self.hash_text, self.hash_spec),
+            says => self.parse_typed(says),
         };
         match parsed {
             Parsed::Rejected(reason) => {
-                match other_in_column(&self.hash_text, self.digits.digits) {
-                    Some(other) if self.skips_others && says == Type::Silent => {
+                match other_algorithm(&self.hash_text, self.hash_spec.hex_digits) {
+                    Some(other) if self.skips_others && says == RowType::Unspecified => {
                         Parsed::Other(other)
                     }
-                    _ => self.header(reason),
+                    _ => self.classify_header(reason),
                 }
             }
             parsed => parsed,
         }
     }
 
-    /// Classifies a row whose type `says` what it holds.
-    fn typed(&self, says: Type) -> Parsed {
+    /// Classifies a row by its type `says`.
+    fn parse_typed(&self, says: RowType) -> Parsed {
         match says {
-            Type::Hash(a) | Type::NameAndHash(a) if a != self.digits.algorithm => Parsed::Other(a),
-            Type::NameAndHash(_) => in_column(behind_the_name(&self.hash_text), self.digits),
-            Type::Hash(_) | Type::Silent => in_column(&self.hash_text, self.digits),
-            Type::Other if is_hash(self.hash_text.trim_ascii()) => {
-                Parsed::Rejected(Reason::Algorithm)
+            RowType::Hash(a) | RowType::NameAndHash(a) if a != self.hash_spec.algorithm => {
+                Parsed::Other(a)
             }
-            Type::Other => Parsed::Rejected(Reason::NoHash),
+            RowType::NameAndHash(_) => parse_cell(hash_after_name(&self.hash_text), self.hash_spec),
+            RowType::Hash(_) | RowType::Unspecified => parse_cell(&self.hash_text, self.hash_spec),
+            RowType::Other if is_hash(self.hash_text.trim_ascii()) => {
+                Parsed::Rejected(RejectReason::Algorithm)
+            }
+            RowType::Other => Parsed::Rejected(RejectReason::NoHash),
         }
     }
 
-    /// What a row without a hash is: a header, as where lists were put one behind
-    /// another, or none.
+    /// Classifies a row without a hash: concatenated lists repeat their headers.
     #[cold]
-    fn header(&self, reason: Reason) -> Parsed {
+    fn classify_header(&self, reason: RejectReason) -> Parsed {
         let text = std::str::from_utf8(self.hash_text.trim_ascii()).unwrap_or_default();
         let is_name = |text: &str, name: &Option<String>| {
             name.as_ref().is_some_and(|name| name.trim() == text)
         };
-        if is_name(text, &self.name) {
+        if is_name(text, &self.hash_name) {
             let texts = self
                 .values
                 .iter()
@@ -416,25 +432,25 @@ impl DelimitedParser {
                 (texts.zip(&self.wanted_names)).all(|(text, name)| is_name(text.trim(), name));
             return match same {
                 true => Parsed::Skipped,
-                false => Parsed::Rejected(Reason::Header),
+                false => Parsed::Rejected(RejectReason::Header),
             };
         }
-        let names_hashes = algorithm_named(text).is_some() || is_generic(text);
-        Parsed::Rejected(match names_hashes && self.name.is_some() {
-            true => Reason::Header,
+        let names_hashes = algorithm_from_column_name(text).is_some() || is_generic_hash_name(text);
+        Parsed::Rejected(match names_hashes && self.hash_name.is_some() {
+            true => RejectReason::Header,
             false => reason,
         })
     }
 }
 
-impl Types {
-    /// Reads the row's type.
-    fn says(&mut self) -> Type {
+impl TypeColumn {
+    /// Returns the type of the current row.
+    fn read_type(&mut self) -> RowType {
         if self.text != self.last {
             self.last.clone_from(&self.text);
             let text = std::str::from_utf8(&self.text);
-            self.says = text.map_or(Type::Other, Type::of);
+            self.row_type = text.map_or(RowType::Other, RowType::parse);
         }
-        self.says
+        self.row_type
     }
 }

@@ -1,42 +1,46 @@
-//! The sentence about the format of a list, for the log and for messages.
+//! Description of a list's format, for the log and for messages.
 
 use crate::base::hash::Algorithm;
-use crate::list::format::kind::{Form, Format};
+use crate::list::format::kind::{Format, ListOptions};
 use crate::list::format::layout::Layout;
 use crate::list::format::paths;
 
-/// What is said of a list that is read so: nothing for a plain one.
-pub(crate) fn said(layout: &Layout, form: &Form, algorithm: Algorithm) -> Option<String> {
+/// Describes how a list is read. `None` for a plain list.
+pub(crate) fn describe(
+    layout: &Layout,
+    options: &ListOptions,
+    algorithm: Algorithm,
+) -> Option<String> {
     if layout.format == Format::Lines {
         return None;
     }
-    if let Some(paths) = &form.paths {
-        let (what, rules) = (Format::Paths.described(), paths::words(paths));
+    if let Some(paths) = &options.path_normalizer {
+        let (format, rules) = (Format::Paths.describe(), paths::describe(paths));
         return Some(format!(
-            "{what}, made comparable by {rules} and hashed by SHA-256"
+            "{format}, normalised by {rules} and hashed with SHA-256"
         ));
     }
     let column = match layout.format {
         Format::Sums | Format::Clamav | Format::Powershell | Format::Certutil => String::new(),
-        Format::Ndjson => match layout.hash_field(algorithm, form) {
-            Ok(field) => format!(", taking field {field}"),
+        Format::Ndjson => match layout.hash_field(algorithm, options) {
+            Ok(field) => format!(", reading field {field}"),
             Err(_) => String::new(),
         },
-        _ => match layout.hash_column(algorithm, form) {
-            Ok(at) => format!(", taking column {}", layout.called(at)),
+        _ => match layout.hash_column(algorithm, options) {
+            Ok(at) => format!(", reading column {}", layout.display_name(at)),
             Err(_) => String::new(),
         },
     };
-    let way = match form.format {
-        None => " (--format says otherwise)",
+    let hint = match options.format {
+        None => " (change with --format)",
         Some(_) => "",
     };
     let version = match layout.format {
-        // Only the older one has this column.
-        Format::Nsrl if layout.column("MD4").is_some() => " (RDS 1.x)",
+        // RDS 2.x has no MD4.
+        Format::Nsrl if layout.find_column("MD4").is_some() => " (RDS 1.x)",
         Format::Nsrl => " (RDS 2.x)",
         _ => "",
     };
-    let what = layout.format.described();
-    Some(format!("{what}{version}{column}{way}"))
+    let format = layout.format.describe();
+    Some(format!("{format}{version}{column}{hint}"))
 }

@@ -1,72 +1,72 @@
-//! The text of a hash: hexadecimal, or base64 where a person says so.
+//! The text of a hash: hexadecimal, or base64 if the options say so.
 
 use crate::base::hash::{Algorithm, Hash};
 use crate::base::hash_prefix;
-use crate::base::record::Reason;
-use crate::list::format::kind::{Encoding, Form};
+use crate::base::record::RejectReason;
+use crate::list::format::kind::{Encoding, ListOptions};
 use crate::list::format::plain::Parsed;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-/// Base64 with its padding or without.
+/// Base64 with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Base64 of the longest hash, padded.
+/// Length of the longest hash in padded base64.
 const MAX_BASE64_BYTES: usize = 88;
 
-/// What the text of a hash must be.
+/// Algorithm and encoding that the text of a hash must have.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Digest {
+pub(super) struct HashSpec {
     pub(super) algorithm: Algorithm,
-    /// Hexadecimal digits of a hash.
-    pub(super) digits: usize,
+    /// Number of hexadecimal digits of a hash.
+    pub(super) hex_digits: usize,
     pub(super) encoding: Encoding,
 }
 
-impl Digest {
-    /// That of hashes of `algorithm` in lists of this form.
-    pub(super) fn new(algorithm: Algorithm, form: &Form) -> Digest {
-        Digest {
+impl HashSpec {
+    /// The specification of hashes of `algorithm` in lists with these options.
+    pub(super) fn new(algorithm: Algorithm, options: &ListOptions) -> HashSpec {
+        HashSpec {
             algorithm,
-            digits: algorithm.bytes() * 2,
-            encoding: form.encoding,
+            hex_digits: algorithm.bytes() * 2,
+            encoding: options.encoding,
         }
     }
 
-    /// What `text` is, which is not just the digits of a hash: it may be in base64, or have
-    /// the name of its algorithm before it. `None` if it is no hash at all.
-    pub(super) fn adorned(self, text: &[u8]) -> Option<Parsed> {
+    /// Parses a text that is not just hexadecimal digits: base64, or a hash with the name of
+    /// its algorithm before it. `None` if it is no such hash.
+    pub(super) fn parse_decorated(self, text: &[u8]) -> Option<Parsed> {
         let (named, hash) = match self.encoding {
             Encoding::Hex => {
-                let (named, digits) = hash_prefix::split(text);
+                let (named, digits) = hash_prefix::split_prefix(text);
                 if digits.len() == text.len() {
                     return None;
                 }
                 (named, Hash::from_hex(digits)?)
             }
             Encoding::Base64 => {
-                let (named, digits) = hash_prefix::split_encoded(text);
-                match from_base64(digits) {
+                let (named, digits) = hash_prefix::split_base64_prefix(text);
+                match hash_from_base64(digits) {
                     Some(hash) => (named, hash),
-                    None => return Some(Parsed::Rejected(Reason::Base64)),
+                    None => return Some(Parsed::Rejected(RejectReason::Base64)),
                 }
             }
         };
-        let is_as_long = hash.as_bytes().len() * 2 == self.digits;
+        let is_as_long = hash.as_bytes().len() * 2 == self.hex_digits;
         Some(match named {
-            Some(named) if named != self.algorithm => Parsed::Rejected(Reason::Algorithm),
+            Some(named) if named != self.algorithm => Parsed::Rejected(RejectReason::Algorithm),
             _ if is_as_long => Parsed::Hash(hash),
-            _ => Parsed::Rejected(Reason::Length),
+            _ => Parsed::Rejected(RejectReason::Length),
         })
     }
 }
 
-/// A hash from base64.
-pub(super) fn from_base64(text: &[u8]) -> Option<Hash> {
+/// Decodes a hash from base64, in the standard or the URL alphabet.
+pub(super) fn hash_from_base64(text: &[u8]) -> Option<Hash> {
     let mut standard = [0; MAX_BASE64_BYTES];
     let standard = standard.get_mut(..text.len())?;
     for (to, from) in standard.iter_mut().zip(text) {
@@ -81,13 +81,13 @@ pub(super) fn from_base64(text: &[u8]) -> Option<Hash> {
     Hash::from_bytes(raw.get(..length)?)
 }
 
-/// The algorithm of a digest in base64: as it is named before it, or by its length.
-pub(super) fn algorithm_of_base64(text: &[u8]) -> Option<Algorithm> {
-    let (named, digits) = hash_prefix::split_encoded(text);
-    let length = from_base64(digits)?.as_bytes().len();
+/// The algorithm of a hash in base64: the one named before it, or else by its length.
+pub(super) fn algorithm_from_base64(text: &[u8]) -> Option<Algorithm> {
+    let (named, digits) = hash_prefix::split_base64_prefix(text);
+    let length = hash_from_base64(digits)?.as_bytes().len();
     match named {
         Some(named) => (named.bytes() == length).then_some(named),
-        None => Algorithm::of_hex_digits(length * 2),
+        None => Algorithm::from_hex_digits(length * 2),
     }
 }
 
@@ -99,11 +99,11 @@ mod tests {
     const BASE64_TEXT: &str = "OiEY30e/PwQoVknwRVwvxv4tx/CyNwcwOKoAr0Hw1fI=";
 
     fn read(text: &str, algorithm: Algorithm) -> Option<Parsed> {
-        let form = Form {
+        let options = ListOptions {
             encoding: Encoding::Base64,
-            ..Form::default()
+            ..ListOptions::default()
         };
-        Digest::new(algorithm, &form).adorned(text.as_bytes())
+        HashSpec::new(algorithm, &options).parse_decorated(text.as_bytes())
     }
 
     #[test]
@@ -125,24 +125,33 @@ mod tests {
                 "{text}"
             );
             assert_eq!(
-                algorithm_of_base64(text.as_bytes()),
+                algorithm_from_base64(text.as_bytes()),
                 Some(Algorithm::Sha256)
             );
         }
     }
 
     #[test]
-    fn what_is_no_base64_of_the_algorithm_is_rejected_by_name() {
+    fn invalid_base64_is_rejected_with_its_reason() {
         let rejected = |reason| Some(Parsed::Rejected(reason));
-        // Hexadecimal digits are base64 of something longer.
-        assert_eq!(read(SHA256, Algorithm::Sha256), rejected(Reason::Length));
-        assert_eq!(read(BASE64_TEXT, Algorithm::Md5), rejected(Reason::Length));
+        // Hexadecimal digits are valid base64, of a longer value.
+        assert_eq!(
+            read(SHA256, Algorithm::Sha256),
+            rejected(RejectReason::Length)
+        );
+        assert_eq!(
+            read(BASE64_TEXT, Algorithm::Md5),
+            rejected(RejectReason::Length)
+        );
         let other = format!("blake3-{BASE64_TEXT}");
-        assert_eq!(read(&other, Algorithm::Sha256), rejected(Reason::Algorithm));
+        assert_eq!(
+            read(&other, Algorithm::Sha256),
+            rejected(RejectReason::Algorithm)
+        );
         for text in ["a b", "====", "é", &"A".repeat(200), "OiEY30e!"] {
             assert_eq!(
                 read(text, Algorithm::Sha256),
-                rejected(Reason::Base64),
+                rejected(RejectReason::Base64),
                 "{text}"
             );
         }

@@ -1,11 +1,13 @@
-//! JSON documents that hold their hashes in arrays: which kind one is by its first bytes,
-//! the command that makes a list of it, and the path of `--field` that leads into arrays.
+//! JSON documents with hashes in arrays.
+//!
+//! The module detects the kind of a document by its first bytes, and knows the command that
+//! converts it to a list. It also parses paths of `--field` into arrays.
 
 use crate::base::hash::fold;
 
 /// A kind of document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum DocumentKind {
     ProjectVic,
     Stix,
     CycloneDx,
@@ -15,20 +17,20 @@ enum Kind {
     MispWarningList,
 }
 
-/// What a document is, and the way to a list.
+/// A recognised document, and how to convert it to a list.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Document {
-    /// In words.
-    pub(crate) what: &'static str,
-    /// The command that makes a list of it.
+    /// Name of its kind, for messages.
+    pub(crate) description: &'static str,
+    /// Shell command that converts it to a list.
     pub(crate) command: String,
-    /// What `--field` takes, where one path leads to all hashes.
+    /// Path for `--field`. `None` if no single path leads to all hashes.
     pub(crate) field: Option<String>,
 }
 
-/// The names of the fields of the object that `head` begins with, each with the first
-/// byte of its value.
-fn fields(head: &[u8]) -> Vec<(String, u8)> {
+/// Returns the field names of the object at the start of `head`, each with the first byte
+/// of its value.
+fn top_level_fields(head: &[u8]) -> Vec<(String, u8)> {
     let mut found = Vec::new();
     let (mut depth, mut at) = (0usize, 0);
     let mut name: Option<String> = None;
@@ -41,23 +43,23 @@ fn fields(head: &[u8]) -> Vec<(String, u8)> {
             found.push((field.clone(), byte));
             name = None;
             if byte == b'"' {
-                at = behind_text(head, at);
+                at = end_of_string(head, at);
                 continue;
             }
         }
         match byte {
             b'"' => {
-                let end = behind_text(head, at);
+                let end = end_of_string(head, at);
                 let text = head.get(at..end.saturating_sub(1)).unwrap_or_default();
-                let behind = head.get(end..).unwrap_or_default().trim_ascii_start();
-                if depth == 1 && behind.starts_with(b":") {
+                let after = head.get(end..).unwrap_or_default().trim_ascii_start();
+                if depth == 1 && after.starts_with(b":") {
                     name = Some(String::from_utf8_lossy(text).into_owned());
                 }
                 at = end;
             }
             b'{' | b'[' => depth += 1,
             b'}' | b']' => match depth.checked_sub(1) {
-                // What follows is another.
+                // The object ends here.
                 None | Some(0) => break,
                 Some(less) => depth = less,
             },
@@ -67,8 +69,8 @@ fn fields(head: &[u8]) -> Vec<(String, u8)> {
     found
 }
 
-/// Where the text ends that begins at `at`, its closing quote included.
-fn behind_text(head: &[u8], mut at: usize) -> usize {
+/// Returns the offset after the closing quote of the string that begins at `at`.
+fn end_of_string(head: &[u8], mut at: usize) -> usize {
     while let Some(byte) = head.get(at) {
         match byte {
             b'"' => return at + 1,
@@ -79,40 +81,40 @@ fn behind_text(head: &[u8], mut at: usize) -> usize {
     head.len()
 }
 
-fn kind(head: &[u8]) -> Option<Kind> {
-    let fields = fields(head);
+fn detect_kind(head: &[u8]) -> Option<DocumentKind> {
+    let fields = top_level_fields(head);
     let has = |name: &str| fields.iter().any(|(field, _)| field == name);
     let array = |name: &str| fields.iter().any(|(field, b)| field == name && *b == b'[');
     let object = |name: &str| fields.iter().any(|(field, b)| field == name && *b == b'{');
     Some(if has("bomFormat") {
-        Kind::CycloneDx
+        DocumentKind::CycloneDx
     } else if has("spdxVersion") {
-        Kind::Spdx
+        DocumentKind::Spdx
     } else if array("@graph") {
-        Kind::Spdx3
+        DocumentKind::Spdx3
     } else if array("objects") && has("type") {
-        Kind::Stix
+        DocumentKind::Stix
     } else if object("Event") || array("response") {
-        Kind::MispEvent
+        DocumentKind::MispEvent
     } else if array("list") && (has("matching_attributes") || has("name")) {
-        Kind::MispWarningList
+        DocumentKind::MispWarningList
     } else if array("value") {
-        Kind::ProjectVic
+        DocumentKind::ProjectVic
     } else {
         return None;
     })
 }
 
-/// Whether the object that `head` begins with has the field that the path `field` begins
-/// with.
-pub(crate) fn has(head: &[u8], field: &str) -> bool {
+/// True if the object at the start of `head` has the first field of the path `field`.
+pub(crate) fn has_field(head: &[u8], field: &str) -> bool {
     let first = fold(field.split('.').next().unwrap_or(field));
-    fields(head).iter().any(|(name, _)| fold(name) == first)
+    top_level_fields(head)
+        .iter()
+        .any(|(name, _)| fold(name) == first)
 }
 
-/// What the document is that begins with `head`. `None` if it is of no kind that is known
-/// here.
-pub(crate) fn named(head: &[u8]) -> Option<Document> {
+/// Identifies a document by its first bytes. `None` if its kind is not known.
+pub(crate) fn identify(head: &[u8]) -> Option<Document> {
     let head = head
         .strip_prefix(b"\xEF\xBB\xBF")
         .unwrap_or(head)
@@ -120,15 +122,15 @@ pub(crate) fn named(head: &[u8]) -> Option<Document> {
     if head.first() != Some(&b'{') {
         return None;
     }
-    let kind = kind(head)?;
-    // The algorithm that it shows, as this kind spells it.
+    let kind = detect_kind(head)?;
+    // The spelling of the algorithm's name depends on the kind.
     let has = |name: &str| head.windows(name.len()).any(|w| w == name.as_bytes());
     let shown = |names: [&'static str; 3]| names.into_iter().find(|n| has(n)).unwrap_or(names[0]);
     let dashed = ["SHA-256", "SHA-1", "MD5"];
     let bare = ["SHA256", "SHA1", "MD5"];
     let lower = ["sha256", "sha1", "md5"];
     let (what, command, field) = match kind {
-        Kind::ProjectVic => (
+        DocumentKind::ProjectVic => (
             "a Project VIC (OData) document",
             "jq -c '.value[]'".to_owned(),
             Some(format!(
@@ -136,16 +138,16 @@ pub(crate) fn named(head: &[u8]) -> Option<Document> {
                 if has("\"MD5\"") { "MD5" } else { "SHA1" }
             )),
         ),
-        Kind::Stix => {
+        DocumentKind::Stix => {
             let name = shown(dashed);
-            let digits = digits(name);
+            let digits = hex_digits(name);
             let patterns =
                 format!(r#"(.pattern? // empty | scan("\\b[0-9A-Fa-f]{{{digits}}}\\b"))"#);
             let both = format!(".objects[] | (.hashes[\"{name}\"]? // empty), {patterns}");
             let field = (!has("\"pattern\"")).then(|| format!("objects[].hashes.{name}"));
             ("a STIX bundle", format!("jq -r '{both}'"), field)
         }
-        Kind::CycloneDx => (
+        DocumentKind::CycloneDx => (
             "a CycloneDX bill of materials",
             format!(
                 "jq -r '.. | objects | select(.alg? == \"{}\") | .content'",
@@ -153,7 +155,7 @@ pub(crate) fn named(head: &[u8]) -> Option<Document> {
             ),
             None,
         ),
-        Kind::Spdx => (
+        DocumentKind::Spdx => (
             "an SPDX document in JSON",
             format!(
                 "jq -r '.. | objects | select(.algorithm? == \"{}\") | .checksumValue'",
@@ -161,7 +163,7 @@ pub(crate) fn named(head: &[u8]) -> Option<Document> {
             ),
             None,
         ),
-        Kind::Spdx3 => (
+        DocumentKind::Spdx3 => (
             "an SPDX 3 document in JSON",
             format!(
                 "jq -r '.. | objects | select(.algorithm? == \"{}\") | .hashValue'",
@@ -169,7 +171,7 @@ pub(crate) fn named(head: &[u8]) -> Option<Document> {
             ),
             None,
         ),
-        Kind::MispEvent => {
+        DocumentKind::MispEvent => {
             let name = shown(lower);
             let is = format!(".type? == \"{name}\" or .type? == \"filename|{name}\"");
             let value = ".value | split(\"|\")[-1]";
@@ -179,70 +181,70 @@ pub(crate) fn named(head: &[u8]) -> Option<Document> {
                 None,
             )
         }
-        Kind::MispWarningList => (
+        DocumentKind::MispWarningList => (
             "a MISP warning list",
             "jq -r '.list[]'".to_owned(),
             Some("list[]".to_owned()),
         ),
     };
     Some(Document {
-        what,
+        description: what,
         command,
         field,
     })
 }
 
-/// Digits of a hash of the algorithm that is spelled so.
-fn digits(name: &str) -> usize {
+/// Number of hexadecimal digits of a hash of the algorithm `name`.
+fn hex_digits(name: &str) -> usize {
     let algorithm = crate::base::hash::Algorithm::from_name(name);
     algorithm.map_or(64, |a| a.bytes() * 2)
 }
 
-/// A step of a path.
+/// A step of a path into a JSON document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Into the field of this name, folded.
+pub(crate) enum PathStep {
+    /// Into the field with this folded name.
     Field(String),
     /// Into each element of an array.
-    Each,
+    EachElement,
 }
 
 /// A path of `--field` that leads into arrays: `value[].MD5`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ArrayPath {
-    /// As far as the elements of the last array.
-    pub(crate) steps: Vec<Step>,
-    /// The same as a person writes it: `value[]`.
-    pub(crate) text: String,
-    /// From there on; empty where the elements are hashes themselves.
-    pub(crate) rest: String,
+    /// Steps to the elements of the last array.
+    pub(crate) steps: Vec<PathStep>,
+    /// The same steps as written in `--field`: `value[]`.
+    pub(crate) array: String,
+    /// The path inside an element; empty if the elements are hashes.
+    pub(crate) field_in_element: String,
 }
 
 impl ArrayPath {
-    /// That of `field`. `None` if it leads into no array.
-    pub(crate) fn of(field: &str) -> Option<ArrayPath> {
+    /// Parses a path. `None` if it leads into no array.
+    pub(crate) fn parse(field: &str) -> Option<ArrayPath> {
         let end = field.rfind("[]")? + 2;
         let (text, rest) = field.split_at(end);
         let mut steps = Vec::new();
         for part in text.split('.').filter(|p| !p.is_empty()) {
             let name = part.trim_end_matches("[]");
             if !name.is_empty() {
-                steps.push(Step::Field(fold(name)));
+                steps.push(PathStep::Field(fold(name)));
             }
             let arrays = (part.len() - name.len()) / 2;
-            steps.extend(std::iter::repeat_n(Step::Each, arrays));
+            steps.extend(std::iter::repeat_n(PathStep::EachElement, arrays));
         }
         Some(ArrayPath {
             steps,
-            text: text.to_owned(),
-            rest: rest.trim_start_matches('.').to_owned(),
+            array: text.to_owned(),
+            field_in_element: rest.trim_start_matches('.').to_owned(),
         })
     }
 
-    /// The field inside an element that a person calls `name`: with the way to the array
-    /// before it, or without.
-    pub(crate) fn inside<'n>(&self, name: &'n str) -> &'n str {
-        let inside = name.strip_prefix(self.text.as_str());
+    /// Returns the path `name` relative to an element: the user may write it with or without
+    /// the path to the array.
+    pub(crate) fn relative_name<'n>(&self, name: &'n str) -> &'n str {
+        let inside = name.strip_prefix(self.array.as_str());
         inside.map_or(name, |rest| rest.trim_start_matches('.'))
     }
 }
@@ -252,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_is_named_with_its_command() {
+    fn each_kind_is_identified_with_its_command() {
         for (text, what, command, field) in [
             (
                 r#"{"@odata.context":"http://x/y","value":[{"MediaID":1,"MD5":"a","SHA1":"b"}]}"#,
@@ -291,8 +293,12 @@ mod tests {
                 Some("list[]"),
             ),
         ] {
-            let named = named(text.as_bytes()).expect(text);
-            assert!(named.what.contains(what), "{text}: {}", named.what);
+            let named = identify(text.as_bytes()).expect(text);
+            assert!(
+                named.description.contains(what),
+                "{text}: {}",
+                named.description
+            );
             assert!(named.command.contains(command), "{text}: {}", named.command);
             assert_eq!(named.field.as_deref(), field, "{text}");
         }
@@ -304,26 +310,31 @@ mod tests {
             "{",
             "",
         ] {
-            assert_eq!(named(text.as_bytes()), None, "{text}");
+            assert_eq!(identify(text.as_bytes()), None, "{text}");
         }
     }
 
     #[test]
-    fn a_path_ends_in_the_elements_of_its_last_array() {
-        let of = |field: &str| ArrayPath::of(field).map(|p| (p.steps.len(), p.text, p.rest));
-        let is = |n: usize, text: &str, rest: &str| Some((n, text.to_owned(), rest.to_owned()));
-        assert_eq!(of("value[].MD5"), is(2, "value[]", "MD5"));
+    fn a_path_is_split_at_its_last_array() {
+        let parse = |field: &str| {
+            ArrayPath::parse(field).map(|p| (p.steps.len(), p.array, p.field_in_element))
+        };
+        let path = |n: usize, text: &str, rest: &str| Some((n, text.to_owned(), rest.to_owned()));
+        assert_eq!(parse("value[].MD5"), path(2, "value[]", "MD5"));
         assert_eq!(
-            of("objects[].hashes.SHA-256"),
-            is(2, "objects[]", "hashes.SHA-256")
+            parse("objects[].hashes.SHA-256"),
+            path(2, "objects[]", "hashes.SHA-256")
         );
-        assert_eq!(of("a.b[][].c[].d"), is(6, "a.b[][].c[]", "d"));
-        assert_eq!(of("[].md5"), is(1, "[]", "md5"));
-        assert_eq!(of("list[]"), is(2, "list[]", ""));
-        assert_eq!(of("a.b"), None);
-        let path = ArrayPath::of("value[].MD5").expect("one");
+        assert_eq!(parse("a.b[][].c[].d"), path(6, "a.b[][].c[]", "d"));
+        assert_eq!(parse("[].md5"), path(1, "[]", "md5"));
+        assert_eq!(parse("list[]"), path(2, "list[]", ""));
+        assert_eq!(parse("a.b"), None);
+        let path = ArrayPath::parse("value[].MD5").expect("one");
         assert_eq!(
-            (path.inside("value[].a.b"), path.inside("Size")),
+            (
+                path.relative_name("value[].a.b"),
+                path.relative_name("Size")
+            ),
             ("a.b", "Size")
         );
     }

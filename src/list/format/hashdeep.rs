@@ -1,20 +1,20 @@
-//! What hashdeep prints.
+//! Output of hashdeep.
 //!
 //! A line `%%%% HASHDEEP-1.0`, a line `%%%% size,md5,sha256,filename` that names the
 //! columns, `##` comments, then rows. Nothing is quoted: the file name is the last
 //! column, and may hold commas.
 //!
-//! Lists may be put one behind another: the lines that name columns come again, and
-//! must name those that are taken at the same places. One that does not is rejected; the
-//! rows behind it are then no rows of the list's columns, and told so one by one.
+//! Concatenated lists repeat the line of column names. It must name the columns in use at
+//! the same indexes, or it is rejected. Its rows are then parsed with the first line's
+//! columns, and each is rejected by itself.
 
-use crate::base::record::Reason;
-use crate::list::format::cell::{in_column, without_mark, without_return};
-use crate::list::format::digest::Digest;
-use crate::list::format::plain::{Parsed, content};
+use crate::base::record::RejectReason;
+use crate::list::format::cell::{parse_cell, strip_byte_order_mark, strip_carriage_return};
+use crate::list::format::digest::HashSpec;
+use crate::list::format::plain::{Parsed, trimmed};
 
-/// The columns that `line` names.
-pub(super) fn columns(line: &[u8]) -> Option<Vec<String>> {
+/// Parses the line of column names. `None` if `line` is another one.
+pub(super) fn parse_columns(line: &[u8]) -> Option<Vec<String>> {
     let rest = line.strip_prefix(b"%%%%")?.trim_ascii();
     if rest.starts_with(b"HASHDEEP") {
         return None;
@@ -25,8 +25,8 @@ pub(super) fn columns(line: &[u8]) -> Option<Vec<String>> {
 
 #[derive(Debug)]
 pub(super) struct HashdeepParser {
-    digits: Digest,
-    hash: usize,
+    hash_spec: HashSpec,
+    hash_index: usize,
     wanted: Vec<usize>,
     columns: Vec<String>,
     values: Vec<Vec<u8>>,
@@ -34,14 +34,14 @@ pub(super) struct HashdeepParser {
 
 impl HashdeepParser {
     pub(super) fn new(
-        digits: Digest,
-        hash: usize,
+        hash_spec: HashSpec,
+        hash_index: usize,
         wanted: Vec<usize>,
         columns: Vec<String>,
     ) -> Self {
         HashdeepParser {
-            digits,
-            hash,
+            hash_spec,
+            hash_index,
             values: vec![Vec::new(); wanted.len()],
             wanted,
             columns,
@@ -49,19 +49,19 @@ impl HashdeepParser {
     }
 
     pub(super) fn parse(&mut self, line: &[u8]) -> Parsed {
-        let line = without_return(without_mark(line));
+        let line = strip_carriage_return(strip_byte_order_mark(line));
         match line.first() {
             None | Some(b'#') => return Parsed::Skipped,
-            Some(b'%') if line.starts_with(b"%%%%") => return self.header(line),
-            _ if content(line).is_empty() => return Parsed::Skipped,
+            Some(b'%') if line.starts_with(b"%%%%") => return self.classify_header(line),
+            _ if trimmed(line).is_empty() => return Parsed::Skipped,
             _ => {}
         }
         self.values.iter_mut().for_each(Vec::clear);
-        let mut parsed = Parsed::Rejected(Reason::Columns);
+        let mut parsed = Parsed::Rejected(RejectReason::Columns);
         let fields = line.splitn(self.columns.len(), |b| *b == b',');
         for (at, field) in fields.enumerate() {
-            if at == self.hash {
-                parsed = in_column(field, self.digits);
+            if at == self.hash_index {
+                parsed = parse_cell(field, self.hash_spec);
             }
             for (wanted, value) in self.wanted.iter().zip(&mut self.values) {
                 if at == *wanted {
@@ -73,18 +73,18 @@ impl HashdeepParser {
     }
 
     #[cold]
-    fn header(&self, line: &[u8]) -> Parsed {
-        let Some(names) = columns(line) else {
+    fn classify_header(&self, line: &[u8]) -> Parsed {
+        let Some(names) = parse_columns(line) else {
             return Parsed::Skipped;
         };
         let same = |at: &usize| names.get(*at) == self.columns.get(*at);
-        match same(&self.hash) && self.wanted.iter().all(same) {
+        match same(&self.hash_index) && self.wanted.iter().all(same) {
             true => Parsed::Skipped,
-            false => Parsed::Rejected(Reason::Header),
+            false => Parsed::Rejected(RejectReason::Header),
         }
     }
 
-    pub(super) fn wanted(&self, n: usize) -> Option<&[u8]> {
+    pub(super) fn column_value(&self, n: usize) -> Option<&[u8]> {
         self.values.get(n).map(Vec::as_slice)
     }
 }

@@ -1,63 +1,63 @@
-//! Headers that come again, and a bound on how many of them are skipped.
+//! Repeated headers, and the limit on how many are skipped.
 //!
-//! Lists are put one behind another, each with its header, so one that comes again is
-//! skipped. But a column that is taken for the hash's by mistake repeats its name in
-//! each row, and then a whole list would be skipped. Between the headers of real lists
-//! stand hashes: beyond [`MOST_IN_A_ROW`], which is more empty lists than anybody puts
-//! together, a header after another is rejected; in a table from the second on where it
-//! has shown no hash yet. (A list without columns may have a title before its header.)
+//! Concatenated lists repeat their headers, so a repeated header is skipped. But a wrong
+//! hash column may hold its own name in each row, and then the whole list would be skipped.
+//! Real lists have hashes between their headers. Of consecutive headers those after the
+//! first [`MAX_CONSECUTIVE_HEADERS`] are therefore rejected, a limit that leaves room for empty lists.
+//! In a table without a hash so far the limit is 1. (A list without columns may have a title
+//! before its header.)
 
-use crate::base::record::Reason;
-use crate::list::format::delimited::is_separator_of_excel;
-use crate::list::format::plain::{Parsed, content};
+use crate::base::record::RejectReason;
+use crate::list::format::delimited::is_excel_separator;
+use crate::list::format::plain::{Parsed, trimmed};
 use crate::list::lines::Line;
 
-/// Headers one after another that are skipped.
-const MOST_IN_A_ROW: u32 = 16;
+/// Maximum number of consecutive headers that are skipped.
+const MAX_CONSECUTIVE_HEADERS: u32 = 16;
 
-/// The headers of one list so far. See the [module](self).
+/// Counter of consecutive headers in one list. See the [module](self).
 #[derive(Debug)]
 pub(super) struct Headers {
-    /// The number of the line that would follow those skipped last.
-    next: u64,
-    /// Whether nothing but skipped lines and such headers stands before that one.
-    from_the_first: bool,
-    /// Headers one after another up to there.
-    in_a_row: u32,
+    /// Number of the line after the last skipped one.
+    next_line: u64,
+    /// True if all lines before that one were skipped or rejected as headers.
+    at_start: bool,
+    /// Consecutive headers up to that line.
+    consecutive: u32,
 }
 
 impl Default for Headers {
     fn default() -> Self {
         Headers {
-            next: 1,
-            from_the_first: true,
-            in_a_row: 0,
+            next_line: 1,
+            at_start: true,
+            consecutive: 0,
         }
     }
 }
 
 impl Headers {
-    /// Judges `line`, which a parser takes for a blank one, a comment or a header.
-    pub(super) fn judge(&mut self, line: &Line<'_>, is_table: bool) -> Parsed {
-        if line.number != self.next {
+    /// Classifies a `line` that a parser reports as blank, a comment or a header.
+    pub(super) fn classify(&mut self, line: &Line<'_>, is_table: bool) -> Parsed {
+        if line.number != self.next_line {
             *self = Headers {
-                from_the_first: false,
-                in_a_row: 0,
+                at_start: false,
+                consecutive: 0,
                 ..*self
             };
         }
-        self.next = line.number + 1;
-        let text = content(line.bytes);
-        if text.is_empty() || text[0] == b'#' || is_table && is_separator_of_excel(text) {
+        self.next_line = line.number + 1;
+        let text = trimmed(line.bytes);
+        if text.is_empty() || text[0] == b'#' || is_table && is_excel_separator(text) {
             return Parsed::Skipped;
         }
-        self.in_a_row = self.in_a_row.saturating_add(1);
-        let most = match is_table && self.from_the_first {
+        self.consecutive = self.consecutive.saturating_add(1);
+        let max = match is_table && self.at_start {
             true => 1,
-            false => MOST_IN_A_ROW,
+            false => MAX_CONSECUTIVE_HEADERS,
         };
-        match self.in_a_row > most {
-            true => Parsed::Rejected(Reason::Header),
+        match self.consecutive > max {
+            true => Parsed::Rejected(RejectReason::Header),
             false => Parsed::Skipped,
         }
     }

@@ -1,29 +1,29 @@
-//! JSON lines: an object a line, one of whose fields holds the hash.
+//! JSON lines: one object per line, with the hash in one of its fields.
 //!
-//! Only the fields that are wanted are taken out; no map is built. A field inside
-//! another is named with a point: `hashes.sha256`. Names are compared as those of
-//! algorithms are: `SHA-256` is `sha256`.
+//! The parser reads only the wanted fields and builds no map. A dot leads to a nested field:
+//! `hashes.sha256`. Names are compared without case and punctuation, like those of
+//! algorithms: `SHA-256` is `sha256`.
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, fold};
-use crate::base::record::Reason;
-use crate::list::format::cell::{algorithm_named, in_column, is_hash};
-use crate::list::format::digest::Digest;
+use crate::base::record::RejectReason;
+use crate::list::format::cell::{algorithm_from_column_name, is_hash, parse_cell};
+use crate::list::format::digest::HashSpec;
 use crate::list::format::document::ArrayPath;
-use crate::list::format::plain::{Parsed, content};
+use crate::list::format::plain::{Parsed, trimmed};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
 
-/// Fields that can be taken: a bit of a word for each.
+/// Maximum number of fields: each has a bit in a `u64`.
 const MAX_FIELDS: usize = 64;
 
-/// Fields beside a hash that may name its algorithm: CycloneDX's, SPDX's, MISP's.
-const TAGS: [&str; 3] = ["type", "algorithm", "alg"];
+/// Fields beside a hash that may name its algorithm, in MISP, SPDX and CycloneDX.
+const ALGORITHM_FIELDS: [&str; 3] = ["type", "algorithm", "alg"];
 
-/// Whether `tag` names hashes that are as long as others and are not of files.
-fn is_of_no_file(tag: &[u8]) -> bool {
+/// True if `tag` names hashes that are not of whole files, but as long as those.
+fn is_not_file_hash(tag: &[u8]) -> bool {
     const NAMES: [&[u8]; 8] = [
         b"imphash",
         b"authentihash",
@@ -41,9 +41,9 @@ fn is_of_no_file(tag: &[u8]) -> bool {
     NAMES.iter().any(has)
 }
 
-/// Whether `text`, without blanks around it, begins as JSON does: an object, or an array
-/// of objects, texts or arrays. `[section]` does not.
-pub(super) fn begins(text: &[u8]) -> bool {
+/// True if `text`, without blanks around it, begins like a JSON object, or an array of
+/// objects, strings or arrays. `[section]` does not.
+pub(super) fn begins_like_json(text: &[u8]) -> bool {
     let inside = match text.split_first() {
         Some((b'{' | b'[', rest)) => rest.trim_ascii_start().first(),
         _ => return false,
@@ -56,21 +56,21 @@ pub(super) fn begins(text: &[u8]) -> bool {
     }
 }
 
-/// Whether `text` is an object by itself.
+/// True if `text` is a complete JSON object.
 pub(super) fn is_object(text: &[u8]) -> bool {
     text.first() == Some(&b'{') && serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 
-/// Checks that the first line of the list called `name` is an object by itself.
-pub(super) fn check(name: &str, line: &[u8]) -> Result<()> {
+/// Checks that the first line of the list `name` is a complete JSON object.
+pub(super) fn check_object(name: &str, line: &[u8]) -> Result<()> {
     match is_object(line) {
         true => Ok(()),
-        false => Err(refused(name)),
+        false => Err(not_json_lines_error(name)),
     }
 }
 
-/// The list called `name` is JSON of another form.
-pub(super) fn refused(name: &str) -> Error {
+/// Returns the error for a list `name` that is JSON, but not one object per line.
+pub(super) fn not_json_lines_error(name: &str) -> Error {
     let file = match name {
         "-" => "",
         name if name.starts_with("s3://") => "",
@@ -81,39 +81,39 @@ pub(super) fn refused(name: &str) -> Error {
         _ => String::new(),
     };
     Error::usage(format!(
-        "{name} is JSON, but not an object a line: its first line is no object by itself"
+        "{name} is JSON, but not one object per line: its first line is not a complete object"
     ))
-    .hint(format!(
-        "make a line of each first: jq -c '.[]'{file} | hashferry ingest - … (an array; of an object, name \
-         what holds them, as .value[] or .list[]; with -r, texts become a plain list)"
+    .with_hint(format!(
+        "write one object per line first: jq -c '.[]'{file} | hashferry ingest - … (for an array; for an \
+         object, name its array, such as .value[] or .list[]; -r turns strings into a plain list)"
     ))
 }
 
-/// The names of an object's fields.
+/// Returns the names of an object's fields; empty if `line` is not an object.
 pub(super) fn fields(line: &[u8]) -> Vec<String> {
-    let object: Option<BTreeMap<String, IgnoredAny>> = serde_json::from_slice(content(line)).ok();
+    let object: Option<BTreeMap<String, IgnoredAny>> = serde_json::from_slice(trimmed(line)).ok();
     object.map_or_else(Vec::new, |o| o.into_keys().collect())
 }
 
 #[derive(Debug)]
 pub(super) struct JsonParser {
-    digits: Digest,
-    /// Number of paths that stand last, of fields that name the algorithm.
-    tags: usize,
-    /// Whether the objects are elements of arrays, some of them without a hash.
+    hash_spec: HashSpec,
+    /// Number of paths at the end of `paths` that lead to the algorithm's name.
+    algorithm_fields: usize,
+    /// True if the objects are elements of arrays: those without a hash are skipped.
     is_element: bool,
-    /// Paths of the fields that are taken: that of the hash first.
+    /// Paths of the fields to read; the first is that of the hash.
     paths: Vec<Vec<String>>,
     values: Vec<Vec<u8>>,
-    /// A name, folded: made anew for each, without an allocation.
-    folded: String,
+    /// The current field name, folded; reused for each field to avoid allocations.
+    folded_name: String,
 }
 
 impl JsonParser {
-    pub(super) fn new(digits: Digest, field: &str, wanted: &[String]) -> Result<Self> {
+    pub(super) fn new(digits: HashSpec, field: &str, wanted: &[String]) -> Result<Self> {
         if wanted.len() >= MAX_FIELDS {
             return Err(Error::usage(format!(
-                "{} fields are wanted of each row, and {} can be taken",
+                "{} fields are requested from each row; the maximum is {}",
                 wanted.len(),
                 MAX_FIELDS - 1
             )));
@@ -122,52 +122,70 @@ impl JsonParser {
         let wanted = wanted.iter().map(|name| path(name));
         let paths: Vec<Vec<String>> = [path(field)].into_iter().chain(wanted).collect();
         Ok(JsonParser {
-            digits,
-            tags: 0,
+            hash_spec: digits,
+            algorithm_fields: 0,
             is_element: false,
             values: vec![Vec::new(); paths.len()],
             paths,
-            folded: String::new(),
+            folded_name: String::new(),
         })
     }
 
-    /// One of the elements that `path` leads to.
-    pub(super) fn of_elements(digits: Digest, path: &ArrayPath, wanted: &[String]) -> Result<Self> {
-        let field = match path.rest.as_str() {
+    /// A parser of the elements that `path` leads to.
+    pub(super) fn for_elements(
+        digits: HashSpec,
+        path: &ArrayPath,
+        wanted: &[String],
+    ) -> Result<Self> {
+        let field = match path.field_in_element.as_str() {
             "" => "value",
             rest => rest,
         };
-        let inside = wanted.iter().map(|name| path.inside(name).to_owned());
-        let parser = JsonParser::tagged(digits, field, inside.collect())?;
+        let inside = wanted
+            .iter()
+            .map(|name| path.relative_name(name).to_owned());
+        let parser = JsonParser::for_objects(digits, field, inside.collect())?;
         Ok(JsonParser {
             is_element: true,
             ..parser
         })
     }
 
-    /// One of objects, which may name the algorithm beside the hash.
-    pub(super) fn tagged(digits: Digest, field: &str, mut wanted: Vec<String>) -> Result<Self> {
-        let (before, own) = match field.rsplit_once('.') {
-            Some((before, own)) => (format!("{before}."), own),
+    /// A parser of objects that may name the algorithm beside the hash.
+    pub(super) fn for_objects(
+        digits: HashSpec,
+        field: &str,
+        mut wanted: Vec<String>,
+    ) -> Result<Self> {
+        let (parent, name) = match field.rsplit_once('.') {
+            Some((parent, name)) => (format!("{parent}."), name),
             None => (String::new(), field),
         };
-        // A name such as `content` or `value` says nothing of the algorithm.
-        let tags = match algorithm_named(own) {
+        // A name such as `content` or `value` does not tell the algorithm.
+        let tags = match algorithm_from_column_name(name) {
             Some(_) => 0,
-            None => TAGS.len(),
+            None => ALGORITHM_FIELDS.len(),
         };
-        wanted.extend(TAGS.iter().take(tags).map(|tag| format!("{before}{tag}")));
+        wanted.extend(
+            ALGORITHM_FIELDS
+                .iter()
+                .take(tags)
+                .map(|tag| format!("{parent}{tag}")),
+        );
         let parser = JsonParser::new(digits, field, &wanted)?;
-        Ok(JsonParser { tags, ..parser })
+        Ok(JsonParser {
+            algorithm_fields: tags,
+            ..parser
+        })
     }
 
-    /// What an element is that was read.
-    fn element(&self, tags: usize) -> Parsed {
+    /// Classifies an element after it was read.
+    fn classify_element(&self, tags: usize) -> Parsed {
         let hash = self.values.first().map_or(&[][..], Vec::as_slice);
         if hash.is_empty() {
             return match self.is_element {
                 true => Parsed::Skipped,
-                false => in_column(hash, self.digits),
+                false => parse_cell(hash, self.hash_spec),
             };
         }
         let last = |text: &[u8]| text.rsplit(|b| *b == b'|').next().map(<[u8]>::len);
@@ -176,29 +194,29 @@ impl JsonParser {
             .find(|tag| !tag.is_empty())
             .map_or(&[][..], Vec::as_slice);
         let mut text = hash;
-        // MISP's `filename|sha256`.
+        // MISP's type `filename|sha256` has the value `NAME|HASH`.
         let name = match (tag.contains(&b'|'), last(tag), last(hash)) {
-            (true, Some(of_tag), Some(of_hash)) => {
-                text = &hash[hash.len() - of_hash..];
-                &tag[tag.len() - of_tag..]
+            (true, Some(tag_length), Some(hash_length)) => {
+                text = &hash[hash.len() - hash_length..];
+                &tag[tag.len() - tag_length..]
             }
             _ => tag,
         };
         match Algorithm::from_tag(name) {
-            Some(named) if named != self.digits.algorithm => return Parsed::Other(named),
-            None if is_of_no_file(name) => return Parsed::Skipped,
+            Some(named) if named != self.hash_spec.algorithm => return Parsed::Other(named),
+            None if is_not_file_hash(name) => return Parsed::Skipped,
             _ => {}
         }
-        match in_column(text, self.digits) {
-            Parsed::Rejected(Reason::Length) if is_hash(text) => {
-                Parsed::Rejected(Reason::Algorithm)
+        match parse_cell(text, self.hash_spec) {
+            Parsed::Rejected(RejectReason::Length) if is_hash(text) => {
+                Parsed::Rejected(RejectReason::Algorithm)
             }
             parsed => parsed,
         }
     }
 
     pub(super) fn parse(&mut self, line: &[u8]) -> Parsed {
-        let text = content(line);
+        let text = trimmed(line);
         if text.is_empty() || text[0] == b'#' {
             return Parsed::Skipped;
         }
@@ -207,38 +225,38 @@ impl JsonParser {
         let object = Object {
             paths: &self.paths,
             values: &mut self.values,
-            folded: &mut self.folded,
+            folded_name: &mut self.folded_name,
             depth: 0,
-            open: u64::MAX,
+            open_paths: u64::MAX,
         };
         let read = object.deserialize(&mut json).and_then(|()| json.end());
         match (read, self.values.first()) {
-            (Ok(()), Some(hash)) => match self.tags {
-                0 if !self.is_element => in_column(hash, self.digits),
-                tags => self.element(tags),
+            (Ok(()), Some(hash)) => match self.algorithm_fields {
+                0 if !self.is_element => parse_cell(hash, self.hash_spec),
+                tags => self.classify_element(tags),
             },
-            _ => Parsed::Rejected(Reason::Json),
+            _ => Parsed::Rejected(RejectReason::Json),
         }
     }
 
-    /// The text of the hash's field in the row parsed last.
+    /// The text of the hash field in the last row.
     pub(super) fn hash_text(&self) -> &[u8] {
         self.values.first().map_or(&[], Vec::as_slice)
     }
 
-    pub(super) fn wanted(&self, n: usize) -> Option<&[u8]> {
+    pub(super) fn column_value(&self, n: usize) -> Option<&[u8]> {
         self.values.get(n + 1).map(Vec::as_slice)
     }
 }
 
-/// An object, of which the fields are taken whose paths are open: they have led here.
+/// Visitor of an object: reads the fields of the paths that lead into it.
 struct Object<'p> {
     paths: &'p [Vec<String>],
     values: &'p mut [Vec<u8>],
-    folded: &'p mut String,
+    folded_name: &'p mut String,
     depth: usize,
-    /// A bit for each path.
-    open: u64,
+    /// A bit for each path that leads into this object.
+    open_paths: u64,
 }
 
 impl<'de> DeserializeSeed<'de> for Object<'_> {
@@ -257,11 +275,11 @@ impl<'de> Visitor<'de> for Object<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while map.next_key_seed(Name(self.folded))?.is_some() {
+        while map.next_key_seed(Name(self.folded_name))?.is_some() {
             let (mut inside, mut here) = (0u64, 0u64);
             for (n, path) in self.paths.iter().take(MAX_FIELDS).enumerate() {
                 let bit = 1u64 << n;
-                if self.open & bit == 0 || path.get(self.depth) != Some(self.folded) {
+                if self.open_paths & bit == 0 || path.get(self.depth) != Some(self.folded_name) {
                     continue;
                 }
                 match path.len() == self.depth + 1 {
@@ -273,9 +291,9 @@ impl<'de> Visitor<'de> for Object<'_> {
                 Object {
                     paths: self.paths,
                     values: &mut *self.values,
-                    folded: &mut *self.folded,
+                    folded_name: &mut *self.folded_name,
                     depth: self.depth + 1,
-                    open: inside,
+                    open_paths: inside,
                 },
                 here,
             ))?;
@@ -284,7 +302,7 @@ impl<'de> Visitor<'de> for Object<'_> {
     }
 }
 
-/// A field's name, folded.
+/// Visitor of a field's name, which folds it.
 struct Name<'p>(&'p mut String);
 
 impl<'de> DeserializeSeed<'de> for Name<'_> {
@@ -310,15 +328,15 @@ impl Visitor<'_> for Name<'_> {
     }
 }
 
-/// A field's value, which goes to the paths that end `here`, or has some inside.
+/// Visitor of a field's value, with a bit for each path that ends at it.
 struct Field<'p>(Object<'p>, u64);
 
 impl Field<'_> {
-    fn take(self, write: impl Fn(&mut Vec<u8>)) {
+    fn store(self, write: impl Fn(&mut Vec<u8>)) {
         let Field(object, here) = self;
         for (n, value) in object.values.iter_mut().take(MAX_FIELDS).enumerate() {
             if here & (1u64 << n) != 0 {
-                // Of a field that comes twice, the last counts.
+                // If a field occurs twice, the last one wins.
                 value.clear();
                 write(value);
             }
@@ -330,7 +348,7 @@ impl<'de> DeserializeSeed<'de> for Field<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        if self.1 == 0 && self.0.open == 0 {
+        if self.1 == 0 && self.0.open_paths == 0 {
             return from.deserialize_ignored_any(IgnoredAny).map(drop);
         }
         from.deserialize_any(self)
@@ -345,27 +363,27 @@ impl<'de> Visitor<'de> for Field<'_> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        self.take(|value| value.extend_from_slice(text.as_bytes()));
+        self.store(|value| value.extend_from_slice(text.as_bytes()));
         Ok(())
     }
 
     fn visit_u64<E>(self, n: u64) -> Result<(), E> {
-        self.take(|value| show(n, value));
+        self.store(|value| write_number(n, value));
         Ok(())
     }
 
     fn visit_i64<E>(self, n: i64) -> Result<(), E> {
-        self.take(|value| show(n, value));
+        self.store(|value| write_number(n, value));
         Ok(())
     }
 
     fn visit_f64<E>(self, n: f64) -> Result<(), E> {
-        self.take(|value| show(n, value));
+        self.store(|value| write_number(n, value));
         Ok(())
     }
 
     fn visit_bool<E>(self, is: bool) -> Result<(), E> {
-        self.take(|value| value.extend_from_slice(if is { b"true" } else { b"false" }));
+        self.store(|value| value.extend_from_slice(if is { b"true" } else { b"false" }));
         Ok(())
     }
 
@@ -383,7 +401,7 @@ impl<'de> Visitor<'de> for Field<'_> {
     }
 }
 
-fn show(n: impl fmt::Display, out: &mut Vec<u8>) {
-    // Into memory: it cannot fail.
+fn write_number(n: impl fmt::Display, out: &mut Vec<u8>) {
+    // Writing to a `Vec` cannot fail.
     let _ = write!(out, "{n}");
 }

@@ -1,70 +1,70 @@
-//! The format of a list, and the options by which a person says how to read it.
+//! The formats of lists, and the options for reading a list.
 //!
-//! [`Format`] names the formats; a parser of each stands in its own file. [`Form`] is the
-//! options together: the format, the hash column, the [`Encoding`] of the hashes, the rules
+//! [`Format`] names the formats; each has its parser in a file of its name. [`ListOptions`] groups
+//! the options: the format, the hash column, the [`Encoding`] of the hashes, the rules
 //! for paths, and the treatment of hashes of [`OtherAlgorithms`].
 //!
-//! | format | a row | its columns |
+//! | format | row | columns |
 //! |---|---|---|
 //! | `lines` | a hash | none |
-//! | `sums` | what sha256sum, md5deep and their like print | `name`, `size` |
-//! | `hashdeep` | what hashdeep prints | as its `%%%%` line names them |
-//! | `nsrl`, `hashkeeper`, `ilook` | quoted or bare, by commas, one line | as the header names them |
-//! | `csv` | as of RFC 4180: a quoted field may hold line feeds | as the header names them, or by number |
-//! | `semicolon` | the same by semicolons | the same |
-//! | `tsv`, `psv` | by tabs or `\|`, one line | the same |
-//! | `clamav` | a signature of a file, `hash:size:name` | `name`, `size` |
-//! | `powershell` | what `Get-FileHash` prints, as a table or as a list | as it names them |
-//! | `certutil` | what `certutil -hashfile` prints | `name` |
-//! | `ndjson` | one JSON object | its fields, `a.b` for one inside another |
-//! | `paths`, where a person says so | a full path, of which the hash is made | `path`, `normalized` |
+//! | `sums` | output of sha256sum, md5deep and similar programs | `name`, `size` |
+//! | `hashdeep` | output of hashdeep | named in its `%%%%` line |
+//! | `nsrl`, `hashkeeper`, `ilook` | comma-separated, quoted or not, on one line | named in the header |
+//! | `csv` | RFC 4180: a quoted field may hold line feeds | named in the header, or numbers |
+//! | `semicolon` | as `csv`, separated by semicolons | as `csv` |
+//! | `tsv`, `psv` | separated by tabs or `\|`, on one line | as `csv` |
+//! | `clamav` | a file signature, `hash:size:name` | `name`, `size` |
+//! | `powershell` | output of `Get-FileHash`, as a table or a list | named in the output |
+//! | `certutil` | output of `certutil -hashfile` | `name` |
+//! | `ndjson` | one JSON object | its fields, `a.b` for a nested field |
+//! | `paths`, only if requested | a full path, which is normalised and hashed | `path`, `normalized` |
 
 use crate::list::format::paths;
 use crate::list::matchmeta::normalizer::Normalizer;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Forms of lists.
+/// Format of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Format {
-    /// One hash a line.
+    /// One hash per line.
     #[default]
     Lines,
-    /// What md5sum, sha256sum, md5deep and their like print: hash and name, with a
-    /// size before them or not, and the BSD form `SHA256 (name) = hash`.
+    /// Output of md5sum, sha256sum, md5deep and similar programs: hash and name, optionally
+    /// with a size before them, or the BSD format `SHA256 (name) = hash`.
     Sums,
-    /// What hashdeep prints: a line names the columns.
+    /// Output of hashdeep, in which a line names the columns.
     Hashdeep,
-    /// NSRLFile.txt of the RDS 1.x and 2.x.
+    /// NSRLFile.txt of RDS 1.x and 2.x.
     Nsrl,
     /// HashKeeper's .hsh.
     Hashkeeper,
     /// iLook's .hsh, versions 3 and 4.
     Ilook,
-    /// Comma-separated, as of RFC 4180.
+    /// Comma-separated, RFC 4180.
     Csv,
     /// Tab-separated.
     Tsv,
     /// Separated by `|`.
     Psv,
-    /// Separated by semicolons, quoted as comma-separated ones are.
+    /// Separated by semicolons, with quotes as in RFC 4180.
     Semicolon,
     /// ClamAV's signatures of files, `.hdb` and `.hsb`.
     Clamav,
-    /// What PowerShell's Get-FileHash prints, as a table or as a list.
+    /// Output of PowerShell's `Get-FileHash`, as a table or a list.
     Powershell,
-    /// What Windows' certutil -hashfile prints.
+    /// Output of Windows' `certutil -hashfile`.
     Certutil,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Ndjson,
-    /// One full path a line, made comparable and hashed; see [`Form::paths`].
+    /// One full path per line, which is normalised and hashed; see [`ListOptions::paths`].
     Paths,
 }
 
 impl Format {
-    /// All that hold hashes.
+    /// All formats that hold hashes.
     pub const ALL: [Format; 14] = [
         Format::Lines,
         Format::Sums,
@@ -82,11 +82,10 @@ impl Format {
         Format::Ndjson,
     ];
 
-    /// Its name on the command line, what it is in words, and what stands between the
-    /// fields of a row.
+    /// Name on the command line, description, and delimiter of the fields in a row.
     fn facts(self) -> (&'static str, &'static str, Option<u8>) {
         match self {
-            Format::Lines => ("lines", "a plain list, one hash a line", None),
+            Format::Lines => ("lines", "a plain list, one hash per line", None),
             Format::Sums => (
                 "sums",
                 "the output of a program like sha256sum or md5deep",
@@ -102,7 +101,7 @@ impl Format {
             Format::Semicolon => ("semicolon", "a table separated by semicolons", Some(b';')),
             Format::Clamav => (
                 "clamav",
-                "a list of ClamAV's signatures of files, .hdb or .hsb",
+                "a list of ClamAV signatures of files (.hdb or .hsb)",
                 None,
             ),
             Format::Powershell => (
@@ -111,22 +110,22 @@ impl Format {
                 None,
             ),
             Format::Certutil => ("certutil", "the output of certutil -hashfile", None),
-            Format::Ndjson => ("ndjson", "JSON, an object a line", None),
-            Format::Paths => ("paths", "a list of paths, one a line", None),
+            Format::Ndjson => ("ndjson", "JSON, one object per line", None),
+            Format::Paths => ("paths", "a list of paths, one per line", None),
         }
     }
 
-    /// Its name on the command line.
+    /// Returns the name of the format on the command line.
     pub fn name(self) -> &'static str {
         self.facts().0
     }
 
-    /// What it is, in words.
-    pub fn described(self) -> &'static str {
+    /// Describes the format, for messages.
+    pub fn describe(self) -> &'static str {
         self.facts().1
     }
 
-    /// What stands between the fields of a row.
+    /// Returns the delimiter of the fields in a row. `None` if the format has none.
     pub(super) fn delimiter(self) -> Option<u8> {
         self.facts().2
     }
@@ -138,41 +137,41 @@ impl fmt::Display for Format {
     }
 }
 
-/// How a person says that lists are to be read.
+/// Options for reading lists.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Form {
-    /// The format; by the first lines of each list, where it is not said.
+pub struct ListOptions {
+    /// Format of the lists. `None` to detect it by the first lines of each list.
     pub format: Option<Format>,
-    /// The column that holds the hash: its name, or its number from 1; in JSON, the
-    /// field.
+    /// The hash column, by name or by number from 1; in JSON, the path of the field. `None`
+    /// to detect it.
     pub column: Option<String>,
-    /// How the hashes are written.
+    /// Encoding of the hashes.
     pub encoding: Encoding,
-    /// Of lists of paths, by which rules these are made comparable; nothing of lists of
-    /// hashes.
-    pub paths: Option<Normalizer>,
+    /// Rules that normalise the paths of lists of paths. `None` for lists of hashes.
+    pub path_normalizer: Option<Normalizer>,
     /// The treatment of hashes of other algorithms.
-    pub others: OtherAlgorithms,
+    pub other_algorithms: OtherAlgorithms,
 }
 
-impl Form {
-    /// Lists of paths, made comparable by `normalizer`: the hash of a line is the
-    /// SHA-256 of its path.
-    pub fn paths(normalizer: Normalizer) -> Form {
-        Form {
+impl ListOptions {
+    /// Options for lists of paths: the hash of a line is the SHA-256 of its path,
+    /// normalised by `normalizer`.
+    pub fn paths(normalizer: Normalizer) -> ListOptions {
+        ListOptions {
             format: Some(Format::Paths),
             column: None,
             encoding: Encoding::Hex,
-            paths: Some(normalizer),
-            ..Form::default()
+            path_normalizer: Some(normalizer),
+            ..ListOptions::default()
         }
     }
 
-    /// Words that are equal for two runs that read alike. They leave out the treatment of
-    /// other algorithms: a run may go on once that is said.
-    pub fn words(&self) -> String {
-        if let Some(paths) = &self.paths {
-            return format!("as paths by {}", paths::words(paths));
+    /// Describes the options, with equal text for equal reading. Checkpoints store it, so
+    /// the text never changes. It omits the treatment of other algorithms, which a user may
+    /// change before a run resumes.
+    pub fn describe(&self) -> String {
+        if let Some(paths) = &self.path_normalizer {
+            return format!("as paths by {}", paths::describe(paths));
         }
         let format = self.format.map_or("as they look", Format::name);
         let format = match self.encoding {
@@ -186,22 +185,22 @@ impl Form {
     }
 }
 
-/// How hashes are written.
+/// Encoding of hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Encoding {
     /// Hexadecimal, in any case.
     #[default]
     Hex,
-    /// Base64: of the standard alphabet or the one for URLs, padded or not.
+    /// Base64 in the standard or the URL alphabet, with or without padding.
     Base64,
 }
 
 impl Encoding {
-    /// All of them.
+    /// All encodings.
     pub const ALL: [Encoding; 2] = [Encoding::Hex, Encoding::Base64];
 
-    /// Its name on the command line.
+    /// Returns the name of the encoding on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Encoding::Hex => "hex",
@@ -210,14 +209,15 @@ impl Encoding {
     }
 }
 
-/// The treatment of hashes of other algorithms than the one that a list is read for.
+/// Treatment of hashes of other algorithms than the one that a run reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OtherAlgorithms {
-    /// A list that mixes them is refused; in one that does not, they are rejected.
+    /// A list that mixes algorithms line by line is an error. In other lists such lines are
+    /// rejected.
     #[default]
     Refuse,
-    /// They are skipped, and counted by algorithm.
+    /// Such lines are skipped, and counted by algorithm.
     Skip,
 }
 
@@ -226,8 +226,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_format_but_that_of_paths_can_be_named() {
-        // The last one of the type: a format that is added before it has a number below.
+    fn all_holds_every_format_but_paths() {
+        // The last variant: new formats go before it.
         let last = Format::Paths as usize;
         assert_eq!(Format::ALL.len(), last);
         for (n, format) in Format::ALL.into_iter().enumerate() {

@@ -1,73 +1,77 @@
-//! What the first lines of a list show: its format, the names of its columns, and in
-//! which of them hashes stand.
+//! Layout of a list, detected by its first lines: format, column names, hash columns.
 
 use crate::base::algorithm_counts::AlgorithmCounts;
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, fold};
 use crate::base::printable;
-use crate::list::format::cell::{algorithm_named, is_generic};
+use crate::list::format::cell::{algorithm_from_column_name, is_generic_hash_name};
 use crate::list::format::delimited::HashColumn;
-use crate::list::format::kind::{Form, Format, OtherAlgorithms};
+use crate::list::format::kind::{Format, ListOptions, OtherAlgorithms};
 use crate::list::format::{delimited, hashdeep, json, mix, paths, powershell, types};
 use serde::{Deserialize, Serialize};
 
-/// Lines that are looked at to tell the form, blank ones and comments apart.
-pub(super) const LINES_LOOKED_AT: usize = 50;
+/// Lines that detection samples, without blank lines and comments.
+pub(super) const LINES_SAMPLED: usize = 50;
 
-/// What the beginning of a list shows of its form: with what a person says of it, all
-/// that a parser must know, so that reading can go on in the middle of the list.
+/// Format and columns of a list. Together with the list options it is all that a parser
+/// needs. A checkpoint stores it, so that a run can resume in the middle of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layout {
     /// The format.
     pub format: Format,
-    /// The names of the columns, where a line says them; of JSON, those of the fields
-    /// that were seen.
+    /// Column names, empty without a header. For JSON, the fields in the first lines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
-    /// Which columns hold hashes in the first rows, counted from 0, and of how many
-    /// digits.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hashes: Vec<(usize, usize)>,
-    /// The column that says of each row what its hash is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub types: Option<usize>,
-    /// The hashes in the first lines of a list that has no columns, by algorithm, where
-    /// there are several.
-    #[serde(default, skip_serializing_if = "AlgorithmCounts::is_zero")]
-    pub mix: AlgorithmCounts,
-    /// Whether the list has nothing but blank lines and comments.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub empty: bool,
-    /// Of the output of PowerShell, whether it is a table and not a list.
+    /// Columns that hold hashes in the first rows: index from 0, number of hexadecimal digits.
+    #[serde(rename = "hashes", default, skip_serializing_if = "Vec::is_empty")]
+    pub hash_columns: Vec<(usize, usize)>,
+    /// Index of the column that says of each row what its hash is. `None` if there is none.
+    #[serde(rename = "types", default, skip_serializing_if = "Option::is_none")]
+    pub type_column: Option<usize>,
+    /// Hashes in the first lines by algorithm, if a list without columns has several
+    /// algorithms; otherwise zero.
+    #[serde(
+        rename = "mix",
+        default,
+        skip_serializing_if = "AlgorithmCounts::is_zero"
+    )]
+    pub algorithm_counts: AlgorithmCounts,
+    /// True if the list has only blank lines and comments.
+    #[serde(rename = "empty", default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_empty: bool,
+    /// True if output of PowerShell is a table; otherwise it is a list.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_table: bool,
 }
 
 impl Layout {
-    /// The layout of `format`, of which these are the first lines.
-    pub(super) fn of(format: Format, lines: &[&[u8]], column: Option<&str>) -> Layout {
+    /// The layout of a list in `format` that starts with these lines. `column` is the hash
+    /// column from the options.
+    pub(super) fn from_lines(format: Format, lines: &[&[u8]], column: Option<&str>) -> Layout {
         let mut layout = Layout {
             format,
             ..Layout::default()
         };
         match format {
-            Format::Lines | Format::Sums => layout.mix = mix::counted(format, lines),
+            Format::Lines | Format::Sums => {
+                layout.algorithm_counts = mix::count_algorithms(format, lines)
+            }
             Format::Clamav => {}
             Format::Certutil => layout.columns = vec!["name".to_owned()],
             Format::Powershell => {
-                let lines = &lines[..lines.len().min(LINES_LOOKED_AT)];
+                let lines = &lines[..lines.len().min(LINES_SAMPLED)];
                 let mut tails = (0..lines.len()).filter_map(|n| lines.get(n..));
-                let seen = tails.find_map(powershell::columns);
+                let seen = tails.find_map(powershell::detect_columns);
                 (layout.is_table, layout.columns) = seen.unwrap_or_default();
             }
             Format::Paths => layout.columns = paths::columns(),
             Format::Hashdeep => {
-                let names = lines.iter().find_map(|line| hashdeep::columns(line));
+                let names = lines.iter().find_map(|line| hashdeep::parse_columns(line));
                 layout.columns = names.unwrap_or_default();
             }
             Format::Ndjson => {
-                let lines = lines.iter().take(LINES_LOOKED_AT);
+                let lines = lines.iter().take(LINES_SAMPLED);
                 for name in lines.flat_map(|line| json::fields(line)) {
                     if !layout.columns.contains(&name) {
                         layout.columns.push(name);
@@ -85,71 +89,76 @@ impl Layout {
                 let fields = |line: &&[u8]| delimited::fields(line, delimiter);
                 let mut rows: Vec<Vec<String>> = lines.iter().map(fields).collect();
                 let is_header = |row: &[String], rest: &[Vec<String>]| {
-                    delimited::is_header(row, column) || delimited::names_columns(row, rest)
+                    delimited::is_header(row, column)
+                        || delimited::is_header_without_hash_name(row, rest)
                 };
                 if let Some((first, rest)) = rows.split_first()
                     && is_header(first, rest)
                 {
                     layout.columns = rows.remove(0);
                 }
-                layout.hashes = delimited::hash_columns(&rows);
-                layout.types = types::column(&layout.columns, &rows);
+                layout.hash_columns = delimited::hash_columns(&rows);
+                layout.type_column = types::find_type_column(&layout.columns, &rows);
             }
         }
         layout
     }
 
-    /// The algorithms of which it shows hashes, with the columns that hold them: by
-    /// their names, or else by the length of what is in them. What a plain list shows,
-    /// its first hash tells.
-    pub fn algorithms(&self, form: &Form) -> Vec<(Algorithm, String)> {
+    /// Returns the algorithms that have columns, each with its column: by the column's
+    /// name, or else by the length of its hashes. Empty for a plain list.
+    pub fn algorithms(&self, options: &ListOptions) -> Vec<(Algorithm, String)> {
         if self.format == Format::Paths {
             return vec![(Algorithm::Sha256, self.format.name().to_owned())];
         }
-        if let Some(told) = &form.column {
-            let at = self.column(told);
+        if let Some(column) = &options.column {
+            let at = self.find_column(column);
             let name = at.and_then(|at| self.columns.get(at));
-            // Of a field inside another, its own name.
-            let own = told.rsplit('.').next().unwrap_or(told);
-            let named = algorithm_named(name.map_or(own, String::as_str));
+            // The last name in the path of a nested field.
+            let last = column.rsplit('.').next().unwrap_or(column);
+            let named = algorithm_from_column_name(name.map_or(last, String::as_str));
             let seen = match (named, at) {
                 (Some(named), _) => vec![named],
-                (None, Some(at)) => self.by_length(at).collect(),
+                (None, Some(at)) => self.algorithms_by_length(at).collect(),
                 (None, None) => vec![],
             };
-            return seen.into_iter().map(|a| (a, told.clone())).collect();
+            return seen.into_iter().map(|a| (a, column.clone())).collect();
         }
         let mut seen = Vec::new();
         for (at, name) in self.columns.iter().enumerate() {
-            let called = |a| (a, name.clone());
-            match algorithm_named(name) {
-                Some(named) => seen.push(called(named)),
-                None if is_generic(name) => seen.extend(self.by_length(at).map(called)),
+            let with_name = |a| (a, name.clone());
+            match algorithm_from_column_name(name) {
+                Some(named) => seen.push(with_name(named)),
+                None if is_generic_hash_name(name) => {
+                    seen.extend(self.algorithms_by_length(at).map(with_name))
+                }
                 None => {}
             }
         }
         if self.columns.is_empty() {
-            let each = self.hashes.iter();
+            let each = self.hash_columns.iter();
             seen.extend(each.filter_map(|(at, digits)| {
-                Some((Algorithm::of_hex_digits(*digits)?, self.called(*at)))
+                Some((Algorithm::from_hex_digits(*digits)?, self.display_name(*at)))
             }));
         }
         seen
     }
 
-    /// The lengths of the hashes in a column, as far as the first rows have some, in digits.
-    fn lengths(&self, at: usize) -> impl Iterator<Item = usize> {
-        let of_column = self.hashes.iter().filter(move |(column, _)| *column == at);
+    /// Returns the lengths of the hashes in a column of the first rows, in digits.
+    fn hash_lengths(&self, at: usize) -> impl Iterator<Item = usize> {
+        let of_column = self
+            .hash_columns
+            .iter()
+            .filter(move |(column, _)| *column == at);
         of_column.map(|(_, digits)| *digits)
     }
 
-    /// The algorithms that the hashes in a column are of by their length.
-    fn by_length(&self, at: usize) -> impl Iterator<Item = Algorithm> {
-        self.lengths(at).filter_map(Algorithm::of_hex_digits)
+    /// Returns the algorithms of the hashes in a column, by their length.
+    fn algorithms_by_length(&self, at: usize) -> impl Iterator<Item = Algorithm> {
+        self.hash_lengths(at).filter_map(Algorithm::from_hex_digits)
     }
 
-    /// Which column is called `name`, or has that number from 1.
-    pub(super) fn column(&self, name: &str) -> Option<usize> {
+    /// Finds a column by exact name, folded name, or number from 1. `None` if there is none.
+    pub(super) fn find_column(&self, name: &str) -> Option<usize> {
         let exact = self.columns.iter().position(|c| c == name);
         let alike = || {
             let folded = fold(name);
@@ -163,37 +172,39 @@ impl Layout {
         exact.or_else(alike).or_else(number)
     }
 
-    /// The column that holds the hashes of `algorithm`.
+    /// Returns the index of the column that holds the hashes of `algorithm`.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when there is none, or more
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if there is none, or more
     /// than one.
-    pub(super) fn hash_column(&self, algorithm: Algorithm, form: &Form) -> Result<usize> {
-        if let Some(column) = &form.column {
-            return self.column(column).ok_or_else(|| self.no_column(column));
+    pub(super) fn hash_column(&self, algorithm: Algorithm, options: &ListOptions) -> Result<usize> {
+        if let Some(column) = &options.column {
+            return self
+                .find_column(column)
+                .ok_or_else(|| self.no_column_error(column));
         }
-        let of = |test: &dyn Fn(usize, &String) -> bool| -> Vec<usize> {
+        let matching = |test: &dyn Fn(usize, &String) -> bool| -> Vec<usize> {
             let all = self.columns.iter().enumerate();
             all.filter(|(at, name)| test(*at, name))
                 .map(|(at, _)| at)
                 .collect()
         };
         let digits = algorithm.bytes() * 2;
-        let exact = of(&|_, name| Algorithm::from_name(name) == Some(algorithm));
-        let named = of(&|_, name| algorithm_named(name) == Some(algorithm));
-        let generic = of(&|at, name| {
-            let mut lengths = self.lengths(at).peekable();
-            let fits = self.types.is_some() || lengths.peek().is_none();
-            is_generic(name) && (fits || lengths.any(|d| d == digits))
+        let exact = matching(&|_, name| Algorithm::from_name(name) == Some(algorithm));
+        let named = matching(&|_, name| algorithm_from_column_name(name) == Some(algorithm));
+        let generic = matching(&|at, name| {
+            let mut lengths = self.hash_lengths(at).peekable();
+            let fits = self.type_column.is_some() || lengths.peek().is_none();
+            is_generic_hash_name(name) && (fits || lengths.any(|d| d == digits))
         });
-        // Of those that hold hashes, where some do.
+        // Columns with hashes in the first rows are preferred.
         let filled: Vec<usize> = generic
             .iter()
             .copied()
-            .filter(|at| self.hashes.iter().any(|(column, _)| column == at))
+            .filter(|at| self.hash_columns.iter().any(|(column, _)| column == at))
             .collect();
         let seen = |is: &dyn Fn(usize) -> bool| -> Vec<usize> {
-            let all = self.hashes.iter().filter(|(_, d)| is(*d));
+            let all = self.hash_columns.iter().filter(|(_, d)| is(*d));
             let mut seen: Vec<usize> = all.map(|(at, _)| *at).collect();
             seen.dedup();
             match self.columns.is_empty() {
@@ -202,96 +213,107 @@ impl Layout {
             }
         };
         let of_length = seen(&|d| d == digits);
-        let typed = seen(&|_| self.types.is_some());
+        let typed = seen(&|_| self.type_column.is_some());
         for columns in [&exact, &named, &filled, &generic, &of_length, &typed] {
             match columns[..] {
                 [] => {}
                 [one] => return Ok(one),
                 _ => {
-                    let names: Vec<String> = columns.iter().map(|at| self.called(*at)).collect();
+                    let names: Vec<String> =
+                        columns.iter().map(|at| self.display_name(*at)).collect();
                     return Err(Error::usage(format!(
                         "several columns may hold {algorithm} hashes: {}",
-                        printable::names(&names)
+                        printable::short_names(&names)
                     ))
-                    .hint("name one by --column"));
+                    .with_hint("choose one with --column"));
                 }
             }
         }
         let what = match self.columns.is_empty() {
             true => format!(
-                "no column of this list, {}, shows a {algorithm} hash in its first rows",
-                self.format.described()
+                "no column of this list ({}) has a {algorithm} hash in the first rows",
+                self.format.describe()
             ),
             false => format!(
-                "no column is named as one of {algorithm} hashes; there are {}",
-                printable::names(&self.columns)
+                "no column is named for {algorithm} hashes; the columns are {}",
+                printable::short_names(&self.columns)
             ),
         };
-        Err(Error::usage(what)
-            .hint("name the column by --column NAME or its number, or the algorithm by --hash"))
+        Err(Error::usage(what).with_hint(
+            "give the column with --column (name or number), or the algorithm with --hash",
+        ))
     }
 
-    /// The same, with the treatment of other algorithms' hashes in it. A column named as an
-    /// algorithm's holds none; of others the first rows tell.
+    /// Returns the hash column of `algorithm` with the treatment of other algorithms' hashes
+    /// in it. A column named after an algorithm holds only that one; for others the first
+    /// rows decide.
     ///
     /// # Errors
-    /// As [`hash_column`](Self::hash_column).
-    pub(super) fn hashes_of(&self, algorithm: Algorithm, form: &Form) -> Result<HashColumn> {
-        let at = self.hash_column(algorithm, form)?;
+    /// Same as [`hash_column`](Self::hash_column).
+    pub(super) fn hash_column_spec(
+        &self,
+        algorithm: Algorithm,
+        options: &ListOptions,
+    ) -> Result<HashColumn> {
+        let at = self.hash_column(algorithm, options)?;
         let name = self.columns.get(at);
-        let is_named = name.is_some_and(|name| algorithm_named(name).is_some());
-        let types = self.types.filter(|types| !is_named && *types != at);
-        let are_several = !is_named && self.lengths(at).count() > 1;
-        let skip = form.others == OtherAlgorithms::Skip;
+        let is_named = name.is_some_and(|name| algorithm_from_column_name(name).is_some());
+        let types = self.type_column.filter(|types| !is_named && *types != at);
+        let are_several = !is_named && self.hash_lengths(at).count() > 1;
+        let skip = options.other_algorithms == OtherAlgorithms::Skip;
         Ok(HashColumn {
-            at,
+            index: at,
             skips_others: skip || types.is_some() || are_several,
-            types,
+            type_index: types,
         })
     }
 
-    /// The field that holds the hashes of `algorithm`.
+    /// Returns the path of the JSON field that holds the hashes of `algorithm`.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when no field that was seen
-    /// is named so.
-    pub(super) fn hash_field(&self, algorithm: Algorithm, form: &Form) -> Result<String> {
-        if let Some(told) = &form.column {
-            return Ok(told.clone());
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if no field in the first
+    /// lines is named after it.
+    pub(super) fn hash_field(&self, algorithm: Algorithm, options: &ListOptions) -> Result<String> {
+        if let Some(field) = &options.column {
+            return Ok(field.clone());
         }
         let all = || self.columns.iter();
         let exact = all().find(|name| Algorithm::from_name(name) == Some(algorithm));
-        let mut named = all().filter(|name| algorithm_named(name) == Some(algorithm));
+        let mut named = all().filter(|name| algorithm_from_column_name(name) == Some(algorithm));
         let field = exact.or_else(|| named.next());
         field.cloned().ok_or_else(|| {
             Error::usage(format!(
-                "no field is named as one of {algorithm} hashes; there are {}",
-                printable::names(&self.columns)
+                "no field is named for {algorithm} hashes; the fields are {}",
+                printable::short_names(&self.columns)
             ))
-            .hint("name the field by --field (a.b for one inside another), or the algorithm by --hash")
+            .with_hint(
+                "give the field with --field (a.b for a nested one), or the algorithm with --hash",
+            )
         })
     }
 
-    /// What a column is called: by its name, or by its number from 1.
-    pub(super) fn called(&self, at: usize) -> String {
+    /// Returns the name of a column, or else its number from 1.
+    pub(super) fn display_name(&self, at: usize) -> String {
         match self.columns.get(at) {
             Some(name) => name.clone(),
             None => (at + 1).to_string(),
         }
     }
 
-    /// The list has no column of that name.
-    pub(super) fn no_column(&self, name: &str) -> Error {
+    /// Returns the error for a column `name` that the list does not have.
+    pub(super) fn no_column_error(&self, name: &str) -> Error {
         let has = match (self.format, self.columns.is_empty()) {
-            (Format::Lines, _) => "it is a plain list, one hash a line, which has none".to_owned(),
+            (Format::Lines, _) => "a plain list, one hash per line, has no columns".to_owned(),
             (Format::Sums | Format::Clamav, _) => {
-                "there are name and size, and the hash stands where it does".to_owned()
+                "the columns are name and size; the place of the hash is fixed".to_owned()
             }
-            (Format::Paths, _) => "of a list of paths there are path and normalized".to_owned(),
+            (Format::Paths, _) => {
+                "the columns of a list of paths are path and normalized".to_owned()
+            }
             (_, true) => "its columns have no names, only numbers from 1".to_owned(),
-            (_, false) => format!("there are {}", printable::names(&self.columns)),
+            (_, false) => format!("the columns are {}", printable::short_names(&self.columns)),
         };
         Error::usage(format!("the list has no column {name:?}: {has}"))
-            .hint("name a column that there is, or tell the form of the list by --format")
+            .with_hint("give an existing column, or the list's format with --format")
     }
 }

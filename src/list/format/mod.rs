@@ -1,23 +1,24 @@
-//! The formats of lists: detection by the first lines, and a streaming parser of each.
+//! The formats of lists: detection by the first lines, and a streaming parser for each.
 //!
 //! Bottom-up:
 //!
-//! - [`plain`]: a hash a line; [`paths`]: a path a line.
-//! - [`kind`]: the formats, and the options by which a person chooses among them.
-//! - [`digest`], [`cell`]: the text of a hash, and what stands in a column.
-//! - [`sums`], [`hashdeep`], [`clamav`], [`powershell`], [`certutil`]: outputs of tools.
+//! - [`plain`]: one hash per line; [`paths`]: one path per line.
+//! - [`kind`]: the formats, and the options for reading a list.
+//! - [`digest`], [`cell`]: the text of a hash, and the cell of a hash column.
+//! - [`sums`], [`hashdeep`], [`clamav`], [`powershell`], [`certutil`]: output of tools.
 //! - [`mix`]: hashes of several algorithms in one list.
 //! - [`quoting`], [`types`], [`delimited`], [`headers`]: tables, the column that names
-//!   algorithms, headers that come again.
-//! - [`document`], [`json`]: fields of JSON objects, and documents of arrays.
-//! - [`layout`]: format and columns of one list, as a checkpoint keeps them.
-//! - [`encoded`]: lists in base64.
+//!   algorithms, repeated headers.
+//! - [`document`], [`json`]: JSON documents with arrays, and fields of JSON objects.
+//! - [`layout`]: format and columns of one list, stored in checkpoints.
+//! - [`base64_list`]: lists in base64.
 //! - [`sniff`]: the first lines → a layout.
 //! - [`first_hash`]: the first lines → an algorithm.
-//! - [`foreign`]: files of hashes that are none of these, for a message.
-//! - [`description`]: a layout in words.
-//! - [`row_parser`]: the one entry to all parsers; [`rows`]: lines → rows that may span some.
+//! - [`foreign`]: files with hashes in other formats, for error messages.
+//! - [`description`]: a layout → its description.
+//! - [`row_parser`]: one parser type for all formats; [`rows`]: lines → rows.
 
+pub(crate) mod base64_list;
 pub(crate) mod cell;
 pub(crate) mod certutil;
 pub(crate) mod clamav;
@@ -25,7 +26,6 @@ pub(crate) mod delimited;
 pub(crate) mod description;
 pub(crate) mod digest;
 pub(crate) mod document;
-pub(crate) mod encoded;
 pub(crate) mod first_hash;
 pub(crate) mod foreign;
 pub(crate) mod hashdeep;

@@ -1,4 +1,4 @@
-//! What PowerShell's `Get-FileHash` prints, as a table and as a list.
+//! Output of PowerShell's `Get-FileHash`, as a table or a list.
 //!
 //! ```text
 //! Algorithm       Hash                                Path
@@ -10,18 +10,20 @@
 //! Path      : C:\a b.txt
 //! ```
 //!
-//! A table has the columns that were asked for, in any order; one that is too narrow cuts
-//! paths off, and they are taken as they stand. A record of a list is one row: a blank
-//! line ends it, and lines that begin with blanks go on with the value before them. As CSV
-//! it is a table as any other.
+//! A table has the columns that the user selected, in any order. A narrow console truncates
+//! paths; they are read as printed. In a list a record is one row: a blank line ends it, and
+//! a line that begins with blanks continues the value before it. Output converted to CSV is
+//! an ordinary table.
 
 use crate::base::hash::Algorithm;
-use crate::base::record::Reason;
-use crate::list::format::cell::{in_column, is_hash, says_none, without_mark, without_return};
-use crate::list::format::digest::Digest;
-use crate::list::format::plain::{Parsed, content};
+use crate::base::record::RejectReason;
+use crate::list::format::cell::{
+    is_hash, is_no_hash_marker, parse_cell, strip_byte_order_mark, strip_carriage_return,
+};
+use crate::list::format::digest::HashSpec;
+use crate::list::format::plain::{Parsed, trimmed};
 
-/// A column of such output.
+/// A column of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Column {
     Algorithm,
@@ -30,7 +32,7 @@ enum Column {
 }
 
 impl Column {
-    fn named(name: &[u8]) -> Option<Column> {
+    fn from_name(name: &[u8]) -> Option<Column> {
         let each = [
             (&b"algorithm"[..], Column::Algorithm),
             (b"hash", Column::Hash),
@@ -46,47 +48,50 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|w| !w.is_empty())
 }
 
-/// The columns that `line` names, the header of a table.
-fn header(line: &[u8]) -> Option<Vec<Column>> {
+/// Parses the header of a table. `None` if `line` is none.
+fn parse_header(line: &[u8]) -> Option<Vec<Column>> {
     let mut columns = Vec::new();
-    for word in words(content(line)) {
-        columns.push(Column::named(word).filter(|c| !columns.contains(c))?);
+    for word in words(trimmed(line)) {
+        columns.push(Column::from_name(word).filter(|c| !columns.contains(c))?);
     }
     columns.contains(&Column::Hash).then_some(columns)
 }
 
-/// Whether `line` is the one below a header.
-fn is_rule(line: &[u8]) -> bool {
-    let text = content(line);
+/// True if `line` is the line of dashes below a header.
+fn is_underline(line: &[u8]) -> bool {
+    let text = trimmed(line);
     !text.is_empty() && text.iter().all(|b| matches!(b, b'-' | b' '))
 }
 
-/// The name and the value of a line such as `Hash      : 3A21…`.
-fn property(line: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Parses name and value of a line such as `Hash      : 3A21…`. `None` if it has none.
+fn parse_property(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = line.iter().position(|b| *b == b':')?;
     let (name, value) = (line[..at].trim_ascii_end(), &line[at + 1..]);
     let is_name = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
     let begins = name.first().is_some_and(u8::is_ascii_alphabetic);
-    // The colon stands apart, or ends the line: `C:\x` is none.
-    let apart = line.get(at.checked_sub(1)?) == Some(&b' ');
-    let is_one = begins && apart && name.iter().all(is_name);
-    is_one.then_some((name, value.trim_ascii()))
+    // A blank precedes the colon: `C:\x` is no property.
+    let is_separate = line.get(at.checked_sub(1)?) == Some(&b' ');
+    let is_property = begins && is_separate && name.iter().all(is_name);
+    is_property.then_some((name, value.trim_ascii()))
 }
 
-/// Which of the two `line` begins, which `next` follows: the names of its columns.
-pub(super) fn columns(lines: &[&[u8]]) -> Option<(bool, Vec<String>)> {
+/// Detects output that starts with `lines`: whether it is a table, and its column names.
+/// `None` if it is neither a table nor a list.
+pub(super) fn detect_columns(lines: &[&[u8]]) -> Option<(bool, Vec<String>)> {
     let [first, rest @ ..] = lines else {
         return None;
     };
     let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-    if rest.first().is_some_and(|next| is_rule(next)) && header(first).is_some() {
-        return Some((true, words(content(first)).map(text).collect()));
+    if rest.first().is_some_and(|next| is_underline(next)) && parse_header(first).is_some() {
+        return Some((true, words(trimmed(first)).map(text).collect()));
     }
     let mut names: Vec<String> = Vec::new();
     let mut hashes = 0;
     for line in lines {
-        let Some((name, value)) = property(without_return(without_mark(line))) else {
-            // A value that goes on.
+        let Some((name, value)) =
+            parse_property(strip_carriage_return(strip_byte_order_mark(line)))
+        else {
+            // A continued value.
             match line.first() {
                 Some(b' ') if !names.is_empty() => continue,
                 _ => break,
@@ -95,47 +100,47 @@ pub(super) fn columns(lines: &[&[u8]]) -> Option<(bool, Vec<String>)> {
         if names.iter().any(|n| n.as_bytes() == name) {
             break;
         }
-        let is_value = is_hash(value) || says_none(value) || value.len() >= 32;
-        hashes += usize::from(Column::named(name) == Some(Column::Hash) && is_value);
+        let is_value = is_hash(value) || is_no_hash_marker(value) || value.len() >= 32;
+        hashes += usize::from(Column::from_name(name) == Some(Column::Hash) && is_value);
         names.push(text(name));
     }
     (hashes == 1).then_some((false, names))
 }
 
-/// The algorithm of the first of `lines` that says it.
+/// The algorithm of the first hash in `lines`, by its tag or else by its length.
 pub(super) fn algorithm(lines: &[&[u8]]) -> Option<Algorithm> {
     let in_line = |line: &&[u8]| {
-        let text = content(line);
-        if let Some((name, value)) = property(text) {
-            return match Column::named(name)? {
+        let text = trimmed(line);
+        if let Some((name, value)) = parse_property(text) {
+            return match Column::from_name(name)? {
                 Column::Algorithm => Algorithm::from_tag(value),
-                Column::Hash => of_hash(value),
+                Column::Hash => algorithm_from_hash(value),
                 Column::Path => None,
             };
         }
-        words(text).find_map(|word| Algorithm::from_tag(word).or_else(|| of_hash(word)))
+        words(text).find_map(|word| Algorithm::from_tag(word).or_else(|| algorithm_from_hash(word)))
     };
     lines.iter().find_map(in_line)
 }
 
-fn of_hash(text: &[u8]) -> Option<Algorithm> {
-    Algorithm::of_hex_digits(text.len()).filter(|_| is_hash(text))
+fn algorithm_from_hash(text: &[u8]) -> Option<Algorithm> {
+    Algorithm::from_hex_digits(text.len()).filter(|_| is_hash(text))
 }
 
-/// Reads the rows of a table.
+/// Parser of a table.
 #[derive(Debug)]
 pub(super) struct TableParser {
-    digits: Digest,
+    hash_spec: HashSpec,
     columns: Vec<Column>,
     wanted: Vec<usize>,
     values: Vec<Vec<u8>>,
 }
 
 impl TableParser {
-    pub(super) fn new(digits: Digest, names: &[String], wanted: Vec<usize>) -> TableParser {
-        let columns = names.iter().filter_map(|n| Column::named(n.as_bytes()));
+    pub(super) fn new(hash_spec: HashSpec, names: &[String], wanted: Vec<usize>) -> TableParser {
+        let columns = names.iter().filter_map(|n| Column::from_name(n.as_bytes()));
         TableParser {
-            digits,
+            hash_spec,
             columns: columns.collect(),
             values: vec![Vec::new(); wanted.len()],
             wanted,
@@ -144,41 +149,41 @@ impl TableParser {
 
     pub(super) fn parse(&mut self, line: &[u8]) -> Parsed {
         self.values.iter_mut().for_each(Vec::clear);
-        let text = content(line);
-        if text.is_empty() || is_rule(text) {
+        let text = trimmed(line);
+        if text.is_empty() || is_underline(text) {
             return Parsed::Skipped;
         }
-        if let Some(columns) = header(text) {
+        if let Some(columns) = parse_header(text) {
             return match columns == self.columns {
                 true => Parsed::Skipped,
-                false => Parsed::Rejected(Reason::Header),
+                false => Parsed::Rejected(RejectReason::Header),
             };
         }
-        // Only a path may hold blanks: it is what words on either side leave.
+        // Only a path may hold blanks: it is the text between the other columns' words.
         let path = self.columns.iter().position(|c| *c == Column::Path);
         let mut rest = text;
         let (mut tag, mut hash) = (&b""[..], None);
         let before = path.unwrap_or(self.columns.len());
         for at in 0..before {
             let end = rest.iter().position(u8::is_ascii_whitespace);
-            let (word, behind) = rest.split_at(end.unwrap_or(rest.len()));
-            rest = behind.trim_ascii_start();
-            self.put(at, word, &mut tag, &mut hash);
+            let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
+            rest = after.trim_ascii_start();
+            self.store(at, word, &mut tag, &mut hash);
         }
         for at in (before + 1..self.columns.len()).rev() {
             let start = rest.iter().rposition(u8::is_ascii_whitespace);
-            let (ahead, word) = rest.split_at(start.map_or(0, |s| s + 1));
-            rest = ahead.trim_ascii_end();
-            self.put(at, word, &mut tag, &mut hash);
+            let (before, word) = rest.split_at(start.map_or(0, |s| s + 1));
+            rest = before.trim_ascii_end();
+            self.store(at, word, &mut tag, &mut hash);
         }
         if let Some(at) = path {
-            self.put(at, rest, &mut tag, &mut hash);
+            self.store(at, rest, &mut tag, &mut hash);
         }
-        judged(self.digits, tag, hash)
+        classify(self.hash_spec, tag, hash)
     }
 
-    /// Takes what stands in the column `at`.
-    fn put<'t>(
+    /// Stores the cell of the column `at`.
+    fn store<'t>(
         &mut self,
         at: usize,
         text: &'t [u8],
@@ -197,44 +202,44 @@ impl TableParser {
         }
     }
 
-    pub(super) fn wanted(&self, n: usize) -> Option<&[u8]> {
+    pub(super) fn column_value(&self, n: usize) -> Option<&[u8]> {
         self.values.get(n).map(Vec::as_slice)
     }
 }
 
-/// What a row with this hash is, whose algorithm is called `tag`.
-fn judged(digits: Digest, tag: &[u8], hash: Option<&[u8]>) -> Parsed {
+/// Classifies a row with this hash and the algorithm's name `tag`.
+fn classify(digits: HashSpec, tag: &[u8], hash: Option<&[u8]>) -> Parsed {
     let Some(hash) = hash else {
-        return Parsed::Rejected(Reason::NoHash);
+        return Parsed::Rejected(RejectReason::NoHash);
     };
     match Algorithm::from_tag(tag) {
         Some(named) if named != digits.algorithm => Parsed::Other(named),
-        None if !tag.is_empty() => Parsed::Rejected(Reason::Algorithm),
-        _ => in_column(hash, digits),
+        None if !tag.is_empty() => Parsed::Rejected(RejectReason::Algorithm),
+        _ => parse_cell(hash, digits),
     }
 }
 
-/// Reads the records of a list.
+/// Parser of a list of records.
 #[derive(Debug)]
 pub(super) struct ListParser {
-    digits: Digest,
+    hash_spec: HashSpec,
     names: Vec<String>,
     wanted: Vec<usize>,
-    /// The record that is being read: its values, that which was read last, and whether it
-    /// is none.
-    begun: bool,
+    /// State of the current record: its values, the index of the last one, and whether the
+    /// record is malformed.
+    in_record: bool,
     values: Vec<Option<Vec<u8>>>,
     last: Option<usize>,
     is_broken: bool,
 }
 
 impl ListParser {
-    pub(super) fn new(digits: Digest, names: &[String], wanted: Vec<usize>) -> ListParser {
+    pub(super) fn new(hash_spec: HashSpec, names: &[String], wanted: Vec<usize>) -> ListParser {
         ListParser {
-            digits,
+            hash_spec,
             names: names.to_vec(),
             wanted,
-            begun: false,
+            in_record: false,
             values: vec![None; names.len()],
             last: None,
             is_broken: false,
@@ -242,19 +247,19 @@ impl ListParser {
     }
 
     pub(super) fn parse(&mut self, line: &[u8]) -> Parsed {
-        let line = without_return(without_mark(line));
-        if content(line).is_empty() {
+        let line = strip_carriage_return(strip_byte_order_mark(line));
+        if trimmed(line).is_empty() {
             return self.finish().unwrap_or(Parsed::Skipped);
         }
-        let named = property(line);
-        if !self.begun {
+        let named = parse_property(line);
+        if !self.in_record {
             if named.is_none() {
-                return match in_column(line, self.digits) {
-                    Parsed::Hash(_) => Parsed::Rejected(Reason::Record),
+                return match parse_cell(line, self.hash_spec) {
+                    Parsed::Hash(_) => Parsed::Rejected(RejectReason::Record),
                     other => other,
                 };
             }
-            self.start();
+            self.start_record();
         }
         match named {
             Some((name, value)) => {
@@ -273,47 +278,47 @@ impl ListParser {
             }
             None => self.is_broken = true,
         }
-        // Where only the hash was asked for, each line is a record.
+        // With the hash as the only column, each line is a record.
         match self.names.len() {
-            1 if self.is_whole() => self.finish().unwrap_or(Parsed::Skipped),
+            1 if self.is_complete() => self.finish().unwrap_or(Parsed::Skipped),
             _ => Parsed::Continues,
         }
     }
 
-    /// Whether the only value is as long as a hash.
-    fn is_whole(&self) -> bool {
+    /// True if the only value is at least as long as a hash.
+    fn is_complete(&self) -> bool {
         let value = self.values.first().and_then(Option::as_ref);
-        value.is_some_and(|v| v.len() >= self.digits.digits)
+        value.is_some_and(|v| v.len() >= self.hash_spec.hex_digits)
     }
 
-    /// What the record is that has begun, which ends now.
+    /// Ends the current record and classifies it. `None` if there is none.
     pub(super) fn finish(&mut self) -> Option<Parsed> {
-        if !std::mem::take(&mut self.begun) {
+        if !std::mem::take(&mut self.in_record) {
             return None;
         }
         if self.is_broken {
-            return Some(Parsed::Rejected(Reason::Record));
+            return Some(Parsed::Rejected(RejectReason::Record));
         }
-        let of = |column| {
+        let value = |column| {
             let mut names = self.names.iter();
-            let at = names.position(|n| Column::named(n.as_bytes()) == Some(column));
+            let at = names.position(|n| Column::from_name(n.as_bytes()) == Some(column));
             at.and_then(|at| self.values.get(at)?.as_deref())
         };
-        let tag = of(Column::Algorithm).unwrap_or_default();
-        Some(judged(self.digits, tag, of(Column::Hash)))
+        let tag = value(Column::Algorithm).unwrap_or_default();
+        Some(classify(self.hash_spec, tag, value(Column::Hash)))
     }
 
-    fn start(&mut self) {
+    fn start_record(&mut self) {
         self.values.iter_mut().for_each(|v| *v = None);
-        (self.begun, self.last, self.is_broken) = (true, None, false);
+        (self.in_record, self.last, self.is_broken) = (true, None, false);
     }
 
-    /// Forgets a record that has begun.
-    pub(super) fn forget(&mut self) {
-        self.begun = false;
+    /// Discards an unfinished record.
+    pub(super) fn abandon_record(&mut self) {
+        self.in_record = false;
     }
 
-    pub(super) fn wanted(&self, n: usize) -> Option<&[u8]> {
+    pub(super) fn column_value(&self, n: usize) -> Option<&[u8]> {
         self.values.get(*self.wanted.get(n)?)?.as_deref()
     }
 }

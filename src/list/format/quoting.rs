@@ -1,44 +1,44 @@
-//! The fields of a table's rows: csv-core's, but for blanks around a quoted one.
+//! Fields of a table's rows: csv-core, with blanks allowed around a quoted field.
 //!
-//! RFC 4180 has a quote only at the very beginning of a field, and exports put blanks
-//! after their commas: `"a", "b, c" ,"d"`. Such blanks are no part of a quoted field; those
-//! around one without quotes are.
+//! RFC 4180 allows a quote only at the start of a field, but exports write blanks after
+//! commas: `"a", "b, c" ,"d"`. Blanks around a quoted field are dropped; those around an
+//! unquoted field belong to it.
 
 use csv_core::{ReadFieldResult, Reader, ReaderBuilder, Terminator};
 
-/// Reads fields. See the [module](self).
+/// Reader of fields. See the [module](self).
 #[derive(Debug)]
 pub(super) struct FieldReader {
     reader: Reader,
     delimiter: u8,
-    /// Whether a field begins with what is read next.
-    begins: bool,
-    /// Whether the one that is read, or was read last, is quoted.
-    quoted: bool,
+    /// True if the next byte starts a field.
+    at_field_start: bool,
+    /// True if the current or last field is quoted.
+    is_quoted: bool,
 }
 
 impl FieldReader {
     pub(super) fn new(delimiter: u8) -> FieldReader {
         let reader = ReaderBuilder::new()
             .delimiter(delimiter)
-            // The carriage return before it is taken off elsewhere.
+            // The caller strips the carriage return before it.
             .terminator(Terminator::Any(b'\n'))
             .build();
         FieldReader {
             reader,
             delimiter,
-            begins: true,
-            quoted: false,
+            at_field_start: true,
+            is_quoted: false,
         }
     }
 
-    /// Begins a row.
+    /// Prepares for the start of a row.
     pub(super) fn reset(&mut self) {
         self.reader.reset();
-        self.begins = true;
+        self.at_field_start = true;
     }
 
-    /// As [`Reader::read_field`].
+    /// Reads a part of a field, like [`Reader::read_field`].
     #[inline]
     pub(super) fn read(
         &mut self,
@@ -46,28 +46,28 @@ impl FieldReader {
         buffer: &mut [u8],
     ) -> (ReadFieldResult, usize, usize) {
         let mut blanks = 0;
-        if self.begins
+        if self.at_field_start
             && let Some(first) = input.first()
         {
             if self.is_blank(*first) {
                 blanks = self.blanks_before_quote(input);
             }
-            self.quoted = input.get(blanks) == Some(&b'"');
-            self.begins = false;
+            self.is_quoted = input.get(blanks) == Some(&b'"');
+            self.at_field_start = false;
         }
         let (result, read, wrote) = self.reader.read_field(&input[blanks..], buffer);
         if let ReadFieldResult::Field { .. } = result {
-            self.begins = true;
+            self.at_field_start = true;
         }
         (result, blanks + read, wrote)
     }
 
-    /// The number of blanks behind the closing quote of the field that has ended; `before`
-    /// is its line up to where it ends.
+    /// Returns the number of blanks after the closing quote of a finished field; `before`
+    /// is its line up to the end of the field.
     #[inline]
-    pub(super) fn blanks_behind_quote(&self, before: &[u8]) -> usize {
+    pub(super) fn blanks_after_quote(&self, before: &[u8]) -> usize {
         match before.last() {
-            Some(last) if self.quoted && self.is_blank(*last) => {
+            Some(last) if self.is_quoted && self.is_blank(*last) => {
                 let kept = before.iter().rposition(|b| !self.is_blank(*b));
                 let quote = kept.filter(|at| before[*at] == b'"');
                 quote.map_or(0, |at| before.len() - at - 1)
@@ -87,7 +87,7 @@ impl FieldReader {
     }
 }
 
-/// The fields of a row that stands in one line, as text for people.
+/// Splits a row on one line into fields, for detection and messages.
 pub(super) fn fields(line: &[u8], delimiter: u8) -> Vec<String> {
     let mut reader = FieldReader::new(delimiter);
     let (mut fields, mut field) = (Vec::new(), Vec::new());
@@ -103,7 +103,7 @@ pub(super) fn fields(line: &[u8], delimiter: u8) -> Vec<String> {
                     true => line,
                     false => &input[..at - 1],
                 };
-                field.truncate(field.len() - reader.blanks_behind_quote(before).min(field.len()));
+                field.truncate(field.len() - reader.blanks_after_quote(before).min(field.len()));
                 fields.push(String::from_utf8_lossy(&field).into_owned());
                 field.clear();
                 if record_end {
@@ -112,7 +112,7 @@ pub(super) fn fields(line: &[u8], delimiter: u8) -> Vec<String> {
             }
         }
     }
-    // A quoted field that is not closed.
+    // A quoted field without a closing quote.
     fields.push(String::from_utf8_lossy(&field).into_owned());
     fields
 }
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blanks_around_a_quoted_field_are_no_part_of_it() {
+    fn blanks_around_a_quoted_field_are_dropped() {
         for (line, expected) in [
             (r#""a", "b, ""c""" ,"d" "#, vec!["a", r#"b, "c""#, "d"]),
             (" \t\"a \" \t, b ,\" c\"", vec!["a ", " b ", " c"]),

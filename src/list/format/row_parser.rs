@@ -1,60 +1,64 @@
-//! The parser of a list's rows: one type for all formats.
+//! The parser of a list's rows, one type for all formats.
 //!
-//! Rows without a hash are rejected by name ([`Reason`]); blank lines, comments and
-//! headers, wherever they stand, are skipped. So are hashes of other algorithms, where a
-//! table's first rows or a person says that the list has several.
+//! A row without a hash is rejected with a [`RejectReason`]. Blank lines, comments and headers are
+//! skipped anywhere in the list. Hashes of other algorithms are skipped if the options say
+//! so, or if the first rows of a table show several algorithms.
 //!
-//! Rows stream through it, and none costs an allocation.
+//! Parsing streams, and allocates nothing per row.
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::Algorithm;
-use crate::base::record::Reason;
+use crate::base::record::RejectReason;
 use crate::list::format::certutil::CertutilParser;
 use crate::list::format::clamav::ClamavParser;
 use crate::list::format::delimited::DelimitedParser;
-use crate::list::format::digest::Digest;
+use crate::list::format::digest::HashSpec;
 use crate::list::format::document::ArrayPath;
 use crate::list::format::hashdeep::HashdeepParser;
 use crate::list::format::headers::Headers;
 use crate::list::format::json::JsonParser;
-use crate::list::format::kind::{Encoding, Form, Format, OtherAlgorithms};
+use crate::list::format::kind::{Encoding, Format, ListOptions, OtherAlgorithms};
 use crate::list::format::layout::Layout;
 use crate::list::format::paths::PathParser;
-use crate::list::format::plain::{LineParser, Parsed, algorithm_of, algorithm_of_text, content};
+use crate::list::format::plain::{
+    LineParser, Parsed, algorithm_from_line, algorithm_from_text, trimmed,
+};
 use crate::list::format::powershell::{ListParser, TableParser};
-use crate::list::format::sums::{Column, SumsParser};
-use crate::list::format::{encoded, mix, sums};
+use crate::list::format::sums::{SumColumn, SumsParser};
+use crate::list::format::{base64_list, mix, sums};
 use crate::list::lines::Line;
 
-impl Form {
-    /// The rules that paths are made comparable by, as names and texts; none of a list of
-    /// hashes.
+impl ListOptions {
+    /// Returns the rules that normalise paths, as pairs of attribute name and text. Empty for
+    /// lists of hashes.
     pub fn rules(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.paths.iter().flat_map(crate::list::format::paths::told)
+        self.path_normalizer
+            .iter()
+            .flat_map(crate::list::format::paths::pairs)
     }
 
-    /// The names of those rules.
+    /// Returns the attribute names of those rules.
     pub fn rule_names(&self) -> impl Iterator<Item = &str> {
         self.rules().map(|(name, _)| name)
     }
 }
 
-/// Takes the rows of one list apart. See the module.
+/// Parser of the rows of one list. See the module.
 #[derive(Debug)]
 pub struct RowParser {
-    kind: Kind,
+    parser: FormatParser,
     algorithm: Algorithm,
-    /// Whether hashes of other algorithms are skipped, in a list without columns.
+    /// True if a list without columns skips hashes of other algorithms.
     skips_others: bool,
     headers: Headers,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum FormatParser {
     Lines(LineParser),
     Sums(SumsParser),
     /// A plain list in base64.
-    Encoded(Digest),
+    Encoded(HashSpec),
     Hashdeep(HashdeepParser),
     Clamav(ClamavParser),
     Table(TableParser),
@@ -65,28 +69,31 @@ enum Kind {
     Paths(Box<PathParser>),
 }
 
-/// A list, and what is wanted of its rows.
+/// A list, and the columns that are wanted from its rows.
 struct Request<'a> {
     layout: &'a Layout,
-    form: &'a Form,
+    options: &'a ListOptions,
     algorithm: Algorithm,
-    digits: Digest,
+    hash_spec: HashSpec,
     wanted: &'a [String],
 }
 
 impl Request<'_> {
-    /// The parser of the list's format.
-    fn kind(&self) -> Result<Kind> {
+    /// Creates the parser for the list's format.
+    fn parser(&self) -> Result<FormatParser> {
         match self.layout.format {
             Format::Lines => self.lines(),
             Format::Sums => {
                 let wanted = self.name_and_size()?;
-                let parser = SumsParser::new(self.algorithm, self.digits, wanted);
-                Ok(Kind::Sums(parser))
+                let parser = SumsParser::new(self.algorithm, self.hash_spec, wanted);
+                Ok(FormatParser::Sums(parser))
             }
             Format::Clamav => {
                 let wanted = self.name_and_size()?;
-                Ok(Kind::Clamav(ClamavParser::new(self.digits, wanted)))
+                Ok(FormatParser::Clamav(ClamavParser::new(
+                    self.hash_spec,
+                    wanted,
+                )))
             }
             Format::Powershell => self.powershell(),
             Format::Certutil => self.certutil(),
@@ -103,179 +110,192 @@ impl Request<'_> {
         }
     }
 
-    fn lines(&self) -> Result<Kind> {
-        self.refuse_column(self.form.column.as_ref().or(self.wanted.first()))?;
-        Ok(match self.form.encoding {
-            Encoding::Hex => Kind::Lines(LineParser::new(self.algorithm)),
-            Encoding::Base64 => Kind::Encoded(self.digits),
+    fn lines(&self) -> Result<FormatParser> {
+        self.check_no_column(self.options.column.as_ref().or(self.wanted.first()))?;
+        Ok(match self.options.encoding {
+            Encoding::Hex => FormatParser::Lines(LineParser::new(self.algorithm)),
+            Encoding::Base64 => FormatParser::Encoded(self.hash_spec),
         })
     }
 
-    fn powershell(&self) -> Result<Kind> {
-        self.refuse_column(self.form.column.as_ref())?;
+    fn powershell(&self) -> Result<FormatParser> {
+        self.check_no_column(self.options.column.as_ref())?;
         if self.layout.columns.is_empty() {
             return Err(Error::usage(
-                "the output of Get-FileHash names Algorithm, Hash and Path, and this list does not",
+                "the output of Get-FileHash names Algorithm, Hash and Path, but this list does not",
             )
-            .hint("name the form of the list by --format, or leave it out"));
+            .with_hint("give the list's format with --format, or omit --format"));
         }
         let (names, wanted) = (&self.layout.columns, self.columns()?);
         Ok(match self.layout.is_table {
-            true => Kind::Table(TableParser::new(self.digits, names, wanted)),
-            false => Kind::List(Box::new(ListParser::new(self.digits, names, wanted))),
+            true => FormatParser::Table(TableParser::new(self.hash_spec, names, wanted)),
+            false => FormatParser::List(Box::new(ListParser::new(self.hash_spec, names, wanted))),
         })
     }
 
-    fn certutil(&self) -> Result<Kind> {
-        self.refuse_column(self.form.column.as_ref())?;
+    fn certutil(&self) -> Result<FormatParser> {
+        self.check_no_column(self.options.column.as_ref())?;
         self.columns()?;
-        let parser = CertutilParser::new(self.digits, self.wanted.len());
-        Ok(Kind::Certutil(parser))
+        let parser = CertutilParser::new(self.hash_spec, self.wanted.len());
+        Ok(FormatParser::Certutil(parser))
     }
 
-    fn hashdeep(&self) -> Result<Kind> {
+    fn hashdeep(&self) -> Result<FormatParser> {
         if self.layout.columns.is_empty() {
             return Err(Error::usage(
-                "the output of hashdeep names its columns in a line that begins with %%%%, and this list \
+                "the output of hashdeep names its columns in a line that begins with %%%%, but this list \
                  does not begin with one",
             )
-            .hint("give the whole output of hashdeep, or name the form of the list by --format"));
+            .with_hint("give the complete output of hashdeep, or the list's format with --format"));
         }
-        let hash = self.layout.hash_column(self.algorithm, self.form)?;
-        Ok(Kind::Hashdeep(HashdeepParser::new(
-            self.digits,
+        let hash = self.layout.hash_column(self.algorithm, self.options)?;
+        Ok(FormatParser::Hashdeep(HashdeepParser::new(
+            self.hash_spec,
             hash,
             self.columns()?,
             self.layout.columns.clone(),
         )))
     }
 
-    fn paths(&self) -> Result<Kind> {
-        let normalizer = self.form.paths.clone().unwrap_or_default();
+    fn paths(&self) -> Result<FormatParser> {
+        let normalizer = self.options.path_normalizer.clone().unwrap_or_default();
         let parser = PathParser::new(normalizer, self.algorithm, self.columns()?)?;
-        Ok(Kind::Paths(Box::new(parser)))
+        Ok(FormatParser::Paths(Box::new(parser)))
     }
 
-    fn json(&self) -> Result<Kind> {
-        let field = self.layout.hash_field(self.algorithm, self.form)?;
-        let parser = match ArrayPath::of(&field) {
-            Some(path) => JsonParser::of_elements(self.digits, &path, self.wanted)?,
-            None => JsonParser::tagged(self.digits, &field, self.wanted.to_vec())?,
+    fn json(&self) -> Result<FormatParser> {
+        let field = self.layout.hash_field(self.algorithm, self.options)?;
+        let parser = match ArrayPath::parse(&field) {
+            Some(path) => JsonParser::for_elements(self.hash_spec, &path, self.wanted)?,
+            None => JsonParser::for_objects(self.hash_spec, &field, self.wanted.to_vec())?,
         };
-        Ok(Kind::Json(Box::new(parser)))
+        Ok(FormatParser::Json(Box::new(parser)))
     }
 
-    fn delimited(&self) -> Result<Kind> {
-        let hash = self.layout.hashes_of(self.algorithm, self.form)?;
-        Ok(Kind::Delimited(Box::new(DelimitedParser::new(
+    fn delimited(&self) -> Result<FormatParser> {
+        let hash = self.layout.hash_column_spec(self.algorithm, self.options)?;
+        Ok(FormatParser::Delimited(Box::new(DelimitedParser::new(
             self.layout.format,
-            self.digits,
+            self.hash_spec,
             hash,
             self.columns()?,
             &self.layout.columns,
         ))))
     }
 
-    /// The numbers of the wanted columns.
+    /// Returns the indexes of the wanted columns.
     fn columns(&self) -> Result<Vec<usize>> {
         let layout = self.layout;
         let each = self.wanted.iter();
-        each.map(|name| layout.column(name).ok_or_else(|| layout.no_column(name)))
-            .collect()
+        each.map(|name| {
+            layout
+                .find_column(name)
+                .ok_or_else(|| layout.no_column_error(name))
+        })
+        .collect()
     }
 
-    /// The wanted columns of a format that has a name and a size beside the hash.
-    fn name_and_size(&self) -> Result<Vec<Column>> {
-        self.refuse_column(self.form.column.as_ref())?;
+    /// Returns the wanted columns of a format that has only name and size beside the hash.
+    fn name_and_size(&self) -> Result<Vec<SumColumn>> {
+        self.check_no_column(self.options.column.as_ref())?;
         let layout = self.layout;
-        let known = |name: &String| Column::named(name).ok_or_else(|| layout.no_column(name));
+        let known =
+            |name: &String| SumColumn::from_name(name).ok_or_else(|| layout.no_column_error(name));
         self.wanted.iter().map(known).collect()
     }
 
-    /// Refuses the column `name` of a format that has none to choose.
-    fn refuse_column(&self, name: Option<&String>) -> Result<()> {
-        name.map_or(Ok(()), |name| Err(self.layout.no_column(name)))
+    /// Returns an error for a column `name` in a format whose hash column is fixed.
+    fn check_no_column(&self, name: Option<&String>) -> Result<()> {
+        name.map_or(Ok(()), |name| Err(self.layout.no_column_error(name)))
     }
 }
 
 impl RowParser {
-    /// A parser of lists laid out so, for hashes of `algorithm`, which also takes the
+    /// A parser of a list with this layout, for hashes of `algorithm`, that also reads the
     /// `wanted` columns.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when the list has not these
-    /// columns, or when it mixes algorithms and that was not allowed.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the list lacks one of
+    /// these columns, or mixes algorithms and the options do not skip the others.
     pub fn new(
         layout: &Layout,
-        form: &Form,
+        options: &ListOptions,
         algorithm: Algorithm,
         wanted: &[String],
     ) -> Result<RowParser> {
         let parser = |kind| RowParser {
-            kind,
+            parser: kind,
             algorithm,
-            skips_others: form.others == OtherAlgorithms::Skip,
+            skips_others: options.other_algorithms == OtherAlgorithms::Skip,
             headers: Headers::default(),
         };
-        if layout.empty {
-            // It has no rows, so none of them lacks a column.
-            return Ok(parser(Kind::Lines(LineParser::new(algorithm))));
+        if layout.is_empty {
+            // Without rows there is no column to miss.
+            return Ok(parser(FormatParser::Lines(LineParser::new(algorithm))));
         }
-        if form.others == OtherAlgorithms::Refuse
-            && let Some(refused) = mix::refused(&layout.mix, algorithm)
+        if options.other_algorithms == OtherAlgorithms::Refuse
+            && let Some(error) = mix::mix_error(&layout.algorithm_counts, algorithm)
         {
-            return Err(refused);
+            return Err(error);
         }
         let request = Request {
             layout,
-            form,
+            options,
             algorithm,
-            digits: Digest::new(algorithm, form),
+            hash_spec: HashSpec::new(algorithm, options),
             wanted,
         };
-        Ok(parser(request.kind()?))
+        Ok(parser(request.parser()?))
     }
 
-    /// What `line` is. [`Parsed::Continues`] when its row goes on in the next line.
+    /// Parses `line`. Returns [`Parsed::Continues`] if its row continues in the next line.
     #[inline]
     pub fn parse(&mut self, line: &Line<'_>) -> Parsed {
-        let parsed = match &mut self.kind {
-            Kind::Lines(parser) => parser.parse(line),
+        let parsed = match &mut self.parser {
+            FormatParser::Lines(parser) => parser.parse(line),
             _ if line.is_overlong() => {
-                self.forget();
-                Parsed::Rejected(Reason::Overlong)
+                self.abandon_row();
+                Parsed::Rejected(RejectReason::Overlong)
             }
-            Kind::Sums(parser) => parser.parse(line.bytes),
-            Kind::Encoded(digest) => encoded::parse(line.bytes, *digest),
-            Kind::Hashdeep(parser) => parser.parse(line.bytes),
-            Kind::Clamav(parser) => parser.parse(line.bytes),
-            Kind::Table(parser) => parser.parse(line.bytes),
-            Kind::List(parser) => parser.parse(line.bytes),
-            Kind::Certutil(parser) => parser.parse(line.bytes),
-            Kind::Delimited(parser) => parser.parse(line.bytes),
-            Kind::Json(parser) => parser.parse(line.bytes),
-            Kind::Paths(parser) => parser.parse(line.bytes, line.number == 1),
+            FormatParser::Sums(parser) => parser.parse(line.bytes),
+            FormatParser::Encoded(digest) => base64_list::parse(line.bytes, *digest),
+            FormatParser::Hashdeep(parser) => parser.parse(line.bytes),
+            FormatParser::Clamav(parser) => parser.parse(line.bytes),
+            FormatParser::Table(parser) => parser.parse(line.bytes),
+            FormatParser::List(parser) => parser.parse(line.bytes),
+            FormatParser::Certutil(parser) => parser.parse(line.bytes),
+            FormatParser::Delimited(parser) => parser.parse(line.bytes),
+            FormatParser::Json(parser) => parser.parse(line.bytes),
+            FormatParser::Paths(parser) => parser.parse(line.bytes, line.number == 1),
         };
         match parsed {
-            Parsed::Skipped | Parsed::Rejected(Reason::Length | Reason::Algorithm) => {
-                self.unusual(line, parsed)
+            Parsed::Skipped | Parsed::Rejected(RejectReason::Length | RejectReason::Algorithm) => {
+                self.classify_unusual(line, parsed)
             }
             parsed => parsed,
         }
     }
 
-    /// Judges a line that is none of the list's hashes, as `parsed` says.
+    /// Classifies a line without a hash of the list's algorithm: a repeated header, or a hash
+    /// of another algorithm.
     #[cold]
-    fn unusual(&mut self, line: &Line<'_>, parsed: Parsed) -> Parsed {
-        let other = match (&self.kind, parsed) {
-            (Kind::Lines(_) | Kind::Sums(_) | Kind::Delimited(_), Parsed::Skipped) => {
-                let is_table = matches!(self.kind, Kind::Delimited(_));
-                return self.headers.judge(line, is_table);
+    fn classify_unusual(&mut self, line: &Line<'_>, parsed: Parsed) -> Parsed {
+        let other = match (&self.parser, parsed) {
+            (
+                FormatParser::Lines(_) | FormatParser::Sums(_) | FormatParser::Delimited(_),
+                Parsed::Skipped,
+            ) => {
+                let is_table = matches!(self.parser, FormatParser::Delimited(_));
+                return self.headers.classify(line, is_table);
             }
             _ if !self.skips_others => None,
-            (Kind::Lines(_), Parsed::Rejected(Reason::Length)) => algorithm_of(line),
-            (Kind::Sums(_), _) => sums::algorithm(line.bytes).or_else(|| algorithm_of(line)),
-            (Kind::Json(parser), _) => algorithm_of_text(content(parser.hash_text())),
+            (FormatParser::Lines(_), Parsed::Rejected(RejectReason::Length)) => {
+                algorithm_from_line(line)
+            }
+            (FormatParser::Sums(_), _) => {
+                sums::algorithm(line.bytes).or_else(|| algorithm_from_line(line))
+            }
+            (FormatParser::Json(parser), _) => algorithm_from_text(trimmed(parser.hash_text())),
             _ => None,
         };
         match other.filter(|other| *other != self.algorithm) {
@@ -284,39 +304,39 @@ impl RowParser {
         }
     }
 
-    /// Of the row parsed last, the n-th of the wanted columns; nothing where it has
-    /// none, or an empty one.
-    pub fn wanted(&self, n: usize) -> Option<&[u8]> {
-        match &self.kind {
-            Kind::Lines(_) | Kind::Encoded(_) => None,
-            Kind::Sums(parser) => parser.wanted(n),
-            Kind::Hashdeep(parser) => parser.wanted(n),
-            Kind::Clamav(parser) => parser.wanted(n),
-            Kind::Table(parser) => parser.wanted(n),
-            Kind::List(parser) => parser.wanted(n),
-            Kind::Certutil(parser) => parser.wanted(n),
-            Kind::Delimited(parser) => parser.wanted(n),
-            Kind::Json(parser) => parser.wanted(n),
-            Kind::Paths(parser) => parser.wanted(n),
+    /// Returns the n-th wanted column of the last row. `None` if the row lacks it or it is
+    /// empty.
+    pub fn column_value(&self, n: usize) -> Option<&[u8]> {
+        match &self.parser {
+            FormatParser::Lines(_) | FormatParser::Encoded(_) => None,
+            FormatParser::Sums(parser) => parser.column_value(n),
+            FormatParser::Hashdeep(parser) => parser.column_value(n),
+            FormatParser::Clamav(parser) => parser.column_value(n),
+            FormatParser::Table(parser) => parser.column_value(n),
+            FormatParser::List(parser) => parser.column_value(n),
+            FormatParser::Certutil(parser) => parser.column_value(n),
+            FormatParser::Delimited(parser) => parser.column_value(n),
+            FormatParser::Json(parser) => parser.column_value(n),
+            FormatParser::Paths(parser) => parser.column_value(n),
         }
         .filter(|v| !v.is_empty())
     }
 
-    /// Forgets a row that has begun.
-    pub fn forget(&mut self) {
-        match &mut self.kind {
-            Kind::Delimited(parser) => parser.forget(),
-            Kind::List(parser) => parser.forget(),
-            Kind::Certutil(parser) => parser.forget(),
+    /// Discards an unfinished row.
+    pub fn abandon_row(&mut self) {
+        match &mut self.parser {
+            FormatParser::Delimited(parser) => parser.abandon_row(),
+            FormatParser::List(parser) => parser.abandon_record(),
+            FormatParser::Certutil(parser) => parser.abandon_row(),
             _ => {}
         }
     }
 
-    /// What the row is that goes on at the end of the list, which ends it. `None` where
-    /// only a line of its own could.
+    /// Classifies the unfinished row at the end of the list. `None` if only another line can
+    /// end a row of this format.
     pub(super) fn finish(&mut self) -> Option<Parsed> {
-        match &mut self.kind {
-            Kind::List(parser) => parser.finish(),
+        match &mut self.parser {
+            FormatParser::List(parser) => parser.finish(),
             _ => None,
         }
     }

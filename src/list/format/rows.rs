@@ -1,52 +1,50 @@
-//! Lines → rows: where a quoted field holds line feeds, its row is several lines.
+//! Lines → rows. A row has several lines if a quoted field holds line feeds.
 //!
-//! A row is one line of the books, and has the number and the place of its first. How
-//! long it may be is bounded as a line is: a quote that is not closed within [`MAX_LINE_BYTES`], or before
-//! the list ends, costs its own line, which is rejected, and reading goes on with the
-//! next. So what a row is depends on nothing before it, and reading can be taken up at
-//! the end of each.
+//! A row counts as one line, with the number and position of its first line. It may be as
+//! long as a line, [`MAX_LINE_BYTES`]. If a quote is not closed within that length, or by the
+//! end of the list, only its first line is rejected. Parsing continues with the next line.
+//! So a row does not depend on earlier rows, and a run can resume after any row.
 //!
-//! However many quotes are not closed, each line is read three times at most: a line
-//! that ends no row which began before it ends none that begins later and is open at it
-//! either, so when the first line is given up, the others are looked at only for where
-//! the next row begins; and the row is read as a whole when its end has come.
+//! Each line is parsed at most three times, however many quotes stay open. A line that does
+//! not end an open row does not end a later one that is open at it either. When the first
+//! line is rejected, the others are therefore parsed only to find the start of the next row.
+//! That row is parsed completely once its end arrives.
 
-use crate::base::record::{MAX_LINE_BYTES, Reason};
+use crate::base::record::{MAX_LINE_BYTES, RejectReason};
 use crate::list::format::plain::Parsed;
 use crate::list::format::row_parser::RowParser;
 use crate::list::lines::Line;
 use std::collections::VecDeque;
 
-/// A row, and what it is.
+/// A row, with the result of parsing it.
 #[derive(Debug)]
 pub(crate) struct Row<'a> {
-    /// Its first line: where it stands, and its bytes as far as they are kept.
+    /// The first line of the row.
     pub line: Line<'a>,
-    /// The number of its last line.
-    pub last: u64,
-    /// Where it ends, in bytes of the text.
+    /// Number of the last line.
+    pub last_line: u64,
+    /// Offset after the row, in bytes of the text.
     pub end: u64,
-    /// What it is; never [`Parsed::Continues`].
+    /// Result of parsing; never [`Parsed::Continues`].
     pub parsed: Parsed,
 }
 
-/// Joins the lines of one list to rows. See the [module](self).
+/// Joins the lines of one list into rows. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Rows {
     parser: RowParser,
-    /// The lines of a row that goes on.
-    held: VecDeque<Held>,
-    /// Their bytes, one behind another, and perhaps others before them.
+    /// The lines of an unfinished row.
+    held: VecDeque<HeldLine>,
+    /// The bytes of these lines, after those of lines that were dropped.
     bytes: Vec<u8>,
-    /// Whether the parser has not read all that is held: it only knows that the row
-    /// goes on.
-    unread: bool,
+    /// True if the parser has not read all held lines: it only knows that the row continues.
+    needs_reparse: bool,
 }
 
-/// A line that is held.
+/// A line of an unfinished row.
 #[derive(Debug, Clone, Copy)]
-struct Held {
-    /// Where in [`Rows::bytes`] it stands.
+struct HeldLine {
+    /// Offset of the line in [`Rows::bytes`].
     start: usize,
     length: usize,
     offset: u64,
@@ -54,8 +52,7 @@ struct Held {
     end: u64,
 }
 
-impl Held {
-    /// The line.
+impl HeldLine {
     fn line<'a>(&self, bytes: &'a [u8]) -> Line<'a> {
         Line {
             bytes: &bytes[self.start..self.start + self.length],
@@ -67,61 +64,60 @@ impl Held {
 }
 
 impl Rows {
-    /// Rows that `parser` takes apart.
+    /// Rows that `parser` parses.
     pub(crate) fn new(parser: RowParser) -> Rows {
         Rows {
             parser,
             held: VecDeque::new(),
             bytes: Vec::new(),
-            unread: false,
+            needs_reparse: false,
         }
     }
 
-    /// Takes the next line, which `terminator` bytes ended, and tells the rows that
-    /// have ended now.
+    /// Adds the next line, ended by `terminator` bytes, and passes finished rows to `emit`.
     ///
     /// # Errors
-    /// What `tell` returns.
+    /// The error that `emit` returns.
     #[inline]
     pub(crate) fn push<E>(
         &mut self,
         line: &Line<'_>,
         terminator: u64,
-        tell: &mut impl FnMut(Row<'_>, &RowParser) -> Result<(), E>,
+        emit: &mut impl FnMut(Row<'_>, &RowParser) -> Result<(), E>,
     ) -> Result<(), E> {
         let end = line.offset + line.length + terminator;
         match self.parser.parse(line) {
             parsed if self.held.is_empty() && !matches!(parsed, Parsed::Continues) => {
                 let row = Row {
                     line: *line,
-                    last: line.number,
+                    last_line: line.number,
                     end,
                     parsed,
                 };
-                tell(row, &self.parser)
+                emit(row, &self.parser)
             }
-            parsed => self.hold(line, end, parsed, tell),
+            parsed => self.hold(line, end, parsed, emit),
         }
     }
 
-    /// Takes the end of the list.
+    /// Ends the list and passes the remaining rows to `emit`.
     ///
     /// # Errors
-    /// What `tell` returns.
+    /// The error that `emit` returns.
     pub(crate) fn finish<E>(
         &mut self,
-        tell: &mut impl FnMut(Row<'_>, &RowParser) -> Result<(), E>,
+        emit: &mut impl FnMut(Row<'_>, &RowParser) -> Result<(), E>,
     ) -> Result<(), E> {
         while !self.held.is_empty() {
-            if std::mem::take(&mut self.unread) {
-                self.parser.forget();
+            if std::mem::take(&mut self.needs_reparse) {
+                self.parser.abandon_row();
                 for held in &self.held {
                     self.parser.parse(&held.line(&self.bytes));
                 }
             }
             match self.parser.finish() {
-                Some(parsed) => self.end(parsed, tell)?,
-                None => self.give_up(tell)?,
+                Some(parsed) => self.emit_row(parsed, emit)?,
+                None => self.reject_first_line(emit)?,
             }
         }
         Ok(())
@@ -133,17 +129,17 @@ impl Rows {
         line: &Line<'_>,
         end: u64,
         mut parsed: Parsed,
-        tell: &mut impl FnMut(Row<'_>, &RowParser) -> Result<(), E>,
+        emit: &mut impl FnMut(Row<'_>, &RowParser) -> Result<(), E>,
     ) -> Result<(), E> {
         if line.is_overlong() {
-            // It ends nothing: what is held is read without it.
-            self.finish(tell)?;
-            return self.push(line, end - line.offset - line.length, tell);
+            // An overlong line ends no row: finish the held lines without it.
+            self.finish(emit)?;
+            return self.push(line, end - line.offset - line.length, emit);
         }
         if self.held.is_empty() {
             self.bytes.clear();
         }
-        self.held.push_back(Held {
+        self.held.push_back(HeldLine {
             start: self.bytes.len(),
             length: line.bytes.len(),
             offset: line.offset,
@@ -153,71 +149,71 @@ impl Rows {
         self.bytes.extend_from_slice(line.bytes);
         if matches!(parsed, Parsed::Continues) {
             while self.is_too_long() {
-                self.give_up(tell)?;
+                self.reject_first_line(emit)?;
             }
             return Ok(());
         }
-        if std::mem::take(&mut self.unread) {
-            self.parser.forget();
+        if std::mem::take(&mut self.needs_reparse) {
+            self.parser.abandon_row();
             for held in &self.held {
                 parsed = self.parser.parse(&held.line(&self.bytes));
             }
         }
-        self.end(parsed, tell)
+        self.emit_row(parsed, emit)
     }
 
-    /// Tells the row that all lines are which are held.
-    fn end<E>(
+    /// Passes the row that consists of all held lines to `emit`.
+    fn emit_row<E>(
         &mut self,
         parsed: Parsed,
-        tell: &mut impl FnMut(Row<'_>, &RowParser) -> Result<(), E>,
+        emit: &mut impl FnMut(Row<'_>, &RowParser) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some((first, last)) = self.held.front().zip(self.held.back()) else {
             return Ok(());
         };
         let row = Row {
             line: first.line(&self.bytes),
-            last: last.number,
+            last_line: last.number,
             end: last.end,
             parsed,
         };
-        let told = tell(row, &self.parser);
+        let emitted = emit(row, &self.parser);
         self.held.clear();
-        told
+        emitted
     }
 
-    /// Whether what is held is longer than a row may be, its line feeds included.
+    /// True if the held lines, with their line feeds, are longer than a row may be.
     fn is_too_long(&self) -> bool {
         let ends = self.held.front().zip(self.held.back());
         ends.is_some_and(|(first, last)| last.end - first.offset > MAX_LINE_BYTES as u64)
     }
 
-    /// Rejects the first line that is held, and tells the rows behind it up to the next
-    /// that goes on.
-    fn give_up<E>(
+    /// Rejects the first held line, and emits the rows after it up to the next unfinished
+    /// one.
+    fn reject_first_line<E>(
         &mut self,
-        tell: &mut impl FnMut(Row<'_>, &RowParser) -> Result<(), E>,
+        emit: &mut impl FnMut(Row<'_>, &RowParser) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.parser.forget();
-        self.unread = true;
-        let mut parsed = Parsed::Rejected(Reason::Quote);
+        self.parser.abandon_row();
+        self.needs_reparse = true;
+        let mut parsed = Parsed::Rejected(RejectReason::Quote);
         while !matches!(parsed, Parsed::Continues)
             && let Some(held) = self.held.pop_front()
         {
             let row = Row {
                 line: held.line(&self.bytes),
-                last: held.number,
+                last_line: held.number,
                 end: held.end,
                 parsed,
             };
-            tell(row, &self.parser)?;
+            emit(row, &self.parser)?;
             if let Some(next) = self.held.front() {
                 parsed = self.parser.parse(&next.line(&self.bytes));
             }
         }
         match self.held.front().map(|first| first.start) {
-            None => self.unread = false,
-            // What is no longer held goes, a good deal at once.
+            None => self.needs_reparse = false,
+            // Drop old bytes in large steps, to move few bytes.
             Some(start) if start > MAX_LINE_BYTES => {
                 self.bytes.drain(..start);
                 for held in &mut self.held {

@@ -1,115 +1,116 @@
-//! Detection of a list's format by its first lines.
+//! Detection of a list's layout by its first lines.
 
 use crate::base::error::Result;
 use crate::base::record::MAX_LINE_BYTES;
-use crate::list::format::cell::{is_hash, without_mark, without_return};
+use crate::list::format::cell::{is_hash, strip_byte_order_mark, strip_carriage_return};
 use crate::list::format::document::ArrayPath;
-use crate::list::format::kind::{Form, Format};
-use crate::list::format::layout::{LINES_LOOKED_AT, Layout};
-use crate::list::format::plain::{content, is_header};
-use crate::list::format::{certutil, clamav, delimited, encoded, json, powershell, sums};
+use crate::list::format::kind::{Format, ListOptions};
+use crate::list::format::layout::{LINES_SAMPLED, Layout};
+use crate::list::format::plain::{is_hash_column_name, trimmed};
+use crate::list::format::{base64_list, certutil, clamav, delimited, json, powershell, sums};
 
-/// Lines that are looked at to count hashes by algorithm.
+/// Lines in which hashes are counted by algorithm.
 const LINES_COUNTED: usize = 1000;
 
 impl Layout {
-    /// The form of the list called `name` that begins with `head`; `whole` when there is
-    /// no more of it. What no line decides is a plain list.
+    /// Detects the layout of the list `name` that begins with `head`; `whole` says that
+    /// `head` is all of it. A list that no line identifies is a plain list.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage), when it is JSON of another
-    /// form than an object a line.
-    pub fn seen(name: &str, head: &[u8], whole: bool, form: &Form) -> Result<Layout> {
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if it is JSON, but not one
+    /// object per line.
+    pub fn detect(name: &str, head: &[u8], whole: bool, options: &ListOptions) -> Result<Layout> {
         let mut lines: Vec<&[u8]> = head.split(|b| *b == b'\n').collect();
         if !whole || lines.last().is_some_and(|l| l.is_empty()) {
-            // It may be cut off; one that is longer than a line may be is none any more.
+            // The last line may be incomplete. JSON longer than a line is no JSON lines.
             let cut = lines.pop().unwrap_or_default();
-            if form.format.is_none_or(|f| f == Format::Ndjson)
+            if options.format.is_none_or(|f| f == Format::Ndjson)
                 && cut.len() >= MAX_LINE_BYTES
-                && lines.iter().all(|l| content(l).is_empty())
-                && json::begins(content(cut))
+                && lines.iter().all(|l| trimmed(l).is_empty())
+                && json::begins_like_json(trimmed(cut))
             {
-                return Err(json::refused(name));
+                return Err(json::not_json_lines_error(name));
             }
         }
         let significant = |line: &&[u8]| {
-            let text = content(line);
+            let text = trimmed(line);
             !text.is_empty() && text[0] != b'#'
         };
         let lines = lines.into_iter().filter(significant);
-        let lines = lines.map(|line| without_return(without_mark(line)));
+        let lines = lines.map(|line| strip_carriage_return(strip_byte_order_mark(line)));
         let lines: Vec<&[u8]> = lines.take(LINES_COUNTED).collect();
-        if whole && lines.is_empty() && form.paths.is_none() {
+        if whole && lines.is_empty() && options.path_normalizer.is_none() {
             return Ok(Layout {
-                empty: true,
+                is_empty: true,
                 ..Layout::default()
             });
         }
-        if encoded::is_meant(form) {
-            let lines = &lines[..lines.len().min(LINES_LOOKED_AT)];
-            return Ok(encoded::layout(lines, form));
+        if base64_list::is_selected(options) {
+            let lines = &lines[..lines.len().min(LINES_SAMPLED)];
+            return Ok(base64_list::detect_layout(lines, options));
         }
-        let column = form.column.as_deref();
-        let (format, from) = match form.format {
+        let column = options.column.as_deref();
+        let (format, from) = match options.format {
             Some(format) => (format, 0),
-            // Each is an element of an array.
-            None if column.is_some_and(|c| ArrayPath::of(c).is_some()) => (Format::Ndjson, 0),
-            None => Layout::guessed(&lines[..lines.len().min(LINES_LOOKED_AT)], column),
+            // The list is split into the elements of an array, one per line.
+            None if column.is_some_and(|c| ArrayPath::parse(c).is_some()) => (Format::Ndjson, 0),
+            None => Layout::detect_format(&lines[..lines.len().min(LINES_SAMPLED)], column),
         };
         if format == Format::Ndjson
             && let Some(first) = lines.get(from)
         {
-            json::check(name, content(first))?;
+            json::check_object(name, trimmed(first))?;
         }
         let lines = lines.get(from..).unwrap_or_default();
-        Ok(Layout::of(format, lines, column))
+        Ok(Layout::from_lines(format, lines, column))
     }
 
-    /// The format that one of `lines` shows, and which of them that is.
-    fn guessed(lines: &[&[u8]], column: Option<&str>) -> (Format, usize) {
+    /// Detects the format, with the index of the line that shows it.
+    fn detect_format(lines: &[&[u8]], column: Option<&str>) -> (Format, usize) {
         for (n, line) in lines.iter().enumerate() {
-            let text = content(line);
+            let text = trimmed(line);
             if is_hash(text) {
                 break;
             }
             let format = if text.starts_with(b"%%%%") {
                 Some(Format::Hashdeep)
-            } else if json::begins(text) && (n == 0 || json::is_object(text)) {
+            } else if json::begins_like_json(text) && (n == 0 || json::is_object(text)) {
                 Some(Format::Ndjson)
-            } else if powershell::columns(lines.get(n..).unwrap_or_default()).is_some() {
+            } else if powershell::detect_columns(lines.get(n..).unwrap_or_default()).is_some() {
                 Some(Format::Powershell)
-            } else if is_header(text) && !text.starts_with(b"\"") {
-                // That of a plain list.
+            } else if is_hash_column_name(text) && !text.starts_with(b"\"") {
+                // The header of a plain list.
                 None
-            } else if sums::is_one(line) {
+            } else if sums::is_sum_line(line) {
                 Some(Format::Sums)
             } else if clamav::algorithm(line).is_some() {
                 Some(Format::Clamav)
             } else if certutil::algorithm(lines.get(n..).unwrap_or_default()).is_some() {
                 Some(Format::Certutil)
             } else {
-                // What only looks like a header stands before bare hashes, too.
-                let next = lines.get(n + 1).map(|l| content(l));
-                delimited::format_of(line, column)
+                // A sentence before bare hashes may look like a header.
+                let next = lines.get(n + 1).map(|l| trimmed(l));
+                delimited::detect_format(line, column)
                     .filter(|_| !next.is_some_and(is_hash) || text.starts_with(b"\""))
             };
             if let Some(format) = format {
                 let header = format
                     .delimiter()
-                    .and_then(|d| Layout::header(&lines[..=n], d));
+                    .and_then(|d| Layout::find_header(&lines[..=n], d));
                 return (format, header.unwrap_or(n));
             }
         }
         (Format::Lines, 0)
     }
 
-    /// The first of `lines` that is a header without a column named as one of hashes; the
-    /// last of them is the first that shows a hash.
-    fn header(lines: &[&[u8]], delimiter: u8) -> Option<usize> {
+    /// Finds a header without a hash column's name; the last of `lines` is the first row with
+    /// a hash. Returns its index. `None` if there is none.
+    fn find_header(lines: &[&[u8]], delimiter: u8) -> Option<usize> {
         let (last, before) = lines.split_last()?;
         let row = [delimited::fields(last, delimiter)];
-        let names =
-            |line: &&[u8]| delimited::names_columns(&delimited::fields(line, delimiter), &row);
+        let names = |line: &&[u8]| {
+            delimited::is_header_without_hash_name(&delimited::fields(line, delimiter), &row)
+        };
         before.iter().position(names)
     }
 }

@@ -1,33 +1,40 @@
-//! Rules and users as far as a person gives them; a table shows the rest.
+//! Rules and users from the options; the table or defaults complete them.
 
 use crate::base::error::Result;
 use crate::list::matchmeta::normalizer::{Normalizer, Rules, Users};
 
-/// Rules and users for paths, each of them given or left open.
+/// Rules and users for paths, each optional.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GivenRules {
-    /// The rules.
+    /// The rules. `None` to use those of the table, or the default.
     pub rules: Option<Rules>,
-    /// The user of Unix paths.
+    /// User of Unix paths. `None` to use that of the table, or the default.
     pub unix_user: Option<String>,
-    /// The user of Windows paths.
+    /// User of Windows paths. `None` to use that of the table, or the default.
     pub windows_user: Option<String>,
 }
 
 impl GivenRules {
-    /// The normalizer of these rules. What is left open has its default.
+    /// Returns a normalizer with these rules, completed by the defaults.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when a name cannot be a user's.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if a name is not a valid user.
     pub fn normalizer(&self) -> Result<Normalizer> {
-        self.completed(Rules::default(), &Users::of(self.rules.unwrap_or_default()))
+        self.normalizer_with_defaults(
+            Rules::default(),
+            &Users::for_rules(self.rules.unwrap_or_default()),
+        )
     }
 
-    /// The normalizer of these rules. What is left open is taken from `rules` and `users`.
+    /// Returns a normalizer with these rules, completed by `rules` and `users`.
     ///
     /// # Errors
-    /// As [`normalizer`](Self::normalizer).
-    pub(crate) fn completed(&self, rules: Rules, users: &Users) -> Result<Normalizer> {
+    /// Same as [`normalizer`](Self::normalizer).
+    pub(crate) fn normalizer_with_defaults(
+        &self,
+        rules: Rules,
+        users: &Users,
+    ) -> Result<Normalizer> {
         let or = |given: &Option<String>, other: &String| given.as_ref().unwrap_or(other).clone();
         Normalizer::new(
             self.rules.unwrap_or(rules),

@@ -1,9 +1,9 @@
-//! MatchMeta: paths made comparable, so that a table of hashes answers for full paths.
+//! MatchMeta: normalised paths, so that a table of hashes can look up full paths.
 //!
 //! Bottom-up:
 //!
-//! - [`normalizer`]: the published rules, and the hash of a path by them.
-//! - [`given`]: rules and users as a person gives them, in part.
+//! - [`normalizer`]: the published rules, and the hash of a normalised path.
+//! - [`given`]: rules and users from the options.
 
 pub(crate) mod given;
 pub(crate) mod normalizer;

@@ -1,46 +1,46 @@
-//! Paths made comparable (MatchMeta): a full path without what differs between two
-//! machines that were built alike, and the SHA-256 of that.
+//! Normalisation of paths (MatchMeta): replaces the parts of a full path that differ between
+//! two machines of the same build. The result is hashed with SHA-256.
 //!
-//! A file that hides among others shows when its full path is not among the paths of
-//! a gold build. For that the drive letter and the names of users are replaced by
-//! standard ones, and everything else stays byte for byte. The result is hashed as
-//! UTF-8, so that a table of paths is a table of SHA-256 like any other.
+//! A hidden file stands out because its full path is not among the paths of a gold build.
+//! To compare them, the drive letter and the names of users are replaced by standard ones;
+//! everything else stays byte for byte. The result is hashed as UTF-8, so that a table of
+//! paths is an ordinary table of SHA-256 hashes.
 //!
 //! # The rules
 //!
-//! Two generations of them are in use ([`Rules`]). A table answers only to the rules,
-//! and the [`Users`], that built it: both belong beside the hashes.
+//! Two generations are in use ([`Rules`]). A look-up must use the rules and [`Users`] that
+//! built the table, so the table stores both with the hashes.
 //!
-//! | a path | `v2`, the default | `v3` |
+//! | path | `v2`, the default | `v3` |
 //! |---|---|---|
 //! | begins with `/`: Unix | | |
 //! | `/home/NAME…` | `/home/ubuntu…` | `/home/user…` |
 //! | `/Users/NAME…` | stays | `/Users/user…`, except `Shared` |
-//! | else, its second character is `:`: Windows | the drive becomes `C` | the drive stays, except below |
-//! | `D:\Users\NAME…` | `C:\Users\Administrator…` | the same, except `Default`, `Public`, `All Users`, `Default User`, with which the whole path stays |
-//! | `D:\Documents and Settings\NAME…` | `C:\Documents and Settings\Administrator…` | the same, with the same exceptions |
+//! | otherwise, second character is `:`: Windows | the drive becomes `C` | the drive stays, except in the next rows |
+//! | `D:\Users\NAME…` | `C:\Users\Administrator…` | as `v2`; with `Default`, `Public`, `All Users`, `Default User` the whole path stays |
+//! | `D:\Documents and Settings\NAME…` | `C:\Documents and Settings\Administrator…` | as `v2`, with the same exceptions |
 //! | anything else | stays | stays |
 //!
-//! `v2` is the published rule to the letter: it replaces an empty `NAME` too, and takes
-//! what stands before the first `\` for the drive. `v3` leaves an empty `NAME` alone, and
-//! needs the `\` right after the drive.
+//! `v2` follows the published rule exactly: it replaces an empty `NAME`, too, and treats
+//! all text before the first `\` as the drive. `v3` does not replace an empty `NAME`, and
+//! requires the `\` right after the drive.
 //!
-//! `NAME` is one component, whole, a folder or a file (`C:\Users\desktop.ini`
+//! `NAME` is one complete component, a folder or a file (`C:\Users\desktop.ini`
 //! becomes `C:\Users\Administrator`). Components are compared exactly: `/Home`,
-//! `C:\USERS` and `C:\users` are other folders. Nothing is trimmed, folded,
-//! percent-decoded or brought into a Unicode normal form, and `.` and `..` are names
-//! like any other. Normalising twice changes nothing more.
+//! `C:\USERS` and `C:\users` are other folders. Nothing is trimmed, case-folded,
+//! percent-decoded or brought into a Unicode normal form. `.` and `..` are ordinary names.
+//! Normalising a normalised path changes nothing.
 //!
-//! # What separates
+//! # Separators
 //!
-//! `/` on Unix; on Windows `\` alone. Windows takes `/` as well, but its own listings
-//! never write it, and the hashes of `C:/Users/x` and `C:\Users\x` differ whatever is
-//! done about the name: of such a list only the drive is replaced. Who has one converts
-//! it first (`tr / '\\'`), which it needs anyway to meet a list from Windows.
+//! `/` on Unix; only `\` on Windows. Windows accepts `/` as well, but its listings never
+//! contain it, and the hashes of `C:/Users/x` and `C:\Users\x` differ in any case. In such a
+//! list only the drive is replaced. Convert it first (`tr / '\\'`) to compare it with a list
+//! from Windows.
 //!
-//! # What is at the edge
+//! # Edge cases
 //!
-//! | a path | becomes |
+//! | path | result |
 //! |---|---|
 //! | `/`, `a`, `:`, any other single character | stays |
 //! | `/home`, `/Users`, `/Users/` | stays: there is no name to replace |
@@ -57,34 +57,34 @@
 //! | `D:\\Users\x` | the drive as `v2` says, nothing else: the first component is empty |
 //! | `\\server\share\Users\x`, `\\?\D:\Users\x` | stays |
 //! | ` `, `/home/x ` | blanks are part of a name |
-//! | nothing at all | [`Unfit::Empty`] |
-//! | holds a NUL | [`Unfit::Nul`]: neither system can have such a name |
-//! | holds a surrogate (WTF-8, CESU-8; alone or in a pair) | [`Unfit::Surrogate`]: it has no UTF-8 |
-//! | is not UTF-8 otherwise | [`Unfit::Utf8`]; NUL is looked for first |
+//! | empty | [`InvalidPath::Empty`] |
+//! | with a NUL | [`InvalidPath::Nul`]: neither system allows it in a name |
+//! | with a surrogate (WTF-8, CESU-8; alone or in a pair) | [`InvalidPath::Surrogate`]: it has no UTF-8 |
+//! | other invalid UTF-8 | [`InvalidPath::Utf8`]; a NUL is detected first |
 //!
 //! # Lists of paths
 //!
-//! One path a line ([`of_line`]). LF or CR LF ends a line, and so does the end of the
-//! list, with or without a CR before it; a byte order mark at the beginning of the list
-//! is dropped; blanks stay. A line with nothing on it is no path, and is skipped.
+//! One path per line ([`path_from_line`]). LF or CR LF ends a line, and so does the end of the
+//! list, with or without a CR before it. A byte order mark at the start of the list is
+//! dropped; blanks stay. An empty line is skipped.
 
-use crate::base::error::{Error, Result as Outcome};
+use crate::base::error::{Error, Result as CrateResult};
 use crate::base::hash::Hash;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
-/// The users that the machine images of Linux distributions come with, each of which
-/// a gold build may have been made with: Ubuntu's, Debian's, CentOS's, Amazon Linux's.
+/// Default users of the machine images of Linux distributions, which gold builds may be made
+/// from: Ubuntu, Debian, CentOS, Amazon Linux.
 pub(crate) const UNIX_USERS: [&str; 4] = ["ubuntu", "admin", "centos", "ec2-user"];
 
-/// The user that Windows is installed with.
+/// The default user of a Windows installation.
 const WINDOWS_USER: &str = "Administrator";
 
-/// The folders of users on Windows: of today, and up to Windows XP.
+/// Folders of users on Windows: current, and up to Windows XP.
 const WINDOWS_HOMES: [&[u8]; 2] = [b"Users", b"Documents and Settings"];
 
-/// What lies among the users' folders there and belongs to none.
+/// Folders among those of users on Windows that belong to no user.
 const WINDOWS_SHARED: [&[u8]; 4] = [b"Default", b"Public", b"All Users", b"Default User"];
 
 /// UTF-8's byte order mark.
@@ -94,18 +94,18 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Rules {
-    /// Of 2018: the distribution's user, and drive `C` for every Windows path.
+    /// Rules of 2018: the distribution's user, and drive `C` for every Windows path.
     #[default]
     V2,
-    /// Of 2024: `user`, macOS too, and Windows paths below users' folders only.
+    /// Rules of 2024: `user`, also on macOS; Windows paths only in users' folders.
     V3,
 }
 
 impl Rules {
-    /// Every generation, oldest first.
+    /// All generations, oldest first.
     pub const ALL: [Rules; 2] = [Rules::V2, Rules::V3];
 
-    /// The name, as it is written on the command line, into answers and into items.
+    /// Returns the name, as used on the command line, in answers and in items.
     pub fn name(self) -> &'static str {
         match self {
             Rules::V2 => "v2",
@@ -131,18 +131,18 @@ impl FromStr for Rules {
     }
 }
 
-/// The names that stand for every user.
+/// Names that replace those of all users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Users {
-    /// On Unix.
+    /// User of Unix paths.
     pub unix: String,
-    /// On Windows.
+    /// User of Windows paths.
     pub windows: String,
 }
 
 impl Users {
-    /// As the rules have them: `ubuntu` in `v2`, `user` in `v3`, and `Administrator`.
-    pub fn of(rules: Rules) -> Users {
+    /// Default users of the rules: `ubuntu` in `v2`, `user` in `v3`; `Administrator` in both.
+    pub fn for_rules(rules: Rules) -> Users {
         Users {
             unix: match rules {
                 Rules::V2 => UNIX_USERS[0].to_owned(),
@@ -153,11 +153,11 @@ impl Users {
     }
 }
 
-/// Why something is no path that can be normalised.
+/// Reason why bytes are no valid path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Unfit {
-    /// There is nothing.
+pub enum InvalidPath {
+    /// It is empty.
     Empty,
     /// It holds a NUL byte.
     Nul,
@@ -167,20 +167,20 @@ pub enum Unfit {
     Utf8,
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for InvalidPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Unfit::Empty => "empty",
-            Unfit::Nul => "holds a NUL byte",
-            Unfit::Surrogate => "holds a surrogate, encoded as in WTF-8 or CESU-8",
-            Unfit::Utf8 => "not valid UTF-8",
+            InvalidPath::Empty => "empty",
+            InvalidPath::Nul => "holds a NUL byte",
+            InvalidPath::Surrogate => "holds a surrogate, encoded as in WTF-8 or CESU-8",
+            InvalidPath::Utf8 => "not valid UTF-8",
         })
     }
 }
 
-impl std::error::Error for Unfit {}
+impl std::error::Error for InvalidPath {}
 
-/// Normalises paths by one set of rules and users. See the module.
+/// Normaliser of paths with one set of rules and users. See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Normalizer {
     rules: Rules,
@@ -189,32 +189,32 @@ pub struct Normalizer {
 
 impl Default for Normalizer {
     fn default() -> Self {
-        Normalizer::of(Rules::default())
+        Normalizer::with_rules(Rules::default())
     }
 }
 
 impl Normalizer {
-    /// By these rules, with their own users.
-    pub fn of(rules: Rules) -> Normalizer {
+    /// A normaliser with these rules and their default users.
+    pub fn with_rules(rules: Rules) -> Normalizer {
         Normalizer {
             rules,
-            users: Users::of(rules),
+            users: Users::for_rules(rules),
         }
     }
 
-    /// By these rules, with users of one's own.
+    /// A normaliser with these rules and users.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when a name can be none:
-    /// empty, or with a separator or a control character in it.
-    pub fn new(rules: Rules, users: Users) -> Outcome<Normalizer> {
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if a name is empty, or
+    /// holds a separator or a control character.
+    pub fn new(rules: Rules, users: Users) -> CrateResult<Normalizer> {
         for (system, name) in [("Unix", &users.unix), ("Windows", &users.windows)] {
-            let foreign = |c: char| c == '/' || c == '\\' || c.is_control();
-            if name.is_empty() || name.contains(foreign) {
+            let is_invalid = |c: char| c == '/' || c == '\\' || c.is_control();
+            if name.is_empty() || name.contains(is_invalid) {
                 return Err(Error::usage(format!(
-                    "{name:?} cannot stand for the users of {system}: it is one component of a path"
+                    "{name:?} is not a valid user of {system} paths: expected one component of a path"
                 ))
-                .hint(format!(
+                .with_hint(format!(
                     "give a plain name, such as {} or {WINDOWS_USER}",
                     UNIX_USERS.join(", ")
                 )));
@@ -223,21 +223,21 @@ impl Normalizer {
         Ok(Normalizer { rules, users })
     }
 
-    /// The rules.
+    /// Returns the rules.
     pub fn rules(&self) -> Rules {
         self.rules
     }
 
-    /// The users.
+    /// Returns the users.
     pub fn users(&self) -> &Users {
         &self.users
     }
 
-    /// Appends the normalised `path` to `out`, and nothing when it is none.
+    /// Appends the normalised `path` to `out`. Appends nothing on an error.
     ///
     /// # Errors
-    /// Why it is no path.
-    pub fn normalize(&self, path: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
+    /// The reason why it is no valid path.
+    pub fn normalize(&self, path: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidPath> {
         let parts = self.parts(path)?;
         out.reserve(parts.iter().map(|part| part.len()).sum());
         for part in parts {
@@ -246,11 +246,11 @@ impl Normalizer {
         Ok(())
     }
 
-    /// The SHA-256 of the normalised `path`, without putting that together.
+    /// Returns the SHA-256 of the normalised `path`, without allocating that.
     ///
     /// # Errors
-    /// Why it is no path.
-    pub fn hash(&self, path: &[u8]) -> Result<Hash, Unfit> {
+    /// The reason why it is no valid path.
+    pub fn hash(&self, path: &[u8]) -> Result<Hash, InvalidPath> {
         let mut digest = Sha256::new();
         for part in self.parts(path)? {
             digest.update(part);
@@ -258,9 +258,9 @@ impl Normalizer {
         Ok(Hash::from(<[u8; 32]>::from(digest.finalize())))
     }
 
-    /// The pieces of the normalised path, in order: some of `path`, some of the users.
-    fn parts<'a>(&'a self, path: &'a [u8]) -> Result<[&'a [u8]; 4], Unfit> {
-        let text = fit(path)?;
+    /// Returns the parts of the normalised path in order: slices of `path` and a user.
+    fn parts<'a>(&'a self, path: &'a [u8]) -> Result<[&'a [u8]; 4], InvalidPath> {
+        let text = check_path(path)?;
         let mut characters = text.chars();
         let first = characters.next();
         if first == Some('/') {
@@ -270,11 +270,11 @@ impl Normalizer {
             };
             let shared: &[&[u8]] = match self.rules {
                 Rules::V2 => &[],
-                // Of macOS, hence not below /home.
+                // On macOS, so not below /home.
                 Rules::V3 if path.starts_with(b"/Users/") => &[b"Shared"],
                 Rules::V3 => &[],
             };
-            return Ok(match self.around_name(path, b'/', home, shared) {
+            return Ok(match self.split_at_user(path, b'/', home, shared) {
                 Some((before, after)) => [before, self.users.unix.as_bytes(), after, b""],
                 None => [path, b"", b"", b""],
             });
@@ -282,7 +282,7 @@ impl Normalizer {
         if characters.next() != Some(':') {
             return Ok([path, b"", b"", b""]);
         }
-        // From the colon on: the drive is one character, of whatever length.
+        // The part from the colon on: the drive is one character of one to four bytes.
         let rest = &path[first.map_or(0, char::len_utf8)..];
         let (separator, shared): (_, &[&[u8]]) = match self.rules {
             Rules::V2 => (memchr::memchr(b'\\', rest), &[]),
@@ -290,7 +290,7 @@ impl Normalizer {
         };
         let name = separator.and_then(|at| {
             let below = rest.get(at..)?;
-            let (before, after) = self.around_name(below, b'\\', &WINDOWS_HOMES, shared)?;
+            let (before, after) = self.split_at_user(below, b'\\', &WINDOWS_HOMES, shared)?;
             Some((&rest[..at + before.len()], after))
         });
         Ok(match (name, self.rules) {
@@ -300,10 +300,9 @@ impl Normalizer {
         })
     }
 
-    /// What stands in `path` before and after its second component, when its first is
-    /// one of `homes`, and the second is a name to replace: none of `shared`, and in
-    /// `v3` not empty.
-    fn around_name<'a>(
+    /// Splits `path` around its second component, the user to replace. `None` if the first
+    /// component is none of `homes`, or the second is one of `shared`, or empty in `v3`.
+    fn split_at_user<'a>(
         &self,
         path: &'a [u8],
         separator: u8,
@@ -314,7 +313,7 @@ impl Normalizer {
         let home = homes
             .iter()
             .find(|h| inside.starts_with(h) && inside.get(h.len()) == Some(&separator))?;
-        // Both separators and the home between them.
+        // Two separators, with the home between them.
         let (before, name) = path.split_at(home.len() + 2);
         let end = memchr::memchr(separator, name).unwrap_or(name.len());
         let (name, after) = name.split_at(end);
@@ -326,30 +325,29 @@ impl Normalizer {
     }
 }
 
-/// `path` as text, or why it is none.
-fn fit(path: &[u8]) -> Result<&str, Unfit> {
+/// Checks that `path` is a valid path and returns it as text.
+fn check_path(path: &[u8]) -> Result<&str, InvalidPath> {
     if path.is_empty() {
-        return Err(Unfit::Empty);
+        return Err(InvalidPath::Empty);
     }
     if memchr::memchr(0, path).is_some() {
-        return Err(Unfit::Nul);
+        return Err(InvalidPath::Nul);
     }
     std::str::from_utf8(path).map_err(|e| match path.get(e.valid_up_to()..) {
-        // U+D800 to U+DFFF, three bytes each, as UTF-8 would have them.
-        Some([0xED, 0xA0..=0xBF, 0x80..=0xBF, ..]) => Unfit::Surrogate,
-        _ => Unfit::Utf8,
+        // U+D800 to U+DFFF, encoded in three bytes each.
+        Some([0xED, 0xA0..=0xBF, 0x80..=0xBF, ..]) => InvalidPath::Surrogate,
+        _ => InvalidPath::Utf8,
     })
 }
 
-/// The SHA-256 of a path that is normalised already.
+/// Returns the SHA-256 of a normalised path.
 pub(crate) fn hash(normalized: &[u8]) -> Hash {
     Hash::from(<[u8; 32]>::from(Sha256::digest(normalized)))
 }
 
-/// The path on a line of a list, whose line feed is taken off already: without the
-/// carriage return before it and, when it is the `first` of its list, without the byte
-/// order mark. It may be empty.
-pub(crate) fn of_line(line: &[u8], first: bool) -> &[u8] {
+/// Returns the path on a line without line feed: strips the carriage return and, from the
+/// `first` line of a list, the byte order mark. The path may be empty.
+pub(crate) fn path_from_line(line: &[u8], first: bool) -> &[u8] {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     match first {
         true => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),

@@ -1,4 +1,4 @@
-//! The connection to an SQLite database that nobody is trusted to have made.
+//! Connection to an untrusted SQLite database.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use rusqlite::config::DbConfig;
@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Opens the file and switches off what it could do.
+/// Opens the file read-only and disables everything in it that could run.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_URI
@@ -22,17 +22,17 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     ] {
         connection.set_db_config(config, on)?;
     }
-    // In KiB; an index that is walked needs few pages at once.
+    // 16 MiB, negative in KiB: reading along an index needs few pages at once.
     connection.pragma_update(None, "cache_size", -16_384)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }
 
-/// The file as SQLite's URI; `immutable`, so that it is not locked and no file is
-/// made beside it.
+/// Returns the file as an SQLite URI with `immutable`, so that SQLite neither locks it nor
+/// creates files beside it.
 fn uri(path: &Path) -> String {
-    // An empty authority, so that a path may begin as one does.
+    // The empty authority keeps a path that begins with `//` from being read as one.
     let mut uri = String::from(if cfg!(unix) { "file://" } else { "file:" });
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     for byte in path.as_os_str().as_encoded_bytes() {
@@ -48,9 +48,9 @@ fn uri(path: &Path) -> String {
     uri + "?mode=ro&immutable=1"
 }
 
-/// Refuses a database of which a part still lies in another file: read as it lies, it
-/// would not be what it is.
-pub(super) fn refuse_unfinished(name: &str, path: &Path) -> Result<()> {
+/// Returns an error for a database with a journal or write-ahead log beside it: without
+/// these its content would be wrong.
+pub(super) fn check_finished(name: &str, path: &Path) -> Result<()> {
     for suffix in ["-wal", "-journal"] {
         let mut beside = path.as_os_str().to_owned();
         beside.push(suffix);
@@ -58,11 +58,11 @@ pub(super) fn refuse_unfinished(name: &str, path: &Path) -> Result<()> {
         let bytes = std::fs::metadata(&beside).map_or(0, |m| m.len());
         if bytes > 0 {
             return Err(Error::usage(format!(
-                "{name} is in use, or was not closed: what is in {} belongs to it",
+                "{name} is in use or was not closed: {} belongs to it",
                 beside.display()
             ))
-            .hint(format!(
-                "close the program that has it open, then let sqlite3 finish it: sqlite3 {} \
+            .with_hint(format!(
+                "close the program that uses it, then complete it with sqlite3: sqlite3 {} \
                  'PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE'",
                 path.display()
             )));
@@ -71,17 +71,17 @@ pub(super) fn refuse_unfinished(name: &str, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What SQLite says of a database that it cannot read (any further than `rows`).
-pub(super) fn broken(name: &str, path: &Path, rows: Option<u64>, e: &rusqlite::Error) -> Error {
+/// Returns the error for a database that SQLite cannot read, after `rows` rows if given.
+pub(super) fn read_error(name: &str, path: &Path, rows: Option<u64>, e: &rusqlite::Error) -> Error {
     let what = match rows {
         Some(rows) => format!("reading the database {name} ended after {rows} rows"),
         None => format!("the database {name} cannot be read"),
     };
     Error::new(ErrorKind::Read, what)
-        .because(e.to_string())
-        .hint(format!(
-            "what was sound before is written or in the books; fetch it again, whole (each zip has its SHA-1 \
-             beside it), then run this again; sqlite3 {} 'PRAGMA quick_check' says more",
+        .with_source(e.to_string())
+        .with_hint(format!(
+            "every line before it is accounted for; fetch the complete file again (NIST publishes a SHA-1 beside \
+             each zip), then run this again; for details run sqlite3 {} 'PRAGMA quick_check'",
             path.display()
         ))
 }

@@ -1,40 +1,41 @@
-//! NIST's RDS v3 databases → the hashes in them, without I/O but SQLite's own.
+//! NIST's RDS v3 databases → their hashes, with SQLite as the only I/O.
 //!
 //! The NSRL publishes its Reference Data Set as SQLite databases of two schemas:
 //!
 //! | | minimal | full |
 //! |---|---|---|
 //! | hashes | the table `FILE` | the table `METADATA`; `FILE` is a view |
-//! | index | the primary key, which begins with `sha256` | none of a hash |
-//! | case | upper | either: its view folds them |
+//! | index | the primary key, which begins with `sha256` | no index on a hash |
+//! | case | upper | both: the view folds them |
 //!
-//! Only tables are read, never a view: what a view or a trigger says is a program
-//! of whoever made the database, and all of that is switched off ([`Rds::open`]).
+//! Only tables are read, never views: views and triggers are programs of the database's
+//! author, and are disabled ([`Rds::open`]).
 //!
-//! # How each hash comes once
+//! # Order and duplicates
 //!
-//! Where an index is in the order of the hashes, it is walked, and equal neighbours
-//! are one: neither memory nor disk grows. Elsewhere SQLite would sort row by row
-//! on disk; the [`sorter`](crate::list::external_sort::sorter) does it with raw hashes, in the folder for
-//! temporary files. Rows of one file stand together in the minimal schema's primary
-//! key, so that SHA-1 and MD5 are read in its order and most repeats are dropped
-//! before they are sorted. The view `DISTINCT_HASH` is of no use: it makes SQLite
-//! keep every hash that it has given.
+//! If an index has the order of the hashes, rows are read along it and equal neighbours are
+//! dropped. That takes no extra memory or disk.
 //!
-//! Either way the order is that of the hashes, and a later run can go on in it.
-//! Values that are no hashes come as lines of their own, which the parser rejects.
+//! Otherwise SQLite would sort complete rows on disk. The
+//! [`sorter`](crate::list::external_sort::sorter) sorts raw hashes instead, in the folder for
+//! temporary files. In the minimal schema's primary key the rows of one file are
+//! adjacent. SHA-1 and MD5 are read in that order, so most duplicates are dropped before the
+//! sort. The view `DISTINCT_HASH` does not help: SQLite would keep every hash returned.
+//!
+//! In both cases hashes come in order, so that a later run can resume. Values that are no
+//! hashes come as separate lines, which the parser rejects.
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case};
-use crate::base::record::Place;
+use crate::base::record::Position;
 use crate::list::external_sort::sorter::{Sorter, SorterOptions, disk_bytes};
-use crate::list::rds::connection::{broken, connect, refuse_unfinished};
-use crate::list::rds::schema::{Schema, guarded, quoted, schema};
-use crate::list::rds::values::{Others, value};
+use crate::list::rds::connection::{check_finished, connect, read_error};
+use crate::list::rds::schema::{Schema, guarded_value, quoted, read_schema};
+use crate::list::rds::values::{InvalidValues, write_value};
 use rusqlite::{Connection, InterruptHandle, Row};
 use std::path::{Path, PathBuf};
 
-/// A database that is open.
+/// An open database.
 #[derive(Debug)]
 pub(crate) struct Rds {
     name: String,
@@ -43,19 +44,20 @@ pub(crate) struct Rds {
 }
 
 impl Rds {
-    /// Opens the database at `path`, the source `name` or a copy of it, which nobody
-    /// changes while it is open.
+    /// Opens the database at `path`, which is the source `name` or a copy of it. The file
+    /// must not change while it is open.
     ///
-    /// What it was made with is not trusted: it is read as it lies, without a
-    /// journal, and views, triggers and functions in its schema do not run.
+    /// The database is not trusted: SQLite reads it without a journal, and views, triggers
+    /// and functions in its schema do not run.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage), naming what it holds, when it is no RDS v3;
-    /// [`ErrorKind::Read`](crate::base::error::ErrorKind::Read) when SQLite cannot read it.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if it is no RDS v3; the
+    /// message lists its tables.
+    /// [`ErrorKind::Read`](crate::base::error::ErrorKind::Read) if SQLite cannot read it.
     pub(crate) fn open(name: &str, path: &Path) -> Result<Rds> {
-        refuse_unfinished(name, path)?;
-        let connection = connect(path).map_err(|e| broken(name, path, None, &e))?;
-        let schema = schema(name, &connection, path)?;
+        check_finished(name, path)?;
+        let connection = connect(path).map_err(|e| read_error(name, path, None, &e))?;
+        let schema = read_schema(name, &connection, path)?;
         Ok(Rds {
             name: name.to_owned(),
             connection,
@@ -63,96 +65,103 @@ impl Rds {
         })
     }
 
-    /// What it holds.
+    /// Returns the schema.
     pub(crate) fn schema(&self) -> &Schema {
         &self.schema
     }
 
-    /// By which [`hashes`](Self::hashes) is ended from another thread.
+    /// Returns a handle that ends [`for_each_hash`](Self::for_each_hash) from another thread.
     pub(crate) fn interrupt_handle(&self) -> InterruptHandle {
         self.connection.get_interrupt_handle()
     }
 
-    /// Hands each hash of `algorithm` to `sink` once, as a line of hex digits, with
-    /// the thousandths of the database that are read by then; until `sink` says no.
+    /// Passes each distinct hash of `algorithm` to `sink`, as a line of hexadecimal digits
+    /// with the progress so far. Ends when `sink` returns false.
     ///
     /// # Errors
-    /// [`ErrorKind::Read`](crate::base::error::ErrorKind::Read) when the database is damaged: what came before is sound.
-    /// [`ErrorKind::Output`](crate::base::error::ErrorKind::Output) when there is no room to sort in the folder of `sorting`.
-    pub(crate) fn hashes(
+    /// [`ErrorKind::Read`](crate::base::error::ErrorKind::Read) if the database is damaged;
+    /// the hashes before are valid.
+    /// [`ErrorKind::Output`](crate::base::error::ErrorKind::Output) if the folder of `sorting`
+    /// has no space to sort.
+    pub(crate) fn for_each_hash(
         &self,
         algorithm: Algorithm,
         sorting: SorterOptions,
-        sink: &mut dyn FnMut(&[u8], Part) -> bool,
+        sink: &mut dyn FnMut(&[u8], Progress) -> bool,
     ) -> Result<()> {
         let column = self.schema.column(&self.name, algorithm)?;
         let table = self.schema.table;
-        // A column's name is that of an algorithm, but may be written with quotes.
-        let (select, column) = (select(table, column), quoted(column));
+        let (select, column) = (select_sql(table, column), quoted(column));
         let ordered = format!("{select} ORDER BY {column} COLLATE BINARY");
-        if self.is_walk(&ordered)? {
-            return self.walk(algorithm, &ordered, sink);
+        if self.is_in_index_order(&ordered)? {
+            return self.walk_index(algorithm, &ordered, sink);
         }
-        let by_file = self.schema.columns.iter().find_map(|(of, first)| {
-            let by = format!("{select} ORDER BY {} COLLATE BINARY", quoted(first));
-            (*of == Algorithm::Sha256).then_some(by)
+        let by_sha256 = self.schema.columns.iter().find_map(|(algorithm, column)| {
+            let query = format!("{select} ORDER BY {} COLLATE BINARY", quoted(column));
+            (*algorithm == Algorithm::Sha256).then_some(query)
         });
-        let scan = match by_file {
-            Some(by_file) if self.is_walk(&by_file)? => by_file,
+        let scan = match by_sha256 {
+            Some(by_sha256) if self.is_in_index_order(&by_sha256)? => by_sha256,
             _ => select,
         };
-        self.sort(algorithm, &scan, sorting, sink)
+        self.sort_rows(algorithm, &scan, sorting, sink)
     }
 
-    /// Hands on what `sql` gives, which comes in the order of the hashes.
-    fn walk(
+    /// Passes the rows of `sql`, which are in the order of the hashes, to `sink`.
+    fn walk_index(
         &self,
         algorithm: Algorithm,
         sql: &str,
-        sink: &mut dyn FnMut(&[u8], Part) -> bool,
+        sink: &mut dyn FnMut(&[u8], Progress) -> bool,
     ) -> Result<()> {
-        let rows = self.rows();
+        let rows = self.max_rows();
         let mut line = Vec::with_capacity(256);
         let mut last = Vec::with_capacity(256);
-        self.each(sql, |row, n| {
-            value(algorithm, row, &mut line)?;
+        self.for_each_row(sql, |row, n| {
+            write_value(algorithm, row, &mut line)?;
             if n > 1 && line == last {
                 return Ok(true);
             }
             std::mem::swap(&mut line, &mut last);
-            Ok(sink(&last, Part { read: n, of: rows }))
+            Ok(sink(
+                &last,
+                Progress {
+                    rows_read: n,
+                    total_rows: rows,
+                },
+            ))
         })?;
         Ok(())
     }
 
-    /// Sorts what `sql` gives, and hands it on then.
-    fn sort(
+    /// Sorts the rows of `sql`, then passes them to `sink`.
+    fn sort_rows(
         &self,
         algorithm: Algorithm,
         sql: &str,
         sorting: SorterOptions,
-        sink: &mut dyn FnMut(&[u8], Part) -> bool,
+        sink: &mut dyn FnMut(&[u8], Progress) -> bool,
     ) -> Result<()> {
         let folder = sorting.folder.clone();
-        let most = self.rows().unwrap_or(0);
-        // As much again while the last runs are merged.
-        let disk = disk_bytes(algorithm, most, 0).saturating_mul(2);
+        let rows = self.max_rows().unwrap_or(0);
+        // Doubled for the last merge.
+        let disk = disk_bytes(algorithm, rows, 0).saturating_mul(2);
         tracing::info!(
-            "{} has no index in the order of {algorithm}: its rows, {most} at most, are sorted first, which takes \
-             at most {disk} bytes in {}",
+            "{} has no index in the order of {algorithm}: sorting its rows first (at most {rows}), with at most \
+             {disk} bytes in {}",
             self.name,
             folder.display()
         );
         let mut sorter = Sorter::new(algorithm, sorting);
-        let mut others = Others::default();
+        let mut others = InvalidValues::default();
         let mut line = Vec::with_capacity(256);
         let mut last = None;
-        self.each(sql, |row, n| {
-            let hash = value(algorithm, row, &mut line)?;
+        self.for_each_row(sql, |row, n| {
+            let hash = write_value(algorithm, row, &mut line)?;
             if hash.is_some() && hash == last {
                 return Ok(true);
             }
-            let place = Place {
+            let place = Position {
                 source: 0,
                 line: n,
                 byte: 0,
@@ -169,34 +178,34 @@ impl Rds {
         let mut reading = sorted.read()?;
         let mut n = 0;
         while let Some(entry) = reading.next()? {
-            n += 1 + entry.repeats.len() as u64;
+            n += 1 + entry.duplicates.len() as u64;
             line.clear();
             entry.hash.write_hex(Case::Upper, &mut line);
             line.push(b'\n');
-            let part = Part {
-                read: n,
-                of: Some(all),
+            let part = Progress {
+                rows_read: n,
+                total_rows: Some(all),
             };
             if !sink(&line, part) {
                 return Ok(());
             }
         }
-        let part = Part {
-            read: all,
-            of: Some(all),
+        let part = Progress {
+            rows_read: all,
+            total_rows: Some(all),
         };
         others.read(|line| sink(line, part))
     }
 
-    /// Hands each row of `sql` to `take`, with how many there were by then, until that
-    /// says no.
-    fn each(
+    /// Passes each row of `sql` to `take`, with the number of rows so far. Ends when `take`
+    /// returns false.
+    fn for_each_row(
         &self,
         sql: &str,
-        mut take: impl FnMut(&Row<'_>, u64) -> Result<bool, Halt>,
+        mut take: impl FnMut(&Row<'_>, u64) -> Result<bool, RowError>,
     ) -> Result<()> {
         let mut n = 0;
-        let ended: Result<(), Halt> = (|| {
+        let ended: Result<(), RowError> = (|| {
             let mut statement = self.connection.prepare(sql)?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
@@ -209,8 +218,8 @@ impl Rds {
         })();
         match ended {
             Ok(()) => Ok(()),
-            Err(Halt::Ours(e)) => Err(e),
-            Err(Halt::Sqlite(e)) => Err(broken(&self.name, &self.path(), Some(n), &e)),
+            Err(RowError::Own(e)) => Err(e),
+            Err(RowError::Sqlite(e)) => Err(read_error(&self.name, &self.path(), Some(n), &e)),
         }
     }
 
@@ -221,10 +230,10 @@ impl Rds {
             .unwrap_or_default()
     }
 
-    /// Whether SQLite goes through an index or a table for `sql`, and sorts nothing.
-    fn is_walk(&self, sql: &str) -> Result<bool> {
+    /// True if SQLite runs `sql` without sorting.
+    fn is_in_index_order(&self, sql: &str) -> Result<bool> {
         let mut sorts = false;
-        self.each(&format!("EXPLAIN QUERY PLAN {sql}"), |row, _| {
+        self.for_each_row(&format!("EXPLAIN QUERY PLAN {sql}"), |row, _| {
             let step: String = row.get(3)?;
             sorts |= step.contains("TEMP B-TREE");
             Ok(true)
@@ -232,52 +241,51 @@ impl Rds {
         Ok(!sorts)
     }
 
-    /// How many rows the table has, at most; nothing where that is not known without
-    /// counting them.
-    fn rows(&self) -> Option<u64> {
+    /// Returns an upper limit of the table's rows. `None` if only counting would tell.
+    fn max_rows(&self) -> Option<u64> {
         let sql = format!("SELECT max(rowid) FROM {}", quoted(self.schema.table));
         let last: Option<i64> = (self.connection)
             .query_row(&sql, [], |row| row.get(0))
             .ok()?;
         let last = u64::try_from(last?).ok()?;
-        // It cannot be believed: but each row has some bytes.
-        let least = self.schema.columns.iter().map(|(a, _)| a.bytes()).max();
+        // The row number may be false, but each row takes the bytes of a hash.
+        let row_bytes = self.schema.columns.iter().map(|(a, _)| a.bytes()).max();
         let length = std::fs::metadata(self.path()).ok()?.len();
-        Some(last.min(length / least.unwrap_or(16).max(16) as u64))
+        Some(last.min(length / row_bytes.unwrap_or(16).max(16) as u64))
     }
 }
 
-/// How far the reading is.
+/// Progress of reading a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Part {
-    /// Rows that are read.
-    pub read: u64,
-    /// Of so many, about; where that is known.
-    pub of: Option<u64>,
+pub(crate) struct Progress {
+    /// Rows read so far.
+    pub rows_read: u64,
+    /// Estimated total of rows. `None` if unknown.
+    pub total_rows: Option<u64>,
 }
 
-/// Why the reading of rows ends early.
-enum Halt {
+/// Error while reading rows.
+enum RowError {
     Sqlite(rusqlite::Error),
-    Ours(Error),
+    Own(Error),
 }
 
-impl From<rusqlite::Error> for Halt {
-    fn from(e: rusqlite::Error) -> Halt {
-        Halt::Sqlite(e)
+impl From<rusqlite::Error> for RowError {
+    fn from(e: rusqlite::Error) -> RowError {
+        RowError::Sqlite(e)
     }
 }
 
-impl From<Error> for Halt {
-    fn from(e: Error) -> Halt {
-        Halt::Ours(e)
+impl From<Error> for RowError {
+    fn from(e: Error) -> RowError {
+        RowError::Own(e)
     }
 }
 
-/// The query for the values of `column`, which are not loaded when they are of absurd
-/// length, and how long each is.
-fn select(table: &str, column: &str) -> String {
-    let (table, value, column) = (quoted(table), guarded(column), quoted(column));
+/// Returns the query for the values of `column` and their lengths; values of absurd length
+/// are not loaded.
+fn select_sql(table: &str, column: &str) -> String {
+    let (table, value, column) = (quoted(table), guarded_value(column), quoted(column));
     format!("SELECT {value}, octet_length({column}) FROM {table}")
 }
 

@@ -1,13 +1,13 @@
-//! The header of an SQLite file: whether it is one, and its length.
+//! Header of an SQLite file: detection, and the length of the file.
 
 /// The first bytes of every SQLite database. Source: SQLite, database file format.
 pub(crate) const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// The file's header, in bytes. Source: as [`MAGIC`].
+/// Size of the file's header, in bytes. Source: same as [`MAGIC`].
 pub(crate) const HEADER_BYTES: usize = 100;
 
-/// Whether `head`, the beginning of a file, is that of an SQLite database; nothing
-/// when too few bytes have come to say.
+/// Reports whether a file that begins with `head` is an SQLite database. `None` if `head` is
+/// too short to decide.
 pub(crate) fn is_database(head: &[u8]) -> Option<bool> {
     match head.first_chunk::<16>() {
         Some(first) => Some(first == MAGIC),
@@ -16,8 +16,8 @@ pub(crate) fn is_database(head: &[u8]) -> Option<bool> {
     }
 }
 
-/// How long the database is, in bytes, by its own header; nothing when that does not
-/// say it. Source: SQLite, database file format, 1.3.
+/// Returns the length of the database in bytes, as its header says. `None` if the header does
+/// not tell. Source: SQLite, database file format, 1.3.
 pub(crate) fn length_by_header(head: &[u8]) -> Option<u64> {
     let head = head.first_chunk::<HEADER_BYTES>()?;
     let u32_at = |at: usize| -> u32 {
@@ -29,7 +29,7 @@ pub(crate) fn length_by_header(head: &[u8]) -> Option<u64> {
         n if n >= 512 && n.is_power_of_two() => u64::from(n),
         _ => return None,
     };
-    // Versions before 3.7.0 did not keep it up to date.
+    // SQLite before 3.7.0 does not update the number of pages; the change counter tells.
     let (pages, is_valid) = (u32_at(28), u32_at(24) == u32_at(92));
     (pages > 0 && is_valid).then(|| page * u64::from(pages))
 }

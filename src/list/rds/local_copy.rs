@@ -1,12 +1,12 @@
-//! A source → a copy of it on this machine, for what cannot be read as it comes.
+//! A source → a local copy of it, for databases, which cannot be streamed.
 //!
-//! The copy is named after what its source is recognised by, so that the same command
-//! finds it again: whole, then nothing is read; or a part, then reading goes on behind
-//! it. What lies there is compared with the source as far as that is read again.
+//! The file name of a copy is derived from the identity of its source, so that the same
+//! command finds it again. A complete copy is used without reading the source. A partial copy
+//! is continued. Stored bytes are compared with the source as far as that is read again.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::list::identity::Identity;
-use crate::source::work_dir::{Copy, WorkDir, open_alone};
+use crate::source::work_dir::{LocalCopy, WorkDir, open_exclusive};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
@@ -14,147 +14,147 @@ use std::sync::Arc;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
-/// From how many bytes on a copy takes so long that it is said how far it is.
-const LARGE_BYTES: u64 = 1024 * 1024 * 1024;
+/// Minimum size of a copy whose progress is logged, in bytes.
+const MIN_REPORTED_BYTES: u64 = 1024 * 1024 * 1024;
 
-/// What there is of a copy.
-pub(crate) enum Begun {
-    /// All of it.
-    Whole(Arc<Copy>),
-    /// A part, or nothing yet.
-    Part(Part),
+/// State of a copy when a run starts.
+pub(crate) enum CopyState {
+    /// The copy is complete.
+    Complete(Arc<LocalCopy>),
+    /// The copy is partial or empty.
+    Partial(PartialCopy),
 }
 
-/// A copy that is being made.
-pub(crate) struct Part {
+/// A copy that is being written.
+pub(crate) struct PartialCopy {
     name: String,
     file: File,
-    copy: Arc<Copy>,
-    /// Where it goes when it is whole.
-    whole: Option<PathBuf>,
-    /// Bytes that lie there.
-    have: u64,
-    /// Of the source, the next byte that is to be taken.
-    at: u64,
-    /// How long it will be, where that is known.
+    copy: Arc<LocalCopy>,
+    /// Path of the complete copy. `None` if no later run can find it.
+    final_path: Option<PathBuf>,
+    /// Bytes stored in the file.
+    stored_bytes: u64,
+    /// Offset of the next byte from the source.
+    position: u64,
+    /// Expected size in bytes. `None` if unknown.
     length: Option<u64>,
-    /// How many tenths of it were said to lie there.
-    said: u64,
+    /// Number of tenths whose completion was logged.
+    reported_tenths: u64,
 }
 
-/// Begins a copy of the source with this identity, which is `length` bytes long.
+/// Starts or continues the copy of the source with this identity, which has `length` bytes.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when there is no room for it, or no place.
-pub(crate) fn begin(identity: &Identity, work: &WorkDir, length: Option<u64>) -> Result<Begun> {
+/// [`ErrorKind::Usage`] if the folder has no space for it, or is not writable.
+pub(crate) fn begin(identity: &Identity, work: &WorkDir, length: Option<u64>) -> Result<CopyState> {
     let name = identity.object.uri.clone();
     let folder = work.path();
-    let (part, whole) = match identity.object.is_known() {
+    let (part, whole) = match identity.object.is_comparable() {
         true => {
-            let stem = stem(identity);
+            let stem = file_stem(identity);
             let whole = folder.join(format!("{stem}.db"));
-            if let Some(copy) = work.copy(&whole) {
-                return Ok(Begun::Whole(copy));
+            if let Some(copy) = work.find_copy(&whole) {
+                return Ok(CopyState::Complete(copy));
             }
-            if let Some(lock) = open_alone(&whole, false)? {
-                tracing::info!("the copy of {name} in {} is whole", whole.display());
-                return Ok(Begun::Whole(
-                    work.enter(Copy::new(&name, whole, true, lock)),
+            if let Some(lock) = open_exclusive(&whole, false)? {
+                tracing::info!("the copy of {name} in {} is complete", whole.display());
+                return Ok(CopyState::Complete(
+                    work.add_copy(LocalCopy::new(&name, whole, true, lock)),
                 ));
             }
             (folder.join(format!("{stem}.part")), Some(whole))
         }
         false => {
-            // Nobody can find it again.
+            // No later run can find it: the source has no identity.
             let part = tempfile::Builder::new()
                 .prefix("hashferry-")
                 .tempfile_in(&folder);
             let part = part.and_then(|p| p.keep().map_err(|e| e.error));
-            let (_, path) = part.map_err(|e| no_place(&folder, e))?;
+            let (_, path) = part.map_err(|e| create_error(&folder, e))?;
             (path, None)
         }
     };
-    work.make_room();
-    let Some(lock) = open_alone(&part, true)? else {
-        return Err(Error::new(ErrorKind::Internal, "a file was not made"));
+    work.remove_read_copies();
+    let Some(lock) = open_exclusive(&part, true)? else {
+        return Err(Error::new(ErrorKind::Internal, "a file was not created"));
     };
-    let have = lock.metadata().map_err(|e| no_place(&folder, e))?.len();
-    let file = lock.try_clone().map_err(|e| no_place(&folder, e))?;
-    let copy = Copy::new(&name, part.clone(), whole.is_some(), lock);
-    // From here on it is told of, or removed.
-    let copy = work.enter(copy);
+    let have = lock.metadata().map_err(|e| create_error(&folder, e))?.len();
+    let file = lock.try_clone().map_err(|e| create_error(&folder, e))?;
+    let copy = LocalCopy::new(&name, part.clone(), whole.is_some(), lock);
+    // From here on `work` reports or removes it.
+    let copy = work.add_copy(copy);
     let have = match length {
-        // It is of something else.
+        // The stored bytes are of another source.
         Some(length) if have > length => 0,
         _ => have,
     };
     match length {
         Some(length) => {
-            let room = work.has_room(length - have, &format!("the copy of {name}"));
+            let room = work.check_room(length - have, &format!("the copy of {name}"));
             if room.is_err() && have == 0 {
-                copy.is_damaged();
+                copy.mark_damaged();
             }
             room?;
             tracing::info!(
-                "{name} is a database, which is read from a copy: {length} bytes in {}{}",
+                "{name} is a database: reading it from a local copy, {length} bytes in {}{}",
                 folder.display(),
                 match have {
                     0 => String::new(),
-                    have => format!(", of which {have} are there already"),
+                    have => format!(", {have} of them already there"),
                 }
             );
         }
         None => tracing::info!(
-            "{name} is a database, which is read from a copy in {}; it does not say how many bytes that takes",
+            "{name} is a database of unknown size: reading it from a local copy in {}",
             folder.display()
         ),
     }
-    Ok(Begun::Part(Part {
+    Ok(CopyState::Partial(PartialCopy {
         name,
         file: File::from_std(file),
         copy,
-        whole,
-        have,
-        at: 0,
+        final_path: whole,
+        stored_bytes: have,
+        position: 0,
         length,
-        said: 0,
+        reported_tenths: 0,
     }))
 }
 
-impl Part {
-    /// Bytes that lie there.
-    pub(crate) fn have(&self) -> u64 {
-        self.have
+impl PartialCopy {
+    /// Returns the number of bytes stored in the file.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.stored_bytes
     }
 
-    /// Whether more lies there than was taken of the source yet.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.at < self.have
+    /// True if the file holds more bytes than were read from the source so far.
+    pub(crate) fn is_ahead_of_source(&self) -> bool {
+        self.position < self.stored_bytes
     }
 
-    /// The source goes on behind what lies there.
-    pub(crate) fn pass(&mut self) {
-        self.at = self.have;
+    /// Skips the stored bytes: the source continues after them.
+    pub(crate) fn skip_stored(&mut self) {
+        self.position = self.stored_bytes;
     }
 
-    /// Takes the next bytes of the source: compares them with what lies there, and
-    /// writes what does not.
+    /// Processes the next bytes of the source: compares them with stored bytes, and writes
+    /// those that are not stored.
     ///
     /// # Errors
-    /// [`ErrorKind::Output`] when they cannot be written; [`ErrorKind::Read`] when
-    /// there are more of them than there can be.
-    pub(crate) async fn take(&mut self, bytes: &Bytes) -> Result<()> {
-        let end = self.at + bytes.len() as u64;
+    /// [`ErrorKind::Output`] if they cannot be written; [`ErrorKind::Read`] if the source is
+    /// longer than expected.
+    pub(crate) async fn append(&mut self, bytes: &Bytes) -> Result<()> {
+        let end = self.position + bytes.len() as u64;
         if let Some(length) = self.length.filter(|l| end > *l) {
-            self.copy.is_damaged();
+            self.copy.mark_damaged();
             return Err(Error::new(
                 ErrorKind::Read,
                 format!(
-                    "the database {} says that it has {length} bytes, and has more",
+                    "the database {} is longer than expected: it should have {length} bytes",
                     self.name
                 ),
             )
-            .hint("fetch it again, whole, then run this again"));
+            .with_hint("fetch the complete file again, then run this again"));
         }
         let written = self.write(bytes).await;
         written.map_err(|e| {
@@ -166,99 +166,109 @@ impl Part {
                     self.copy.path().display()
                 ),
             )
-            .because(e)
-            .hint("name a folder with more room by --work-dir DIR")
+            .with_source(e)
+            .with_hint("set --work-dir DIR to a folder with more space")
         })?;
-        self.say();
+        self.report_progress();
         Ok(())
     }
 
-    /// Says how far the copy of something large is, tenth by tenth.
-    fn say(&mut self) {
-        let Some(length) = self.length.filter(|l| *l >= LARGE_BYTES) else {
+    /// Logs the progress of a large copy at each tenth.
+    fn report_progress(&mut self) {
+        let Some(length) = self.length.filter(|l| *l >= MIN_REPORTED_BYTES) else {
             return;
         };
-        let tenths = self.at / (length / 10);
-        if tenths > self.said && tenths < 10 {
-            self.said = tenths;
-            tracing::info!("{} of {length} bytes of {} are copied", self.at, self.name);
+        let tenths = self.position / (length / 10);
+        if tenths > self.reported_tenths && tenths < 10 {
+            self.reported_tenths = tenths;
+            tracing::info!(
+                "copied {} of {length} bytes of {}",
+                self.position,
+                self.name
+            );
         }
     }
 
     async fn write(&mut self, bytes: &Bytes) -> std::io::Result<()> {
         let mut new = &bytes[..];
-        if self.at < self.have {
-            let known = usize::try_from(self.have - self.at).unwrap_or(usize::MAX);
+        if self.position < self.stored_bytes {
+            let known = usize::try_from(self.stored_bytes - self.position).unwrap_or(usize::MAX);
             let known = known.min(bytes.len());
-            let mut there = vec![0; known];
-            self.file.seek(std::io::SeekFrom::Start(self.at)).await?;
-            self.file.read_exact(&mut there).await?;
-            if there == bytes[..known] {
+            let mut stored = vec![0; known];
+            self.file
+                .seek(std::io::SeekFrom::Start(self.position))
+                .await?;
+            self.file.read_exact(&mut stored).await?;
+            if stored == bytes[..known] {
                 new = &bytes[known..];
             } else {
                 tracing::warn!(
-                    "what lies in {} is not as {} is from byte {} on: it is written again",
+                    "the copy in {} differs from {} from byte {} on: rewriting it",
                     self.copy.path().display(),
                     self.name,
-                    self.at
+                    self.position
                 );
-                self.have = self.at;
+                self.stored_bytes = self.position;
             }
         }
         if !new.is_empty() {
-            if self.file.metadata().await?.len() != self.have {
-                self.file.set_len(self.have).await?;
+            if self.file.metadata().await?.len() != self.stored_bytes {
+                self.file.set_len(self.stored_bytes).await?;
             }
-            self.file.seek(std::io::SeekFrom::Start(self.have)).await?;
+            self.file
+                .seek(std::io::SeekFrom::Start(self.stored_bytes))
+                .await?;
             self.file.write_all(new).await?;
-            // Now, and not when the next bytes come: a process that is killed has
-            // then written what it took.
+            // A process that is killed has then stored all bytes that it counted.
             self.file.flush().await?;
-            self.have += new.len() as u64;
+            self.stored_bytes += new.len() as u64;
         }
-        self.at += bytes.len() as u64;
+        self.position += bytes.len() as u64;
         Ok(())
     }
 
-    /// The source has ended: the copy is whole.
+    /// Completes the copy at the end of the source.
     ///
     /// # Errors
-    /// [`ErrorKind::Read`] when it is shorter than it must be; [`ErrorKind::Output`]
-    /// when it is not safe on the disk.
-    pub(crate) async fn finish(self) -> Result<Arc<Copy>> {
-        if let Some(length) = self.length.filter(|l| *l != self.at) {
-            self.copy.is_damaged();
+    /// [`ErrorKind::Read`] if it is shorter than expected; [`ErrorKind::Output`] if it cannot
+    /// be synchronised to disk.
+    pub(crate) async fn finish(self) -> Result<Arc<LocalCopy>> {
+        if let Some(length) = self.length.filter(|l| *l != self.position) {
+            self.copy.mark_damaged();
             return Err(Error::new(
                 ErrorKind::Read,
                 format!(
-                    "the database {} is cut off: it says that it has {length} bytes, and has {}",
-                    self.name, self.at
+                    "the database {} is cut off: it should have {length} bytes, but has {}",
+                    self.name, self.position
                 ),
             )
-            .hint("fetch it again, whole, then run this again"));
+            .with_hint("fetch the complete file again, then run this again"));
         }
-        let unsafe_there = |e| {
+        let write_error = |e| {
             Error::new(
                 ErrorKind::Output,
                 format!("cannot write the copy of {}", self.name),
             )
-            .because(e)
-            .hint("name another folder by --work-dir DIR")
+            .with_source(e)
+            .with_hint("set --work-dir DIR to another folder")
         };
-        // What lay behind it was of something else.
-        self.file.set_len(self.at).await.map_err(unsafe_there)?;
-        let Some(whole) = &self.whole else {
+        // Stored bytes after the end were of another source.
+        self.file
+            .set_len(self.position)
+            .await
+            .map_err(write_error)?;
+        let Some(whole) = &self.final_path else {
             return Ok(self.copy);
         };
-        self.file.sync_all().await.map_err(unsafe_there)?;
-        self.copy.rename(whole.clone()).map_err(unsafe_there)?;
+        self.file.sync_all().await.map_err(write_error)?;
+        self.copy.rename(whole.clone()).map_err(write_error)?;
         Ok(self.copy)
     }
 }
 
-/// The name of a copy without its ending: the same for the same source.
-fn stem(identity: &Identity) -> String {
-    // Of a struct of texts and numbers there always is JSON.
+/// Returns the file name of a copy without extension, derived from the source's identity.
+fn file_stem(identity: &Identity) -> String {
+    // A struct of strings and numbers always serialises.
     let json = serde_json::to_vec(identity).unwrap_or_default();
     let digest = Sha256::digest(&json);
     let hex = digest.iter().take(16);
@@ -267,8 +277,8 @@ fn stem(identity: &Identity) -> String {
     })
 }
 
-fn no_place(folder: &std::path::Path, e: std::io::Error) -> Error {
-    Error::usage(format!("cannot make a file in {}", folder.display()))
-        .because(e)
-        .hint("name a folder that exists and can be written to by --work-dir DIR")
+fn create_error(folder: &std::path::Path, e: std::io::Error) -> Error {
+    Error::usage(format!("cannot create a file in {}", folder.display()))
+        .with_source(e)
+        .with_hint("set --work-dir DIR to an existing, writable folder")
 }

@@ -1,14 +1,14 @@
-//! NIST's RDS v3: SQLite databases as lists of hashes.
+//! NIST's RDS v3: SQLite databases, read as lists of hashes.
 //!
 //! Bottom-up:
 //!
 //! - [`header`]: the first bytes of an SQLite file.
-//! - [`connection`]: a database, opened without trust in it.
+//! - [`connection`]: connection to an untrusted database.
 //! - [`schema`]: the table and columns that hold hashes, and the release.
-//! - [`values`]: a value as a line, and values that are no hashes.
-//! - [`database`]: each hash once, in order, by an index or by sorting.
-//! - [`local_copy`]: a database on this machine, fetched whole or in part.
-//! - [`text`]: a database as text, from a thread of its own.
+//! - [`values`]: a value → a line, and values that are no hashes.
+//! - [`database`]: the distinct hashes in order, by an index or by sorting.
+//! - [`local_copy`]: a local copy of a database, complete or partial.
+//! - [`text`]: a database as text, read on a separate thread.
 
 pub(crate) mod connection;
 pub(crate) mod database;

@@ -1,44 +1,44 @@
-//! A database as a list: a thread walks it, and hands on its hashes as text.
+//! A database as a list: a thread reads its hashes and sends them as text.
 //!
-//! SQLite blocks, for hours where it has to sort: as the decoders do, it works on a
-//! thread of its own, and a short channel bounds what is between.
+//! SQLite blocks, for hours if rows must be sorted. It therefore runs on a separate thread,
+//! like the decompressors, with a short channel to the reader.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
 use crate::list::external_sort::sorter::SorterOptions;
 use crate::list::identity::Identity;
-use crate::list::rds::database::{Part, Rds};
+use crate::list::rds::database::{Progress, Rds};
 use crate::list::rds::schema::Schema;
 use crate::source::decompress::output::Chunk;
 use crate::source::location::Location;
 use crate::source::version::ObjectVersion;
-use crate::source::work_dir::{Copy, WorkDir};
+use crate::source::work_dir::{LocalCopy, WorkDir};
 use bytes::Bytes;
 use rusqlite::InterruptHandle;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Chunks of text that may wait for the reader.
+/// Capacity of the channel to the reader, in chunks.
 const TEXT_CHUNKS: usize = 8;
 
-/// How much text is handed on at once, at least.
+/// Minimum size of a chunk, in bytes.
 const TEXT_BYTES: usize = 64 * 1024;
 
-/// Where a database lies that can be opened.
+/// The file of a database.
 #[derive(Debug, Clone)]
-pub(crate) enum Lying {
-    /// Where it was named.
-    There(PathBuf),
-    /// In a copy.
-    Copied(Arc<Copy>),
+pub(crate) enum DatabaseFile {
+    /// The source itself.
+    InPlace(PathBuf),
+    /// A local copy of the source.
+    Copy(Arc<LocalCopy>),
 }
 
-impl Lying {
+impl DatabaseFile {
     fn path(&self) -> PathBuf {
         match self {
-            Lying::There(path) => path.clone(),
-            Lying::Copied(copy) => copy.path(),
+            DatabaseFile::InPlace(path) => path.clone(),
+            DatabaseFile::Copy(copy) => copy.path(),
         }
     }
 }
@@ -47,13 +47,13 @@ impl Lying {
 #[derive(Debug)]
 pub(crate) struct Database {
     identity: Identity,
-    lying: Lying,
+    file: DatabaseFile,
     work: WorkDir,
     schema: Schema,
     running: Option<Running>,
 }
 
-/// The thread's end of it.
+/// Handle to the reading thread.
 struct Running {
     text: mpsc::Receiver<Result<Option<Chunk>>>,
     interrupt: InterruptHandle,
@@ -72,117 +72,127 @@ impl Drop for Running {
 }
 
 impl Database {
-    /// Opens the database that the source with this identity is, and looks at what it
-    /// holds.
+    /// Opens the database with this identity and reads its schema.
     ///
     /// # Errors
-    /// As [`Rds::open`].
-    pub(crate) fn open(identity: Identity, lying: Lying, work: WorkDir) -> Result<Database> {
-        let opened = Rds::open(&identity.object.uri, &lying.path());
-        // Nobody will want it again.
-        if let (Err(_), Lying::Copied(copy)) = (&opened, &lying) {
-            copy.is_damaged();
+    /// Same as [`Rds::open`].
+    pub(crate) fn open(
+        identity: Identity,
+        compressed_bytes: DatabaseFile,
+        work: WorkDir,
+    ) -> Result<Database> {
+        let opened = Rds::open(&identity.object.uri, &compressed_bytes.path());
+        // A copy that cannot be opened is not kept.
+        if let (Err(_), DatabaseFile::Copy(copy)) = (&opened, &compressed_bytes) {
+            copy.mark_damaged();
         }
         let schema = opened?.schema().clone();
         Ok(Database {
             identity,
-            lying,
+            file: compressed_bytes,
             work,
             schema,
             running: None,
         })
     }
 
-    /// What it holds.
+    /// Returns the schema.
     pub(crate) fn schema(&self) -> &Schema {
         &self.schema
     }
 
-    /// Begins to read its hashes of `algorithm`, unless that has begun.
+    /// Starts to read the hashes of `algorithm`. Does nothing if reading has started.
     ///
     /// # Errors
-    /// As [`Rds::open`], and when it has no such hashes.
-    pub(crate) fn begin(&mut self, algorithm: Algorithm) -> Result<()> {
+    /// Same as [`Rds::open`]; also if the database has no such hashes.
+    pub(crate) fn start(&mut self, algorithm: Algorithm) -> Result<()> {
         if self.running.is_some() {
             return Ok(());
         }
-        let rds = Rds::open(&self.identity.object.uri, &self.lying.path())?;
+        let rds = Rds::open(&self.identity.object.uri, &self.file.path())?;
         rds.schema().column(&self.identity.object.uri, algorithm)?;
         let interrupt = rds.interrupt_handle();
         let (send, text) = mpsc::channel(TEXT_CHUNKS);
         let sorting = SorterOptions::in_folder(self.work.path());
         let bytes = self.identity.object.bytes.unwrap_or(0);
-        // It ends when the channel does.
+        // The thread ends when the channel closes.
         tokio::task::spawn_blocking(move || {
-            let ended = read(&rds, algorithm, sorting, bytes, |chunk| {
+            let ended = send_hashes(&rds, algorithm, sorting, bytes, |chunk| {
                 send.blocking_send(Ok(Some(chunk))).is_ok()
             });
-            // Nobody may be there any more to take it.
+            // The receiver may be gone.
             let _ = send.blocking_send(ended.map(|()| None));
         });
         self.running = Some(Running { text, interrupt });
         Ok(())
     }
 
-    /// The next chunk of text; nothing at the end.
+    /// Returns the next chunk of text. `None` at the end.
     ///
     /// # Errors
-    /// [`ErrorKind::Read`] when it is damaged, or was changed while it was read.
+    /// [`ErrorKind::Read`] if the database is damaged, or was changed while it was read.
     pub(crate) async fn next(&mut self) -> Result<Option<Chunk>> {
         let uri = &self.identity.object.uri;
         let Some(running) = &mut self.running else {
-            return Err(fault(uri, "was to be read before it was known for what"));
+            return Err(internal_error(
+                uri,
+                "was read before its algorithm was selected",
+            ));
         };
         let next = match running.text.recv().await {
             Some(next) => next,
-            None => Err(fault(uri, "is no longer read")),
+            None => Err(internal_error(uri, "is not read any more")),
         };
-        match (&next, &self.lying) {
-            (Err(e), Lying::Copied(copy)) if e.kind() == ErrorKind::Read => copy.is_damaged(),
-            (Ok(None), Lying::Copied(copy)) => copy.was_read(),
-            (Ok(None), Lying::There(path)) => unchanged(path, &self.identity.object).await?,
+        match (&next, &self.file) {
+            (Err(e), DatabaseFile::Copy(copy)) if e.kind() == ErrorKind::Read => {
+                copy.mark_damaged()
+            }
+            (Ok(None), DatabaseFile::Copy(copy)) => copy.mark_read(),
+            (Ok(None), DatabaseFile::InPlace(path)) => {
+                check_unchanged(path, &self.identity.object).await?
+            }
             _ => {}
         }
         next
     }
 }
 
-fn fault(uri: &str, what: &str) -> Error {
+fn internal_error(uri: &str, what: &str) -> Error {
     Error::new(
         ErrorKind::Internal,
         format!("the database {uri} {what}; this is a fault of hashferry"),
     )
 }
 
-/// Checks that a file, which was not locked, is as it was when it was opened.
-async fn unchanged(path: &PathBuf, was: &ObjectVersion) -> Result<()> {
+/// Checks that a file has not changed since it was opened; it is not locked.
+async fn check_unchanged(path: &PathBuf, was: &ObjectVersion) -> Result<()> {
     let location = Location::File(path.clone());
     let now = match tokio::fs::metadata(path).await {
         Ok(metadata) => ObjectVersion {
             bytes: Some(metadata.len()),
-            modified: crate::source::open::modified(&metadata),
+            modified: crate::source::open::last_modified(&metadata),
             ..was.clone()
         },
         Err(e) => {
             return Err(Error::new(
                 ErrorKind::Read,
-                format!("{location} went away while it was read"),
+                format!("{location} became inaccessible while it was read"),
             )
-            .because(e));
+            .with_source(e));
         }
     };
-    match was.difference(&now) {
+    match was.describe_change(&now) {
         None => Ok(()),
         Some(what) => Err(Error::new(
             ErrorKind::Read,
             format!("{location} was changed while it was read: {what}"),
         )
-        .hint("let nobody write to it, then run this again with --restart")),
+        .with_hint("make sure that no program writes to it, then run this again with --restart")),
     }
 }
 
-/// Reads the hashes into chunks, which together take all of the source's `bytes`.
-fn read(
+/// Sends the hashes in chunks. The compressed bytes of all chunks add up to `bytes`.
+fn send_hashes(
     rds: &Rds,
     algorithm: Algorithm,
     sorting: SorterOptions,
@@ -190,16 +200,16 @@ fn read(
     mut send: impl FnMut(Chunk) -> bool,
 ) -> Result<()> {
     let mut text = Vec::with_capacity(TEXT_BYTES + 1024);
-    let (mut said, mut goes_on) = (0, true);
-    let ended = rds.hashes(algorithm, sorting, &mut |line, part| {
+    let (mut reported, mut goes_on) = (0, true);
+    let ended = rds.for_each_hash(algorithm, sorting, &mut |line, part| {
         text.extend_from_slice(line);
         if text.len() >= TEXT_BYTES {
-            let now = share(bytes, part).max(said);
+            let now = share(bytes, part).max(reported);
             goes_on = send(Chunk {
                 bytes: Bytes::copy_from_slice(&text),
-                lying: now - said,
+                compressed_bytes: now - reported,
             });
-            said = now;
+            reported = now;
             text.clear();
         }
         goes_on
@@ -207,18 +217,18 @@ fn read(
     if goes_on {
         send(Chunk {
             bytes: Bytes::copy_from_slice(&text),
-            // Where it breaks off, nobody knows how much was read for the last lines.
-            lying: if ended.is_ok() { bytes - said } else { 0 },
+            // After an error the bytes read for the last lines are unknown.
+            compressed_bytes: if ended.is_ok() { bytes - reported } else { 0 },
         });
     }
     ended
 }
 
-/// As much of `bytes` as `part` is of the whole.
-fn share(bytes: u64, part: Part) -> u64 {
-    let of = part.of.unwrap_or(0).max(part.read).max(1);
-    let share = match part.of {
-        Some(_) => u128::from(bytes) * u128::from(part.read) / u128::from(of),
+/// Calculates the share of `bytes` that corresponds to the progress `part`.
+fn share(bytes: u64, part: Progress) -> u64 {
+    let total = part.total_rows.unwrap_or(0).max(part.rows_read).max(1);
+    let share = match part.total_rows {
+        Some(_) => u128::from(bytes) * u128::from(part.rows_read) / u128::from(total),
         None => 0,
     };
     u64::try_from(share).unwrap_or(bytes).min(bytes)
@@ -229,8 +239,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_is_never_more_than_there_is() {
-        let part = |read, of| Part { read, of };
+    fn the_share_never_exceeds_the_total() {
+        let part = |read, of| Progress {
+            rows_read: read,
+            total_rows: of,
+        };
         assert_eq!(share(1000, part(1, Some(4))), 250);
         assert_eq!(share(1000, part(9, Some(4))), 1000);
         assert_eq!(share(1000, part(0, Some(0))), 0);

@@ -1,4 +1,4 @@
-//! The line of text that stands for a value of the database, and the values that are no hashes.
+//! Values of a database as lines of text, and the store of values that are no hashes.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::{Algorithm, Case, Hash};
@@ -9,42 +9,42 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, BufWriter, Seek as _, Write as _};
 use std::path::Path;
 
-/// How much of a value that is no hash is kept, in characters.
+/// Maximum length of a value that is no hash, in characters.
 const SHOWN_CHARACTERS: usize = 64;
 
-/// How many different values that are no hashes are remembered, while they wait.
-const REMEMBERED: usize = 65_536;
+/// Maximum number of distinct values that are remembered to drop duplicates.
+const MAX_REMEMBERED: usize = 65_536;
 
-/// Values that are no hashes, until their turn comes: behind the hashes, so that a
-/// few thousand of them among millions are not taken for the whole list.
+/// Values that are no hashes. They are sent after the hashes: at the start, a few thousand
+/// of them would look like a list without hashes.
 #[derive(Default)]
-pub(super) struct Others {
+pub(super) struct InvalidValues {
     file: Option<BufWriter<std::fs::File>>,
     seen: HashSet<Box<[u8]>>,
 }
 
-impl Others {
+impl InvalidValues {
     pub(super) fn push(&mut self, line: &[u8], folder: &Path) -> Result<()> {
         if self.seen.contains(line) {
             return Ok(());
         }
-        if self.seen.len() < REMEMBERED {
+        if self.seen.len() < MAX_REMEMBERED {
             self.seen.insert(line.into());
         }
         let file = match &mut self.file {
             Some(file) => file,
             None => {
-                let file = tempfile::tempfile_in(folder).map_err(|e| no_room(folder, e))?;
+                let file = tempfile::tempfile_in(folder).map_err(|e| write_error(folder, e))?;
                 self.file.insert(BufWriter::new(file))
             }
         };
-        file.write_all(line).map_err(|e| no_room(folder, e))
+        file.write_all(line).map_err(|e| write_error(folder, e))
     }
 
     pub(super) fn read(self, mut sink: impl FnMut(&[u8]) -> bool) -> Result<()> {
         let Some(file) = self.file else { return Ok(()) };
         let cannot = |e: std::io::Error| {
-            Error::new(ErrorKind::Output, "cannot read a temporary file back").because(e)
+            Error::new(ErrorKind::Output, "cannot read a temporary file").with_source(e)
         };
         let mut file = file.into_inner().map_err(|e| cannot(e.into_error()))?;
         file.rewind().map_err(cannot)?;
@@ -61,18 +61,18 @@ impl Others {
     }
 }
 
-fn no_room(folder: &Path, e: std::io::Error) -> Error {
+fn write_error(folder: &Path, e: std::io::Error) -> Error {
     Error::new(
         ErrorKind::Output,
         format!("cannot write a temporary file to {}", folder.display()),
     )
-    .because(e)
-    .hint("name a folder with more room by --work-dir DIR")
+    .with_source(e)
+    .with_hint("set --work-dir DIR to a folder with more space")
 }
 
-/// Writes the line that stands for a value: a hash of `algorithm`, which is returned,
-/// or a line that is none, whatever the value is.
-pub(super) fn value(
+/// Writes the line for a value. Returns the hash of `algorithm`. `None` if the value is no
+/// such hash; the line is then never a valid hash.
+pub(super) fn write_value(
     algorithm: Algorithm,
     row: &Row<'_>,
     line: &mut Vec<u8>,
@@ -109,7 +109,7 @@ pub(super) fn value(
     Ok(hash)
 }
 
-/// Appends `text` in quotes and on one line: an empty one, too, is a line then.
+/// Appends `text` in quotes and on one line, so that even an empty text is not a blank line.
 fn quote(text: &[u8], line: &mut Vec<u8>) {
     let text = String::from_utf8_lossy(text);
     let mut shown = String::new();
@@ -120,9 +120,9 @@ fn quote(text: &[u8], line: &mut Vec<u8>) {
             c => shown.write_char(c),
         };
     }
-    let more = match text.chars().nth(SHOWN_CHARACTERS) {
+    let ellipsis = match text.chars().nth(SHOWN_CHARACTERS) {
         Some(_) => "…",
         None => "",
     };
-    let _ = write!(line, "\"{shown}{more}\"");
+    let _ = write!(line, "\"{shown}{ellipsis}\"");
 }

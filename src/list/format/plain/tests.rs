@@ -1,4 +1,4 @@
-//! Plain lists: hashes, headers and blanks, and what is rejected.
+//! Plain lists: hashes, headers, blanks, and rejected lines.
 
 use super::*;
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ fn parse(bytes: &[u8]) -> Parsed {
 }
 
 #[test]
-fn a_hash_is_a_hash_in_any_case_and_with_any_blanks_around() {
+fn a_hash_is_parsed_in_any_case_and_with_blanks_around_it() {
     let expected = Parsed::Hash(Hash::from_hex(HEX.as_bytes()).expect("hex"));
     let mixed: String = HEX
         .chars()
@@ -65,26 +65,26 @@ fn blanks_comments_and_headers_are_skipped() {
     ] {
         assert_eq!(parse(line.as_bytes()), Parsed::Skipped, "{line:?}");
     }
-    // A comment may hold anything.
+    // A comment may hold invalid UTF-8.
     assert_eq!(parse(b"# caf\xE9"), Parsed::Skipped);
 }
 
 #[test]
-fn everything_else_is_rejected_by_name() {
+fn other_lines_are_rejected_with_their_reason() {
     let almost_hex = HEX.replace('3', "g");
     for (line, reason) in [
-        (&b"hello"[..], Reason::Length),
-        (&HEX.as_bytes()[1..], Reason::Length),
-        (b"92e792c43c35e96fed3f9566083326fc", Reason::Length),
-        (almost_hex.as_bytes(), Reason::Hex),
-        (b"abc\0def", Reason::Nul),
-        (b"caf\xE9", Reason::Utf8),
-        (b"0x00", Reason::Length),
+        (&b"hello"[..], RejectReason::Length),
+        (&HEX.as_bytes()[1..], RejectReason::Length),
+        (b"92e792c43c35e96fed3f9566083326fc", RejectReason::Length),
+        (almost_hex.as_bytes(), RejectReason::Hex),
+        (b"abc\0def", RejectReason::Nul),
+        (b"caf\xE9", RejectReason::Utf8),
+        (b"0x00", RejectReason::Length),
         (
             format!("{HEX} {HEX}\t{HEX}").as_bytes(),
-            Reason::SeveralHashes,
+            RejectReason::SeveralHashes,
         ),
-        (format!("{HEX} name").as_bytes(), Reason::Length),
+        (format!("{HEX} name").as_bytes(), RejectReason::Length),
     ] {
         assert_eq!(parse(line), Parsed::Rejected(reason), "{line:?}");
     }
@@ -96,12 +96,12 @@ fn everything_else_is_rejected_by_name() {
     };
     assert_eq!(
         LineParser::new(Algorithm::Sha256).parse(&overlong),
-        Parsed::Rejected(Reason::Overlong)
+        Parsed::Rejected(RejectReason::Overlong)
     );
 }
 
 #[test]
-fn a_hash_may_stand_behind_its_algorithms_name_or_0x() {
+fn a_hash_may_have_its_algorithms_name_or_0x_before_it() {
     let expected = Parsed::Hash(Hash::from_hex(HEX.as_bytes()).expect("hex"));
     for before in ["sha256:", "SHA256:", "sha-256: ", "0x", "0X"] {
         assert_eq!(
@@ -110,23 +110,27 @@ fn a_hash_may_stand_behind_its_algorithms_name_or_0x() {
             "{before}"
         );
     }
-    // As long, and another.
+    // Other algorithms with hashes of the same length.
     for before in ["blake3:", "sha3-256:"] {
         let parsed = parse(format!("{before}{HEX}").as_bytes());
-        assert_eq!(parsed, Parsed::Rejected(Reason::Algorithm), "{before}");
+        assert_eq!(
+            parsed,
+            Parsed::Rejected(RejectReason::Algorithm),
+            "{before}"
+        );
     }
     assert_eq!(
         parse(format!("ssdeep:{HEX}").as_bytes()),
-        Parsed::Rejected(Reason::Length)
+        Parsed::Rejected(RejectReason::Length)
     );
-    let shown = |text: String| algorithm_of_text(text.as_bytes());
+    let shown = |text: String| algorithm_from_text(text.as_bytes());
     assert_eq!(shown(format!("blake3:{HEX}")), Some(Algorithm::Blake3));
     assert_eq!(shown(format!("0x{HEX}")), Some(Algorithm::Sha256));
     assert_eq!(shown(format!("md5:{HEX}")), None);
 }
 
 #[test]
-fn the_first_hash_shows_the_algorithm() {
+fn the_length_of_a_hash_decides_the_algorithm() {
     let line = |bytes| Line {
         bytes,
         offset: 0,
@@ -134,30 +138,32 @@ fn the_first_hash_shows_the_algorithm() {
         length: 1,
     };
     assert_eq!(
-        algorithm_of(&line(b" 92e792c43c35e96fed3f9566083326fc\r")),
+        algorithm_from_line(&line(b" 92e792c43c35e96fed3f9566083326fc\r")),
         Some(Algorithm::Md5)
     );
-    assert_eq!(algorithm_of(&line(HEX.as_bytes())), Some(Algorithm::Sha256));
-    assert_eq!(algorithm_of(&line(b"cafe")), None);
-    assert_eq!(algorithm_of(&line(b"# md5")), None);
+    assert_eq!(
+        algorithm_from_line(&line(HEX.as_bytes())),
+        Some(Algorithm::Sha256)
+    );
+    assert_eq!(algorithm_from_line(&line(b"cafe")), None);
+    assert_eq!(algorithm_from_line(&line(b"# md5")), None);
 }
 
 #[test]
-fn other_lists_are_recognised_for_the_message() {
-    let said = |text: &str| looks_like(text.as_bytes()).map(|s| s.into_owned());
+fn lines_of_other_formats_are_described() {
+    let described = |text: &str| describe_line(text.as_bytes()).map(|s| s.into_owned());
     assert_eq!(
-        said("92e792c43c35e96fed3f9566083326fc\r").as_deref(),
+        described("92e792c43c35e96fed3f9566083326fc\r").as_deref(),
         Some("md5 by its length")
     );
-    assert!(said(&format!("{HEX}  a/b.deb")).is_some_and(|s| s.contains("sha256sum")));
-    assert!(said(&format!("\"{HEX}\",\"x\"")).is_some_and(|s| s.contains("table")));
-    assert_eq!(said("hello world"), None);
+    assert!(described(&format!("{HEX}  a/b.deb")).is_some_and(|s| s.contains("sha256sum")));
+    assert!(described(&format!("\"{HEX}\",\"x\"")).is_some_and(|s| s.contains("table")));
+    assert_eq!(described("hello world"), None);
 }
 proptest! {
-    /// Any line at all is a hash, skipped or rejected; nothing panics, and what
-    /// is a hash is the line's.
+    /// No line panics, and a parsed hash occurs in its line.
     #[test]
-    fn any_line_is_something(bytes in prop::collection::vec(any::<u8>(), 0..100), blanks in "[ \t]{0,3}", raw in any::<[u8; 16]>(), upper in any::<bool>()) {
+    fn any_line_is_parsed_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), blanks in "[ \t]{0,3}", raw in any::<[u8; 16]>(), upper in any::<bool>()) {
         let parser = LineParser::new(Algorithm::Md5);
         fn line(bytes: &[u8]) -> Line<'_> { Line { bytes, offset: 0, number: 1, length: bytes.len() as u64 } }
         if let Parsed::Hash(hash) = parser.parse(&line(&bytes)) {

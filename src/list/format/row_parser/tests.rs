@@ -1,9 +1,9 @@
-//! The formats, each with its traps, and rows that span lines however they are cut.
+//! Parsers of all formats, and rows that span several lines, with any chunk borders.
 
 use super::*;
 use crate::base::hash::Hash;
-use crate::list::format::cell::in_column;
-use crate::list::format::first_hash::{algorithm_by_lines, first_encoded, sums_algorithm};
+use crate::list::format::cell::parse_cell;
+use crate::list::format::first_hash::{algorithm_by_lines, first_base64_algorithm, sums_algorithm};
 use crate::list::format::rows::{Row, Rows};
 use crate::list::lines::Framer;
 use proptest::prelude::*;
@@ -15,98 +15,104 @@ const MD5: &str = "92e792c43c35e96fed3f9566083326fc";
 const SHA1: &str = "00d1034546f530d746131ce2a28a052db21652ec";
 const SHA256: &str = "3a2118df47bf3f04285649f0455c2fc6fe2dc7f0b237073038aa00af41f0d5f2";
 
-/// A row: the number of its first line, what it is, and its wanted columns.
-type Told = (u64, String, Vec<String>);
+/// A row: number of its first line, result of parsing, wanted columns.
+type ParsedRow = (u64, String, Vec<String>);
 
 fn hash(hex: &str) -> Parsed {
     Parsed::Hash(Hash::from_hex(hex.as_bytes()).expect("hex"))
 }
 
-/// A list, as it is laid out and as a person says that it is to be read.
-struct Laid {
+/// The layout and options of a list.
+struct TestList {
     layout: Layout,
-    form: Form,
+    options: ListOptions,
 }
 
-impl Laid {
+impl TestList {
     fn parser(&self, algorithm: Algorithm, wanted: &[String]) -> Result<RowParser> {
-        RowParser::new(&self.layout, &self.form, algorithm, wanted)
+        RowParser::new(&self.layout, &self.options, algorithm, wanted)
     }
 }
 
-/// What the rows of `chunks` are, of a list laid out so.
-fn rows_of(chunks: &[&[u8]], laid: &Laid, algorithm: Algorithm, wanted: &[&str]) -> Vec<Told> {
+/// Parses the rows in `chunks` of a list.
+fn rows_of(
+    chunks: &[&[u8]],
+    list: &TestList,
+    algorithm: Algorithm,
+    wanted: &[&str],
+) -> Vec<ParsedRow> {
     let wanted: Vec<String> = wanted.iter().map(|w| (*w).to_owned()).collect();
-    let parser = laid
+    let parser = list
         .parser(algorithm, &wanted)
         .expect("it has these columns");
     let (mut rows, mut framer) = (Rows::new(parser), Framer::new());
-    let mut seen = Vec::new();
+    let mut parsed_rows = Vec::new();
     let mut end = 0;
-    let mut tell = |row: Row<'_>, parser: &RowParser| {
+    let mut emit = |row: Row<'_>, parser: &RowParser| {
         assert!(
             row.line.offset >= end && row.end >= row.line.offset,
             "rows follow one another"
         );
         end = row.end;
-        let what = match row.parsed {
+        let result = match row.parsed {
             Parsed::Hash(hash) => hash.to_hex(crate::base::hash::Case::Lower),
             Parsed::Rejected(reason) => format!("{reason:?}"),
             other => format!("{other:?}"),
         };
-        let text = |n| String::from_utf8_lossy(parser.wanted(n).unwrap_or_default()).into_owned();
+        let text =
+            |n| String::from_utf8_lossy(parser.column_value(n).unwrap_or_default()).into_owned();
         let values = match row.parsed {
             Parsed::Hash(_) => (0..wanted.len()).map(text).collect(),
             _ => vec![],
         };
-        seen.push((row.line.number, what, values));
+        parsed_rows.push((row.line.number, result, values));
         Ok::<(), ()>(())
     };
     for chunk in chunks {
         let mut lines = framer.push(chunk);
         while let Some(line) = lines.next() {
-            rows.push(&line, 1, &mut tell).expect("told");
+            rows.push(&line, 1, &mut emit).expect("emitted");
         }
     }
     if let Some(line) = framer.finish() {
-        rows.push(&line, 0, &mut tell).expect("told");
+        rows.push(&line, 0, &mut emit).expect("emitted");
     }
-    rows.finish(&mut tell).expect("told");
-    seen
+    rows.finish(&mut emit).expect("emitted");
+    parsed_rows
 }
 
-fn seen(text: &str, form: &Form) -> Laid {
-    Laid {
-        layout: Layout::seen("list", text.as_bytes(), true, form).expect("a layout"),
-        form: form.clone(),
+fn detected(text: &str, options: &ListOptions) -> TestList {
+    TestList {
+        layout: Layout::detect("list", text.as_bytes(), true, options).expect("a layout"),
+        options: options.clone(),
     }
 }
 
-fn layout(text: &str) -> Laid {
-    seen(text, &Form::default())
+fn layout(text: &str) -> TestList {
+    detected(text, &ListOptions::default())
 }
 
-/// The algorithms that a list shows.
+/// The algorithms that have columns in a list.
 fn algorithms(text: &str) -> Vec<Algorithm> {
-    let Laid { layout, form } = layout(text);
-    let seen = layout.algorithms(&form);
-    seen.into_iter().map(|(a, _)| a).collect()
+    let TestList { layout, options } = layout(text);
+    let algorithms = layout.algorithms(&options);
+    algorithms.into_iter().map(|(a, _)| a).collect()
 }
 
-/// The rows of a list of `algorithm`, in the form that it shows.
-fn read(text: &str, algorithm: Algorithm, wanted: &[&str]) -> (Format, Vec<Told>) {
-    let laid = layout(text);
-    let rows = rows_of(&[text.as_bytes()], &laid, algorithm, wanted);
-    (laid.layout.format, rows)
+/// Detects the format of a list and parses its rows.
+fn read(text: &str, algorithm: Algorithm, wanted: &[&str]) -> (Format, Vec<ParsedRow>) {
+    let list = layout(text);
+    let rows = rows_of(&[text.as_bytes()], &list, algorithm, wanted);
+    (list.layout.format, rows)
 }
 
-/// What they are, without their numbers and columns.
-fn whats(rows: &[Told]) -> Vec<&str> {
-    rows.iter().map(|(_, what, _)| what.as_str()).collect()
+/// The results of parsing, without line numbers and columns.
+fn results(rows: &[ParsedRow]) -> Vec<&str> {
+    rows.iter().map(|(_, result, _)| result.as_str()).collect()
 }
 
 #[test]
-fn plain_lists_stay_plain() {
+fn plain_lists_are_detected() {
     for text in [
         format!("{SHA256}\n"),
         format!("# list\r\n# sha256_hash\r\n{SHA256}\r\n"),
@@ -118,12 +124,12 @@ fn plain_lists_stay_plain() {
     }
     for empty in ["", "\n\r\n", "# nothing today\n#\n"] {
         let layout = layout(empty).layout;
-        assert_eq!((layout.format, layout.empty), (Format::Lines, true));
+        assert_eq!((layout.format, layout.is_empty), (Format::Lines, true));
     }
 }
 
 #[test]
-fn sums_in_all_their_forms() {
+fn sums_are_parsed_in_every_variant() {
     let text = format!(
         "{MD5}  /a/b c.out\n{MD5} *bin.out\r\n\\{MD5}  a\\nb\\\\c\nMD5 (x (1) = y) = {MD5}\n\
          MD5(openssl.txt)= {MD5}\n    669416  {MD5}  /Users/a.out\nSHA256 (x) = {SHA256}\n{MD5}\n\
@@ -149,19 +155,22 @@ fn sums_in_all_their_forms() {
             ("one blank", ""),
         ]
     );
-    let others: Vec<&str> = whats(&rows).into_iter().filter(|w| *w != MD5).collect();
+    let others: Vec<&str> = results(&rows).into_iter().filter(|w| *w != MD5).collect();
     assert_eq!(others, ["Algorithm", "Skipped", "Skipped", "Length"]);
     let long = format!("{MD5}  x\n{SHA1}  too long\n");
-    assert_eq!(whats(&read(&long, Algorithm::Md5, &[]).1), [MD5, "Length"]);
+    assert_eq!(
+        results(&read(&long, Algorithm::Md5, &[]).1),
+        [MD5, "Length"]
+    );
     let tagged = format!("SHA2-256 (a) = {SHA256}\nSHA256 (b) = {SHA256}\n");
     assert_eq!(
-        whats(&read(&tagged, Algorithm::Sha256, &[]).1),
+        results(&read(&tagged, Algorithm::Sha256, &[]).1),
         [SHA256, SHA256]
     );
 }
 
 #[test]
-fn hashdeep_goes_by_its_line_of_columns() {
+fn hashdeep_is_parsed_by_its_line_of_columns() {
     let text = format!(
         "%%%% HASHDEEP-1.0\n%%%% size,md5,sha256,filename\n## Invoked from: /x\n## $ hashdeep a\n## \n\
          622,{MD5},{SHA256},/a/b,c.hsh\n281,{MD5}\n%%%% HASHDEEP-1.0\n%%%% size,md5,sha256,filename\n\
@@ -170,7 +179,7 @@ fn hashdeep_goes_by_its_line_of_columns() {
     let (format, rows) = read(&text, Algorithm::Sha256, &["filename", "size"]);
     assert_eq!(format, Format::Hashdeep);
     assert_eq!(
-        whats(&rows),
+        results(&rows),
         [
             "Skipped", "Skipped", "Skipped", "Skipped", "Skipped", SHA256, "Columns", "Skipped",
             "Skipped", "NoHash", "Header"
@@ -178,29 +187,29 @@ fn hashdeep_goes_by_its_line_of_columns() {
     );
     assert_eq!(rows[5].2, ["/a/b,c.hsh", "622"]);
     assert_eq!(algorithms(&text), [Algorithm::Md5, Algorithm::Sha256]);
-    let form = Form {
+    let options = ListOptions {
         format: Some(Format::Hashdeep),
-        ..Form::default()
+        ..ListOptions::default()
     };
-    let without = seen("x\n", &form);
+    let without = detected("x\n", &options);
     assert!(
         without.parser(Algorithm::Md5, &[]).is_err(),
         "no line names the columns"
     );
-    // A byte order mark, and other columns that change nothing of those that are taken.
+    // A byte order mark, and a second header that differs only in a column that is not read.
     let text = format!(
         "\u{FEFF}%%%% HASHDEEP-1.0\n%%%% size,md5,sha256,filename\n%%%% size,sha1,sha256,filename\n7,{SHA1},{SHA256},x\n"
     );
     let rows = read(&text, Algorithm::Sha256, &["filename"]).1;
-    assert_eq!(whats(&rows), ["Skipped", "Skipped", "Skipped", SHA256]);
+    assert_eq!(results(&rows), ["Skipped", "Skipped", "Skipped", SHA256]);
     assert_eq!(rows[3].2, ["x"]);
 }
 
 #[test]
-fn nsrl_of_both_versions_goes_by_its_header() {
+fn nsrl_of_both_versions_is_parsed_by_its_header() {
     let v2 = format!(
         "\"SHA-1\",\"MD5\",\"CRC32\",\"FileName\",\"FileSize\",\"ProductCode\",\"OpSystemCode\",\"SpecialCode\"\r\n\
-         \"{}\",\"{}\",\"CABEC7CD\",\"INFO, \"\"DESK\"\".IC$\",503,1,\"WIN\",\"\"\r\n",
+         \"{}\",\"{}\",\"CABEC7CD\",\"INFO, \"\"FILE\"\".IC$\",503,1,\"WIN\",\"\"\r\n",
         SHA1.to_uppercase(),
         MD5.to_uppercase()
     );
@@ -212,7 +221,7 @@ fn nsrl_of_both_versions_goes_by_its_header() {
         for (algorithm, expected) in [(Algorithm::Sha1, SHA1), (Algorithm::Md5, MD5)] {
             let (format, rows) = read(text, algorithm, &["filename", "FileSize"]);
             assert_eq!(
-                (format, whats(&rows)),
+                (format, results(&rows)),
                 (Format::Nsrl, vec!["Skipped", expected])
             );
             assert!(rows[1].2[1] == "503" || rows[1].2 == ["a", "5"]);
@@ -220,9 +229,9 @@ fn nsrl_of_both_versions_goes_by_its_header() {
     }
     assert_eq!(
         read(&v2, Algorithm::Sha1, &["FileName"]).1[1].2,
-        ["INFO, \"DESK\".IC$"]
+        ["INFO, \"FILE\".IC$"]
     );
-    // A name of any encoding, and one with a quote that nobody closed, cost nothing but themselves.
+    // Names in another encoding, or with an open quote, do not affect the hash.
     let mut bytes = v2.clone().into_bytes();
     let name = |name: &[u8], rest: &str| {
         let before = format!("\"{SHA1}\",\"{MD5}\",\"C\",\"");
@@ -232,13 +241,13 @@ fn nsrl_of_both_versions_goes_by_its_header() {
     bytes.extend(name(b"open", ",1,1,\n"));
     bytes.extend(format!("\"{SHA1}\",\"{MD5}\"\n").as_bytes());
     let rows = rows_of(&[&bytes], &layout(&v2), Algorithm::Sha1, &[]);
-    assert_eq!(whats(&rows), ["Skipped", SHA1, SHA1, SHA1, SHA1]);
+    assert_eq!(results(&rows), ["Skipped", SHA1, SHA1, SHA1, SHA1]);
     let md5 = rows_of(&[b"\"x\",\"92\n"], &layout(&v2), Algorithm::Md5, &[]);
-    assert_eq!(whats(&md5), ["Length"]);
+    assert_eq!(results(&md5), ["Length"]);
 }
 
 #[test]
-fn hashkeeper_ilook_and_tables_are_known_by_their_headers() {
+fn tables_are_detected_by_their_headers() {
     let hashkeeper = format!(
         "\"file_id\",\"hashset_id\",\"file_name\",\"directory\",\"hash\",\"file_size\"\n4151044,671,\"acsetups.pdb\",,\"{MD5}\",91136\n"
     );
@@ -297,75 +306,73 @@ fn hashkeeper_ilook_and_tables_are_known_by_their_headers() {
             vec!["Skipped", SHA256],
         ),
     ] {
-        let (seen, rows) = read(text, algorithm, &[]);
-        assert_eq!((seen, whats(&rows)), (format, expected), "{text}");
+        let (detected, rows) = read(text, algorithm, &[]);
+        assert_eq!((detected, results(&rows)), (format, expected), "{text}");
     }
     let quoted = format!("\"{SHA1}\"\n\"{SHA1}\"\n");
     let (format, rows) = read(&quoted, Algorithm::Sha1, &[]);
-    assert_eq!((format, whats(&rows)), (Format::Csv, vec![SHA1, SHA1]));
+    assert_eq!((format, results(&rows)), (Format::Csv, vec![SHA1, SHA1]));
 }
 
-fn column(name: &str) -> Form {
-    Form {
+fn column(name: &str) -> ListOptions {
+    ListOptions {
         column: Some(name.into()),
-        ..Form::default()
+        ..ListOptions::default()
     }
 }
 
 #[test]
-fn a_column_can_be_named_and_what_is_not_there_is_said() {
+fn a_missing_column_is_an_error_that_lists_the_columns() {
     let text = format!("a,sha256,file_sha256\n{MD5},{SHA256},{SHA256}\n");
     for (name, algorithm, hash) in [
         ("a", Algorithm::Md5, MD5),
         ("1", Algorithm::Md5, MD5),
         ("File-SHA256", Algorithm::Sha256, SHA256),
     ] {
-        let seen = seen(&text, &column(name));
-        let algorithms = seen.layout.algorithms(&seen.form);
+        let list = detected(&text, &column(name));
+        let algorithms = list.layout.algorithms(&list.options);
         assert_eq!(algorithms, [(algorithm, name.to_owned())]);
-        let rows = rows_of(&[text.as_bytes()], &seen, algorithm, &[]);
-        assert_eq!(whats(&rows), ["Skipped", hash], "{name}");
+        let rows = rows_of(&[text.as_bytes()], &list, algorithm, &[]);
+        assert_eq!(results(&rows), ["Skipped", hash], "{name}");
     }
-    // The one that is named just so is meant.
+    // The exact name wins.
     assert_eq!(
-        whats(&read(&text, Algorithm::Sha256, &[]).1),
+        results(&read(&text, Algorithm::Sha256, &[]).1),
         ["Skipped", SHA256]
     );
-    let refused = |text: &str, form: &Form, algorithm, wanted: &[&str]| {
+    let error = |text: &str, options: &ListOptions, algorithm, wanted: &[&str]| {
         let wanted: Vec<String> = wanted.iter().map(|w| (*w).to_owned()).collect();
-        let laid = seen(text, form);
-        let error = laid.parser(algorithm, &wanted).expect_err("refused");
+        let list = detected(text, options);
+        let error = list.parser(algorithm, &wanted).expect_err("no column");
         assert_eq!(error.exit_status(), 2);
         error.to_string()
     };
-    let auto = Form::default();
-    assert!(
-        refused(&text, &column("nope"), Algorithm::Md5, &[]).contains("a, sha256, file_sha256")
-    );
-    assert!(refused(&text, &auto, Algorithm::Sha1, &[]).contains("a, sha256, file_sha256"));
-    assert!(refused(&text, &auto, Algorithm::Sha256, &["size"]).contains("\"size\""));
+    let auto = ListOptions::default();
+    assert!(error(&text, &column("nope"), Algorithm::Md5, &[]).contains("a, sha256, file_sha256"));
+    assert!(error(&text, &auto, Algorithm::Sha1, &[]).contains("a, sha256, file_sha256"));
+    assert!(error(&text, &auto, Algorithm::Sha256, &["size"]).contains("\"size\""));
     let two = format!("{SHA256},{SHA256}\n");
-    assert!(refused(&two, &auto, Algorithm::Sha256, &[]).contains("1, 2"));
-    assert!(refused(&two, &auto, Algorithm::Sha1, &[]).contains("sha1"));
+    assert!(error(&two, &auto, Algorithm::Sha256, &[]).contains("1, 2"));
+    assert!(error(&two, &auto, Algorithm::Sha1, &[]).contains("sha1"));
     let plain = format!("{SHA256}\n");
-    assert!(refused(&plain, &column("x"), Algorithm::Sha256, &[]).contains("plain list"));
-    assert!(refused(&plain, &auto, Algorithm::Sha256, &["x"]).contains("plain list"));
+    assert!(error(&plain, &column("x"), Algorithm::Sha256, &[]).contains("plain list"));
+    assert!(error(&plain, &auto, Algorithm::Sha256, &["x"]).contains("plain list"));
     let sums = format!("{SHA256}  x\n");
-    assert!(refused(&sums, &auto, Algorithm::Sha256, &["x"]).contains("name and size"));
+    assert!(error(&sums, &auto, Algorithm::Sha256, &["x"]).contains("name and size"));
 }
 
 #[test]
-fn a_header_of_other_words_is_one_when_its_column_is_named() {
+fn a_header_is_recognised_by_the_column_from_the_options() {
     let text = format!("name,fingerprint\nx,{SHA256}\nname,fingerprint\n");
     for name in ["fingerprint", "2"] {
-        let layout = seen(&text, &column(name));
+        let layout = detected(&text, &column(name));
         let rows = rows_of(&[text.as_bytes()], &layout, Algorithm::Sha256, &["name"]);
-        assert_eq!(whats(&rows), ["Skipped", SHA256, "Skipped"], "{name}");
+        assert_eq!(results(&rows), ["Skipped", SHA256, "Skipped"], "{name}");
         assert_eq!(rows[1].2, ["x"]);
     }
-    // Without that nobody says that it is the column; one with a broken hash is a row.
-    let laid = layout(&text);
-    let error = laid.parser(Algorithm::Sha256, &[]).expect_err("no column");
+    // Without the option there is no hash column. A row with a damaged hash is no header.
+    let list = layout(&text);
+    let error = list.parser(Algorithm::Sha256, &[]).expect_err("no column");
     assert!(
         format!("{error:#}").contains("name, fingerprint"),
         "{error}"
@@ -373,26 +380,26 @@ fn a_header_of_other_words_is_one_when_its_column_is_named() {
     let broken = format!("x,{}\nx,{SHA256}\n", &SHA256[1..]);
     let rows = rows_of(
         &[broken.as_bytes()],
-        &seen(&broken, &column("2")),
+        &detected(&broken, &column("2")),
         Algorithm::Sha256,
         &[],
     );
-    assert_eq!(whats(&rows), ["Length", SHA256]);
+    assert_eq!(results(&rows), ["Length", SHA256]);
 }
 
 #[test]
-fn the_column_of_a_table_without_header_is_the_one_of_nothing_but_hashes() {
-    // The second is called by its own hash, and of the first the hash was not taken.
+fn without_a_header_the_hash_column_is_the_one_with_only_hashes() {
+    // The first file has no hash; the name of the second one is its own hash.
     let text = format!("a,EMPTY\n{SHA256},{SHA256}\nb,-\n");
     assert_eq!(
-        whats(&read(&text, Algorithm::Sha256, &[]).1),
+        results(&read(&text, Algorithm::Sha256, &[]).1),
         ["NoHash", SHA256, "NoHash"]
     );
-    // Hashes of a column that is only called hash go by their length.
+    // In a column of a generic name the length decides the algorithm.
     let text = format!("hash,checksum,name\n{MD5},{SHA1},x\n");
     assert_eq!(algorithms(&text), [Algorithm::Md5, Algorithm::Sha1]);
     assert_eq!(
-        whats(&read(&text, Algorithm::Sha1, &[]).1),
+        results(&read(&text, Algorithm::Sha1, &[]).1),
         ["Skipped", SHA1]
     );
     let layout = layout(&text);
@@ -400,7 +407,7 @@ fn the_column_of_a_table_without_header_is_the_one_of_nothing_but_hashes() {
 }
 
 #[test]
-fn a_sentence_before_bare_hashes_is_no_header() {
+fn a_sentence_before_bare_hashes_is_rejected() {
     for sentence in [
         "MD5, SHA1 and others are in other lists",
         "hashes | all of them",
@@ -408,14 +415,14 @@ fn a_sentence_before_bare_hashes_is_no_header() {
         let text = format!("{sentence}\n{SHA256}\n{SHA256}\n");
         let (format, rows) = read(&text, Algorithm::Sha256, &[]);
         assert_eq!(
-            (format, whats(&rows)),
+            (format, results(&rows)),
             (Format::Lines, vec!["Length", SHA256, SHA256])
         );
     }
 }
 
 #[test]
-fn a_tag_must_name_the_algorithm() {
+fn a_sum_with_another_tag_is_rejected() {
     for (tag, algorithm, good) in [
         ("SHA256", Algorithm::Sha256, true),
         ("SHA2-256", Algorithm::Sha256, true),
@@ -428,16 +435,16 @@ fn a_tag_must_name_the_algorithm() {
         ("BLAKE3", Algorithm::Blake3, true),
     ] {
         let text = format!("{tag} (a) = {SHA256}\n{tag} (b) = {SHA256}\n");
-        let layout = seen(
+        let layout = detected(
             &text,
-            &Form {
+            &ListOptions {
                 format: Some(Format::Sums),
-                ..Form::default()
+                ..ListOptions::default()
             },
         );
         let expected = if good { SHA256 } else { "Algorithm" };
         let rows = rows_of(&[text.as_bytes()], &layout, algorithm, &[]);
-        assert_eq!(whats(&rows), [expected, expected], "{tag} {algorithm}");
+        assert_eq!(results(&rows), [expected, expected], "{tag} {algorithm}");
     }
     let tagged = format!("BLAKE3 (a) = {SHA256}\n");
     assert_eq!(
@@ -449,7 +456,7 @@ fn a_tag_must_name_the_algorithm() {
 }
 
 #[test]
-fn json_lines_give_their_fields() {
+fn fields_of_json_lines_are_read() {
     let text = format!(
         "{{\"MD5\":\"{MD5}\",\"SHA-1\":\"{SHA1}\",\"FileName\":\"a\\\"b\",\"FileSize\":1024,\"x\":{{\"y\":[1,{{}}],\"z\":\"{SHA256}\"}}}}\n\
          {{\"SHA-1\":\"\"}}\n{{\"FileName\":\"no hash\"}}\nnot json\n{{\"SHA-1\":\"{SHA1}\"}} trailing\n\n"
@@ -461,18 +468,18 @@ fn json_lines_give_their_fields() {
     );
     assert_eq!(format, Format::Ndjson);
     assert_eq!(
-        whats(&rows),
+        results(&rows),
         [SHA1, "NoHash", "NoHash", "Json", "Json", "Skipped"]
     );
     assert_eq!(rows[0].2, ["a\"b", "1024", SHA256, ""]);
-    let form = Form {
+    let options = ListOptions {
         format: Some(Format::Ndjson),
         column: Some("X.z".into()),
-        ..Form::default()
+        ..ListOptions::default()
     };
-    let nested = seen(&text, &form);
+    let nested = detected(&text, &options);
     assert_eq!(
-        whats(&rows_of(
+        results(&rows_of(
             &[text.as_bytes()],
             &nested,
             Algorithm::Sha256,
@@ -485,8 +492,8 @@ fn json_lines_give_their_fields() {
         .parser(Algorithm::Sha512, &[])
         .expect_err("no such field");
     assert!(format!("{error:#}").contains("MD5, SHA-1, x"), "{error}");
-    let adorned = format!("{{\"sha256_hash\":\"{SHA256}\"}}\n");
-    assert_eq!(whats(&read(&adorned, Algorithm::Sha256, &[]).1), [SHA256]);
+    let affixed = format!("{{\"sha256_hash\":\"{SHA256}\"}}\n");
+    assert_eq!(results(&read(&affixed, Algorithm::Sha256, &[]).1), [SHA256]);
     let long = format!("[{}", "{\"md5\":\"x\"},".repeat(8000));
     for one in [
         "[\n{\"md5\":\"x\"}\n]\n",
@@ -494,11 +501,11 @@ fn json_lines_give_their_fields() {
         "[{\"md5\":1}]\n",
         &long[..65_536],
     ] {
-        let error = Layout::seen("misp.json", one.as_bytes(), false, &Form::default())
-            .expect_err("refused");
+        let error = Layout::detect("misp.json", one.as_bytes(), false, &ListOptions::default())
+            .expect_err("not JSON lines");
         assert!(
             error
-                .what_to_do()
+                .hint()
                 .is_some_and(|h| h.contains("jq -c '.[]' misp.json")),
             "{error}"
         );
@@ -514,7 +521,7 @@ fn json_lines_give_their_fields() {
 }
 
 #[test]
-fn a_quoted_field_may_span_lines_and_one_that_is_not_closed_costs_its_own_line() {
+fn a_quoted_field_may_span_lines_and_an_open_quote_rejects_one_line() {
     let text = format!(
         "name,sha256\n\"a\nb\n\nc\",{SHA256}\nplain,{SHA256}\n\"open,{SHA256}\nx,{SHA256}\ny,{MD5}\n"
     );
@@ -530,21 +537,21 @@ fn a_quoted_field_may_span_lines_and_one_that_is_not_closed_costs_its_own_line()
     ];
     let got: Vec<(u64, &str)> = rows
         .iter()
-        .map(|(n, what, _)| (*n, what.as_str()))
+        .map(|(n, result, _)| (*n, result.as_str()))
         .collect();
     assert_eq!(got, expected);
     assert_eq!(rows[1].2, ["a\nb\n\nc"]);
 }
 
 #[test]
-fn a_row_is_no_longer_than_a_line_may_be_and_what_follows_is_read() {
+fn a_row_longer_than_a_line_is_rejected_and_the_next_rows_are_read() {
     let line = format!("x,{SHA256}\n");
     let text = format!("name,sha256\n\"open\n{}", line.repeat(3000));
     let (_, rows) = read(&text, Algorithm::Sha256, &[]);
     assert_eq!(rows.len(), 3002);
     assert_eq!((rows[1].0, rows[1].1.as_str()), (2, "Quote"));
     assert!(rows[2..].iter().all(|r| r.1 == SHA256));
-    // Blank lines count, too.
+    // Blank lines count towards the length.
     let text = format!("name,sha256\n\"open\n{}{line}", "\n".repeat(70_000));
     let rows = read(&text, Algorithm::Sha256, &[]).1;
     assert_eq!(rows.len(), 70_003);
@@ -556,12 +563,12 @@ fn a_row_is_no_longer_than_a_line_may_be_and_what_follows_is_read() {
         ),
         ("Quote", "Skipped", SHA256)
     );
-    // Lines that are open however they begin.
+    // Every line leaves a quote open.
     let text = format!("name,sha256\n{}", "x\"y,\"\n".repeat(12_000));
     let (_, rows) = read(&text, Algorithm::Sha256, &[]);
     let numbers: Vec<u64> = rows.iter().map(|r| r.0).collect();
     assert_eq!(numbers, (1..=12_001).collect::<Vec<_>>());
-    // One that is closed too late is not closed.
+    // The quote is closed after the maximum length.
     let text = format!(
         "name,sha256\n\"open\n{}x\",{SHA256}\n",
         "filler line\n".repeat(7000)
@@ -570,59 +577,59 @@ fn a_row_is_no_longer_than_a_line_may_be_and_what_follows_is_read() {
     assert_eq!((rows.len(), rows[1].1.as_str()), (7003, "Quote"));
     assert!(rows[2..7002].iter().all(|r| r.1 == "Columns"));
     assert_eq!(rows[7002].1, SHA256);
-    // Of a row that begins behind one that is given up, all lines are read.
+    // A row after rejected lines is parsed completely.
     let open = |i: usize| format!("{SHA256},y\"{i},\"\n");
     let text = (0..2000).map(open).collect::<String>();
     let text = format!("sha256,a,b\n{text}end\"\n");
     let (_, rows) = read(&text, Algorithm::Sha256, &["a", "b"]);
-    let given_up = rows.iter().filter(|r| r.1 == "Quote").count();
-    assert_eq!(rows.len(), given_up + 2);
+    let rejected = rows.iter().filter(|r| r.1 == "Quote").count();
+    assert_eq!(rows.len(), rejected + 2);
     let last = rows.last().expect("a row");
-    assert_eq!((last.0, last.1.as_str()), (given_up as u64 + 2, SHA256));
+    assert_eq!((last.0, last.1.as_str()), (rejected as u64 + 2, SHA256));
     let expected = [
-        format!("y\"{given_up}"),
-        format!("\n{SHA256},y{}", given_up + 1),
+        format!("y\"{rejected}"),
+        format!("\n{SHA256},y{}", rejected + 1),
     ];
     assert_eq!(last.2, expected);
-    // An overlong line ends whatever goes on.
+    // An overlong line ends an unfinished row.
     let text = format!("name,sha256\n\"open\n{}\n{line}", "z".repeat(70_000));
     assert_eq!(
-        whats(&read(&text, Algorithm::Sha256, &[]).1),
+        results(&read(&text, Algorithm::Sha256, &[]).1),
         ["Skipped", "Quote", "Overlong", SHA256]
     );
 }
 
 #[test]
-fn a_repeated_header_is_skipped_and_another_one_rejected() {
+fn a_repeated_header_is_skipped_and_a_different_one_rejected() {
     let row = format!("x,{SHA256}\n");
     let text =
         format!("name,sha256\n{row}name,sha256\n{row}# comment,\"x\nfile,sha1\n#x,{SHA256}\n");
     assert_eq!(
-        whats(&read(&text, Algorithm::Sha256, &[]).1),
+        results(&read(&text, Algorithm::Sha256, &[]).1),
         [
             "Skipped", SHA256, "Skipped", SHA256, "Skipped", "Header", SHA256
         ]
     );
 }
 
-fn of_columns(format: Format) -> Laid {
-    Laid {
+fn with_columns(format: Format) -> TestList {
+    TestList {
         layout: Layout {
             format,
             columns: vec!["name".into(), "sha256".into()],
             ..Layout::default()
         },
-        form: Form::default(),
+        options: ListOptions::default(),
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// However the text is cut the rows are the same, no line is lost, and nothing
-    /// panics, in any format.
+    /// In any format, chunk borders do not change the rows, no line is lost and nothing
+    /// panics.
     #[test]
-    fn the_same_rows_however_the_text_is_cut(
+    fn chunk_borders_do_not_change_the_rows(
         lines in prop::collection::vec(prop_oneof![
             3 => Just(format!("x,{SHA256}")),
             2 => Just("\"a".to_owned()),
@@ -635,7 +642,7 @@ proptest! {
         format in 0usize..Format::ALL.len(),
     ) {
         let text = lines.iter().map(|l| format!("{l}\n")).collect::<String>();
-        let layout = of_columns(Format::ALL[format]);
+        let layout = with_columns(Format::ALL[format]);
         let whole = rows_of(&[text.as_bytes()], &layout, Algorithm::Sha256, &[]);
         let mut chunks = Vec::new();
         let mut rest = text.as_bytes();
@@ -646,7 +653,7 @@ proptest! {
             rest = &rest[n..];
         }
         prop_assert_eq!(&rows_of(&chunks, &layout, Algorithm::Sha256, &[]), &whole);
-        // Rows begin at rising lines, and those that span none are each line.
+        // Rows begin at increasing lines; in most formats each line is a row.
         prop_assert!(whole.windows(2).all(|w| w[0].0 < w[1].0));
         let spans = [Format::Csv, Format::Semicolon, Format::Powershell, Format::Certutil];
         if !spans.contains(&layout.layout.format) {
@@ -654,16 +661,16 @@ proptest! {
         }
     }
 
-    /// A row ends at the first line at which its quotes do, and a line after which none
-    /// ends them is rejected by itself.
+    /// A row ends at the first line that closes its quotes. A line whose quotes no later line
+    /// closes is rejected alone.
     #[test]
-    fn rows_are_what_their_definition_says(
+    fn rows_equal_those_of_a_simple_reference(
         lines in prop::collection::vec(prop_oneof![
             Just(format!("x,{SHA256}")), Just("\"a".to_owned()), Just("b\",".to_owned()),
             Just("\"\"".to_owned()), Just("x\"y,\"".to_owned()), "[a\",#]{0,6}",
         ], 0..40),
     ) {
-        let layout = of_columns(Format::Csv);
+        let layout = with_columns(Format::Csv);
         let mut parser = layout.parser(Algorithm::Sha256, &[]).expect("a parser");
         let parse = |parser: &mut RowParser, text: &str| {
             let bytes = text.as_bytes();
@@ -672,11 +679,11 @@ proptest! {
         let mut expected = Vec::new();
         let mut at = 0;
         while at < lines.len() {
-            parser.forget();
+            parser.abandon_row();
             let each = (at..lines.len()).map(|n| (n, parse(&mut parser, &lines[n])));
             let end = each.into_iter().find(|(_, parsed)| *parsed != Parsed::Continues);
-            let (last, what) = end.unwrap_or((at, Parsed::Rejected(Reason::Quote)));
-            expected.push(match what {
+            let (last, result) = end.unwrap_or((at, Parsed::Rejected(RejectReason::Quote)));
+            expected.push(match result {
                 Parsed::Hash(_) => SHA256.to_owned(),
                 Parsed::Rejected(reason) => format!("{reason:?}"),
                 other => format!("{other:?}"),
@@ -685,17 +692,17 @@ proptest! {
         }
         let text = lines.iter().map(|l| format!("{l}\n")).collect::<String>();
         let rows = rows_of(&[text.as_bytes()], &layout, Algorithm::Sha256, &[]);
-        prop_assert_eq!(whats(&rows), expected);
+        prop_assert_eq!(results(&rows), expected);
     }
 
-    /// Any beginning at all has a layout, or is refused.
+    /// Detection and parsing of arbitrary first bytes never panic.
     #[test]
-    fn any_beginning_is_seen_or_refused(head in prop::collection::vec(any::<u8>(), 0..300), whole in any::<bool>()) {
-        let _ = Layout::seen("x", &head, whole, &Form::default());
+    fn any_first_bytes_are_detected_without_a_panic(head in prop::collection::vec(any::<u8>(), 0..300), whole in any::<bool>()) {
+        let _ = Layout::detect("x", &head, whole, &ListOptions::default());
         for format in Format::ALL {
-            let form = Form { format: Some(format), ..Form::default() };
-            if let Ok(layout) = Layout::seen("x", &head, whole, &form)
-                && let Ok(mut parser) = RowParser::new(&layout, &form, Algorithm::Md5, &[])
+            let options = ListOptions { format: Some(format), ..ListOptions::default() };
+            if let Ok(layout) = Layout::detect("x", &head, whole, &options)
+                && let Ok(mut parser) = RowParser::new(&layout, &options, Algorithm::Md5, &[])
             {
                 let line = Line { bytes: &head, offset: 0, number: 1, length: head.len() as u64 };
                 let _ = parser.parse(&line);
@@ -705,16 +712,16 @@ proptest! {
 }
 
 #[test]
-fn a_hash_is_a_hash_in_its_column() {
+fn a_cell_is_a_hash_or_rejected_with_its_reason() {
     for (text, expected) in [
         (format!(" {} ", MD5.to_uppercase()), hash(MD5)),
-        ("EMPTY".into(), Parsed::Rejected(Reason::NoHash)),
-        ("large".into(), Parsed::Rejected(Reason::NoHash)),
-        ("-".into(), Parsed::Rejected(Reason::NoHash)),
-        (SHA1.into(), Parsed::Rejected(Reason::Length)),
-        (MD5.replace('9', "g"), Parsed::Rejected(Reason::Hex)),
+        ("EMPTY".into(), Parsed::Rejected(RejectReason::NoHash)),
+        ("large".into(), Parsed::Rejected(RejectReason::NoHash)),
+        ("-".into(), Parsed::Rejected(RejectReason::NoHash)),
+        (SHA1.into(), Parsed::Rejected(RejectReason::Length)),
+        (MD5.replace('9', "g"), Parsed::Rejected(RejectReason::Hex)),
     ] {
-        let digits = Digest::new(Algorithm::Md5, &Form::default());
-        assert_eq!(in_column(text.as_bytes(), digits), expected, "{text}");
+        let digits = HashSpec::new(Algorithm::Md5, &ListOptions::default());
+        assert_eq!(parse_cell(text.as_bytes(), digits), expected, "{text}");
     }
 }

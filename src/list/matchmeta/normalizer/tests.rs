@@ -1,24 +1,27 @@
-//! Paths made comparable, by the published rules and by examples.
+//! Normalisation of paths, by the published rules and by examples.
 
 use super::*;
 use crate::base::hash::Case;
 use proptest::prelude::*;
 
-fn by(normalizer: &Normalizer, path: &str) -> String {
+fn normalized(normalizer: &Normalizer, path: &str) -> String {
     let mut out = b"before ".to_vec();
     (normalizer.normalize(path.as_bytes(), &mut out)).expect("a path");
     let text = String::from_utf8(out).expect("UTF-8");
     let normalized = text.strip_prefix("before ").expect("appended").to_owned();
-    // Both ways to the hash are one.
+    // Both functions return the same hash.
     let whole = hash(normalized.as_bytes());
     assert_eq!(normalizer.hash(path.as_bytes()), Ok(whole), "{path:?}");
     normalized
 }
 
 #[test]
-fn every_row_of_the_tables_holds() {
-    let (v2, v3) = (Normalizer::of(Rules::V2), Normalizer::of(Rules::V3));
-    // Path, by v2, by v3; "" means that it stays.
+fn every_row_of_the_documented_tables_holds() {
+    let (v2, v3) = (
+        Normalizer::with_rules(Rules::V2),
+        Normalizer::with_rules(Rules::V3),
+    );
+    // Path, result of v2, result of v3; "" means that the path stays.
     for (path, by_v2, by_v3) in [
         (
             "/home/alice/.ssh/id",
@@ -140,14 +143,14 @@ fn every_row_of_the_tables_holds() {
         for (normalizer, expected) in [(&v2, by_v2), (&v3, by_v3)] {
             let expected = if expected.is_empty() { path } else { expected };
             let rules = normalizer.rules();
-            assert_eq!(by(normalizer, path), expected, "{path:?} by {rules}");
+            assert_eq!(normalized(normalizer, path), expected, "{path:?} {rules}");
         }
     }
 }
 
 #[test]
-fn the_hash_is_that_of_the_text_as_another_program_reckons_it() {
-    // printf '%s' '/home/ubuntu/.bashrc' | sha256sum, in capitals; and so on.
+fn the_hash_equals_that_of_sha256sum() {
+    // printf '%s' '/home/ubuntu/.bashrc' | sha256sum, in capitals; the others likewise.
     for (path, sha256) in [
         (
             &b"/home/alice/.bashrc"[..],
@@ -168,24 +171,24 @@ fn the_hash_is_that_of_the_text_as_another_program_reckons_it() {
 }
 
 #[test]
-fn what_is_no_path_has_a_name_and_leaves_nothing_behind() {
+fn an_invalid_path_is_an_error_and_appends_nothing() {
     for (bytes, why) in [
-        (&b""[..], Unfit::Empty),
-        (b"\0", Unfit::Nul),
-        (b"/home/a\0b", Unfit::Nul),
-        (b"/home/\xFF\0", Unfit::Nul),
-        (b"/home/\xED\xA0\x80/x", Unfit::Surrogate),
-        (b"D:\\\xED\xBF\xBF", Unfit::Surrogate),
-        (b"/\xED\xA0\xBD\xED\xB2\xBE", Unfit::Surrogate),
-        (b"/srv/caf\xE9", Unfit::Utf8),
-        (b"/srv/caf\xE9/\xED\xA0\x80", Unfit::Utf8),
-        (b"/\xED\xA0", Unfit::Utf8),
-        (b"/\xED\xA0\x20", Unfit::Utf8),
-        (b"/\xC0\xAF", Unfit::Utf8),
-        (b"/\xF4\x90\x80\x80", Unfit::Utf8),
+        (&b""[..], InvalidPath::Empty),
+        (b"\0", InvalidPath::Nul),
+        (b"/home/a\0b", InvalidPath::Nul),
+        (b"/home/\xFF\0", InvalidPath::Nul),
+        (b"/home/\xED\xA0\x80/x", InvalidPath::Surrogate),
+        (b"D:\\\xED\xBF\xBF", InvalidPath::Surrogate),
+        (b"/\xED\xA0\xBD\xED\xB2\xBE", InvalidPath::Surrogate),
+        (b"/srv/caf\xE9", InvalidPath::Utf8),
+        (b"/srv/caf\xE9/\xED\xA0\x80", InvalidPath::Utf8),
+        (b"/\xED\xA0", InvalidPath::Utf8),
+        (b"/\xED\xA0\x20", InvalidPath::Utf8),
+        (b"/\xC0\xAF", InvalidPath::Utf8),
+        (b"/\xF4\x90\x80\x80", InvalidPath::Utf8),
     ] {
         let mut out = b"x".to_vec();
-        for normalizer in Rules::ALL.map(Normalizer::of) {
+        for normalizer in Rules::ALL.map(Normalizer::with_rules) {
             assert_eq!(normalizer.normalize(bytes, &mut out), Err(why), "{bytes:?}");
             assert_eq!(normalizer.hash(bytes), Err(why), "{bytes:?}");
         }
@@ -194,25 +197,28 @@ fn what_is_no_path_has_a_name_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn users_of_ones_own_are_plain_names() {
+fn users_must_be_single_path_components() {
     let users = |unix: &str, windows: &str| Users {
         unix: unix.into(),
         windows: windows.into(),
     };
-    let own = Normalizer::new(Rules::V2, users("ec2-user", "Jürgen M")).expect("names");
-    assert_eq!(by(&own, "/home/x/y"), "/home/ec2-user/y");
-    assert_eq!(by(&own, "C:\\Users\\x\\y"), "C:\\Users\\Jürgen M\\y");
+    let custom = Normalizer::new(Rules::V2, users("ec2-user", "Jürgen M")).expect("names");
+    assert_eq!(normalized(&custom, "/home/x/y"), "/home/ec2-user/y");
+    assert_eq!(
+        normalized(&custom, "C:\\Users\\x\\y"),
+        "C:\\Users\\Jürgen M\\y"
+    );
     for bad in ["", "a/b", "a\\b", "a\tb", "a\nb", "a\0b"] {
         for users in [users(bad, "x"), users("x", bad)] {
-            let error = Normalizer::new(Rules::V3, users).expect_err("refused");
+            let error = Normalizer::new(Rules::V3, users).expect_err("invalid");
             assert_eq!(error.exit_status(), 2, "{bad:?}");
-            assert!(error.what_to_do().is_some());
+            assert!(error.hint().is_some());
         }
     }
 }
 
 #[test]
-fn rules_have_names() {
+fn rules_are_parsed_from_their_exact_names() {
     for rules in Rules::ALL {
         assert_eq!(rules.to_string().parse(), Ok(rules));
     }
@@ -223,7 +229,7 @@ fn rules_have_names() {
 }
 
 #[test]
-fn a_line_loses_its_end_and_the_list_its_mark() {
+fn line_ends_and_the_byte_order_mark_are_stripped() {
     for (line, first, path) in [
         (&b"/a b "[..], true, &b"/a b "[..]),
         (b"/a\r", false, b"/a"),
@@ -234,11 +240,11 @@ fn a_line_loses_its_end_and_the_list_its_mark() {
         (b"\xEF\xBB\xBF\xEF\xBB\xBF/a", true, b"\xEF\xBB\xBF/a"),
         (b"\xEF\xBB\xBF/a", false, b"\xEF\xBB\xBF/a"),
     ] {
-        assert_eq!(of_line(line, first), path, "{line:?}");
+        assert_eq!(path_from_line(line, first), path, "{line:?}");
     }
 }
 
-/// Paths of the pieces that the rules know, put together in any way.
+/// Paths of random parts that the rules treat specially.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         Just(&b"/"[..]),
@@ -262,10 +268,10 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_bytes_are_a_path_or_named_and_twice_is_once(
+    fn normalising_twice_changes_nothing_and_no_bytes_panic(
         path in prop_oneof![pieces(), proptest::collection::vec(any::<u8>(), 0..40)],
     ) {
-        for normalizer in Rules::ALL.map(Normalizer::of) {
+        for normalizer in Rules::ALL.map(Normalizer::with_rules) {
             let mut once = Vec::new();
             match normalizer.normalize(&path, &mut once) {
                 Ok(()) => {

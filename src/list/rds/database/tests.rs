@@ -1,11 +1,11 @@
-//! Databases built from the published schemas, and what comes of them.
+//! Reading of databases that are built with the published schemas.
 
 use super::*;
 use crate::base::error::ErrorKind;
 use crate::list::rds::header::{HEADER_BYTES, is_database, length_by_header};
 use std::collections::BTreeSet;
 
-/// The tables of the minimal schema that are of interest here; NIST, 2026.09.1.
+/// Tables of the minimal schema, as far as tests need them; NIST, 2026.09.1.
 const MINIMAL: &str = "
     CREATE TABLE FILE (sha256 VARCHAR NOT NULL, sha1 VARCHAR NOT NULL, md5 VARCHAR NOT NULL,
         crc32 VARCHAR NOT NULL, file_name VARCHAR NOT NULL, file_size INTEGER NOT NULL,
@@ -17,7 +17,7 @@ const MINIMAL: &str = "
         description VARCHAR NOT NULL, CONSTRAINT PK_VERSION__VERSION PRIMARY KEY (version));
     CREATE VIEW DISTINCT_HASH AS SELECT DISTINCT sha256, sha1, md5, crc32 FROM FILE;";
 
-/// The same of the full schema; NIST, 2021.12.2.
+/// Tables of the full schema, as far as tests need them; NIST, 2021.12.2.
 const FULL: &str = "
     CREATE TABLE PACKAGE_OBJECT (package_object_id INTEGER UNIQUE NOT NULL,
         package_id INTEGER NOT NULL, object_id INTEGER UNIQUE NOT NULL);
@@ -36,13 +36,13 @@ const FULL: &str = "
 const RELEASED: &str =
     "INSERT INTO VERSION VALUES ('2026.09.1', 'modern minimal', '2026-08-30', '2026-09-01', 'x');";
 
-/// A number's hash of so many digits, which is in no order with it.
+/// The hash of a number, with `digits` digits. Hashes are not in the order of the numbers.
 fn hash(n: u64, digits: usize) -> String {
     let mixed = n.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31);
     format!("{mixed:016X}{n:0rest$X}", rest = digits - 16)
 }
 
-/// Rows of the files `1..=files`, each under so many names.
+/// Inserts rows of the files `1..=files`, each with `names` names.
 fn minimal_rows(connection: &Connection, files: u64, names: u64) {
     let mut insert = connection
         .prepare("INSERT INTO FILE VALUES (?1, ?2, ?3, 'C', ?4, 7, ?5)")
@@ -61,22 +61,22 @@ fn minimal_rows(connection: &Connection, files: u64, names: u64) {
     }
 }
 
-struct Made {
+struct TestDatabase {
     folder: tempfile::TempDir,
 }
 
-impl Made {
-    fn new(make: impl FnOnce(&Connection)) -> Made {
+impl TestDatabase {
+    fn new(make: impl FnOnce(&Connection)) -> TestDatabase {
         let folder = tempfile::tempdir().expect("a folder");
         let connection = Connection::open(folder.path().join("RDS 50%.db")).expect("opened");
         connection.execute_batch("BEGIN").expect("begun");
         make(&connection);
         connection.execute_batch("COMMIT").expect("committed");
-        Made { folder }
+        TestDatabase { folder }
     }
 
-    fn of(sql: &str) -> Made {
-        Made::new(|c| c.execute_batch(sql).expect("SQL"))
+    fn from_sql(sql: &str) -> TestDatabase {
+        TestDatabase::new(|c| c.execute_batch(sql).expect("SQL"))
     }
 
     fn path(&self) -> PathBuf {
@@ -87,10 +87,10 @@ impl Made {
         Rds::open("rds.db", &self.path())
     }
 
-    fn read(&self, algorithm: Algorithm) -> (Vec<String>, Vec<Part>) {
+    fn read(&self, algorithm: Algorithm) -> (Vec<String>, Vec<Progress>) {
         let (mut lines, mut parts) = (Vec::new(), Vec::new());
         let rds = self.open().expect("opened");
-        rds.hashes(algorithm, self.sorting(), &mut |line, part| {
+        rds.for_each_hash(algorithm, self.sorting(), &mut |line, part| {
             let line = std::str::from_utf8(line).expect("text");
             lines.push(line.strip_suffix('\n').expect("a line").to_owned());
             parts.push(part);
@@ -100,17 +100,17 @@ impl Made {
         (lines, parts)
     }
 
-    /// With so little memory that most goes to the disk.
+    /// Options with little memory, so that most entries are written to disk.
     fn sorting(&self) -> SorterOptions {
         SorterOptions {
-            memory: 4096,
+            buffer_bytes: 4096,
             folder: self.folder.path().to_owned(),
             fan_in: 3,
         }
     }
 
-    fn refusal(&self) -> String {
-        let error = self.open().expect_err("refused");
+    fn open_error(&self) -> String {
+        let error = self.open().expect_err("not opened");
         assert_eq!(error.exit_status(), 2, "{error}");
         error.to_string()
     }
@@ -122,8 +122,8 @@ fn sorted(files: u64, digits: usize) -> Vec<String> {
 }
 
 #[test]
-fn of_the_minimal_schema_each_hash_comes_once_and_in_order() {
-    let made = Made::new(|c| {
+fn distinct_hashes_of_the_minimal_schema_come_in_order() {
+    let database = TestDatabase::new(|c| {
         c.execute_batch(&format!("{MINIMAL}{RELEASED}"))
             .expect("SQL");
         minimal_rows(c, 500, 3);
@@ -133,54 +133,54 @@ fn of_the_minimal_schema_each_hash_comes_once_and_in_order() {
         (Algorithm::Sha1, 40),
         (Algorithm::Md5, 32),
     ] {
-        let (lines, parts) = made.read(algorithm);
+        let (lines, parts) = database.read(algorithm);
         assert_eq!(lines, sorted(500, digits), "{algorithm}");
-        assert!(parts.is_sorted_by_key(|p| p.read), "{algorithm}");
-        // Again the same: a run can go on in it.
-        assert_eq!(made.read(algorithm).0, lines);
+        assert!(parts.is_sorted_by_key(|p| p.rows_read), "{algorithm}");
+        // A second reading is identical, so that a run can resume.
+        assert_eq!(database.read(algorithm).0, lines);
     }
-    // Those that are walked know of how many rows; of those that are sorted only what
-    // no neighbour repeats was kept.
-    let last = |a| made.read(a).1.last().copied();
-    let walked = Part {
-        read: 1498,
-        of: Some(1500),
+    // Reading along an index counts all rows; sorting counts rows without adjacent
+    // duplicates.
+    let last = |a| database.read(a).1.last().copied();
+    let along_index = Progress {
+        rows_read: 1498,
+        total_rows: Some(1500),
     };
-    assert_eq!(last(Algorithm::Sha256), Some(walked));
-    let once = Part {
-        read: 500,
-        of: Some(500),
+    assert_eq!(last(Algorithm::Sha256), Some(along_index));
+    let sorted_rows = Progress {
+        rows_read: 500,
+        total_rows: Some(500),
     };
-    assert_eq!(last(Algorithm::Md5), Some(once));
+    assert_eq!(last(Algorithm::Md5), Some(sorted_rows));
 
-    let rds = made.open().expect("opened");
+    let rds = database.open().expect("opened");
     let schema = rds.schema();
     assert_eq!(schema.table, "FILE");
-    assert_eq!(schema.usual(), Some(Algorithm::Sha256));
+    assert_eq!(schema.default_algorithm(), Some(Algorithm::Sha256));
     let release = schema.release.clone().expect("one");
     assert_eq!(release.version, "2026.09.1");
     assert_eq!(release.set, "modern minimal");
     assert_eq!(release.date, "2026-09-01");
-    // Nothing lies beside it afterwards.
+    // No other file remains in the folder.
     drop(rds);
-    let beside = std::fs::read_dir(made.folder.path())
+    let beside = std::fs::read_dir(database.folder.path())
         .expect("a folder")
         .count();
     assert_eq!(beside, 1);
 }
 
 #[test]
-fn sha256_of_the_minimal_schema_is_a_walk_and_the_view_of_its_hashes_is_none() {
-    let made = Made::of(MINIMAL);
-    let rds = made.open().expect("opened");
-    let walks = |sql: &str| rds.is_walk(sql).expect("a plan");
-    let select = |column| select("FILE", column);
+fn sha256_of_the_minimal_schema_is_read_along_the_index_and_the_view_sorts() {
+    let database = TestDatabase::from_sql(MINIMAL);
+    let rds = database.open().expect("opened");
+    let is_ordered = |sql: &str| rds.is_in_index_order(sql).expect("a plan");
+    let select = |column| select_sql("FILE", column);
     let by = "ORDER BY sha256 COLLATE BINARY";
-    assert!(walks(&format!("{} {by}", select("sha256"))));
-    // So that repeats stand together, without an index of their own.
-    assert!(walks(&format!("{} {by}", select("sha1"))));
-    assert!(!walks(&format!("{} ORDER BY sha1", select("sha1"))));
-    let trusting = Connection::open(made.path()).expect("opened");
+    assert!(is_ordered(&format!("{} {by}", select("sha256"))));
+    // Duplicates of SHA-1 are adjacent in the order of SHA-256.
+    assert!(is_ordered(&format!("{} {by}", select("sha1"))));
+    assert!(!is_ordered(&format!("{} ORDER BY sha1", select("sha1"))));
+    let trusting = Connection::open(database.path()).expect("opened");
     let plan: String = trusting
         .prepare("EXPLAIN QUERY PLAN SELECT DISTINCT sha256 FROM DISTINCT_HASH")
         .and_then(|mut s| {
@@ -193,8 +193,8 @@ fn sha256_of_the_minimal_schema_is_a_walk_and_the_view_of_its_hashes_is_none() {
 }
 
 #[test]
-fn of_the_full_schema_the_table_is_read_and_case_is_folded() {
-    let made = Made::new(|c| {
+fn the_table_of_the_full_schema_is_read_and_case_is_folded() {
+    let database = TestDatabase::new(|c| {
         c.execute_batch(FULL).expect("SQL");
         let mut insert = c
             .prepare(
@@ -216,39 +216,46 @@ fn of_the_full_schema_the_table_is_read_and_case_is_folded() {
             insert.execute(row).expect("inserted");
         }
     });
-    let rds = made.open().expect("opened");
+    let rds = database.open().expect("opened");
     assert_eq!(rds.schema().table, "METADATA");
     let why = rds.schema().release.clone().expect_err("no row");
     assert!(why.contains("no row"), "{why}");
     for (algorithm, digits) in [(Algorithm::Sha256, 64), (Algorithm::Md5, 32)] {
-        assert_eq!(made.read(algorithm).0, sorted(300, digits), "{algorithm}");
+        assert_eq!(
+            database.read(algorithm).0,
+            sorted(300, digits),
+            "{algorithm}"
+        );
     }
 }
 
 #[test]
-fn schemas_that_drifted_are_read_as_far_as_they_go() {
-    // A key of six columns, and no crc32; an index of SHA-1; no VERSION.
-    let made = Made::of(
+fn databases_with_other_columns_are_read() {
+    // A key of six columns without crc32, an index on SHA-1, no VERSION.
+    let database = TestDatabase::from_sql(
         "CREATE TABLE FILE (sha256 VARCHAR, sha1 VARCHAR, md5 VARCHAR, file_name VARCHAR,
             file_size INTEGER, package_id INTEGER,
             PRIMARY KEY (sha256, sha1, md5, file_name, file_size, package_id));
          CREATE INDEX by_sha1 ON FILE (sha1);
          INSERT INTO FILE VALUES ('aa', 'bb', 'cc', 'f', 1, 1), ('aa', 'bb', 'cc', 'g', 1, 1);",
     );
-    let rds = made.open().expect("opened");
+    let rds = database.open().expect("opened");
     let release = rds.schema().release.clone();
     assert_eq!(release, Err("it has no table VERSION".to_owned()));
-    let sql = format!("{} ORDER BY sha1 COLLATE BINARY", select("FILE", "sha1"));
-    assert!(rds.is_walk(&sql).expect("a plan"));
+    let sql = format!(
+        "{} ORDER BY sha1 COLLATE BINARY",
+        select_sql("FILE", "sha1")
+    );
+    assert!(rds.is_in_index_order(&sql).expect("a plan"));
 
-    // No SHA-256 at all; names in another case; without a rowid.
-    let made = Made::of(
+    // No SHA-256, names in another case, without a rowid.
+    let database = TestDatabase::from_sql(
         "CREATE TABLE file (\"SHA1\" TEXT PRIMARY KEY, MD5 TEXT) WITHOUT ROWID;
          CREATE TABLE VERSION (version TEXT, build_set TEXT, release_date TEXT);
          INSERT INTO VERSION VALUES ('1', 'a', 'b'), ('2', 'a', 'b');",
     );
-    let rds = made.open().expect("opened");
-    assert_eq!(rds.schema().usual(), Some(Algorithm::Sha1));
+    let rds = database.open().expect("opened");
+    assert_eq!(rds.schema().default_algorithm(), Some(Algorithm::Sha1));
     let several = rds.schema().release.clone().expect_err("two");
     assert!(several.contains("several rows"), "{several}");
     let error = rds
@@ -256,16 +263,16 @@ fn schemas_that_drifted_are_read_as_far_as_they_go() {
         .column("rds.db", Algorithm::Sha256)
         .expect_err("none");
     assert_eq!(error.exit_status(), 2);
-    let said = format!("{error:#}");
+    let message = format!("{error:#}");
     assert!(
-        said.contains("no column sha256") && said.contains("SHA1, MD5"),
-        "{said}"
+        message.contains("no column sha256") && message.contains("SHA1, MD5"),
+        "{message}"
     );
-    assert_eq!(made.read(Algorithm::Md5), (vec![], vec![]));
+    assert_eq!(database.read(Algorithm::Md5), (vec![], vec![]));
 }
 
 #[test]
-fn what_is_no_hash_is_a_line_that_is_rejected_and_comes_once() {
+fn a_value_that_is_no_hash_becomes_one_rejected_line() {
     let sql = |keyed: &str| {
         format!(
             "CREATE TABLE FILE (n INTEGER, sha256 TEXT{keyed}, sha1 TEXT, md5 ANY);
@@ -280,9 +287,9 @@ fn what_is_no_hash_is_a_line_that_is_rejected_and_comes_once() {
     };
     let long = format!("\"{}…\"", "é".repeat(64));
     let huge = "\"a value of 200000 bytes\"";
-    // Walked: as they stand in the index, those of absurd length too.
-    let made = Made::of(&(sql("") + "CREATE INDEX i ON FILE (sha256)"));
-    let (lines, _) = made.read(Algorithm::Sha256);
+    // Along an index: in the order of the index.
+    let database = TestDatabase::from_sql(&(sql("") + "CREATE INDEX i ON FILE (sha256)"));
+    let (lines, _) = database.read(Algorithm::Sha256);
     let hash_2 = hash(2, 64);
     let expected = ["NULL", "\"\"", huge, &hash_2, "\"ab\\ncd\"", &long];
     assert_eq!(
@@ -290,15 +297,15 @@ fn what_is_no_hash_is_a_line_that_is_rejected_and_comes_once() {
         expected.into()
     );
     assert_eq!(lines.len(), expected.len());
-    // Sorted: behind the hashes.
-    let made = Made::of(&sql(""));
-    let (lines, _) = made.read(Algorithm::Sha256);
+    // Sorted: after the hashes.
+    let database = TestDatabase::from_sql(&sql(""));
+    let (lines, _) = database.read(Algorithm::Sha256);
     assert_eq!(lines, [&hash_2, "NULL", "\"\"", "\"ab\\ncd\"", &long, huge]);
-    let (lines, _) = made.read(Algorithm::Sha1);
+    let (lines, _) = database.read(Algorithm::Sha1);
     assert_eq!(lines, [&hash(1, 40), "\"\"", "\"#x\""]);
-    let (lines, _) = made.read(Algorithm::Md5);
+    let (lines, _) = database.read(Algorithm::Md5);
     assert_eq!(lines, ["NULL", "\"\"", "\"4\"", "X'00FF'", "\"1.5\""]);
-    // And the parser takes none of them.
+    // The parser rejects all of them.
     let mut framer = crate::list::lines::Framer::new();
     let text = lines.join("\n") + "\n";
     let parser = crate::list::format::plain::LineParser::new(Algorithm::Md5);
@@ -316,119 +323,126 @@ fn what_is_no_hash_is_a_line_that_is_rejected_and_comes_once() {
 }
 
 #[test]
-fn a_database_that_is_another_is_refused_with_what_it_holds() {
-    let said = Made::of("CREATE TABLE a (x); CREATE TABLE b (sha256 TEXT)").refusal();
+fn another_database_is_an_error_that_lists_its_tables() {
+    let message =
+        TestDatabase::from_sql("CREATE TABLE a (x); CREATE TABLE b (sha256 TEXT)").open_error();
     assert!(
-        said.contains("an SQLite database with the tables a, b;"),
-        "{said}"
+        message.contains("an SQLite database with the tables a, b;"),
+        "{message}"
     );
-    assert!(said.contains("expected NSRL RDS v3"), "{said}");
-    let said = Made::of("CREATE TABLE FILE (name, size)").refusal();
-    assert!(said.contains("FILE (name, size)"), "{said}");
-    let said = Made::of("").refusal();
-    assert!(said.contains("no tables"), "{said}");
+    assert!(message.contains("expected NSRL RDS v3"), "{message}");
+    let message = TestDatabase::from_sql("CREATE TABLE FILE (name, size)").open_error();
+    assert!(message.contains("FILE (name, size)"), "{message}");
+    let message = TestDatabase::from_sql("").open_error();
+    assert!(message.contains("no tables"), "{message}");
     let many: String = (0..30)
         .map(|n| format!("CREATE TABLE t{n:02} (x);"))
         .collect();
-    let said = Made::of(&many).refusal();
+    let message = TestDatabase::from_sql(&many).open_error();
     assert!(
-        said.contains("t19, 10 more") && !said.contains("t20"),
-        "{said}"
+        message.contains("t19, 10 more") && !message.contains("t20"),
+        "{message}"
     );
 }
 
 #[test]
-fn nothing_that_a_database_was_made_with_runs() {
-    // A view, a virtual table and computed columns in the place of the table.
-    let said = Made::of(
+fn views_virtual_tables_and_computed_columns_are_not_read() {
+    // Each in place of the table.
+    let message = TestDatabase::from_sql(
         "CREATE VIEW FILE AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)
             SELECT printf('%064d', x) AS sha256 FROM c",
     )
-    .refusal();
-    assert!(said.contains("FILE (a view)"), "{said}");
-    let said = Made::of("CREATE VIRTUAL TABLE FILE USING fts5(sha256)").refusal();
-    assert!(said.contains("FILE (a virtual table)"), "{said}");
-    let said = Made::of("CREATE TABLE FILE (a, sha256 TEXT AS (hex(zeroblob(32))))").refusal();
-    assert!(said.contains("FILE (a)"), "{said}");
-    // Nor is what it says of itself believed: a row number that would be years away.
-    let made = Made::of(
+    .open_error();
+    assert!(message.contains("FILE (a view)"), "{message}");
+    let message =
+        TestDatabase::from_sql("CREATE VIRTUAL TABLE FILE USING fts5(sha256)").open_error();
+    assert!(message.contains("FILE (a virtual table)"), "{message}");
+    let message =
+        TestDatabase::from_sql("CREATE TABLE FILE (a, sha256 TEXT AS (hex(zeroblob(32))))")
+            .open_error();
+    assert!(message.contains("FILE (a)"), "{message}");
+    // A false row number does not inflate the estimate of rows.
+    let database = TestDatabase::from_sql(
         "CREATE TABLE FILE (id INTEGER PRIMARY KEY, sha256 TEXT, sha1 TEXT);
          INSERT INTO FILE VALUES (9223372036854775807, 'x', 'y')",
     );
-    let rows = made.open().expect("opened").rows();
+    let rows = database.open().expect("opened").max_rows();
     assert!(rows.is_some_and(|n| n < 1000), "{rows:?}");
-    // An order of the database's own is not that of the hashes.
-    let made = Made::of(
+    // An index with another collation does not have the order of the hashes.
+    let database = TestDatabase::from_sql(
         "CREATE TABLE FILE (sha256 TEXT COLLATE NOCASE PRIMARY KEY, sha1 TEXT, md5 TEXT) WITHOUT ROWID",
     );
-    let rds = made.open().expect("opened");
+    let rds = database.open().expect("opened");
     let sql = format!(
         "{} ORDER BY sha256 COLLATE BINARY",
-        select("FILE", "sha256")
+        select_sql("FILE", "sha256")
     );
-    assert!(!rds.is_walk(&sql).expect("a plan"));
+    assert!(!rds.is_in_index_order(&sql).expect("a plan"));
 }
 
 #[test]
-fn a_database_that_is_damaged_or_not_whole_is_no_shorter_one() {
-    let made = Made::new(|c| {
+fn a_damaged_or_incomplete_database_is_an_error() {
+    let database = TestDatabase::new(|c| {
         c.execute_batch(MINIMAL).expect("SQL");
         minimal_rows(c, 2000, 1);
     });
-    let whole = std::fs::read(made.path()).expect("read");
+    let whole = std::fs::read(database.path()).expect("read");
     assert_eq!(length_by_header(&whole), Some(whole.len() as u64));
 
-    // Cut off: known at once.
-    std::fs::write(made.path(), &whole[..whole.len() / 2]).expect("written");
-    let error = made.open().expect_err("malformed");
+    // Cut off: an error when it is opened.
+    std::fs::write(database.path(), &whole[..whole.len() / 2]).expect("written");
+    let error = database.open().expect_err("malformed");
     assert_eq!((error.kind(), error.exit_status()), (ErrorKind::Read, 1));
-    let said = format!("{error:#}");
+    let message = format!("{error:#}");
     assert!(
-        said.contains("rds.db cannot be read") && said.contains("malformed"),
-        "{said}"
+        message.contains("rds.db cannot be read") && message.contains("malformed"),
+        "{message}"
     );
 
-    // Pages of the index overwritten: known when they are reached.
+    // Pages of the index overwritten: an error when they are reached.
     let mut damaged = whole.clone();
     let from = damaged.len() / 2;
     damaged[from..].fill(0xA5);
-    std::fs::write(made.path(), &damaged).expect("written");
-    let rds = made.open().expect("its first page is sound");
+    std::fs::write(database.path(), &damaged).expect("written");
+    let rds = database.open().expect("its first page is sound");
     let mut n = 0_u64;
     let error = rds
-        .hashes(Algorithm::Sha256, made.sorting(), &mut |_, _| {
+        .for_each_hash(Algorithm::Sha256, database.sorting(), &mut |_, _| {
             n += 1;
             true
         })
         .expect_err("malformed");
     assert_eq!(error.kind(), ErrorKind::Read);
-    let said = format!("{error:#}");
-    assert!(said.contains(&format!("ended after {n} rows")), "{said}");
+    let message = format!("{error:#}");
+    assert!(
+        message.contains(&format!("ended after {n} rows")),
+        "{message}"
+    );
     assert!(n < 2000, "{n}");
 
-    // What is in a log beside it belongs to it.
-    std::fs::write(made.path(), &whole).expect("written");
-    std::fs::write(made.folder.path().join("RDS 50%.db-wal"), b"x").expect("written");
-    assert!(made.refusal().contains("-wal belongs to it"));
+    // A write-ahead log beside it belongs to it.
+    std::fs::write(database.path(), &whole).expect("written");
+    std::fs::write(database.folder.path().join("RDS 50%.db-wal"), b"x").expect("written");
+    assert!(database.open_error().contains("-wal belongs to it"));
 }
 
 #[test]
-fn reading_ends_when_nobody_takes_any_more_or_somebody_interrupts() {
-    let made = Made::new(|c| {
+fn reading_ends_when_the_sink_returns_false_or_on_interrupt() {
+    let database = TestDatabase::new(|c| {
         c.execute_batch(MINIMAL).expect("SQL");
         minimal_rows(c, 100, 1);
     });
-    let rds = made.open().expect("opened");
+    let rds = database.open().expect("opened");
     for algorithm in [Algorithm::Sha256, Algorithm::Sha1] {
-        let mut taken = 0;
-        let ended = rds.hashes(algorithm, made.sorting(), &mut |_, _| {
-            taken += 1;
-            taken < 10
+        let mut received = 0;
+        let ended = rds.for_each_hash(algorithm, database.sorting(), &mut |_, _| {
+            received += 1;
+            received < 10
         });
-        assert!(ended.is_ok() && taken == 10, "{taken}");
+        assert!(ended.is_ok() && received == 10, "{received}");
     }
     let handle = rds.interrupt_handle();
-    let ended = rds.hashes(Algorithm::Sha256, made.sorting(), &mut |_, _| {
+    let ended = rds.for_each_hash(Algorithm::Sha256, database.sorting(), &mut |_, _| {
         handle.interrupt();
         true
     });
@@ -437,7 +451,7 @@ fn reading_ends_when_nobody_takes_any_more_or_somebody_interrupts() {
 }
 
 #[test]
-fn the_header_says_what_it_is_and_how_long() {
+fn the_header_identifies_a_database_and_its_length() {
     assert_eq!(is_database(b"SQLite f"), None);
     assert_eq!(is_database(b"SQLite format 3\0x"), Some(true));
     assert_eq!(is_database(b"SQLite format 3\nx"), Some(false));
@@ -447,7 +461,7 @@ fn the_header_says_what_it_is_and_how_long() {
     head[16..18].copy_from_slice(&1_u16.to_be_bytes());
     head[28..32].copy_from_slice(&u32::MAX.to_be_bytes());
     assert_eq!(length_by_header(&head), Some(65_536 * u64::from(u32::MAX)));
-    // Written by a version that did not keep it.
+    // Written by an SQLite version that does not update the number of pages.
     head[92..96].copy_from_slice(&7_u32.to_be_bytes());
     assert_eq!(length_by_header(&head), None);
     assert_eq!(length_by_header(&head[..99]), None);

@@ -1,28 +1,28 @@
-//! Tables and lists as exports write them: blanks, types, several algorithms.
+//! Tables and lists in the style of exports: blanks, types, several algorithms.
 
 use super::*;
 
-fn laid(text: &str, others: OtherAlgorithms) -> Laid {
-    let form = Form {
-        others,
-        ..Form::default()
+fn with_others(text: &str, others: OtherAlgorithms) -> TestList {
+    let options = ListOptions {
+        other_algorithms: others,
+        ..ListOptions::default()
     };
-    seen(text, &form)
+    detected(text, &options)
 }
 
-fn refused(text: &str, algorithm: Algorithm) -> String {
-    let error = layout(text).parser(algorithm, &[]).expect_err("refused");
+fn parser_error(text: &str, algorithm: Algorithm) -> String {
+    let error = layout(text).parser(algorithm, &[]).expect_err("no parser");
     assert_eq!(error.exit_status(), 2, "{error}");
-    format!("{error}; {}", error.what_to_do().unwrap_or_default())
+    format!("{error}; {}", error.hint().unwrap_or_default())
 }
 
-/// A hash of so many digits that no other `n` has.
+/// A hash with `digits` digits, unique for each `n`.
 fn nth(n: u64, digits: usize) -> String {
     format!("{n:0digits$x}")
 }
 
 #[test]
-fn blanks_around_quoted_fields_are_no_part_of_them() {
+fn blanks_around_quoted_fields_are_dropped() {
     let rows = (0..40).map(|n| {
         let hash = nth(n, 64);
         format!("\"2026-11-01\", \"10{n}\" , \"{hash}\", \"sha256_hash\", \"x, \"\"{n}\"\"\"  \r\n")
@@ -34,14 +34,14 @@ fn blanks_around_quoted_fields_are_no_part_of_them() {
     let (format, rows) = read(&text, Algorithm::Sha256, &["5", "2"]);
     assert_eq!((format, rows.len()), (Format::Csv, 42));
     for n in 0..40u64 {
-        let (_, what, columns) = &rows[n as usize + 2];
-        assert_eq!(*what, nth(n, 64));
+        let (_, result, columns) = &rows[n as usize + 2];
+        assert_eq!(*result, nth(n, 64));
         assert_eq!(*columns, [format!("x, \"{n}\""), format!("10{n}")]);
     }
-    // A field that spans lines, and blanks behind its end.
+    // A field that spans lines, with blanks after its closing quote.
     let text = format!("name, sha256\n\"a \" \t, \"{SHA256}\" \n \"b  \n c\" ,{SHA256}\n");
     let rows = read(&text, Algorithm::Sha256, &["name"]).1;
-    assert_eq!(whats(&rows), ["Skipped", SHA256, SHA256]);
+    assert_eq!(results(&rows), ["Skipped", SHA256, SHA256]);
     assert_eq!((&rows[1].2[0][..], &rows[2].2[0][..]), ("a ", "b  \n c"));
     for (text, format) in [
         (
@@ -57,32 +57,37 @@ fn blanks_around_quoted_fields_are_no_part_of_them() {
             Format::Hashkeeper,
         ),
     ] {
-        let (seen, rows) = read(&text, Algorithm::Md5, &["name"]);
-        assert_eq!((seen, whats(&rows)), (format, vec!["Skipped", MD5]));
+        let (detected, rows) = read(&text, Algorithm::Md5, &["name"]);
+        assert_eq!((detected, results(&rows)), (format, vec!["Skipped", MD5]));
         assert_eq!(rows[1].2, ["x|y"]);
     }
 }
 
 #[test]
-fn a_cell_that_holds_a_hash_names_no_column() {
+fn a_row_with_a_hash_is_no_header() {
     let text = format!("\"sha256:{SHA256}\",\"sha256_hash\",\"x\"\n{SHA256},sha256_hash,y\n");
-    let laid = layout(&text);
-    assert!(laid.layout.columns.is_empty(), "{:?}", laid.layout);
-    let rows = rows_of(&[text.as_bytes()], &laid, Algorithm::Sha256, &[]);
-    assert_eq!(whats(&rows), [SHA256, SHA256]);
+    let list = layout(&text);
+    assert!(list.layout.columns.is_empty(), "{:?}", list.layout);
+    let rows = rows_of(&[text.as_bytes()], &list, Algorithm::Sha256, &[]);
+    assert_eq!(results(&rows), [SHA256, SHA256]);
 }
 
 #[test]
-fn headers_without_a_hash_between_them_are_rejected_beyond_a_handful() {
-    // As where the column of types is taken for that of the hashes.
-    let form = Form {
+fn consecutive_headers_are_rejected_above_the_limit() {
+    // The user chose the type column as the hash column.
+    let options = ListOptions {
         column: Some("kind".into()),
-        ..Form::default()
+        ..ListOptions::default()
     };
     let text = format!("kind,x\n{}", "kind,y\n".repeat(5));
-    let rows = rows_of(&[text.as_bytes()], &seen(&text, &form), Algorithm::Md5, &[]);
-    assert_eq!(whats(&rows), [&["Skipped"][..], &["Header"; 5]].concat());
-    // Lists one behind another, some of them empty.
+    let rows = rows_of(
+        &[text.as_bytes()],
+        &detected(&text, &options),
+        Algorithm::Md5,
+        &[],
+    );
+    assert_eq!(results(&rows), [&["Skipped"][..], &["Header"; 5]].concat());
+    // Concatenated lists, some of them empty.
     let list = |empty: usize| format!("{}name,md5\nx,{MD5}\n\n", "name,md5\n# \n".repeat(empty));
     let text: String = [0, 0, 15, 0].map(list).concat();
     let rows = read(&text, Algorithm::Md5, &[]).1;
@@ -94,7 +99,7 @@ fn headers_without_a_hash_between_them_are_rejected_beyond_a_handful() {
         (rejected, rows.last().map(|r| r.1.as_str())),
         (2, Some("Skipped"))
     );
-    // Of lists without columns, too.
+    // Lists without columns.
     for (first, rest) in [
         (format!("{MD5}\n"), 16),
         (format!("{MD5}  x\n"), 16),
@@ -109,7 +114,7 @@ fn headers_without_a_hash_between_them_are_rejected_beyond_a_handful() {
 }
 
 #[test]
-fn a_named_column_is_not_taken_by_the_look_of_its_values() {
+fn a_column_of_another_name_is_not_detected_by_its_values() {
     for name in [
         "imphash",
         "ja3",
@@ -120,22 +125,25 @@ fn a_named_column_is_not_taken_by_the_look_of_its_values() {
     ] {
         for delimiter in [",", "\t", "|"] {
             let text = ["name", name, "size\n\"a b\"", MD5, "5\nc", MD5, "6\n"].join(delimiter);
-            let said = refused(&text, Algorithm::Md5);
-            assert!(said.contains(&format!("name, {name}, size")), "{said}");
-            assert!(said.contains("--column"), "{said}");
+            let message = parser_error(&text, Algorithm::Md5);
+            assert!(
+                message.contains(&format!("name, {name}, size")),
+                "{message}"
+            );
+            assert!(message.contains("--column"), "{message}");
             let rows = rows_of(
                 &[text.as_bytes()],
-                &seen(&text, &column(name)),
+                &detected(&text, &column(name)),
                 Algorithm::Md5,
                 &[],
             );
-            assert_eq!(whats(&rows), ["Skipped", MD5, MD5], "{name}");
+            assert_eq!(results(&rows), ["Skipped", MD5, MD5], "{name}");
         }
     }
-    // The header may stand before rows without a hash, and behind a title.
+    // The header may follow a title and precede rows without a hash.
     let text = format!("Report of May\n,file,imphash\n1,x.exe,\n2,y.exe,{MD5}\n");
-    assert!(refused(&text, Algorithm::Md5).contains(", file, imphash"));
-    // What stands in a row of data is no header.
+    assert!(parser_error(&text, Algorithm::Md5).contains(", file, imphash"));
+    // A row of data is no header.
     for first in [
         "x,n/a",
         "x,",
@@ -145,24 +153,24 @@ fn a_named_column_is_not_taken_by_the_look_of_its_values() {
     ] {
         let text = format!("{first}\ny,{MD5}\nz,{MD5}\n");
         let rows = read(&text, Algorithm::Md5, &[]).1;
-        assert_eq!(whats(&rows)[1..], [MD5, MD5], "{first}");
+        assert_eq!(results(&rows)[1..], [MD5, MD5], "{first}");
     }
-    // Nor is a broken hash, where the column is given by its number.
+    // Nor is a row with a damaged hash, if the option gives the column by its number.
     let text = format!("x,{}\ny,{MD5}\n", &MD5[1..]);
     let rows = rows_of(
         &[text.as_bytes()],
-        &seen(&text, &column("2")),
+        &detected(&text, &column("2")),
         Algorithm::Md5,
         &[],
     );
-    assert_eq!(whats(&rows), ["Length", MD5]);
+    assert_eq!(results(&rows), ["Length", MD5]);
     let text = format!("trojan,timeout\ntrojan,{MD5}\n");
-    assert_eq!(whats(&read(&text, Algorithm::Md5, &[]).1)[1], MD5);
+    assert_eq!(results(&read(&text, Algorithm::Md5, &[]).1)[1], MD5);
 }
 
-/// Exports with types: rows of each kind, the others in the same column.
+/// Exports with a type column, and all kinds of values in one column.
 #[test]
-fn of_a_table_with_types_each_algorithm_is_read_alike() {
+fn a_type_column_selects_the_rows_of_each_algorithm() {
     let misp = format!(
         "uuid,event_id,category,type,value,comment,to_ids,date\n\
          \"1\",7,Payload,md5,\"{MD5}\",\"\",1,20261101\n\
@@ -199,73 +207,73 @@ fn of_a_table_with_types_each_algorithm_is_read_alike() {
             (Algorithm::Sha1, SHA1),
             (Algorithm::Sha256, SHA256),
         ] {
-            let of = |a: Algorithm, hash: &str| match a == algorithm {
+            let result = |a: Algorithm, hash: &str| match a == algorithm {
                 true => hash.to_owned(),
                 false => format!("Other({a:?})"),
             };
             let mut expected = vec!["Skipped".to_owned(); skipped];
-            expected.push(of(Algorithm::Md5, MD5));
-            expected.push(of(Algorithm::Sha1, SHA1));
-            expected.push(of(Algorithm::Sha256, SHA256));
+            expected.push(result(Algorithm::Md5, MD5));
+            expected.push(result(Algorithm::Sha1, SHA1));
+            expected.push(result(Algorithm::Sha256, SHA256));
             expected.extend(imphash.then(|| "Algorithm".to_owned()));
             expected.extend(domain.then(|| "NoHash".to_owned()));
             if both {
-                expected.push(of(Algorithm::Sha256, SHA256));
-                expected.push(of(Algorithm::Md5, MD5));
+                expected.push(result(Algorithm::Sha256, SHA256));
+                expected.push(result(Algorithm::Md5, MD5));
             }
             let rows = read(text, algorithm, &[]).1;
-            assert_eq!(whats(&rows), expected, "{name} {hash}");
+            assert_eq!(results(&rows), expected, "{name} {hash}");
         }
-        let seen = algorithms(text);
+        let algorithms = algorithms(text);
         assert_eq!(
-            seen,
+            algorithms,
             [Algorithm::Md5, Algorithm::Sha1, Algorithm::Sha256],
             "{name}"
         );
     }
-    // The first rows need not show one of the algorithm.
+    // The first rows may hold no hash of the algorithm.
     let only: String = get_file_hash
         .lines()
         .take(2)
         .map(|l| format!("{l}\n"))
         .collect();
     assert_eq!(
-        whats(&read(&only, Algorithm::Sha512, &[]).1),
+        results(&read(&only, Algorithm::Sha512, &[]).1),
         ["Skipped", "Other(Md5)"]
     );
 }
 
 #[test]
-fn without_types_the_length_tells_and_a_column_named_so_holds_no_others() {
+fn without_types_the_length_decides_unless_the_name_does() {
     let text = format!("hash,x\n{MD5},a\n{SHA1},b\n{MD5},c\n");
     assert_eq!(
-        whats(&read(&text, Algorithm::Md5, &[]).1),
+        results(&read(&text, Algorithm::Md5, &[]).1),
         ["Skipped", MD5, "Other(Sha1)", MD5]
     );
     assert_eq!(
-        whats(&read(&text, Algorithm::Sha1, &[]).1),
+        results(&read(&text, Algorithm::Sha1, &[]).1),
         ["Skipped", "Other(Md5)", SHA1, "Other(Md5)"]
     );
     let bare: String = text.lines().skip(1).map(|l| format!("{l}\n")).collect();
-    assert_eq!(whats(&read(&bare, Algorithm::Sha1, &[]).1)[1], SHA1);
+    assert_eq!(results(&read(&bare, Algorithm::Sha1, &[]).1)[1], SHA1);
     let named = text.replace("hash,", "md5,");
     assert_eq!(
-        whats(&read(&named, Algorithm::Md5, &[]).1),
+        results(&read(&named, Algorithm::Md5, &[]).1),
         ["Skipped", MD5, "Length", MD5]
     );
-    let skip = laid(&named, OtherAlgorithms::Skip);
+    let skip = with_others(&named, OtherAlgorithms::Skip);
     let rows = rows_of(&[named.as_bytes()], &skip, Algorithm::Md5, &[]);
-    assert_eq!(whats(&rows)[2], "Other(Sha1)");
-    // A stray one among many is none of a mix.
+    assert_eq!(results(&rows)[2], "Other(Sha1)");
+    // A single hash of another length is stray.
     let many = (0..60)
         .map(|n| format!("{},a\n", nth(n, 32)))
         .collect::<String>();
     let stray = format!("hash,x\n{SHA1},b\n{many}");
-    assert_eq!(whats(&read(&stray, Algorithm::Md5, &[]).1)[1], "Length");
+    assert_eq!(results(&read(&stray, Algorithm::Md5, &[]).1)[1], "Length");
     assert_eq!(algorithms(&stray), [Algorithm::Md5]);
 }
 
-/// `n` lines of each of these numbers of digits.
+/// Lines with hashes: pairs of number of digits and number of lines.
 fn mixed(counts: &[(usize, u64)], end: &str) -> String {
     let lines = counts
         .iter()
@@ -274,62 +282,67 @@ fn mixed(counts: &[(usize, u64)], end: &str) -> String {
 }
 
 #[test]
-fn a_list_that_mixes_algorithms_is_refused_with_its_counts() {
+fn a_list_that_mixes_algorithms_is_an_error_with_its_counts() {
     for end in ["", "  name", "\r"] {
         let text = mixed(&[(64, 20), (32, 15), (40, 10)], end);
-        let said = refused(&text, Algorithm::Sha256);
+        let message = parser_error(&text, Algorithm::Sha256);
         for part in [
-            "of its first 45 hashes 25 are others",
+            "of its first 45 hashes, 25 are of other algorithms",
             "20 sha256, 15 md5, 10 sha1",
-            "sha256 is meant",
+            "expected sha256",
             "--other-algorithms skip",
         ] {
-            assert!(said.contains(part), "{part}: {said}");
+            assert!(message.contains(part), "{part}: {message}");
         }
-        assert!(refused(&text, Algorithm::Sha512).contains("none is a sha512"));
-        // A hash is not known for another's of its length.
-        assert!(refused(&text, Algorithm::Blake3).contains("25 are others"));
-        let skip = laid(&text, OtherAlgorithms::Skip);
+        assert!(parser_error(&text, Algorithm::Sha512).contains("none is sha512"));
+        // The length alone does not tell SHA-256 from BLAKE3.
+        assert!(parser_error(&text, Algorithm::Blake3).contains("25 are of other algorithms"));
+        let skip = with_others(&text, OtherAlgorithms::Skip);
         let rows = rows_of(&[text.as_bytes()], &skip, Algorithm::Md5, &[]);
-        let count = |what: &str| rows.iter().filter(|r| r.1 == what).count();
+        let count = |result: &str| rows.iter().filter(|r| r.1 == result).count();
         assert_eq!((count("Other(Sha256)"), count("Other(Sha1)")), (20, 10));
         assert_eq!(rows.len(), 45);
     }
     let tagged = format!("MD5 (a) = {MD5}\nSHA1 (a) = {SHA1}\nSHA256 (a) = {SHA256}\n");
-    assert!(refused(&tagged, Algorithm::Sha1).contains("1 sha256, 1 sha1, 1 md5"));
-    let skip = laid(&tagged, OtherAlgorithms::Skip);
+    assert!(parser_error(&tagged, Algorithm::Sha1).contains("1 sha256, 1 sha1, 1 md5"));
+    let skip = with_others(&tagged, OtherAlgorithms::Skip);
     let rows = rows_of(&[tagged.as_bytes()], &skip, Algorithm::Sha1, &[]);
-    assert_eq!(whats(&rows), ["Other(Md5)", SHA1, "Other(Sha256)"]);
-    // BLAKE2b-256 is none that is known, and is not counted as one.
+    assert_eq!(results(&rows), ["Other(Md5)", SHA1, "Other(Sha256)"]);
+    // BLAKE2b-256 is not supported, and not counted as SHA-256.
     let unknown = format!("SHA256 (a) = {SHA256}\nBLAKE2b-256 (a) = {SHA256}\n");
-    let skip = laid(&unknown, OtherAlgorithms::Skip);
+    let skip = with_others(&unknown, OtherAlgorithms::Skip);
     let rows = rows_of(&[unknown.as_bytes()], &skip, Algorithm::Sha256, &[]);
-    assert_eq!(whats(&rows), [SHA256, "Algorithm"]);
+    assert_eq!(results(&rows), [SHA256, "Algorithm"]);
 }
 
 #[test]
-fn of_json_lines_others_are_skipped_where_that_is_said() {
+fn json_lines_of_other_algorithms_are_skipped_with_the_option() {
     let text = format!(
         "{{\"h\":\"{MD5}\"}}\n{{\"h\":\"{SHA1}\"}}\n{{\"h\":\"x\"}}\n{{\"h\":\"{SHA256}\"}}\n"
     );
-    let of = |others| {
-        let form = Form {
-            others,
+    let results = |others| {
+        let options = ListOptions {
+            other_algorithms: others,
             ..column("h")
         };
-        let rows = rows_of(&[text.as_bytes()], &seen(&text, &form), Algorithm::Md5, &[]);
+        let rows = rows_of(
+            &[text.as_bytes()],
+            &detected(&text, &options),
+            Algorithm::Md5,
+            &[],
+        );
         rows.into_iter().map(|r| r.1).collect::<Vec<_>>()
     };
-    let skipped = of(OtherAlgorithms::Skip);
+    let skipped = results(OtherAlgorithms::Skip);
     assert_eq!(skipped, [MD5, "Other(Sha1)", "Length", "Other(Sha256)"]);
     assert_eq!(
-        of(OtherAlgorithms::Refuse),
+        results(OtherAlgorithms::Refuse),
         [MD5, "Algorithm", "Length", "Algorithm"]
     );
 }
 
 #[test]
-fn a_stray_line_and_a_list_of_another_algorithm_are_no_mix() {
+fn a_stray_line_or_a_list_of_another_algorithm_is_no_mix() {
     for (counts, algorithm) in [
         (&[(64, 1), (32, 1)][..], Algorithm::Sha256),
         (&[(64, 190), (32, 10)], Algorithm::Sha256),
@@ -340,14 +353,14 @@ fn a_stray_line_and_a_list_of_another_algorithm_are_no_mix() {
         assert!(rows.iter().any(|r| r.1 == "Length"), "{counts:?}");
     }
     let text = mixed(&[(64, 189), (32, 10)], "");
-    assert!(refused(&text, Algorithm::Sha256).contains("10 md5"));
-    // Only the first thousand lines are looked at.
+    assert!(parser_error(&text, Algorithm::Sha256).contains("10 md5"));
+    // Only the first thousand lines are counted.
     let late = mixed(&[(32, 1000), (40, 900)], "");
     assert!(layout(&late).parser(Algorithm::Md5, &[]).is_ok());
 }
 
 #[test]
-fn a_name_that_is_another_hash_is_a_second_hash() {
+fn a_second_hash_in_place_of_a_name_is_rejected() {
     let [a, b, c] = [1, 2, 3].map(|n| nth(n, 32));
     let upper = a.replace('0', "A");
     let text = format!(
@@ -358,7 +371,7 @@ fn a_name_that_is_another_hash_is_a_second_hash() {
     let rows = read(&text, Algorithm::Md5, &["name"]).1;
     let several = "SeveralHashes";
     assert_eq!(
-        whats(&rows),
+        results(&rows),
         [
             several,
             several,
@@ -375,23 +388,22 @@ fn a_name_that_is_another_hash_is_a_second_hash() {
     assert_eq!(
         rows[4].2,
         [upper.to_lowercase()],
-        "it is called by its own hash"
+        "a file named after its own hash"
     );
-    // In a plain list.
     let text = format!("{a}\n{a} {b}\n{a}\t{b} {c}\n{a} x\n");
     assert_eq!(
-        whats(&read(&text, Algorithm::Md5, &[]).1),
+        results(&read(&text, Algorithm::Md5, &[]).1),
         [&a, several, several, "Length"]
     );
     assert!(
-        Reason::SeveralHashes
+        RejectReason::SeveralHashes
             .to_string()
             .contains("tr -s ' ' '\\n' < LIST")
     );
 }
 
 #[test]
-fn a_list_without_rows_lacks_no_column() {
+fn a_list_without_rows_needs_no_column() {
     for text in ["", "# nothing today\n\n"] {
         for format in [
             None,
@@ -399,14 +411,14 @@ fn a_list_without_rows_lacks_no_column() {
             Some(Format::Hashdeep),
             Some(Format::Ndjson),
         ] {
-            let form = Form {
+            let options = ListOptions {
                 format,
                 column: Some("value".into()),
-                ..Form::default()
+                ..ListOptions::default()
             };
             let rows = rows_of(
                 &[text.as_bytes()],
-                &seen(text, &form),
+                &detected(text, &options),
                 Algorithm::Md5,
                 &["name"],
             );
@@ -416,16 +428,24 @@ fn a_list_without_rows_lacks_no_column() {
 }
 
 #[test]
-fn of_json_lines_that_name_their_algorithm_those_of_another_are_skipped() {
-    let form = Form {
+fn json_lines_with_the_name_of_another_algorithm_are_skipped() {
+    let options = ListOptions {
         column: Some("value".into()),
-        ..Form::default()
+        ..ListOptions::default()
     };
     let text = format!(
         "{{\"type\":\"md5\",\"value\":\"{MD5}\"}}\n{{\"type\":\"sha1\",\"value\":\"{SHA1}\"}}\n\
          {{\"type\":\"imphash\",\"value\":\"{MD5}\"}}\n{{\"type\":\"file\",\"value\":\"{MD5}\"}}\n\
          {{\"type\":\"md5\",\"value\":\"\"}}\n"
     );
-    let rows = rows_of(&[text.as_bytes()], &seen(&text, &form), Algorithm::Md5, &[]);
-    assert_eq!(whats(&rows), [MD5, "Other(Sha1)", "Skipped", MD5, "NoHash"]);
+    let rows = rows_of(
+        &[text.as_bytes()],
+        &detected(&text, &options),
+        Algorithm::Md5,
+        &[],
+    );
+    assert_eq!(
+        results(&rows),
+        [MD5, "Other(Sha1)", "Skipped", MD5, "NoHash"]
+    );
 }

@@ -1,48 +1,47 @@
-//! Lists whose hashes are written in base64: their form by their first lines, and the
-//! rows of plain ones.
+//! Lists with hashes in base64: detection of the layout, and the parser of plain lists.
 
-use crate::list::format::cell::in_column;
-use crate::list::format::digest::{Digest, algorithm_of_base64};
-use crate::list::format::kind::{Encoding, Form, Format};
+use crate::list::format::cell::parse_cell;
+use crate::list::format::digest::{HashSpec, algorithm_from_base64};
+use crate::list::format::kind::{Encoding, Format, ListOptions};
 use crate::list::format::layout::Layout;
-use crate::list::format::plain::{Parsed, content, is_header};
+use crate::list::format::plain::{Parsed, is_hash_column_name, trimmed};
 use crate::list::format::{delimited, json, sums};
 
-/// The layout of a list of the form `form` that begins with `lines`.
-pub(super) fn layout(lines: &[&[u8]], form: &Form) -> Layout {
-    let column = form.column.as_deref();
-    let (format, from) = match form.format {
+/// Detects the layout of a list that starts with `lines`.
+pub(super) fn detect_layout(lines: &[&[u8]], options: &ListOptions) -> Layout {
+    let column = options.column.as_deref();
+    let (format, from) = match options.format {
         Some(format) => (format, 0),
-        None => guessed(lines, column),
+        None => detect_format(lines, column),
     };
     let lines = lines.get(from..).unwrap_or_default();
-    let mut layout = Layout::of(format, lines, column);
+    let mut layout = Layout::from_lines(format, lines, column);
     if let Some(delimiter) = format.delimiter() {
         let header = usize::from(!layout.columns.is_empty());
         let rows = lines.iter().skip(header);
         let rows: Vec<Vec<String>> = rows.map(|l| delimited::fields(l, delimiter)).collect();
-        layout.hashes = hash_columns(&rows);
+        layout.hash_columns = hash_columns(&rows);
     }
     layout
 }
 
-/// The format that one of `lines` shows, and which of them that is.
-fn guessed(lines: &[&[u8]], column: Option<&str>) -> (Format, usize) {
+/// Detects the format, with the index of the line that shows it.
+fn detect_format(lines: &[&[u8]], column: Option<&str>) -> (Format, usize) {
     for (n, line) in lines.iter().enumerate() {
-        let text = content(line);
-        if algorithm_of_base64(text).is_some() {
+        let text = trimmed(line);
+        if algorithm_from_base64(text).is_some() {
             break;
         }
-        if json::begins(text) && json::is_object(text) {
+        if json::begins_like_json(text) && json::is_object(text) {
             return (Format::Ndjson, n);
         }
-        if sums::is_encoded(line) {
+        if sums::has_base64_digest(line) {
             return (Format::Sums, n);
         }
         for format in [Format::Csv, Format::Tsv, Format::Psv, Format::Semicolon] {
             let delimiter = format.delimiter().unwrap_or(b',');
             let fields = delimited::fields(line, delimiter);
-            let is_digest = |f: &String| algorithm_of_base64(f.trim().as_bytes()).is_some();
+            let is_digest = |f: &String| algorithm_from_base64(f.trim().as_bytes()).is_some();
             let is_row = || fields.iter().any(is_digest) || delimited::is_header(&fields, column);
             if fields.len() > 1 && is_row() {
                 return (format, n);
@@ -52,8 +51,8 @@ fn guessed(lines: &[&[u8]], column: Option<&str>) -> (Format, usize) {
     (Format::Lines, 0)
 }
 
-/// Which columns hold digests alone, and of how many hexadecimal digits; or, where none
-/// does, some.
+/// Detects the columns that hold only hashes, each with the number of hexadecimal digits.
+/// If there are none, returns the columns that hold some.
 fn hash_columns(rows: &[Vec<String>]) -> Vec<(usize, usize)> {
     let width = rows.iter().map(Vec::len).max().unwrap_or_default();
     let mut found: Vec<(usize, usize, bool)> = Vec::new();
@@ -62,7 +61,7 @@ fn hash_columns(rows: &[Vec<String>]) -> Vec<(usize, usize)> {
         let texts: Vec<&str> = texts.map(|t| t.trim()).filter(|t| !t.is_empty()).collect();
         let mut digits: Vec<usize> = texts
             .iter()
-            .filter_map(|t| algorithm_of_base64(t.as_bytes()))
+            .filter_map(|t| algorithm_from_base64(t.as_bytes()))
             .map(|a| a.bytes() * 2)
             .collect();
         let is_pure = digits.len() == texts.len();
@@ -79,19 +78,19 @@ fn hash_columns(rows: &[Vec<String>]) -> Vec<(usize, usize)> {
     kept
 }
 
-/// What `line` of a plain list is.
-pub(super) fn parse(line: &[u8], digest: Digest) -> Parsed {
-    let text = content(line);
+/// Parses a `line` of a plain list.
+pub(super) fn parse(line: &[u8], digest: HashSpec) -> Parsed {
+    let text = trimmed(line);
     if text.is_empty() || text[0] == b'#' {
         return Parsed::Skipped;
     }
-    match in_column(text, digest) {
-        Parsed::Rejected(_) if is_header(text) => Parsed::Skipped,
+    match parse_cell(text, digest) {
+        Parsed::Rejected(_) if is_hash_column_name(text) => Parsed::Skipped,
         parsed => parsed,
     }
 }
 
-/// Whether lists of this form are read here.
-pub(super) fn is_meant(form: &Form) -> bool {
-    form.encoding == Encoding::Base64
+/// True if the options say that hashes are in base64.
+pub(super) fn is_selected(options: &ListOptions) -> bool {
+    options.encoding == Encoding::Base64
 }
