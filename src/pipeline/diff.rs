@@ -1,101 +1,104 @@
-//! Between reading and writing, where records must be in order first: sorting them,
-//! and the difference of two lists.
+//! Stage between reader and writer for records in hash order: sorting, and the
+//! difference of two lists.
 //!
-//! What comes from the reading half, stretch by stretch, either goes through a
-//! [`Sorter`] ([`sort`]) or is in order already; both are a [`Side`]. One side gives
-//! its records ([`Walk`] with no old side), two give their difference: hashes of the new
-//! one alone are put, those of the old one alone deleted, and those of both need
-//! nothing, unless what their items take from their rows has changed.
+//! Batches of the reader either go through a [`Sorter`] ([`sort`]) or are in order
+//! already; both are a [`SortedInput`]. [`MergeDiff`] merges one or two of them. One input yields its
+//! records. Two inputs yield their difference: a hash only in the new list is put, a hash
+//! only in the old list is deleted. A hash in both lists is put only if its row attributes
+//! have changed.
 //!
-//! All of it blocks, on the disk or on a channel: it runs on a thread of its own.
+//! All of it blocks on the disk or on a channel, so it needs a separate thread.
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::record::{Action, Place, Record};
-use crate::base::row_attributes::Extra;
-use crate::list::external_sort::sorter::{Reading, Sorted, Sorter};
-use crate::pipeline::progress::counts::Books;
-use crate::pipeline::progress::watermark::{HandOver, Stretch};
+use crate::base::record::{Action, Position, Record};
+use crate::base::row_attributes::RowAttributes;
+use crate::list::external_sort::sorter::{Sorted, SortedReader, Sorter};
+use crate::pipeline::progress::counts::LineCounts;
+use crate::pipeline::progress::watermark::{RecordBatch, Segment};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
-/// Records that are handed on at once.
-const HAND_OVER: usize = 500;
+/// Records in a batch.
+const BATCH_RECORDS: usize = 500;
 
-/// Sorts what comes from `records` until that is closed.
+/// Sorts all `records` until the channel is closed.
 ///
 /// # Errors
 /// As [`Sorter::push`].
-pub(crate) fn sort(mut records: mpsc::Receiver<HandOver>, mut sorter: Sorter) -> Result<Sorted> {
+pub(crate) fn sort(mut records: mpsc::Receiver<RecordBatch>, mut sorter: Sorter) -> Result<Sorted> {
     let mut payload = Vec::new();
-    while let Some(handed) = records.blocking_recv() {
-        for record in &handed.records {
+    while let Some(batch) = records.blocking_recv() {
+        for record in &batch.records {
             payload.clear();
-            if !record.extra.is_empty() {
-                // A piece of JSON of one row, which has 64 KiB at most.
-                let key = record.extra.key_json().len() as u32;
-                let stored = record.extra.stored_bytes() as u32;
+            if !record.attributes.is_empty() {
+                // The JSON of one row has at most 64 KiB, so the lengths fit.
+                let key = record.attributes.key_json().len() as u32;
+                let stored = record.attributes.stored_bytes() as u32;
                 payload.extend_from_slice(&key.to_le_bytes());
                 payload.extend_from_slice(&stored.to_le_bytes());
-                payload.extend_from_slice(record.extra.json());
+                payload.extend_from_slice(record.attributes.json());
             }
-            sorter.push(&record.hash, record.place, &payload)?;
+            sorter.push(&record.hash, record.position, &payload)?;
         }
     }
     sorter.finish()
 }
 
-/// Records in the order of their hashes, none twice.
+/// Records in the order of their hashes, without duplicates.
 #[derive(Debug)]
-pub(crate) enum Side<'a> {
-    /// They were sorted.
-    Sorted(Reading<'a>),
-    /// They come so.
+pub(crate) enum SortedInput<'a> {
+    /// Records sorted on disk.
+    Sorted(SortedReader<'a>),
+    /// Records of a list that is in order already.
     Stream(
-        mpsc::Receiver<HandOver>,
+        mpsc::Receiver<RecordBatch>,
         std::vec::IntoIter<Record>,
-        Arc<Whole>,
+        Arc<Complete>,
     ),
 }
 
-/// Whether a list that comes as a stream was read to its end. A list that broke off is
-/// none: what of it did not come is not gone from it.
+/// Flag of a streamed list that was read to its end. Without it, a hash that did not
+/// arrive must not count as deleted.
 #[derive(Debug, Default)]
-pub(crate) struct Whole(AtomicBool);
+pub(crate) struct Complete(AtomicBool);
 
-impl Whole {
-    /// It was. To be said before the stream is closed.
-    pub(crate) fn set(&self) {
+impl Complete {
+    /// Sets the flag. Call it before the stream is closed.
+    pub(crate) fn mark(&self) {
         self.0.store(true, Ordering::Release);
     }
 }
 
-impl Side<'_> {
-    /// Records that come in order from `records`, to whose end `whole` is to be set.
-    pub(crate) fn stream(records: mpsc::Receiver<HandOver>, whole: Arc<Whole>) -> Side<'static> {
-        Side::Stream(records, Vec::new().into_iter(), whole)
+impl SortedInput<'_> {
+    /// Input from `records`, which are in order. `whole` is set at their end.
+    pub(crate) fn from_stream(
+        records: mpsc::Receiver<RecordBatch>,
+        whole: Arc<Complete>,
+    ) -> SortedInput<'static> {
+        SortedInput::Stream(records, Vec::new().into_iter(), whole)
     }
 
-    /// The next record. To `repeats` go the sources of others with its hash that are
-    /// not counted yet.
-    fn next(&mut self, repeats: &mut Vec<u32>) -> Result<Option<Record>> {
+    /// The next record; `None` at the end. Adds the sources of its duplicates that are not
+    /// counted yet to `duplicates`.
+    fn next(&mut self, duplicates: &mut Vec<u32>) -> Result<Option<Record>> {
         match self {
-            Side::Sorted(reading) => {
+            SortedInput::Sorted(reading) => {
                 let Some(entry) = reading.next()? else {
                     return Ok(None);
                 };
-                repeats.extend_from_slice(entry.repeats);
+                duplicates.extend_from_slice(entry.duplicates);
                 Ok(Some(Record {
-                    extra: extra(entry.payload)?,
-                    ..Record::new(entry.hash, entry.place)
+                    attributes: row_attributes(entry.payload)?,
+                    ..Record::new(entry.hash, entry.position)
                 }))
             }
-            Side::Stream(records, now, whole) => loop {
+            SortedInput::Stream(records, now, whole) => loop {
                 if let Some(record) = now.next() {
                     return Ok(Some(record));
                 }
                 match records.blocking_recv() {
-                    Some(handed) => *now = handed.records.into_iter(),
+                    Some(batch) => *now = batch.records.into_iter(),
                     None if whole.0.load(Ordering::Acquire) => return Ok(None),
                     None => {
                         return Err(Error::new(
@@ -109,67 +112,71 @@ impl Side<'_> {
     }
 }
 
-/// What [`sort`] made a payload.
-fn extra(payload: &[u8]) -> Result<Extra> {
+/// Decodes a payload of [`sort`].
+fn row_attributes(payload: &[u8]) -> Result<RowAttributes> {
     if payload.is_empty() {
-        return Ok(Extra::default());
+        return Ok(RowAttributes::default());
     }
     let (Some((key, rest)), true) = (payload.split_first_chunk::<4>(), payload.len() >= 8) else {
         return Err(Error::new(
             ErrorKind::Internal,
-            "what was sorted came back otherwise",
+            "a sorted record is damaged; this is a fault of hashferry",
         ));
     };
     let (stored, json) = rest.split_at(4);
     let stored = u32::from_le_bytes([stored[0], stored[1], stored[2], stored[3]]);
     let key = u32::from_le_bytes(*key);
-    Ok(Extra::alone(json.to_vec(), key as usize, stored as usize))
+    Ok(RowAttributes::from_json(
+        json.to_vec(),
+        key as usize,
+        stored as usize,
+    ))
 }
 
-/// A hash of either side.
+/// Change that a hash requires.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Its item is to be put. With the place of the old one, where that is there too.
-    Put(Record, Option<Place>),
-    /// Its item is to be deleted.
+pub(crate) enum Change {
+    /// Put the item. With the position in the old list; `None` if it is not there.
+    Put(Record, Option<Position>),
+    /// Delete the item.
     Delete(Record),
-    /// It stands in both, alike: here and there.
-    Same(Place, Place),
+    /// No change: positions in the new and in the old list.
+    Same(Position, Position),
 }
 
-/// One side's records, or the difference of two. See the [module](self).
+/// Merge of one or two inputs. See the [module](self).
 #[derive(Debug)]
-pub(crate) struct Walk<'a> {
-    new: Side<'a>,
-    old: Option<Side<'a>>,
+pub(crate) struct MergeDiff<'a> {
+    new: SortedInput<'a>,
+    old: Option<SortedInput<'a>>,
     heads: [Option<Record>; 2],
-    begun: bool,
-    /// Sources of repeats that were found, until they are taken.
-    pub repeats: Vec<u32>,
+    started: bool,
+    /// Sources of the duplicates found; the caller drains it.
+    pub duplicates: Vec<u32>,
 }
 
-impl<'a> Walk<'a> {
-    /// Goes through `new`, beside `old` where there is one.
-    pub(crate) fn new(new: Side<'a>, old: Option<Side<'a>>) -> Walk<'a> {
-        Walk {
+impl<'a> MergeDiff<'a> {
+    /// The records of `new`, or its difference to `old`.
+    pub(crate) fn new(new: SortedInput<'a>, old: Option<SortedInput<'a>>) -> MergeDiff<'a> {
+        MergeDiff {
             new,
             old,
             heads: [None, None],
-            begun: false,
-            repeats: Vec::new(),
+            started: false,
+            duplicates: Vec::new(),
         }
     }
 
-    /// The next hash; nothing at the end of both.
+    /// The change for the next hash; `None` at the end of both inputs.
     ///
     /// # Errors
-    /// When a temporary file cannot be read, or a stream ends before its list does.
+    /// If a temporary file cannot be read, or a stream ends before its list does.
     #[allow(clippy::should_implement_trait)] // it can fail
-    pub(crate) fn next(&mut self) -> Result<Option<Step>> {
-        if !self.begun {
-            self.begun = true;
-            self.fill(0)?;
-            self.fill(1)?;
+    pub(crate) fn next(&mut self) -> Result<Option<Change>> {
+        if !self.started {
+            self.started = true;
+            self.fill_head(0)?;
+            self.fill_head(1)?;
         }
         let order = match &self.heads {
             [None, None] => return Ok(None),
@@ -178,19 +185,19 @@ impl<'a> Walk<'a> {
             [Some(new), Some(old)] => new.hash.as_bytes().cmp(old.hash.as_bytes()),
         };
         let new = match order.is_le() {
-            true => self.take(0)?,
+            true => self.take_head(0)?,
             false => None,
         };
         let old = match order.is_ge() {
-            true => self.take(1)?,
+            true => self.take_head(1)?,
             false => None,
         };
         Ok(match (new, old) {
-            (Some(new), Some(old)) if new.extra.json() == old.extra.json() => {
-                Some(Step::Same(new.place, old.place))
+            (Some(new), Some(old)) if new.attributes.json() == old.attributes.json() => {
+                Some(Change::Same(new.position, old.position))
             }
-            (Some(new), old) => Some(Step::Put(new, old.map(|old| old.place))),
-            (None, Some(old)) => Some(Step::Delete(Record {
+            (Some(new), old) => Some(Change::Put(new, old.map(|old| old.position))),
+            (None, Some(old)) => Some(Change::Delete(Record {
                 action: Action::Delete,
                 ..old
             })),
@@ -198,84 +205,84 @@ impl<'a> Walk<'a> {
         })
     }
 
-    fn take(&mut self, side: usize) -> Result<Option<Record>> {
+    fn take_head(&mut self, side: usize) -> Result<Option<Record>> {
         let taken = self.heads[side].take();
-        self.fill(side)?;
+        self.fill_head(side)?;
         Ok(taken)
     }
 
-    fn fill(&mut self, side: usize) -> Result<()> {
+    fn fill_head(&mut self, side: usize) -> Result<()> {
         let from = match side {
             0 => Some(&mut self.new),
             _ => self.old.as_mut(),
         };
         if let Some(from) = from {
-            self.heads[side] = from.next(&mut self.repeats)?;
+            self.heads[side] = from.next(&mut self.duplicates)?;
         }
         Ok(())
     }
 }
 
-/// Hands records on in stretches, each of which says how many came before its end.
+/// Sender of records in segments. The end of a segment is a number of records.
 #[derive(Debug)]
-pub(crate) struct Handing<'a> {
-    to: &'a mpsc::Sender<HandOver>,
+pub(crate) struct SegmentSender<'a> {
+    sender: &'a mpsc::Sender<RecordBatch>,
     records: Vec<Record>,
-    /// Lines of the stretch that are settled already.
-    settled: Books,
-    /// Records before the next.
+    /// Counts of the segment's lines that have an outcome already.
+    settled_counts: LineCounts,
+    /// Number of records before the next one.
     position: u64,
 }
 
-impl<'a> Handing<'a> {
-    /// Hands on to `to`, from the beginning.
-    pub(crate) fn new(to: &'a mpsc::Sender<HandOver>) -> Handing<'a> {
-        Handing {
-            to,
-            records: Vec::with_capacity(HAND_OVER),
-            settled: Books::default(),
+impl<'a> SegmentSender<'a> {
+    /// A sender to `to`, at position 0.
+    pub(crate) fn new(sender: &'a mpsc::Sender<RecordBatch>) -> SegmentSender<'a> {
+        SegmentSender {
+            sender,
+            records: Vec::with_capacity(BATCH_RECORDS),
+            settled_counts: LineCounts::default(),
             position: 0,
         }
     }
 
-    /// Records before the next.
+    /// Number of records before the next one.
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
-    /// A record that an earlier run has settled.
-    pub(crate) fn pass(&mut self) {
+    /// Skips a record that an earlier run has completed.
+    pub(crate) fn skip(&mut self) {
         self.position += 1;
     }
 
-    /// Lines that are settled, and stand before the next record.
-    pub(crate) fn settled(&mut self, books: Books) {
-        self.settled += books;
+    /// Adds lines with an outcome to the next segment.
+    pub(crate) fn add_settled(&mut self, line_counts: LineCounts) {
+        self.settled_counts += line_counts;
     }
 
-    /// The next record; false when nobody takes it any more.
+    /// Adds the next record; returns false if the channel is closed.
     pub(crate) fn push(&mut self, record: Record) -> bool {
         self.records.push(record);
         self.position += 1;
-        self.records.len() < HAND_OVER || self.flush()
+        self.records.len() < BATCH_RECORDS || self.flush()
     }
 
-    /// Hands on what there is; false when nobody takes it any more.
+    /// Sends the current segment; returns false if the channel is closed.
     pub(crate) fn flush(&mut self) -> bool {
-        let mut books = std::mem::take(&mut self.settled);
-        books.lines += self.records.len() as u64;
-        let handed = HandOver {
-            stretch: Stretch {
-                end: Place {
+        let mut line_counts = std::mem::take(&mut self.settled_counts);
+        line_counts.lines += self.records.len() as u64;
+        let batch = RecordBatch {
+            segment: Segment {
+                end: Position {
                     source: 0,
                     line: self.position,
                     byte: 0,
                 },
-                books,
+                line_counts,
             },
-            records: std::mem::replace(&mut self.records, Vec::with_capacity(HAND_OVER)),
+            records: std::mem::replace(&mut self.records, Vec::with_capacity(BATCH_RECORDS)),
         };
-        self.to.blocking_send(handed).is_ok()
+        self.sender.blocking_send(batch).is_ok()
     }
 }
 
@@ -292,19 +299,19 @@ mod tests {
             0 => Vec::new(),
             n => format!(",\"x\":{{\"N\":\"{n}\"}}").into_bytes(),
         };
-        let place = Place {
+        let place = Position {
             source: 0,
             line,
             byte: line * 33,
         };
         Record {
-            extra: Extra::alone(json, 0, 3),
+            attributes: RowAttributes::from_json(json, 0, 3),
             ..Record::new(Hash::from_bytes(&[n; 16]).expect("16 bytes"), place)
         }
     }
 
-    /// A channel that gives these, some at once.
-    fn channel(records: &[Record]) -> mpsc::Receiver<HandOver> {
+    /// A channel with these records, in batches of three.
+    fn channel(records: &[Record]) -> mpsc::Receiver<RecordBatch> {
         let (to, from) = mpsc::channel(1000);
         for part in records.chunks(3) {
             to.try_send(part.to_vec().into()).expect("there is room");
@@ -312,19 +319,19 @@ mod tests {
         from
     }
 
-    /// A stream of these, that was read to its end or broke off.
-    fn streamed(records: &[Record], to_the_end: bool) -> Side<'static> {
-        let whole = Arc::<Whole>::default();
+    /// A stream of these records that was read to its end, or not.
+    fn streamed(records: &[Record], to_the_end: bool) -> SortedInput<'static> {
+        let whole = Arc::<Complete>::default();
         if to_the_end {
-            whole.set();
+            whole.mark();
         }
-        Side::stream(channel(records), whole)
+        SortedInput::from_stream(channel(records), whole)
     }
 
     fn sorted(records: &[Record]) -> Sorted {
         let folder = tempfile::tempdir().expect("a folder");
         let options = SorterOptions {
-            memory: 300,
+            buffer_bytes: 300,
             fan_in: 3,
             ..SorterOptions::in_folder(folder.path())
         };
@@ -340,9 +347,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// The difference of two lists is that of two maps, however they came.
+        /// The difference is the same for sorted and for streamed lists.
         #[test]
-        fn it_is_the_difference_of_two_maps(
+        fn the_difference_of_two_lists_equals_that_of_two_maps(
             old in prop::collection::vec((0u8..30, 0u8..3), 0..40),
             new in prop::collection::vec((0u8..30, 0u8..3), 0..40),
             stream in any::<bool>(),
@@ -359,9 +366,9 @@ mod tests {
             for n in 0u8..30 {
                 let put = |(x, line): &(u8, u64)| record(n, *x, *line);
                 expected.extend(match (news.get(&n), olds.get(&n)) {
-                    (Some(a), Some(b)) if a.0 == b.0 => Some(Step::Same(put(a).place, put(b).place)),
-                    (Some(a), b) => Some(Step::Put(put(a), b.map(|b| put(b).place))),
-                    (None, Some(b)) => Some(Step::Delete(Record { action: Action::Delete, ..put(b) })),
+                    (Some(a), Some(b)) if a.0 == b.0 => Some(Change::Same(put(a).position, put(b).position)),
+                    (Some(a), b) => Some(Change::Put(put(a), b.map(|b| put(b).position))),
+                    (None, Some(b)) => Some(Change::Delete(Record { action: Action::Delete, ..put(b) })),
                     (None, None) => None,
                 });
             }
@@ -370,8 +377,8 @@ mod tests {
                 map.iter().map(|(n, (x, line))| record(*n, *x, *line)).collect()
             };
             let mut walk = match stream {
-                true => Walk::new(streamed(&in_order(&news), true), Some(streamed(&in_order(&olds), true))),
-                false => Walk::new(Side::Sorted(a.read().expect("read")), Some(Side::Sorted(b.read().expect("read")))),
+                true => MergeDiff::new(streamed(&in_order(&news), true), Some(streamed(&in_order(&olds), true))),
+                false => MergeDiff::new(SortedInput::Sorted(a.read().expect("read")), Some(SortedInput::Sorted(b.read().expect("read")))),
             };
             let mut got = Vec::new();
             while let Some(step) = walk.next().expect("a step") {
@@ -379,46 +386,46 @@ mod tests {
             }
             prop_assert_eq!(got, expected);
             if !stream {
-                let dropped = walk.repeats.len() as u64;
-                let found = a.dropped().values().chain(b.dropped().values()).sum::<u64>() + dropped;
+                let dropped = walk.duplicates.len() as u64;
+                let found = a.duplicates().values().chain(b.duplicates().values()).sum::<u64>() + dropped;
                 prop_assert_eq!(found, (old.len() + new.len() - olds.len() - news.len()) as u64);
             }
         }
     }
 
     #[test]
-    fn of_a_list_that_broke_off_nothing_is_gone() {
+    fn a_list_that_ends_early_is_an_error_and_deletes_nothing() {
         let all = list(&[(1, 0), (2, 0), (3, 0), (4, 0)]);
-        let mut walk = Walk::new(streamed(&all[..2], false), Some(streamed(&all, true)));
+        let mut walk = MergeDiff::new(streamed(&all[..2], false), Some(streamed(&all, true)));
         let step = walk.next().expect("a step");
-        assert_eq!(step, Some(Step::Same(all[0].place, all[0].place)));
-        let error = walk.next().expect_err("it may stand in what did not come");
+        assert_eq!(step, Some(Change::Same(all[0].position, all[0].position)));
+        let error = walk.next().expect_err("it may be in the missing part");
         assert_eq!(error.exit_status(), 1);
     }
 
     #[test]
-    fn records_are_handed_on_in_stretches_that_know_their_place() {
+    fn records_are_sent_in_segments_that_end_at_their_position() {
         let (to, mut from) = mpsc::channel(10);
-        let mut handing = Handing::new(&to);
-        handing.pass();
-        handing.settled(Books {
+        let mut handing = SegmentSender::new(&to);
+        handing.skip();
+        handing.add_settled(LineCounts {
             lines: 2,
             duplicates: 2,
-            ..Books::default()
+            ..LineCounts::default()
         });
-        for n in 0..HAND_OVER as u64 {
+        for n in 0..BATCH_RECORDS as u64 {
             assert!(handing.push(record(1, 0, n)));
         }
         assert!(handing.push(record(2, 0, 9)) && handing.flush());
-        let first = from.try_recv().expect("handed on");
-        assert_eq!(first.stretch.end.line, HAND_OVER as u64 + 1);
-        assert_eq!(first.stretch.books.lines, HAND_OVER as u64 + 2);
-        let last = from.try_recv().expect("handed on");
+        let first = from.try_recv().expect("sent");
+        assert_eq!(first.segment.end.line, BATCH_RECORDS as u64 + 1);
+        assert_eq!(first.segment.line_counts.lines, BATCH_RECORDS as u64 + 2);
+        let last = from.try_recv().expect("sent");
         assert_eq!(
-            (last.records.len(), last.stretch.end.line),
-            (1, HAND_OVER as u64 + 2)
+            (last.records.len(), last.segment.end.line),
+            (1, BATCH_RECORDS as u64 + 2)
         );
         drop(from);
-        assert!(!handing.flush(), "nobody takes it");
+        assert!(!handing.flush(), "the channel is closed");
     }
 }

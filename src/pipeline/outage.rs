@@ -1,61 +1,61 @@
-//! Model of a table that accepts nothing for a while, and figures of a run against
-//! it, for the scenarios of the loops that send.
+//! Model of a table that accepts nothing for a while, and measurements of a run against
+//! it, for the scenarios of the loops that send calls.
 //!
-//! The table refills continuously, saves one second of its capacity and begins
-//! with one batch, as in the scenarios of the writer. It is healthy for
-//! [`BEFORE`], throttles every call or leaves all of it unprocessed for as long as
-//! the scenario says, and is healthy again for [`AFTER`].
+//! The table refills continuously, saves one second of its capacity and starts with one
+//! batch, as in the scenarios of the writer. It is healthy for [`BEFORE`] seconds. Then,
+//! for the duration of the fault, it throttles every call or leaves all items unprocessed.
+//! After that it is healthy for [`AFTER`] seconds.
 
-use crate::aws::error::{CallError, Meaning};
+use crate::aws::error::{CallError, ErrorClass};
 use crate::dynamodb::client::operation::{BatchGet, BatchWrite};
 use crate::flow::capacity::{Capacity, Part};
-use crate::flow::rate_limiter::Pace;
-use crate::flow::rate_setting::Rate;
+use crate::flow::rate_limiter::RateLimiter;
+use crate::flow::rate_setting::RateSetting;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Healthy seconds before the fault.
+/// Seconds before the fault.
 pub(crate) const BEFORE: f64 = 8.0;
 
-/// Healthy seconds after it.
+/// Seconds after the fault.
 pub(crate) const AFTER: f64 = 61.0;
 
-/// What the table takes, in units a second.
+/// Capacity of the table, in WCU/s or RCU/s.
 pub(crate) const CAPACITY: f64 = 1000.0;
 
-/// Milliseconds between a call and what becomes of it.
+/// Latency of a call, in milliseconds.
 const LATENCY_MS: u64 = 5;
 
-/// How the run is paced.
+/// Rate setting of the run.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Mode {
-    /// By the controller, from what the table says.
+pub(crate) enum RateMode {
+    /// Rate controller, from the provisioned capacity.
     Provisioned,
-    /// By the controller, from what it finds out.
+    /// Rate controller, from the observed throttling.
     OnDemand,
-    /// At the capacity, by a fixed rate.
+    /// Fixed rate, equal to the capacity.
     Fixed,
-    /// Without a limit.
+    /// No limit.
     Max,
 }
 
-impl Mode {
-    /// The pace of the run.
-    pub(crate) fn pace(self) -> Pace {
+impl RateMode {
+    /// Rate limiter of the run.
+    pub(crate) fn rate_limiter(self) -> RateLimiter {
         let rate = match self {
-            Mode::Provisioned | Mode::OnDemand => Rate::Auto,
-            Mode::Fixed => Rate::Units(CAPACITY),
-            Mode::Max => Rate::Max,
+            RateMode::Provisioned | RateMode::OnDemand => RateSetting::Auto,
+            RateMode::Fixed => RateSetting::Units(CAPACITY),
+            RateMode::Max => RateSetting::Max,
         };
-        rate.pace(self.capacity(), None)
+        rate.rate_limiter(self.capacity(), None)
     }
 
-    /// What the table says of itself.
+    /// Capacity as DescribeTable reports it.
     pub(crate) fn capacity(self) -> Capacity {
-        let on_demand = self == Mode::OnDemand;
+        let on_demand = self == RateMode::OnDemand;
         let parts = match on_demand {
             true => Vec::new(),
             false => vec![(Part::Table, CAPACITY)],
@@ -63,7 +63,7 @@ impl Mode {
         Capacity {
             on_demand,
             parts,
-            warm: on_demand.then_some(CAPACITY),
+            warm_throughput: on_demand.then_some(CAPACITY),
         }
     }
 }
@@ -71,7 +71,7 @@ impl Mode {
 /// A call as the table saw it.
 #[derive(Debug, Clone, Copy)]
 struct Call {
-    /// Seconds since the beginning when it was sent and when it was answered.
+    /// Seconds from the start to the request and to the response.
     sent: f64,
     answered: f64,
     items: usize,
@@ -79,9 +79,9 @@ struct Call {
     accepted: f64,
 }
 
-/// The model at work.
+/// A model of a table.
 #[derive(Debug, Clone)]
-pub(crate) struct Table(Arc<Inner>);
+pub(crate) struct OutageTable(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -97,10 +97,10 @@ struct State {
     calls: Vec<Call>,
 }
 
-impl Table {
+impl OutageTable {
     /// A table that accepts nothing for `fault` seconds.
-    pub(crate) fn new(fault: u32) -> Table {
-        Table(Arc::new(Inner {
+    pub(crate) fn new(fault: u32) -> OutageTable {
+        OutageTable(Arc::new(Inner {
             begun: Instant::now(),
             fault: f64::from(fault),
             state: Mutex::new(State {
@@ -111,18 +111,18 @@ impl Table {
         }))
     }
 
-    /// How long a run against it lasts.
-    pub(crate) fn lasts(&self) -> Duration {
+    /// Duration of a run against it.
+    pub(crate) fn run_duration(&self) -> Duration {
         Duration::from_secs_f64(BEFORE + self.0.fault + AFTER)
     }
 
-    /// Until when nothing is accepted.
-    pub(crate) fn healthy_again(&self) -> Instant {
+    /// End of the fault.
+    pub(crate) fn recovers_at(&self) -> Instant {
         self.0.begun + Duration::from_secs_f64(BEFORE + self.0.fault)
     }
 
-    /// How many of `items`, which cost `each`, are accepted. None is an error, or every
-    /// other time no error either.
+    /// Number of accepted items out of `items`, at a cost of `each`. If none is accepted,
+    /// every second call is an error.
     async fn accept(&self, items: usize, each: f64) -> Result<usize, CallError> {
         let sent = self.0.begun.elapsed().as_secs_f64();
         tokio::time::sleep(Duration::from_millis(LATENCY_MS)).await;
@@ -145,7 +145,7 @@ impl Table {
         });
         match kept {
             0 if s.calls.len().is_multiple_of(2) => Err(CallError {
-                meaning: Meaning::Throttled,
+                class: ErrorClass::Throttled,
                 code: Some("ThrottlingException".into()),
                 message: String::new(),
                 reasons: vec![("TableWriteProvisionedThroughputExceeded".into(), "t".into())],
@@ -155,8 +155,8 @@ impl Table {
         }
     }
 
-    /// What came of the run.
-    pub(crate) fn figures(&self) -> Figures {
+    /// Measurements of the run.
+    pub(crate) fn measurements(&self) -> Measurements {
         let calls = std::mem::take(&mut self.0.state.lock().expect("whole").calls);
         let end = BEFORE + self.0.fault;
         let sum = |from: f64, to: f64, of: fn(&Call) -> f64| -> f64 {
@@ -172,10 +172,10 @@ impl Table {
             .map(|c| c.answered)
             .collect();
         let first = after.first().copied().unwrap_or(f64::INFINITY);
-        // A second of one batch less is the rate still.
+        // One batch less within a second is tolerated.
         let reached = |share: f64| {
-            let least = share * CAPACITY - 25.0;
-            let at = after.iter().find(|at| accepted(**at - 1.0, **at) >= least);
+            let min = share * CAPACITY - 25.0;
+            let at = after.iter().find(|at| accepted(**at - 1.0, **at) >= min);
             at.map_or(f64::INFINITY, |at| at - first)
         };
         let down: Vec<&Call> = calls
@@ -186,12 +186,12 @@ impl Table {
         let probes = down.iter().filter(|c| c.sent > BEFORE + 1.2);
         let (from, to) = (end + 10.0, end + 60.0);
         let offered = sum(from, to, |c| c.offered);
-        Figures {
+        Measurements {
             first: first - end,
             half: reached(0.5),
             all: reached(1.0),
             share: accepted(from, to) / (CAPACITY * (to - from)),
-            refused: (offered - accepted(from, to)) / offered,
+            throttled_share: (offered - accepted(from, to)) / offered,
             longest_gap: gaps.fold(0.0, f64::max),
             probes: probes.clone().count(),
             largest_probe: probes.map(|c| c.items).max().unwrap_or(0),
@@ -200,12 +200,12 @@ impl Table {
     }
 }
 
-impl BatchWrite for Table {
+impl BatchWrite for OutageTable {
     async fn batch_write(&self, body: Bytes) -> Result<Bytes, CallError> {
         let text = std::str::from_utf8(&body).expect("UTF-8");
         let count = text.matches("{\"PutRequest\":").count();
         let kept = self.accept(count, 1.0).await?;
-        let back = match count - kept {
+        let unprocessed = match count - kept {
             0 => json!({}),
             _ => {
                 let request: Value = serde_json::from_str(text).expect("JSON");
@@ -214,13 +214,13 @@ impl BatchWrite for Table {
             }
         };
         let consumed = json!({"TableName": "t", "CapacityUnits": kept as f64});
-        let answer = json!({"UnprocessedItems": back, "ConsumedCapacity": [consumed]});
-        Ok(answer.to_string().into())
+        let response = json!({"UnprocessedItems": unprocessed, "ConsumedCapacity": [consumed]});
+        Ok(response.to_string().into())
     }
 }
 
-impl BatchGet for Table {
-    /// Every key is there.
+impl BatchGet for OutageTable {
+    /// Finds every key.
     async fn batch_get(&self, body: Bytes) -> Result<Bytes, CallError> {
         let text = std::str::from_utf8(&body).expect("UTF-8");
         let consistent = text.contains("\"ConsistentRead\":true");
@@ -246,41 +246,41 @@ impl BatchGet for Table {
     }
 }
 
-/// What came of a run.
+/// Measurements of a run.
 #[derive(Debug)]
-pub(crate) struct Figures {
-    /// Seconds from the fault's end to the first acceptance.
+pub(crate) struct Measurements {
+    /// Seconds from the end of the fault to the first accepted item.
     pub(crate) first: f64,
-    /// Seconds from that to half of the capacity in use, and to all of it, each
-    /// over a second.
+    /// Seconds from then until half of the capacity was used over one second.
     pub(crate) half: f64,
+    /// Seconds from then until all of the capacity was used over one second.
     pub(crate) all: f64,
-    /// Capacity used from second 10 to 60 after the fault's end.
+    /// Share of the capacity used from second 10 to 60 after the fault.
     pub(crate) share: f64,
-    /// Units refused of those offered in that time.
-    pub(crate) refused: f64,
-    /// The longest time without a call from the fault's begin to the first
-    /// acceptance.
+    /// Share of the offered capacity units that were throttled in that time.
+    pub(crate) throttled_share: f64,
+    /// Longest time without a call from the start of the fault to the first accepted item.
     pub(crate) longest_gap: f64,
-    /// Calls in that time, from 1.2 s on, and items of the largest.
+    /// Calls in that time, after its first 1.2 s.
     pub(crate) probes: usize,
+    /// Items of the largest of these calls.
     pub(crate) largest_probe: usize,
     fault: f64,
 }
 
-impl Figures {
-    /// Prints the figures, and asserts what holds for every loop that sends. Without
-    /// a limit, most is refused before the fault, too.
-    pub(crate) fn check(&self, name: &str, mode: Mode) {
+impl Measurements {
+    /// Prints the measurements and asserts the limits of every loop that sends calls.
+    /// Without a rate limit, most calls are throttled before the fault, too.
+    pub(crate) fn check(&self, name: &str, mode: RateMode) {
         println!(
             "{name} {mode:?} {} s: first {:.2} s, half {:.2} s, all {:.2} s, share {:.2} %, \
-             refused {:.2} %, longest gap {:.2} s, {} probes of at most {}",
+             throttled {:.2} %, longest gap {:.2} s, {} probes of at most {}",
             self.fault,
             self.first,
             self.half,
             self.all,
             self.share * 100.0,
-            self.refused * 100.0,
+            self.throttled_share * 100.0,
             self.longest_gap,
             self.probes,
             self.largest_probe
@@ -294,15 +294,15 @@ impl Figures {
         assert!(self.first <= 1.01, "{name}: {self:?}");
         assert!(self.half <= 3.0, "{name}: {self:?}");
         assert!(self.all <= 10.0, "{name}: {self:?}");
-        if mode != Mode::Max {
+        if mode != RateMode::Max {
             assert!(self.share >= 0.95, "{name}: {self:?}");
-            assert!(self.refused <= 0.01, "{name}: {self:?}");
+            assert!(self.throttled_share <= 0.01, "{name}: {self:?}");
         }
     }
 }
 
-/// The scenarios: for `$play`, an async function of a mode and the seconds of the
-/// fault.
+/// The scenarios. `$play` is an async function of a mode and the duration of the fault in
+/// seconds.
 macro_rules! outages {
     ($play:ident) => {
         outages! { $play:
@@ -315,7 +315,7 @@ macro_rules! outages {
     ($play:ident: $($name:ident $mode:ident $seconds:literal),* $(,)?) => {$(
         #[tokio::test(start_paused = true)]
         async fn $name() {
-            $play($crate::pipeline::outage::Mode::$mode, $seconds).await;
+            $play($crate::pipeline::outage::RateMode::$mode, $seconds).await;
         }
     )*};
 }

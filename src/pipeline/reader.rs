@@ -1,235 +1,237 @@
-//! The reading half: source → text → lines → records, up to the queue of the writer.
+//! Reader: source → text → lines → records, sent to the writer.
 //!
-//! One task reads the sources one after another. What it hands on waits in a
-//! bounded channel, so that a slow table slows the reading down and nothing
-//! piles up. It counts lines as it takes them: each becomes a record, a
-//! duplicate, a reject or skipped.
+//! One task reads the sources one after another. It sends batches of records through a
+//! bounded channel, so a slow table slows the reading down and memory stays bounded. The
+//! reader counts each line as a record, a duplicate, rejected or skipped.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
-use crate::base::printable::shown;
-use crate::base::record::{LANE, Place, Reason, Record};
-use crate::base::row_attributes::{Extra, Gathering};
+use crate::base::printable::printable_bytes;
+use crate::base::record::{Position, Record, RejectReason, SECOND_LIST_START};
+use crate::base::row_attributes::{RowAttributes, RowBuffer};
 use crate::base::shutdown::Stop;
-use crate::dynamodb::column_attributes::Columns;
-use crate::list::format::kind::Form;
-use crate::list::format::plain::{Parsed, looks_like};
+use crate::dynamodb::column_attributes::ColumnAttributes;
+use crate::list::format::kind::ListOptions;
+use crate::list::format::plain::{Parsed, describe_line};
 use crate::list::format::row_parser::RowParser;
 use crate::list::format::rows::{Row, Rows};
 use crate::list::lines::{Framer, Line};
-use crate::pipeline::dedup::{Distinct, Known, Seen};
-use crate::pipeline::progress::counts::{Books, Meters};
-use crate::pipeline::progress::sources::{Account, Accounts};
-use crate::pipeline::progress::watermark::{Below, HandOver, Stretch};
-use crate::pipeline::rejects::{JUDGED_FROM_LINES, MaxRejects, Rejects};
+use crate::pipeline::dedup::{Dedup, Distinct, Verdict};
+use crate::pipeline::progress::counts::{Counters, LineCounts};
+use crate::pipeline::progress::sources::{SourceProgress, SourceTracker};
+use crate::pipeline::progress::watermark::{Offset, RecordBatch, Segment};
+use crate::pipeline::rejects::{MIN_LINES_FOR_PERCENT, MaxRejects, Rejects};
 use crate::source::version::ObjectVersion;
 use tokio::sync::mpsc;
 
 #[cfg(test)]
 mod tests;
 
-use crate::list::opened::Opened;
-use crate::list::prefetch::Ahead;
+use crate::list::open_list::OpenList;
+use crate::list::prefetch::Prefetch;
 
-/// Records handed on at once: some batches' worth, so that the channel costs
-/// nothing per line.
-const HAND_OVER: usize = 500;
+/// Records in a batch: many enough that the channel costs nothing per line.
+const BATCH_RECORDS: usize = 500;
 
-/// Hand-overs that may wait in the channel.
-pub(crate) const HAND_OVERS: usize = 8;
+/// Capacity of the channel, in batches of records.
+pub(crate) const CHANNEL_CAPACITY: usize = 8;
 
-impl Beginning {
-    /// The beginning of the first source.
-    pub(crate) fn of(opened: Opened) -> Beginning {
-        Beginning {
-            opened,
-            number: 0,
-            below: Below::default(),
-            here: Books::default(),
-            lines: 0,
-            rejected: 0,
+impl StartPosition {
+    /// The start of `opened`, as the first source.
+    pub(crate) fn at_start(list: OpenList) -> StartPosition {
+        StartPosition {
+            list,
+            source: 0,
+            offset: Offset::default(),
+            source_line_counts: LineCounts::default(),
+            total_lines: 0,
+            total_rejected: 0,
         }
     }
 }
 
-/// Reads sources into records. See the [module](self).
+/// Reader of sources. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
-    /// What the lines are.
+    /// Algorithm of the hashes.
     pub algorithm: Algorithm,
-    /// How repeats are found.
+    /// Method of finding duplicates.
     pub distinct: Distinct,
-    /// What each item takes from its row.
-    pub columns: &'a Columns,
-    /// How many may be none.
+    /// Attributes that each item takes from its row.
+    pub columns: &'a ColumnAttributes,
+    /// Maximum of rejected lines.
     pub max_rejects: MaxRejects,
-    /// The counters.
-    pub meters: &'a Meters,
-    /// Where rejected lines go.
+    /// Counters of the run.
+    pub counters: &'a Counters,
+    /// Destination of rejected lines.
     pub rejects: &'a Rejects,
-    /// The accounts of the sources.
-    pub accounts: &'a Accounts,
-    /// Where records go.
-    pub records: mpsc::Sender<HandOver>,
+    /// Progress of the sources.
+    pub sources: &'a SourceTracker,
+    /// Channel to the next stage.
+    pub records: mpsc::Sender<RecordBatch>,
 }
 
-/// Where reading begins.
+/// Start position of the reader.
 #[derive(Debug)]
-pub(crate) struct Beginning {
-    /// The source that is read first.
-    pub opened: Opened,
-    /// How many sources are behind it.
-    pub number: u32,
-    /// What of it is behind.
-    pub below: Below,
-    /// The books of that.
-    pub here: Books,
-    /// All lines behind, and rejected ones: what is judged is the whole.
-    pub lines: u64,
-    /// See `lines`.
-    pub rejected: u64,
+pub(crate) struct StartPosition {
+    /// First source to read.
+    pub list: OpenList,
+    /// Number of that source.
+    pub source: u32,
+    /// Offset in that source.
+    pub offset: Offset,
+    /// Line counts of that source before the offset.
+    pub source_line_counts: LineCounts,
+    /// All lines before the start position; the limit of rejected lines counts them too.
+    pub total_lines: u64,
+    /// Rejected lines among them.
+    pub total_rejected: u64,
 }
 
-/// What is carried from line to line.
-struct Taking {
-    /// Of the source that is being read.
+/// State between lines.
+struct ReadState {
+    /// Rows of the current source.
     rows: Option<Rows>,
-    known: Known,
-    /// What was counted and is not in the meters yet: the books of the stretch that
-    /// is handed on next.
-    books: Books,
-    /// Bytes read that are not in the meters yet.
-    read: u64,
-    /// Where the last line taken ends.
-    end: Place,
-    /// Records that are not handed on yet.
-    taken: Vec<Record>,
-    /// What they take from their rows.
-    gathering: Gathering,
-    /// All lines, and rejected ones, of the run.
-    lines: u64,
-    rejected: u64,
-    /// The books of the lines handed on.
-    handed: Books,
+    dedup: Dedup,
+    /// Line counts of the next segment, not yet added to the counters.
+    line_counts: LineCounts,
+    /// Bytes read, not yet added to the counters.
+    bytes_read: u64,
+    /// End of the last line.
+    end: Position,
+    /// Records of the next batch.
+    records: Vec<Record>,
+    /// Attributes that these records take from their rows.
+    row_buffer: RowBuffer,
+    /// All lines of the run.
+    total_lines: u64,
+    /// All rejected lines of the run.
+    total_rejected: u64,
+    /// Line counts of the segments sent.
+    sent_line_counts: LineCounts,
 }
 
-fn one_line() -> Books {
-    Books {
+fn one_line() -> LineCounts {
+    LineCounts {
         lines: 1,
-        ..Books::default()
+        ..LineCounts::default()
     }
 }
 
-fn too_many_sources() -> Error {
+fn too_many_sources_error() -> Error {
     Error::new(
         ErrorKind::Input,
         "there are more than 2,147,483,648 objects",
     )
-    .hint("name a longer prefix, and the others in further runs")
+    .with_hint("give a longer prefix, and read the other objects in further runs")
 }
 
-/// Why reading stops early.
-enum Halt {
-    /// The other side takes no more.
+/// Reason of an early stop.
+enum StopReason {
+    /// The receiver has closed the channel, or a stop was requested.
     Closed,
     Failed(Error),
 }
 
-impl From<Error> for Halt {
+impl From<Error> for StopReason {
     fn from(e: Error) -> Self {
-        Halt::Failed(e)
+        StopReason::Failed(e)
     }
 }
 
 impl Reader<'_> {
-    /// Reads from `first` on, and then `rest`, to the end, or until `stop`; says whether it
-    /// came to the end. What was read of each is entered in its account.
+    /// Reads from `first` on, then `rest`, until the end or `stop`. Returns true if it
+    /// reached the end.
     ///
     /// # Errors
-    /// When a source cannot be read to its end, when rejected lines cannot be
-    /// written down, or when there are too many of them. What was handed on
-    /// before is still to be written.
-    pub(crate) async fn run(self, first: Beginning, rest: &mut Ahead, stop: &Stop) -> Result<bool> {
-        let mut taking = Taking {
+    /// If a source cannot be read to its end, or if rejected lines are too many or cannot
+    /// be written. Records sent before the error remain to be written.
+    pub(crate) async fn run(
+        self,
+        first: StartPosition,
+        rest: &mut Prefetch,
+        stop: &Stop,
+    ) -> Result<bool> {
+        let mut taking = ReadState {
             rows: None,
-            known: Known::new(self.distinct, self.algorithm, self.columns.has_sort_key()),
-            books: Books::default(),
-            read: 0,
-            end: Place {
-                source: first.number,
-                line: first.below.lines,
-                byte: first.below.bytes,
+            dedup: Dedup::new(self.distinct, self.algorithm, self.columns.has_sort_key()),
+            line_counts: LineCounts::default(),
+            bytes_read: 0,
+            end: Position {
+                source: first.source,
+                line: first.offset.lines,
+                byte: first.offset.bytes,
             },
-            taken: Vec::with_capacity(HAND_OVER),
-            gathering: Gathering::default(),
-            lines: first.lines,
-            rejected: first.rejected,
-            handed: Books::default(),
+            records: Vec::with_capacity(BATCH_RECORDS),
+            row_buffer: RowBuffer::default(),
+            total_lines: first.total_lines,
+            total_rejected: first.total_rejected,
+            sent_line_counts: LineCounts::default(),
         };
-        let is_whole = first.lines == 0;
+        let is_whole = first.total_lines == 0;
         let read = async {
-            let mut begun = Some((first.opened, first.below, first.here));
-            let mut number = first.number;
-            let mut said = Vec::new();
-            while let Some((opened, below, here)) = begun {
-                let behind = opened.behind();
-                let parser = self.parser(&opened, rest, &mut said)?;
-                let account = Account {
+            let mut current = Some((first.list, first.offset, first.source_line_counts));
+            let mut number = first.source;
+            let mut logged = Vec::new();
+            while let Some((opened, below, here)) = current {
+                let behind = opened.skipped_bytes();
+                let parser = self.row_parser(&opened, rest, &mut logged)?;
+                let progress = SourceProgress {
                     source: opened.identity(),
-                    read: behind,
-                    books: here,
+                    bytes_read: behind,
+                    line_counts: here,
                 };
-                self.unchanged(number, Some(&account.source.object))?;
-                self.accounts.begin(number, account);
+                self.check_unchanged(number, Some(&progress.source.object))?;
+                self.sources.start_source(number, progress);
                 taking.rows = Some(Rows::new(parser));
-                self.source(&mut taking, opened, number, below).await?;
+                self.read_source(&mut taking, opened, number, below).await?;
                 number = number.wrapping_add(1);
-                if number.is_multiple_of(LANE) {
-                    return Err(too_many_sources().into());
+                if number.is_multiple_of(SECOND_LIST_START) {
+                    return Err(too_many_sources_error().into());
                 }
                 let next = rest.next().await?;
-                begun = next.map(|opened| (opened, Below::default(), Books::default()));
+                current = next.map(|opened| (opened, Offset::default(), LineCounts::default()));
             }
-            self.unchanged(number, None)?;
+            self.check_unchanged(number, None)?;
             if is_whole {
-                self.some_of_its_own(rest.form(), &taking.handed)?;
+                self.check_has_hashes(rest.options(), &taking.sent_line_counts)?;
             }
-            Ok::<(), Halt>(())
+            Ok::<(), StopReason>(())
         };
         let ended = tokio::select! {
             biased;
-            () = stop.requested() => Err(Halt::Closed),
-            // The writer has ended: it will not take what is still to come.
-            () = self.records.closed() => Err(Halt::Closed),
+            () = stop.requested() => Err(StopReason::Closed),
+            // The writer has ended.
+            () = self.records.closed() => Err(StopReason::Closed),
             ended = read => ended,
         };
-        // What was taken and not handed on is handed on still, if it can be.
-        let left = self.close_stretch(&mut taking);
+        // Send the last, incomplete batch if possible.
+        let left = self.finish_segment(&mut taking);
         let count = left.records.len() as u64;
         let handed = match &ended {
-            Ok(()) | Err(Halt::Failed(_)) => self.records.send(left).await.is_ok(),
-            Err(Halt::Closed) => false,
+            Ok(()) | Err(StopReason::Failed(_)) => self.records.send(left).await.is_ok(),
+            Err(StopReason::Closed) => false,
         };
         if !handed {
-            self.meters.update(|c| c.books.failed += count);
+            self.counters.update(|c| c.line_counts.failed += count);
         }
         match ended {
             Ok(()) => Ok(true),
-            Err(Halt::Closed) => Ok(false),
-            Err(Halt::Failed(e)) => Err(e),
+            Err(StopReason::Closed) => Ok(false),
+            Err(StopReason::Failed(e)) => Err(e),
         }
     }
 
-    async fn source(
+    async fn read_source(
         &self,
-        taking: &mut Taking,
-        mut opened: Opened,
+        taking: &mut ReadState,
+        mut opened: OpenList,
         number: u32,
-        below: Below,
-    ) -> Result<(), Halt> {
-        opened.begin(self.algorithm)?;
-        let mut framer = Framer::after(below.lines, below.bytes);
-        taking.end = Place {
+        below: Offset,
+    ) -> Result<(), StopReason> {
+        opened.select_algorithm(self.algorithm)?;
+        let mut framer = Framer::starting_at(below.lines, below.bytes);
+        taking.end = Position {
             source: number,
             line: below.lines,
             byte: below.bytes,
@@ -239,138 +241,155 @@ impl Reader<'_> {
         };
         while let Some(chunk) = opened.next().await? {
             let mut rest = &chunk.bytes[..];
-            let mut lying = chunk.lying;
-            // A chunk may hold more lines than are handed over at once.
+            let mut compressed_bytes = chunk.compressed_bytes;
+            // A chunk may hold more lines than a batch.
             while !rest.is_empty() {
-                let part = self.part(rest);
-                // Of the source's bytes, as much as of the text.
-                let share = lying as u128 * part as u128 / rest.len() as u128;
-                let share = u64::try_from(share).unwrap_or(lying);
-                lying -= share;
-                taking.read += share;
+                let part = self.slice_bytes(rest);
+                // Count compressed bytes in proportion to the text.
+                let share = compressed_bytes as u128 * part as u128 / rest.len() as u128;
+                let share = u64::try_from(share).unwrap_or(compressed_bytes);
+                compressed_bytes -= share;
+                taking.bytes_read += share;
                 let mut lines = framer.push(&rest[..part]);
                 while let Some(line) = lines.next() {
                     rows.push(&line, 1, &mut |row, parser| {
-                        self.take(taking, number, &row, parser)
+                        self.handle_row(taking, number, &row, parser)
                     })?;
                 }
                 rest = &rest[part..];
-                if taking.books.lines > 0 {
-                    self.hand_on(taking).await?;
+                if taking.line_counts.lines > 0 {
+                    self.send_batch(taking).await?;
                 }
             }
-            // What of the source bore no text: headers, checksums.
-            taking.read += lying;
+            // Bytes of the source without text: headers, checksums.
+            taking.bytes_read += compressed_bytes;
         }
-        let mut take = |row: Row<'_>, parser: &RowParser| self.take(taking, number, &row, parser);
+        let mut take =
+            |row: Row<'_>, parser: &RowParser| self.handle_row(taking, number, &row, parser);
         if let Some(line) = framer.finish() {
             rows.push(&line, 0, &mut take)?;
         }
         rows.finish(&mut take)?;
-        // Even when there is nothing in it: this source is behind now.
-        self.hand_on(taking).await
+        // Send even an empty segment: it moves the watermark past this source.
+        self.send_batch(taking).await
     }
 
-    /// Checks that a list that is read again is the one that was read before, as far as
-    /// `source`, which is `now`.
-    fn unchanged(&self, source: u32, now: Option<&ObjectVersion>) -> Result<()> {
-        self.accounts.expect(source, now).map_err(|what| {
-            Error::new(
-                ErrorKind::Read,
-                format!("a list was changed between its two readings: {what}"),
-            )
-            .hint("let the lists be written whole first, then run this again")
-        })
+    /// Checks that source number `source` is the same as at the first read of the list.
+    fn check_unchanged(&self, source: u32, now: Option<&ObjectVersion>) -> Result<()> {
+        self.sources
+            .check_unchanged(source, now)
+            .map_err(|difference| {
+                Error::new(
+                    ErrorKind::Read,
+                    format!("a list changed between its first and its second read: {difference}"),
+                )
+                .with_hint("wait until the lists are completely written, then run this again")
+            })
     }
 
-    /// Checks that a list whose hashes of other algorithms, or elements without a hash,
-    /// were skipped has some of its own.
-    fn some_of_its_own(&self, form: &Form, books: &Books) -> Result<(), Halt> {
-        if books.lines > books.skipped {
+    /// Checks that a list with skipped hashes of other algorithms, or skipped elements, has
+    /// at least one hash of the run's algorithm.
+    fn check_has_hashes(
+        &self,
+        form: &ListOptions,
+        line_counts: &LineCounts,
+    ) -> Result<(), StopReason> {
+        if line_counts.lines > line_counts.skipped {
             return Ok(());
         }
-        if books.others.is_zero() {
-            crate::list::rewriting::some_elements(form, books.lines, self.algorithm)?;
+        if line_counts.other_algorithms.is_zero() {
+            crate::list::rewrite_stage::check_some_elements(
+                form,
+                line_counts.lines,
+                self.algorithm,
+            )?;
             return Ok(());
         }
         let what = format!(
             "none of the {} lines is a {} hash; skipped as of other algorithms: {}",
-            books.lines, self.algorithm, books.others
+            line_counts.lines, self.algorithm, line_counts.other_algorithms
         );
-        Err(Halt::Failed(Error::new(ErrorKind::Input, what).hint(
-            "check the list; name the algorithm that is meant by --hash, and a table for such hashes",
-        )))
+        Err(StopReason::Failed(
+            Error::new(ErrorKind::Input, what)
+                .with_hint("check the list, or give --hash ALGORITHM and a table of such hashes"),
+        ))
     }
 
-    /// The parser of a source, which says how it is read, unless the one before was read
-    /// alike.
-    fn parser(&self, opened: &Opened, ahead: &Ahead, said: &mut Vec<String>) -> Result<RowParser> {
-        let form = ahead.form();
-        let parser = opened.parser(form, self.algorithm, self.columns.wanted())?;
-        if opened.layout().empty {
+    /// Parser of a source. Logs the detected format if it differs from that of the previous
+    /// source, `logged`.
+    fn row_parser(
+        &self,
+        opened: &OpenList,
+        ahead: &Prefetch,
+        logged: &mut Vec<String>,
+    ) -> Result<RowParser> {
+        let form = ahead.options();
+        let parser = opened.parser(form, self.algorithm, self.columns.column_names())?;
+        if opened.layout().is_empty {
             return Ok(parser);
         }
-        let says = opened.said(ahead.unpack(), form, self.algorithm);
-        if says != *said {
-            for what in &says {
-                tracing::info!("{} is {what}", opened.name());
+        let formats = opened.describe(ahead.unpack(), form, self.algorithm);
+        if formats != *logged {
+            for format in &formats {
+                tracing::info!("{} is {format}", opened.name());
             }
-            *said = says;
+            *logged = formats;
         }
         Ok(parser)
     }
 
-    /// How much of `rest` to take before records are handed on: about as many
-    /// lines as one hand-over holds.
-    fn part(&self, rest: &[u8]) -> usize {
-        rest.len().min(HAND_OVER * (self.algorithm.bytes() * 2 + 1))
+    /// Number of bytes of `rest` to parse before the next batch is sent: about the lines of
+    /// one batch.
+    fn slice_bytes(&self, rest: &[u8]) -> usize {
+        rest.len()
+            .min(BATCH_RECORDS * (self.algorithm.bytes() * 2 + 1))
     }
 
-    /// Takes a row.
-    fn take(
+    /// Classifies a row and counts it.
+    fn handle_row(
         &self,
-        taking: &mut Taking,
+        taking: &mut ReadState,
         source: u32,
         row: &Row<'_>,
         parser: &RowParser,
     ) -> Result<()> {
         let line = &row.line;
         let end_before = taking.end;
-        taking.end = Place {
+        taking.end = Position {
             source,
-            line: row.last,
+            line: row.last_line,
             byte: row.end,
         };
-        taking.lines += 1;
-        taking.books.lines += 1;
-        let place = Place {
+        taking.total_lines += 1;
+        taking.line_counts.lines += 1;
+        let place = Position {
             source,
             line: line.number,
             byte: line.offset,
         };
         let rejected = match row.parsed {
-            Parsed::Hash(hash) => match self.extra(taking, parser) {
+            Parsed::Hash(hash) => match self.row_attributes(taking, parser) {
                 Ok(extra) => {
-                    let row_key = taking.gathering.key_json(&extra);
-                    match taking.known.take(&hash, row_key, place) {
-                        Seen::New => taking.taken.push(Record {
-                            extra,
+                    let row_key = taking.row_buffer.key_json(&extra);
+                    match taking.dedup.check(&hash, row_key, place) {
+                        Verdict::New => taking.records.push(Record {
+                            attributes: extra,
                             ..Record::new(hash, place)
                         }),
-                        Seen::Repeat => {
-                            taking.gathering.take_back(&extra);
-                            taking.books.duplicates += 1;
+                        Verdict::Duplicate => {
+                            taking.row_buffer.remove_last(&extra);
+                            taking.line_counts.duplicates += 1;
                         }
-                        Seen::OutOfOrder(before) => {
-                            // Of no stretch: a run that is taken up reads it again.
+                        Verdict::OutOfOrder(before) => {
+                            // The line is in no segment: a resumed run reads it again.
                             taking.end = end_before;
-                            taking.books.lines -= 1;
-                            self.accounts.count(source, 0, one_line());
-                            self.meters.update(|c| {
-                                c.books += one_line();
-                                c.books.failed += 1;
+                            taking.line_counts.lines -= 1;
+                            self.sources.record_read(source, 0, one_line());
+                            self.counters.update(|c| {
+                                c.line_counts += one_line();
+                                c.line_counts.failed += 1;
                             });
-                            return Err(self.out_of_order(place, before));
+                            return Err(self.out_of_order_error(place, before));
                         }
                     }
                     None
@@ -378,115 +397,128 @@ impl Reader<'_> {
                 Err(reason) => Some(reason),
             },
             Parsed::Skipped => {
-                taking.books.skipped += 1;
+                taking.line_counts.skipped += 1;
                 None
             }
             Parsed::Other(algorithm) => {
-                taking.books.skipped += 1;
-                taking.books.others.add(algorithm);
+                taking.line_counts.skipped += 1;
+                taking.line_counts.other_algorithms.add(algorithm);
                 None
             }
             Parsed::Rejected(reason) => Some(reason),
-            // Rows are whole.
-            Parsed::Continues => Some(Reason::Quote),
+            // Rows are complete, so this row has an unclosed quote.
+            Parsed::Continues => Some(RejectReason::Quote),
         };
         if let Some(reason) = rejected {
-            taking.books.rejected += 1;
-            taking.rejected += 1;
-            let name = self.accounts.name(place.source);
+            taking.line_counts.rejected += 1;
+            taking.total_rejected += 1;
+            let name = self.sources.name(place.source);
             self.rejects.add(place, &name, reason, line.bytes, None)?;
         }
-        let judged = rejected.is_some() || taking.lines == JUDGED_FROM_LINES;
-        if judged && self.max_rejects.exceeded(taking.rejected, taking.lines) {
-            return Err(self.too_many(taking, line));
+        let is_check_due = rejected.is_some() || taking.total_lines == MIN_LINES_FOR_PERCENT;
+        if is_check_due
+            && self
+                .max_rejects
+                .is_exceeded(taking.total_rejected, taking.total_lines)
+        {
+            return Err(self.too_many_rejects_error(taking, line));
         }
         Ok(())
     }
 
-    /// What the item of the row that was parsed last takes from it.
-    fn extra(&self, taking: &mut Taking, parser: &RowParser) -> Result<Extra, Reason> {
+    /// Attributes that the item takes from the row parsed last.
+    fn row_attributes(
+        &self,
+        taking: &mut ReadState,
+        parser: &RowParser,
+    ) -> Result<RowAttributes, RejectReason> {
         if self.columns.is_empty() {
-            return Ok(Extra::default());
+            return Ok(RowAttributes::default());
         }
-        let wanted = |n| parser.wanted(n);
-        taking.gathering.add(|out| self.columns.write(wanted, out))
+        let wanted = |n| parser.column_value(n);
+        taking.row_buffer.add(|out| self.columns.write(wanted, out))
     }
 
-    fn out_of_order(&self, place: Place, before: Place) -> Error {
-        let at = |p: Place| {
-            let name = self.accounts.name(p.source);
+    fn out_of_order_error(&self, place: Position, before: Position) -> Error {
+        let at = |p: Position| {
+            let name = self.sources.name(p.source);
             format!("line {} (byte {}) of {name}", p.line, p.byte)
         };
         Error::new(
             ErrorKind::Unsorted,
             format!(
-                "the list is not sorted: the hash in {} comes before the one in {}",
+                "the list is not sorted: the hash in {} is less than the one in {}",
                 at(place),
                 at(before)
             ),
         )
-        .hint(
-            "leave --distinct sorted out, take --distinct exact, or sort the list first: LC_ALL=C sort -u, \
-             all of one case",
+        .with_hint(
+            "leave out --distinct sorted, give --distinct exact, or sort the list first: LC_ALL=C sort -u, \
+             all in one case",
         )
     }
 
-    fn too_many(&self, taking: &Taking, line: &Line<'_>) -> Error {
-        let Taking {
-            lines, rejected, ..
+    fn too_many_rejects_error(&self, taking: &ReadState, line: &Line<'_>) -> Error {
+        let ReadState {
+            total_lines: lines,
+            total_rejected: rejected,
+            ..
         } = taking;
         let first = self.rejects.first().unwrap_or_default();
-        let looks = looks_like(line.bytes)
+        let looks = describe_line(line.bytes)
             .map(|l| {
                 format!(
                     "; line {} looks like {l}: {:?}",
                     line.number,
-                    shown(line.bytes, 80)
+                    printable_bytes(line.bytes, 80)
                 )
             })
             .unwrap_or_default();
         Error::new(
             ErrorKind::Input,
             format!(
-                "{rejected} of {lines} lines are no {} hashes: this does not look like such a list \
-                 (the first: {first}{looks})",
+                "too many rejected lines: {rejected} of {lines} are not {} hashes (the first: {first}{looks})",
                 self.algorithm
             ),
         )
-        .hint(
+        .with_hint(
             "check the source, --hash and --format; --rejects PATH keeps every rejected line, \
-             --max-rejects N or P% lets more of them pass",
+             --max-rejects N or P% allows more of them",
         )
     }
 
-    /// Ends the stretch that was taken: enters it in the meters.
-    fn close_stretch(&self, taking: &mut Taking) -> HandOver {
-        let books = std::mem::take(&mut taking.books);
-        let read = std::mem::take(&mut taking.read);
-        taking.handed += books;
-        self.accounts.count(taking.end.source, read, books);
-        self.meters.update(|c| {
-            c.books += books;
+    /// Ends the current segment and adds it to the counters.
+    fn finish_segment(&self, taking: &mut ReadState) -> RecordBatch {
+        let line_counts = std::mem::take(&mut taking.line_counts);
+        let read = std::mem::take(&mut taking.bytes_read);
+        taking.sent_line_counts += line_counts;
+        self.sources
+            .record_read(taking.end.source, read, line_counts);
+        self.counters.update(|c| {
+            c.line_counts += line_counts;
             c.bytes_read += read;
         });
         taking
-            .gathering
-            .share(taking.taken.iter_mut().map(|r| &mut r.extra));
-        HandOver {
-            stretch: Stretch {
+            .row_buffer
+            .share(taking.records.iter_mut().map(|r| &mut r.attributes));
+        RecordBatch {
+            segment: Segment {
                 end: taking.end,
-                books,
+                line_counts,
             },
-            records: std::mem::take(&mut taking.taken),
+            records: std::mem::take(&mut taking.records),
         }
     }
 
-    async fn hand_on(&self, taking: &mut Taking) -> Result<(), Halt> {
-        // The place is reserved first: a send that is given up half-way must
-        // not take the records with it.
-        let permit = self.records.reserve().await.map_err(|_| Halt::Closed)?;
-        permit.send(self.close_stretch(taking));
-        taking.taken.reserve(HAND_OVER);
+    async fn send_batch(&self, taking: &mut ReadState) -> Result<(), StopReason> {
+        // Reserve capacity first: a cancelled send must not lose the records.
+        let permit = self
+            .records
+            .reserve()
+            .await
+            .map_err(|_| StopReason::Closed)?;
+        permit.send(self.finish_segment(taking));
+        taking.records.reserve(BATCH_RECORDS);
         Ok(())
     }
 }

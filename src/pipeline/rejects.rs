@@ -1,8 +1,8 @@
-//! Rejected lines: each is written down, or the first ten are shown.
+//! Rejected lines: written to a file, or the first ten to the log.
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::printable::shown;
-use crate::base::record::{LANE, Place, Reason};
+use crate::base::printable::printable_bytes;
+use crate::base::record::{Position, RejectReason, SECOND_LIST_START};
 use crate::base::run_lock::RunLock;
 use crate::list::shape::Shapes;
 use serde::{Deserialize, Serialize};
@@ -12,22 +12,22 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
-/// How many are shown when there is no file for them.
-const SHOWN: u64 = 10;
+/// Maximum number of rejected lines in the log if there is no file for them.
+const MAX_LOGGED: u64 = 10;
 
-/// How much of a rejected line is kept, in characters.
-const TEXT_CHARACTERS: usize = 200;
+/// Maximum length of a rejected line in the file, in characters.
+const MAX_TEXT_CHARS: usize = 200;
 
-/// From how many lines on the share of rejected ones is judged.
-pub(crate) const JUDGED_FROM_LINES: u64 = 1000;
+/// Minimum number of lines before a percentage limit applies.
+pub(crate) const MIN_LINES_FOR_PERCENT: u64 = 1000;
 
-/// How many rejected lines a run bears before it stops.
+/// Maximum of rejected lines before a run stops. Default: 10 percent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum MaxRejects {
-    /// So many.
+    /// This number of lines.
     Count(u64),
-    /// So many in a hundred, judged from `JUDGED_FROM_LINES` lines on.
+    /// This percentage of all lines, 0 to 100; applies from 1,000 lines on.
     Percent(f64),
 }
 
@@ -38,12 +38,12 @@ impl Default for MaxRejects {
 }
 
 impl MaxRejects {
-    /// Whether `rejected` of `lines` are too many.
-    pub fn exceeded(self, rejected: u64, lines: u64) -> bool {
+    /// True if `rejected` of `lines` lines exceed the limit.
+    pub fn is_exceeded(self, rejected: u64, lines: u64) -> bool {
         match self {
             MaxRejects::Count(n) => rejected > n,
             MaxRejects::Percent(p) => {
-                lines >= JUDGED_FROM_LINES && rejected as f64 * 100.0 > p * lines as f64
+                lines >= MIN_LINES_FOR_PERCENT && rejected as f64 * 100.0 > p * lines as f64
             }
         }
     }
@@ -66,38 +66,38 @@ impl FromStr for MaxRejects {
     }
 }
 
-/// Where rejected lines go.
+/// Destination of rejected lines: a file or the log.
 #[derive(Debug)]
-pub(crate) struct Rejects(Mutex<Inner>);
+pub(crate) struct Rejects(Mutex<State>);
 
 #[derive(Debug)]
-struct Inner {
+struct State {
     file: Option<(PathBuf, BufWriter<File>)>,
     count: u64,
     first: Option<String>,
-    /// Keeps a second run off the file.
+    /// Lock that protects the file from a second run.
     _lock: Option<RunLock>,
-    /// Of either list, where two are read.
+    /// Shapes of the rejected lines of the first and the second list.
     shapes: [Shapes; 2],
 }
 
 #[derive(Serialize)]
-struct Reject<'a> {
+struct RejectedLine<'a> {
     source: &'a str,
     #[serde(skip_serializing_if = "is_first")]
     object: u32,
     line: u64,
     byte: u64,
-    reason: Reason,
+    reason: RejectReason,
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
 }
 
-/// What is read of a line that an earlier run has written.
+/// Fields needed of a line that an earlier run wrote to the file.
 #[derive(Deserialize)]
-struct Was {
-    /// The source's number.
+struct SavedReject {
+    /// Number of the source.
     #[serde(default)]
     object: u32,
     line: u64,
@@ -108,29 +108,29 @@ fn is_first(object: &u32) -> bool {
     *object == 0
 }
 
-fn lock(path: &Path) -> Result<Option<RunLock>> {
-    RunLock::of_output(path, "the rejected lines", "give --rejects another file")
+fn lock_file(path: &Path) -> Result<Option<RunLock>> {
+    RunLock::for_output(path, "the rejected lines", "give --rejects another file")
 }
 
 impl Rejects {
-    /// Rejected lines go to the file at `path`, which is made or
-    /// emptied now; without one, the first ten go to the log.
+    /// Creates or empties the file at `path`. Without a path, the first ten lines go to
+    /// the log.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when the file cannot be made.
+    /// [`ErrorKind::Usage`] if the file cannot be created or is locked.
     pub(crate) fn new(path: Option<&Path>) -> Result<Self> {
-        let lock = path.map(lock).transpose()?.flatten();
+        let lock = path.map(lock_file).transpose()?.flatten();
         let file = path
             .map(|path| {
                 File::create(path)
                     .map(|f| (path.to_owned(), BufWriter::new(f)))
                     .map_err(|e| {
                         Error::usage(format!("cannot write rejected lines to {}", path.display()))
-                            .because(e)
+                            .with_source(e)
                     })
             })
             .transpose()?;
-        Ok(Rejects(Mutex::new(Inner {
+        Ok(Rejects(Mutex::new(State {
             file,
             count: 0,
             first: None,
@@ -139,32 +139,31 @@ impl Rejects {
         })))
     }
 
-    /// The same for a run that is taken up: of what is in the file, the lines stay
-    /// of which `keep` is true, by the number of their source and their own; the rest
-    /// will be rejected again.
+    /// Opens the file at `path` for a resumed run. Lines stay if `keep` is true for their
+    /// source number and line number. The run reads the other lines again.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when the file cannot be read or written.
-    pub(crate) fn take_up(path: &Path, keep: impl Fn(u32, u64) -> bool) -> Result<Self> {
+    /// [`ErrorKind::Usage`] if the file cannot be read, written or locked.
+    pub(crate) fn resume(path: &Path, keep: impl Fn(u32, u64) -> bool) -> Result<Self> {
         let cannot = |e: std::io::Error| {
             Error::usage(format!(
-                "cannot take up the rejected lines in {}",
+                "cannot resume the file of rejected lines {}",
                 path.display()
             ))
-            .because(e)
-            .hint("name another file by --rejects PATH")
+            .with_source(e)
+            .with_hint("give another file by --rejects PATH")
         };
-        let lock = lock(path)?;
+        let lock = lock_file(path)?;
         let mut kept = Vec::new();
         match File::open(path) {
             Ok(file) => {
                 for line in BufReader::new(file).split(b'\n') {
                     let line = line.map_err(cannot)?;
-                    // A line that was cut off when the run was killed is none.
-                    let Ok(was) = serde_json::from_slice::<Was>(&line) else {
+                    // The last line is truncated if the earlier run was killed.
+                    let Ok(saved) = serde_json::from_slice::<SavedReject>(&line) else {
                         continue;
                     };
-                    if keep(was.object, was.line) {
+                    if keep(saved.object, saved.line) {
                         kept.extend_from_slice(&line);
                         kept.push(b'\n');
                     }
@@ -172,7 +171,7 @@ impl Rejects {
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 tracing::warn!(
-                    "{} is not there: lines that were rejected before are in the books, but not in it",
+                    "{} does not exist: lines that the earlier run rejected are counted, but will be missing in it",
                     path.display()
                 );
             }
@@ -180,7 +179,7 @@ impl Rejects {
         }
         let count = memchr::memchr_iter(b'\n', &kept).count() as u64;
         let file = crate::base::state_file::replace(path, &kept).map_err(cannot)?;
-        Ok(Rejects(Mutex::new(Inner {
+        Ok(Rejects(Mutex::new(State {
             file: Some((path.to_owned(), BufWriter::new(file))),
             count,
             first: None,
@@ -189,12 +188,12 @@ impl Rejects {
         })))
     }
 
-    /// Begins anew: what was rejected so far will be again.
+    /// Forgets all rejected lines, because the lists are read again from the start.
     ///
     /// # Errors
-    /// [`ErrorKind::Output`] when the file cannot be emptied.
+    /// [`ErrorKind::Output`] if the file cannot be emptied.
     pub(crate) fn reset(&self) -> Result<()> {
-        let mut inner = self.inner();
+        let mut inner = self.state();
         (inner.count, inner.first) = (0, None);
         inner.shapes = Default::default();
         if let Some((path, file)) = &mut inner.file {
@@ -202,38 +201,38 @@ impl Rejects {
                 .flush()
                 .and_then(|()| file.get_ref().set_len(0))
                 .and_then(|()| file.rewind());
-            emptied.map_err(|e| cannot_write(path).because(e))?;
+            emptied.map_err(|e| cannot_write(path).with_source(e))?;
         }
         Ok(())
     }
 
-    /// Rejected lines are counted, and neither kept nor shown: they
-    /// were when these were read before.
-    pub(crate) fn known() -> Self {
-        Rejects(Mutex::new(Inner {
+    /// Counts rejected lines without writing or logging them, for a second read of the
+    /// same lists.
+    pub(crate) fn counted_only() -> Self {
+        Rejects(Mutex::new(State {
             file: None,
-            count: SHOWN,
+            count: MAX_LOGGED,
             first: None,
             _lock: None,
             shapes: Default::default(),
         }))
     }
 
-    /// Takes a rejected line: its place, the source's name, why, its bytes as far as they are kept,
-    /// and what DynamoDB said of it.
+    /// Adds a rejected line: its position, the name of its source, the reason, its bytes,
+    /// and the error of DynamoDB if there is one.
     ///
     /// # Errors
-    /// [`ErrorKind::Output`] when the file cannot be written.
+    /// [`ErrorKind::Output`] if the file cannot be written.
     pub(crate) fn add(
         &self,
-        place: Place,
+        place: Position,
         source: &str,
-        reason: Reason,
+        reason: RejectReason,
         text: &[u8],
         detail: Option<&str>,
     ) -> Result<()> {
-        let mut inner = self.inner();
-        let Inner {
+        let mut inner = self.state();
+        let State {
             file,
             count,
             first,
@@ -241,33 +240,33 @@ impl Rejects {
             ..
         } = &mut *inner;
         *count += 1;
-        let shapes = &mut shapes[usize::from(place.source >= LANE)];
+        let shapes = &mut shapes[usize::from(place.source >= SECOND_LIST_START)];
         shapes.add(text, reason);
-        let text = shown(text, TEXT_CHARACTERS);
-        let said = || {
-            let Place { line, byte, .. } = place;
+        let text = printable_bytes(text, MAX_TEXT_CHARS);
+        let message = || {
+            let Position { line, byte, .. } = place;
             format!("{source}, line {line} (byte {byte}): {reason}: {text:?}")
         };
-        shapes.begin_with(said);
+        shapes.set_first(message);
         if first.is_none() {
-            *first = Some(said());
+            *first = Some(message());
         }
         match file {
             Some((path, file)) => {
-                let reject = Reject {
+                let reject = RejectedLine {
                     source,
-                    object: place.source % LANE,
+                    object: place.source % SECOND_LIST_START,
                     line: place.line,
                     byte: place.byte,
                     reason,
                     text: &text,
                     detail,
                 };
-                let failed = |e: std::io::Error| cannot_write(path).because(e);
+                let failed = |e: std::io::Error| cannot_write(path).with_source(e);
                 serde_json::to_writer(&mut *file, &reject).map_err(|e| failed(e.into()))?;
                 file.write_all(b"\n").map_err(failed)?;
             }
-            None if *count <= SHOWN => {
+            None if *count <= MAX_LOGGED => {
                 let text: String = text.chars().take(100).collect();
                 tracing::warn!(
                     "rejected: {source}, line {} (byte {}): {reason}: {text:?}{}",
@@ -275,9 +274,9 @@ impl Rejects {
                     place.byte,
                     detail.map(|d| format!(" ({d})")).unwrap_or_default()
                 );
-                if *count == SHOWN {
+                if *count == MAX_LOGGED {
                     tracing::warn!(
-                        "further rejected lines are counted, not shown: --rejects PATH keeps them all"
+                        "further rejected lines are counted but not logged: --rejects PATH keeps them all"
                     );
                 }
             }
@@ -286,48 +285,48 @@ impl Rejects {
         Ok(())
     }
 
-    /// The first rejected line, for messages.
+    /// The first rejected line, for messages; `None` if there is none.
     pub(crate) fn first(&self) -> Option<String> {
-        self.inner().first.clone()
+        self.state().first.clone()
     }
 
-    /// What the rejected lines of the first list look like, or of the `second`.
+    /// Shapes of the rejected lines of the first list, or of the `second`.
     pub(crate) fn shapes(&self, second: bool) -> Shapes {
-        self.inner().shapes[usize::from(second)].clone()
+        self.state().shapes[usize::from(second)].clone()
     }
 
-    /// Writes out what is buffered, to the disk itself.
+    /// Flushes the buffer and syncs the file to disk.
     ///
     /// # Errors
-    /// [`ErrorKind::Output`] when the file cannot be written.
+    /// [`ErrorKind::Output`] if the file cannot be written.
     pub(crate) fn sync(&self) -> Result<()> {
-        self.finish()?;
-        match &self.inner().file {
+        self.flush()?;
+        match &self.state().file {
             Some((path, file)) => file
                 .get_ref()
                 .sync_data()
                 .or_else(|e| match e.kind() {
-                    // A pipe or a device has no disk.
+                    // A pipe or a device cannot be synced.
                     std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported => Ok(()),
                     _ => Err(e),
                 })
-                .map_err(|e| cannot_write(path).because(e)),
+                .map_err(|e| cannot_write(path).with_source(e)),
             None => Ok(()),
         }
     }
 
-    /// Writes out what is buffered.
+    /// Flushes the buffer to the file.
     ///
     /// # Errors
-    /// [`ErrorKind::Output`] when the file cannot be written.
-    pub(crate) fn finish(&self) -> Result<()> {
-        match &mut self.inner().file {
-            Some((path, file)) => file.flush().map_err(|e| cannot_write(path).because(e)),
+    /// [`ErrorKind::Output`] if the file cannot be written.
+    pub(crate) fn flush(&self) -> Result<()> {
+        match &mut self.state().file {
+            Some((path, file)) => file.flush().map_err(|e| cannot_write(path).with_source(e)),
             None => Ok(()),
         }
     }
 
-    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -337,7 +336,7 @@ fn cannot_write(path: &Path) -> Error {
         ErrorKind::Output,
         format!("cannot write rejected lines to {}", path.display()),
     )
-    .hint("free some space or name another file (--rejects PATH), then run this again")
+    .with_hint("free some space or give another file by --rejects PATH, then run this again")
 }
 
 #[cfg(test)]
@@ -345,34 +344,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_judged_from_a_thousand_lines_on_and_numbers_at_once() {
+    fn a_percentage_applies_from_a_thousand_lines_on_and_a_number_at_once() {
         let share: MaxRejects = "10%".parse().expect("a share");
         assert_eq!(share, MaxRejects::default());
-        assert!(!share.exceeded(999, 999));
-        assert!(!share.exceeded(100, 1000));
-        assert!(share.exceeded(101, 1000));
+        assert!(!share.is_exceeded(999, 999));
+        assert!(!share.is_exceeded(100, 1000));
+        assert!(share.is_exceeded(101, 1000));
         let number: MaxRejects = "3".parse().expect("a number");
-        assert!(!number.exceeded(3, 3));
-        assert!(number.exceeded(4, 4));
+        assert!(!number.is_exceeded(3, 3));
+        assert!(number.is_exceeded(4, 4));
         for bad in ["", "-1", "x", "%", "101%", "-1%", "NaN%"] {
             assert!(bad.parse::<MaxRejects>().is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn rejected_lines_are_json_lines_with_their_place() {
+    fn rejected_lines_are_json_lines_with_their_position() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("rejects");
         let rejects = Rejects::new(Some(&path)).expect("made");
-        let place = Place {
+        let place = Position {
             source: 0,
             line: 7,
             byte: 420,
         };
         rejects
-            .add(place, "s3://b/k", Reason::Nul, b"a\0\"b\r", None)
+            .add(place, "s3://b/k", RejectReason::Nul, b"a\0\"b\r", None)
             .expect("written");
-        rejects.finish().expect("written");
+        rejects.flush().expect("written");
         let text = std::fs::read_to_string(path).expect("readable");
         assert_eq!(
             text,

@@ -1,16 +1,16 @@
-//! The account of a run: what a script reads, and what a person reads.
+//! Report of a run, as JSON for scripts and as a summary for people.
 
 use crate::base::algorithm_counts::AlgorithmCounts;
 use crate::base::human::{ten_thousandths, tenths, thousandths, to_the_second};
 use crate::dynamodb::prices::USD_PER_MILLION_WRITE_UNITS;
-use crate::pipeline::progress::counts::{Books, Counts};
-use crate::pipeline::progress::sources::Behind;
+use crate::pipeline::progress::counts::{LineCounts, RunCounters};
+use crate::pipeline::progress::sources::FinishedSources;
 use crate::pipeline::sample::Sample;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use std::time::Duration;
 
-/// How a run ended.
+/// Outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -23,13 +23,13 @@ pub enum Outcome {
     Mismatch,
     /// Stopped by a signal or by [`Stop`](crate::base::shutdown::Stop): exit status 4.
     Interrupted,
-    /// It could not go on: exit status 1, or 2 when it could not begin.
+    /// An error ended the run: exit status 1, or 2 before the first call.
     Failed,
 }
 
 impl Outcome {
-    /// The exit status: that of a failure is its own as long as nothing was
-    /// `sent`; afterwards it is 1, for wrong usage means that nothing was done.
+    /// Exit status of the outcome. A failure has that of its `error` if no call was
+    /// `sent`, and 1 afterwards: status 2 (usage) promises that nothing was written.
     pub fn exit_status(self, sent: bool, error: Option<&crate::base::error::Error>) -> u8 {
         match self {
             Outcome::Complete => 0,
@@ -42,28 +42,28 @@ impl Outcome {
     }
 }
 
-/// What was read of one source.
+/// Report of one source.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct SourceReport {
     /// `s3://bucket/key`, a path, or `-`.
     pub uri: String,
-    /// The object's ETag; nothing for what has none.
+    /// ETag of the object; `None` for a file or standard input.
     pub etag: Option<String>,
     /// Bytes read.
     pub bytes: u64,
     /// Lines read.
     pub lines: u64,
-    /// Where they went; nothing for a verification.
+    /// Line counts by outcome; `None` for a verification.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub books: Option<Columns>,
+    pub line_counts: Option<OutcomeCounts>,
 }
 
-/// The columns of the [books](Books) besides the lines.
+/// Line counts by outcome, as in [`LineCounts`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[allow(missing_docs)] // as in the books
+#[allow(missing_docs)] // documented in the struct of the line counts
 #[non_exhaustive]
-pub struct Columns {
+pub struct OutcomeCounts {
     pub written: u64,
     pub duplicates: u64,
     pub rejected: u64,
@@ -82,191 +82,195 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
-impl From<Books> for Columns {
-    fn from(books: Books) -> Columns {
-        Columns {
-            written: books.written,
-            duplicates: books.duplicates,
-            rejected: books.rejected,
-            skipped: books.skipped,
-            failed: books.failed,
-            deleted: books.deleted,
-            unchanged: books.unchanged,
-            kept: books.kept,
+impl From<LineCounts> for OutcomeCounts {
+    fn from(line_counts: LineCounts) -> OutcomeCounts {
+        OutcomeCounts {
+            written: line_counts.written,
+            duplicates: line_counts.duplicates,
+            rejected: line_counts.rejected,
+            skipped: line_counts.skipped,
+            failed: line_counts.failed,
+            deleted: line_counts.deleted,
+            unchanged: line_counts.unchanged,
+            kept: line_counts.kept,
         }
     }
 }
 
-/// The sources of a run that are not listed one by one, summed up.
+/// Totals of the sources that are not listed one by one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FurtherSources {
-    /// How many they are.
+    /// Number of these sources.
     pub count: u64,
-    /// Bytes read of them.
+    /// Bytes read.
     pub bytes: u64,
-    /// Lines read of them.
+    /// Lines read.
     pub lines: u64,
-    /// Where they went; nothing for a verification.
+    /// Line counts by outcome; `None` for a verification.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub books: Option<Columns>,
+    pub line_counts: Option<OutcomeCounts>,
 }
 
-/// What a report says of the sources: the first [`MOST_KEPT`](crate::pipeline::progress::sources::MOST_KEPT)
-/// one by one. Of what they are written (`columns`) it says where their lines went.
-pub(crate) fn sources(all: Behind, columns: bool) -> (Vec<SourceReport>, Option<FurtherSources>) {
-    let books = |books: Books| columns.then(|| books.into());
-    let beyond = (all.beyond.count > 0).then(|| FurtherSources {
-        count: all.beyond.count,
-        bytes: all.beyond.read,
-        lines: all.beyond.books.lines,
-        books: books(all.beyond.books),
+/// Converts sources to their reports: the first
+/// [`MAX_LISTED`](crate::pipeline::progress::sources::MAX_LISTED) one by one, the others as
+/// totals. `columns` adds the line counts by outcome.
+pub(crate) fn source_reports(
+    all: FinishedSources,
+    columns: bool,
+) -> (Vec<SourceReport>, Option<FurtherSources>) {
+    let outcomes = |line_counts: LineCounts| columns.then(|| line_counts.into());
+    let beyond = (all.overflow.count > 0).then(|| FurtherSources {
+        count: all.overflow.count,
+        bytes: all.overflow.bytes_read,
+        lines: all.overflow.line_counts.lines,
+        line_counts: outcomes(all.overflow.line_counts),
     });
-    let each = all.kept.into_iter().map(|a| SourceReport {
+    let each = all.listed.into_iter().map(|a| SourceReport {
         uri: a.source.object.uri,
         etag: a.source.object.etag.map(|e| e.trim_matches('"').to_owned()),
-        bytes: a.read,
-        lines: a.books.lines,
-        books: books(a.books),
+        bytes: a.bytes_read,
+        lines: a.line_counts.lines,
+        line_counts: outcomes(a.line_counts),
     });
     (each.collect(), beyond)
 }
 
-/// A part of the table whose capacity was raised for the run.
+/// Part of the table whose capacity was raised for the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RaisedReport {
-    /// The global secondary index; nothing for the table itself.
+    /// Name of the global secondary index; `None` for the table itself.
     pub index: Option<String>,
-    /// Write capacity units a second before.
+    /// Provisioned WCU/s before the run.
     pub from_wcu: u64,
-    /// What they were raised to.
+    /// Provisioned WCU/s during the run.
     pub to_wcu: u64,
-    /// Whether they were brought back.
+    /// True if the previous capacity was restored.
     pub restored: bool,
 }
 
-/// What a verification after a run found.
+/// Result of a verification after a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Verification {
-    /// How many of the list's hashes were to be checked: a number, or `"all"`.
-    #[serde(serialize_with = "sample")]
+    /// Size of the sample: a number of hashes, or `"all"`.
+    #[serde(serialize_with = "serialize_sample")]
     pub sample: Sample,
-    /// In the table as they should be.
+    /// Hashes in the table with the expected attributes.
     pub found: u64,
-    /// Not in the table.
+    /// Hashes that are not in the table.
     pub missing: u64,
-    /// In the table with other attributes.
+    /// Hashes in the table with other attributes.
     pub different: u64,
-    /// Not in the sample, or not answered for when it ended.
+    /// Hashes outside the sample, or without a response when the verification ended.
     pub unchecked: u64,
 }
 
-/// The account of a run. Field names and meanings are a promise to scripts.
+/// Report of a run. Names and meanings of its JSON fields are stable.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// Version of this format: 1.
     pub version: u32,
-    /// Which command it was.
+    /// Name of the command: `ingest` or `refresh`.
     pub command: &'static str,
-    /// How it ended.
+    /// Outcome of the run.
     pub outcome: Outcome,
     /// The exit status.
     pub exit: u8,
-    /// The table's name.
+    /// Table name.
     pub table: String,
-    /// The hash algorithm's name, once it is known.
+    /// Name of the hash algorithm; `None` if the run ended before it was known.
     pub hash: Option<String>,
-    /// The sources, in order; the first 10,000 of them.
+    /// The first 10,000 sources, in order.
     pub sources: Vec<SourceReport>,
-    /// Those after them.
+    /// Totals of the sources after them; `None` if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub further_sources: Option<FurtherSources>,
-    /// When it began (UTC, RFC 3339).
+    /// Start time (UTC, RFC 3339).
     #[serde(serialize_with = "to_the_second")]
     pub started: Timestamp,
-    /// Seconds from the beginning to the end.
+    /// Elapsed time, in seconds.
     #[serde(serialize_with = "thousandths")]
     pub elapsed_s: f64,
     /// Lines read.
     pub lines: u64,
-    /// See [`Books`].
+    /// See [`LineCounts`].
     pub written: u64,
-    /// See [`Books`].
+    /// See [`LineCounts`].
     pub duplicates: u64,
-    /// See [`Books`].
+    /// See [`LineCounts`].
     pub rejected: u64,
-    /// See [`Books`].
+    /// See [`LineCounts`].
     pub skipped: u64,
-    /// Of those skipped, the hashes of other algorithms: `{"md5": 20}`.
+    /// Skipped hashes of other algorithms, part of `skipped`: `{"md5": 20}`.
     #[serde(skip_serializing_if = "AlgorithmCounts::is_zero")]
     pub other_algorithms: AlgorithmCounts,
-    /// See [`Books`].
+    /// See [`LineCounts`].
     pub failed: u64,
-    /// See [`Books`]; of a refresh.
+    /// See [`LineCounts`]; `None` except for a refresh.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted: Option<u64>,
-    /// See [`Books`]; of a refresh.
+    /// See [`LineCounts`]; `None` except for a refresh.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unchanged: Option<u64>,
-    /// See [`Books`]; of a refresh.
+    /// See [`LineCounts`]; `None` except for a refresh.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<u64>,
-    /// Deletes that a refresh held back, because its new list has rejected lines. Their
-    /// lines are in `kept`.
+    /// Deletes that a refresh held back because its new list has rejected lines; part of
+    /// `kept`. `None` except for a refresh.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletes_held_back: Option<u64>,
-    /// Bytes read from all sources.
+    /// Bytes read from all sources, before decompression.
     pub bytes_read: u64,
     /// BatchWriteItem and DeleteItem calls sent.
     pub requests: u64,
-    /// Items that DynamoDB handed back.
+    /// Items that DynamoDB returned unprocessed.
     pub unprocessed: u64,
-    /// Calls refused whole for want of capacity.
+    /// Calls throttled as a whole.
     pub throttled: u64,
-    /// Calls sent again for any cause.
+    /// Calls with at least one item that was sent before, for any reason.
     pub retries: u64,
-    /// Write capacity units consumed.
+    /// WCU consumed.
     pub consumed_wcu: f64,
-    /// Write capacity units a second, over the whole run.
+    /// Mean rate over the whole run, in WCU/s.
     #[serde(serialize_with = "tenths")]
     pub mean_wcu_per_s: f64,
-    /// The rate aimed at; nothing when there was no limit.
+    /// Target rate, in WCU/s; `None` if there was no limit.
     pub target_wcu_per_s: Option<f64>,
-    /// The lines that were in the books of an earlier run, which this one has taken
-    /// up; nothing when it has not. All other figures are those of both.
+    /// Lines that an earlier run accounted for before this one resumed it; `None` if this
+    /// run did not resume. All other figures include both runs.
     pub resumed_from: Option<u64>,
-    /// What the consumed units cost at the on-demand price of us-east-1
-    /// (`USD_PER_MILLION_WRITE_UNITS`), in USD. A provisioned table is paid by
-    /// the hour instead, whether it is used or not.
+    /// Cost of the consumed WCU in USD at the on-demand price of us-east-1
+    /// (`USD_PER_MILLION_WRITE_UNITS`). A provisioned table is billed by the hour instead,
+    /// used or not.
     #[serde(serialize_with = "ten_thousandths")]
     pub estimated_cost_usd: f64,
-    /// What the table was raised to and brought back from, when it was raised.
+    /// Parts of the table whose capacity was raised for the run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub raised: Vec<RaisedReport>,
-    /// The checkpoint by which this run can be taken up, when it did not come to its
-    /// end.
+    /// Location of the checkpoint from which a later run resumes; `None` if there is
+    /// nothing to resume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
-    /// What a verification after the run found; nothing when there was none.
+    /// Result of a verification after the run; `None` if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
-    /// Whether nothing was sent, and `written` is what would have been.
+    /// True for a dry run: nothing was sent, and `written` counts what would be written.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
-    /// What went wrong, when something did.
+    /// Error with its causes; `None` if the run did not fail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What to do about it, where that is known.
+    /// Hint what to do about the error; `None` if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
 impl Report {
-    /// The report of a run that has not read anything.
-    pub fn begun(command: &'static str, table: &str, started: Timestamp) -> Self {
+    /// An empty report of a run that started at `started`.
+    pub fn new(command: &'static str, table: &str, started: Timestamp) -> Self {
         Report {
             version: 1,
             command,
@@ -308,21 +312,21 @@ impl Report {
         }
     }
 
-    /// Enters what was counted in `elapsed`.
-    pub fn count(&mut self, counts: &Counts, elapsed: Duration) {
-        let books = counts.books;
+    /// Sets the counters and the elapsed time.
+    pub fn set_counts(&mut self, counts: &RunCounters, elapsed: Duration) {
+        let line_counts = counts.line_counts;
         self.elapsed_s = elapsed.as_secs_f64();
-        self.lines = books.lines;
-        self.written = books.written;
-        self.duplicates = books.duplicates;
-        self.rejected = books.rejected;
-        self.skipped = books.skipped;
-        self.other_algorithms = books.others;
-        self.failed = books.failed;
+        self.lines = line_counts.lines;
+        self.written = line_counts.written;
+        self.duplicates = line_counts.duplicates;
+        self.rejected = line_counts.rejected;
+        self.skipped = line_counts.skipped;
+        self.other_algorithms = line_counts.other_algorithms;
+        self.failed = line_counts.failed;
         if self.command == "refresh" {
-            self.deleted = Some(books.deleted);
-            self.unchanged = Some(books.unchanged);
-            self.kept = Some(books.kept);
+            self.deleted = Some(line_counts.deleted);
+            self.unchanged = Some(line_counts.unchanged);
+            self.kept = Some(line_counts.kept);
             self.deletes_held_back.get_or_insert(0);
         }
         self.bytes_read = counts.bytes_read;
@@ -330,28 +334,27 @@ impl Report {
         self.unprocessed = counts.unprocessed;
         self.throttled = counts.throttled;
         self.retries = counts.retries;
-        self.consumed_wcu = counts.consumed;
-        self.mean_wcu_per_s = counts.consumed / self.elapsed_s.max(0.001);
-        self.estimated_cost_usd = counts.consumed * USD_PER_MILLION_WRITE_UNITS / 1e6;
+        self.consumed_wcu = counts.consumed_wcu;
+        self.mean_wcu_per_s = counts.consumed_wcu / self.elapsed_s.max(0.001);
+        self.estimated_cost_usd = counts.consumed_wcu * USD_PER_MILLION_WRITE_UNITS / 1e6;
     }
 
-    /// Enters how it ended; a failure's exit status is its own, but that of
-    /// wrong usage means that nothing was written.
-    pub fn end(&mut self, outcome: Outcome, error: Option<&crate::base::error::Error>) {
+    /// Sets outcome, exit status, error and hint: see [`Outcome::exit_status`].
+    pub fn finish(&mut self, outcome: Outcome, error: Option<&crate::base::error::Error>) {
         self.outcome = outcome;
         self.exit = outcome.exit_status(self.requests > 0, error);
         self.error = error.map(|e| format!("{e:#}"));
-        self.hint = error.and_then(|e| e.what_to_do()).map(str::to_owned);
+        self.hint = error.and_then(|e| e.hint()).map(str::to_owned);
     }
 
-    /// The report as JSON text, one field a line.
+    /// Formats the report as JSON, one field a line.
     pub fn to_json(&self) -> String {
         // A struct of numbers, texts and lists of them always has a JSON form.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
-    /// What is known of a run whose report cannot be written.
-    pub(crate) fn known(&self) -> String {
+    /// Describes the line counts in a sentence, for a run whose report cannot be written.
+    pub(crate) fn describe_counts(&self) -> String {
         let n = |n: u64| indicatif::HumanCount(n).to_string();
         let (lines, table) = (n(self.lines), &self.table);
         match (self.dry_run, self.deleted) {
@@ -369,15 +372,16 @@ impl Report {
     }
 }
 
-/// The note on lines skipped, hashes of `other` algorithms among them.
-pub(crate) fn skipped_note(other: &AlgorithmCounts) -> String {
+/// Describes the skipped lines, with the hashes of `other` algorithms.
+pub(crate) fn describe_skipped(other: &AlgorithmCounts) -> String {
     match other.is_zero() {
         true => "blank, comment or header".to_owned(),
         false => format!("blank, comment, header, or of another algorithm: {other}"),
     }
 }
 
-pub(crate) fn sample<S: Serializer>(sample: &Sample, s: S) -> Result<S::Ok, S::Error> {
+/// Serialises a sample as a number or `"all"`.
+pub(crate) fn serialize_sample<S: Serializer>(sample: &Sample, s: S) -> Result<S::Ok, S::Error> {
     match sample {
         Sample::All => s.serialize_str("all"),
         Sample::Some(n) => s.serialize_u64(*n),
@@ -387,34 +391,34 @@ pub(crate) fn sample<S: Serializer>(sample: &Sample, s: S) -> Result<S::Ok, S::E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::human::{seconds, thousands};
+    use crate::base::human::{format_number, format_seconds};
 
     #[test]
-    fn the_json_is_what_scripts_rely_on() {
-        let mut report = Report::begun("ingest", "sha256", Timestamp::UNIX_EPOCH);
+    fn the_json_has_the_documented_fields() {
+        let mut report = Report::new("ingest", "sha256", Timestamp::UNIX_EPOCH);
         report.hash = Some("sha256".into());
         report.sources.push(SourceReport {
             uri: "s3://b/k".into(),
             etag: Some("e".into()),
             bytes: 4_201_758,
             lines: 63_663,
-            books: None,
+            line_counts: None,
         });
         report.target_wcu_per_s = Some(1000.0);
-        let books = Books {
+        let line_counts = LineCounts {
             lines: 63_663,
             written: 63_663,
-            ..Books::default()
+            ..LineCounts::default()
         };
-        let counts = Counts {
-            books,
+        let counts = RunCounters {
+            line_counts,
             bytes_read: 4_201_758,
             requests: 2547,
-            consumed: 63_663.0,
-            ..Counts::default()
+            consumed_wcu: 63_663.0,
+            ..RunCounters::default()
         };
-        report.count(&counts, Duration::from_millis(63_900));
-        report.end(Outcome::Complete, None);
+        report.set_counts(&counts, Duration::from_millis(63_900));
+        report.finish(Outcome::Complete, None);
         let got: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
         assert_eq!(
             got,
@@ -432,11 +436,11 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_carries_its_exit_status_and_words() {
-        let mut report = Report::begun("ingest", "t", Timestamp::UNIX_EPOCH);
-        report.end(
+    fn a_failure_sets_exit_status_error_and_hint() {
+        let mut report = Report::new("ingest", "t", Timestamp::UNIX_EPOCH);
+        report.finish(
             Outcome::Failed,
-            Some(&crate::base::error::Error::usage("no such table").hint("make it")),
+            Some(&crate::base::error::Error::usage("no such table").with_hint("make it")),
         );
         assert_eq!(report.exit, 2);
         let got: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
@@ -447,54 +451,54 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_says_of_each_run_what_is_true_of_it() {
-        let mut report = Report::begun("refresh", "t", Timestamp::UNIX_EPOCH);
-        let books = Books {
+    fn the_summary_fits_the_outcome_of_the_run() {
+        let mut report = Report::new("refresh", "t", Timestamp::UNIX_EPOCH);
+        let line_counts = LineCounts {
             lines: 1_060,
             written: 1_000,
             deleted: 10,
             kept: 30,
             failed: 20,
-            ..Books::default()
+            ..LineCounts::default()
         };
-        let counts = Counts {
-            books,
-            consumed: 1_010.0,
-            ..Counts::default()
+        let counts = RunCounters {
+            line_counts,
+            consumed_wcu: 1_010.0,
+            ..RunCounters::default()
         };
-        report.count(&counts, Duration::from_secs(1));
-        let says = |report: &Report, words: &[&str]| {
+        report.set_counts(&counts, Duration::from_secs(1));
+        let check = |report: &Report, words: &[&str]| {
             let summary = report.summary();
             for words in words {
                 assert!(summary.contains(words), "expected {words:?} in:\n{summary}");
             }
         };
-        says(
+        check(
             &report,
             &[
                 "Done: every line is accounted for.",
                 "  written               1,000  acknowledged by DynamoDB\n",
-                "  kept                     30  gone from the list, and of another source in the table\n",
+                "  kept                     30  not in the new list, but of another source in the table\n",
                 "  failed                   20  read, but not acknowledged\n",
-                "  1,010 write units: ",
+                "  1,010 WCU: ",
             ],
         );
         let mut interrupted = report.clone();
-        interrupted.end(Outcome::Interrupted, None);
-        says(
+        interrupted.finish(Outcome::Interrupted, None);
+        check(
             &interrupted,
-            &["  not written yet          20  read, and not acknowledged\n"],
+            &["  not written yet          20  read, but not acknowledged\n"],
         );
         let mut dry = report.clone();
         (dry.dry_run, dry.deletes_held_back) = (true, Some(30));
-        says(
+        check(
             &dry,
             &[
                 "(dry run: nothing was sent)",
                 "  would be written      1,000  nothing was sent\n",
                 "  would be deleted         10  nothing was sent\n",
-                "  kept                     30  gone from the list, and their deletes are held back\n",
-                "  it would take 1,010 write units: ",
+                "  kept                     30  not in the new list, deletes held back\n",
+                "  a real run would consume 1,010 WCU: ",
             ],
         );
         assert!(
@@ -503,22 +507,22 @@ mod tests {
             dry.summary()
         );
         assert_eq!(
-            report.known(),
+            report.describe_counts(),
             "of 1,060 lines 1,000 are written to table t, and 10 deleted there"
         );
-        report.end(Outcome::Failed, None);
-        says(&report, &["Failed: what was acknowledged is written."]);
+        report.finish(Outcome::Failed, None);
+        check(&report, &["Failed: acknowledged items are written."]);
         (report.written, report.deleted) = (0, None);
-        says(&report, &["Failed: nothing was written."]);
+        check(&report, &["Failed: nothing was written."]);
     }
 
     #[test]
-    fn durations_and_numbers_read_well() {
-        assert_eq!(seconds(9.96), "10.0 s");
-        assert_eq!(seconds(125.0), "2 min 05 s");
-        assert_eq!(seconds(7300.0), "2 h 01 min");
-        assert_eq!(thousands(996.3), "996");
-        assert_eq!(thousands(40_000.0), "40,000");
-        assert_eq!(thousands(0.5), "0.5");
+    fn durations_and_numbers_are_formatted_for_people() {
+        assert_eq!(format_seconds(9.96), "10.0 s");
+        assert_eq!(format_seconds(125.0), "2 min 05 s");
+        assert_eq!(format_seconds(7300.0), "2 h 01 min");
+        assert_eq!(format_number(996.3), "996");
+        assert_eq!(format_number(40_000.0), "40,000");
+        assert_eq!(format_number(0.5), "0.5");
     }
 }

@@ -1,53 +1,48 @@
-//! Which hashes were taken a short while ago: the window of `duplicates`.
+//! Window over the latest hashes of the input, to find `duplicates`.
 //!
-//! DynamoDB refuses a batch that names one key twice, and a key written twice
-//! costs twice. A list that repeats itself mostly repeats neighbours (sorted
-//! lists, one row a file name). So the last [`WINDOW`] different hashes taken
-//! from the input are remembered, exactly, in a ring: a hash that is among them
-//! is a duplicate and is not sent. One that comes again later than that is
-//! written again, which changes nothing in the table, and counts as written.
+//! DynamoDB rejects a batch with the same key twice, and a key written twice costs
+//! twice. Duplicates are mostly neighbours (sorted lists, one row per file name). So a
+//! ring remembers the last [`WINDOW_HASHES`] different hashes exactly. A hash in the ring is a
+//! duplicate and is not sent. A later duplicate is written again, which changes nothing
+//! in the table, and counts as written.
 //!
-//! Memory: the raw bytes of the ring (2 MiB for SHA-256), and a code and an index
-//! of a few bytes an entry. No hash is taken for another: entries are compared
-//! whole.
+//! Memory: the raw bytes of the ring (2 MiB for SHA-256), and a code and an index of a
+//! few bytes per entry. Entries are compared in full, so there are no false duplicates.
 
 use crate::base::hash::{Algorithm, Hash};
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
 
-/// How many different hashes back a repeated one is recognised. More than four
-/// times what can be on its way at once at the highest concurrency, and 2 MiB
-/// of memory for SHA-256.
-pub(crate) const WINDOW: usize = 65_536;
+/// Number of different hashes in the window: more than four times the items in flight at
+/// the highest concurrency, and 2 MiB of memory for SHA-256.
+pub(crate) const WINDOW_HASHES: usize = 65_536;
 
-/// The last hashes taken. See the module.
+/// The last hashes of the input. See the module.
 #[derive(Debug)]
 pub struct Window {
     ring: Vec<u8>,
-    /// The code of each in the index, so that one that makes room is found again
-    /// without looking at it.
+    /// Index code of each hash, to remove the oldest without hashing it again.
     codes: Vec<u64>,
-    width: usize,
+    hash_bytes: usize,
     capacity: usize,
     next: usize,
     index: HashTable<u32>,
-    /// Seeded at random: the lists may come from somebody who would like this
-    /// table to be slow.
+    /// Random seed: a hostile list must not be able to slow the index down.
     hasher: RandomState,
 }
 
 impl Window {
     /// A window over the last `WINDOW` hashes of `algorithm`.
     pub fn new(algorithm: Algorithm) -> Self {
-        Window::with_capacity(algorithm, WINDOW)
+        Window::with_capacity(algorithm, WINDOW_HASHES)
     }
 
     fn with_capacity(algorithm: Algorithm, capacity: usize) -> Self {
         Window {
             ring: Vec::new(),
             codes: Vec::new(),
-            width: algorithm.bytes(),
+            hash_bytes: algorithm.bytes(),
             capacity,
             next: 0,
             index: HashTable::new(),
@@ -55,14 +50,14 @@ impl Window {
         }
     }
 
-    /// Takes `hash`; false when it is in the window already.
-    pub fn take(&mut self, hash: &Hash) -> bool {
+    /// Inserts `hash`; returns false if it is in the window already.
+    pub fn insert(&mut self, hash: &Hash) -> bool {
         let key = hash.as_bytes();
-        debug_assert_eq!(key.len(), self.width);
+        debug_assert_eq!(key.len(), self.hash_bytes);
         let Window {
             ring,
             codes,
-            width,
+            hash_bytes: width,
             index,
             ..
         } = self;
@@ -76,7 +71,7 @@ impl Window {
         let at = self.next;
         self.next = (at + 1) % self.capacity;
         if codes.len() == self.capacity {
-            // The oldest makes room.
+            // Remove the oldest.
             if let Ok(entry) = index.find_entry(codes[at], |&other| other == at as u32) {
                 entry.remove();
             }
@@ -102,28 +97,28 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_hash_is_known_as_long_as_it_is_in_the_window() {
+    fn a_duplicate_is_found_as_long_as_the_hash_is_in_the_window() {
         let mut window = Window::with_capacity(Algorithm::Md5, 3);
-        assert!(window.take(&md5(1)));
-        assert!(!window.take(&md5(1)));
-        assert!(window.take(&md5(2)));
-        assert!(window.take(&md5(3)));
-        assert!(!window.take(&md5(1)), "the third back is still there");
-        assert!(window.take(&md5(4)), "pushes 1 out");
-        assert!(window.take(&md5(1)), "forgotten");
-        assert!(!window.take(&md5(4)));
-        assert!(!window.take(&md5(3)));
+        assert!(window.insert(&md5(1)));
+        assert!(!window.insert(&md5(1)));
+        assert!(window.insert(&md5(2)));
+        assert!(window.insert(&md5(3)));
+        assert!(!window.insert(&md5(1)), "the third back is still there");
+        assert!(window.insert(&md5(4)), "pushes 1 out");
+        assert!(window.insert(&md5(1)), "forgotten");
+        assert!(!window.insert(&md5(4)));
+        assert!(!window.insert(&md5(3)));
     }
 
     #[test]
-    fn it_agrees_with_a_plain_list_over_many_turns_of_the_ring() {
+    fn the_window_agrees_with_a_plain_list_over_many_turns_of_the_ring() {
         let mut random = fastrand::Rng::with_seed(3);
         let mut window = Window::with_capacity(Algorithm::Md5, 50);
         let mut plain: std::collections::VecDeque<u32> = Default::default();
         for _ in 0..20_000 {
             let n = random.u32(0..100);
             let new = !plain.contains(&n);
-            assert_eq!(window.take(&md5(n)), new);
+            assert_eq!(window.insert(&md5(n)), new);
             if new {
                 plain.push_back(n);
                 if plain.len() > 50 {

@@ -1,305 +1,311 @@
-//! Batches → DynamoDB: paced, many in flight, until each item is acknowledged.
+//! Writer: sends batches to DynamoDB at the target rate until each item is acknowledged.
 //!
-//! One loop owns everything that waits and everything in flight. It composes the
-//! next batch, waits at the token bucket for what the batch costs, sends it, and
-//! looks at what came back:
+//! One loop owns the queue and all calls in flight. It composes the next batch, waits for
+//! its cost at the token bucket, sends it, and handles the response:
 //!
-//! * written items are in the books;
-//! * unprocessed ones go back to the queue with a back-off, and so do all items
-//!   of a call that was throttled, broken or timed out: they are sent again, and
-//!   pay for their tokens again;
-//! * a batch that is refused as invalid is halved until the bad item is alone:
-//!   that line is rejected, the others are written;
-//! * what will never work (no permission, no such table) stops the run.
+//! * it counts written items;
+//! * it requeues unprocessed items with a back-off, and so all items of a call that was
+//!   throttled, failed or timed out; a retry pays for its tokens again;
+//! * it bisects a batch with a validation error until the invalid item is alone; that line
+//!   is rejected, the others are written;
+//! * it stops the run at a permanent error (no permission, no such table).
 //!
-//! Where deletes have a condition, each is a call of its own in the same loop: see
-//! [`ItemTemplate::deleting_only`].
+//! Conditional deletes are single calls in the same loop: see
+//! [`ItemTemplate::with_delete_condition`].
 //!
-//! A call that broke may have been written or not: a put can be repeated
-//! harmlessly, so it is sent again. Retries have no count, only a limit in time
-//! without any progress ([`WriterOptions::give_up_after`]): DynamoDB being away
-//! for ten minutes must not end an import of three days.
+//! A failed call may have written its items or not. A put is idempotent, so the writer
+//! retries it. The number of retries is unlimited; only the time without any progress is
+//! limited ([`WriterOptions::give_up_after`]). An outage of DynamoDB of ten minutes must
+//! not end an import of three days.
 //!
-//! While nothing is accepted, a call of one item is sent every half a second,
-//! whatever that item waits for.
+//! While no item is accepted, the writer sends a call with one item every half second,
+//! regardless of the back-off of that item.
 //!
-//! When the run is stopped, nothing more is sent; what is in flight may finish
-//! for [`DRAIN`], and what is then not acknowledged is `failed`.
+//! After a stop, the writer sends nothing more. Calls in flight have `DRAIN_TIMEOUT` to finish;
+//! items that are not acknowledged then count as `failed`.
 
-use crate::aws::error::{CallError, Meaning};
+use crate::aws::error::{CallError, ErrorClass};
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::record::{Action, Reason, Record};
-use crate::dynamodb::batch_write::{Answer, Returned};
+use crate::base::record::{Action, Record, RejectReason};
+use crate::dynamodb::batch_write::{UnprocessedItem, WriteResponse};
 use crate::dynamodb::client::operation::BatchWrite;
 use crate::dynamodb::delete_item::CONDITION_FAILED;
 use crate::dynamodb::item::ItemTemplate;
 use crate::flow::backoff::Backoff;
-use crate::flow::concurrency::{Bound, Concurrency};
-use crate::flow::rate_limiter::Pace;
-use crate::flow::retry_queue::{Batch, Entry, Queue};
-use crate::pipeline::progress::counts::{Meters, Settled};
-use crate::pipeline::progress::watermark::LowWater;
+use crate::flow::concurrency::{Concurrency, ConcurrencyLimit};
+use crate::flow::rate_limiter::RateLimiter;
+use crate::flow::retry_queue::{Batch, Entry, RetryQueue};
+use crate::pipeline::progress::counts::{Counters, LineOutcome};
+use crate::pipeline::progress::watermark::WatermarkTracker;
 use crate::pipeline::rejects::Rejects;
 use bytes::Bytes;
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long expired credentials may stay expired. The chain renews what it can
-/// renew within seconds.
-const EXPIRED_PATIENCE: Duration = Duration::from_secs(120);
+/// Maximum time with expired credentials. The credential chain renews renewable ones
+/// within seconds.
+const EXPIRED_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Items refused one after another, none being accepted, before it is plain that
-/// it is not a bad item but all of them.
-const ALL_REFUSED: u32 = 25;
+/// Number of consecutive invalid items, without an accepted one, after which all items
+/// are assumed to be invalid.
+const MAX_CONSECUTIVE_REJECTS: u32 = 25;
 
-/// How a [`Writer`] goes about it.
+/// Options of a [`Writer`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriterOptions {
-    /// Calls in flight, at most: by the rate and the latency of the moment, where it
-    /// is left to them.
+    /// Maximum number of calls in flight, fixed or adapted to rate and latency.
     pub concurrency: Concurrency,
-    /// How long to go on without a single item being written.
+    /// Maximum time without a single written item.
     pub give_up_after: Duration,
 }
 
-/// How the writing ended.
+/// End of the writer.
 #[derive(Debug)]
-pub(crate) enum End {
-    /// Everything that was read is in the books.
+pub(crate) enum RunEnd {
+    /// Every record has an outcome.
     Complete,
-    /// It was stopped from outside.
+    /// A stop was requested.
     Stopped,
-    /// It could not go on.
+    /// An error ended the run.
     Failed(Error),
 }
 
-/// Writes records to one table. See the [module](self).
+/// Writer of records to one table. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Writer<'a, T> {
     /// The table.
     pub table: &'a T,
-    /// Its name, for messages.
+    /// Name of the table, for messages.
     pub table_name: &'a str,
-    /// The items.
+    /// Template of the items.
     pub template: &'a ItemTemplate,
-    /// Where it pays.
-    pub pace: &'a Pace,
-    /// The counters.
-    pub meters: &'a Meters,
-    /// Below which everything is settled.
-    pub water: &'a LowWater,
-    /// Where a line goes that DynamoDB refuses.
+    /// Rate limiter of the run.
+    pub rate_limiter: &'a RateLimiter,
+    /// Counters of the run.
+    pub counters: &'a Counters,
+    /// Watermark of the run.
+    pub watermark: &'a WatermarkTracker,
+    /// Destination of rejected lines.
     pub rejects: &'a Rejects,
-    /// The rest.
+    /// Further options.
     pub options: WriterOptions,
 }
 
-/// What the loop knows besides the queue.
-pub(super) struct State {
-    pub(super) queue: Queue,
+/// State of the loop.
+pub(super) struct WriterState {
+    pub(super) queue: RetryQueue,
     pub(crate) backoff: Backoff,
-    /// Since when calls have failed without an item being written.
-    pub(crate) stalled: Option<Instant>,
-    /// Items refused since one was last written.
-    pub(super) refused: u32,
-    /// The last answer that handed nothing back, and what it meant: while all goes
-    /// well, answers to full batches are alike to the byte, and need not be parsed.
-    pub(super) last: Option<(Bytes, Answer)>,
-    /// Calls in flight.
-    pub(crate) bound: Bound,
-    pub(crate) end: Option<End>,
+    /// Time since which no item was written; `None` if the last call wrote one.
+    pub(crate) stalled_since: Option<Instant>,
+    /// Invalid items since the last written item.
+    pub(super) consecutive_rejects: u32,
+    /// The last response without unprocessed items, parsed. Responses to full batches are
+    /// usually byte-identical, so most need no parsing.
+    pub(super) last_response: Option<(Bytes, WriteResponse)>,
+    /// Limit of calls in flight.
+    pub(crate) concurrency_limit: ConcurrencyLimit,
+    pub(crate) run_end: Option<RunEnd>,
 }
 
 impl<T: BatchWrite> Writer<'_, T> {
-    /// Whether a batch is a delete that has a condition, in a call of its own.
-    pub(super) fn is_alone(&self, batch: &Batch) -> bool {
+    /// True if a batch is a single conditional delete.
+    pub(super) fn is_single_delete(&self, batch: &Batch) -> bool {
         let is_delete = |e: &Entry| e.record.action == Action::Delete;
-        self.template.deletes_alone() && batch.entries.first().is_some_and(is_delete)
+        self.template.has_conditional_deletes() && batch.entries.first().is_some_and(is_delete)
     }
 
-    /// Takes what came back for `batch`.
-    pub(super) fn look_at(
+    /// Handles the response to `batch`.
+    pub(super) fn handle_response(
         &self,
-        s: &mut State,
+        s: &mut WriterState,
         batch: Batch,
-        begun: Instant,
-        answer: Result<Bytes, CallError>,
+        started: Instant,
+        response: Result<Bytes, CallError>,
     ) {
-        let alone = self.is_alone(&batch);
-        if alone
-            && let Err(error) = &answer
+        let single_delete = self.is_single_delete(&batch);
+        if single_delete
+            && let Err(error) = &response
             && error.code.as_deref() == Some(CONDITION_FAILED)
         {
-            return self.keep(s, &batch.entries, begun);
+            return self.record_kept(s, &batch.entries, started);
         }
-        let answer = answer.and_then(|body| self.read(s, &batch, alone, body));
-        let error = match answer {
-            Ok(answer) => match self.acknowledged(s, batch, begun, answer) {
+        let response =
+            response.and_then(|body| self.parse_response(s, &batch, single_delete, body));
+        let error = match response {
+            Ok(response) => match self.record_acknowledged(s, batch, started, response) {
                 Some(error) => error,
                 None => return,
             },
             Err(error) => {
-                match error.meaning {
-                    Meaning::Invalid => return self.refused(s, batch, &error),
-                    Meaning::Throttled => {
-                        self.pace
-                            .refused(self.units(&batch.entries), &error.reasons);
-                        self.meters.update(|c| c.throttled += 1);
+                match error.class {
+                    ErrorClass::Invalid => return self.bisect(s, batch, &error),
+                    ErrorClass::Throttled => {
+                        self.rate_limiter
+                            .record_throttled(self.batch_wcu(&batch.entries), &error.reasons);
+                        self.counters.update(|c| c.throttled += 1);
                     }
-                    Meaning::Transient | Meaning::Expired | Meaning::Permanent => {}
+                    ErrorClass::Transient | ErrorClass::Expired | ErrorClass::Permanent => {}
                 }
                 tracing::debug!("a call of {} items failed: {error}", batch.entries.len());
-                self.send_again(s, batch.entries);
+                self.requeue(s, batch.entries);
                 error
             }
         };
-        self.judge(s, &error);
+        self.handle_failure(s, &error);
     }
 
-    /// Reads the answer to `batch`, which may give back only items of it.
-    fn read(
+    /// Parses the response to `batch`. Unprocessed items that were not in the batch are an
+    /// error.
+    fn parse_response(
         &self,
-        s: &mut State,
+        s: &mut WriterState,
         batch: &Batch,
-        alone: bool,
+        single_delete: bool,
         body: Bytes,
-    ) -> Result<Answer, CallError> {
-        if alone {
-            let read = self.template.read_delete_answer(&body);
-            return read.map_err(CallError::strange_answer);
+    ) -> Result<WriteResponse, CallError> {
+        if single_delete {
+            let response = self.template.parse_delete_response(&body);
+            return response.map_err(CallError::unrecognised_response);
         }
-        if let Some((_, answer)) = s.last.as_ref().filter(|(last, _)| *last == body) {
-            return Ok(answer.clone());
+        if let Some((_, response)) = s.last_response.as_ref().filter(|(last, _)| *last == body) {
+            return Ok(response.clone());
         }
-        let answer = self
+        let response = self
             .template
-            .read_answer(&body)
-            .map_err(CallError::strange_answer)?;
-        if answer.unprocessed.is_empty() {
-            s.last = Some((body, answer.clone()));
+            .parse_write_response(&body)
+            .map_err(CallError::unrecognised_response)?;
+        if response.unprocessed.is_empty() {
+            s.last_response = Some((body, response.clone()));
         }
-        let ours = |r: &Returned| batch.entries.iter().any(|e| r.is_of(&e.record));
-        match answer.unprocessed.iter().find(|r| !ours(r)) {
-            Some(_) => Err(CallError::strange_answer(
-                "it hands back an item that was not in the batch",
+        let is_in_batch = |r: &UnprocessedItem| batch.entries.iter().any(|e| r.matches(&e.record));
+        match response.unprocessed.iter().find(|r| !is_in_batch(r)) {
+            Some(_) => Err(CallError::unrecognised_response(
+                "an unprocessed item was not in the batch",
             )),
-            None => Ok(answer),
+            None => Ok(response),
         }
     }
 
-    /// Enters what `answer` acknowledges of `batch`, and queues what it gives back. An
-    /// error if that is all of it.
-    fn acknowledged(
+    /// Counts the acknowledged items of `batch` and requeues the unprocessed ones. Returns
+    /// an error if no item was acknowledged.
+    fn record_acknowledged(
         &self,
-        s: &mut State,
+        s: &mut WriterState,
         batch: Batch,
-        begun: Instant,
-        answer: Answer,
+        started: Instant,
+        response: WriteResponse,
     ) -> Option<CallError> {
-        let back = answer.unprocessed;
-        let is_back = |e: &Entry| back.iter().any(|r| r.is_of(&e.record));
-        let (returned, done): (Vec<Entry>, Vec<Entry>) = match back.is_empty() {
+        let items = response.unprocessed;
+        let is_unprocessed = |e: &Entry| items.iter().any(|r| r.matches(&e.record));
+        let (unprocessed, done): (Vec<Entry>, Vec<Entry>) = match items.is_empty() {
             true => (Vec::new(), batch.entries),
-            false => batch.entries.into_iter().partition(is_back),
+            false => batch.entries.into_iter().partition(is_unprocessed),
         };
-        let (deleted, written) = self.settle(&done);
-        let by_formula = self.units(&done);
-        // First what was refused: the table accepts some.
-        if !returned.is_empty() {
-            self.pace.refused(self.units(&returned), &[]);
+        let (deleted, written) = self.record_outcomes(&done);
+        let by_formula = self.batch_wcu(&done);
+        // Report throttling before success: some items were accepted, so the table is not
+        // down.
+        if !unprocessed.is_empty() {
+            self.rate_limiter
+                .record_throttled(self.batch_wcu(&unprocessed), &[]);
         }
-        if !done.is_empty() && self.pace.accepted(by_formula, answer.consumed.as_ref()) {
-            s.queue.release(Instant::now());
+        if !done.is_empty()
+            && self
+                .rate_limiter
+                .record_success(by_formula, response.consumed.as_ref())
+        {
+            s.queue.release_delayed(Instant::now());
         }
-        self.meters.update(|c| {
-            c.books.written += written;
-            c.books.deleted += deleted;
-            c.unprocessed += returned.len() as u64;
-            c.consumed += answer.consumed.as_ref().map_or(by_formula, |c| c.total);
+        self.counters.update(|c| {
+            c.line_counts.written += written;
+            c.line_counts.deleted += deleted;
+            c.unprocessed += unprocessed.len() as u64;
+            c.consumed_wcu += response.consumed.as_ref().map_or(by_formula, |c| c.total);
         });
         if !done.is_empty() {
-            s.bound.took(begun, Instant::now());
-            s.stalled = None;
-            s.refused = 0;
+            s.concurrency_limit.observe(started, Instant::now());
+            s.stalled_since = None;
+            s.consecutive_rejects = 0;
         }
-        if returned.is_empty() {
+        if unprocessed.is_empty() {
             return None;
         }
-        self.send_again(s, returned);
+        self.requeue(s, unprocessed);
         done.is_empty().then(|| CallError {
-            meaning: Meaning::Throttled,
+            class: ErrorClass::Throttled,
             code: None,
-            message: "DynamoDB handed back every item of the batch unprocessed".into(),
+            message: "DynamoDB left every item of the batch unprocessed".into(),
             reasons: Vec::new(),
             no_credentials: false,
         })
     }
 
-    /// Write capacity units of a call with `entries`.
-    pub(super) fn units(&self, entries: &[Entry]) -> f64 {
+    /// WCU of a call with `entries`.
+    pub(super) fn batch_wcu(&self, entries: &[Entry]) -> f64 {
         entries
             .iter()
-            .map(|e| self.template.units_of(&e.record))
+            .map(|e| self.template.record_write_units(&e.record))
             .sum()
     }
 
-    /// Enters what was acknowledged: how many deletions, and how many puts.
-    fn settle(&self, done: &[Entry]) -> (u64, u64) {
+    /// Records the outcome of acknowledged items. Returns the number of deletes and puts.
+    fn record_outcomes(&self, done: &[Entry]) -> (u64, u64) {
         let mut counts = [0; 2];
-        for (count, action, how) in [
-            (0, Action::Delete, Settled::Deleted),
-            (1, Action::Put, Settled::Written),
+        for (count, action, outcome) in [
+            (0, Action::Delete, LineOutcome::Deleted),
+            (1, Action::Put, LineOutcome::Written),
         ] {
-            let of = done.iter().filter(|e| e.record.action == action);
-            counts[count] = of.clone().count() as u64;
+            let entries = done.iter().filter(|e| e.record.action == action);
+            counts[count] = entries.clone().count() as u64;
             if counts[count] > 0 {
-                self.water.settle(of.map(|e| &e.record), how);
+                self.watermark
+                    .record_outcome(entries.map(|e| &e.record), outcome);
             }
         }
         (counts[0], counts[1])
     }
 
-    /// Enters deletes whose items are of another source. That was found out by a write,
-    /// which has cost its units.
-    fn keep(&self, s: &mut State, entries: &[Entry], begun: Instant) {
-        self.water
-            .settle(entries.iter().map(|e| &e.record), Settled::Kept);
-        let units = self.units(entries);
-        self.pace.accepted(units, None);
-        self.meters.update(|c| {
-            c.books.kept += entries.len() as u64;
-            c.consumed += units;
+    /// Counts deletes whose items have another source. A failed condition consumes WCU.
+    fn record_kept(&self, s: &mut WriterState, entries: &[Entry], started: Instant) {
+        self.watermark
+            .record_outcome(entries.iter().map(|e| &e.record), LineOutcome::Kept);
+        let units = self.batch_wcu(entries);
+        self.rate_limiter.record_success(units, None);
+        self.counters.update(|c| {
+            c.line_counts.kept += entries.len() as u64;
+            c.consumed_wcu += units;
         });
-        s.bound.took(begun, Instant::now());
-        s.stalled = None;
-        s.refused = 0;
+        s.concurrency_limit.observe(started, Instant::now());
+        s.stalled_since = None;
+        s.consecutive_rejects = 0;
     }
 
-    /// Puts entries back into the queue, to be sent after a back-off.
-    fn send_again(&self, s: &mut State, mut entries: Vec<Entry>) {
+    /// Requeues entries with a back-off.
+    fn requeue(&self, s: &mut WriterState, mut entries: Vec<Entry>) {
         for e in &mut entries {
             e.attempts += 1;
         }
         let attempts = entries.iter().map(|e| e.attempts).max().unwrap_or(1);
         let ready = Instant::now() + s.backoff.wait(attempts);
         for e in entries {
-            s.queue.push_again(e, ready);
+            s.queue.push_retry(e, ready);
         }
     }
 
-    /// Whether to go on after a call that wrote nothing.
-    fn judge(&self, s: &mut State, error: &CallError) {
-        if s.end.is_some() {
+    /// Handles a call that wrote nothing: ends the run if the error is permanent or lasts
+    /// too long.
+    fn handle_failure(&self, s: &mut WriterState, error: &CallError) {
+        if s.run_end.is_some() {
             return;
         }
         let table = self.table_name;
-        if error.meaning == Meaning::Permanent {
+        if error.class == ErrorClass::Permanent {
             let e = Error::new(
                 ErrorKind::Write,
-                format!("DynamoDB refuses to write to table {table}"),
+                format!("DynamoDB does not accept writes to table {table}"),
             )
-            .because(error.clone());
+            .with_source(error.clone());
             let hint = match error.code.as_deref() {
                 Some("AccessDeniedException") if error.message.contains("dynamodb:DeleteItem") => {
                     "the credentials need dynamodb:DeleteItem on this table (see \
@@ -312,14 +318,14 @@ impl<T: BatchWrite> Writer<'_, T> {
                 Some("ResourceNotFoundException") => {
                     "the table is gone, or not ready; once it is ACTIVE, run this again"
                 }
-                _ => "mend that, then run this again",
+                _ => "correct the cause, then run this again",
             };
-            s.end = Some(End::Failed(e.hint(hint)));
+            s.run_end = Some(RunEnd::Failed(e.with_hint(hint)));
             return;
         }
-        let since = *s.stalled.get_or_insert_with(Instant::now);
-        let patience = match error.meaning {
-            Meaning::Expired => self.options.give_up_after.min(EXPIRED_PATIENCE),
+        let since = *s.stalled_since.get_or_insert_with(Instant::now);
+        let patience = match error.class {
+            ErrorClass::Expired => self.options.give_up_after.min(EXPIRED_TIMEOUT),
             _ => self.options.give_up_after,
         };
         if since.elapsed() >= patience {
@@ -327,50 +333,57 @@ impl<T: BatchWrite> Writer<'_, T> {
             let e = Error::new(
                 ErrorKind::Write,
                 format!(
-                    "nothing could be written to table {table} for {seconds} s; the last answer"
+                    "nothing could be written to table {table} for {seconds} s; the last response"
                 ),
             )
-            .because(error.clone());
-            let hint = match error.meaning {
-                Meaning::Expired => "renew the credentials, then run this again",
-                _ => "run this again once DynamoDB answers; --give-up-after sets how long to try",
+            .with_source(error.clone());
+            let hint = match error.class {
+                ErrorClass::Expired => "renew the credentials, then run this again",
+                _ => {
+                    "run this again when DynamoDB responds; --give-up-after sets how long to retry"
+                }
             };
-            s.end = Some(End::Failed(e.hint(hint)));
+            s.run_end = Some(RunEnd::Failed(e.with_hint(hint)));
         }
     }
 
-    /// Halves a batch that was refused as invalid, or rejects its only item.
-    fn refused(&self, s: &mut State, batch: Batch, error: &CallError) {
-        let Some(entry) = s.queue.push_refused(batch) else {
+    /// Bisects a batch with a validation error, or rejects its only item.
+    fn bisect(&self, s: &mut WriterState, batch: Batch, error: &CallError) {
+        let Some(entry) = s.queue.bisect(batch) else {
             return;
         };
-        let Record { hash, place, .. } = &entry.record;
-        self.meters.update(|c| c.books.rejected += 1);
-        s.refused += 1;
+        let Record {
+            hash,
+            position: place,
+            ..
+        } = &entry.record;
+        self.counters.update(|c| c.line_counts.rejected += 1);
+        s.consecutive_rejects += 1;
         let text = hash.to_hex(crate::base::hash::Case::Upper);
-        let noted = self.rejects.add(
+        let added = self.rejects.add(
             *place,
-            &self.water.accounts().name(place.source),
-            Reason::Refused,
+            &self.watermark.sources().name(place.source),
+            RejectReason::InvalidItem,
             text.as_bytes(),
             Some(&error.to_string()),
         );
-        if noted.is_ok() {
-            self.water.settle([&entry.record], Settled::Rejected);
+        if added.is_ok() {
+            self.watermark
+                .record_outcome([&entry.record], LineOutcome::Rejected);
         }
-        if s.end.is_some() {
+        if s.run_end.is_some() {
             return;
         }
-        if let Err(e) = noted {
-            s.end = Some(End::Failed(e));
-        } else if s.refused >= ALL_REFUSED {
+        if let Err(e) = added {
+            s.run_end = Some(RunEnd::Failed(e));
+        } else if s.consecutive_rejects >= MAX_CONSECUTIVE_REJECTS {
             let e = Error::new(
                 ErrorKind::Write,
-                format!("DynamoDB refuses every item for table {}", self.table_name),
+                format!("DynamoDB reports every item for table {} as invalid", self.table_name),
             )
-            .because(error.clone())
-            .hint("the attributes (--type, --source, --desc, --attr) do not fit the table or its indexes, or --key not the table");
-            s.end = Some(End::Failed(e));
+            .with_source(error.clone())
+            .with_hint("check that --type, --source, --desc and --attr fit the table and its indexes, and --key the table");
+            s.run_end = Some(RunEnd::Failed(e));
         }
     }
 }

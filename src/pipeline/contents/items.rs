@@ -1,52 +1,53 @@
-//! Items of a table: the facts that they show, and what contradicts them.
+//! Facts from inspected items of a table, and checks of settings against them.
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
 use crate::list::matchmeta::given::GivenRules;
 use crate::list::matchmeta::normalizer::{Normalizer, Rules, Users};
-use crate::pipeline::contents::settings::{Given, KeyCase, RULE_ATTRIBUTES, Settings, case_of};
+use crate::pipeline::contents::settings::{
+    KeyCase, KeyOptions, RULE_ATTRIBUTES, SettingSyntax, case_name,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The keys and rules of a table's first items.
+/// Keys and rules of inspected items.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Contents {
+pub(crate) struct InspectedItems {
     pub(super) table: String,
-    /// The name of the partition key.
-    key: String,
-    kind: Option<KeyType>,
-    /// Items.
-    pub(super) items: usize,
-    /// Items whose key is a hash, by its bytes.
-    pub(super) by_bytes: BTreeMap<usize, usize>,
-    /// Items whose key has letters of upper case only.
-    upper: usize,
-    /// Items whose key has letters of lower case only.
-    pub(super) lower: usize,
-    /// Items without the key attribute: where the table could not be described, the key
-    /// is a guess.
+    /// Name of the partition key.
+    key_name: String,
+    key_type: Option<KeyType>,
+    /// Number of items.
+    pub(super) item_count: usize,
+    /// Number of keys that are hashes, by length in bytes.
+    pub(super) hash_lengths: BTreeMap<usize, usize>,
+    /// Number of keys with upper-case letters only.
+    upper_keys: usize,
+    /// Number of keys with lower-case letters only.
+    pub(super) lower_keys: usize,
+    /// Items without the key attribute; the key is a guess if DescribeTable is denied.
     without_key: usize,
-    /// Items that name their rules, by rules and users.
+    /// Number of items by rules, Unix user and Windows user.
     rules: BTreeMap<[String; 3], usize>,
 }
 
-impl Contents {
-    /// The contents of the table `name`, before any item of it is seen.
-    pub(super) fn of(name: &str, key: &KeyAttribute) -> Contents {
-        Contents {
+impl InspectedItems {
+    /// Empty facts of the table `name`.
+    pub(super) fn new(name: &str, key: &KeyAttribute) -> InspectedItems {
+        InspectedItems {
             table: name.to_owned(),
-            key: key.name.clone(),
-            kind: Some(key.kind),
-            ..Contents::default()
+            key_name: key.name.clone(),
+            key_type: Some(key.kind),
+            ..InspectedItems::default()
         }
     }
 
-    pub(super) fn enter(&mut self, key: &KeyAttribute, item: &Value) {
-        self.items += 1;
+    pub(super) fn add_item(&mut self, key: &KeyAttribute, item: &Value) {
+        self.item_count += 1;
         let value = &item[&key.name];
         self.without_key += usize::from(value.is_null());
         let hash = match key.kind {
@@ -56,8 +57,8 @@ impl Contents {
                     text.bytes().any(|byte| range.contains(&byte))
                 };
                 match (has(b'A'..=b'F'), has(b'a'..=b'f')) {
-                    (true, false) => self.upper += 1,
-                    (false, true) => self.lower += 1,
+                    (true, false) => self.upper_keys += 1,
+                    (false, true) => self.lower_keys += 1,
                     _ => {}
                 }
                 Some(hash)
@@ -69,11 +70,11 @@ impl Contents {
             KeyType::N => None,
         };
         if let Some(hash) = hash {
-            *self.by_bytes.entry(hash.as_bytes().len()).or_default() += 1;
+            *self.hash_lengths.entry(hash.as_bytes().len()).or_default() += 1;
         }
         let [rules, unix, windows] = RULE_ATTRIBUTES.map(|name| item[name]["S"].as_str());
         if let Some(rules) = rules {
-            let own = rules.parse::<Rules>().map(Users::of).ok();
+            let own = rules.parse::<Rules>().map(Users::for_rules).ok();
             let or = |text: Option<&str>, own: Option<&String>| {
                 text.or(own.map(String::as_str))
                     .unwrap_or_default()
@@ -86,109 +87,116 @@ impl Contents {
         }
     }
 
-    /// The algorithm that the keys show by their length: the usual one of that length, and
-    /// none where the keys have several lengths.
+    /// The usual algorithm of the keys' length; `None` if the keys have several lengths.
     pub(super) fn algorithm(&self) -> Option<Algorithm> {
-        let mut lengths = self.by_bytes.keys();
+        let mut lengths = self.hash_lengths.keys();
         let bytes = lengths.next().filter(|_| lengths.next().is_none())?;
-        Algorithm::of_hex_digits(bytes * 2)
+        Algorithm::from_hex_digits(bytes * 2)
     }
 
-    /// Refuses `algorithm` where every key shows another, unless a person confirms it: a
-    /// table of several may be meant.
+    /// Checks `algorithm` against the keys, unless the user confirms it: a table may have
+    /// several algorithms.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage), with the flag that fits.
-    pub(super) fn check_algorithm(&self, algorithm: Algorithm, given: Given<'_>) -> Result<()> {
-        let is_there = self.by_bytes.contains_key(&algorithm.bytes());
-        if self.items == 0 || is_there || given.is_confirmed(&self.key) {
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if every key has another
+    /// length; the hint has the flag that fits.
+    pub(super) fn check_algorithm(
+        &self,
+        algorithm: Algorithm,
+        given: KeyOptions<'_>,
+    ) -> Result<()> {
+        let is_there = self.hash_lengths.contains_key(&algorithm.bytes());
+        if self.item_count == 0 || is_there || given.is_confirmed(&self.key_name) {
             return Ok(());
         }
-        let (table, items, settings) = (&self.table, self.shown_items(), given.settings);
-        let both = settings.written(&[("--hash", algorithm.name()), ("--key", &self.key)]);
-        let other = format!(
-            "name the table of {algorithm} hashes, or give {both} when this table is meant all the same"
-        );
-        if self.without_key == self.items {
-            let key = &self.key;
-            let flag = settings.written(&[("--key", "NAME[:TYPE]")]);
+        let (table, items, settings) = (&self.table, self.describe_items(), given.syntax);
+        let both = settings.with_values(&[("--hash", algorithm.name()), ("--key", &self.key_name)]);
+        let other =
+            format!("give a table of {algorithm} hashes, or give {both} to use this table anyway");
+        if self.without_key == self.item_count {
+            let key = &self.key_name;
+            let flag = settings.with_values(&[("--key", "NAME[:TYPE]")]);
             return Err(Error::usage(format!(
                 "the partition key of table {table} is not {key}: {items} have no such attribute"
             ))
-            .hint(format!("name the key by {flag}, such as --key sha256:B")));
+            .with_hint(format!("give the key by {flag}, such as --key sha256:B")));
         }
-        if self.by_bytes.is_empty() {
+        if self.hash_lengths.is_empty() {
             return Err(Error::usage(format!(
-                "table {table} does not hold hashes: of {items} no key is a hash; expected {algorithm}"
+                "table {table} has no hashes: no key of {items} is a hash; expected {algorithm}"
             ))
-            .hint(other));
+            .with_hint(other));
         }
-        let held = Held(&self.by_bytes);
+        let held = KeyLengths(&self.hash_lengths);
         let hint = match self.algorithm() {
             Some(shown) => {
-                // The key's name contradicts it, too.
-                let is_other = Algorithm::from_name(&self.key).is_some_and(|named| named != shown);
-                let flags = [("--hash", shown.name()), ("--key", self.key.as_str())];
+                // The key has the name of a third algorithm, so it must be confirmed too.
+                let is_other =
+                    Algorithm::from_name(&self.key_name).is_some_and(|named| named != shown);
+                let flags = [("--hash", shown.name()), ("--key", self.key_name.as_str())];
                 let flags = if is_other { &flags[..] } else { &flags[..1] };
-                format!("give {}, or {other}", settings.written(flags))
+                format!("give {}, or {other}", settings.with_values(flags))
             }
             None => other,
         };
         Err(Error::usage(format!(
-            "table {table} does not hold {algorithm}: the keys of {items} are {held}"
+            "table {table} has no {algorithm} hashes: the keys of {items} are {held}"
         ))
-        .hint(hint))
+        .with_hint(hint))
     }
 
-    /// The case of text keys: as `told`, or as the keys show it.
+    /// Determines the case of text keys: as `given`, or as the keys show it.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when every key contradicts `told`.
-    pub(super) fn case(&self, told: Option<Case>, settings: Settings) -> Result<KeyCase> {
-        if self.kind != Some(KeyType::S) {
-            return Ok(KeyCase::Known(told.unwrap_or_default()));
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if every key contradicts
+    /// the given case.
+    pub(super) fn case(&self, given: Option<Case>, settings: SettingSyntax) -> Result<KeyCase> {
+        if self.key_type != Some(KeyType::S) {
+            return Ok(KeyCase::Known(given.unwrap_or_default()));
         }
-        let shown = match (self.upper, self.lower) {
-            (0, 0) => return Ok(KeyCase::Open(told)),
+        let shown = match (self.upper_keys, self.lower_keys) {
+            (0, 0) => return Ok(KeyCase::Unknown(given)),
             (_, 0) => Case::Upper,
             (0, _) => Case::Lower,
-            (upper, lower) => return Ok(self.mixed(told, upper, lower)),
+            (upper, lower) => return Ok(self.mixed_case(given, upper, lower)),
         };
-        let Some(told) = told else {
+        let Some(given) = given else {
             if shown != Case::default() {
-                let (table, case) = (&self.table, case_of(shown));
-                tracing::info!("the keys of table {table} are in {case} case: taking that");
+                let (table, case) = (&self.table, case_name(shown));
+                tracing::info!("the keys of table {table} are in {case} case: using it");
             }
             return Ok(KeyCase::Known(shown));
         };
-        if told == shown {
-            return Ok(KeyCase::Known(told));
+        if given == shown {
+            return Ok(KeyCase::Known(given));
         }
-        let items = self.shown_items();
-        Err(wrong_case(&self.table, shown, &items, settings))
+        let items = self.describe_items();
+        Err(wrong_case_error(&self.table, shown, &items, settings))
     }
 
-    fn mixed(&self, told: Option<Case>, upper: usize, lower: usize) -> KeyCase {
+    fn mixed_case(&self, given: Option<Case>, upper: usize, lower: usize) -> KeyCase {
         let what = format!(
-            "table {} holds hashes in both cases: of {} keys {upper} are in upper and {lower} in lower case",
-            self.table, self.items
+            "table {} has hashes in both cases: of {} keys {upper} are in upper and {lower} in lower case",
+            self.table, self.item_count
         );
-        let Some(told) = told else {
+        let Some(given) = given else {
             tracing::warn!("{what}");
             return KeyCase::Both;
         };
-        tracing::warn!("{what}; what is there in the other case is not found");
-        KeyCase::Known(told)
+        tracing::warn!("{what}; hashes in the other case are not found");
+        KeyCase::Known(given)
     }
 
-    /// The normalizer of a table of paths: as `given`, and what is left open as the items
-    /// show it.
+    /// Determines the normalizer of a table of paths: as `given`, completed from the items.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when every item contradicts
-    /// what is given, when items of several rules are there and something is left open, or
-    /// when a name cannot be a user's.
-    pub(super) fn rules(&self, given: &GivenRules, settings: Settings) -> Result<Normalizer> {
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if every item contradicts
+    /// `given`, if items of several rules fit it, or if a user name is invalid.
+    pub(super) fn normalizer(
+        &self,
+        given: &GivenRules,
+        settings: SettingSyntax,
+    ) -> Result<Normalizer> {
         let fits = |[rules, unix, windows]: &[String; 3]| {
             let is = |given: Option<&str>, shown: &str| given.is_none_or(|given| given == shown);
             is(given.rules.map(Rules::name), rules)
@@ -199,77 +207,81 @@ impl Contents {
         let (first, second) = (fitting.next(), fitting.next());
         let Some(shown @ [rules, unix, windows]) = first else {
             return match self.rules.keys().next() {
-                Some(shown) => Err(self.wrong_rules(shown, settings)),
+                Some(shown) => Err(self.wrong_rules_error(shown, settings)),
                 None => given.normalizer(),
             };
         };
         let whole = given.normalizer()?;
         let is_whole = GivenRules::from(whole.clone()) == *given;
         if second.is_some() && !is_whole {
-            let all: Vec<String> = self.rules.keys().map(in_words).collect();
+            let all: Vec<String> = self.rules.keys().map(describe_rules).collect();
             return Err(Error::usage(format!(
-                "table {} holds paths of several rules: {}",
+                "table {} has paths of several rules: {}",
                 self.table,
                 all.join("; ")
             ))
-            .hint(format!(
-                "give {}, or those of the others",
-                settings.written(&pairs(shown))
+            .with_hint(format!(
+                "give {}, or the flags of another of these",
+                settings.with_values(&rule_flags(shown))
             )));
         }
         let parsed: Rules = rules.parse().map_err(|why: String| {
             Error::usage(format!(
-                "table {} holds paths of rules that this version does not know: {why}",
+                "table {} has paths of rules that this version does not know: {why}",
                 self.table
             ))
-            .hint("update hashferry")
+            .with_hint("update hashferry")
         })?;
         let users = Users {
             unix: unix.clone(),
             windows: windows.clone(),
         };
-        let normalizer = given.completed(parsed, &users)?;
+        let normalizer = given.normalizer_with_defaults(parsed, &users)?;
         if normalizer != whole {
             tracing::info!(
-                "table {} holds paths of the rules {}: taking these",
+                "table {} has paths of the rules {}: using them",
                 self.table,
-                in_words(&[rules.clone(), unix.clone(), windows.clone()])
+                describe_rules(&[rules.clone(), unix.clone(), windows.clone()])
             );
         }
         Ok(normalizer)
     }
 
-    fn wrong_rules(&self, shown: &[String; 3], settings: Settings) -> Error {
+    fn wrong_rules_error(&self, shown: &[String; 3], settings: SettingSyntax) -> Error {
         Error::usage(format!(
-            "the rules given do not fit table {}: its paths were made by {}",
+            "the given rules do not fit table {}: its paths follow the rules {}",
             self.table,
-            in_words(shown)
+            describe_rules(shown)
         ))
-        .hint(format!("give {}", settings.written(&pairs(shown))))
+        .with_hint(format!("give {}", settings.with_values(&rule_flags(shown))))
     }
 
-    fn shown_items(&self) -> String {
-        match self.items {
-            1 => "the 1 item looked at".to_owned(),
-            n => format!("the {n} items looked at"),
+    fn describe_items(&self) -> String {
+        match self.item_count {
+            1 => "the 1 item inspected".to_owned(),
+            n => format!("the {n} items inspected"),
         }
     }
 }
 
-/// The refusal of a case that `table` does not have: its keys are in `case`, by `shown`.
-fn wrong_case(table: &str, case: Case, shown: &str, settings: Settings) -> Error {
+/// Error for a case that `table` does not have: its keys are in `case`, according to the
+/// items `shown`.
+fn wrong_case_error(table: &str, case: Case, shown: &str, settings: SettingSyntax) -> Error {
     let (case, other) = match case {
         Case::Upper => ("upper", "lower"),
         Case::Lower => ("lower", "upper"),
     };
     Error::usage(format!(
-        "{other} case does not fit table {table}: its keys are in {case} case, by {shown}"
+        "{other} case does not fit table {table}: its keys are in {case} case, according to {shown}"
     ))
-    .hint(format!("give {}", settings.written(&[("--case", case)])))
+    .with_hint(format!(
+        "give {}",
+        settings.with_values(&[("--case", case)])
+    ))
 }
 
-/// Rules and users as flags with their values.
-fn pairs([rules, unix, windows]: &[String; 3]) -> [(&str, &str); 3] {
+/// Flags of rules and users, with their values.
+fn rule_flags([rules, unix, windows]: &[String; 3]) -> [(&str, &str); 3] {
     [
         ("--rules", rules),
         ("--unix-user", unix),
@@ -277,8 +289,8 @@ fn pairs([rules, unix, windows]: &[String; 3]) -> [(&str, &str); 3] {
     ]
 }
 
-/// Rules and users in words.
-fn in_words([rules, unix, windows]: &[String; 3]) -> String {
+/// Describes rules and users.
+fn describe_rules([rules, unix, windows]: &[String; 3]) -> String {
     format!(
         "{} (users: {}, {})",
         rules.escape_debug(),
@@ -287,13 +299,13 @@ fn in_words([rules, unix, windows]: &[String; 3]) -> String {
     )
 }
 
-/// The algorithms of keys, by their bytes.
-struct Held<'a>(&'a BTreeMap<usize, usize>);
+/// Key lengths, displayed as algorithms.
+struct KeyLengths<'a>(&'a BTreeMap<usize, usize>);
 
-impl fmt::Display for Held<'_> {
+impl fmt::Display for KeyLengths<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, (bytes, keys)) in self.0.iter().enumerate() {
-            let name = Algorithm::of_hex_digits(bytes * 2).map_or("hash", Algorithm::name);
+            let name = Algorithm::from_hex_digits(bytes * 2).map_or("hash", Algorithm::name);
             let (comma, digits) = (if at > 0 { ", " } else { "" }, bytes * 2);
             write!(f, "{comma}{keys} × {name} ({digits} hexadecimal digits)")?;
         }

@@ -1,17 +1,17 @@
-//! The contents of a table, before the first write or question.
+//! Inspection of a table's items before the first write or look-up.
 //!
 //! From the bottom up:
 //!
-//! - `settings`: settings about the keys, as given and as found;
-//! - `items`: the items of a look;
-//! - `either_case`: questions in both cases;
-//! - `look`: a look, and the settings taken from it;
+//! - `settings`: settings of the keys, given and detected;
+//! - `items`: facts from the inspected items;
+//! - `case_detection`: look-ups in both cases;
+//! - `inspection`: result of an inspection, and the settings derived from it;
 //! - `scan`: the Scan of a few items;
-//! - `rules`: the rules of a table of paths.
+//! - `rules`: rules of a table of paths.
 
-pub(crate) mod either_case;
+pub(crate) mod case_detection;
+pub(crate) mod inspection;
 pub(crate) mod items;
-pub(crate) mod look;
 pub(crate) mod rules;
 pub(crate) mod scan;
 pub(crate) mod settings;

@@ -1,4 +1,4 @@
-//! The rules of a table of paths, as given and as its items show them.
+//! Rules of a table of paths, given or detected from its items.
 
 use crate::aws::config::Aws;
 use crate::base::error::{ErrorKind, Result};
@@ -7,29 +7,29 @@ use crate::base::shutdown::Stop;
 use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
 use crate::list::matchmeta::given::GivenRules;
 use crate::list::matchmeta::normalizer::Normalizer;
-use crate::pipeline::contents::look::Look;
-use crate::pipeline::contents::scan::look;
-use crate::pipeline::contents::settings::Settings;
+use crate::pipeline::contents::inspection::Inspection;
+use crate::pipeline::contents::scan::inspect;
+use crate::pipeline::contents::settings::SettingSyntax;
 
-/// The normalizer of paths for the table `name`, and the look that showed it: as `given`,
-/// and what is left open as its items show it. Nothing when nothing is given or `stop` is
-/// requested. What is wrong about the table itself is not said here.
+/// Determines the path normalizer for the table `name`, and returns it with the inspection
+/// of the table. The items of the table complete the `given` rules. Both are `None` if
+/// `given` is `None` or `stop` is requested. An invalid table is not reported here.
 ///
 /// # Errors
-/// As [`Contents::rules`](crate::pipeline::contents::items::Contents::rules).
+/// As [`InspectedItems::normalizer`](crate::pipeline::contents::items::InspectedItems::normalizer).
 pub(crate) async fn rules_for(
     aws: &Aws,
     name: &str,
     key: Option<&KeyAttribute>,
     given: Option<&GivenRules>,
     stop: &Stop,
-) -> Result<(Option<Normalizer>, Option<Look>)> {
+) -> Result<(Option<Normalizer>, Option<Inspection>)> {
     let Some(given) = given else {
         return Ok((None, None));
     };
     let looked = async {
         let key = match (
-            crate::dynamodb::describe_table::describe(aws, name, None).await,
+            crate::dynamodb::describe_table::describe_table(aws, name, None).await,
             key,
         ) {
             (Ok(table), _) => table.schema.partition,
@@ -40,7 +40,7 @@ pub(crate) async fn rules_for(
             },
             (Err(_), _) => return Ok(None),
         };
-        look(aws, name, &key).await.map(Some)
+        inspect(aws, name, &key).await.map(Some)
     };
     let looked = tokio::select! {
         biased;
@@ -48,7 +48,7 @@ pub(crate) async fn rules_for(
         looked = looked => looked?,
     };
     let normalizer = match &looked {
-        Some(look) => look.rules(given, Settings::Flags)?,
+        Some(look) => look.normalizer(given, SettingSyntax::Flags)?,
         None => given.normalizer()?,
     };
     Ok((Some(normalizer), looked))

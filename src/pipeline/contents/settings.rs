@@ -1,39 +1,39 @@
-//! Settings about a table's keys: as a person gives them, and as a look finds them.
+//! Settings of a table's keys: given by the user, or detected by an inspection.
 
 use crate::base::hash::{Algorithm, Case};
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::key_schema::KeyAttribute;
 
-/// The attributes that tell the rules and users of a path's item.
+/// Attributes with the rules and users of a path's item.
 pub(super) const RULE_ATTRIBUTES: [&str; 3] = ["rules", "unix_user", "windows_user"];
 
-/// The case of a table's text keys.
+/// Case of a table's text keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyCase {
-    /// Its items show it, or its keys have none.
+    /// The items show it, or the keys are not text.
     Known(Case),
-    /// Its items show both, and neither was told.
+    /// The items show both cases, and no case is given.
     Both,
-    /// Its items show none; what was told.
-    Open(Option<Case>),
+    /// The items show no case; the case given, if any.
+    Unknown(Option<Case>),
 }
 
-/// The notation of settings that a look may contradict.
+/// Notation of settings in hints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Settings {
-    /// As flags of a command.
+pub(crate) enum SettingSyntax {
+    /// Flags of a command.
     Flags,
-    /// As flags of a command, or as the environment of a Lambda function.
+    /// Flags of a command, and environment variables of a Lambda function.
     #[cfg_attr(not(feature = "serve"), allow(dead_code))]
     FlagsOrEnvironment,
 }
 
-impl Settings {
-    /// The settings of these flags and values, as a person writes them.
-    pub(super) fn written(self, pairs: &[(&str, &str)]) -> String {
+impl SettingSyntax {
+    /// Formats flags with their values as the user writes them.
+    pub(super) fn with_values(self, pairs: &[(&str, &str)]) -> String {
         let flags: Vec<String> = pairs.iter().map(|(f, v)| format!("{f} {v}")).collect();
         let flags = flags.join(" ");
-        if self == Settings::Flags {
+        if self == SettingSyntax::Flags {
             return flags;
         }
         let variable = |(flag, value): &(&str, &str)| {
@@ -45,47 +45,47 @@ impl Settings {
     }
 }
 
-/// Settings about a table's keys, as a person gives them.
+/// Settings of a table's keys as the user gave them.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Given<'a> {
-    /// The algorithm of its hashes.
+pub(crate) struct KeyOptions<'a> {
+    /// Algorithm of the hashes; `None` if not given.
     pub(crate) algorithm: Option<Algorithm>,
-    /// Its partition key.
+    /// Partition key; `None` if not given.
     pub(crate) key: Option<&'a KeyAttribute>,
-    /// Their notation.
-    pub(crate) settings: Settings,
+    /// Notation for hints.
+    pub(crate) syntax: SettingSyntax,
 }
 
-impl<'a> Given<'a> {
-    /// As flags of a command.
-    pub(crate) fn by_flags(algorithm: Option<Algorithm>, key: Option<&'a KeyAttribute>) -> Self {
-        Given {
+impl<'a> KeyOptions<'a> {
+    /// Settings given by flags of a command.
+    pub(crate) fn from_flags(algorithm: Option<Algorithm>, key: Option<&'a KeyAttribute>) -> Self {
+        KeyOptions {
             algorithm,
             key,
-            settings: Settings::Flags,
+            syntax: SettingSyntax::Flags,
         }
     }
 
-    /// Whether both the algorithm and the key `name` are given, so that they are meant
-    /// whatever the table shows.
+    /// True if both the algorithm and the key `name` are given. They then override the
+    /// items of the table.
     pub(super) fn is_confirmed(&self, name: &str) -> bool {
         self.algorithm.is_some() && self.key.is_some_and(|key| key.name == name)
     }
 }
 
-/// Settings of a run about its table's keys.
+/// Settings of a table's keys for a run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Told<'a> {
-    /// The algorithm of its hashes.
+pub(crate) struct KeySettings<'a> {
+    /// Algorithm of the hashes.
     pub(crate) algorithm: Algorithm,
-    /// The case of text keys.
+    /// Case of text keys; `None` if not given.
     pub(crate) case: Option<Case>,
-    /// Attributes, among them the sort key's.
+    /// Attributes of every item, including the sort key.
     pub(crate) attributes: &'a [Attribute],
 }
 
-/// A case in words.
-pub(super) fn case_of(case: Case) -> &'static str {
+/// Name of a case.
+pub(super) fn case_name(case: Case) -> &'static str {
     match case {
         Case::Upper => "upper",
         Case::Lower => "lower",

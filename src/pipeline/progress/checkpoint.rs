@@ -1,200 +1,203 @@
-//! The checkpoint: from where a run can be taken up.
+//! Checkpoint: the state from which a later run resumes.
 //!
-//! It holds the [low-water mark](crate::pipeline::progress::watermark) of a run (how much of each
-//! source is settled, and the books of that), and by what the run is recognised:
-//! the sources and what they were, the table, the items. A run that is taken up
-//! must be the same in all of these; where it is not, it is refused, never
-//! guessed.
+//! It holds the [watermark](crate::pipeline::progress::watermark) of a run with its line
+//! counts, and the identity of the run: sources, table, items. A run resumes only if all
+//! of these are the same. Any difference is an error.
 //!
-//! On disk it is two lines: the checkpoint as JSON, and the SHA-256 of that line,
-//! so that damage is noticed. A local one is replaced whole or not at all; one in
-//! S3 is an object, which is by itself.
+//! The text has two lines: the checkpoint as JSON, and the SHA-256 of that line, which
+//! detects damage. A local file is replaced atomically; a PUT of an S3 object is atomic
+//! already.
 
 use crate::base::error::{Error, Result};
 use crate::list::identity::Identity;
-use crate::pipeline::progress::checkpoint_place::hex;
-use crate::pipeline::progress::counts::{Books, Counts};
-use crate::pipeline::progress::run::Run;
-use crate::pipeline::progress::sources::{Accounts, Behind};
-use crate::pipeline::progress::watermark::{Below, Mark};
+use crate::pipeline::progress::checkpoint_location::hex;
+use crate::pipeline::progress::counts::{LineCounts, RunCounters};
+use crate::pipeline::progress::run::RunIdentity;
+use crate::pipeline::progress::sources::{FinishedSources, SourceTracker};
+use crate::pipeline::progress::watermark::{Offset, Watermark};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
-use crate::pipeline::progress::checkpoint_place::Place;
+use crate::pipeline::progress::checkpoint_location::CheckpointLocation;
 
-/// Version of the checkpoint's form.
+/// Version of the checkpoint format.
 pub(crate) const VERSION: u32 = 2;
 
-/// Time between two savings.
+/// Default time between two saves.
 pub(crate) const SAVE_INTERVAL: Duration = Duration::from_secs(4);
 
-/// A run, up to its low-water mark.
+/// State of a run up to its watermark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Checkpoint {
     /// See `VERSION`.
     pub version: u32,
-    /// When it was saved (UTC, RFC 3339).
-    pub saved: String,
-    /// What is being done.
-    pub run: Run,
-    /// The sources that are settled.
-    pub behind: Behind,
-    /// The one that the mark is in; nothing when none of its lines is in the books.
-    pub read: Option<Read>,
-    /// How many of all hashes, in the order of their bytes, are settled, where they are
-    /// written in that order; all sources are then read again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sorted: Option<u64>,
-    /// The books of all lines below the mark.
-    pub books: Books,
-    /// What it took so far.
+    /// Time of the save (UTC, RFC 3339).
+    #[serde(rename = "saved")]
+    pub saved_at: String,
+    /// Identity of the run.
+    pub run: RunIdentity,
+    /// Sources before the watermark.
+    #[serde(rename = "behind")]
+    pub finished: FinishedSources,
+    /// Source that the watermark is in; `None` if that source is to be read from its start.
+    #[serde(rename = "read")]
+    pub partial_source: Option<PartialSource>,
+    /// Number of hashes before the watermark, for a run that writes in the order of the
+    /// hashes; a resumed run reads all sources again. `None` for other runs.
+    #[serde(rename = "sorted", default, skip_serializing_if = "Option::is_none")]
+    pub sorted_position: Option<u64>,
+    /// Counts of all lines before the watermark.
+    #[serde(rename = "books")]
+    pub line_counts: LineCounts,
+    /// Calls, capacity and time used so far.
     pub totals: Totals,
-    /// The run that saved it, of a checkpoint in S3.
+    /// Run that saved the checkpoint; `None` for a local file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved_by: Option<SavedBy>,
 }
 
-/// The run that saved a checkpoint. It recognizes its own save by this after an error.
+/// Run that saved a checkpoint. After an error, the run recognises its own save by this.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedBy {
-    /// Id of the run, another each time.
+    /// Random id, different for each run.
     pub run: String,
     /// Number of the save within the run.
     pub sequence: u64,
-    /// Process id, host and start, for people.
+    /// Process id, host and start time, for people.
     pub holder: String,
 }
 
-/// How much of a source is below the mark.
+/// The part of a source before the watermark.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Read {
-    /// What it was.
+pub struct PartialSource {
+    /// Identity of the source.
     pub source: Identity,
-    /// Lines of its text below the mark: more than in the books, where a row spans
-    /// several.
+    /// Lines of text before the watermark: more than in `books` if a row spans several.
     pub lines: u64,
-    /// Bytes below the mark, of its text: decompressed, where it is compressed.
+    /// Bytes of the decompressed text before the watermark.
     pub bytes: u64,
-    /// The books of the lines below the mark.
-    pub books: Books,
+    /// Line counts before the watermark.
+    #[serde(rename = "books")]
+    pub line_counts: LineCounts,
 }
 
-/// What a run has taken so far, for its report.
+/// Calls, capacity and time that a run has used so far, for its report.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Totals {
-    /// BatchWriteItem calls.
+    /// BatchWriteItem and DeleteItem calls.
     pub requests: u64,
-    /// Items handed back.
+    /// Unprocessed items.
     pub unprocessed: u64,
-    /// Calls refused whole.
+    /// Throttled calls.
     pub throttled: u64,
-    /// Calls sent again.
+    /// Retried calls.
     pub retries: u64,
-    /// Write capacity units.
+    /// WCU consumed.
     pub consumed_wcu: f64,
-    /// Seconds.
+    /// Elapsed time, in seconds.
     pub elapsed_s: f64,
 }
 
 impl Checkpoint {
-    /// The checkpoint of `run` at `mark`, with the `accounts` of its sources, and what
-    /// was counted in `elapsed`.
+    /// The checkpoint of `run` at the watermark `mark`, with the progress of its sources
+    /// and the counters after `elapsed`.
     pub fn new(
-        run: Run,
-        mark: &Mark,
-        accounts: &Accounts,
-        counts: &Counts,
+        run: RunIdentity,
+        mark: &Watermark,
+        sources: &SourceTracker,
+        counts: &RunCounters,
         elapsed: Duration,
     ) -> Self {
-        let read = accounts.identity(mark.source).map(|source| Read {
+        let partial_source = sources.identity(mark.source).map(|source| PartialSource {
             source,
-            lines: mark.below.lines,
-            bytes: mark.below.bytes,
-            books: mark.here,
+            lines: mark.offset.lines,
+            bytes: mark.offset.bytes,
+            line_counts: mark.source_line_counts,
         });
         Checkpoint {
             version: VERSION,
-            saved: jiff::Timestamp::now().to_string(),
+            saved_at: jiff::Timestamp::now().to_string(),
             run,
-            behind: accounts.behind(),
-            read,
-            sorted: None,
-            books: mark.books,
+            finished: sources.finished(),
+            partial_source,
+            sorted_position: None,
+            line_counts: mark.line_counts,
             totals: Totals {
                 requests: counts.requests,
                 unprocessed: counts.unprocessed,
                 throttled: counts.throttled,
                 retries: counts.retries,
-                consumed_wcu: counts.consumed,
+                consumed_wcu: counts.consumed_wcu,
                 elapsed_s: elapsed.as_secs_f64(),
             },
             saved_by: None,
         }
     }
 
-    /// The same of a run that writes in the order of hashes: all its sources are what
-    /// they are, and the mark is so many records from the beginning.
+    /// Converts it to the checkpoint of a run that writes in the order of the hashes. Its
+    /// watermark counts records, and it lists all sources.
     #[must_use]
-    pub fn of_sorted(mut self, mark: &Mark, accounts: &Accounts) -> Self {
-        self.read = None;
-        self.sorted = Some(mark.below.lines);
-        self.behind = Behind::default();
-        if *mark != Mark::default() {
-            self.behind = accounts.all().without_books();
+    pub fn into_sorted(mut self, mark: &Watermark, sources: &SourceTracker) -> Self {
+        self.partial_source = None;
+        self.sorted_position = Some(mark.offset.lines);
+        self.finished = FinishedSources::default();
+        if *mark != Watermark::default() {
+            self.finished = sources.final_progress().without_line_counts();
         }
         self
     }
 
-    /// The same without the source that the mark is in: a run that is taken up reads
-    /// that from its beginning.
+    /// Removes the source that the watermark is in, so that a resumed run reads it from
+    /// its start.
     #[must_use]
-    pub fn without_the_last(mut self) -> Self {
-        if let Some(read) = self.read.take() {
-            self.books = self.books.without(read.books);
+    pub fn without_partial_source(mut self) -> Self {
+        if let Some(read) = self.partial_source.take() {
+            self.line_counts = self.line_counts.without(read.line_counts);
         }
         self
     }
 
-    /// The low-water mark.
-    pub fn mark(&self) -> Mark {
-        let read = self.read.as_ref();
-        Mark {
-            // The reader does not number more than that.
-            source: u32::try_from(self.behind.count()).unwrap_or(u32::MAX),
-            below: read.map_or_else(Below::default, |r| Below {
+    /// The watermark.
+    pub fn watermark(&self) -> Watermark {
+        let read = self.partial_source.as_ref();
+        Watermark {
+            // The reader numbers at most that many sources.
+            source: u32::try_from(self.finished.count()).unwrap_or(u32::MAX),
+            offset: read.map_or_else(Offset::default, |r| Offset {
                 lines: r.lines,
                 bytes: r.bytes,
             }),
-            here: read.map(|r| r.books).unwrap_or_default(),
-            books: self.books,
+            source_line_counts: read.map(|r| r.line_counts).unwrap_or_default(),
+            line_counts: self.line_counts,
         }
     }
 
-    /// The counters of a run that goes on from here, with `behind` bytes of the
-    /// source that the mark is in behind it, as they lie there.
-    pub fn counts(&self, behind: u64) -> Counts {
-        Counts {
-            books: self.books,
-            bytes_read: self.behind.read() + behind,
+    /// Counters of a run that resumes here. `behind` is the number of compressed bytes
+    /// before the watermark in its source.
+    pub fn counters(&self, behind: u64) -> RunCounters {
+        RunCounters {
+            line_counts: self.line_counts,
+            bytes_read: self.finished.bytes_read() + behind,
             requests: self.totals.requests,
             unprocessed: self.totals.unprocessed,
             throttled: self.totals.throttled,
             retries: self.totals.retries,
-            consumed: self.totals.consumed_wcu,
+            consumed_wcu: self.totals.consumed_wcu,
             in_flight: 0,
         }
     }
 
-    /// Whether it is the checkpoint of `run`.
+    /// Checks that it is a checkpoint of `run`.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage), naming what is another.
-    pub fn is_of(&self, run: &Run, place: &Place) -> Result<()> {
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage), with the first
+    /// difference.
+    pub fn check_run(&self, run: &RunIdentity, place: &CheckpointLocation) -> Result<()> {
         let (had, has) = (&self.run, run);
         let different = if had.sources != has.sources {
             format!(
@@ -202,32 +205,38 @@ impl Checkpoint {
                 had.sources.join(" "),
                 has.sources.join(" ")
             )
-        } else if had.reading != has.reading {
+        } else if had.read_settings != has.read_settings {
             format!(
                 "its lists were read {}, and are read {}",
-                had.reading, has.reading
+                had.read_settings, has.read_settings
             )
-        } else if (&had.table, &had.place) != (&has.table, &has.place) {
+        } else if (&had.table, &had.table_location) != (&has.table, &has.table_location) {
             format!(
                 "the table was {} ({}), and is {} ({})",
-                had.table, had.place, has.table, has.place
+                had.table, had.table_location, has.table, has.table_location
             )
         } else if had.table_id.is_some() && has.table_id.is_some() && had.table_id != has.table_id {
-            format!("table {} was deleted and made anew since", has.table)
-        } else if had.hash != has.hash {
-            format!("the hashes were {}, and are {}", had.hash, has.hash)
-        } else if had.item != has.item {
-            format!("the items were {}, and are {}", had.item, has.item)
+            format!("table {} was deleted and created again since", has.table)
+        } else if had.algorithm != has.algorithm {
+            format!(
+                "the hashes were {}, and are {}",
+                had.algorithm, has.algorithm
+            )
+        } else if had.item_template != has.item_template {
+            format!(
+                "the items were {}, and are {}",
+                had.item_template, has.item_template
+            )
         } else {
             return Ok(());
         };
         Err(Error::usage(format!(
-            "the checkpoint {place} is of another run: {different}"
+            "the checkpoint {place} belongs to another run: {different}"
         ))
-        .hint("begin again with --restart, or name another place by --checkpoint PATH"))
+        .with_hint("give --restart to begin again, or --checkpoint PATH for another checkpoint"))
     }
 
-    /// As it lies on disk.
+    /// The text of the checkpoint, as stored.
     pub fn to_text(&self) -> String {
         // A struct of numbers, texts and lists of them always has a JSON form.
         let json = serde_json::to_string(self).unwrap_or_default();
@@ -235,10 +244,10 @@ impl Checkpoint {
         format!("{json}\n{digest}\n")
     }
 
-    /// Reads what [`to_text`](Self::to_text) wrote.
+    /// Parses the output of [`to_text`](Self::to_text).
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A description of the damage, or the unknown version.
     pub fn from_text(text: &[u8]) -> Result<Checkpoint, String> {
         let text = std::str::from_utf8(text).map_err(|_| "it is not text")?;
         let mut lines = text.lines();
@@ -246,31 +255,31 @@ impl Checkpoint {
             return Err("expected two lines: the checkpoint and its SHA-256".into());
         };
         if digest(json) != sum {
-            return Err("its SHA-256 does not fit: it is cut off, or was changed".into());
+            return Err("its SHA-256 does not match: it was truncated or changed".into());
         }
         let found: Versioned = serde_json::from_str(json).map_err(|e| e.to_string())?;
         if found.version != VERSION {
             return Err(format!(
-                "its version is {}, and this program knows {VERSION}",
+                "its version is {}; this program reads version {VERSION}",
                 found.version
             ));
         }
         let checkpoint: Checkpoint = serde_json::from_str(json).map_err(|e| e.to_string())?;
-        checkpoint.check()?;
+        checkpoint.validate()?;
         Ok(checkpoint)
     }
 
-    /// Whether it contradicts itself.
-    fn check(&self) -> Result<(), String> {
-        // A figure that is too large to be one must not overflow the sums.
-        let all = [self.books].into_iter();
-        let here = self.read.iter().map(|r| r.books);
-        let kept = self.behind.kept.iter().map(|a| a.books);
+    /// Checks that its parts agree with each other.
+    fn validate(&self) -> Result<(), String> {
+        // Absurdly large numbers would overflow the sums below.
+        let all = [self.line_counts].into_iter();
+        let here = self.partial_source.iter().map(|r| r.line_counts);
+        let kept = self.finished.listed.iter().map(|a| a.line_counts);
         let each = all
             .chain(here)
             .chain(kept)
-            .chain([self.behind.beyond.books]);
-        let columns = |b: &Books| {
+            .chain([self.finished.overflow.line_counts]);
+        let columns = |b: &LineCounts| {
             [
                 b.lines,
                 b.written,
@@ -285,44 +294,47 @@ impl Checkpoint {
         };
         if each
             .clone()
-            .any(|b| columns(&b).iter().any(|n| *n > MOST_LINES))
+            .any(|b| columns(&b).iter().any(|n| *n > MAX_LINES))
         {
-            return Err("its books do not balance".into());
+            return Err("its line counts do not balance".into());
         }
-        let mut sum = self.behind.books();
-        if let Some(read) = &self.read {
-            sum += read.books;
+        let mut sum = self.finished.line_counts();
+        if let Some(read) = &self.partial_source {
+            sum += read.line_counts;
         }
-        let sorted = self.sorted.is_some();
-        if each.into_iter().any(|b| !b.balanced() || b.failed != 0)
-            || (!sorted && sum != self.books)
+        let sorted = self.sorted_position.is_some();
+        if each.into_iter().any(|b| !b.is_balanced() || b.failed != 0)
+            || (!sorted && sum != self.line_counts)
         {
-            return Err("its books do not balance".into());
+            return Err("its line counts do not balance".into());
         }
-        // The text of a source that is not text byte by byte may be longer than it is.
-        let beyond = |r: &Read| {
+        // The decompressed text of a source may be longer than the source.
+        let beyond = |r: &PartialSource| {
             let plain = r.source.is_verbatim() && !sorted;
             plain && r.source.object.bytes.is_some_and(|b| r.bytes > b)
         };
-        let none = self.behind.count() == 0;
-        let many = self.behind.count() > u64::from(u32::MAX);
-        if self.read.as_ref().is_some_and(beyond)
-            || (sorted && self.read.is_some())
-            || self.read.as_ref().is_some_and(|r| r.lines < r.books.lines)
+        let none = self.finished.count() == 0;
+        let many = self.finished.count() > u64::from(u32::MAX);
+        if self.partial_source.as_ref().is_some_and(beyond)
+            || (sorted && self.partial_source.is_some())
+            || self
+                .partial_source
+                .as_ref()
+                .is_some_and(|r| r.lines < r.line_counts.lines)
             || many
-            || none != self.behind.digest.is_empty()
+            || none != self.finished.digest.is_empty()
         {
-            return Err("what it says of its sources does not fit together".into());
+            return Err("its entries about the sources contradict each other".into());
         }
         Ok(())
     }
 }
 
-/// Lines of a run at most, by which a figure that is damaged is known: a list of them
+/// Maximum plausible number of lines; a larger one is damage. A list of that many lines
 /// would have some hundred petabytes.
-const MOST_LINES: u64 = 1 << 50;
+const MAX_LINES: u64 = 1 << 50;
 
-/// Of a later version, no more than that may be understood.
+/// The version alone, since the other fields of a later version may be unknown.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,

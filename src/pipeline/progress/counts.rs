@@ -1,87 +1,89 @@
-//! The books: every line that was read is in exactly one column.
+//! Line counts: every line that was read is in exactly one category.
 //!
-//! `lines = written + duplicates + rejected + skipped + failed`, always; a refresh has
-//! `deleted`, `unchanged` and `kept` beside them. The columns are counted where each thing happens, by stages that do not know each
-//! other; none is derived from the others. So the sum is a proof, not a
-//! definition, and [`Books::balanced`] can fail.
+//! `lines = written + duplicates + rejected + skipped + failed`, always. A refresh adds
+//! `deleted`, `unchanged` and `kept`. Independent stages count each category where it
+//! occurs, and none is derived from the others. So the sum is a proof, not a definition,
+//! and [`LineCounts::is_balanced`] can fail.
 
 use crate::base::algorithm_counts::AlgorithmCounts;
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 use std::sync::{Mutex, PoisonError};
 
-/// Where the lines went.
+/// Line counts by outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
-pub struct Books {
+pub struct LineCounts {
     /// Lines read.
     pub lines: u64,
     /// Items acknowledged by DynamoDB.
     pub written: u64,
-    /// Hashes that were taken from this run's input already, and are written or
-    /// on their way.
+    /// Hashes that this run has read before, and has written or queued.
     pub duplicates: u64,
-    /// Lines that are no hash of this kind.
+    /// Lines that are not a hash of the run's algorithm.
     pub rejected: u64,
-    /// Blank lines, comments, headers, and hashes of other algorithms that the list holds
-    /// beside those of the run.
+    /// Blank lines, comments, headers, and hashes of other algorithms in the same list.
     pub skipped: u64,
     /// Lines read but not acknowledged when the run ended.
     pub failed: u64,
-    /// Items whose deletion DynamoDB has acknowledged.
+    /// Deletes acknowledged by DynamoDB.
     pub deleted: u64,
-    /// Lines of a refresh whose hash needs nothing: it stands in both lists.
+    /// Lines of a refresh whose hash is in both lists and needs no call.
     pub unchanged: u64,
-    /// Of those skipped, the hashes of other algorithms.
-    #[serde(default, skip_serializing_if = "AlgorithmCounts::is_zero")]
-    pub others: AlgorithmCounts,
-    /// Lines of a refresh whose hash is gone from the list and stays in the table: its
-    /// item is of another source, or the deletes are held back.
+    /// Skipped hashes of other algorithms; part of `skipped`.
+    #[serde(
+        rename = "others",
+        default,
+        skip_serializing_if = "AlgorithmCounts::is_zero"
+    )]
+    pub other_algorithms: AlgorithmCounts,
+    /// Lines of a refresh whose hash left the list but stays in the table, because its
+    /// item has another source or the deletes are held back.
     #[serde(default)]
     pub kept: u64,
 }
 
-/// How a record is settled.
+/// Final outcome of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
+pub enum LineOutcome {
     /// Acknowledged by DynamoDB.
     Written,
-    /// Its deletion was acknowledged.
+    /// Delete acknowledged by DynamoDB.
     Deleted,
-    /// Found to be on its way already.
+    /// The same item is queued or written already.
     Duplicate,
-    /// Refused by DynamoDB for good.
+    /// Permanently rejected by DynamoDB.
     Rejected,
-    /// Found to need nothing.
+    /// In both lists of a refresh; needs no call.
     Unchanged,
-    /// Not to be deleted after all.
+    /// Not deleted: the item has another source, or deletes are held back.
     Kept,
 }
 
-impl Books {
-    /// Enters `count` lines that are settled.
-    pub fn enter(&mut self, how: Settled, count: u64) {
-        *match how {
-            Settled::Written => &mut self.written,
-            Settled::Deleted => &mut self.deleted,
-            Settled::Duplicate => &mut self.duplicates,
-            Settled::Rejected => &mut self.rejected,
-            Settled::Unchanged => &mut self.unchanged,
-            Settled::Kept => &mut self.kept,
+impl LineCounts {
+    /// Adds `count` lines to the category of `outcome`.
+    pub fn record_outcome(&mut self, outcome: LineOutcome, count: u64) {
+        *match outcome {
+            LineOutcome::Written => &mut self.written,
+            LineOutcome::Deleted => &mut self.deleted,
+            LineOutcome::Duplicate => &mut self.duplicates,
+            LineOutcome::Rejected => &mut self.rejected,
+            LineOutcome::Unchanged => &mut self.unchanged,
+            LineOutcome::Kept => &mut self.kept,
         } += count;
     }
 
-    /// Lines that are in no column yet.
-    pub fn open(&self) -> u64 {
+    /// Number of lines that are in no category yet.
+    pub fn unaccounted(&self) -> u64 {
         let settled = self.written + self.deleted + self.unchanged + self.kept + self.failed;
         (self.lines).saturating_sub(settled + self.duplicates + self.rejected + self.skipped)
     }
 
-    /// Takes `other` out.
+    /// Subtracts `other`, with a minimum of 0 in each category.
     #[must_use]
-    pub fn without(self, other: Books) -> Books {
-        Books {
+    pub fn without(self, other: LineCounts) -> LineCounts {
+        LineCounts {
             lines: self.lines.saturating_sub(other.lines),
             written: self.written.saturating_sub(other.written),
             duplicates: self.duplicates.saturating_sub(other.duplicates),
@@ -90,21 +92,21 @@ impl Books {
             failed: self.failed.saturating_sub(other.failed),
             deleted: self.deleted.saturating_sub(other.deleted),
             unchanged: self.unchanged.saturating_sub(other.unchanged),
-            others: self.others.without(other.others),
+            other_algorithms: self.other_algorithms.without(other.other_algorithms),
             kept: self.kept.saturating_sub(other.kept),
         }
     }
 
-    /// Whether each line is in one column, and no more hashes of other algorithms are
-    /// counted than lines skipped.
-    pub fn balanced(&self) -> bool {
+    /// True if each line is in one category and at most all skipped lines are hashes of
+    /// other algorithms.
+    pub fn is_balanced(&self) -> bool {
         let settled = self.written + self.deleted + self.unchanged + self.kept;
         let sum = settled + self.duplicates + self.rejected + self.skipped + self.failed;
-        self.lines == sum && self.others.total() <= self.skipped
+        self.lines == sum && self.other_algorithms.total() <= self.skipped
     }
 }
 
-impl AddAssign for Books {
+impl AddAssign for LineCounts {
     fn add_assign(&mut self, other: Self) {
         self.lines += other.lines;
         self.written += other.written;
@@ -114,48 +116,48 @@ impl AddAssign for Books {
         self.failed += other.failed;
         self.deleted += other.deleted;
         self.unchanged += other.unchanged;
-        if !other.others.is_zero() {
-            self.others += other.others;
+        if !other.other_algorithms.is_zero() {
+            self.other_algorithms += other.other_algorithms;
         }
         self.kept += other.kept;
     }
 }
 
-/// What was counted so far, in one value.
+/// Snapshot of a run's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
-pub struct Counts {
-    /// The books.
-    pub books: Books,
-    /// Bytes read from the sources, as they lie there.
+pub struct RunCounters {
+    /// Line counts by outcome.
+    pub line_counts: LineCounts,
+    /// Bytes read from the sources, before decompression.
     pub bytes_read: u64,
-    /// BatchWriteItem calls sent.
+    /// BatchWriteItem and DeleteItem calls sent.
     pub requests: u64,
-    /// Items that DynamoDB handed back unwritten.
+    /// Items that DynamoDB returned unprocessed.
     pub unprocessed: u64,
-    /// Calls that it refused whole for want of capacity.
+    /// Calls throttled as a whole.
     pub throttled: u64,
-    /// Calls that carried an item which had been sent before, for any cause.
+    /// Calls with at least one item that was sent before, for any reason.
     pub retries: u64,
-    /// Write capacity units consumed, as DynamoDB says, or as its size formula
-    /// says where it says nothing.
-    pub consumed: f64,
-    /// Calls that are under way.
+    /// WCU consumed, as DynamoDB reports them, or by its size formula if a response
+    /// does not report them.
+    pub consumed_wcu: f64,
+    /// Calls in flight.
     pub in_flight: u64,
 }
 
-/// The counters of a run that is under way: stages add, the display looks.
+/// Live counters of a run: the stages update them, the progress display reads them.
 #[derive(Debug, Default)]
-pub struct Meters(Mutex<Counts>);
+pub struct Counters(Mutex<RunCounters>);
 
-impl Meters {
-    /// What has been counted.
-    pub fn read(&self) -> Counts {
+impl Counters {
+    /// Copies the current values.
+    pub fn snapshot(&self) -> RunCounters {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts. Called once a chunk or a call, not once a line.
-    pub fn update(&self, change: impl FnOnce(&mut Counts)) {
+    /// Updates the counters under their lock: once a chunk or call, not once a line.
+    pub fn update(&self, change: impl FnOnce(&mut RunCounters)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
@@ -165,8 +167,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn books_balance_when_each_line_is_in_one_column() {
-        let mut books = Books {
+    fn line_counts_balance_if_each_line_is_in_one_category() {
+        let mut line_counts = LineCounts {
             lines: 36,
             written: 1,
             duplicates: 2,
@@ -176,18 +178,18 @@ mod tests {
             deleted: 6,
             unchanged: 7,
             kept: 8,
-            ..Books::default()
+            ..LineCounts::default()
         };
-        assert!(books.balanced());
-        books += Books {
+        assert!(line_counts.is_balanced());
+        line_counts += LineCounts {
             lines: 1,
-            ..Books::default()
+            ..LineCounts::default()
         };
-        assert!(!books.balanced());
-        books += Books {
+        assert!(!line_counts.is_balanced());
+        line_counts += LineCounts {
             written: 1,
-            ..Books::default()
+            ..LineCounts::default()
         };
-        assert!(books.balanced());
+        assert!(line_counts.is_balanced());
     }
 }

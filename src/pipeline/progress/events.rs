@@ -1,25 +1,25 @@
-//! Events of a run, for a program that embeds it: when it starts, how far it is, its end.
+//! Events of a run for the program that embeds it: start, progress, end.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
-/// Time between two [`Event::Progress`]es where nobody sets another.
+/// Default time between two [`Event::Progress`] events.
 pub const EVENT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How far a run is, with counts of its kind.
+/// Progress of a run, with the counters `C` of its command.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Progress<C> {
     /// Time since reading began.
     pub elapsed: Duration,
-    /// Bytes to read in all; `None` if a source does not say its length.
+    /// Total bytes to read; `None` if the length of a source is unknown.
     pub bytes: Option<u64>,
-    /// Capacity units a second that the run aims at now (calls a second, of an API);
-    /// `None` without a limit.
+    /// Current target rate, in WCU/s or RCU/s (calls/s for an API); `None` if there is no
+    /// limit.
     pub units_per_s: Option<f64>,
-    /// The counts so far.
+    /// Counters so far.
     pub counts: C,
 }
 
@@ -39,30 +39,30 @@ impl<C> Progress<C> {
     }
 }
 
-/// An event of a run. The first one is `Started` and the last one `Ended`; a run that
-/// cannot begin has none.
+/// An event of a run. The first is `Started`, the last is `Ended`. A run that fails
+/// before it starts has none.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Event<C> {
-    /// The list is open, the table has answered, the rate is known.
+    /// The list is open, the table is described, the rate is known.
     Started(Progress<C>),
-    /// So far. One each interval.
+    /// Progress so far, once each interval.
     Progress(Progress<C>),
-    /// All counts. The report follows.
+    /// Final counters. The report follows.
     Ended(Progress<C>),
 }
 
-/// The callback that receives the events of a run, and how often.
+/// Callback for the events of a run, and its interval.
 #[derive(Clone)]
 pub(crate) struct Events<C> {
-    tell: Option<Arc<dyn Fn(Event<C>) + Send + Sync>>,
+    callback: Option<Arc<dyn Fn(Event<C>) + Send + Sync>>,
     interval: Duration,
 }
 
 impl<C> Default for Events<C> {
     fn default() -> Events<C> {
         Events {
-            tell: None,
+            callback: None,
             interval: EVENT_INTERVAL,
         }
     }
@@ -78,23 +78,23 @@ impl<C> fmt::Debug for Events<C> {
 
 impl<C> Events<C> {
     /// Sets the callback.
-    pub(crate) fn tell(&mut self, tell: impl Fn(Event<C>) + Send + Sync + 'static) {
-        self.tell = Some(Arc::new(tell));
+    pub(crate) fn set_callback(&mut self, tell: impl Fn(Event<C>) + Send + Sync + 'static) {
+        self.callback = Some(Arc::new(tell));
     }
 
-    /// Sets the time between two events; at least a millisecond.
-    pub(crate) fn every(&mut self, interval: Duration) {
+    /// Sets the time between two events: at least 1 ms.
+    pub(crate) fn set_interval(&mut self, interval: Duration) {
         self.interval = interval.max(Duration::from_millis(1));
     }
 
-    /// Drives `run` to its end and tells of it what `progress` says: `None` before it has
-    /// begun.
-    pub(crate) async fn during<T>(
+    /// Drives `run` to its end and reports `progress` to the callback. `progress` returns
+    /// `None` before the run has started.
+    pub(crate) async fn drive<T>(
         &self,
         progress: impl Fn() -> Option<Progress<C>>,
         run: impl Future<Output = T>,
     ) -> T {
-        let Some(tell) = &self.tell else {
+        let Some(tell) = &self.callback else {
             return run.await;
         };
         let mut ticks = tokio::time::interval(self.interval);
@@ -131,12 +131,12 @@ mod tests {
     use std::cell::Cell;
     use std::sync::Mutex;
 
-    /// The events of a run that counts up each 400 ms and begins at the first count.
+    /// Events of a run that counts up every 400 ms and starts at the first count.
     async fn events(counts: u64) -> Vec<Event<u64>> {
-        let told = Arc::new(Mutex::new(Vec::new()));
+        let received = Arc::new(Mutex::new(Vec::new()));
         let mut events = Events::default();
-        let into = told.clone();
-        events.tell(move |event| into.lock().expect("a lock").push(event));
+        let into = received.clone();
+        events.set_callback(move |event| into.lock().expect("a lock").push(event));
         let count = Cell::new(0);
         let run = async {
             for _ in 0..counts {
@@ -148,9 +148,9 @@ mod tests {
             let begun = count.get() > 0;
             begun.then(|| Progress::new(Duration::ZERO, None, None, count.get()))
         };
-        events.during(progress, run).await;
-        let told = told.lock().expect("a lock");
-        told.clone()
+        events.drive(progress, run).await;
+        let received = received.lock().expect("a lock");
+        received.clone()
     }
 
     fn at(count: u64) -> Progress<u64> {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn events_are_a_start_the_progress_each_second_and_an_end() {
+    async fn a_run_reports_its_start_its_progress_each_second_and_its_end() {
         let expected = [
             Event::Started(at(2)),
             Event::Progress(at(5)),
@@ -168,11 +168,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_short_run_has_a_start_and_an_end_too() {
+    async fn a_short_run_reports_start_and_end_and_one_that_never_started_nothing() {
         assert_eq!(
             events(1).await,
             [Event::Started(at(1)), Event::Ended(at(1))]
         );
-        assert_eq!(events(0).await, [], "it never began");
+        assert_eq!(events(0).await, [], "it never started");
     }
 }

@@ -1,18 +1,18 @@
-//! The progress of a run: its books, its low-water mark, its checkpoint.
+//! Progress of a run: line counts, watermark, checkpoint.
 //!
 //! From the bottom up:
 //!
-//! - `counts`: the books, in which every line is in exactly one column;
-//! - `sources`: the account of each source;
-//! - `watermark`: the mark below which every line is settled;
+//! - `counts`: line counts, which put every line into exactly one category;
+//! - `sources`: progress of each source;
+//! - `watermark`: the position before which every line is accounted for;
 //! - `run`: the identity of a run;
-//! - `checkpoint_place`: a local file, or an object in S3;
+//! - `checkpoint_location`: location of a checkpoint, a local file or an S3 object;
 //! - `checkpoint`: the state that a later run resumes;
 //! - `checkpoint_store`: its lock and its saves;
-//! - `events`: the progress of a run, told to the program that embeds it.
+//! - `events`: progress events for the program that embeds the run.
 
 pub(crate) mod checkpoint;
-pub(crate) mod checkpoint_place;
+pub(crate) mod checkpoint_location;
 pub(crate) mod checkpoint_store;
 pub(crate) mod counts;
 pub(crate) mod events;

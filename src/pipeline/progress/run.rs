@@ -1,24 +1,28 @@
-//! The identity of a run: a checkpoint is resumed by the same run only.
+//! Identity of a run: only the same run resumes a checkpoint.
 
 use serde::{Deserialize, Serialize};
 
-/// By what a run is recognised: all of it must be the same.
+/// Identity of a run. A run resumes a checkpoint only if all fields are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Run {
-    /// The sources as they were named, in order.
+pub struct RunIdentity {
+    /// Sources as named on the command line, in order.
     pub sources: Vec<String>,
-    /// How they are read.
-    pub reading: String,
-    /// The table's name.
+    /// Options that decide how the sources are read.
+    #[serde(rename = "reading")]
+    pub read_settings: String,
+    /// Table name.
     pub table: String,
-    /// Where it is: its ARN, or the endpoint and region.
-    pub place: String,
-    /// DynamoDB's own id of it, where it has one: a table that was deleted and
-    /// made anew has another.
+    /// Location of the table: endpoint and region, with its ARN if known.
+    #[serde(rename = "place")]
+    pub table_location: String,
+    /// DynamoDB's id of the table; `None` if unknown. A table that was deleted and
+    /// created again has another.
     pub table_id: Option<String>,
-    /// The hash algorithm.
-    pub hash: String,
-    /// The items, as they are written, without their hash.
-    pub item: String,
+    /// Hash algorithm.
+    #[serde(rename = "hash")]
+    pub algorithm: String,
+    /// Item as it is written, without its hash.
+    #[serde(rename = "item")]
+    pub item_template: String,
 }

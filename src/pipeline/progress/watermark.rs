@@ -1,184 +1,186 @@
-//! The low-water mark: below it every line is settled.
+//! Watermark: the position before which every line is accounted for.
 //!
-//! Batches are acknowledged in any order, and some come back again and again. A
-//! run can only be taken up where *everything* before is in the books for good.
-//! So what the reader hands over are [stretches](Stretch) of the input, one after
-//! another, each with its own books; a record that is written, or settled
-//! otherwise, is entered in those of its stretch; and the mark moves up over each
-//! stretch at the bottom in which no line is open any more.
+//! DynamoDB acknowledges batches in any order, and some items need many retries. A run
+//! can resume only at a position before which *every* line has its final outcome. So the
+//! reader sends consecutive [segments](Segment) of the input, each with its own line
+//! counts. The outcome of a record is counted in its segment. The watermark advances
+//! over each leading segment whose lines all have an outcome.
 //!
-//! Memory: a stretch of some 500 lines is 208 bytes, and no more than
-//! [`MOST_STRETCHES`] are open above the mark: a reader that is further ahead than
-//! that has to wait for the one item that is holding everything up.
+//! Memory: a segment of some 500 lines takes 208 bytes, and at most [`MAX_PENDING_SEGMENTS`]
+//! are pending after the watermark. A reader further ahead waits for the item that
+//! blocks the watermark.
 
-use crate::base::record::{Place, Record};
-use crate::pipeline::progress::counts::{Books, Settled};
-use crate::pipeline::progress::sources::{Accounts, Behind};
+use crate::base::record::{Position, Record};
+use crate::pipeline::progress::counts::{LineCounts, LineOutcome};
+use crate::pipeline::progress::sources::{FinishedSources, SourceTracker};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Stretches above the mark at most: some 8 million lines, and 1.3 MB.
-pub(crate) const MOST_STRETCHES: usize = 16_384;
+/// Maximum number of segments after the watermark: some 8 million lines, 1.3 MB.
+pub(crate) const MAX_PENDING_SEGMENTS: usize = 16_384;
 
-/// A stretch of the input, from the end of the one before it.
+/// A segment of the input, from the end of the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stretch {
-    /// Its end: the source, the lines before it, the bytes before it.
-    pub end: Place,
-    /// Its lines, and those of them that the reader has settled.
-    pub books: Books,
+pub(crate) struct Segment {
+    /// End of the segment: source, and the lines and bytes of that source before it.
+    pub end: Position,
+    /// Lines of the segment, and the outcomes known so far.
+    pub line_counts: LineCounts,
 }
 
-/// What the reader hands to the writer at once: a stretch, and the records in it.
+/// A batch that the reader sends to the writer: a segment and its records.
 #[derive(Debug)]
-pub(crate) struct HandOver {
-    /// The stretch.
-    pub stretch: Stretch,
-    /// Its open lines.
+pub(crate) struct RecordBatch {
+    /// The segment.
+    pub segment: Segment,
+    /// Records of the lines that have no outcome yet.
     pub records: Vec<Record>,
 }
 
-impl From<Vec<Record>> for HandOver {
-    /// Records alone, for one who keeps no mark.
+impl From<Vec<Record>> for RecordBatch {
+    /// Records alone, for a receiver without a watermark.
     fn from(records: Vec<Record>) -> Self {
-        let end = Place {
+        let end = Position {
             source: 0,
             line: 0,
             byte: 0,
         };
-        let books = Books::default();
-        HandOver {
-            stretch: Stretch { end, books },
+        let line_counts = LineCounts::default();
+        RecordBatch {
+            segment: Segment { end, line_counts },
             records,
         }
     }
 }
 
-/// Where everything below is settled.
+/// The position before which every line has its final outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Mark {
-    /// The number of the source that it is in.
+pub struct Watermark {
+    /// Number of the source that the watermark is in.
     pub source: u32,
-    /// How much of that source is below.
-    pub below: Below,
-    /// The books of the lines of that source below.
-    pub here: Books,
-    /// The books of all lines below. Nothing in them is open, and nothing failed.
-    pub books: Books,
+    /// Offset of the watermark in that source.
+    pub offset: Offset,
+    /// Counts of the lines of that source before the watermark.
+    pub source_line_counts: LineCounts,
+    /// Counts of all lines before the watermark; balanced, with `failed` at 0.
+    pub line_counts: LineCounts,
 }
 
-/// How much of a source is below the mark.
+/// Offset of the watermark in its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Below {
-    /// Lines.
+pub struct Offset {
+    /// Lines before it.
     pub lines: u64,
-    /// Bytes, as the lines have them: of the decoded source.
+    /// Bytes before it, in the decompressed text.
     pub bytes: u64,
 }
 
-/// The mark of a run that is under way, and the [accounts](Accounts) of its sources:
-/// the reader and the writer move them, the checkpoint looks. See the [module](self).
+/// Watermark of a running run, and the [progress](SourceTracker) of its sources. The reader
+/// and the writer advance them, the checkpoint reads them. See the [module](self).
 #[derive(Debug, Default)]
-pub(crate) struct LowWater {
-    inner: Mutex<Inner>,
-    accounts: Accounts,
+pub(crate) struct WatermarkTracker {
+    state: Mutex<State>,
+    sources: SourceTracker,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
-    mark: Mark,
-    open: VecDeque<Stretch>,
-    /// The number of the first that is open.
+struct State {
+    watermark: Watermark,
+    pending: VecDeque<Segment>,
+    /// Number of the first pending segment.
     first: u64,
 }
 
-impl LowWater {
-    /// Begins at `mark`, with the sources `behind` it.
-    pub(crate) fn new(mark: Mark, behind: Behind) -> Self {
-        LowWater {
-            inner: Mutex::new(Inner {
-                mark,
-                ..Inner::default()
+impl WatermarkTracker {
+    /// Starts at the watermark `mark`, after the finished sources `behind`.
+    pub(crate) fn new(mark: Watermark, behind: FinishedSources) -> Self {
+        WatermarkTracker {
+            state: Mutex::new(State {
+                watermark: mark,
+                ..State::default()
             }),
-            accounts: Accounts::new(behind),
+            sources: SourceTracker::new(behind),
         }
     }
 
-    /// The accounts of the sources.
-    pub(crate) fn accounts(&self) -> &Accounts {
-        &self.accounts
+    /// Progress of the sources.
+    pub(crate) fn sources(&self) -> &SourceTracker {
+        &self.sources
     }
 
-    /// The mark.
-    pub(crate) fn mark(&self) -> Mark {
-        self.inner().mark.clone()
+    /// The current watermark.
+    pub(crate) fn watermark(&self) -> Watermark {
+        self.state().watermark.clone()
     }
 
-    /// Whether no further stretch may be opened before one at the bottom is
-    /// settled.
+    /// True if the maximum number of segments is pending.
     pub(crate) fn is_full(&self) -> bool {
-        self.inner().open.len() >= MOST_STRETCHES
+        self.state().pending.len() >= MAX_PENDING_SEGMENTS
     }
 
-    /// The next stretch: its `records` are now open, and know that they are of it.
-    pub(crate) fn open(&self, stretch: Stretch, records: &mut [Record]) {
-        let mut inner = self.inner();
-        let number = inner.first + inner.open.len() as u64;
+    /// Adds the next segment, and sets its number in its `records`.
+    pub(crate) fn start_segment(&self, segment: Segment, records: &mut [Record]) {
+        let mut inner = self.state();
+        let number = inner.first + inner.pending.len() as u64;
         for record in records {
-            record.stretch = number;
+            record.segment = number;
         }
-        inner.open.push_back(stretch);
+        inner.pending.push_back(segment);
         let source = inner.advance();
         drop(inner);
-        self.accounts.close_below(source);
+        self.sources.finish_before(source);
     }
 
-    /// `records` are settled.
-    pub(crate) fn settle<'a>(&self, records: impl IntoIterator<Item = &'a Record>, how: Settled) {
-        let mut inner = self.inner();
-        // Mostly all are of one source.
+    /// Counts the `outcome` of `records`.
+    pub(crate) fn record_outcome<'a>(
+        &self,
+        records: impl IntoIterator<Item = &'a Record>,
+        outcome: LineOutcome,
+    ) {
+        let mut inner = self.state();
+        // Usually all records have the same source, so count per source.
         let (mut source, mut count) = (0, 0);
         for record in records {
-            if record.place.source != source {
-                self.accounts.settle(source, how, count);
-                (source, count) = (record.place.source, 0);
+            if record.position.source != source {
+                self.sources.record_outcome(source, outcome, count);
+                (source, count) = (record.position.source, 0);
             }
             count += 1;
-            let at = record.stretch.checked_sub(inner.first);
+            let at = record.segment.checked_sub(inner.first);
             let at = at.and_then(|at| usize::try_from(at).ok());
-            if let Some(stretch) = at.and_then(|at| inner.open.get_mut(at)) {
-                stretch.books.enter(how, 1);
+            if let Some(segment) = at.and_then(|at| inner.pending.get_mut(at)) {
+                segment.line_counts.record_outcome(outcome, 1);
             }
         }
-        self.accounts.settle(source, how, count);
+        self.sources.record_outcome(source, outcome, count);
         let source = inner.advance();
         drop(inner);
-        self.accounts.close_below(source);
+        self.sources.finish_before(source);
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
-    /// Moves the mark; the source that it is in then.
+impl State {
+    /// Advances the watermark; returns the number of the source it is in.
     fn advance(&mut self) -> u32 {
-        while let Some(stretch) = self.open.pop_front_if(|s| s.books.balanced()) {
+        while let Some(segment) = self.pending.pop_front_if(|s| s.line_counts.is_balanced()) {
             self.first += 1;
-            let mark = &mut self.mark;
-            if stretch.end.source != mark.source {
-                mark.source = stretch.end.source;
-                mark.here = Books::default();
+            let mark = &mut self.watermark;
+            if segment.end.source != mark.source {
+                mark.source = segment.end.source;
+                mark.source_line_counts = LineCounts::default();
             }
-            mark.books += stretch.books;
-            mark.here += stretch.books;
-            mark.below = Below {
-                lines: stretch.end.line,
-                bytes: stretch.end.byte,
+            mark.line_counts += segment.line_counts;
+            mark.source_line_counts += segment.line_counts;
+            mark.offset = Offset {
+                lines: segment.end.line,
+                bytes: segment.end.byte,
             };
         }
-        self.mark.source
+        self.watermark.source
     }
 }
 

@@ -1,29 +1,29 @@
-//! The writer's loop in paused time, against a table that does as it is told.
+//! The writer's loop in paused time, against a table that follows a script.
 
 use super::*;
 use crate::base::hash::{Algorithm, Case, Hash};
-use crate::base::record::Place;
+use crate::base::record::Position;
 use crate::base::shutdown::Stop;
 use crate::dynamodb::delete_item::CONDITION_FAILED;
 use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
-use crate::pipeline::progress::counts::{Books, Counts};
-use crate::pipeline::progress::watermark::{HandOver, Stretch};
+use crate::pipeline::progress::counts::{LineCounts, RunCounters};
+use crate::pipeline::progress::watermark::{RecordBatch, Segment};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use tokio::sync::mpsc;
 
-/// What the table does with the k-th call.
+/// Reaction of the table to the k-th call.
 #[derive(Clone, Copy)]
 enum Act {
     Write,
-    /// Hands back the last n items.
-    HandBack(usize),
-    Fail(Meaning, &'static str),
-    /// Writes, but the answer is lost.
-    LoseAnswer,
-    /// Answers something else.
-    Say(&'static str),
+    /// Leaves the last n items unprocessed.
+    Unprocessed(usize),
+    Fail(ErrorClass, &'static str),
+    /// Writes, but the response is lost.
+    LoseResponse,
+    /// Responds with this text.
+    Respond(&'static str),
     Hang,
 }
 
@@ -57,12 +57,12 @@ impl<F: Fn(usize, &[String]) -> Act + Sync> BatchWrite for FakeTable<F> {
         let unique: std::collections::BTreeSet<_> = keys.iter().collect();
         assert!(
             unique.len() == keys.len() && keys.len() <= 25,
-            "no key twice, no more than 25"
+            "no key twice, at most 25"
         );
         let act = {
             let mut seen = self.seen.lock().expect("whole");
-            let begun = *seen.begun.get_or_insert_with(Instant::now);
-            seen.calls.push((begun.elapsed(), keys.len()));
+            let started = *seen.begun.get_or_insert_with(Instant::now);
+            seen.calls.push((started.elapsed(), keys.len()));
             (self.act)(seen.calls.len(), &keys)
         };
         tokio::time::sleep(self.latency).await;
@@ -73,7 +73,7 @@ impl<F: Fn(usize, &[String]) -> Act + Sync> BatchWrite for FakeTable<F> {
             }
         };
         let failed = |meaning, message: &str| CallError {
-            meaning,
+            class: meaning,
             code: Some(message.into()),
             message: String::new(),
             reasons: vec![],
@@ -84,20 +84,20 @@ impl<F: Fn(usize, &[String]) -> Act + Sync> BatchWrite for FakeTable<F> {
                 write(keys.len());
                 Ok(Bytes::from_static(br#"{"UnprocessedItems":{}}"#))
             }
-            Act::HandBack(n) => {
+            Act::Unprocessed(n) => {
                 let kept = keys.len() - n.min(keys.len());
                 write(kept);
-                let back = &puts[kept..];
-                Ok(serde_json::json!({"UnprocessedItems": {"t": back}})
+                let unprocessed = &puts[kept..];
+                Ok(serde_json::json!({"UnprocessedItems": {"t": unprocessed}})
                     .to_string()
                     .into())
             }
-            Act::LoseAnswer => {
+            Act::LoseResponse => {
                 write(keys.len());
-                Err(failed(Meaning::Transient, "reset"))
+                Err(failed(ErrorClass::Transient, "reset"))
             }
             Act::Fail(meaning, code) => Err(failed(meaning, code)),
-            Act::Say(text) => Ok(Bytes::from_static(text.as_bytes())),
+            Act::Respond(text) => Ok(Bytes::from_static(text.as_bytes())),
             Act::Hang => std::future::pending().await,
         }
     }
@@ -114,8 +114,8 @@ fn key(n: u32) -> String {
 }
 
 struct Run {
-    end: End,
-    counts: Counts,
+    end: RunEnd,
+    counts: RunCounters,
     rows: BTreeMap<String, u32>,
     calls: Vec<(Duration, usize)>,
     elapsed: Duration,
@@ -163,20 +163,20 @@ impl Setup {
             latency: self.latency,
             seen: Mutex::default(),
         };
-        let meters = Meters::default();
+        let counters = Counters::default();
         let rejects = Rejects::new(None).expect("no file");
         let stop = Stop::new();
         let (send, receive) = mpsc::channel(4);
         let records = self.records;
-        let begun = Instant::now();
-        let water = LowWater::default();
+        let started = Instant::now();
+        let watermark = WatermarkTracker::default();
         let writer = Writer {
             table: &table,
             table_name: "t",
             template: &template,
-            pace: &Pace::fixed(self.rate),
-            meters: &meters,
-            water: &water,
+            rate_limiter: &RateLimiter::fixed(self.rate),
+            counters: &counters,
+            watermark: &watermark,
             rejects: &rejects,
             options: WriterOptions {
                 concurrency: self.concurrency,
@@ -189,7 +189,7 @@ impl Setup {
                 let record = |&n: &u32| {
                     Record::new(
                         hash(n),
-                        Place {
+                        Position {
                             source: 0,
                             line: u64::from(n),
                             byte: u64::from(n) * 33,
@@ -198,19 +198,19 @@ impl Setup {
                 };
                 let part: Vec<_> = part.iter().map(record).collect();
                 let n = part.len() as u64;
-                meters.update(|c| c.books.lines += n);
-                let handed = HandOver {
-                    stretch: Stretch {
-                        end: part[part.len() - 1].place,
-                        books: Books {
+                counters.update(|c| c.line_counts.lines += n);
+                let batch = RecordBatch {
+                    segment: Segment {
+                        end: part[part.len() - 1].position,
+                        line_counts: LineCounts {
                             lines: n,
-                            ..Books::default()
+                            ..LineCounts::default()
                         },
                     },
                     records: part,
                 };
-                if send.send(handed).await.is_err() {
-                    meters.update(|c| c.books.failed += n);
+                if send.send(batch).await.is_err() {
+                    counters.update(|c| c.line_counts.failed += n);
                     return;
                 }
             }
@@ -228,26 +228,28 @@ impl Setup {
         };
         let backoff = Backoff::new(fastrand::Rng::with_seed(42));
         let (end, (), ()) = tokio::join!(writer.run(receive, &stop, backoff), feed, stopper);
-        let counts = meters.read();
-        assert!(counts.books.balanced(), "{:?}", counts.books);
+        let counts = counters.snapshot();
+        assert!(counts.line_counts.is_balanced(), "{:?}", counts.line_counts);
         let seen = table.seen.into_inner().expect("whole");
-        // Below the mark everything is settled, and at the end of a run that is
-        // whole, everything is below it.
-        let mark = water.mark().books;
-        assert!(mark.balanced() && mark.failed == 0 && mark.written <= counts.books.written);
+        // Every line before the watermark has an outcome, and after a complete run the
+        // watermark is at the end.
+        let mark = watermark.watermark().line_counts;
+        assert!(
+            mark.is_balanced() && mark.failed == 0 && mark.written <= counts.line_counts.written
+        );
         assert!(
             (1..=mark.lines as u32)
                 .all(|n| seen.rows.contains_key(&key(n)) || rejects.first().is_some())
         );
-        if matches!(end, End::Complete) {
-            assert_eq!(mark, counts.books);
+        if matches!(end, RunEnd::Complete) {
+            assert_eq!(mark, counts.line_counts);
         }
         Run {
             end,
             counts,
             rows: seen.rows,
             calls: seen.calls,
-            elapsed: begun.elapsed(),
+            elapsed: started.elapsed(),
             rejected: rejects.first(),
         }
     }
@@ -255,8 +257,8 @@ impl Setup {
 
 impl Run {
     fn assert_all_written(&self, records: u32) {
-        assert!(matches!(self.end, End::Complete), "{:?}", self.end);
-        assert_eq!(self.counts.books.written, u64::from(records));
+        assert!(matches!(self.end, RunEnd::Complete), "{:?}", self.end);
+        assert_eq!(self.counts.line_counts.written, u64::from(records));
         assert_eq!(self.rows.len(), records as usize);
     }
 }
@@ -268,13 +270,13 @@ async fn everything_is_written_once_in_full_batches() {
     assert!(run.rows.values().all(|n| *n == 1));
     assert_eq!(run.counts.requests, 40);
     assert_eq!(run.counts.retries, 0);
-    assert_eq!(run.counts.consumed, 1000.0);
+    assert_eq!(run.counts.consumed_wcu, 1000.0);
     // 40 calls of 5 ms, 8 at a time.
     assert_eq!(run.elapsed, Duration::from_millis(25));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_rate_is_held_exactly() {
+async fn the_write_rate_equals_the_target_exactly() {
     let setup = Setup {
         records: 10_025,
         rate: Some(1000.0),
@@ -287,7 +289,7 @@ async fn the_rate_is_held_exactly() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn latency_is_hidden_by_itself() {
+async fn automatic_concurrency_keeps_the_rate_at_any_latency() {
     // With a rate: 10,000 a second, and the last call's time.
     // Without: 32 calls, twice, until the latency is known; at 5 ms then 40, at 50 ms 256.
     for (rate, latency, records, elapsed) in [
@@ -310,7 +312,7 @@ async fn latency_is_hidden_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_without_an_answer_does_not_stall_the_rest() {
+async fn a_call_without_a_response_does_not_stall_the_others() {
     let setup = Setup {
         stop_after: Some(Duration::from_secs(1)),
         ..Setup::default()
@@ -318,25 +320,25 @@ async fn a_call_without_an_answer_does_not_stall_the_rest() {
     let run = setup
         .run(|k, _| if k == 1 { Act::Hang } else { Act::Write })
         .await;
-    assert!(matches!(run.end, End::Stopped), "{:?}", run.end);
-    assert_eq!(run.counts.books.written, 975);
-    assert_eq!(run.counts.books.failed, 25);
+    assert!(matches!(run.end, RunEnd::Stopped), "{:?}", run.end);
+    assert_eq!(run.counts.line_counts.written, 975);
+    assert_eq!(run.counts.line_counts.failed, 25);
     // The other 39 calls, seven at a time.
     let last = run.calls.last().expect("calls").0;
     assert_eq!(last, Duration::from_millis(25));
 }
 
 #[tokio::test(start_paused = true)]
-async fn unprocessed_items_come_back_in_full_batches_and_pay_again() {
+async fn unprocessed_items_are_retried_in_full_batches_and_pay_for_tokens() {
     let setup = Setup {
         rate: Some(1000.0),
         ..Setup::default()
     };
-    // The first 20 calls hand back 5 items each.
+    // The first 20 calls leave 5 items unprocessed each.
     let run = setup
         .run(|k, _| {
             if k <= 20 {
-                Act::HandBack(5)
+                Act::Unprocessed(5)
             } else {
                 Act::Write
             }
@@ -345,7 +347,7 @@ async fn unprocessed_items_come_back_in_full_batches_and_pay_again() {
     run.assert_all_written(1000);
     assert!(run.rows.values().all(|n| *n == 1));
     assert_eq!(run.counts.unprocessed, 100);
-    // 1,100 items were sent: 44 full batches, but for what was left at the end.
+    // 1,100 items were sent: 44 full batches, and the remainder at the end.
     let sent: usize = run.calls.iter().map(|(_, n)| n).sum();
     assert_eq!(sent, 1100);
     assert!(run.counts.requests <= 46, "{} calls", run.counts.requests);
@@ -357,8 +359,11 @@ async fn unprocessed_items_come_back_in_full_batches_and_pay_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttled_call_is_sent_again() {
-    let throttle = Act::Fail(Meaning::Throttled, "ProvisionedThroughputExceededException");
+async fn a_throttled_call_is_retried() {
+    let throttle = Act::Fail(
+        ErrorClass::Throttled,
+        "ProvisionedThroughputExceededException",
+    );
     let run = Setup::default()
         .run(|k, _| if k % 3 == 0 { throttle } else { Act::Write })
         .await;
@@ -368,12 +373,12 @@ async fn a_throttled_call_is_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_answer_and_a_strange_one_lose_nothing() {
+async fn lost_and_invalid_responses_lose_no_item() {
     let run = Setup::default()
         .run(|k, _| match k % 5 {
-            1 => Act::LoseAnswer,
-            2 => Act::Say("<html>"),
-            3 => Act::Say(
+            1 => Act::LoseResponse,
+            2 => Act::Respond("<html>"),
+            3 => Act::Respond(
                 r#"{"UnprocessedItems":{"t":[{"PutRequest":{"Item":{"md5":{"S":"00"}}}}]}}"#,
             ),
             _ => Act::Write,
@@ -383,53 +388,56 @@ async fn a_lost_answer_and_a_strange_one_lose_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_bad_item_does_not_take_the_other_24_with_it() {
+async fn one_invalid_item_is_rejected_and_the_other_24_are_written() {
     let bad = key(300);
     let run = Setup::default()
         .run(|_, keys| {
             if keys.contains(&bad) {
-                Act::Fail(Meaning::Invalid, "ValidationException")
+                Act::Fail(ErrorClass::Invalid, "ValidationException")
             } else {
                 Act::Write
             }
         })
         .await;
-    assert!(matches!(run.end, End::Complete));
+    assert!(matches!(run.end, RunEnd::Complete));
     assert_eq!(
-        (run.counts.books.written, run.counts.books.rejected),
+        (
+            run.counts.line_counts.written,
+            run.counts.line_counts.rejected
+        ),
         (999, 1)
     );
     assert!(!run.rows.contains_key(&bad));
-    let said = run.rejected.expect("named");
+    let message = run.rejected.expect("named");
     assert!(
-        said.contains("line 300 (byte 9900)") && said.contains("refused"),
-        "{said}"
+        message.contains("line 300 (byte 9900)") && message.contains("finds invalid"),
+        "{message}"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_every_item_is_refused_the_run_stops() {
+async fn a_run_whose_items_are_all_invalid_stops() {
     let run = Setup::default()
-        .run(|_, _| Act::Fail(Meaning::Invalid, "ValidationException"))
+        .run(|_, _| Act::Fail(ErrorClass::Invalid, "ValidationException"))
         .await;
-    let End::Failed(error) = run.end else {
+    let RunEnd::Failed(error) = run.end else {
         panic!("{:?}", run.end)
     };
     assert!(
-        format!("{error:#}").contains("refuses every item"),
+        format!("{error:#}").contains("reports every item for table t as invalid"),
         "{error}"
     );
-    assert_eq!(run.counts.books.written, 0);
-    assert!(run.counts.books.rejected >= 25 && run.counts.books.rejected < 100);
+    assert_eq!(run.counts.line_counts.written, 0);
+    assert!(run.counts.line_counts.rejected >= 25 && run.counts.line_counts.rejected < 100);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_will_never_work_stops_at_once() {
-    let denied = Act::Fail(Meaning::Permanent, "AccessDeniedException");
+async fn a_permanent_error_stops_the_run_at_once() {
+    let denied = Act::Fail(ErrorClass::Permanent, "AccessDeniedException");
     let run = Setup::default()
         .run(|k, _| if k == 5 { denied } else { Act::Write })
         .await;
-    let End::Failed(error) = run.end else {
+    let RunEnd::Failed(error) = run.end else {
         panic!("{:?}", run.end)
     };
     assert!(
@@ -438,24 +446,24 @@ async fn what_will_never_work_stops_at_once() {
     );
     assert!(
         error
-            .what_to_do()
+            .hint()
             .is_some_and(|h| h.contains("dynamodb:BatchWriteItem"))
     );
-    // Those in flight beside it finished.
+    // The other calls in flight have finished.
     assert!(run.calls.len() <= 12, "{} calls", run.calls.len());
-    assert_eq!(run.counts.books.written, run.rows.len() as u64);
-    assert!(run.counts.books.failed > 0);
+    assert_eq!(run.counts.line_counts.written, run.rows.len() as u64);
+    assert!(run.counts.line_counts.failed > 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn transient_failures_are_ridden_out_up_to_the_limit() {
-    let begun = Instant::now();
-    // Away for ten minutes, then back.
+async fn transient_failures_are_retried_up_to_the_time_limit() {
+    let started = Instant::now();
+    // Down for ten minutes.
     let run = Setup::default()
         .run(|_, _| {
-            let away = begun.elapsed() < Duration::from_secs(600);
-            if away {
-                Act::Fail(Meaning::Transient, "InternalServerError")
+            let is_down = started.elapsed() < Duration::from_secs(600);
+            if is_down {
+                Act::Fail(ErrorClass::Transient, "InternalServerError")
             } else {
                 Act::Write
             }
@@ -468,45 +476,41 @@ async fn transient_failures_are_ridden_out_up_to_the_limit() {
         ..Setup::default()
     };
     let run = setup
-        .run(|_, _| Act::Fail(Meaning::Transient, "InternalServerError"))
+        .run(|_, _| Act::Fail(ErrorClass::Transient, "InternalServerError"))
         .await;
-    let End::Failed(error) = run.end else {
+    let RunEnd::Failed(error) = run.end else {
         panic!("{:?}", run.end)
     };
     assert!(format!("{error:#}").contains("for 60 s"), "{error}");
     assert!(run.elapsed >= Duration::from_secs(60) && run.elapsed < Duration::from_secs(90));
-    assert_eq!(run.counts.books.failed, run.counts.books.lines);
+    assert_eq!(run.counts.line_counts.failed, run.counts.line_counts.lines);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_that_hands_back_everything_for_ever_is_given_up() {
+async fn a_table_that_never_processes_an_item_ends_the_run() {
     let setup = Setup {
         give_up_after: Duration::from_secs(60),
         ..Setup::default()
     };
-    let run = setup.run(|_, _| Act::HandBack(25)).await;
-    assert!(matches!(run.end, End::Failed(_)), "{:?}", run.end);
-    assert_eq!(run.counts.books.written, 0);
+    let run = setup.run(|_, _| Act::Unprocessed(25)).await;
+    assert!(matches!(run.end, RunEnd::Failed(_)), "{:?}", run.end);
+    assert_eq!(run.counts.line_counts.written, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_that_stay_expired_end_the_run_sooner() {
+async fn credentials_that_stay_expired_end_the_run_after_two_minutes() {
     let run = Setup::default()
-        .run(|_, _| Act::Fail(Meaning::Expired, "ExpiredTokenException"))
+        .run(|_, _| Act::Fail(ErrorClass::Expired, "ExpiredTokenException"))
         .await;
-    let End::Failed(error) = run.end else {
+    let RunEnd::Failed(error) = run.end else {
         panic!("{:?}", run.end)
     };
-    assert!(
-        error
-            .what_to_do()
-            .is_some_and(|h| h.contains("credentials"))
-    );
-    assert!(run.elapsed >= EXPIRED_PATIENCE && run.elapsed < 2 * EXPIRED_PATIENCE);
+    assert!(error.hint().is_some_and(|h| h.contains("credentials")));
+    assert!(run.elapsed >= EXPIRED_TIMEOUT && run.elapsed < 2 * EXPIRED_TIMEOUT);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_lets_finish_what_is_in_flight_and_sends_no_more() {
+async fn after_a_stop_calls_in_flight_finish_and_no_more_are_sent() {
     let setup = Setup {
         records: 10_000,
         latency: Duration::from_secs(1),
@@ -514,15 +518,15 @@ async fn a_stop_lets_finish_what_is_in_flight_and_sends_no_more() {
         ..Setup::default()
     };
     let run = setup.run(|_, _| Act::Write).await;
-    assert!(matches!(run.end, End::Stopped), "{:?}", run.end);
+    assert!(matches!(run.end, RunEnd::Stopped), "{:?}", run.end);
     assert_eq!(run.elapsed, Duration::from_secs(2));
-    assert_eq!(run.counts.books.written, 16 * 25);
+    assert_eq!(run.counts.line_counts.written, 16 * 25);
     assert_eq!(run.rows.len(), 16 * 25);
-    assert!(run.counts.books.failed > 0);
+    assert!(run.counts.line_counts.failed > 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_waits_ten_seconds_and_no_longer() {
+async fn a_stop_waits_at_most_ten_seconds() {
     let setup = Setup {
         stop_after: Some(Duration::from_secs(1)),
         ..Setup::default()
@@ -530,16 +534,19 @@ async fn a_stop_waits_ten_seconds_and_no_longer() {
     let run = setup
         .run(|k, _| if k == 3 { Act::Hang } else { Act::Write })
         .await;
-    assert!(matches!(run.end, End::Stopped), "{:?}", run.end);
+    assert!(matches!(run.end, RunEnd::Stopped), "{:?}", run.end);
     assert_eq!(run.elapsed, Duration::from_secs(11));
     assert_eq!(
-        (run.counts.books.written, run.counts.books.failed),
+        (
+            run.counts.line_counts.written,
+            run.counts.line_counts.failed
+        ),
         (975, 25)
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trickle_is_written_without_waiting_for_a_full_batch() {
+async fn slow_input_is_written_without_waiting_for_a_full_batch() {
     let setup = Setup {
         records: 3,
         closed: false,
@@ -554,10 +561,10 @@ async fn a_trickle_is_written_without_waiting_for_a_full_batch() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Whatever the table answers, each line is in one column, and below the mark
-    /// is only what was acknowledged: [`Setup::run`] sees to both.
+    /// For any responses, each line is in one category, and only acknowledged lines are
+    /// before the watermark: [`Setup::run`] asserts both.
     #[test]
-    fn whatever_is_answered_the_books_balance(
+    fn line_counts_balance_for_any_responses(
         acts in prop::collection::vec(0u8..9, 1..40),
         stop_after in proptest::option::of(0u64..200),
         concurrency in 1usize..12,
@@ -576,24 +583,24 @@ proptest! {
                 ..Setup::default()
             };
             setup.run(|k, _| match acts.get(k - 1) {
-                Some(0) => Act::HandBack(7),
-                Some(1) => Act::HandBack(25),
-                Some(2) => Act::LoseAnswer,
-                Some(3) => Act::Fail(Meaning::Throttled, "ThrottlingException"),
-                Some(4) => Act::Fail(Meaning::Transient, "InternalServerError"),
-                Some(5) => Act::Fail(Meaning::Invalid, "ValidationException"),
-                Some(6) => Act::Say("{\"UnprocessedItems\":{\"t\":[{\"PutRequest\":{\"Item\":{}}}]}}"),
-                Some(7) => Act::Say("[1e999"),
+                Some(0) => Act::Unprocessed(7),
+                Some(1) => Act::Unprocessed(25),
+                Some(2) => Act::LoseResponse,
+                Some(3) => Act::Fail(ErrorClass::Throttled, "ThrottlingException"),
+                Some(4) => Act::Fail(ErrorClass::Transient, "InternalServerError"),
+                Some(5) => Act::Fail(ErrorClass::Invalid, "ValidationException"),
+                Some(6) => Act::Respond("{\"UnprocessedItems\":{\"t\":[{\"PutRequest\":{\"Item\":{}}}]}}"),
+                Some(7) => Act::Respond("[1e999"),
                 _ => Act::Write,
             })
             .await
         });
-        prop_assert!(run.counts.books.lines <= 400);
-        prop_assert!(run.rows.len() as u64 >= run.counts.books.written);
+        prop_assert!(run.counts.line_counts.lines <= 400);
+        prop_assert!(run.rows.len() as u64 >= run.counts.line_counts.written);
     }
 }
 
-/// A table that keeps every third item: it is of another source.
+/// A table in which every third item has another source.
 #[derive(Default)]
 struct OfTwoSources {
     calls: Mutex<Vec<(Duration, String)>>,
@@ -602,7 +609,7 @@ struct OfTwoSources {
 
 impl BatchWrite for OfTwoSources {
     async fn batch_write(&self, _: Bytes) -> Result<Bytes, CallError> {
-        Err(CallError::strange_answer("a delete came in a batch"))
+        Err(CallError::unrecognised_response("a delete came in a batch"))
     }
 
     async fn delete_item(&self, body: Bytes) -> Result<Bytes, CallError> {
@@ -611,12 +618,12 @@ impl BatchWrite for OfTwoSources {
             .as_str()
             .expect("a key")
             .to_owned();
-        let begun = *self.begun.get_or_init(Instant::now);
+        let started = *self.begun.get_or_init(Instant::now);
         let mut calls = self.calls.lock().expect("whole");
-        let again = calls.iter().any(|(_, k)| *k == key);
-        calls.push((begun.elapsed(), key.clone()));
+        let is_retry = calls.iter().any(|(_, k)| *k == key);
+        calls.push((started.elapsed(), key.clone()));
         let fail = |meaning, code: &str| CallError {
-            meaning,
+            class: meaning,
             code: Some(code.into()),
             message: String::new(),
             reasons: vec![],
@@ -624,15 +631,15 @@ impl BatchWrite for OfTwoSources {
         };
         let n = u32::from_str_radix(&key[..8], 16).expect("hex");
         match n {
-            7 if !again => Err(fail(Meaning::Throttled, "ThrottlingException")),
-            n if n % 3 == 0 => Err(fail(Meaning::Permanent, CONDITION_FAILED)),
+            7 if !is_retry => Err(fail(ErrorClass::Throttled, "ThrottlingException")),
+            n if n % 3 == 0 => Err(fail(ErrorClass::Permanent, CONDITION_FAILED)),
             _ => Ok(Bytes::from_static(b"{}")),
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn deletes_with_a_condition_pay_one_by_one_and_those_kept_are_settled() {
+async fn conditional_deletes_are_single_calls_and_kept_items_are_counted() {
     let schema = KeySchema {
         partition: KeyAttribute {
             name: "md5".into(),
@@ -647,17 +654,17 @@ async fn deletes_with_a_condition_pay_one_by_one_and_those_kept_are_settled() {
     };
     let template = ItemTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &[])
         .expect("fits")
-        .deleting_only("t", &schema, &owner);
+        .with_delete_condition("t", &schema, &owner);
     let table = OfTwoSources::default();
-    let (meters, water) = (Meters::default(), LowWater::default());
+    let (counters, watermark) = (Counters::default(), WatermarkTracker::default());
     let rejects = Rejects::new(None).expect("no file");
     let writer = Writer {
         table: &table,
         table_name: "t",
         template: &template,
-        pace: &Pace::fixed(Some(50.0)),
-        meters: &meters,
-        water: &water,
+        rate_limiter: &RateLimiter::fixed(Some(50.0)),
+        counters: &counters,
+        watermark: &watermark,
         rejects: &rejects,
         options: WriterOptions {
             concurrency: Concurrency::Auto,
@@ -669,7 +676,7 @@ async fn deletes_with_a_condition_pay_one_by_one_and_those_kept_are_settled() {
         action: Action::Delete,
         ..Record::new(
             hash(n),
-            Place {
+            Position {
                 source: 0,
                 line: u64::from(n),
                 byte: 0,
@@ -677,31 +684,35 @@ async fn deletes_with_a_condition_pay_one_by_one_and_those_kept_are_settled() {
         )
     };
     let records: Vec<Record> = (1..=150).map(record).collect();
-    let books = Books {
+    let line_counts = LineCounts {
         lines: 150,
-        ..Books::default()
+        ..LineCounts::default()
     };
-    meters.update(|c| c.books = books);
-    let stretch = Stretch {
-        end: records[149].place,
-        books,
+    counters.update(|c| c.line_counts = line_counts);
+    let segment = Segment {
+        end: records[149].position,
+        line_counts,
     };
-    send.try_send(HandOver { stretch, records }).expect("room");
+    send.try_send(RecordBatch { segment, records })
+        .expect("room");
     drop(send);
     let backoff = Backoff::new(fastrand::Rng::with_seed(42));
     let end = writer.run(receive, &Stop::new(), backoff).await;
-    assert!(matches!(end, End::Complete), "{end:?}");
-    let counts = meters.read();
-    let Books { deleted, kept, .. } = counts.books;
-    assert_eq!((deleted, kept, counts.books.balanced()), (100, 50, true));
-    assert_eq!(water.mark().books, counts.books);
+    assert!(matches!(end, RunEnd::Complete), "{end:?}");
+    let counts = counters.snapshot();
+    let LineCounts { deleted, kept, .. } = counts.line_counts;
+    assert_eq!(
+        (deleted, kept, counts.line_counts.is_balanced()),
+        (100, 50, true)
+    );
+    assert_eq!(watermark.watermark().line_counts, counts.line_counts);
     assert_eq!(
         (counts.requests, counts.retries, counts.throttled),
         (151, 1, 1)
     );
-    assert_eq!(counts.consumed, 150.0);
+    assert_eq!(counts.consumed_wcu, 150.0);
     let calls = table.calls.into_inner().expect("whole");
-    // 151 calls at 50 a second: the first pay from what the bucket holds.
-    let took = calls.last().expect("calls").0.as_secs_f64();
-    assert!((2.0..=3.1).contains(&took), "{took} s");
+    // 151 calls at 50 a second; the first calls use the tokens in the bucket.
+    let elapsed = calls.last().expect("calls").0.as_secs_f64();
+    assert!((2.0..=3.1).contains(&elapsed), "{elapsed} s");
 }

@@ -1,16 +1,16 @@
 use super::*;
-use crate::pipeline::progress::sources::Account;
+use crate::pipeline::progress::sources::SourceProgress;
 use proptest::prelude::*;
 
-pub(crate) fn run() -> Run {
-    Run {
+pub(crate) fn run() -> RunIdentity {
+    RunIdentity {
         sources: vec!["s3://b/1".into(), "s3://b/2".into()],
-        reading: "as they are".into(),
+        read_settings: "as they are".into(),
         table: "sha256".into(),
-        place: "us-east-1".into(),
+        table_location: "us-east-1".into(),
         table_id: Some("id".into()),
-        hash: "sha256".into(),
-        item: "{…}".into(),
+        algorithm: "sha256".into(),
+        item_template: "{…}".into(),
     }
 }
 
@@ -23,51 +23,51 @@ fn identity(uri: &str) -> Identity {
     })
 }
 
-fn written(written: u64) -> Books {
-    Books {
+fn written(written: u64) -> LineCounts {
+    LineCounts {
         lines: written + 3,
         written,
         rejected: 1,
         skipped: 2,
-        ..Books::default()
+        ..LineCounts::default()
     }
 }
 
-/// The accounts of two sources, of which the first is settled.
-fn accounts() -> Accounts {
-    let accounts = Accounts::default();
-    for (n, uri, books) in [
+/// Progress of two sources, of which every line of the first has an outcome.
+fn accounts() -> SourceTracker {
+    let accounts = SourceTracker::default();
+    for (n, uri, line_counts) in [
         (0, "s3://b/1", written(97)),
-        (1, "s3://b/2", Books::default()),
+        (1, "s3://b/2", LineCounts::default()),
     ] {
-        let account = Account {
+        let progress = SourceProgress {
             source: identity(uri),
-            read: 6500,
-            books,
+            bytes_read: 6500,
+            line_counts,
         };
-        accounts.begin(n, account);
+        accounts.start_source(n, progress);
     }
     accounts
 }
 
 fn checkpoint() -> Checkpoint {
     let accounts = accounts();
-    accounts.close_below(1);
-    let mut books = written(97);
-    books += written(7);
-    let mark = Mark {
+    accounts.finish_before(1);
+    let mut line_counts = written(97);
+    line_counts += written(7);
+    let mark = Watermark {
         source: 1,
-        below: Below {
+        offset: Offset {
             lines: 10,
             bytes: 650,
         },
-        here: written(7),
-        books,
+        source_line_counts: written(7),
+        line_counts,
     };
-    let counts = Counts {
+    let counts = RunCounters {
         requests: 7,
-        consumed: 104.5,
-        ..Counts::default()
+        consumed_wcu: 104.5,
+        ..RunCounters::default()
     };
     Checkpoint::new(
         run(),
@@ -79,117 +79,130 @@ fn checkpoint() -> Checkpoint {
 }
 
 #[test]
-fn it_is_read_as_it_was_written() {
+fn a_checkpoint_parses_to_the_one_that_was_written() {
     let written = checkpoint();
     let read = Checkpoint::from_text(written.to_text().as_bytes()).expect("whole");
     assert_eq!(read, written);
-    let mark = read.mark();
+    let mark = read.watermark();
     assert_eq!(
-        (mark.source, mark.below.lines, mark.below.bytes),
+        (mark.source, mark.offset.lines, mark.offset.bytes),
         (1, 10, 650)
     );
-    assert_eq!((read.books.lines, mark.here.lines), (110, 10));
-    assert_eq!(read.counts(650).bytes_read, 7150);
-    assert_eq!(read.counts(0).books, written.books);
+    assert_eq!(
+        (read.line_counts.lines, mark.source_line_counts.lines),
+        (110, 10)
+    );
+    assert_eq!(read.counters(650).bytes_read, 7150);
+    assert_eq!(read.counters(0).line_counts, written.line_counts);
 }
 
 #[test]
-fn before_the_first_line_is_settled_there_is_the_beginning() {
-    let counts = Counts::default();
+fn a_checkpoint_before_the_first_outcome_starts_at_the_first_source() {
+    let counts = RunCounters::default();
     let none = Checkpoint::new(
         run(),
-        &Mark::default(),
+        &Watermark::default(),
         &accounts(),
         &counts,
         Duration::ZERO,
     );
-    let uri = none.read.as_ref().map(|r| r.source.object.uri.as_str());
+    let uri = none
+        .partial_source
+        .as_ref()
+        .map(|r| r.source.object.uri.as_str());
     assert_eq!(
         uri,
         Some("s3://b/1"),
-        "the second is opened, and nothing of the first settled"
+        "the second is opened, and no line of the first has an outcome"
     );
-    assert_eq!((none.behind.count(), none.mark()), (0, Mark::default()));
+    assert_eq!(
+        (none.finished.count(), none.watermark()),
+        (0, Watermark::default())
+    );
     Checkpoint::from_text(none.to_text().as_bytes()).expect("whole");
 }
 
 #[test]
-fn a_source_that_is_damaged_is_left_out_and_read_again() {
-    let whole = checkpoint().without_the_last();
+fn a_checkpoint_without_its_partial_source_reads_that_source_from_its_start() {
+    let whole = checkpoint().without_partial_source();
     let read = Checkpoint::from_text(whole.to_text().as_bytes()).expect("whole");
-    assert_eq!((read.books, read.read.is_none()), (written(97), true));
-    let mark = read.mark();
     assert_eq!(
-        (mark.source, mark.below, mark.here.lines),
-        (1, Below::default(), 0)
+        (read.line_counts, read.partial_source.is_none()),
+        (written(97), true)
+    );
+    let mark = read.watermark();
+    assert_eq!(
+        (mark.source, mark.offset, mark.source_line_counts.lines),
+        (1, Offset::default(), 0)
     );
 }
 
 #[test]
-fn another_run_is_refused_and_what_is_other_is_named() {
-    let place = Place::File("c".into());
-    let had = checkpoint();
-    had.is_of(&run(), &place).expect("the same");
-    had.is_of(
-        &Run {
-            table_id: None,
-            ..run()
-        },
-        &place,
-    )
-    .expect("not known to be another");
+fn a_different_run_is_an_error_that_names_the_difference() {
+    let place = CheckpointLocation::File("c".into());
+    let saved = checkpoint();
+    saved.check_run(&run(), &place).expect("the same");
+    saved
+        .check_run(
+            &RunIdentity {
+                table_id: None,
+                ..run()
+            },
+            &place,
+        )
+        .expect("an unknown id is no difference");
     for (now, words) in [
         (
-            Run {
+            RunIdentity {
                 sources: vec!["s3://b/1".into()],
                 ..run()
             },
             "the sources were s3://b/1 s3://b/2, and are s3://b/1",
         ),
         (
-            Run {
-                reading: "as CSV".into(),
+            RunIdentity {
+                read_settings: "as CSV".into(),
                 ..run()
             },
             "its lists were read as they are, and are read as CSV",
         ),
         (
-            Run {
+            RunIdentity {
                 table: "t".into(),
                 ..run()
             },
             "the table was sha256",
         ),
         (
-            Run {
-                place: "eu-west-1".into(),
+            RunIdentity {
+                table_location: "eu-west-1".into(),
                 ..run()
             },
             "(us-east-1), and is sha256 (eu-west-1)",
         ),
         (
-            Run {
+            RunIdentity {
                 table_id: Some("other".into()),
                 ..run()
             },
-            "made anew",
+            "created again",
         ),
         (
-            Run {
-                hash: "md5".into(),
+            RunIdentity {
+                algorithm: "md5".into(),
                 ..run()
             },
             "the hashes were sha256, and are md5",
         ),
         (
-            Run {
-                item: "{}".into(),
+            RunIdentity {
+                item_template: "{}".into(),
                 ..run()
             },
             "the items were",
         ),
     ] {
-        let e = had.is_of(&now, &place).expect_err(words);
+        let e = saved.check_run(&now, &place).expect_err(words);
         assert_eq!(e.exit_status(), 2);
         assert!(
             format!("{e:#}").contains(words),
@@ -199,26 +212,28 @@ fn another_run_is_refused_and_what_is_other_is_named() {
 }
 
 #[test]
-fn what_contradicts_itself_is_damaged() {
+fn a_checkpoint_whose_parts_disagree_is_damaged() {
     fn sealed(change: impl Fn(&mut Checkpoint)) -> String {
         let mut c = checkpoint();
         change(&mut c);
         Checkpoint::from_text(c.to_text().as_bytes()).expect_err("damaged")
     }
     assert!(sealed(|c| c.version = 1).contains("version is 1"));
-    assert!(sealed(|c| c.books.written += 1).contains("balance"));
-    assert!(sealed(|c| c.books.written = u64::MAX).contains("balance"));
-    let read = |c: &mut Checkpoint, change: fn(&mut Read)| c.read.iter_mut().for_each(change);
-    assert!(sealed(move |c| read(c, |r| r.books.lines += 1)).contains("balance"));
-    assert!(sealed(|c| c.behind.kept[0].books.written += 1).contains("balance"));
+    assert!(sealed(|c| c.line_counts.written += 1).contains("balance"));
+    assert!(sealed(|c| c.line_counts.written = u64::MAX).contains("balance"));
+    let read = |c: &mut Checkpoint, change: fn(&mut PartialSource)| {
+        c.partial_source.iter_mut().for_each(change)
+    };
+    assert!(sealed(move |c| read(c, |r| r.line_counts.lines += 1)).contains("balance"));
+    assert!(sealed(|c| c.finished.listed[0].line_counts.written += 1).contains("balance"));
     assert!(sealed(move |c| read(c, |r| r.bytes = 6501)).contains("sources"));
-    assert!(sealed(|c| c.behind.digest.clear()).contains("sources"));
+    assert!(sealed(|c| c.finished.digest.clear()).contains("sources"));
 }
 
 proptest! {
-    /// Any damage is noticed, and nothing panics.
+    /// Any damage is detected, and nothing panics.
     #[test]
-    fn damage_is_noticed(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
+    fn damage_is_detected(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
         let whole = checkpoint().to_text().into_bytes();
         let mut text = whole.clone();
         let at = at.index(text.len() - 1);
@@ -228,7 +243,7 @@ proptest! {
     }
 
     #[test]
-    fn anything_at_all_is_read_or_refused(text in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn random_bytes_are_an_error(text in prop::collection::vec(any::<u8>(), 0..300)) {
         prop_assert!(Checkpoint::from_text(&text).is_err());
         let mut sealed = text.clone();
         sealed.retain(|b| *b != b'\n');

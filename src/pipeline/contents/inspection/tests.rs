@@ -1,15 +1,15 @@
-//! Looks at tables of every kind, and questions in either case.
+//! Inspections of tables of every kind, and look-ups in both cases.
 
 use super::*;
-use crate::aws::error::{CallError, Meaning};
+use crate::aws::error::{CallError, ErrorClass};
 use crate::base::error::ErrorKind;
 use crate::dynamodb::client::operation::BatchGet;
-use crate::dynamodb::describe_table::assumed;
+use crate::dynamodb::describe_table::assume_table;
 use crate::dynamodb::key_schema::{KeyAttribute, KeySchema};
 use crate::flow::backoff::Backoff;
 use crate::list::matchmeta::normalizer::Rules;
-use crate::pipeline::contents::either_case::WRONG_CASE;
-use crate::pipeline::contents::scan::look_by;
+use crate::pipeline::contents::case_detection::WRONG_CASE;
+use crate::pipeline::contents::scan::inspect_with;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -24,20 +24,20 @@ fn key(kind: KeyType) -> KeyAttribute {
     }
 }
 
-fn seen(kind: KeyType, items: &[Value]) -> Contents {
-    let mut contents = Contents::of("t", &key(kind));
+fn seen(kind: KeyType, items: &[Value]) -> InspectedItems {
+    let mut contents = InspectedItems::new("t", &key(kind));
     items
         .iter()
-        .for_each(|item| contents.enter(&key(kind), item));
+        .for_each(|item| contents.add_item(&key(kind), item));
     contents
 }
 
-/// What is given for the algorithm, and the name of the key.
-fn given(algorithm: Option<Algorithm>, key: Option<&KeyAttribute>) -> Given<'_> {
-    Given::by_flags(algorithm, key)
+/// Settings with this algorithm and key.
+fn given(algorithm: Option<Algorithm>, key: Option<&KeyAttribute>) -> KeyOptions<'_> {
+    KeyOptions::from_flags(algorithm, key)
 }
 
-fn text_keys(keys: &[&str]) -> Contents {
+fn text_keys(keys: &[&str]) -> InspectedItems {
     let items: Vec<Value> = keys.iter().map(|k| json!({"hash": {"S": k}})).collect();
     seen(KeyType::S, &items)
 }
@@ -47,79 +47,81 @@ fn hash(n: u8) -> Hash {
     Hash::from_bytes(&raw).expect("32 bytes")
 }
 
-fn refused<T: std::fmt::Debug>(result: Result<T>) -> (String, String) {
-    let error = result.expect_err("refused");
+fn usage_error<T: std::fmt::Debug>(result: Result<T>) -> (String, String) {
+    let error = result.expect_err("a usage error");
     assert_eq!(error.kind(), ErrorKind::Usage);
-    let hint = error.what_to_do().expect("a hint").to_owned();
+    let hint = error.hint().expect("a hint").to_owned();
     (error.to_string(), hint)
 }
 
 fn ok<T>(result: Result<T>) -> T {
-    result.expect("not refused")
+    result.expect("no error")
 }
 
 #[test]
-fn the_case_is_taken_where_it_is_open_and_refused_where_it_contradicts() {
+fn the_case_comes_from_the_keys_and_a_given_one_that_contradicts_is_an_error() {
     let lower = text_keys(&[&hash(1).to_hex(Case::Lower), &hash(2).to_hex(Case::Lower)]);
-    let case = |contents: &Contents, told| ok(contents.case(told, Settings::Flags));
+    let case =
+        |contents: &InspectedItems, given_case| ok(contents.case(given_case, SettingSyntax::Flags));
     assert_eq!(case(&lower, None), KeyCase::Known(Case::Lower));
-    let told = case(&lower, Some(Case::Lower));
-    assert_eq!(told, KeyCase::Known(Case::Lower));
-    let (what, hint) = refused(lower.case(Some(Case::Upper), Settings::FlagsOrEnvironment));
+    let given_case = case(&lower, Some(Case::Lower));
+    assert_eq!(given_case, KeyCase::Known(Case::Lower));
+    let (what, hint) =
+        usage_error(lower.case(Some(Case::Upper), SettingSyntax::FlagsOrEnvironment));
     assert!(
         what.contains("does not fit table t: its keys are in lower case"),
         "{what}"
     );
     assert_eq!(hint, "give --case lower (in Lambda: HASHFERRY_CASE=lower)");
-    // Digits alone show no case, and an empty table shows nothing.
+    // Keys of digits only, or an empty table, show no case.
     for open in [text_keys(&[&"12".repeat(32)]), text_keys(&[])] {
-        for told in [None, Some(Case::Lower)] {
-            assert_eq!(case(&open, told), KeyCase::Open(told));
+        for given_case in [None, Some(Case::Lower)] {
+            assert_eq!(case(&open, given_case), KeyCase::Unknown(given_case));
         }
     }
     let both = text_keys(&[&hash(1).to_hex(Case::Lower), &hash(2).to_hex(Case::Upper)]);
     assert_eq!(case(&both, None), KeyCase::Both);
-    let told = case(&both, Some(Case::Lower));
-    assert_eq!(told, KeyCase::Known(Case::Lower));
-    // A key whose own letters are of both cases shows neither.
+    let given_case = case(&both, Some(Case::Lower));
+    assert_eq!(given_case, KeyCase::Known(Case::Lower));
+    // A key with letters of both cases shows neither.
     let odd = text_keys(&["aB".repeat(32).as_str()]);
-    assert_eq!(case(&odd, None), KeyCase::Open(None));
-    let unseen = Look::new(Err("denied".to_owned()), 0.0);
-    let told = unseen.case(Some(Case::Lower), Settings::Flags);
-    assert_eq!(ok(told), KeyCase::Open(Some(Case::Lower)));
+    assert_eq!(case(&odd, None), KeyCase::Unknown(None));
+    let unseen = Inspection::new(Err("denied".to_owned()), 0.0);
+    let given_case = unseen.case(Some(Case::Lower), SettingSyntax::Flags);
+    assert_eq!(ok(given_case), KeyCase::Unknown(Some(Case::Lower)));
 }
 
 #[test]
-fn the_algorithm_is_known_by_the_length_of_every_key() {
-    let check = |contents: &Contents, algorithm| {
+fn the_algorithm_is_detected_by_the_length_of_the_keys() {
+    let check = |contents: &InspectedItems, algorithm| {
         contents.check_algorithm(algorithm, given(Some(algorithm), None))
     };
     let md5 = text_keys(&[&"ab".repeat(16), &"cd".repeat(16)]);
     assert_eq!(md5.algorithm(), Some(Algorithm::Md5));
     ok(check(&md5, Algorithm::Md5));
-    let (what, hint) = refused(check(&md5, Algorithm::Sha256));
-    assert!(what.contains("does not hold sha256"), "{what}");
+    let (what, hint) = usage_error(check(&md5, Algorithm::Sha256));
+    assert!(what.contains("has no sha256 hashes"), "{what}");
     assert!(what.contains("2 × md5 (32 hexadecimal digits)"), "{what}");
     assert!(hint.starts_with("give --hash md5"), "{hint}");
     assert!(hint.contains("give --hash sha256 --key hash"), "{hint}");
-    // Both named by a person: a table of several may be meant. Another key's name is no
-    // such word.
+    // Algorithm and key are both given: that confirms a table of several algorithms.
+    // Another key does not.
     let own = key(KeyType::S);
-    let told = Some(Algorithm::Sha256);
-    ok(md5.check_algorithm(Algorithm::Sha256, given(told, Some(&own))));
+    let algorithm = Some(Algorithm::Sha256);
+    ok(md5.check_algorithm(Algorithm::Sha256, given(algorithm, Some(&own))));
     let other = KeyAttribute {
         name: "digest".to_owned(),
         ..own
     };
-    refused(md5.check_algorithm(Algorithm::Sha256, given(told, Some(&other))));
-    // Where the key is named as another one, the hash alone would be refused.
+    usage_error(md5.check_algorithm(Algorithm::Sha256, given(algorithm, Some(&other))));
+    // If the key has the name of another algorithm, --hash alone would be an error.
     let named = KeyAttribute {
         name: "sha256".to_owned(),
         kind: KeyType::S,
     };
-    let mut md5 = Contents::of("t", &named);
-    md5.enter(&named, &json!({"sha256": {"S": "ab".repeat(16)}}));
-    let (_, hint) = refused(check(&md5, Algorithm::Sha256));
+    let mut md5 = InspectedItems::new("t", &named);
+    md5.add_item(&named, &json!({"sha256": {"S": "ab".repeat(16)}}));
+    let (_, hint) = usage_error(check(&md5, Algorithm::Sha256));
     assert!(
         hint.starts_with("give --hash md5 --key sha256, or"),
         "{hint}"
@@ -127,7 +129,7 @@ fn the_algorithm_is_known_by_the_length_of_every_key() {
     let several = text_keys(&[&"ab".repeat(16), &"cd".repeat(32)]);
     assert_eq!(several.algorithm(), None);
     ok(check(&several, Algorithm::Sha256));
-    let (what, _) = refused(check(&several, Algorithm::Sha1));
+    let (what, _) = usage_error(check(&several, Algorithm::Sha1));
     assert!(
         what.contains("1 × md5") && what.contains("1 × sha256"),
         "{what}"
@@ -135,17 +137,17 @@ fn the_algorithm_is_known_by_the_length_of_every_key() {
     let raw = BASE64.encode([7; 20]);
     let bytes = seen(KeyType::B, &[json!({"hash": {"B": raw}})]);
     assert_eq!(bytes.algorithm(), Some(Algorithm::Sha1));
-    let case = bytes.case(None, Settings::Flags);
+    let case = bytes.case(None, SettingSyntax::Flags);
     assert_eq!(ok(case), KeyCase::Known(Case::Upper));
     let others = text_keys(&["USER#1", "USER#2"]);
-    let (what, _) = refused(check(&others, Algorithm::Md5));
-    assert!(what.contains("does not hold hashes"), "{what}");
+    let (what, _) = usage_error(check(&others, Algorithm::Md5));
+    assert!(what.contains("has no hashes"), "{what}");
     assert!(!what.contains("USER"), "{what}");
     ok(check(&text_keys(&[]), Algorithm::Md5));
 }
 
 #[test]
-fn of_a_table_of_paths_the_rules_are_taken_and_others_refused() {
+fn the_rules_of_paths_come_from_the_items_and_others_are_an_error() {
     let item = |fields: &[(&str, &str)]| {
         let mut item = json!({"hash": {"S": hash(1).to_hex(Case::Upper)}});
         for (name, text) in fields {
@@ -158,13 +160,13 @@ fn of_a_table_of_paths_the_rules_are_taken_and_others_refused() {
         KeyType::S,
         &[item(&[("rules", "v3")]), item(&[("rules", "v3")])],
     );
-    let taken = v3.rules(&open, Settings::Flags);
-    assert_eq!(ok(taken), Normalizer::of(Rules::V3));
+    let taken = v3.normalizer(&open, SettingSyntax::Flags);
+    assert_eq!(ok(taken), Normalizer::with_rules(Rules::V3));
     let v2 = GivenRules {
         rules: Some(Rules::V2),
         ..GivenRules::default()
     };
-    let (what, hint) = refused(v3.rules(&v2, Settings::Flags));
+    let (what, hint) = usage_error(v3.normalizer(&v2, SettingSyntax::Flags));
     assert!(what.contains("v3 (users: user, Administrator)"), "{what}");
     assert_eq!(
         hint,
@@ -174,35 +176,42 @@ fn of_a_table_of_paths_the_rules_are_taken_and_others_refused() {
         KeyType::S,
         &[item(&[("rules", "v2"), ("unix_user", "admin")])],
     );
-    let taken = admin.rules(&open, Settings::Flags).expect("taken");
+    let taken = admin
+        .normalizer(&open, SettingSyntax::Flags)
+        .expect("taken");
     assert_eq!(
         (taken.rules(), taken.users().unix.as_str()),
         (Rules::V2, "admin")
     );
-    refused(admin.rules(&Normalizer::of(Rules::V2).into(), Settings::Flags));
+    usage_error(admin.normalizer(
+        &Normalizer::with_rules(Rules::V2).into(),
+        SettingSyntax::Flags,
+    ));
     let several = [item(&[("rules", "v2")]), item(&[("rules", "v3")])];
     let several = seen(KeyType::S, &several);
-    refused(several.rules(&open, Settings::Flags));
-    let whole = Normalizer::of(Rules::V3);
-    let told = several.rules(&whole.clone().into(), Settings::Flags);
-    assert_eq!(ok(told), whole);
-    // Of rules to come, and of a table whose items say nothing.
-    refused(seen(KeyType::S, &[item(&[("rules", "v9")])]).rules(&open, Settings::Flags));
-    let silent = seen(KeyType::S, &[item(&[])]).rules(&open, Settings::Flags);
+    usage_error(several.normalizer(&open, SettingSyntax::Flags));
+    let whole = Normalizer::with_rules(Rules::V3);
+    let normalizer = several.normalizer(&whole.clone().into(), SettingSyntax::Flags);
+    assert_eq!(ok(normalizer), whole);
+    // Rules of a later version, and items without rules.
+    usage_error(
+        seen(KeyType::S, &[item(&[("rules", "v9")])]).normalizer(&open, SettingSyntax::Flags),
+    );
+    let silent = seen(KeyType::S, &[item(&[])]).normalizer(&open, SettingSyntax::Flags);
     assert_eq!(ok(silent), Normalizer::default());
 }
 
 #[test]
-fn items_of_any_shape_are_read() {
+fn items_of_any_shape_are_counted() {
     let odd = seen(
         KeyType::S,
         &[json!({}), json!(7), json!({"hash": {"S": 5}})],
     );
-    assert_eq!((odd.items, odd.by_bytes.len()), (3, 0));
+    assert_eq!((odd.item_count, odd.hash_lengths.len()), (3, 0));
 }
 
-/// A look at a table whose Scan gives these answers, and the bodies that it is asked.
-async fn looked(answers: Vec<Result<Value, CallError>>) -> (Look, Vec<Value>) {
+/// Inspection of a table whose Scan has these responses, with the request bodies.
+async fn inspect_responses(answers: Vec<Result<Value, CallError>>) -> (Inspection, Vec<Value>) {
     let answers = Mutex::new(answers.into_iter());
     let asked = Mutex::new(Vec::new());
     let scan = |body: Bytes| {
@@ -212,13 +221,13 @@ async fn looked(answers: Vec<Result<Value, CallError>>) -> (Look, Vec<Value>) {
         async move { answer.map(|body| Bytes::from(body.to_string())) }
     };
     let backoff = Backoff::new(fastrand::Rng::with_seed(1));
-    let look = look_by(scan, "t", &key(KeyType::S), backoff).await;
+    let look = inspect_with(scan, "t", &key(KeyType::S), backoff).await;
     (look, asked.into_inner().expect("no panic"))
 }
 
-fn failure(meaning: Meaning) -> CallError {
+fn failure(meaning: ErrorClass) -> CallError {
     CallError {
-        meaning,
+        class: meaning,
         code: Some("SomeException".to_owned()),
         message: "no".to_owned(),
         reasons: Vec::new(),
@@ -227,71 +236,75 @@ fn failure(meaning: Meaning) -> CallError {
 }
 
 #[tokio::test]
-async fn an_empty_page_that_has_a_next_one_is_no_empty_table() {
+async fn an_empty_page_with_a_next_page_does_not_mean_an_empty_table() {
     let empty = json!({"Items": [], "LastEvaluatedKey": {"hash": {"S": "a"}},
                        "ConsumedCapacity": {"TableName": "t", "CapacityUnits": 0.5}});
     let item = json!({"hash": {"S": hash(1).to_hex(Case::Lower)}});
     let full = json!({"Items": [item], "LastEvaluatedKey": {"hash": {"S": "b"}},
                       "ConsumedCapacity": {"TableName": "t", "CapacityUnits": 1.5}});
-    let (look, asked) = looked(vec![Ok(empty.clone()), Ok(full)]).await;
-    assert_eq!(look.seen.as_ref().map(|c| c.lower), Ok(1));
-    assert_eq!(look.read_units, 2.0);
+    let (look, asked) = inspect_responses(vec![Ok(empty.clone()), Ok(full)]).await;
+    assert_eq!(look.items.as_ref().map(|c| c.lower_keys), Ok(1));
+    assert_eq!(look.consumed_rcu, 2.0);
     assert_eq!(asked[0].get("ExclusiveStartKey"), None);
     assert_eq!(asked[1]["ExclusiveStartKey"], json!({"hash": {"S": "a"}}));
     assert_eq!((&asked[0]["Limit"], asked.len()), (&json!(25), 2));
-    // Not for ever, and then it is not taken for an empty table.
-    let (look, asked) = looked(vec![Ok(empty); 4]).await;
-    assert!(look.seen.is_err());
+    // The number of calls is limited, and then the result is an error, not an empty table.
+    let (look, asked) = inspect_responses(vec![Ok(empty); 4]).await;
+    assert!(look.items.is_err());
     assert_eq!(asked.len(), 4);
-    let (look, _) = looked(vec![Ok(json!({"Items": []}))]).await;
-    assert_eq!(look.seen.map(|c| c.items), Ok(0));
+    let (look, _) = inspect_responses(vec![Ok(json!({"Items": []}))]).await;
+    assert_eq!(look.items.map(|c| c.item_count), Ok(0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scan_that_is_throttled_is_sent_again_and_a_denied_one_is_not() {
-    for meaning in [Meaning::Throttled, Meaning::Transient] {
+async fn a_throttled_scan_is_retried_and_a_denied_one_is_not() {
+    for meaning in [ErrorClass::Throttled, ErrorClass::Transient] {
         let answers = vec![Err(failure(meaning)), Ok(json!({"Items": []}))];
-        let (look, asked) = looked(answers).await;
-        assert_eq!((look.seen.is_ok(), asked.len()), (true, 2));
-        let (look, asked) = looked(vec![Err(failure(meaning)); 4]).await;
-        assert_eq!((look.seen.is_err(), asked.len()), (true, 4));
+        let (look, asked) = inspect_responses(answers).await;
+        assert_eq!((look.items.is_ok(), asked.len()), (true, 2));
+        let (look, asked) = inspect_responses(vec![Err(failure(meaning)); 4]).await;
+        assert_eq!((look.items.is_err(), asked.len()), (true, 4));
     }
-    for meaning in [Meaning::Permanent, Meaning::Invalid, Meaning::Expired] {
-        let (look, asked) = looked(vec![Err(failure(meaning))]).await;
-        assert_eq!((look.seen.is_err(), asked.len()), (true, 1));
+    for meaning in [
+        ErrorClass::Permanent,
+        ErrorClass::Invalid,
+        ErrorClass::Expired,
+    ] {
+        let (look, asked) = inspect_responses(vec![Err(failure(meaning))]).await;
+        assert_eq!((look.items.is_err(), asked.len()), (true, 1));
     }
     for strange in [json!({}), json!([]), json!({"Items": {}}), json!("<html>")] {
-        let (look, asked) = looked(vec![Ok(strange); 4]).await;
-        assert_eq!((look.seen.is_err(), asked.len()), (true, 4));
+        let (look, asked) = inspect_responses(vec![Ok(strange); 4]).await;
+        assert_eq!((look.items.is_err(), asked.len()), (true, 4));
     }
 }
 
 #[test]
-fn an_algorithm_that_is_not_the_keys_name_needs_the_key_too() {
+fn an_algorithm_other_than_the_name_of_the_key_needs_the_key_too() {
     let table = |name: &str| {
         let key = KeyAttribute {
             name: name.to_owned(),
             kind: KeyType::S,
         };
         let denied = Error::usage("denied");
-        assumed(denied, "t", Some(key), None).expect("a table")
+        assume_table(denied, "t", Some(key), None).expect("a table")
     };
     let own = |name: &str| table(name).schema.partition;
-    let check = |name, told, key| check_key_name(&table(name), given(told, key));
+    let check = |name, algorithm, key| check_key_name(&table(name), given(algorithm, key));
     let md5 = Some(Algorithm::Md5);
-    let (what, hint) = refused(check("sha256", md5, None));
+    let (what, hint) = usage_error(check("sha256", md5, None));
     assert!(what.contains("md5 does not fit table t"), "{what}");
     assert!(hint.contains("give --key sha256 as well"), "{hint}");
     let (digest, sha256) = (own("digest"), own("sha256"));
-    refused(check("sha256", md5, Some(&digest)));
+    usage_error(check("sha256", md5, Some(&digest)));
     ok(check("sha256", md5, Some(&sha256)));
     ok(check("sha256", None, None));
     ok(check("md5", md5, None));
-    // A name that is no algorithm's says nothing.
+    // A key name that is not an algorithm fits any.
     ok(check("digest", md5, None));
 }
 
-/// A table of text keys that leaves `unread` unprocessed once.
+/// A table of text keys that leaves the key `unread` unprocessed once.
 #[derive(Debug, Default)]
 struct Table {
     keys: BTreeSet<String>,
@@ -341,70 +354,78 @@ impl BatchGet for Table {
     }
 }
 
-fn either(case: KeyCase) -> EitherCase {
+fn either(case: KeyCase) -> CaseDetector {
     let schema = KeySchema {
         partition: key(KeyType::S),
         sort: None,
         index_keys: Vec::new(),
     };
-    EitherCase::new("t", &schema, Algorithm::Sha256, case, &[], Settings::Flags).expect("fits")
+    CaseDetector::new(
+        "t",
+        &schema,
+        Algorithm::Sha256,
+        case,
+        &[],
+        SettingSyntax::Flags,
+    )
+    .expect("fits")
 }
 
-/// What `table` answers when it is asked for `hashes`: those found, and calls in all.
-async fn found(either: &EitherCase, table: &Table, hashes: &[Hash]) -> (Vec<Hash>, u32) {
-    let answered = either.ask(table, hashes, false).await.expect("an answer");
-    let items = answered.answer.items.iter();
+/// Looks up `hashes` in `table`: those found, and the total number of calls.
+async fn found(either: &CaseDetector, table: &Table, hashes: &[Hash]) -> (Vec<Hash>, u32) {
+    let answered = either.get(table, hashes, false).await.expect("an answer");
+    let items = answered.response.items.iter();
     (items.map(|item| item.hash).collect(), table.calls())
 }
 
 #[tokio::test]
-async fn a_batch_that_finds_nothing_is_asked_in_the_other_case() {
+async fn a_batch_without_a_found_hash_is_looked_up_in_the_other_case() {
     let table = Table::holds(&[hash(1)], Case::Lower);
-    let open = either(KeyCase::Open(None));
-    // Nothing known in either case: both are asked, and stay open.
+    let open = either(KeyCase::Unknown(None));
+    // No hash found in either case: the case stays unknown.
     let none = found(&open, &table, &[hash(8), hash(9)]).await;
     assert_eq!(none, (vec![], 2));
     let one = found(&open, &table, &[hash(1), hash(2)]).await;
     assert_eq!(one, (vec![hash(1)], 4));
-    // Settled: one call a batch from now on.
+    // The case is known: one call per batch from now on.
     let one = found(&open, &table, &[hash(1)]).await;
     assert_eq!(one, (vec![hash(1)], 5));
 }
 
 #[tokio::test]
-async fn a_case_that_was_told_and_is_not_the_tables_is_an_error() {
+async fn a_given_case_that_is_not_the_tables_is_an_error() {
     let table = Table::holds(&[hash(1)], Case::Lower);
-    let told = either(KeyCase::Open(Some(Case::Upper)));
-    let error = told
-        .ask(&table, &[hash(1)], false)
+    let detector = either(KeyCase::Unknown(Some(Case::Upper)));
+    let error = detector
+        .get(&table, &[hash(1)], false)
         .await
-        .expect_err("refused");
+        .expect_err("a usage error");
     assert_eq!(error.code.as_deref(), Some(WRONG_CASE));
     assert!(error.message.contains("give --case lower"), "{error}");
-    let (what, hint) = refused(case_by_keys(&told, &table, &[hash(1)]).await);
+    let (what, hint) = usage_error(detect_case(&detector, &table, &[hash(1)]).await);
     assert!(what.contains("in lower case"), "{what}");
     assert_eq!(hint, "give --case lower");
-    let right = either(KeyCase::Open(Some(Case::Lower)));
-    let (case, _) = ok(case_by_keys(&right, &table, &[hash(1)]).await);
+    let right = either(KeyCase::Unknown(Some(Case::Lower)));
+    let (case, _) = ok(detect_case(&right, &table, &[hash(1)]).await);
     assert_eq!(case, Some(Case::Lower));
-    let open = either(KeyCase::Open(None));
-    let (case, _) = ok(case_by_keys(&open, &table, &[hash(9)]).await);
+    let open = either(KeyCase::Unknown(None));
+    let (case, _) = ok(detect_case(&open, &table, &[hash(9)]).await);
     assert_eq!(case, None);
 }
 
 #[tokio::test]
-async fn a_case_that_was_told_is_checked_for_the_first_thousand_hashes() {
+async fn a_given_case_is_checked_with_the_first_thousand_hashes() {
     let table = Table::holds(&[hash(1)], Case::Lower);
-    let told = either(KeyCase::Open(Some(Case::Upper)));
+    let detector = either(KeyCase::Unknown(Some(Case::Upper)));
     let unknown: Vec<Hash> = (100..200).map(hash).collect();
     for batch in 1..=10 {
-        let none = found(&told, &table, &unknown).await;
+        let none = found(&detector, &table, &unknown).await;
         assert_eq!(none, (vec![], 2 * batch));
     }
-    let none = found(&told, &table, &unknown).await;
+    let none = found(&detector, &table, &unknown).await;
     assert_eq!(none, (vec![], 21));
-    // What was not told stays open: a false unknown is worse than a second call.
-    let open = either(KeyCase::Open(None));
+    // A case that was not given stays unknown: a false "unknown" is worse than a second call.
+    let open = either(KeyCase::Unknown(None));
     for batch in 1..=11 {
         let none = found(&open, &table, &unknown).await;
         assert_eq!(none, (vec![], 21 + 2 * batch));
@@ -412,7 +433,7 @@ async fn a_case_that_was_told_is_checked_for_the_first_thousand_hashes() {
 }
 
 #[tokio::test]
-async fn a_case_that_is_known_is_asked_alone() {
+async fn with_a_known_case_only_that_case_is_looked_up() {
     let table = Table::holds(&[hash(1)], Case::Lower);
     let known = either(KeyCase::Known(Case::Upper));
     let none = found(&known, &table, &[hash(1)]).await;
@@ -420,30 +441,30 @@ async fn a_case_that_is_known_is_asked_alone() {
 }
 
 #[tokio::test]
-async fn of_a_table_of_both_cases_every_hash_is_found() {
+async fn in_a_table_with_both_cases_every_hash_is_found() {
     let mut table = Table::holds(&[hash(1)], Case::Lower);
     table.keys.insert(hash(2).to_hex(Case::Upper));
     let both = either(KeyCase::Both);
     let two = found(&both, &table, &[hash(1), hash(2), hash(3)]).await;
     assert_eq!(two, (vec![hash(2), hash(1)], 2));
-    // Found in the first case, nothing is left to ask for.
+    // All hashes are found in the first case: no second call.
     assert_eq!(found(&both, &table, &[hash(2)]).await, (vec![hash(2)], 3));
-    // That a table has both can also show late.
-    let open = either(KeyCase::Open(None));
+    // A table may show only later that it has both cases.
+    let open = either(KeyCase::Unknown(None));
     assert_eq!(found(&open, &table, &[hash(1)]).await.0, [hash(1)]);
-    assert!(!open.settle(0));
+    assert!(!open.record_case(0));
     let two = found(&open, &table, &[hash(1), hash(2)]).await.0;
     assert_eq!(two, [hash(2), hash(1)]);
 }
 
 #[tokio::test]
-async fn what_either_call_left_unprocessed_is_asked_again() {
+async fn keys_left_unprocessed_by_either_call_are_reported() {
     for case in [Case::Upper, Case::Lower] {
         let table = Table::holds(&[hash(1)], Case::Upper);
         *table.unread.lock().expect("no panic") = Some(hash(2).to_hex(case));
-        let open = either(KeyCase::Open(None));
-        let answered = open.ask(&table, &[hash(2), hash(3)], false).await;
-        let answer = answered.expect("an answer").answer;
+        let open = either(KeyCase::Unknown(None));
+        let answered = open.get(&table, &[hash(2), hash(3)], false).await;
+        let answer = answered.expect("an answer").response;
         assert_eq!(answer.unprocessed, [hash(2)], "{case:?}");
         assert_eq!(answer.items, []);
     }

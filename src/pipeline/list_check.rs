@@ -1,40 +1,40 @@
-//! The use of a run: a list without one hash of the kind is a failure.
+//! Failure of a list without a single hash of the run's algorithm.
 
 use crate::base::error::{Error, ErrorKind};
 use crate::base::hash::Algorithm;
-use crate::base::human::thousands;
+use crate::base::human::format_number;
 use crate::list::shape::Shapes;
 use crate::source::location::Location;
 use crate::source::sources::Sources;
 
-/// What was read of a list, from its first line to its last.
+/// Totals of a list that was read to its end.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Listed<'a> {
-    /// Where it came from.
+pub(crate) struct ListTotals<'a> {
+    /// Sources of the list.
     pub(crate) sources: &'a Sources,
-    /// Whether `--rejects` can keep its rejected lines.
+    /// True if the command has `--rejects`, for the hint.
     pub(crate) keeps_rejects: bool,
-    /// What its lines had to be; `None` for paths.
+    /// Expected algorithm of the hashes; `None` for paths.
     pub(crate) algorithm: Option<Algorithm>,
-    /// Lines read, those of earlier runs included.
+    /// Lines read, including those of earlier runs.
     pub(crate) lines: u64,
-    /// Blank lines, comments, headers and the like.
+    /// Skipped lines: blank, comment, header, other algorithms.
     pub(crate) skipped: u64,
-    /// Lines that are no hash of the kind.
+    /// Rejected lines.
     pub(crate) rejected: u64,
 }
 
-impl Listed<'_> {
-    /// Why it is of no use; `None` if it holds a hash, or if it came through a pipe that
-    /// brought nothing.
-    pub(crate) fn useless(&self, shapes: &Shapes) -> Option<Error> {
+impl ListTotals<'_> {
+    /// The error that the list has no hash; `None` if it has one, or if it is empty and
+    /// came through a pipe.
+    pub(crate) fn no_hash_error(&self, shapes: &Shapes) -> Option<Error> {
         if self.lines > self.skipped + self.rejected {
             return None;
         }
         if self.lines == 0 {
-            return self.without_lines();
+            return self.no_lines_error();
         }
-        let n = |n: u64| thousands(n as f64);
+        let n = |n: u64| format_number(n as f64);
         let kind = match self.algorithm {
             Some(algorithm) => algorithm.with_article(),
             None => "a path".to_owned(),
@@ -44,13 +44,13 @@ impl Listed<'_> {
             false => "",
         };
         let check = format!("check the source, --hash and --format{keep}");
-        if shapes.are_unfit_items() {
+        if shapes.are_invalid_items() {
             let first = shapes.first().unwrap_or_default();
             let what = format!(
-                "none of the {} lines gives an item (the first: {first})",
+                "none of the {} lines yields an item (the first: {first})",
                 n(self.lines)
             );
-            return Some(Error::new(ErrorKind::Input, what).hint(check));
+            return Some(Error::new(ErrorKind::Input, what).with_hint(check));
         }
         let skipped = match (self.skipped, self.rejected) {
             (_, 0) => ": all of them are skipped".to_owned(),
@@ -58,25 +58,26 @@ impl Listed<'_> {
             (skipped, _) => format!(", {} of them skipped", n(skipped)),
         };
         let what = format!("none of the {} lines is {kind}{skipped}", n(self.lines));
-        let looks = shapes.looks();
+        let looks = shapes.describe();
         let looks = looks.filter(|(a, _)| Some(a.bytes()) != self.algorithm.map(Algorithm::bytes));
         Some(match (looks, shapes.first()) {
             (Some((algorithm, looks)), _) => Error::new(
                 ErrorKind::Input,
                 format!("{what}; {looks}"),
             )
-            .hint(format!(
-                "name a list of the kind, or give --hash {algorithm} and a table of such hashes{keep}"
+            .with_hint(format!(
+                "give a list of this kind, or --hash {algorithm} and a table of such hashes{keep}"
             )),
             (None, Some(first)) => {
-                Error::new(ErrorKind::Input, format!("{what} (the first: {first})")).hint(check)
+                Error::new(ErrorKind::Input, format!("{what} (the first: {first})"))
+                    .with_hint(check)
             }
-            (None, None) => Error::new(ErrorKind::Input, what).hint(check),
+            (None, None) => Error::new(ErrorKind::Input, what).with_hint(check),
         })
     }
 
-    fn without_lines(&self) -> Option<Error> {
-        match self.sources.one() {
+    fn no_lines_error(&self) -> Option<Error> {
+        match self.sources.single() {
             Some(Location::Stdin) => {
                 tracing::info!("standard input has no lines: there is nothing to do");
                 return None;
@@ -84,32 +85,32 @@ impl Listed<'_> {
             Some(Location::Program(_)) => return None,
             _ => {}
         }
-        let names: Vec<String> = self.sources.named.iter().map(|n| n.to_string()).collect();
+        let names: Vec<String> = self.sources.specs.iter().map(|n| n.to_string()).collect();
         let have = if names.len() == 1 { "has" } else { "have" };
         let what = format!("{} {have} no lines", names.join(", "));
-        Some(Error::new(ErrorKind::Input, what).hint("name the list that you mean"))
+        Some(Error::new(ErrorKind::Input, what).with_hint("check the name of the list"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::record::Reason;
+    use crate::base::record::RejectReason;
     use crate::source::sources::Globs;
 
     fn sources(names: &[&str]) -> Sources {
         let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
-        Sources::read(&names, &[], Globs::default()).expect("sources")
+        Sources::parse(&names, &[], Globs::default()).expect("sources")
     }
 
-    fn said(names: &[&str], counts: [u64; 3], rejected: &[&str]) -> Option<String> {
+    fn message(names: &[&str], counts: [u64; 3], rejected: &[&str]) -> Option<String> {
         let mut shapes = Shapes::default();
         for line in rejected {
-            shapes.add(line.as_bytes(), Reason::Length);
-            shapes.begin_with(|| format!("line 1: {line:?}"));
+            shapes.add(line.as_bytes(), RejectReason::Length);
+            shapes.set_first(|| format!("line 1: {line:?}"));
         }
         let [lines, skipped, rejected] = counts;
-        let listed = Listed {
+        let listed = ListTotals {
             sources: &sources(names),
             keeps_rejects: true,
             algorithm: Some(Algorithm::Sha256),
@@ -117,15 +118,15 @@ mod tests {
             skipped,
             rejected,
         };
-        let error = listed.useless(&shapes)?;
+        let error = listed.no_hash_error(&shapes)?;
         assert_eq!(error.exit_status(), 1);
         Some(format!("{error:#}"))
     }
 
     #[test]
-    fn a_list_without_one_hash_is_of_no_use_and_the_message_says_why() {
+    fn a_list_without_a_hash_is_an_error_that_says_why() {
         let md5 = "92e792c43c35e96fed3f9566083326fc";
-        for (counts, rejected, says) in [
+        for (counts, rejected, expected) in [
             (
                 [188, 0, 188],
                 &[md5][..],
@@ -143,12 +144,15 @@ mod tests {
             ),
             ([0, 0, 0], &[], "a.txt has no lines"),
         ] {
-            assert_eq!(said(&["a.txt"], counts, rejected).as_deref(), Some(says));
+            assert_eq!(
+                message(&["a.txt"], counts, rejected).as_deref(),
+                Some(expected)
+            );
         }
-        assert_eq!(said(&["a.txt"], [188, 0, 187], &[md5]), None);
-        let several = said(&["s3://b/p/", "-"], [0; 3], &[]);
+        assert_eq!(message(&["a.txt"], [188, 0, 187], &[md5]), None);
+        let several = message(&["s3://b/p/", "-"], [0; 3], &[]);
         assert_eq!(several.as_deref(), Some("s3://b/p/, - have no lines"));
-        assert_eq!(said(&["-"], [0; 3], &[]), None, "a pipe may bring nothing");
-        assert!(said(&["-"], [1, 1, 0], &[]).is_some());
+        assert_eq!(message(&["-"], [0; 3], &[]), None, "a pipe may be empty");
+        assert!(message(&["-"], [1, 1, 0], &[]).is_some());
     }
 }
