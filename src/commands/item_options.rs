@@ -1,24 +1,22 @@
-//! Attributes that items get beside the given ones: the rules of MatchMeta by which paths
-//! were made comparable, and the release of the NSRL that a database is of.
+//! Further attributes of items: MatchMeta rules of paths, and the NSRL release of a
+//! database.
 
 use crate::aws::config::Aws;
 use crate::base::error::{Error, Result};
 use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::attribute_from::AttributeFrom;
-use crate::list::format::kind::Form;
-use crate::list::opened::Opened;
-use crate::source::decompress::codec::Unpack;
-use crate::source::sources::{Named, Sources};
+use crate::list::format::kind::ListOptions;
+use crate::list::open_list::OpenList;
+use crate::source::decompress::codec::DecompressOptions;
+use crate::source::sources::{SourceSpec, Sources};
 
-/// `attributes`, and those that tell the rules by which paths of `form` are made
-/// comparable, beside which items take others `from` their rows. Of a list of hashes, the
-/// attributes as they are.
+/// Adds the attributes with the rules of a list of paths. A list of hashes gets none.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when one of them is given
-/// otherwise, too.
-pub(crate) fn with_rules(
-    form: &Form,
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if one of them is among
+/// `attributes` or `from` already.
+pub(crate) fn with_rule_attributes(
+    form: &ListOptions,
     attributes: &[Attribute],
     from: &[AttributeFrom],
 ) -> Result<Vec<Attribute>> {
@@ -29,12 +27,12 @@ pub(crate) fn with_rules(
         return Err(Error::usage(format!(
             "the attribute {name} is given twice: --paths gives it, too"
         ))
-        .hint("leave it out: it tells by which rules the hashes were made"));
+        .with_hint("leave it out: it stores the rules of the paths"));
     }
     Ok([attributes, &rules].concat())
 }
 
-/// The attribute of type S with this name and text.
+/// A string attribute.
 fn text_attribute((name, text): (&str, impl Into<String>)) -> Attribute {
     Attribute {
         name: name.to_owned(),
@@ -42,76 +40,75 @@ fn text_attribute((name, text): (&str, impl Into<String>)) -> Attribute {
     }
 }
 
-/// The release that `opened` is of, as attributes.
-fn release_of(opened: &Opened) -> Result<Vec<Attribute>> {
+/// The NSRL release of `opened`, as attributes.
+fn release_attributes(opened: &OpenList) -> Result<Vec<Attribute>> {
     let release = opened.release()?;
     Ok(release.into_iter().map(text_attribute).collect())
 }
 
-/// `attributes`, and those of the release that `opened`, the first of `sources`, is of,
-/// beside which items take others `from` their rows.
+/// Adds the attributes with the NSRL release of `opened`, the first of `sources`.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when it says no release, when the
-/// sources are of several, or when one of these attributes is given otherwise, too; as
-/// [`Opened::open`], when they cannot be opened.
-pub(crate) async fn with_release(
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the release is unknown, if
+/// the sources have several, or if one of the attributes is given already. If a source
+/// cannot be opened, as [`OpenList::open`].
+pub(crate) async fn with_release_attributes(
     attributes: &[Attribute],
     from: &[AttributeFrom],
-    opened: &Opened,
+    opened: &OpenList,
     sources: &Sources,
     aws: &Aws,
-    unpack: &Unpack,
+    unpack: &DecompressOptions,
 ) -> Result<Vec<Attribute>> {
-    let release = release_of(opened)?;
+    let release = release_attributes(opened)?;
     let given = attributes.iter().map(|a| a.name.as_str());
     let given: Vec<&str> = given.chain(from.iter().map(|a| a.name.as_str())).collect();
-    of_one_release(&release, sources, &given, aws, unpack).await?;
+    check_one_release(&release, sources, &given, aws, unpack).await?;
     Ok([attributes, &release].concat())
 }
 
-/// Checks that all of `sources` are of the release `first`, that of the first of them,
-/// and that no attribute of it is `given` by another flag.
+/// Checks that all `sources` have the release `first` of the first source, and that no
+/// attribute of it is `given` by another flag.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when it is not so; as
-/// [`Opened::open`], when they cannot be opened.
-async fn of_one_release(
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if a check fails. If a source
+/// cannot be opened, as [`OpenList::open`].
+async fn check_one_release(
     first: &[Attribute],
     sources: &Sources,
     given: &[&str],
     aws: &Aws,
-    unpack: &Unpack,
+    unpack: &DecompressOptions,
 ) -> Result<()> {
     if let Some(a) = first.iter().find(|a| given.contains(&a.name.as_str())) {
         return Err(Error::usage(format!(
             "the attribute {} is given twice: --attr-from-version gives it, too",
             a.name
         ))
-        .hint("leave one of them out"));
+        .with_hint("leave one of them out"));
     }
     let mut name = String::new();
-    for (n, named) in sources.named.iter().enumerate() {
-        let Named::One(location) = named else {
+    for (n, named) in sources.specs.iter().enumerate() {
+        let SourceSpec::Single(location) = named else {
             return Err(Error::usage(format!(
-                "--attr-from-version gives all items of a run the release of one database, and {named} may hold \
+                "--attr-from-version gives all items of a run the release of one database, but {named} may hold \
                  several"
             ))
-            .hint("name the databases one by one"));
+            .with_hint("give the databases one by one"));
         };
         if n == 0 {
-            // It is open already.
+            // The first source is open already.
             name = location.to_string();
             continue;
         }
-        let opened = Opened::open(location, aws, unpack, &Form::default()).await?;
-        let release = release_of(&opened)?;
+        let opened = OpenList::open(location, aws, unpack, &ListOptions::default()).await?;
+        let release = release_attributes(&opened)?;
         if let Some((was, is)) = first.iter().zip(&release).find(|(was, is)| was != is) {
             return Err(Error::usage(format!(
-                "--attr-from-version gives all items of a run one release, and of {name} it is {was}, of \
-                 {location} {is}"
+                "--attr-from-version gives all items of a run one release, but that of {name} is {was}, that of \
+                 {location} is {is}"
             ))
-            .hint("ingest each by itself"));
+            .with_hint("ingest each in a separate run"));
         }
     }
     Ok(())

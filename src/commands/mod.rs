@@ -1,12 +1,12 @@
-//! The commands: each a folder, none of which uses another.
+//! Commands. Each has a folder and uses no other, except `lambda`.
 //!
-//! - `ingest`: a list into a table, and the refresh of one;
-//! - `verify`: a list against a table;
-//! - `lookup`: questions for hashes;
-//! - `plan`: a forecast of an import;
-//! - `serve`: look-ups over HTTP;
-//! - `lambda`: the same as a Lambda function, which uses `serve`;
-//! - `item_options`: attributes of items, below the commands.
+//! - `ingest`: writes a list to a table, or refreshes it;
+//! - `verify`: compares a list with a table;
+//! - `lookup`: looks up hashes;
+//! - `plan`: forecasts an import;
+//! - `serve`: serves look-ups over HTTP;
+//! - `lambda`: AWS Lambda functions, one of which uses `serve`;
+//! - `item_options`: attributes of items, for several commands.
 
 pub(crate) mod ingest;
 pub(crate) mod item_options;

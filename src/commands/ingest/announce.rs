@@ -1,64 +1,64 @@
-//! The plan of a run, for those who watch it and for the log.
+//! Plan of a run, for observers and for the log.
 
 use crate::commands::ingest::options::Ingest;
-use crate::commands::ingest::prepare::Prepared;
-use crate::commands::ingest::watch::Plan;
+use crate::commands::ingest::prepare::PreparedRun;
+use crate::commands::ingest::watch::IngestPlan;
 use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::table::Table;
-use crate::flow::rate_limiter::Pace;
-use crate::list::opened::Opened;
-use crate::pipeline::progress::counts::{Books, Counts};
+use crate::flow::rate_limiter::RateLimiter;
+use crate::list::open_list::OpenList;
+use crate::pipeline::progress::counts::{LineCounts, RunCounters};
 use std::sync::Arc;
 use tokio::time::Instant;
 
 impl Ingest {
-    /// What an earlier run had counted, as far as it is not counted again.
-    pub(super) fn earlier_counts(&self, prepared: &Prepared) -> Counts {
-        let first = prepared.beginning.as_ref().map(|b| &b.opened);
-        let behind = first.map_or(0, Opened::behind);
+    /// Counters of the resumed run, without those that this run counts again.
+    pub(super) fn resumed_counters(&self, prepared: &PreparedRun) -> RunCounters {
+        let first = prepared.start.as_ref().map(|b| &b.list);
+        let behind = first.map_or(0, OpenList::skipped_bytes);
         let mut earlier_counts = prepared
             .checkpoint
             .as_ref()
-            .map(|c| c.counts(behind))
+            .map(|c| c.counters(behind))
             .unwrap_or_default();
-        if self.is_arranged() {
-            // All of it is read again.
-            earlier_counts.books = Books::default();
+        if self.is_ordered() {
+            // An ordered run reads all sources again.
+            earlier_counts.line_counts = LineCounts::default();
             earlier_counts.bytes_read = 0;
         }
         earlier_counts
     }
 
-    /// Sets the plan for those who watch the run.
+    /// Sets the plan for observers of the run.
     pub(super) fn set_plan(
         &self,
-        prepared: &Prepared,
-        pace: &Arc<Pace>,
-        begun: Instant,
-        earlier: Counts,
+        prepared: &PreparedRun,
+        rate_limiter: &Arc<RateLimiter>,
+        started: Instant,
+        earlier: RunCounters,
     ) {
-        let first = prepared.beginning.as_ref();
-        let length = first.map_or(Some(0), |b| b.opened.length());
+        let first = prepared.start.as_ref();
+        let length = first.map_or(Some(0), |b| b.list.length());
         let to_come = prepared
-            .ahead
-            .bytes_to_come()
-            .filter(|_| first.is_none_or(|b| b.number == 0));
-        let is_refresh = self.with.refresh.is_some();
-        // Of a refresh, the length of the old list is not known yet.
+            .prefetch
+            .remaining_bytes()
+            .filter(|_| first.is_none_or(|b| b.source == 0));
+        let is_refresh = self.options.refresh.is_some();
+        // The length of a refresh's old list is not known yet.
         let bytes = length.zip(to_come).filter(|_| !is_refresh);
-        // Set once: a run happens once.
-        let _ = self.watch.0.plan.set(Plan {
+        // Cannot fail: a run sets it once.
+        let _ = self.watch.0.plan.set(IngestPlan {
             algorithm: prepared.template.algorithm(),
-            bytes: bytes.map(|(first, rest)| first + rest),
-            pace: pace.clone(),
-            begun,
-            earlier,
+            total_bytes: bytes.map(|(first, rest)| first + rest),
+            rate_limiter: rate_limiter.clone(),
+            started,
+            resumed_counters: earlier,
             is_refresh,
         });
     }
 
-    /// Says what is going to happen.
-    pub(super) fn announce(
+    /// Logs the table, the items, the rate and the concurrency of the run.
+    pub(super) fn log_start(
         &self,
         table: &Table,
         template: &ItemTemplate,
@@ -66,43 +66,38 @@ impl Ingest {
         calls: &str,
     ) {
         let rate = match target {
-            Some(units) => format!("{} write units/s", crate::base::human::thousands(units)),
-            None => "as fast as it goes".to_owned(),
+            Some(units) => format!("{} WCU/s", crate::base::human::format_number(units)),
+            None => "no rate limit".to_owned(),
         };
         let key = &table.schema.partition;
-        let own = match template.from().is_empty() {
+        let from_row = match template.column_attributes().is_empty() {
             true => "",
-            false => " without what it takes from its row",
+            false => " (without attributes from its row)",
         };
-        let dry = if self.with.dry_run {
+        let dry = if self.options.dry_run {
             ", dry run: nothing is sent"
         } else {
             ""
         };
-        if template.deletes_alone() {
-            let dry = match self.with.dry_run {
-                true => "; a dry run does not ask, and counts all of them as deleted",
+        if template.has_conditional_deletes() {
+            let dry = match self.options.dry_run {
+                true => "; a dry run counts all of them as deleted without a check",
                 false => "",
             };
             tracing::info!(
-                "deleting only items whose source is that of this run, one call each: others are kept{dry}"
+                "deleting only items with the source of this run, one call per item; others are kept{dry}"
             );
         }
         tracing::info!(
-            "writing {} to table {} {}: key {} ({}), {} bytes and {} write unit{} an item{own}, \
+            "writing {} to table {} {}: key {} ({}), {} bytes and {} WCU per item{from_row}, \
              {rate}, {calls}{dry}",
             template.algorithm(),
             table.name,
-            self.aws.dynamodb_place(),
+            self.aws.describe_dynamodb(),
             key.name,
             key.kind,
             template.item_bytes(),
             template.write_units(),
-            if template.write_units() > 1.0 {
-                "s"
-            } else {
-                ""
-            },
         );
     }
 }

@@ -1,175 +1,186 @@
-//! Keeping a run's checkpoint: where it lies, and saving it while the run goes on.
+//! Checkpointing of a run: location of the checkpoint, and periodic saves.
 
 use crate::aws::config::Aws;
 use crate::base::error::{Error, Result};
 use crate::commands::ingest::options::Ingest;
-use crate::commands::ingest::settings::Keep;
+use crate::commands::ingest::settings::CheckpointMode;
 use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::table::Table;
 use crate::list::identity::Identity;
 use crate::pipeline::dedup::Distinct;
 use crate::pipeline::progress::checkpoint::{Checkpoint, SAVE_INTERVAL};
-use crate::pipeline::progress::checkpoint_place::Place;
-use crate::pipeline::progress::checkpoint_store::Store;
-use crate::pipeline::progress::counts::{Books, Meters};
-use crate::pipeline::progress::run::Run;
-use crate::pipeline::progress::sources::Account;
-use crate::pipeline::progress::watermark::{LowWater, Mark};
-use crate::pipeline::reader::Beginning;
+use crate::pipeline::progress::checkpoint_location::CheckpointLocation;
+use crate::pipeline::progress::checkpoint_store::CheckpointStore;
+use crate::pipeline::progress::counts::{Counters, LineCounts};
+use crate::pipeline::progress::run::RunIdentity;
+use crate::pipeline::progress::sources::SourceProgress;
+use crate::pipeline::progress::watermark::{Watermark, WatermarkTracker};
+use crate::pipeline::reader::StartPosition;
 use crate::pipeline::rejects::Rejects;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// A run whose checkpoint is kept.
+/// Checkpointing of a run.
 #[derive(Debug)]
-pub(super) struct Keeping {
-    pub(super) store: Store,
-    run: Run,
-    /// Whether records are written in the order of their hashes.
-    sorted: bool,
+pub(super) struct Checkpointing {
+    pub(super) store: CheckpointStore,
+    run: RunIdentity,
+    /// True if records are written in the order of their hashes.
+    is_sorted: bool,
     interval: Duration,
-    /// What an earlier run had spent of time.
-    pub(super) earlier: Duration,
+    /// Elapsed time of the resumed run.
+    pub(super) earlier_elapsed: Duration,
 }
 
 impl Ingest {
-    /// Where the checkpoint of this run lies, and what is there; nothing when none
-    /// is kept. What is there and must not be used is refused.
-    pub(super) async fn keeping(
+    /// Opens the checkpoint of this run, and returns it with the checkpoint to resume, if
+    /// there is one. `None` if checkpoints are off or impossible.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the checkpoint cannot
+    /// be opened or belongs to another run.
+    pub(super) async fn open_checkpoint(
         &self,
         first: &Identity,
         table: &Table,
         template: &ItemTemplate,
-    ) -> Result<Option<(Keeping, Option<Checkpoint>)>> {
-        let with = &self.with;
-        if with.dry_run {
+    ) -> Result<Option<(Checkpointing, Option<Checkpoint>)>> {
+        let options = &self.options;
+        if options.dry_run {
             return Ok(None);
         }
-        let run = Run {
-            sources: self.names(),
-            reading: self.reading(),
-            table: with.table.clone(),
-            place: match &table.arn {
-                Some(arn) => format!("{} {arn}", self.aws.dynamodb_home()),
-                None => self.aws.dynamodb_home(),
+        let run = RunIdentity {
+            sources: self.source_names(),
+            read_settings: self.describe_reading(),
+            table: options.table.clone(),
+            table_location: match &table.arn {
+                Some(arn) => format!("{} {arn}", self.aws.dynamodb_identity()),
+                None => self.aws.dynamodb_identity(),
             },
             table_id: table.id.clone(),
-            hash: template.algorithm().name().to_owned(),
-            item: template.example(),
+            algorithm: template.algorithm().name().to_owned(),
+            item_template: template.describe(),
         };
-        let stdin = self.sources.have_read_once() || self.from.have_read_once();
-        let unknown = stdin || !first.object.is_known();
-        let place = match &with.keep {
-            Keep::Off => {
+        let read_once = self.sources.has_read_once() || self.old_sources.has_read_once();
+        let unknown = read_once || !first.object.is_comparable();
+        let place = match &options.checkpoint {
+            CheckpointMode::Off => {
                 tracing::info!(
-                    "no checkpoint and no lock (--checkpoint off): a second run of this is not noticed"
+                    "no checkpoint and no lock (--checkpoint off): a second run of this is not detected"
                 );
                 return Ok(None);
             }
-            Keep::Usual if unknown => {
-                tracing::debug!("no checkpoint: what comes through a pipe cannot be read again");
+            CheckpointMode::Default if unknown => {
+                tracing::debug!("no checkpoint: a pipe cannot be read again");
                 return Ok(None);
             }
-            Keep::At(_) if unknown => {
+            CheckpointMode::At(_) if unknown => {
                 return Err(Error::usage(
-                    "a checkpoint is of no use here: what comes through a pipe cannot be read again",
+                    "--checkpoint needs a source that can be read again: a pipe cannot",
                 )
-                .hint("name a file or an object as the source, or leave --checkpoint out"));
+                .with_hint("give a file or an object as the source, or leave --checkpoint out"));
             }
-            Keep::At(text) => Place::named(text)?,
-            Keep::Usual => match Place::usual(&run) {
+            CheckpointMode::At(text) => CheckpointLocation::parse(text)?,
+            CheckpointMode::Default => match CheckpointLocation::default_for(&run) {
                 Some(place) => place,
                 None => {
                     tracing::warn!(
-                        "no checkpoint: there is no folder for it, for HOME is not set (--checkpoint PATH names \
-                         a place)"
+                        "no checkpoint: HOME is not set, so there is no folder for it (--checkpoint PATH sets \
+                         a location)"
                     );
                     return Ok(None);
                 }
             },
         };
-        let (store, found) = Store::open(place, &self.aws, with.restart).await?;
+        let (store, found) = CheckpointStore::open(place, &self.aws, options.restart).await?;
         if let Some(checkpoint) = &found {
-            checkpoint.is_of(&run, store.place())?;
+            checkpoint.check_run(&run, store.location())?;
         }
         let earlier = found.as_ref().map_or(0.0, |c| c.totals.elapsed_s);
-        let keeping = Keeping {
+        let checkpointing = Checkpointing {
             store,
             run,
-            sorted: self.is_arranged(),
-            interval: with.save_interval.unwrap_or(SAVE_INTERVAL),
-            earlier: Duration::try_from_secs_f64(earlier).unwrap_or_default(),
+            is_sorted: self.is_ordered(),
+            interval: options.save_interval.unwrap_or(SAVE_INTERVAL),
+            earlier_elapsed: Duration::try_from_secs_f64(earlier).unwrap_or_default(),
         };
-        Ok(Some((keeping, found)))
+        Ok(Some((checkpointing, found)))
     }
 
-    /// The sources as they were named; of a refresh, those of the old list before.
-    fn names(&self) -> Vec<String> {
-        let from = self.from.names().into_iter();
+    /// Names of the sources; for a refresh, after those of the old list.
+    fn source_names(&self) -> Vec<String> {
+        let from = self.old_sources.names().into_iter();
         let from = from.map(|name| format!("from {name}"));
         from.chain(self.sources.names()).collect()
     }
 
-    /// How the lists are read: by which it is recognised that two runs read the same.
-    fn reading(&self) -> String {
-        let distinct = match self.with.distinct {
+    /// Describes the options for reading the lists. Two runs read the same if these are equal.
+    fn describe_reading(&self) -> String {
+        let distinct = match self.options.distinct {
             Distinct::InFlight => "",
             other => other.name(),
         };
-        let deletes = match &self.with.refresh {
+        let deletes = match &self.options.refresh {
             Some(refresh) if !refresh.delete => "without deletions",
             Some(refresh) if refresh.delete_despite_rejects => "deleting despite rejects",
             _ => "",
         };
-        let words = [&self.with.form.words(), distinct, deletes];
-        let said: Vec<&str> = words.into_iter().filter(|w| !w.is_empty()).collect();
-        said.join(", ")
+        let parts = [&self.options.form.describe(), distinct, deletes];
+        let parts: Vec<&str> = parts.into_iter().filter(|p| !p.is_empty()).collect();
+        parts.join(", ")
     }
 
-    /// Saves the checkpoint of a run that begins: what cannot be saved must be known before
-    /// the first write.
-    pub(super) async fn save_first(
+    /// Saves the initial checkpoint, so that a failing save is known before the first write.
+    pub(super) async fn save_initial(
         &self,
-        keeping: &Keeping,
-        beginning: &Beginning,
+        checkpointing: &Checkpointing,
+        start: &StartPosition,
         rejects: &Rejects,
     ) -> Result<()> {
-        let (water, meters) = (LowWater::default(), Meters::default());
-        let account = Account {
-            source: beginning.opened.identity(),
-            read: 0,
-            books: Books::default(),
+        let (watermark, counters) = (WatermarkTracker::default(), Counters::default());
+        let progress = SourceProgress {
+            source: start.list.identity(),
+            bytes_read: 0,
+            line_counts: LineCounts::default(),
         };
-        water.accounts().begin(0, account);
-        let state = State {
+        watermark.sources().start_source(0, progress);
+        let state = CheckpointInputs {
             aws: &self.aws,
-            water: &water,
-            meters: &meters,
+            watermark: &watermark,
+            counters: &counters,
             rejects,
-            begun: Instant::now(),
+            started: Instant::now(),
         };
-        keeping.save(&state, &water.mark()).await.map_err(|e| {
-            let hint = e.what_to_do().unwrap_or_default().to_owned();
-            Error::usage("nothing was written").because(e).hint(hint)
-        })
+        checkpointing
+            .save(&state, &watermark.watermark())
+            .await
+            .map_err(|e| {
+                let hint = e.hint().unwrap_or_default().to_owned();
+                Error::usage("nothing was written")
+                    .with_source(e)
+                    .with_hint(hint)
+            })
     }
 }
 
-/// What a checkpoint is made of while a run goes on.
-pub(super) struct State<'a> {
+/// Inputs of a checkpoint during a run.
+pub(super) struct CheckpointInputs<'a> {
     pub(super) aws: &'a Aws,
-    pub(super) water: &'a LowWater,
-    pub(super) meters: &'a Meters,
+    pub(super) watermark: &'a WatermarkTracker,
+    pub(super) counters: &'a Counters,
     pub(super) rejects: &'a Rejects,
-    pub(super) begun: Instant,
+    pub(super) started: Instant,
 }
 
-impl Keeping {
-    /// Saves the mark, every so often, until that fails or the run is `over`. A
-    /// saving that is under way then comes to its end first: one that came later
-    /// would undo what is done to the checkpoint at the end of the run.
-    pub(super) async fn keep(&self, state: &State<'_>, over: &CancellationToken) -> Result<()> {
+impl Checkpointing {
+    /// Saves the watermark periodically until a save fails or the run is `over`. A save
+    /// under way finishes first: a late one would overwrite the final checkpoint.
+    pub(super) async fn save_periodically(
+        &self,
+        state: &CheckpointInputs<'_>,
+        over: &CancellationToken,
+    ) -> Result<()> {
         let mut saved = None;
         loop {
             tokio::select! {
@@ -177,10 +188,10 @@ impl Keeping {
                 () = over.cancelled() => return Ok(()),
                 () = tokio::time::sleep(self.interval) => {}
             }
-            let mark = state.water.mark();
-            // Of what is only sorted nothing can be taken up.
-            let nothing = self.sorted && mark == Mark::default();
-            if nothing || saved.as_ref() == Some(&mark) {
+            let mark = state.watermark.watermark();
+            // A run that has only sorted so far has nothing to resume.
+            let is_empty = self.is_sorted && mark == Watermark::default();
+            if is_empty || saved.as_ref() == Some(&mark) {
                 continue;
             }
             self.save(state, &mark).await?;
@@ -188,49 +199,54 @@ impl Keeping {
         }
     }
 
-    /// Saves `mark`.
+    /// Saves the checkpoint at the watermark `mark`.
     ///
     /// # Errors
-    /// [`ErrorKind::Output`](crate::base::error::ErrorKind::Output) when the rejected lines below it, or the checkpoint,
-    /// cannot be written.
-    pub(super) async fn save(&self, state: &State<'_>, mark: &Mark) -> Result<()> {
+    /// [`ErrorKind::Output`](crate::base::error::ErrorKind::Output) if the rejected lines
+    /// or the checkpoint cannot be written.
+    pub(super) async fn save(&self, state: &CheckpointInputs<'_>, mark: &Watermark) -> Result<()> {
         self.store
             .save(&self.checkpoint(state, mark)?, state.aws)
             .await
     }
 
-    /// Saves `mark` for the last time; when the source that it is in is `damaged`, without
-    /// it.
+    /// Saves the final checkpoint at the watermark `mark`; without its source if that is
+    /// `damaged`.
     ///
     /// # Errors
     /// As [`save`](Self::save).
-    pub(super) async fn save_last(
+    pub(super) async fn save_final(
         &self,
-        state: &State<'_>,
-        mark: &Mark,
+        state: &CheckpointInputs<'_>,
+        mark: &Watermark,
         damaged: bool,
     ) -> Result<()> {
         let checkpoint = self.checkpoint(state, mark)?;
-        let checkpoint = match damaged && !self.sorted {
-            true => checkpoint.without_the_last(),
+        let checkpoint = match damaged && !self.is_sorted {
+            true => checkpoint.without_partial_source(),
             false => checkpoint,
         };
         self.store.save(&checkpoint, state.aws).await
     }
 
-    /// The checkpoint at `mark`.
+    /// The checkpoint at the watermark `mark`.
     ///
     /// # Errors
-    /// [`ErrorKind::Output`](crate::base::error::ErrorKind::Output) when the rejected lines below it cannot be written.
-    pub(super) fn checkpoint(&self, state: &State<'_>, mark: &Mark) -> Result<Checkpoint> {
-        // What the mark says is rejected must be on the disk before it says so.
+    /// [`ErrorKind::Output`](crate::base::error::ErrorKind::Output) if the rejected lines
+    /// cannot be written.
+    pub(super) fn checkpoint(
+        &self,
+        state: &CheckpointInputs<'_>,
+        mark: &Watermark,
+    ) -> Result<Checkpoint> {
+        // Rejected lines before the watermark must be on disk before the checkpoint.
         state.rejects.sync()?;
-        let elapsed = self.earlier + state.begun.elapsed();
-        let counts = state.meters.read();
-        let accounts = state.water.accounts();
-        let checkpoint = Checkpoint::new(self.run.clone(), mark, accounts, &counts, elapsed);
-        Ok(match self.sorted {
-            true => checkpoint.of_sorted(mark, accounts),
+        let elapsed = self.earlier_elapsed + state.started.elapsed();
+        let counts = state.counters.snapshot();
+        let sources = state.watermark.sources();
+        let checkpoint = Checkpoint::new(self.run.clone(), mark, sources, &counts, elapsed);
+        Ok(match self.is_sorted {
+            true => checkpoint.into_sorted(mark, sources),
             false => checkpoint,
         })
     }
@@ -242,11 +258,11 @@ mod tests {
     use std::task::Poll;
 
     #[tokio::test(start_paused = true)]
-    async fn a_saving_under_way_is_done_before_the_run_is_over() {
+    async fn a_save_under_way_finishes_before_the_run_is_over() {
         let nowhere = "http://127.0.0.1:9".to_owned();
         let options = AwsOptions {
             local: Some(LocalEndpoints {
-                home: "nowhere".into(),
+                folder: "nowhere".into(),
                 s3: nowhere.clone(),
                 dynamodb: nowhere,
                 region: "us-east-1".into(),
@@ -258,34 +274,34 @@ mod tests {
         let aws = Aws::load(&options).await.expect("it loads");
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("checkpoint");
-        let keeping = Keeping {
-            store: Store::unlocked(Place::File(path.clone())),
-            run: Run {
+        let checkpointing = Checkpointing {
+            store: CheckpointStore::unlocked(CheckpointLocation::File(path.clone())),
+            run: RunIdentity {
                 sources: vec!["list".into()],
-                reading: String::new(),
+                read_settings: String::new(),
                 table: "t".into(),
-                place: String::new(),
+                table_location: String::new(),
                 table_id: None,
-                hash: "sha256".into(),
-                item: String::new(),
+                algorithm: "sha256".into(),
+                item_template: String::new(),
             },
-            sorted: false,
+            is_sorted: false,
             interval: SAVE_INTERVAL,
-            earlier: Duration::ZERO,
+            earlier_elapsed: Duration::ZERO,
         };
-        let (water, meters) = (LowWater::default(), Meters::default());
+        let (watermark, counters) = (WatermarkTracker::default(), Counters::default());
         let rejects = Rejects::new(None).expect("no file");
-        let state = State {
+        let state = CheckpointInputs {
             aws: &aws,
-            water: &water,
-            meters: &meters,
+            watermark: &watermark,
+            counters: &counters,
             rejects: &rejects,
-            begun: Instant::now(),
+            started: Instant::now(),
         };
         let over = CancellationToken::new();
-        let keep = keeping.keep(&state, &over);
+        let keep = checkpointing.save_periodically(&state, &over);
         tokio::pin!(keep);
-        // Up to its first sleep, and then into its first saving.
+        // Poll up to the first sleep, then into the first save.
         for wait in [SAVE_INTERVAL, Duration::ZERO] {
             std::future::poll_fn(|cx| Poll::Ready(keep.as_mut().poll(cx).is_ready())).await;
             tokio::time::advance(wait).await;

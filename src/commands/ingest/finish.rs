@@ -1,196 +1,206 @@
-//! The end of a run: its outcome, its report, its last checkpoint.
+//! End of a run: outcome, report, final checkpoint.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
-use crate::commands::ingest::checkpointing::{Keeping, State};
+use crate::commands::ingest::checkpointing::{CheckpointInputs, Checkpointing};
 use crate::commands::ingest::options::Ingest;
-use crate::flow::rate_limiter::Pace;
+use crate::flow::rate_limiter::RateLimiter;
+use crate::pipeline::list_check::ListTotals;
 use crate::pipeline::progress::checkpoint::Checkpoint;
-use crate::pipeline::progress::counts::{Books, Counts};
-use crate::pipeline::progress::watermark::{LowWater, Mark};
+use crate::pipeline::progress::counts::{LineCounts, RunCounters};
+use crate::pipeline::progress::watermark::{Watermark, WatermarkTracker};
 use crate::pipeline::rejects::Rejects;
 use crate::pipeline::report;
 use crate::pipeline::report::Report;
-use crate::pipeline::useful::Listed;
-use crate::pipeline::writer::End;
+use crate::pipeline::writer::RunEnd;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What the reading, the writing and the end of a run share.
+/// Context shared by the reader, the writer and the end of a run.
 #[derive(Clone, Copy)]
-pub(super) struct Running<'a> {
+pub(super) struct RunContext<'a> {
     pub(super) algorithm: Algorithm,
     pub(super) rejects: &'a Rejects,
-    /// The checkpoint that the run resumes.
+    /// Checkpoint that the run resumes; `None` for a new run.
     pub(super) checkpoint: Option<&'a Checkpoint>,
-    /// How the run's own is kept.
-    pub(super) keeping: Option<&'a Keeping>,
-    pub(super) pace: &'a Pace,
-    pub(super) water: &'a Arc<LowWater>,
-    /// The deletes that are held back, once it is known that they are.
-    pub(super) held_back: &'a OnceLock<u64>,
-    /// When writing began.
-    pub(super) begun: Instant,
+    /// Checkpointing of this run; `None` if it is off.
+    pub(super) checkpointing: Option<&'a Checkpointing>,
+    pub(super) rate_limiter: &'a RateLimiter,
+    pub(super) watermark: &'a Arc<WatermarkTracker>,
+    /// Number of deletes held back; set only if they are.
+    pub(super) held_back_deletes: &'a OnceLock<u64>,
+    /// Start time of reading and writing.
+    pub(super) started: Instant,
 }
 
-impl<'a> Running<'a> {
-    /// What a checkpoint of it is made of.
-    pub(super) fn state(&self, ingest: &'a Ingest) -> State<'a> {
-        State {
+impl<'a> RunContext<'a> {
+    /// Inputs of a checkpoint of the run.
+    pub(super) fn checkpoint_inputs(&self, ingest: &'a Ingest) -> CheckpointInputs<'a> {
+        CheckpointInputs {
             aws: &ingest.aws,
-            water: self.water,
-            meters: ingest.watch.meters(),
+            watermark: self.watermark,
+            counters: ingest.watch.counters(),
             rejects: self.rejects,
-            begun: self.begun,
+            started: self.started,
         }
     }
 }
 
-/// How the halves of a run ended.
-pub(super) struct Halves {
-    /// The writing.
-    pub(super) end: End,
-    /// The reading: whether it came to the end.
-    pub(super) read: Result<bool>,
-    /// The failure to save the checkpoint, which ended the run.
-    pub(super) unsaved: Option<Error>,
+/// Results of reader and writer.
+pub(super) struct PipelineEnd {
+    /// End of the writer.
+    pub(super) writer_end: RunEnd,
+    /// Result of the reader: true if it reached the end.
+    pub(super) reader_result: Result<bool>,
+    /// Error of a save of the checkpoint that ended the run.
+    pub(super) save_error: Option<Error>,
 }
 
-/// What the last checkpoint depends on.
-struct Outcome {
-    ended: Result<Ended>,
-    /// Whether the list is without one hash.
-    is_useless: bool,
-    /// Whether the last source is damaged, and is to be read from its beginning.
-    damaged: bool,
+/// Final state of a run, which decides on the final checkpoint.
+struct FinalState {
+    completion: Result<Completion>,
+    /// True if the list has no hash.
+    has_no_hash: bool,
+    /// True if the last source is damaged; a resumed run reads it from its start.
+    is_damaged: bool,
 }
 
-/// How the writing ended, when nothing failed.
-pub(super) enum Ended {
+/// End of a run without an error.
+pub(super) enum Completion {
     Complete,
     Rejects,
     Interrupted,
 }
 
 impl Ingest {
-    /// Draws up the end of a run: its report, what the books have against it, and its last
+    /// Finishes a run: fills its report, checks its line counts, and saves or removes its
     /// checkpoint.
     ///
     /// # Errors
-    /// When it could not go on, or the books have something against it.
+    /// If reader, writer or a save failed, if the list has no hash, or if the line counts
+    /// do not balance.
     pub(super) async fn finish(
         &self,
-        running: &Running<'_>,
-        halves: Halves,
+        running: &RunContext<'_>,
+        halves: PipelineEnd,
         report: &mut Report,
-    ) -> Result<Ended> {
-        let with = &self.with;
-        let Running { rejects, water, .. } = *running;
-        let Halves { end, read, unsaved } = halves;
-        let meters = self.watch.meters();
-        if self.is_arranged() && !matches!((&end, &read), (End::Complete, Ok(true))) {
-            // What was read and not handed to the writer.
-            meters.update(|c| c.books.failed += c.books.open());
+    ) -> Result<Completion> {
+        let options = &self.options;
+        let RunContext {
+            rejects, watermark, ..
+        } = *running;
+        let PipelineEnd {
+            writer_end: end,
+            reader_result: read,
+            save_error: unsaved,
+        } = halves;
+        let counters = self.watch.counters();
+        if self.is_ordered() && !matches!((&end, &read), (RunEnd::Complete, Ok(true))) {
+            // Lines that were read but not sent to the writer.
+            counters.update(|c| c.line_counts.failed += c.line_counts.unaccounted());
         }
-        let counts = meters.read();
-        self.enter(running, &counts, report);
-        // Of several sources, one that is mended is then read from its beginning.
-        let accounts = water.accounts();
+        let counts = counters.snapshot();
+        self.fill_report(running, &counts, report);
+        // With several sources, the user can replace the damaged one, and the resumed run
+        // reads it from its start.
+        let sources = watermark.sources();
         let damaged = matches!(&read, Err(e) if e.kind() == ErrorKind::Damaged)
-            && self.sources.one().is_none()
-            && accounts.len() == u64::from(water.mark().source) + 1;
+            && self.sources.single().is_none()
+            && sources.len() == u64::from(watermark.watermark().source) + 1;
         let (failure, to_the_end) = match (end, read) {
-            (End::Failed(e), _) | (_, Err(e)) => (Some(e), false),
+            (RunEnd::Failed(e), _) | (_, Err(e)) => (Some(e), false),
             (_, Ok(to_the_end)) => (None, to_the_end),
         };
-        let failure = unsaved.or(failure).or(rejects.finish().err());
-        let failure = self.audit(&counts, failure);
-        let useless = match (&failure, to_the_end && with.refresh.is_none()) {
+        let failure = unsaved.or(failure).or(rejects.flush().err());
+        let failure = self.check_counts(&counts, failure);
+        let useless = match (&failure, to_the_end && options.refresh.is_none()) {
             (None, true) => self
-                .listed(running.algorithm, counts.books)
-                .useless(&rejects.shapes(false)),
+                .list_totals(running.algorithm, counts.line_counts)
+                .no_hash_error(&rejects.shapes(false)),
             _ => None,
         };
         let is_useless = useless.is_some();
         let ended = match failure.or(useless) {
             Some(failure) => Err(failure),
-            None if !to_the_end || counts.books.failed > 0 => Ok(Ended::Interrupted),
-            None if counts.books.rejected > 0 => Ok(Ended::Rejects),
-            None => Ok(Ended::Complete),
+            None if !to_the_end || counts.line_counts.failed > 0 => Ok(Completion::Interrupted),
+            None if counts.line_counts.rejected > 0 => Ok(Completion::Rejects),
+            None => Ok(Completion::Complete),
         };
-        let outcome = Outcome {
-            ended,
-            is_useless,
-            damaged,
+        let outcome = FinalState {
+            completion: ended,
+            has_no_hash: is_useless,
+            is_damaged: damaged,
         };
-        self.last_checkpoint(running, outcome, report).await
+        self.save_final_checkpoint(running, outcome, report).await
     }
 
-    /// Enters what was counted in the report.
-    fn enter(&self, running: &Running<'_>, counts: &Counts, report: &mut Report) {
+    /// Sets the counters and the sources in the report.
+    fn fill_report(&self, running: &RunContext<'_>, counts: &RunCounters, report: &mut Report) {
         (report.sources, report.further_sources) =
-            report::sources(running.water.accounts().all(), true);
-        report.deletes_held_back = running.held_back.get().copied();
+            report::source_reports(running.watermark.sources().final_progress(), true);
+        report.deletes_held_back = running.held_back_deletes.get().copied();
         report.hash = Some(running.algorithm.name().to_owned());
-        report.target_wcu_per_s = running.pace.rate();
-        let earlier = running.keeping.map_or(Duration::ZERO, |k| k.earlier);
-        report.count(counts, earlier + running.begun.elapsed());
-        if self.with.dry_run {
+        report.target_wcu_per_s = running.rate_limiter.rate();
+        let earlier = running
+            .checkpointing
+            .map_or(Duration::ZERO, |k| k.earlier_elapsed);
+        report.set_counts(counts, earlier + running.started.elapsed());
+        if self.options.dry_run {
             report.requests = 0;
         }
     }
 
-    /// Saves the checkpoint for the last time, or removes it where nothing is to be resumed.
-    async fn last_checkpoint(
+    /// Saves the final checkpoint, or removes it if there is nothing to resume.
+    async fn save_final_checkpoint(
         &self,
-        running: &Running<'_>,
-        outcome: Outcome,
+        running: &RunContext<'_>,
+        outcome: FinalState,
         report: &mut Report,
-    ) -> Result<Ended> {
-        let with = &self.with;
-        let Outcome {
-            ended,
-            is_useless,
-            damaged,
+    ) -> Result<Completion> {
+        let options = &self.options;
+        let FinalState {
+            completion: ended,
+            has_no_hash: is_useless,
+            is_damaged: damaged,
         } = outcome;
-        let Some(keeping) = running.keeping else {
+        let Some(checkpointing) = running.checkpointing else {
             return ended;
         };
-        // Of a list without one hash there is nothing to go on with.
-        if is_useless || matches!(ended, Ok(Ended::Complete | Ended::Rejects)) {
-            keeping.store.remove(&self.aws).await?;
+        // A list without a hash leaves nothing to resume.
+        if is_useless || matches!(ended, Ok(Completion::Complete | Completion::Rejects)) {
+            checkpointing.store.remove(&self.aws).await?;
             return ended;
         }
-        if keeping.store.is_lost() {
-            // It is another run's: nothing of it is changed, and nothing is to be resumed.
+        if checkpointing.store.is_lost() {
+            // Another run has taken it over, so leave it unchanged.
             return ended;
         }
-        let mark = running.water.mark();
-        if self.is_arranged() && mark == Mark::default() {
-            // Nothing was handed on. What an earlier run has left is as far as it was;
-            // without one there is nothing that could be taken up.
+        let mark = running.watermark.watermark();
+        if self.is_ordered() && mark == Watermark::default() {
+            // Nothing was sent to the writer. The checkpoint of a resumed run is still
+            // valid; without one there is nothing to resume.
             match running.checkpoint.is_some() || ended.is_ok() {
-                true => report.checkpoint = Some(keeping.store.place().to_string()),
+                true => report.checkpoint = Some(checkpointing.store.location().to_string()),
                 false => {
-                    if let Err(e) = keeping.store.remove(&self.aws).await {
+                    if let Err(e) = checkpointing.store.remove(&self.aws).await {
                         tracing::warn!("{e:#}");
                     }
                 }
             }
             return ended;
         }
-        report.checkpoint = Some(keeping.store.place().to_string());
-        // Told to stop at once: what was saved last is true, too.
-        let state = running.state(self);
+        report.checkpoint = Some(checkpointing.store.location().to_string());
+        // On a forced stop, the previous checkpoint is still valid.
+        let state = running.checkpoint_inputs(self);
         let saved = tokio::select! {
             biased;
-            saved = keeping.save_last(&state, &mark, damaged) => saved,
-            () = with.stop.insisted() => Ok(()),
+            saved = checkpointing.save_final(&state, &mark, damaged) => saved,
+            () = options.stop.forced() => Ok(()),
         };
         match (ended, saved) {
             (Err(e), Err(also)) => {
-                tracing::warn!("{also:#}: what was saved before is older, and still true");
+                tracing::warn!("{also:#}: the previous checkpoint is older but still valid");
                 Err(e)
             }
             (Ok(_), Err(e)) => Err(e),
@@ -198,31 +208,36 @@ impl Ingest {
         }
     }
 
-    /// What was read of the list.
-    fn listed(&self, algorithm: Algorithm, books: Books) -> Listed<'_> {
-        Listed {
+    /// Totals of the list.
+    fn list_totals(&self, algorithm: Algorithm, line_counts: LineCounts) -> ListTotals<'_> {
+        ListTotals {
             keeps_rejects: true,
             sources: &self.sources,
-            algorithm: Some(algorithm).filter(|_| self.with.form.paths.is_none()),
-            lines: books.lines,
-            skipped: books.skipped,
-            rejected: books.rejected,
+            algorithm: Some(algorithm).filter(|_| self.options.form.path_normalizer.is_none()),
+            lines: line_counts.lines,
+            skipped: line_counts.skipped,
+            rejected: line_counts.rejected,
         }
     }
 
-    /// What the books have against the run, when nothing else has.
-    fn audit(&self, counts: &Counts, failure: Option<Error>) -> Option<Error> {
-        let books = counts.books;
-        if !books.balanced() {
-            let what = format!("the books do not balance: {books:?}; this is a fault of hashferry");
+    /// Checks the line counts. Returns `failure`, or the error of a failed check.
+    fn check_counts(&self, counts: &RunCounters, failure: Option<Error>) -> Option<Error> {
+        let line_counts = counts.line_counts;
+        if !line_counts.is_balanced() {
+            let what = format!(
+                "the line counts do not balance: {line_counts:?}; this is a fault of hashferry"
+            );
             return Some(Error::new(ErrorKind::Internal, what));
         }
-        let done = books.written + books.deleted;
-        if failure.is_none() && counts.requests > 0 && done == 0 && books.failed == 0 {
-            let what = format!("DynamoDB refused every item for table {}", self.with.table);
-            return Some(Error::new(ErrorKind::Write, what).hint(
-                "the attributes (--type, --source, --desc, --attr) do not fit the table or its \
-                 indexes, or --key not the table",
+        let done = line_counts.written + line_counts.deleted;
+        if failure.is_none() && counts.requests > 0 && done == 0 && line_counts.failed == 0 {
+            let what = format!(
+                "DynamoDB reported every item for table {} as invalid",
+                self.options.table
+            );
+            return Some(Error::new(ErrorKind::Write, what).with_hint(
+                "check that --type, --source, --desc and --attr fit the table and its indexes, \
+                 and --key the table",
             ));
         }
         failure

@@ -1,22 +1,22 @@
-//! The import of a hash list into a table, and the refresh from an old list to a new one.
+//! Import of a hash list into a table, and refresh from an old list to a new one.
 //!
 //! From the top down:
 //!
 //! - `run`: a run from its preparation to its report;
-//! - `finish`: its outcome, its report, its last checkpoint;
+//! - `finish`: outcome, report and final checkpoint;
 //! - `ordered`: records written in the order of their hashes;
-//! - `difference`: the difference of two lists, and whether it may be made;
+//! - `difference`: difference of two lists, and the check of its size;
 //! - `ordered_lists`: lists sorted on disk, or read side by side;
-//! - `settle`: lines that are settled without a write;
-//! - `announce`: the plan, for those who watch and for the log;
-//! - `prepare`: everything that must be known before the first write;
-//! - `resume`: the place where an earlier run ended;
-//! - `checkpointing`: the checkpoint, kept while the run goes on;
-//! - `rate`: the capacity of the table, and raising it;
-//! - `sink`: the destination of batches;
+//! - `outcome_batcher`: outcomes of lines that need no write;
+//! - `announce`: plan of the run, for observers and for the log;
+//! - `prepare`: preparation before the first write;
+//! - `resume`: start position of a resumed run;
+//! - `checkpointing`: saves of the checkpoint during the run;
+//! - `rate`: capacity of the table, and raising it;
+//! - `sink`: destination of batches;
 //! - `options`: the builder of a run, and the run that it builds;
-//! - `watch`: the counters and the plan of a run that is under way;
-//! - `settings`: the place of the checkpoint, and what a refresh does.
+//! - `watch`: live counters and plan of a run;
+//! - `settings`: mode of the checkpoint, and settings of a refresh.
 
 pub(crate) mod announce;
 pub(crate) mod checkpointing;
@@ -25,6 +25,7 @@ pub(crate) mod finish;
 pub(crate) mod options;
 pub(crate) mod ordered;
 pub(crate) mod ordered_lists;
+pub(crate) mod outcome_batcher;
 pub(crate) mod prepare;
 pub(crate) mod rate;
 pub(crate) mod resume;
@@ -32,6 +33,5 @@ pub(crate) mod run;
 #[cfg(test)]
 mod scenarios;
 pub(crate) mod settings;
-pub(crate) mod settle;
 pub(crate) mod sink;
 pub(crate) mod watch;

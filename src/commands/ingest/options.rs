@@ -1,33 +1,33 @@
-//! The options of a run, the run before it begins, and the handle to watch it.
+//! Options of a run, and the run that they build.
 //!
-//! A run is set by [`IngestBuilder`], which checks the options and makes an [`Ingest`].
-//! A [`Watch`] shows the run to others while it goes on.
+//! An [`IngestBuilder`] checks the options and builds an [`Ingest`]. A [`Watch`] gives its
+//! live counters.
 
 use crate::aws::config::{Aws, AwsOptions};
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::shutdown::Stop;
-use crate::commands::ingest::settings::{Keep, Refresh};
+use crate::commands::ingest::settings::{CheckpointMode, Refresh};
 use crate::commands::ingest::watch::Watch;
 use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::concurrency::Concurrency;
-use crate::flow::rate_setting::Rate;
-use crate::list::format::kind::Form;
+use crate::flow::rate_setting::RateSetting;
+use crate::list::format::kind::ListOptions;
 use crate::list::matchmeta::given::GivenRules;
 use crate::pipeline::dedup::Distinct;
-use crate::pipeline::progress::counts::Counts;
+use crate::pipeline::progress::counts::RunCounters;
 use crate::pipeline::progress::events::{Event, Events};
 use crate::pipeline::rejects::MaxRejects;
-use crate::source::decompress::codec::Unpack;
+use crate::source::decompress::codec::DecompressOptions;
 use crate::source::program::ProgramHashes;
-use crate::source::sources::{Globs, Named, Sources};
+use crate::source::sources::{Globs, SourceSpec, Sources};
 use futures::Stream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A run, ready to begin.
+/// A run, ready to start.
 ///
 /// ```no_run
 /// # async fn example() -> hashferry::Result<()> {
@@ -50,46 +50,47 @@ use std::time::Duration;
 pub struct Ingest {
     pub(super) aws: Aws,
     pub(super) sources: Sources,
-    /// The old list of a refresh.
-    pub(super) from: Sources,
+    /// Old list of a refresh; empty otherwise.
+    pub(super) old_sources: Sources,
     pub(super) watch: Watch,
-    pub(super) with: IngestBuilder,
+    pub(super) options: IngestBuilder,
 }
 
 impl Ingest {
-    /// What a run can be told.
+    /// A builder with default options.
     pub fn builder() -> IngestBuilder {
         IngestBuilder::default()
     }
 
-    /// By which the run can be watched.
+    /// A handle to the run's live counters.
     pub fn watch(&self) -> Watch {
         self.watch.clone()
     }
 
-    /// The command that it is.
+    /// Name of the command.
     pub(super) fn command(&self) -> &'static str {
-        match self.with.refresh {
+        match self.options.refresh {
             Some(_) => "refresh",
             None => "ingest",
         }
     }
 
-    /// Whether records are put in order before they are written.
-    pub(super) fn is_arranged(&self) -> bool {
-        self.with.refresh.is_some() || self.with.distinct == Distinct::Exact
+    /// True if records are written in the order of their hashes.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.options.refresh.is_some() || self.options.distinct == Distinct::Exact
     }
 }
 
-/// How long a run goes on without a single item being written.
+/// Default maximum time without a single written item.
 pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// Seconds of unused capacity that DynamoDB keeps, at best effort.
+/// Maximum seconds of unused capacity that DynamoDB retains for bursts, without guarantee.
 /// Source: DynamoDB developer guide, burst and adaptive capacity.
 pub const MAX_BURST_SECONDS: f64 = 300.0;
 
 impl Refresh {
-    /// Begins a refresh from the `old` list; the sources of the builder are the new one.
+    /// A builder of a refresh from the `old` list; the sources of the builder are the new
+    /// list.
     ///
     /// ```no_run
     /// # async fn example() -> hashferry::Result<()> {
@@ -110,17 +111,17 @@ impl Refresh {
     }
 }
 
-/// What a run is to do. Made by [`Ingest::builder`].
+/// Builder of an [`Ingest`], from [`Ingest::builder`].
 #[derive(Debug, Clone, Default)]
 pub struct IngestBuilder {
-    pub(super) events: Events<Counts>,
-    pub(super) program: Vec<ProgramHashes>,
+    pub(super) events: Events<RunCounters>,
+    pub(super) program_hashes: Vec<ProgramHashes>,
     pub(super) aws: Option<Aws>,
     pub(super) sources: Vec<String>,
     pub(super) manifests: Vec<String>,
     pub(super) globs: Globs,
-    pub(super) unpack: Unpack,
-    pub(super) form: Form,
+    pub(super) unpack: DecompressOptions,
+    pub(super) form: ListOptions,
     pub(super) distinct: Distinct,
     pub(super) refresh: Option<Refresh>,
     pub(super) table: String,
@@ -131,12 +132,12 @@ pub struct IngestBuilder {
     pub(super) attributes: Vec<Attribute>,
     pub(super) attributes_from: Vec<AttributeFrom>,
     pub(super) attr_from_version: bool,
-    pub(super) rate: Rate,
+    pub(super) rate: RateSetting,
     pub(super) max_rate: Option<f64>,
     pub(super) burst: f64,
     pub(super) capacity_interval: Option<Duration>,
     pub(super) replica_capacity: Option<f64>,
-    pub(super) keep: Keep,
+    pub(super) checkpoint: CheckpointMode,
     pub(super) save_interval: Option<Duration>,
     pub(super) restart: bool,
     pub(super) raise_to: Option<u64>,
@@ -150,8 +151,8 @@ pub struct IngestBuilder {
 }
 
 impl IngestBuilder {
-    /// The connection to AWS; without one, [`build`](Self::build) makes one by
-    /// the standard chain.
+    /// Sets the connection to AWS. Default: [`build`](Self::build) loads one from the
+    /// standard credential and region chain.
     #[must_use]
     pub fn aws(mut self, aws: Aws) -> Self {
         self.aws = Some(aws);
@@ -175,80 +176,80 @@ impl IngestBuilder {
         self
     }
 
-    /// Which of the objects under a prefix or in a manifest are read. Default: all.
+    /// Selects objects under a prefix or in a manifest. Default: all.
     #[must_use]
     pub fn globs(mut self, globs: Globs) -> Self {
         self.globs = globs;
         self
     }
 
-    /// How the sources are compressed. Default: as the first bytes of each show.
+    /// Sets the compression of the sources. Default: detected from the first bytes of each.
     #[must_use]
-    pub fn unpack(mut self, unpack: Unpack) -> Self {
+    pub fn unpack(mut self, unpack: DecompressOptions) -> Self {
         self.unpack = unpack;
         self
     }
 
-    /// The form of the lists. Default: as the first lines of each show.
+    /// Sets the format of the lists. Default: detected from the first lines of each.
     #[must_use]
-    pub fn form(mut self, form: Form) -> Self {
+    pub fn form(mut self, form: ListOptions) -> Self {
         self.form = form;
         self
     }
 
-    /// How repeated hashes are found. Default: [`Distinct::InFlight`].
+    /// Sets the method of finding duplicates. Default: [`Distinct::InFlight`].
     #[must_use]
     pub fn distinct(mut self, distinct: Distinct) -> Self {
         self.distinct = distinct;
         self
     }
 
-    /// Only the difference between an old list and the sources, the new one: puts what
-    /// is new, deletes what is gone.
+    /// Writes only the difference between an old list and the sources, the new list: puts
+    /// added hashes, and deletes removed ones if [`Refresh::delete`] is set.
     #[must_use]
     pub fn refresh(mut self, refresh: Refresh) -> Self {
         self.refresh = Some(refresh);
         self
     }
 
-    /// The table's name. Required.
+    /// Sets the name of the table. Required.
     #[must_use]
     pub fn table(mut self, table: impl Into<String>) -> Self {
         self.table = table.into();
         self
     }
 
-    /// The hash algorithm. Without it, the name of the table's partition key
-    /// says it, or else the length of the first hash.
+    /// Sets the hash algorithm. Default: by the name of the table's partition key, else by
+    /// the length of its keys or of the first hash.
     #[must_use]
     pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
         self.algorithm = Some(algorithm);
         self
     }
 
-    /// The table's partition key, where it may not be described. Default: named
-    /// as the hash algorithm, text.
+    /// Sets the table's partition key, if DescribeTable is denied. Default: a string with
+    /// the name of the hash algorithm.
     #[must_use]
     pub fn key(mut self, key: KeyAttribute) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// The rules of lists of paths, where some are left open: the table's items show those.
-    /// Default: all of [`Form::paths`].
+    /// Sets the given rules of lists of paths; the table's items complete them. Default: all
+    /// rules of [`ListOptions::paths`].
     #[must_use]
     pub fn rules(mut self, rules: GivenRules) -> Self {
         self.rules = Some(rules);
         self
     }
 
-    /// The rules of lists of paths, as far as they are given; nothing for lists of hashes.
+    /// The given rules of lists of paths; `None` for lists of hashes.
     pub(super) fn given_rules(&self) -> Option<GivenRules> {
-        let normalizer = self.form.paths.clone()?;
+        let normalizer = self.form.path_normalizer.clone()?;
         Some(self.rules.clone().unwrap_or_else(|| normalizer.into()))
     }
 
-    /// Upper or lower case of text keys. Default: as a look at the table shows, else upper.
+    /// Sets the case of text keys. Default: detected from the table's items, else upper.
     #[must_use]
     pub fn case(mut self, case: Case) -> Self {
         self.case = Some(case);
@@ -272,137 +273,134 @@ impl IngestBuilder {
         self
     }
 
-    /// Gives every item the release of the NSRL database that is read, as the
-    /// attributes `RELEASE`.
+    /// Adds the release of the NSRL database to every item, as the attributes `RELEASE_FIELDS`.
     #[must_use]
     pub fn attr_from_version(mut self, from_version: bool) -> Self {
         self.attr_from_version = from_version;
         self
     }
 
-    /// How fast to write. Default: [`Rate::Auto`].
+    /// Sets the target rate. Default: [`RateSetting::Auto`].
     #[must_use]
-    pub fn rate(mut self, rate: Rate) -> Self {
+    pub fn rate(mut self, rate: RateSetting) -> Self {
         self.rate = rate;
         self
     }
 
-    /// The most that [`Rate::Auto`] and [`Rate::Percent`] may come to, in write
-    /// capacity units a second.
+    /// Sets the maximum rate for [`RateSetting::Auto`] and [`RateSetting::Percent`], in WCU/s. Default: no
+    /// maximum.
     #[must_use]
     pub fn max_rate(mut self, units: f64) -> Self {
         self.max_rate = Some(units);
         self
     }
 
-    /// Seconds of unused capacity that may be spent at the beginning, at most
-    /// 300: DynamoDB keeps no more. Default: none.
+    /// Sets the seconds of unused capacity to spend at the start, at most
+    /// [`MAX_BURST_SECONDS`]. Default: 0.
     #[must_use]
     pub fn burst(mut self, seconds: f64) -> Self {
         self.burst = seconds.clamp(0.0, MAX_BURST_SECONDS);
         self
     }
 
-    /// How often the table is described, while it decides about the rate.
-    /// Default: `CAPACITY_INTERVAL`.
+    /// Sets the interval of DescribeTable calls while the rate follows the table. Default:
+    /// `CAPACITY_INTERVAL`.
     #[must_use]
     pub fn capacity_interval(mut self, interval: Duration) -> Self {
         self.capacity_interval = Some(interval);
         self
     }
 
-    /// Write capacity units a second of each replica, instead of asking there.
+    /// Sets the capacity of each replica, in WCU/s. Default: described in each region.
     #[must_use]
     pub fn replica_capacity(mut self, units: f64) -> Self {
         self.replica_capacity = Some(units);
         self
     }
 
-    /// Where to keep the checkpoint, by which a run that did not come to its end is
-    /// taken up. Default: [`Keep::Usual`].
+    /// Sets the location of the checkpoint, from which a later run resumes. Default:
+    /// [`CheckpointMode::Default`].
     #[must_use]
-    pub fn checkpoint(mut self, keep: Keep) -> Self {
-        self.keep = keep;
+    pub fn checkpoint(mut self, keep: CheckpointMode) -> Self {
+        self.checkpoint = keep;
         self
     }
 
-    /// Time between two savings of the checkpoint. Default:
-    /// `SAVE_INTERVAL`.
+    /// Sets the time between two saves of the checkpoint. Default: `SAVE_INTERVAL`.
     #[must_use]
     pub fn save_interval(mut self, interval: Duration) -> Self {
         self.save_interval = Some(interval);
         self
     }
 
-    /// Begins again, whatever checkpoint there is.
+    /// Ignores an existing checkpoint and starts from the beginning.
     #[must_use]
     pub fn restart(mut self, restart: bool) -> Self {
         self.restart = restart;
         self
     }
 
-    /// Raises the table's provisioned write capacity to so many units a second
-    /// before the first write, with that of the indexes that the items feed, and
-    /// brings it back at the end, whatever that is: see `raise`.
+    /// Raises the provisioned write capacity of the table and of its indexes that contain
+    /// the items to `units` WCU/s before the first write. The end of the run, also a
+    /// failure, restores it: see `raise`.
     #[must_use]
     pub fn raise_to(mut self, units: u64) -> Self {
         self.raise_to = Some(units);
         self
     }
 
-    /// Where the note of a raised table lies, by which it can be brought back
-    /// when this process is killed. Default: `note::place`.
+    /// Sets the path of the restore note of a raised table. With it the table can be
+    /// restored if this process is killed. Default: `note::place`.
     #[must_use]
     pub fn raise_note(mut self, path: impl Into<PathBuf>) -> Self {
         self.raise_note = Some(path.into());
         self
     }
 
-    /// Calls in flight. Default: [`Concurrency::Auto`].
+    /// Sets the number of calls in flight. Default: [`Concurrency::Auto`].
     #[must_use]
     pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
         self.concurrency = concurrency;
         self
     }
 
-    /// How long to go on without a single item being written. Default:
-    /// `GIVE_UP_AFTER`.
+    /// Sets the maximum time without a single written item. Default: 15 minutes.
     #[must_use]
     pub fn give_up_after(mut self, limit: Duration) -> Self {
         self.give_up_after = Some(limit);
         self
     }
 
-    /// A file for rejected lines, as JSON lines.
+    /// Sets a file for rejected lines, as JSON lines. Default: the first ten go to the log.
     #[must_use]
     pub fn rejects(mut self, path: impl Into<PathBuf>) -> Self {
         self.rejects = Some(path.into());
         self
     }
 
-    /// How many rejected lines to bear. Default: one in ten.
+    /// Sets the maximum of rejected lines. Default: 10 percent.
     #[must_use]
     pub fn max_rejects(mut self, max: MaxRejects) -> Self {
         self.max_rejects = max;
         self
     }
 
-    /// Does everything but the writes.
+    /// Does everything except the writes.
     #[must_use]
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
         self
     }
 
-    /// A handle by which the run can be stopped.
+    /// Sets a handle that can stop the run.
     #[must_use]
     pub fn stop(mut self, stop: Stop) -> Self {
         self.stop = stop;
         self
     }
 
-    /// Whether a refresh deletes the items whose hashes the new list lacks. Without a
-    /// refresh it changes nothing.
+    /// Deletes the items of hashes that are not in the new list of a refresh. No effect
+    /// without a refresh.
     #[must_use]
     pub fn delete(mut self, delete: bool) -> Self {
         if let Some(refresh) = &mut self.refresh {
@@ -411,9 +409,9 @@ impl IngestBuilder {
         self
     }
 
-    /// Adds hashes that the program has: those of `hashes`, a line each, in their order.
-    /// They come after the named sources, and the run keeps no checkpoint. Where taking
-    /// the next one blocks, make it a [stream](Self::hash_stream).
+    /// Adds hashes of the program, one line each, in their order. They come after the named
+    /// sources, and the run has no checkpoint. If the iterator blocks, use a
+    /// [stream](Self::hash_stream) instead.
     #[must_use]
     pub fn hashes<I>(self, hashes: I) -> Self
     where
@@ -423,50 +421,53 @@ impl IngestBuilder {
         self.hash_stream(futures::stream::iter(hashes.into_iter().map(Ok)))
     }
 
-    /// Adds the hashes of a stream, up to its end. An error of the stream ends the run as
-    /// a source does that cannot be read to its end:
+    /// Adds the hashes of a stream, up to its end. An error of the stream fails the run with
     /// [`ErrorKind::Read`](crate::base::error::ErrorKind::Read).
     #[must_use]
     pub fn hash_stream<S>(mut self, hashes: S) -> Self
     where
         S: Stream<Item = std::io::Result<Hash>> + Send + 'static,
     {
-        self.program.push(ProgramHashes::new(hashes));
+        self.program_hashes.push(ProgramHashes::new(hashes));
         self
     }
 
-    /// Has `tell` receive the events of the run: its start, its progress each interval,
-    /// its end. It is called between two steps of the run, so it returns soon; a program
-    /// that needs longer sends the event on by a channel.
+    /// Sets a callback for the events of the run: its start, its progress each interval, its
+    /// end. The run calls it between two steps, so it must return quickly. A program that
+    /// needs longer can forward the event through a channel.
     #[must_use]
-    pub fn on_event(mut self, tell: impl Fn(Event<Counts>) + Send + Sync + 'static) -> Self {
-        self.events.tell(tell);
+    pub fn on_event(
+        mut self,
+        callback: impl Fn(Event<RunCounters>) + Send + Sync + 'static,
+    ) -> Self {
+        self.events.set_callback(callback);
         self
     }
 
-    /// The time between two events of progress: [`EVENT_INTERVAL`](crate::options::EVENT_INTERVAL)
-    /// where nobody says, a millisecond at least.
+    /// Sets the time between two progress events, at least 1 ms. Default:
+    /// [`EVENT_INTERVAL`](crate::pipeline::progress::events::EVENT_INTERVAL).
     #[must_use]
     pub fn event_interval(mut self, interval: Duration) -> Self {
-        self.events.every(interval);
+        self.events.set_interval(interval);
         self
     }
 
-    /// Checks what was given. Nothing is asked or opened yet, but for the
-    /// configuration when there is no connection.
+    /// Checks the options and builds the run. It makes no call yet, except to load a
+    /// connection to AWS if there is none.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when something is missing or makes no sense.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if an option is missing or
+    /// invalid.
     pub async fn build(self) -> Result<Ingest> {
         if self.table.is_empty() {
-            return Err(Error::usage("no table is named").hint("give --table NAME"));
+            return Err(Error::usage("no table is given").with_hint("give --table NAME"));
         }
         let single = |names: &[String]| {
-            let mut named = names.iter().map(|name| Named::read(name));
-            named.all(|n| !matches!(n, Ok(Named::Prefix { .. })))
+            let mut named = names.iter().map(|name| SourceSpec::parse(name));
+            named.all(|n| !matches!(n, Ok(SourceSpec::Prefix { .. })))
         };
-        // Of a refresh, the patterns choose among the objects of either list: what is not
-        // among the new ones must not be among the old ones.
+        // The patterns of a refresh select objects of both lists. An object that only the old
+        // list has would otherwise count as deleted.
         let (mut globs, mut globs_from) = (self.globs.clone(), Globs::default());
         if self.refresh.as_ref().is_some_and(|r| !single(&r.from)) {
             globs_from = self.globs.clone();
@@ -475,27 +476,27 @@ impl IngestBuilder {
             }
         }
         let sources = match self.sources.is_empty() && self.manifests.is_empty() {
-            true if !self.program.is_empty() => Sources::default(),
-            _ => Sources::read(&self.sources, &self.manifests, globs)?,
+            true if !self.program_hashes.is_empty() => Sources::default(),
+            _ => Sources::parse(&self.sources, &self.manifests, globs)?,
         };
-        let sources = sources.with_program(&self.program);
+        let sources = sources.with_program(&self.program_hashes);
         let from = match &self.refresh {
-            Some(refresh) => Sources::read(&refresh.from, &[], globs_from)?,
+            Some(refresh) => Sources::parse(&refresh.from, &[], globs_from)?,
             None => Sources::default(),
         };
         if sources.has_stdin() && from.has_stdin() {
             return Err(Error::usage(
-                "standard input (-) is named twice, and can be read once",
+                "standard input (-) is given twice, but can be read only once",
             ));
         }
         if let Some(max) = self.max_rate.filter(|m| !(m.is_finite() && *m > 0.0)) {
             return Err(Error::usage(format!(
-                "a maximum rate of {max} write units a second is none"
+                "the maximum rate must be above 0 WCU/s, got {max}"
             )));
         }
         if self.raise_to == Some(0) {
             return Err(Error::usage(
-                "a table cannot be raised to no write units at all",
+                "the capacity to raise a table to must be above 0 WCU/s",
             ));
         }
         let aws = match &self.aws {
@@ -505,9 +506,9 @@ impl IngestBuilder {
         Ok(Ingest {
             aws,
             sources,
-            from,
+            old_sources: from,
             watch: Watch::default(),
-            with: self,
+            options: self,
         })
     }
 }

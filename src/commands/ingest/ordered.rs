@@ -1,32 +1,31 @@
-//! A run whose records are put in order before they are written: each hash once of
-//! all lists, or only the difference of two.
+//! Runs that write records in the order of their hashes: each hash of all lists once, or
+//! the difference of two lists.
 //!
-//! First everything is read, and sorted where it is not in order; by then all books are
-//! closed but for the records that are to be written, and it is known how many these
-//! are. Then those are handed to the writer in the order of their hashes. A run that is
-//! taken up does the first half again and passes over what is settled: the order is the
-//! same each time.
+//! First the run reads everything, and sorts it if necessary. Then every line has an
+//! outcome except the records to write, whose number is known. After that it sends these
+//! records to the writer in the order of their hashes. A resumed run repeats the first
+//! part and skips the records that are written: the order is the same each time.
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::commands::ingest::ordered_lists::{Arranged, Lists, broken};
-use crate::commands::ingest::settle::{Passed, Settling};
-use crate::list::prefetch::Ahead;
-use crate::pipeline::diff::{Handing, Side, Step, Walk};
-use crate::pipeline::progress::counts::{Books, Settled};
-use crate::pipeline::progress::watermark::HandOver;
-use crate::pipeline::reader::Beginning;
+use crate::commands::ingest::ordered_lists::{Lists, OrderedRun, task_failed};
+use crate::commands::ingest::outcome_batcher::{OutcomeBatcher, ResumedCounts};
+use crate::list::prefetch::Prefetch;
+use crate::pipeline::diff::{Change, MergeDiff, SegmentSender, SortedInput};
+use crate::pipeline::progress::counts::{LineCounts, LineOutcome};
+use crate::pipeline::progress::watermark::RecordBatch;
+use crate::pipeline::reader::StartPosition;
 use tokio::sync::mpsc;
 
-impl Arranged<'_> {
-    /// Reads the run's lists, of which `first` is opened already, and hands the records
-    /// that are to be written to `records`; says whether it came to the end.
+impl OrderedRun<'_> {
+    /// Reads the lists of the run and sends the records to write to `records`. `first` is
+    /// the list that is open already. Returns true if it reached the end.
     pub(super) async fn run(
         &self,
-        first: Option<(Beginning, Ahead)>,
-        records: mpsc::Sender<HandOver>,
+        first: Option<(StartPosition, Prefetch)>,
+        records: mpsc::Sender<RecordBatch>,
     ) -> Result<bool> {
-        let with = &self.ingest.with;
-        let lists = match &with.refresh {
+        let options = &self.ingest.options;
+        let lists = match &options.refresh {
             None => {
                 let sorted = self.sort(0, &self.ingest.sources, first).await?;
                 sorted.map(|sorted| Lists::Sorted(Box::new((sorted, None))))
@@ -36,92 +35,99 @@ impl Arranged<'_> {
         let Some(lists) = lists else {
             return Ok(false);
         };
-        // They were looked at before they were read: they may have changed in between, and
-        // then the place in their order is that of another hash.
-        let was = self.earlier.map(|c| &c.behind).filter(|b| b.count() > 0);
-        if was.is_some_and(|was| was.digest != self.water.accounts().all().digest) {
+        // The lists may have changed between the check and the read. A position in hash
+        // order would then be that of another hash.
+        let expected = self
+            .resumed_from
+            .map(|c| &c.finished)
+            .filter(|b| b.count() > 0);
+        if expected.is_some_and(|e| e.digest != self.watermark.sources().final_progress().digest) {
             return Err(Error::new(
                 ErrorKind::Read,
-                "a list has changed since the run that is to be taken up",
+                "a list has changed since the run that is to be resumed",
             )
-            .hint("begin again with --restart, or give that run's list back its place"));
+            .with_hint("give --restart to begin again, or restore the sources of that run"));
         }
-        // Set once: it is all read by now.
-        let _ = (self.ingest.watch.0.lines).set(self.ingest.watch.meters().read().books.lines);
+        // Cannot fail: a run sets it once.
+        let _ = (self.ingest.watch.0.total_lines)
+            .set(self.ingest.watch.counters().snapshot().line_counts.lines);
         match lists {
             Lists::Sorted(mut lists) => {
-                let hand_on = self.hand_on(records);
-                let handed = tokio::task::spawn_blocking(move || {
+                let send = self.record_sender(records);
+                let sent = tokio::task::spawn_blocking(move || {
                     let (new, old) = &mut *lists;
-                    let old = old.as_mut().map(|old| old.read().map(Side::Sorted));
-                    let walk = Walk::new(Side::Sorted(new.read()?), old.transpose()?);
-                    hand_on(walk)
+                    let old = old.as_mut().map(|old| old.read().map(SortedInput::Sorted));
+                    let walk = MergeDiff::new(SortedInput::Sorted(new.read()?), old.transpose()?);
+                    send(walk)
                 });
-                handed.await.map_err(broken)?
+                sent.await.map_err(task_failed)?
             }
             Lists::InOrder => {
-                let hand_on = self.hand_on(records);
-                let handed = self.again(hand_on).await?;
-                Ok(handed.unwrap_or(false))
+                let send = self.record_sender(records);
+                let sent = self.read_again(send).await?;
+                Ok(sent.unwrap_or(false))
             }
         }
     }
 
-    /// Hands the records of a walk on, but for those that an earlier run has settled;
-    /// false when nobody takes them any more.
-    fn hand_on(
+    /// A function that sends the records to write, except those that the resumed run has
+    /// completed. It returns false if the channel is closed.
+    fn record_sender(
         &self,
-        records: mpsc::Sender<HandOver>,
-    ) -> impl FnOnce(Walk<'_>) -> Result<bool> + Send + 'static {
-        let mut settling = Settling::new(self.ingest.watch.clone(), self.water.clone());
-        let refresh = self.ingest.with.refresh.as_ref();
+        records: mpsc::Sender<RecordBatch>,
+    ) -> impl FnOnce(MergeDiff<'_>) -> Result<bool> + Send + 'static {
+        let mut settling = OutcomeBatcher::new(self.ingest.watch.clone(), self.watermark.clone());
+        let refresh = self.ingest.options.refresh.as_ref();
         let (is_refresh, delete) = (refresh.is_some(), refresh.is_none_or(|r| r.delete));
-        let held_back = self.held_back.get().is_some();
-        let skip = self.earlier.and_then(|c| c.sorted).unwrap_or(0);
-        let was = self.earlier.map(|c| c.books).unwrap_or_default();
+        let held_back = self.held_back_deletes.get().is_some();
+        let skip = self
+            .resumed_from
+            .and_then(|c| c.sorted_position)
+            .unwrap_or(0);
+        let earlier = self.resumed_from.map(|c| c.line_counts).unwrap_or_default();
         move |mut walk| {
-            // Everything is in the books by now, but for what is to be written.
-            let books = settling.watch.meters().read().books;
-            let settled = Books {
-                lines: books.lines - books.open(),
-                ..books
+            // By now every line has an outcome except those to write.
+            let line_counts = settling.watch.counters().snapshot().line_counts;
+            let settled = LineCounts {
+                lines: line_counts.lines - line_counts.unaccounted(),
+                ..line_counts
             };
-            let mut handing = Handing::new(&records);
-            handing.settled(settled);
-            let mut passed = Passed::default();
+            let mut handing = SegmentSender::new(&records);
+            handing.add_settled(settled);
+            let mut passed = ResumedCounts::default();
             let mut flushed = false;
             while let Some(step) = walk.next()? {
-                // Those of a refresh were counted before.
-                let repeats = walk.repeats.drain(..).filter(|_| !is_refresh);
-                let mut found = Books::default();
-                for source in repeats {
-                    settling.enter(source, Settled::Duplicate, 1);
+                // A refresh has counted its duplicates in the first part.
+                let duplicates = walk.duplicates.drain(..).filter(|_| !is_refresh);
+                let mut found = LineCounts::default();
+                for source in duplicates {
+                    settling.record(source, LineOutcome::Duplicate, 1);
                     found.lines += 1;
                     found.duplicates += 1;
                 }
-                handing.settled(found);
+                handing.add_settled(found);
                 let record = match step {
-                    Step::Put(record, _) => record,
-                    Step::Delete(record) if held_back => {
-                        settling.enter(record.place.source, Settled::Kept, 1);
-                        handing.settled(Books {
+                    Change::Put(record, _) => record,
+                    Change::Delete(record) if held_back => {
+                        settling.record(record.position.source, LineOutcome::Kept, 1);
+                        handing.add_settled(LineCounts {
                             lines: 1,
                             kept: 1,
-                            ..Books::default()
+                            ..LineCounts::default()
                         });
                         continue;
                     }
-                    Step::Delete(record) if delete => record,
-                    Step::Delete(_) | Step::Same(..) => continue,
+                    Change::Delete(record) if delete => record,
+                    Change::Delete(_) | Change::Same(..) => continue,
                 };
                 if handing.position() < skip {
-                    handing.pass();
-                    passed.take(&record);
+                    handing.skip();
+                    passed.add(&record);
                     continue;
                 }
                 if !flushed {
                     flushed = true;
-                    handing.settled(passed.settle(was, &mut settling));
+                    handing.add_settled(passed.record_outcomes(earlier, &mut settling));
                     if !handing.flush() {
                         return Ok(false);
                     }
@@ -131,7 +137,7 @@ impl Arranged<'_> {
                 }
             }
             if !flushed {
-                handing.settled(passed.settle(was, &mut settling));
+                handing.add_settled(passed.record_outcomes(earlier, &mut settling));
             }
             Ok(handing.flush())
         }

@@ -1,48 +1,52 @@
-//! The write rate of a run: what the table takes, and raising it for the run.
+//! Write rate of a run: capacity of the table, and raising it for the run.
 
 use crate::base::error::Result;
 use crate::commands::ingest::options::Ingest;
 use crate::dynamodb::scaling::raise::Raise;
-use crate::dynamodb::scaling::restore_note::Raised;
+use crate::dynamodb::scaling::restore_note::RaisedPart;
 use crate::dynamodb::scaling::{raise, restore_note};
 use crate::dynamodb::table::{Billing, Table};
 use crate::flow::capacity::Capacity;
-use crate::flow::rate_limiter::Pace;
-use crate::list::opened::RELEASE;
+use crate::flow::rate_limiter::RateLimiter;
+use crate::list::open_list::RELEASE_FIELDS;
 use crate::pipeline::report::{RaisedReport, Report};
 
 impl Ingest {
-    /// The pace of this run: as it is told, by what `table` takes.
-    pub(super) async fn pace(&self, table: &Table) -> Pace {
-        let with = &self.with;
+    /// Rate limiter of this run, from its rate setting and the capacity of `table`.
+    pub(super) async fn rate_limiter(&self, table: &Table) -> RateLimiter {
+        let options = &self.options;
         let capacity = self.capacity(table).await;
-        let pace = match with.dry_run {
-            true => Pace::fixed(None),
-            false => with.rate.pace(capacity, with.max_rate),
+        let rate_limiter = match options.dry_run {
+            true => RateLimiter::fixed(None),
+            false => options.rate.rate_limiter(capacity, options.max_rate),
         };
-        pace.grant(with.burst);
-        pace
+        rate_limiter.grant_burst(options.burst);
+        rate_limiter
     }
 
-    /// What the table takes of this run's items: itself, the indexes that they
-    /// feed, its replicas.
+    /// Write capacity for this run's items: of the table, of the indexes that contain them,
+    /// of the replicas.
     pub(super) async fn capacity(&self, table: &Table) -> Capacity {
-        let with = &self.with;
+        let options = &self.options;
         let mut replicas = Vec::new();
         for region in table.replicas.iter().filter(|r| *r != self.aws.region()) {
-            let units = match (with.replica_capacity, table.billing) {
-                (Some(told), _) => Some(told),
-                // On-demand replicas have no capacity to be asked for.
+            let units = match (options.replica_capacity, table.billing) {
+                (Some(given), _) => Some(given),
+                // On-demand replicas have no provisioned capacity.
                 (None, Billing::OnDemand { .. }) => None,
                 (None, _) => {
-                    match crate::dynamodb::describe_table::in_region(&self.aws, region, &table.name)
-                        .await
+                    match crate::dynamodb::describe_table::describe_replica_write_units(
+                        &self.aws,
+                        region,
+                        &table.name,
+                    )
+                    .await
                     {
                         Ok(units) => units,
                         Err(e) => {
-                            let what = "its capacity is not known: --replica-capacity N tells it";
                             tracing::warn!(
-                                "the replica in {region} cannot be asked ({e:#}); {what}"
+                                "cannot describe the replica in {region}, its capacity is unknown: {e:#}; \
+                                 --replica-capacity N sets it"
                             );
                             None
                         }
@@ -51,31 +55,31 @@ impl Ingest {
             };
             replicas.extend(units.map(|u| (region.clone(), u)));
         }
-        table.capacity(&self.attribute_names(table), &replicas)
+        table.write_capacity(&self.attribute_names(table), &replicas)
     }
 
-    /// The attributes that every item of this run has, its key included.
+    /// Names of the attributes that every item of this run has, including the key.
     fn attribute_names<'a>(&'a self, table: &'a Table) -> Vec<&'a str> {
-        let names = self.with.attributes.iter().map(|a| a.name.as_str());
-        let of_rows = self.with.attributes_from.iter().map(|a| a.name.as_str());
-        let of_release = match self.with.attr_from_version {
-            true => &RELEASE[..],
+        let names = self.options.attributes.iter().map(|a| a.name.as_str());
+        let of_rows = self.options.attributes_from.iter().map(|a| a.name.as_str());
+        let of_release = match self.options.attr_from_version {
+            true => &RELEASE_FIELDS[..],
             false => &[],
         };
         names
             .chain(of_rows)
             .chain(of_release.iter().map(|(name, _)| *name))
-            .chain(self.with.form.rule_names())
+            .chain(self.options.form.rule_names())
             .chain([table.schema.partition.name.as_str()])
             .collect()
     }
 
-    /// Raises the table for this run.
+    /// Raises the capacity of the table for this run.
     pub(super) async fn raise(&self, units: u64, table: &Table) -> Result<Option<Raise>> {
-        let with = &self.with;
-        let note = match &with.raise_note {
+        let options = &self.options;
+        let note = match &options.raise_note {
             Some(path) => path.clone(),
-            None => restore_note::place(&self.aws, &with.table)?,
+            None => restore_note::note_path(&self.aws, &options.table)?,
         };
         let raised = raise::raise(
             &self.aws,
@@ -83,24 +87,24 @@ impl Ingest {
             units,
             &self.attribute_names(table),
             note,
-            &with.stop,
+            &options.stop,
         )
         .await?;
         if let Some(raised) = &raised {
             tracing::info!(
-                "should this process be killed, hashferry capacity --table {} --restore {} brings the table back",
-                with.table,
-                raised.note().display()
+                "if this process is killed, hashferry capacity --table {} --restore {} restores the table",
+                options.table,
+                raised.note_path().display()
             );
         }
         Ok(raised)
     }
 
-    /// Brings the table back, and enters that in the report.
+    /// Restores the capacity of the table, and adds that to the report.
     pub(super) async fn restore(&self, raised: Raise, report: &mut Report) -> Result<()> {
         let parts = raised.parts().to_vec();
-        let restored = raised.restore(&self.aws, &self.with.stop).await;
-        let entry = |p: Raised| RaisedReport {
+        let restored = raised.restore(&self.aws, &self.options.stop).await;
+        let entry = |p: RaisedPart| RaisedReport {
             index: p.index,
             from_wcu: p.write_units,
             to_wcu: p.raised_to,

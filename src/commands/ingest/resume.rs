@@ -1,166 +1,173 @@
-//! Resuming an earlier run by its checkpoint: the sources must be what they were.
+//! Resuming an earlier run from its checkpoint, if the sources are unchanged.
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::Algorithm;
-use crate::commands::ingest::checkpointing::Keeping;
+use crate::commands::ingest::checkpointing::Checkpointing;
 use crate::commands::ingest::options::Ingest;
 use crate::list::objects::Objects;
-use crate::list::opened::Opened;
-use crate::list::prefetch::Ahead;
+use crate::list::open_list::OpenList;
+use crate::list::prefetch::Prefetch;
 use crate::pipeline::progress::checkpoint::Checkpoint;
-use crate::pipeline::progress::checkpoint_place::Place;
+use crate::pipeline::progress::checkpoint_location::CheckpointLocation;
 use crate::pipeline::progress::sources::next_digest;
-use crate::pipeline::reader::Beginning;
+use crate::pipeline::reader::StartPosition;
 use crate::pipeline::rejects::Rejects;
-use crate::source::open::Source;
+use crate::source::open::OpenSource;
 
 impl Ingest {
-    /// Where this run begins: at the first source, or where `checkpoint` says.
-    pub(super) async fn start(
+    /// Start position of this run: the first source, or the position of `checkpoint`.
+    pub(super) async fn start_position(
         &self,
-        opened: Opened,
-        ahead: Ahead,
+        opened: OpenList,
+        prefetch: Prefetch,
         checkpoint: Option<&Checkpoint>,
-        keeping: Option<&Keeping>,
+        checkpointing: Option<&Checkpointing>,
         algorithm: Algorithm,
-    ) -> Result<(Option<Beginning>, Ahead)> {
-        match (checkpoint, keeping) {
-            (Some(checkpoint), Some(_)) if self.is_arranged() => {
-                self.all_unchanged(checkpoint).await?;
-                Ok((Some(Beginning::of(opened)), ahead))
+    ) -> Result<(Option<StartPosition>, Prefetch)> {
+        match (checkpoint, checkpointing) {
+            (Some(checkpoint), Some(_)) if self.is_ordered() => {
+                self.check_all_unchanged(checkpoint).await?;
+                Ok((Some(StartPosition::at_start(opened)), prefetch))
             }
-            (Some(checkpoint), Some(keeping)) => {
-                self.take_up(checkpoint, keeping.store.place(), algorithm)
+            (Some(checkpoint), Some(checkpointing)) => {
+                self.resume(checkpoint, checkpointing.store.location(), algorithm)
                     .await
             }
-            _ => Ok((Some(Beginning::of(opened)), ahead)),
+            _ => Ok((Some(StartPosition::at_start(opened)), prefetch)),
         }
     }
 
-    /// The rejected lines: those of the run that `checkpoint` resumes, or none yet.
+    /// Destination of rejected lines, which keeps those of the run that `checkpoint` resumes.
     pub(super) fn rejects(&self, checkpoint: Option<&Checkpoint>) -> Result<Rejects> {
-        match (checkpoint, &self.with.rejects) {
+        match (checkpoint, &self.options.rejects) {
             (Some(checkpoint), Some(path)) => {
-                let mark = checkpoint.mark();
-                // Lines that are read again are rejected again.
+                let mark = checkpoint.watermark();
+                // Lines after the watermark are read and rejected again.
                 let below = |object, line| {
-                    !self.is_arranged() && (object, line) <= (mark.source, mark.below.lines)
+                    !self.is_ordered() && (object, line) <= (mark.source, mark.offset.lines)
                 };
-                Rejects::take_up(path, below)
+                Rejects::resume(path, below)
             }
             (_, path) => Rejects::new(path.as_deref()),
         }
     }
 
-    /// Where to begin by `checkpoint`: the source that the mark is in, opened there,
-    /// with the sources that come after it. Nothing when none is left.
-    async fn take_up(
+    /// Opens the source of the watermark at its offset, and prefetches the sources after it.
+    /// The start position is `None` if no source is left.
+    async fn resume(
         &self,
         checkpoint: &Checkpoint,
-        place: &Place,
+        place: &CheckpointLocation,
         algorithm: Algorithm,
-    ) -> Result<(Option<Beginning>, Ahead)> {
+    ) -> Result<(Option<StartPosition>, Prefetch)> {
         let mut objects = Objects::new(&self.sources, &self.aws);
-        self.pass(checkpoint, std::slice::from_mut(&mut objects))
+        self.skip_finished(checkpoint, std::slice::from_mut(&mut objects))
             .await?;
-        let number = checkpoint.mark().source;
-        let Some(last) = &checkpoint.read else {
-            let mut ahead = Ahead::new(objects, &self.aws, &self.with.unpack, &self.with.form);
-            let next = ahead.next().await?;
+        let number = checkpoint.watermark().source;
+        let Some(last) = &checkpoint.partial_source else {
+            let mut prefetch =
+                Prefetch::new(objects, &self.aws, &self.options.unpack, &self.options.form);
+            let next = prefetch.next().await?;
             if let Some(opened) = &next {
                 tracing::info!(
-                    "taking up an earlier run at the beginning of {}: {} lines are in its books \
+                    "resuming an earlier run at the start of {}: {} lines are accounted for \
                      (checkpoint {place}, saved {}; --restart begins again)",
                     opened.name(),
-                    checkpoint.books.lines,
-                    checkpoint.saved,
+                    checkpoint.line_counts.lines,
+                    checkpoint.saved_at,
                 );
             }
-            let beginning = next.map(|opened| Beginning {
-                number,
-                lines: checkpoint.books.lines,
-                rejected: checkpoint.books.rejected,
-                ..Beginning::of(opened)
+            let start = next.map(|opened| StartPosition {
+                source: number,
+                total_lines: checkpoint.line_counts.lines,
+                total_rejected: checkpoint.line_counts.rejected,
+                ..StartPosition::at_start(opened)
             });
-            return Ok((beginning, ahead));
+            return Ok((start, prefetch));
         };
         let was = &last.source;
         let Some(object) = objects.next().await? else {
-            return Err(gone(&was.object.uri));
+            return Err(missing_source_error(&was.object.uri));
         };
         let location = object.location;
         if location.to_string() != was.object.uri {
-            return Err(another(&was.object.uri, &location.to_string()));
+            return Err(changed_source_error(&was.object.uri, &location.to_string()));
         }
-        let packed = was.packed.as_ref();
-        self.with.unpack.agrees(packed).map_err(|what| {
-            Error::usage(format!(
-                "the checkpoint {place} is of another run: of {location}, {what}"
-            ))
-            .hint("give the same --compression and --member, or begin again with --restart")
-        })?;
-        // There is no going into the middle of what is not its text byte by byte.
+        let packed = was.compression.as_ref();
+        self.options
+            .unpack
+            .check_unchanged(packed)
+            .map_err(|what| {
+                Error::usage(format!(
+                    "the checkpoint {place} belongs to another run: for {location}, {what}"
+                ))
+                .with_hint("give the same --compression and --member, or --restart to begin again")
+            })?;
+        // Only an uncompressed text can be opened at an offset.
         let from = if was.is_verbatim() { last.bytes } else { 0 };
-        let source = Source::open_again(&location, &self.aws, &was.object, from).await?;
+        let source = OpenSource::reopen(&location, &self.aws, &was.object, from).await?;
         tracing::info!(
-            "taking up an earlier run at line {} (byte {}) of {location}: {} lines are in its books \
+            "resuming an earlier run at line {} (byte {}) of {location}: {} lines are accounted for \
              (checkpoint {place}, saved {}; --restart begins again)",
             last.lines + 1,
             last.bytes,
-            checkpoint.books.lines,
-            checkpoint.saved,
+            checkpoint.line_counts.lines,
+            checkpoint.saved_at,
         );
-        let beginning = Beginning {
-            opened: Opened::again(
+        let start = StartPosition {
+            list: OpenList::resume_at(
                 source,
                 was,
                 algorithm,
                 last.bytes,
                 &self.aws,
-                &self.with.unpack,
+                &self.options.unpack,
             )
             .await?,
-            number,
-            below: checkpoint.mark().below,
-            here: last.books,
-            lines: checkpoint.books.lines,
-            rejected: checkpoint.books.rejected,
+            source: number,
+            offset: checkpoint.watermark().offset,
+            source_line_counts: last.line_counts,
+            total_lines: checkpoint.line_counts.lines,
+            total_rejected: checkpoint.line_counts.rejected,
         };
-        let ahead = Ahead::new(objects, &self.aws, &self.with.unpack, &self.with.form);
-        Ok((Some(beginning), ahead))
+        let prefetch = Prefetch::new(objects, &self.aws, &self.options.unpack, &self.options.form);
+        Ok((Some(start), prefetch))
     }
 
-    /// Checks that all sources are what they were, of a run that reads them again.
-    async fn all_unchanged(&self, checkpoint: &Checkpoint) -> Result<()> {
-        if checkpoint.behind.count() == 0 {
+    /// Checks that all sources are unchanged, for a run that reads them again.
+    async fn check_all_unchanged(&self, checkpoint: &Checkpoint) -> Result<()> {
+        if checkpoint.finished.count() == 0 {
             return Ok(());
         }
-        let from = Objects::new(&self.from, &self.aws);
+        let from = Objects::new(&self.old_sources, &self.aws);
         let mut objects = [from, Objects::new(&self.sources, &self.aws)];
-        self.pass(checkpoint, &mut objects).await?;
+        self.skip_finished(checkpoint, &mut objects).await?;
         for rest in &mut objects {
             if let Some(object) = rest.next().await? {
-                return Err(another("the end", &object.location.to_string()));
+                return Err(changed_source_error(
+                    "the end",
+                    &object.location.to_string(),
+                ));
             }
         }
         tracing::info!(
-            "taking up an earlier run, after {} of the hashes that are to be written in order (saved {}; \
-             --restart begins again): the lists are read again, nothing is written twice",
-            checkpoint.sorted.unwrap_or(0),
-            checkpoint.saved
+            "resuming an earlier run after {} hashes in order (saved {}; --restart begins again): \
+             the lists are read again, nothing is written twice",
+            checkpoint.sorted_position.unwrap_or(0),
+            checkpoint.saved_at
         );
         Ok(())
     }
 
-    /// Passes over the sources behind the mark, which must be what they were.
-    async fn pass(&self, checkpoint: &Checkpoint, lists: &mut [Objects]) -> Result<()> {
+    /// Skips the sources before the watermark and checks that they are unchanged.
+    async fn skip_finished(&self, checkpoint: &Checkpoint, lists: &mut [Objects]) -> Result<()> {
         let mut lists = lists.iter_mut();
         let mut objects = lists.next();
-        let behind = &checkpoint.behind;
+        let behind = &checkpoint.finished;
         let mut digest = String::new();
         let mut last = String::new();
         for n in 0..behind.count() {
-            let was = (usize::try_from(n).ok()).and_then(|n| behind.kept.get(n));
+            let was = (usize::try_from(n).ok()).and_then(|n| behind.listed.get(n));
             let was = was.map(|a| &a.source.object);
             let object = loop {
                 let Some(list) = &mut objects else {
@@ -173,25 +180,24 @@ impl Ingest {
             };
             let Some(object) = object else {
                 let uri = was.map_or("the next one", |w| w.uri.as_str());
-                return Err(gone(uri));
+                return Err(missing_source_error(uri));
             };
             let location = &object.location;
             if let Some(was) = was.filter(|was| was.uri != location.to_string()) {
-                return Err(another(&was.uri, &location.to_string()));
+                return Err(changed_source_error(&was.uri, &location.to_string()));
             }
-            // What a listing says is so now; an inventory is older than the run, and
-            // need not have an ETag.
+            // A listing is current. An inventory is older than the run, and may lack ETags.
             let now = match object.listed {
                 Some(listed)
                     if listed.etag.is_some()
-                        && was.is_none_or(|was| was.difference(&listed).is_none()) =>
+                        && was.is_none_or(|was| was.describe_change(&listed).is_none()) =>
                 {
                     listed
                 }
-                _ => crate::source::reopen::look(location, &self.aws).await?,
+                _ => crate::source::reopen::head(location, &self.aws).await?,
             };
             if let Some(was) = was {
-                crate::source::reopen::same(location, was, &now)?;
+                crate::source::reopen::check_unchanged(location, was, &now)?;
             }
             digest = next_digest(&digest, &now);
             last = now.uri;
@@ -199,23 +205,23 @@ impl Ingest {
         match digest == behind.digest {
             true => Ok(()),
             false => Err(Error::usage(format!(
-                "of the objects up to {last}, which an earlier run has read, one has changed since"
+                "one of the objects up to {last} has changed since an earlier run read it"
             ))
-            .hint("begin again with --restart")),
+            .with_hint("give --restart to begin again")),
         }
     }
 }
 
-fn gone(uri: &str) -> Error {
+fn missing_source_error(uri: &str) -> Error {
     Error::usage(format!(
         "{uri}, which an earlier run has read, is no longer among the sources"
     ))
-    .hint("begin again with --restart, or give that run's list back its place")
+    .with_hint("give --restart to begin again, or restore the sources of that run")
 }
 
-fn another(was: &str, now: &str) -> Error {
+fn changed_source_error(was: &str, now: &str) -> Error {
     Error::usage(format!(
-        "an earlier run has read {was}, and where that was {now} comes now: the sources have changed"
+        "the sources have changed since an earlier run: expected {was}, found {now}"
     ))
-    .hint("begin again with --restart, or give that run's lists back their places")
+    .with_hint("give --restart to begin again, or restore the sources of that run")
 }

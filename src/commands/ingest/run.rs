@@ -1,25 +1,24 @@
-//! The whole: a hash list into a table, with its books.
+//! A run of ingest: writes a hash list to a table and accounts for every line.
 //!
-//! [`Ingest`] is what the command `hashferry ingest` runs, and what a program of
-//! your own embeds. It opens the first source, asks for the table, works out the
-//! items and the rate, and lets the [reader](crate::pipeline::reader) and the
-//! [writer](crate::pipeline::writer) run until both have ended; then it draws up the
-//! [`Report`].
+//! The command `hashferry ingest` and embedding programs run an [`Ingest`]. It opens the
+//! first source, describes the table, determines items and rate, and runs the
+//! [reader](crate::pipeline::reader) and the [writer](crate::pipeline::writer) until both
+//! have ended. Then it returns the [`Report`].
 
 use crate::base::error::Result;
-use crate::commands::ingest::finish::{Ended, Halves, Running};
+use crate::commands::ingest::finish::{Completion, PipelineEnd, RunContext};
 use crate::commands::ingest::options::{GIVE_UP_AFTER, Ingest};
-use crate::commands::ingest::ordered_lists::Arranged;
-use crate::commands::ingest::prepare::Prepared;
-use crate::dynamodb::column_attributes::Columns;
+use crate::commands::ingest::ordered_lists::OrderedRun;
+use crate::commands::ingest::prepare::PreparedRun;
+use crate::dynamodb::column_attributes::ColumnAttributes;
 use crate::dynamodb::describe_table;
 use crate::flow::backoff::Backoff;
 use crate::flow::rate_limiter::CAPACITY_INTERVAL;
-use crate::list::prefetch::Ahead;
-use crate::pipeline::progress::watermark::{HandOver, LowWater};
-use crate::pipeline::reader::{Beginning, HAND_OVERS, Reader};
+use crate::list::prefetch::Prefetch;
+use crate::pipeline::progress::watermark::{RecordBatch, WatermarkTracker};
+use crate::pipeline::reader::{CHANNEL_CAPACITY, Reader, StartPosition};
 use crate::pipeline::report::{Outcome, Report};
-use crate::pipeline::writer::{End, Writer, WriterOptions};
+use crate::pipeline::writer::{RunEnd, Writer, WriterOptions};
 use jiff::Timestamp;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
@@ -27,32 +26,32 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 impl Ingest {
-    /// Runs to the end. Whatever happens once writing has begun is in the
-    /// report, a failure too: see [`Report::outcome`] and [`Report::error`].
+    /// Runs to the end. After the start of writing, a failure is in the report too: see
+    /// [`Report::outcome`] and [`Report::error`].
     ///
     /// # Errors
-    /// When it cannot begin; then nothing was written.
+    /// If the run cannot start; then nothing was written.
     pub async fn run(self) -> Result<Report> {
-        let (events, watch) = (self.with.events.clone(), self.watch.clone());
+        let (events, watch) = (self.options.events.clone(), self.watch.clone());
         let run = Box::pin(self.run_to_end());
-        events.during(|| watch.progress(), run).await
+        events.drive(|| watch.progress(), run).await
     }
 
     async fn run_to_end(mut self) -> Result<Report> {
-        let look = Box::pin(self.look_for_rules()).await?;
-        let with = &self.with;
-        let mut report = Report::begun(self.command(), &with.table, Timestamp::now());
-        report.dry_run = with.dry_run;
-        let begun = Instant::now();
+        let look = Box::pin(self.resolve_path_rules()).await?;
+        let options = &self.options;
+        let mut report = Report::new(self.command(), &options.table, Timestamp::now());
+        report.dry_run = options.dry_run;
+        let started = Instant::now();
         let prepared = tokio::select! {
             biased;
-            () = with.stop.requested() => {
-                report.end(Outcome::Interrupted, None);
+            () = options.stop.requested() => {
+                report.finish(Outcome::Interrupted, None);
                 return Ok(report);
             }
             prepared = Box::pin(self.prepare(look)) => prepared?,
         };
-        let raised = match (with.raise_to, with.dry_run) {
+        let raised = match (options.raise_to, options.dry_run) {
             (Some(units), false) => Box::pin(self.raise(units, &prepared.table)).await?,
             (Some(_), true) => {
                 tracing::info!("dry run: the table is not raised");
@@ -60,9 +59,9 @@ impl Ingest {
             }
             (None, _) => None,
         };
-        let before = begun.elapsed();
-        let ended = match with.stop.is_requested() {
-            true => Ok(Ended::Interrupted),
+        let before = started.elapsed();
+        let ended = match options.stop.is_requested() {
+            true => Ok(Completion::Interrupted),
             false => Box::pin(self.write(prepared, &mut report)).await,
         };
         report.elapsed_s += before.as_secs_f64();
@@ -71,155 +70,157 @@ impl Ingest {
             None => Ok(()),
         };
         let (outcome, failure) = match (ended, restored) {
-            (Ok(Ended::Interrupted), Ok(())) => (Outcome::Interrupted, None),
-            (Ok(Ended::Rejects), Ok(())) => (Outcome::Rejects, None),
-            (Ok(Ended::Complete), Ok(())) => (Outcome::Complete, None),
+            (Ok(Completion::Interrupted), Ok(())) => (Outcome::Interrupted, None),
+            (Ok(Completion::Rejects), Ok(())) => (Outcome::Rejects, None),
+            (Ok(Completion::Complete), Ok(())) => (Outcome::Complete, None),
             (Ok(_), Err(e)) => (Outcome::Failed, Some(e)),
             (Err(e), restored) => {
                 if let Err(also) = restored {
-                    tracing::warn!("{also:#}; {}", also.what_to_do().unwrap_or_default());
+                    tracing::warn!("{also:#}; {}", also.hint().unwrap_or_default());
                 }
                 (Outcome::Failed, Some(e))
             }
         };
-        report.end(outcome, failure.as_ref());
+        report.finish(outcome, failure.as_ref());
         if let Outcome::Complete | Outcome::Rejects = outcome {
-            with.unpack.work.done();
+            options.unpack.work_dir.finish_run();
         }
         Ok(report)
     }
 
-    /// Reads and writes, and enters what came of it in the report.
+    /// Reads and writes, and fills the report.
     ///
     /// # Errors
-    /// When it could not go on, or the books have something against it.
-    async fn write(&self, mut prepared: Prepared, report: &mut Report) -> Result<Ended> {
-        let with = &self.with;
-        if with.raise_to.is_some() && !with.dry_run {
-            let described = describe_table::describe(&self.aws, &with.table, None);
+    /// As [`finish`](Self::finish).
+    async fn write(&self, mut prepared: PreparedRun, report: &mut Report) -> Result<Completion> {
+        let options = &self.options;
+        if options.raise_to.is_some() && !options.dry_run {
+            let described = describe_table::describe_table(&self.aws, &options.table, None);
             prepared.table = Box::pin(described).await?;
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         let template = &prepared.template;
-        let pace = Arc::new(Box::pin(self.pace(&prepared.table)).await);
-        let target = pace.rate();
-        let batch_units = template.write_units() * template.batch_items() as f64;
-        let calls = with.concurrency.said(target, batch_units);
-        let earlier_counts = self.earlier_counts(&prepared);
-        self.set_plan(&prepared, &pace, begun, earlier_counts);
-        self.announce(&prepared.table, template, target, &calls);
+        let rate_limiter = Arc::new(Box::pin(self.rate_limiter(&prepared.table)).await);
+        let target = rate_limiter.rate();
+        let batch_units = template.write_units() * template.max_batch_items() as f64;
+        let calls = options.concurrency.describe(target, batch_units);
+        let earlier_counts = self.resumed_counters(&prepared);
+        self.set_plan(&prepared, &rate_limiter, started, earlier_counts);
+        self.log_start(&prepared.table, template, target, &calls);
 
-        let Prepared {
-            beginning,
-            ahead,
+        let PreparedRun {
+            start,
+            prefetch,
             template,
             columns,
             rejects,
             sink,
             checkpoint,
-            keeping,
+            checkpointing,
             ..
         } = prepared;
-        let water = Arc::new(match &checkpoint {
-            Some(c) if !self.is_arranged() => LowWater::new(c.mark(), c.behind.clone()),
-            _ => LowWater::default(),
+        let watermark = Arc::new(match &checkpoint {
+            Some(c) if !self.is_ordered() => {
+                WatermarkTracker::new(c.watermark(), c.finished.clone())
+            }
+            _ => WatermarkTracker::default(),
         });
         if let Some(checkpoint) = &checkpoint {
-            self.watch.meters().update(|c| *c = earlier_counts);
-            report.resumed_from = Some(checkpoint.books.lines);
+            self.watch.counters().update(|c| *c = earlier_counts);
+            report.resumed_from = Some(checkpoint.line_counts.lines);
         }
-        let running = Running {
+        let running = RunContext {
             algorithm: template.algorithm(),
             rejects: &rejects,
             checkpoint: checkpoint.as_ref(),
-            keeping: keeping.as_ref(),
-            pace: &pace,
-            water: &water,
-            held_back: &OnceLock::new(),
-            begun,
+            checkpointing: checkpointing.as_ref(),
+            rate_limiter: &rate_limiter,
+            watermark: &watermark,
+            held_back_deletes: &OnceLock::new(),
+            started,
         };
-        let (records, fresh) = mpsc::channel(HAND_OVERS);
+        let (records, fresh) = mpsc::channel(CHANNEL_CAPACITY);
         let writer = Writer {
             table: &sink,
-            table_name: &with.table,
+            table_name: &options.table,
             template: &template,
-            pace: &pace,
-            meters: self.watch.meters(),
-            water: &water,
+            rate_limiter: &rate_limiter,
+            counters: self.watch.counters(),
+            watermark: &watermark,
             rejects: &rejects,
             options: WriterOptions {
-                concurrency: with.concurrency,
-                give_up_after: with.give_up_after.unwrap_or(GIVE_UP_AFTER),
+                concurrency: options.concurrency,
+                give_up_after: options.give_up_after.unwrap_or(GIVE_UP_AFTER),
             },
         };
         let backoff = Backoff::new(fastrand::Rng::new());
-        // Boxed, once a run: a caller's stack holds none of these large futures.
-        let read = Box::pin(self.read(&running, &columns, beginning, ahead, records));
-        let write = Box::pin(writer.run(fresh, &with.stop, backoff));
+        // Boxed once per run, to keep these large futures off the caller's stack.
+        let read = Box::pin(self.read(&running, &columns, start, prefetch, records));
+        let write = Box::pin(writer.run(fresh, &options.stop, backoff));
         let work = async { tokio::join!(write, read) };
         let halves = Box::pin(self.until_done(&running, work)).await;
         Box::pin(self.finish(&running, halves, report)).await
     }
 
-    /// Reads the sources from `beginning` on, and hands on what is to be written; says
-    /// whether it came to the end.
+    /// Reads the sources from `start` on and sends their records. Returns true if it
+    /// reached the end.
     async fn read(
         &self,
-        running: &Running<'_>,
-        columns: &Columns,
-        beginning: Option<Beginning>,
-        mut ahead: Ahead,
-        records: mpsc::Sender<HandOver>,
+        running: &RunContext<'_>,
+        columns: &ColumnAttributes,
+        start: Option<StartPosition>,
+        mut prefetch: Prefetch,
+        records: mpsc::Sender<RecordBatch>,
     ) -> Result<bool> {
-        let with = &self.with;
-        // Without one, all that there is was read by an earlier run.
-        let Some(beginning) = beginning else {
+        let options = &self.options;
+        // An earlier run already read every source.
+        let Some(start) = start else {
             return Ok(true);
         };
-        if self.is_arranged() {
-            let arranged = Arranged {
-                held_back: running.held_back,
+        if self.is_ordered() {
+            let arranged = OrderedRun {
+                held_back_deletes: running.held_back_deletes,
                 ingest: self,
                 algorithm: running.algorithm,
                 columns,
                 rejects: running.rejects,
-                water: running.water,
-                earlier: running.checkpoint,
+                watermark: running.watermark,
+                resumed_from: running.checkpoint,
             };
-            return Box::pin(arranged.run(Some((beginning, ahead)), records)).await;
+            return Box::pin(arranged.run(Some((start, prefetch)), records)).await;
         }
         let reader = Reader {
             algorithm: running.algorithm,
-            distinct: with.distinct,
+            distinct: options.distinct,
             columns,
-            max_rejects: with.max_rejects,
-            meters: self.watch.meters(),
+            max_rejects: options.max_rejects,
+            counters: self.watch.counters(),
             rejects: running.rejects,
-            accounts: running.water.accounts(),
+            sources: running.watermark.sources(),
             records,
         };
-        reader.run(beginning, &mut ahead, &with.stop).await
+        reader.run(start, &mut prefetch, &options.stop).await
     }
 
-    /// Lets `work`, the writing and the reading, come to its end. Beside it, the rate follows
-    /// the table and the checkpoint is saved.
+    /// Drives `work`, the writer and the reader, to its end. Meanwhile the rate follows the
+    /// capacity of the table, and the checkpoint is saved periodically.
     async fn until_done(
         &self,
-        running: &Running<'_>,
-        work: impl Future<Output = (End, Result<bool>)>,
-    ) -> Halves {
-        let with = &self.with;
-        let interval = with.capacity_interval.unwrap_or(CAPACITY_INTERVAL);
+        running: &RunContext<'_>,
+        work: impl Future<Output = (RunEnd, Result<bool>)>,
+    ) -> PipelineEnd {
+        let options = &self.options;
+        let interval = options.capacity_interval.unwrap_or(CAPACITY_INTERVAL);
         let describe = || async {
-            let table = describe_table::describe(&self.aws, &with.table, None).await?;
+            let table = describe_table::describe_table(&self.aws, &options.table, None).await?;
             Ok(self.capacity(&table).await)
         };
-        let follow = running.pace.follow(interval, describe);
+        let follow = running.rate_limiter.follow_table(interval, describe);
         let over = CancellationToken::new();
-        let state = running.state(self);
+        let state = running.checkpoint_inputs(self);
         let save = async {
-            match running.keeping {
-                Some(keeping) => keeping.keep(&state, &over).await,
+            match running.checkpointing {
+                Some(checkpointing) => checkpointing.save_periodically(&state, &over).await,
                 None => std::future::pending().await,
             }
         };
@@ -230,24 +231,28 @@ impl Ingest {
                 biased;
                 ended = &mut work => {
                     over.cancel();
-                    if running.keeping.is_some() && unsaved.is_none() {
-                        // What comes of it no longer matters: the last word follows.
+                    if running.checkpointing.is_some() && unsaved.is_none() {
+                        // Its result is ignored: the final checkpoint is saved below.
                         tokio::select! {
                             biased;
                             _ = &mut save => {}
-                            () = with.stop.insisted() => {}
+                            () = options.stop.forced() => {}
                         }
                     }
                     break ended;
                 }
                 never = &mut follow => match never {},
-                // Going on without it would be going on blind.
+                // Without checkpoints a crash would lose progress, so stop.
                 Err(e) = &mut save, if unsaved.is_none() => {
                     unsaved = Some(e);
-                    with.stop.request();
+                    options.stop.request();
                 }
             }
         };
-        Halves { end, read, unsaved }
+        PipelineEnd {
+            writer_end: end,
+            reader_result: read,
+            save_error: unsaved,
+        }
     }
 }

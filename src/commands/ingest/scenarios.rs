@@ -1,16 +1,16 @@
-//! Scenarios: the writer, the pace and the controller in paused time against a
-//! model of DynamoDB's own bucket.
+//! Scenarios: writer, rate limiter and rate controller in paused time, against a model of
+//! DynamoDB's token buckets.
 //!
-//! Each scenario is a file in `tests/scenarios`, which says what the table does,
-//! what is expected of the run, and why. The model gives each part (the table,
-//! an index, a replica, a hidden limit) a bucket that holds one second of its
-//! capacity, or less where the scenario says so, and begins with one batch: harder
-//! than DynamoDB, which saves up to five minutes. Items beyond it are handed back; a call of which no item fits is
+//! Each scenario is a file in `tests/scenarios` with the behaviour of the table, the
+//! expected result and the reason. Each part of the model (table, index, replica, hidden
+//! limit) has a bucket for one second of its capacity, or less if the scenario sets that.
+//! It starts with one batch. This is stricter than DynamoDB, which saves up to five
+//! minutes. Items that exceed the bucket are unprocessed; a call without a fitting item is
 //! throttled.
 
-use crate::aws::error::{CallError, Meaning};
+use crate::aws::error::{CallError, ErrorClass};
 use crate::base::hash::{Algorithm, Case, Hash};
-use crate::base::record::{Place, Record};
+use crate::base::record::{Position, Record};
 use crate::base::shutdown::Stop;
 use crate::dynamodb::client::operation::BatchWrite;
 use crate::dynamodb::item::ItemTemplate;
@@ -18,10 +18,10 @@ use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
 use crate::flow::backoff::Backoff;
 use crate::flow::capacity::{Capacity, Part};
 use crate::flow::concurrency::Concurrency;
-use crate::flow::rate_controller::Controller;
-use crate::flow::rate_limiter::Pace;
-use crate::pipeline::progress::counts::{Books, Meters};
-use crate::pipeline::progress::watermark::{HandOver, LowWater, Stretch};
+use crate::flow::rate_controller::RateController;
+use crate::flow::rate_limiter::RateLimiter;
+use crate::pipeline::progress::counts::{Counters, LineCounts};
+use crate::pipeline::progress::watermark::{RecordBatch, Segment, WatermarkTracker};
 use crate::pipeline::rejects::Rejects;
 use crate::pipeline::writer::{Writer, WriterOptions};
 use bytes::Bytes;
@@ -37,7 +37,7 @@ mod outages;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Scenario {
-    #[allow(dead_code)] // for who reads the file
+    #[allow(dead_code)] // for readers of the file
     why: String,
     seconds: u64,
     table: TableModel,
@@ -54,26 +54,26 @@ fn ten() -> f64 {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TableModel {
-    /// Provisioned write units, each from a second on.
+    /// Provisioned WCU, each with its start in seconds.
     #[serde(default)]
     steps: Vec<(f64, f64)>,
     /// Auto scaling by target tracking, from the first step's capacity.
     scaling: Option<Scaling>,
-    /// Pay per request.
+    /// On-demand billing.
     #[serde(default)]
     on_demand: bool,
     warm: Option<f64>,
-    /// What an index that every item feeds is provisioned with.
+    /// Provisioned WCU of an index that contains every item.
     index: Option<f64>,
-    /// What the replica is provisioned with.
+    /// Provisioned WCU of the replica.
     replica: Option<f64>,
-    /// What is taken in truth, though nothing says so, from a second on.
+    /// Actual limit in WCU that no description reports, each with its start in seconds.
     #[serde(default)]
     hidden: Vec<(f64, f64)>,
-    /// Seconds of its capacity that each part saves; one batch at least.
+    /// Seconds of capacity that each part saves; at least one batch.
     #[serde(default = "one")]
     saves: f64,
-    /// Milliseconds between a call and what becomes of it.
+    /// Latency of a call, in milliseconds.
     #[serde(default = "five")]
     latency_ms: u64,
 }
@@ -90,22 +90,22 @@ fn five() -> u64 {
 #[serde(deny_unknown_fields)]
 struct Scaling {
     max: f64,
-    /// Share of the capacity in use that is aimed at.
+    /// Target utilisation.
     target: f64,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expect {
-    /// Accepted units, as a share of what the narrowest part took in all.
+    /// Accepted WCU, as a share of the total capacity of the narrowest part.
     utilisation_at_least: f64,
-    /// Refused units, as a share of what was offered.
+    /// Throttled WCU, as a share of those offered.
     refused_at_most: f64,
-    /// The rate at the end.
+    /// Minimum and maximum of the final rate.
     rate_at_the_end: (f64, f64),
 }
 
-/// The model at work.
+/// Model of a table.
 struct Model {
     table: TableModel,
     begun: Instant,
@@ -114,13 +114,13 @@ struct Model {
 
 struct State {
     seen: Instant,
-    /// Provisioned capacity now, where auto scaling sets it.
+    /// Capacity as set by auto scaling.
     scaled: f64,
-    /// Accepted in the minute that runs, and how many minutes in a row have been
-    /// above the target.
+    /// Number of the current minute, and WCU accepted in it. `high` counts consecutive
+    /// minutes above the target.
     minute: (u64, f64),
     high: u32,
-    /// Levels of the table, the index, the replica, the hidden limit.
+    /// Bucket levels of table, index, replica and hidden limit.
     levels: [f64; 4],
     available: f64,
     accepted: f64,
@@ -137,10 +137,10 @@ fn at(steps: &[(f64, f64)], t: f64) -> Option<f64> {
 
 impl Model {
     fn new(table: TableModel) -> Self {
-        let begun = Instant::now();
+        let started = Instant::now();
         let scaled = at(&table.steps, 0.0).unwrap_or(0.0);
         let state = State {
-            seen: begun,
+            seen: started,
             scaled,
             minute: (0, 0.0),
             high: 0,
@@ -151,7 +151,7 @@ impl Model {
         };
         Model {
             table,
-            begun,
+            begun: started,
             state: Mutex::new(state),
         }
     }
@@ -164,7 +164,7 @@ impl Model {
         }
     }
 
-    /// Capacities of the table, the index, the replica, and the hidden limit.
+    /// Capacities of table, index, replica and hidden limit.
     fn capacities(&self, s: &State, t: f64) -> [f64; 4] {
         let or_none = |c: Option<f64>| c.unwrap_or(f64::INFINITY);
         [
@@ -175,18 +175,18 @@ impl Model {
         ]
     }
 
-    /// Lets time pass: buckets fill, auto scaling looks at its minutes.
+    /// Advances to the current time: fills the buckets and applies auto scaling.
     fn pass(&self, s: &mut State) {
         let now = Instant::now();
-        // In small parts, so that a step of the capacity is met.
+        // Small steps, so that no change of the capacity is missed.
         while s.seen < now {
             let next = (s.seen + Duration::from_millis(10)).min(now);
             let t = (s.seen - self.begun).as_secs_f64();
             let dt = (next - s.seen).as_secs_f64();
             let capacities = self.capacities(s, t);
             for (level, capacity) in s.levels.iter_mut().zip(capacities) {
-                let brim = (capacity * self.table.saves).max(25.0);
-                *level = (*level + capacity * dt).min(brim);
+                let max = (capacity * self.table.saves).max(25.0);
+                *level = (*level + capacity * dt).min(max);
             }
             s.available += capacities.into_iter().fold(f64::INFINITY, f64::min) * dt;
             s.seen = next;
@@ -209,7 +209,7 @@ impl Model {
         } else {
             0
         };
-        // Up after two minutes in a row.
+        // Scale out after two consecutive minutes.
         if s.high >= 2 {
             s.scaled = (used / scaling.target).clamp(s.scaled, scaling.max);
             s.high = 0;
@@ -227,7 +227,7 @@ impl Model {
         Capacity {
             on_demand: self.table.on_demand,
             parts,
-            warm: self.table.warm,
+            warm_throughput: self.table.warm,
         }
     }
 }
@@ -249,7 +249,7 @@ impl BatchWrite for Model {
         s.minute.1 += units;
         if kept == 0 {
             return Err(CallError {
-                meaning: Meaning::Throttled,
+                class: ErrorClass::Throttled,
                 code: Some("ThrottlingException".into()),
                 message: String::new(),
                 reasons: vec![("TableWriteKeyRangeThroughputExceeded".into(), "arn".into())],
@@ -262,12 +262,13 @@ impl BatchWrite for Model {
             consumed["CapacityUnits"] = (2.0 * units).into();
             consumed["GlobalSecondaryIndexes"] = serde_json::json!({"i": {"CapacityUnits": units}});
         }
-        let back = match &puts[kept..] {
+        let unprocessed = match &puts[kept..] {
             [] => serde_json::json!({}),
-            back => serde_json::json!({"t": back}),
+            items => serde_json::json!({"t": items}),
         };
-        let answer = serde_json::json!({"UnprocessedItems": back, "ConsumedCapacity": [consumed]});
-        Ok(answer.to_string().into())
+        let response =
+            serde_json::json!({"UnprocessedItems": unprocessed, "ConsumedCapacity": [consumed]});
+        Ok(response.to_string().into())
     }
 }
 
@@ -283,43 +284,43 @@ async fn play(name: &str) {
         ..
     } = serde_json::from_str(&text).expect("a scenario");
     let model = Model::new(table);
-    let pace = Pace::controlled(Controller::new(
+    let rate_limiter = RateLimiter::with_controller(RateController::new(
         model.describe(),
         1.0,
         max_rate,
         Instant::now(),
     ));
     let describe = || async { Ok(model.describe()) };
-    let follow = pace.follow(Duration::from_secs_f64(interval), describe);
-    write(&model, &pace, follow, Duration::from_secs(seconds)).await;
+    let follow = rate_limiter.follow_table(Duration::from_secs_f64(interval), describe);
+    write(&model, &rate_limiter, follow, Duration::from_secs(seconds)).await;
     let mut s = model.state.lock().expect("whole");
     model.pass(&mut s);
     let utilisation = s.accepted / s.available;
-    let refused = (s.offered - s.accepted) / s.offered;
-    let rate = pace.rate().expect("a rate");
+    let throttled = (s.offered - s.accepted) / s.offered;
+    let rate = rate_limiter.rate().expect("a rate");
     println!(
-        "{name}: {:.2} % of what was available, {:.3} % refused, rate at the end {rate:.0}",
+        "{name}: {:.2} % of the available capacity, {:.3} % throttled, final rate {rate:.0} WCU/s",
         utilisation * 100.0,
-        refused * 100.0
+        throttled * 100.0
     );
     assert!(
         utilisation >= expect.utilisation_at_least,
         "{name}: utilisation {utilisation}"
     );
     assert!(
-        refused <= expect.refused_at_most,
-        "{name}: refused {refused}"
+        throttled <= expect.refused_at_most,
+        "{name}: throttled {throttled}"
     );
-    let (least, most) = expect.rate_at_the_end;
-    assert!((least..=most).contains(&rate), "{name}: rate {rate}");
+    let (min, max) = expect.rate_at_the_end;
+    assert!((min..=max).contains(&rate), "{name}: rate {rate}");
 }
 
-/// Writes to `table` for so long, at `pace`, which `follow` turns.
+/// Writes to `table` for `duration` at the rate of `pace`, which `follow` updates.
 async fn write<T: BatchWrite>(
     table: &T,
-    pace: &Pace,
+    rate_limiter: &RateLimiter,
     follow: impl Future<Output = Infallible>,
-    lasts: Duration,
+    duration: Duration,
 ) {
     let schema = KeySchema {
         partition: KeyAttribute {
@@ -330,16 +331,16 @@ async fn write<T: BatchWrite>(
         index_keys: vec![],
     };
     let template = ItemTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &[]).expect("fits");
-    let (meters, stop) = (Meters::default(), Stop::new());
+    let (counters, stop) = (Counters::default(), Stop::new());
     let rejects = Rejects::new(None).expect("no file");
-    let water = LowWater::default();
+    let watermark = WatermarkTracker::default();
     let writer = Writer {
         table,
         table_name: "t",
         template: &template,
-        pace,
-        meters: &meters,
-        water: &water,
+        rate_limiter,
+        counters: &counters,
+        watermark: &watermark,
         rejects: &rejects,
         options: WriterOptions {
             concurrency: Concurrency::Auto,
@@ -349,14 +350,14 @@ async fn write<T: BatchWrite>(
     let (send, receive) = mpsc::channel(8);
     let feed = async {
         let mut n = 0u64;
-        while send.send(handed(n)).await.is_ok() {
+        while send.send(record_batch(n)).await.is_ok() {
             n += 500;
         }
         std::future::pending().await
     };
     let backoff = Backoff::new(fastrand::Rng::with_seed(7));
     let stopper = async {
-        tokio::time::sleep(lasts).await;
+        tokio::time::sleep(duration).await;
         stop.request();
         std::future::pending::<()>().await;
     };
@@ -368,9 +369,9 @@ async fn write<T: BatchWrite>(
     }
 }
 
-/// The 500 records from number `n` on.
-fn handed(n: u64) -> HandOver {
-    let place = |line| Place {
+/// A batch of 500 records from number `n` on.
+fn record_batch(n: u64) -> RecordBatch {
+    let place = |line| Position {
         source: 0,
         line,
         byte: 0,
@@ -380,14 +381,14 @@ fn handed(n: u64) -> HandOver {
         raw[..8].copy_from_slice(&i.to_be_bytes());
         Record::new(Hash::from_bytes(&raw).expect("16 bytes"), place(i))
     };
-    let books = Books {
+    let line_counts = LineCounts {
         lines: 500,
-        ..Books::default()
+        ..LineCounts::default()
     };
-    HandOver {
-        stretch: Stretch {
+    RecordBatch {
+        segment: Segment {
             end: place(n + 499),
-            books,
+            line_counts,
         },
         records: (n..n + 500).map(record).collect(),
     }

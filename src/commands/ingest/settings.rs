@@ -1,42 +1,39 @@
-//! Settings of a run: the place of its checkpoint, and what a refresh does.
+//! Settings of a run: mode of the checkpoint, and settings of a refresh.
 
-/// Where a run's checkpoint goes.
+/// Location of a run's checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum Keep {
-    /// To a file in the user's folder for state, where the run can be taken up at
-    /// all: not from standard input.
+pub enum CheckpointMode {
+    /// A file in the user's state folder. A run that reads standard input has no checkpoint.
     #[default]
-    Usual,
-    /// To this path, or `s3://bucket/key`.
+    Default,
+    /// This path, or `s3://bucket/key`.
     At(String),
-    /// Nowhere.
+    /// No checkpoint.
     Off,
 }
 
-/// The share of the old list that a refresh may change unless it is told otherwise, in
-/// percent.
+/// Default of the command line for [`Refresh::max_change`], in percent.
 pub const MAX_CHANGE_PERCENT: f64 = 20.0;
 
-/// The difference of two lists instead of one list.
+/// Settings of a refresh, which writes the difference of two lists.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refresh {
-    /// The sources of the old list, as they are named; those of the run are the new
-    /// one's.
+    /// Sources of the old list; the sources of the run are the new list.
     pub from: Vec<String>,
-    /// Whether what is gone is deleted.
+    /// Delete the items of hashes that are not in the new list.
     pub delete: bool,
-    /// How much of the old list may change, in percent; nothing when any change is
+    /// Maximum share of the old list that may change, in percent; `None` if any change is
     /// confirmed.
     pub max_change: Option<f64>,
-    /// Whether what is gone is deleted though the new list has rejected lines: a hash
-    /// that cannot be read is then taken for gone.
+    /// Delete even if the new list has rejected lines. The hash of such a line then counts
+    /// as removed from the list.
     pub delete_despite_rejects: bool,
 }
 
 impl Refresh {
-    /// A refresh from the `old` list, by its name, to the new one, which the sources of
-    /// the run are. It writes what the old list lacks and deletes nothing.
+    /// A refresh from the list named `old` to the sources of the run. It writes new hashes
+    /// and deletes nothing.
     pub fn new(old: impl Into<String>) -> Refresh {
         Refresh {
             from: vec![old.into()],

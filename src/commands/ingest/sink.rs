@@ -1,34 +1,38 @@
-//! The destination of batches: the table, or nothing in a dry run.
+//! Destination of batches: the table, or nothing in a dry run.
 
 use crate::aws::error::CallError;
 use crate::base::error::Result;
 use crate::commands::ingest::options::Ingest;
-use crate::dynamodb::client::operation::{BatchWrite, RawOperation};
+use crate::dynamodb::client::operation::{BatchWrite, PreparedOperation};
 use crate::dynamodb::item::ItemTemplate;
 use bytes::Bytes;
 
-/// Where batches go.
+/// Destination of batches.
 #[derive(Debug)]
 pub(super) enum Sink {
     Table {
-        batches: RawOperation,
-        /// Of a refresh that deletes items of one source alone.
-        deletes: Option<RawOperation>,
+        batches: PreparedOperation,
+        /// DeleteItem, for a refresh with conditional deletes; `None` otherwise.
+        deletes: Option<PreparedOperation>,
     },
     /// A dry run.
-    Nowhere,
+    DryRun,
 }
 
 impl Sink {
-    /// Where batches of items made by `template` go.
-    pub(super) fn of(ingest: &Ingest, template: &ItemTemplate) -> Result<Sink> {
-        let with = &ingest.with;
-        Ok(match with.dry_run {
-            true => Sink::Nowhere,
+    /// The destination for batches of `template`.
+    pub(super) fn new(ingest: &Ingest, template: &ItemTemplate) -> Result<Sink> {
+        let options = &ingest.options;
+        Ok(match options.dry_run {
+            true => Sink::DryRun,
             false => Sink::Table {
-                batches: RawOperation::new(&ingest.aws, "BatchWriteItem", &with.table)?,
-                deletes: match template.deletes_alone() {
-                    true => Some(RawOperation::new(&ingest.aws, "DeleteItem", &with.table)?),
+                batches: PreparedOperation::new(&ingest.aws, "BatchWriteItem", &options.table)?,
+                deletes: match template.has_conditional_deletes() {
+                    true => Some(PreparedOperation::new(
+                        &ingest.aws,
+                        "DeleteItem",
+                        &options.table,
+                    )?),
                     false => None,
                 },
             },
@@ -40,7 +44,7 @@ impl BatchWrite for Sink {
     async fn batch_write(&self, body: Bytes) -> Result<Bytes, CallError> {
         match self {
             Sink::Table { batches, .. } => batches.batch_write(body).await,
-            Sink::Nowhere => Ok(Bytes::from_static(br#"{"UnprocessedItems":{}}"#)),
+            Sink::DryRun => Ok(Bytes::from_static(br#"{"UnprocessedItems":{}}"#)),
         }
     }
 
@@ -50,8 +54,10 @@ impl BatchWrite for Sink {
                 deletes: Some(operation),
                 ..
             } => operation.send(body).await,
-            Sink::Table { .. } => Err(CallError::strange_answer("no DeleteItem was prepared")),
-            Sink::Nowhere => Ok(Bytes::from_static(b"{}")),
+            Sink::Table { .. } => Err(CallError::unrecognised_response(
+                "no DeleteItem was prepared",
+            )),
+            Sink::DryRun => Ok(Bytes::from_static(b"{}")),
         }
     }
 }

@@ -1,65 +1,65 @@
-//! Watch on a run that is under way: its counters and its plan.
+//! Handle to a running run: live counters and plan.
 
 use crate::base::hash::Algorithm;
-use crate::flow::rate_limiter::Pace;
-use crate::pipeline::progress::counts::{Counts, Meters};
+use crate::flow::rate_limiter::RateLimiter;
+use crate::pipeline::progress::counts::{Counters, RunCounters};
 use crate::pipeline::progress::events::Progress;
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 
-/// What a run that is under way can be asked.
+/// Handle to a running run, for its counters, plan and progress.
 #[derive(Debug, Clone, Default)]
 pub struct Watch(pub(super) Arc<WatchInner>);
 
 #[derive(Debug, Default)]
 pub(super) struct WatchInner {
-    meters: Meters,
-    pub(super) plan: OnceLock<Plan>,
-    pub(super) lines: OnceLock<u64>,
+    counters: Counters,
+    pub(super) plan: OnceLock<IngestPlan>,
+    pub(super) total_lines: OnceLock<u64>,
 }
 
-/// What is known once the first source is open and the table has answered.
+/// Plan of a run, known after the first source is open and the table is described.
 #[derive(Debug, Clone)]
-pub struct Plan {
-    /// The hash algorithm.
+pub struct IngestPlan {
+    /// Hash algorithm.
     pub algorithm: Algorithm,
-    /// Bytes to read in all, where that is known.
-    pub bytes: Option<u64>,
-    /// The pace, which knows the rate aimed at now.
-    pub pace: Arc<Pace>,
-    /// When writing began.
-    pub begun: Instant,
-    /// What an earlier run had counted, which this one has taken up.
-    pub earlier: Counts,
-    /// Whether it is a refresh, whose books have two more columns.
+    /// Total bytes to read; `None` if unknown.
+    pub total_bytes: Option<u64>,
+    /// Rate limiter, which has the current target rate.
+    pub rate_limiter: Arc<RateLimiter>,
+    /// Start time of writing.
+    pub started: Instant,
+    /// Counters of the resumed run; zero for a new run.
+    pub resumed_counters: RunCounters,
+    /// True for a refresh, which counts more outcomes.
     pub is_refresh: bool,
 }
 
 impl Watch {
-    /// The counters.
-    pub fn meters(&self) -> &Meters {
-        &self.0.meters
+    /// Live counters.
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
     }
 
-    /// The plan, once there is one.
-    pub fn plan(&self) -> Option<&Plan> {
+    /// The plan; `None` before it is known.
+    pub fn plan(&self) -> Option<&IngestPlan> {
         self.0.plan.get()
     }
 
-    /// How far the run is; `None` before it has begun.
-    pub fn progress(&self) -> Option<Progress<Counts>> {
+    /// Progress of the run; `None` before it has started.
+    pub fn progress(&self) -> Option<Progress<RunCounters>> {
         let plan = self.plan()?;
-        let counts = self.meters().read();
+        let counts = self.counters().snapshot();
         Some(Progress::new(
-            plan.begun.elapsed(),
-            plan.bytes,
-            plan.pace.rate(),
+            plan.started.elapsed(),
+            plan.total_bytes,
+            plan.rate_limiter.rate(),
             counts,
         ))
     }
 
-    /// All lines there are, once everything is read and only writing is left.
-    pub fn lines(&self) -> Option<u64> {
-        self.0.lines.get().copied()
+    /// Total number of lines; `None` while an ordered run still reads, and for other runs.
+    pub fn total_lines(&self) -> Option<u64> {
+        self.0.total_lines.get().copied()
     }
 }

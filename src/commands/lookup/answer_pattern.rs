@@ -1,5 +1,5 @@
-//! The shape of an API's answers where it is not one that is known: what its answers to known
-//! and to unknown hashes hold, as a person declares it.
+//! Pattern for the responses of an API: the user declares with it which responses mean known
+//! or unknown.
 
 use crate::base::error::{Error, Result};
 use crate::dynamodb::batch_get::ordered_json::Object;
@@ -7,16 +7,16 @@ use serde_json::value::RawValue;
 use std::fmt;
 use std::str::FromStr;
 
-/// What an answer of an API must hold, to count.
+/// A pattern that the response of an API must match.
 ///
-/// Read from text: `.found=true` is the JSON field `found` with that value, `.data.source`
-/// the field `source` in `data` whatever it is, `any` is any text, and all else is the text
-/// that the answer must hold.
+/// Parsed from text: `.found=true` matches the JSON field `found` with that value,
+/// `.data.source` the field `source` in `data` with any value except null, `any` any text.
+/// Everything else is text that the response must contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnswerPattern(Kind);
+pub struct AnswerPattern(PatternKind);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Kind {
+enum PatternKind {
     Any,
     Text(String),
     Field { path: String, value: Option<String> },
@@ -28,21 +28,26 @@ impl FromStr for AnswerPattern {
     fn from_str(text: &str) -> Result<Self> {
         let kind = match text.strip_prefix('.') {
             _ if text.trim().is_empty() => {
-                return Err(Error::usage("the text of an answer is empty"));
+                return Err(
+                    Error::usage("the pattern for an API's response is empty").with_hint(
+                        "give a text that the response contains, or a field such as .found=true",
+                    ),
+                );
             }
-            None if text == "any" => Kind::Any,
-            None => Kind::Text(text.to_owned()),
+            None if text == "any" => PatternKind::Any,
+            None => PatternKind::Text(text.to_owned()),
             Some(field) => {
                 let (path, value) = match field.split_once('=') {
                     Some((path, value)) => (path, Some(value.to_owned())),
                     None => (field, None),
                 };
                 if path.split('.').any(str::is_empty) {
-                    let what = format!("{text:?} names no field of an answer");
-                    return Err(Error::usage(what).hint("give such as .found=true or .data.source"));
+                    let problem = format!("{text:?} names no field of a response");
+                    return Err(Error::usage(problem)
+                        .with_hint("give a field such as .found=true or .data.source"));
                 }
                 let path = path.to_owned();
-                Kind::Field { path, value }
+                PatternKind::Field { path, value }
             }
         };
         Ok(AnswerPattern(kind))
@@ -52,10 +57,10 @@ impl FromStr for AnswerPattern {
 impl fmt::Display for AnswerPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Any => f.write_str("any"),
-            Kind::Text(text) => f.write_str(text),
-            Kind::Field { path, value: None } => write!(f, ".{path}"),
-            Kind::Field {
+            PatternKind::Any => f.write_str("any"),
+            PatternKind::Text(text) => f.write_str(text),
+            PatternKind::Field { path, value: None } => write!(f, ".{path}"),
+            PatternKind::Field {
                 path,
                 value: Some(value),
             } => write!(f, ".{path}={value}"),
@@ -64,25 +69,25 @@ impl fmt::Display for AnswerPattern {
 }
 
 impl AnswerPattern {
-    /// Whether it fits every answer.
+    /// True if the pattern matches any text.
     pub(super) fn is_any(&self) -> bool {
-        self.0 == Kind::Any
+        self.0 == PatternKind::Any
     }
 
-    /// Whether `body` holds it.
-    pub(super) fn fits(&self, body: &[u8]) -> bool {
+    /// True if `body` matches.
+    pub(super) fn matches(&self, body: &[u8]) -> bool {
         match &self.0 {
-            Kind::Any => {
+            PatternKind::Any => {
                 let text = body.trim_ascii();
-                // A page: of a login, or of a proxy.
+                // HTML is the page of a login or a proxy.
                 !text.is_empty() && text[0] != b'<' && std::str::from_utf8(text).is_ok()
             }
-            Kind::Text(text) => memchr::memmem::find(body, text.as_bytes()).is_some(),
-            Kind::Field { path, value } => {
-                let object = Object::read(body);
-                let found = object.as_ref().and_then(|o| field(o, path));
+            PatternKind::Text(text) => memchr::memmem::find(body, text.as_bytes()).is_some(),
+            PatternKind::Field { path, value } => {
+                let object = Object::parse(body);
+                let found = object.as_ref().and_then(|o| find_field(o, path));
                 match (found, value) {
-                    (Some(found), Some(value)) => is(found, value),
+                    (Some(found), Some(value)) => is_value(found, value),
                     (Some(found), None) => found.get() != "null",
                     (None, _) => false,
                 }
@@ -91,18 +96,18 @@ impl AnswerPattern {
     }
 }
 
-/// The field `path` of `object`: of that name, or in the object that its first part names.
-fn field<'a>(object: &Object<'a>, path: &str) -> Option<&'a RawValue> {
+/// The field `path` of `object`: a field with this whole name, or a nested field.
+fn find_field<'a>(object: &Object<'a>, path: &str) -> Option<&'a RawValue> {
     if let Some(found) = object.get(path) {
         return Some(found);
     }
     let (first, rest) = path.split_once('.')?;
-    let inner = Object::read(object.get(first)?.get().as_bytes())?;
-    field(&inner, rest)
+    let inner = Object::parse(object.get(first)?.get().as_bytes())?;
+    find_field(&inner, rest)
 }
 
-/// Whether the JSON value `found` is `value`: a text, or a number or word as it is written.
-fn is(found: &RawValue, value: &str) -> bool {
+/// True if the JSON value `found` equals `value`: as a text, or else as written in JSON.
+fn is_value(found: &RawValue, value: &str) -> bool {
     match serde_json::from_str::<String>(found.get()) {
         Ok(text) => text == value,
         Err(_) => found.get() == value,
@@ -118,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_a_text_a_field_or_any_text() {
+    fn a_pattern_matches_a_text_a_field_or_any_text() {
         for (text, body) in [
             ("not in any set", "sorry: not in any set\n"),
             (".found", r#"{"found":false}"#),
@@ -130,7 +135,7 @@ mod tests {
             ("any", "NSRL"),
             ("any", " {}"),
         ] {
-            assert!(pattern(text).fits(body.as_bytes()), "{text} {body}");
+            assert!(pattern(text).matches(body.as_bytes()), "{text} {body}");
             assert_eq!(pattern(text).to_string(), text);
         }
         for (text, body) in [
@@ -144,7 +149,7 @@ mod tests {
             ("any", " \r\n"),
             ("any", "<!DOCTYPE html><form>log in</form>"),
         ] {
-            assert!(!pattern(text).fits(body.as_bytes()), "{text} {body}");
+            assert!(!pattern(text).matches(body.as_bytes()), "{text} {body}");
         }
         for text in ["", " ", ".", ".=x", ".a..b"] {
             assert!(text.parse::<AnswerPattern>().is_err(), "{text:?}");

@@ -1,216 +1,221 @@
-//! Lines that wait for their answers, and answers in the order of the lines.
+//! Reorder buffer: pending lines in, answers out in input order.
 //!
-//! Each line is numbered as it comes. A hash that is new is asked for; one that is
-//! under way is not asked for again, and neither is one that was answered a short
-//! while ago: the line waits with the others, or is answered at once. What can be
-//! written is handed out in the order of the lines, or, unordered, as it comes.
+//! The buffer numbers each line. Only a new hash causes a request. The line of a pending
+//! hash waits for that request, and a recently answered hash has its reply in the cache.
+//! Answers leave in the order of the lines, or, unordered, as they arrive.
 //!
-//! Memory: [`MOST_LINES`] lines and [`MOST_BYTES`] bytes of them are open, then no
-//! more are taken; [`REMEMBERED`] answers and [`REMEMBERED_BYTES`] of them are kept. Lines
-//! that are taken already still get their answers, however long these are: a table gives
-//! 16 MB a call, an API 1 MiB a hash.
+//! Memory: the buffer accepts lines up to [`MAX_BUFFERED_LINES`] and [`MAX_BUFFERED_BYTES`]; the cache has
+//! up to [`MAX_CACHED_REPLIES`] replies and [`MAX_CACHED_BYTES`]. Accepted lines get replies of any
+//! length: up to 16 MB a call from a table, 1 MiB a hash from an API.
 //!
 //! Pure: no clock, no socket.
 
 use crate::base::hash::Hash;
 use crate::commands::lookup::backend::Reply;
-use crate::commands::lookup::counts::Tally;
-use crate::commands::lookup::query::Question;
+use crate::commands::lookup::counts::AnswerCounts;
+use crate::commands::lookup::query::Query;
 use crate::commands::lookup::status::Status;
-use crate::dynamodb::batch_get::ordered_json::put;
+use crate::dynamodb::batch_get::ordered_json::write_string;
 use foldhash::quality::RandomState;
 use std::collections::VecDeque;
 
-/// By a seeded hash that is quick: the lists may come from anybody.
+/// A fast hasher with a random seed, because lists are untrusted input.
 type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 
-/// Lines that are open at most.
-const MOST_LINES: usize = 32_768;
+/// Maximum number of buffered lines.
+const MAX_BUFFERED_LINES: usize = 32_768;
 
-/// Bytes of lines that are open, and of their answers, above which no more are taken.
-const MOST_BYTES: usize = 32 << 20;
+/// Maximum size of the buffered lines and their replies, for new lines to be accepted.
+const MAX_BUFFERED_BYTES: usize = 32 << 20;
 
-/// Different hashes whose answers are kept for a line that asks the same.
-const REMEMBERED: usize = 32_768;
+/// Maximum number of cached replies.
+const MAX_CACHED_REPLIES: usize = 32_768;
 
-/// Bytes of such answers at most.
-const REMEMBERED_BYTES: usize = 16 << 20;
+/// Maximum size of the cached replies.
+const MAX_CACHED_BYTES: usize = 16 << 20;
 
 #[derive(Debug)]
 struct Slot {
-    question: Question,
-    /// Its answer; a line that is no hash needs none.
+    question: Query,
+    /// The reply. `None` if it is pending, or if the line is invalid.
     reply: Option<Reply>,
 }
 
-/// See the [module](self).
+/// Reorder buffer of a look-up. See the [module](self).
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct ReorderBuffer {
     slots: HashMap<u64, Slot>,
-    /// Numbers: of the line that comes next, and of the one that is written next.
-    coming: u64,
-    leaving: u64,
-    /// Unordered: lines that can be written.
-    done: VecDeque<u64>,
-    /// The lines that wait for a hash that is under way.
-    open: HashMap<Hash, Vec<u64>>,
+    /// Number of the next line to accept.
+    next_in: u64,
+    /// Number of the next line to write.
+    next_out: u64,
+    /// Lines ready to be written, if unordered.
+    ready: VecDeque<u64>,
+    /// Lines that wait for a pending hash.
+    pending: HashMap<Hash, Vec<u64>>,
     bytes: usize,
-    remembered: Remembered,
+    cache: ReplyCache,
     unordered: bool,
     only: Option<Status>,
-    /// Lines that were answered without a question of their own.
-    pub(super) repeated: u64,
+    /// Number of lines answered without their own request.
+    pub(super) coalesced: u64,
 }
 
-impl Desk {
-    /// With nothing on it; `only` these answers are written.
-    pub(super) fn new(unordered: bool, only: Option<Status>) -> Desk {
-        Desk {
+impl ReorderBuffer {
+    /// An empty buffer. It writes only answers with the status `only`, or all if `None`.
+    pub(super) fn new(unordered: bool, only: Option<Status>) -> ReorderBuffer {
+        ReorderBuffer {
             slots: HashMap::default(),
-            coming: 0,
-            leaving: 0,
-            done: VecDeque::new(),
-            open: HashMap::default(),
+            next_in: 0,
+            next_out: 0,
+            ready: VecDeque::new(),
+            pending: HashMap::default(),
             bytes: 0,
-            remembered: Remembered::default(),
+            cache: ReplyCache::default(),
             unordered,
             only,
-            repeated: 0,
+            coalesced: 0,
         }
     }
 
-    /// Whether more lines can be taken.
+    /// True if the buffer accepts another line.
     pub(super) fn has_room(&self) -> bool {
-        self.slots.len() < MOST_LINES && self.bytes < MOST_BYTES
+        self.slots.len() < MAX_BUFFERED_LINES && self.bytes < MAX_BUFFERED_BYTES
     }
 
-    /// Lines that are not written yet.
+    /// Number of buffered lines.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Takes the next line; returns the hash that must be asked for, if one must.
-    pub(super) fn take(&mut self, question: Question) -> Option<Hash> {
-        let number = self.coming;
-        self.coming += 1;
+    /// Adds the next line. Returns its hash if it causes a request.
+    pub(super) fn push(&mut self, question: Query) -> Option<Hash> {
+        let number = self.next_in;
+        self.next_in += 1;
         self.bytes += question.size();
-        let mut ask = None;
+        let mut new = None;
         let mut reply = None;
-        let open = match question.hash {
+        let is_pending = match question.hash {
             Err(_) => false,
             Ok(hash) => {
-                reply = self.remembered.get(&hash);
+                reply = self.cache.get(&hash);
                 if reply.is_none() {
-                    let waiting = self.open.entry(hash).or_default();
+                    let waiting = self.pending.entry(hash).or_default();
                     if waiting.is_empty() {
-                        ask = Some(hash);
+                        new = Some(hash);
                     }
                     waiting.push(number);
                 }
-                self.repeated += u64::from(ask.is_none());
+                self.coalesced += u64::from(new.is_none());
                 reply.is_none()
             }
         };
         self.bytes += reply.as_ref().map_or(0, Reply::size);
         self.slots.insert(number, Slot { question, reply });
-        if !open && self.unordered {
-            self.done.push_back(number);
+        if !is_pending && self.unordered {
+            self.ready.push_back(number);
         }
-        ask
+        new
     }
 
-    /// Answers every line that waits for `hash`.
-    pub(super) fn settle(&mut self, hash: Hash, reply: Reply) {
-        for number in self.open.remove(&hash).unwrap_or_default() {
+    /// Sets the reply of every line that waits for `hash`.
+    pub(super) fn resolve(&mut self, hash: Hash, reply: Reply) {
+        for number in self.pending.remove(&hash).unwrap_or_default() {
             if let Some(slot) = self.slots.get_mut(&number) {
                 self.bytes += reply.size();
                 slot.reply = Some(reply.clone());
                 if self.unordered {
-                    self.done.push_back(number);
+                    self.ready.push_back(number);
                 }
             }
         }
-        // Of an error, the next line may find out more.
+        // A later line with the hash may have success where this one failed.
         if !matches!(reply, Reply::Error(_)) {
-            self.remembered.put(hash, reply);
+            self.cache.insert(hash, reply);
         }
     }
 
-    /// Appends to `out` what can be written now, up to some `limit` bytes, and counts it.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, limit: usize, tally: &mut Tally) {
+    /// Appends the answers that are ready to `out`, until it has about `limit` bytes, and
+    /// counts them.
+    pub(super) fn write_ready(
+        &mut self,
+        out: &mut Vec<u8>,
+        limit: usize,
+        counts: &mut AnswerCounts,
+    ) {
         while out.len() < limit {
             let number = match self.unordered {
-                true => match self.done.pop_front() {
+                true => match self.ready.pop_front() {
                     Some(number) => number,
                     None => return,
                 },
-                false => self.leaving,
+                false => self.next_out,
             };
-            let is_done = |slot: &Slot| slot.reply.is_some() || slot.question.hash.is_err();
-            if !self.slots.get(&number).is_some_and(is_done) {
+            let is_ready = |slot: &Slot| slot.reply.is_some() || slot.question.hash.is_err();
+            if !self.slots.get(&number).is_some_and(is_ready) {
                 return;
             }
             let Some(slot) = self.slots.remove(&number) else {
                 return;
             };
-            self.leaving += 1;
+            self.next_out += 1;
             let size = slot.reply.as_ref().map_or(0, Reply::size);
             self.bytes = self.bytes.saturating_sub(slot.question.size() + size);
-            self.write_one(&slot, out, tally);
+            self.write_answer(&slot, out, counts);
         }
     }
 
-    fn write_one(&self, slot: &Slot, out: &mut Vec<u8>, tally: &mut Tally) {
+    fn write_answer(&self, slot: &Slot, out: &mut Vec<u8>, counts: &mut AnswerCounts) {
         let mut error = Vec::new();
         let (status, rest): (_, &str) = match (&slot.question.hash, &slot.reply) {
             (Err(invalid), _) => {
-                tally.blank += u64::from(invalid.blank);
+                counts.blank += u64::from(invalid.is_blank);
                 (Status::Invalid, "")
             }
             (Ok(_), Some(Reply::Known { fields, foreign })) => {
-                tally.foreign += u64::from(*foreign);
+                counts.other_rules += u64::from(*foreign);
                 (Status::Known, fields)
             }
             (Ok(_), Some(Reply::Unknown)) => (Status::Unknown, ""),
-            (Ok(_), Some(Reply::Error(why))) => {
+            (Ok(_), Some(Reply::Error(message))) => {
                 error.extend_from_slice(b"\"error\":");
-                put(&mut error, why);
+                write_string(&mut error, message);
                 (Status::Error, std::str::from_utf8(&error).unwrap_or(""))
             }
             (Ok(_), None) => return,
         };
-        tally.count(status);
+        counts.count(status);
         if self.only.is_none_or(|only| only == status) {
-            slot.question.write(status.name(), rest, out);
+            slot.question.write_answer(status.name(), rest, out);
         }
     }
 }
 
-/// The last answers.
+/// Cache of the most recent replies.
 #[derive(Debug, Default)]
-struct Remembered {
+struct ReplyCache {
     replies: HashMap<Hash, Reply>,
     order: VecDeque<Hash>,
     bytes: usize,
 }
 
-impl Remembered {
+impl ReplyCache {
     fn get(&self, hash: &Hash) -> Option<Reply> {
         self.replies.get(hash).cloned()
     }
 
-    fn put(&mut self, hash: Hash, reply: Reply) {
+    fn insert(&mut self, hash: Hash, reply: Reply) {
         self.bytes += reply.size();
         match self.replies.insert(hash, reply) {
             None => self.order.push_back(hash),
             Some(old) => self.bytes -= old.size(),
         }
-        while (self.replies.len() > REMEMBERED || self.bytes > REMEMBERED_BYTES)
+        while (self.replies.len() > MAX_CACHED_REPLIES || self.bytes > MAX_CACHED_BYTES)
             && let Some(oldest) = self.order.pop_front()
         {
-            let gone = self.replies.remove(&oldest);
-            self.bytes -= gone.as_ref().map_or(0, Reply::size);
+            let removed = self.replies.remove(&oldest);
+            self.bytes -= removed.as_ref().map_or(0, Reply::size);
         }
     }
 }
@@ -219,13 +224,12 @@ impl Remembered {
 mod tests {
     use super::*;
     use crate::base::hash::Algorithm;
-    use crate::commands::lookup::query::Questions;
+    use crate::commands::lookup::query::QueryParser;
     use crate::list::lines::Line;
     use proptest::prelude::*;
 
-    fn question(n: u32) -> Question {
+    fn query(n: u32) -> Query {
         let text = match n {
-            // Not a hash.
             0 => "no hash".to_owned(),
             n => format!("{n:032x}"),
         };
@@ -235,8 +239,8 @@ mod tests {
             number: 2,
             length: text.len() as u64,
         };
-        let mut md5 = Questions::of_hashes(Algorithm::Md5).expect("a parser");
-        md5.read(&line, "-").expect("text")
+        let mut md5 = QueryParser::for_hashes(Algorithm::Md5).expect("a parser");
+        md5.parse(&line, "-").expect("text")
     }
 
     fn known(n: usize) -> Reply {
@@ -246,88 +250,88 @@ mod tests {
         }
     }
 
-    fn written(desk: &mut Desk, tally: &mut Tally) -> String {
+    fn written(buffer: &mut ReorderBuffer, counts: &mut AnswerCounts) -> String {
         let mut out = Vec::new();
-        desk.write(&mut out, usize::MAX, tally);
+        buffer.write_ready(&mut out, usize::MAX, counts);
         String::from_utf8(out).expect("UTF-8")
     }
 
     #[test]
-    fn a_hash_is_asked_once_while_it_is_under_way_and_remembered() {
-        let mut desk = Desk::new(false, None);
-        let mut tally = Tally::default();
-        let first = desk.take(question(7)).expect("new");
-        assert_eq!(desk.take(question(7)), None);
-        assert_eq!(written(&mut desk, &mut tally), "");
-        desk.settle(first, Reply::Unknown);
-        assert_eq!(desk.take(question(7)), None);
-        assert_eq!(written(&mut desk, &mut tally).lines().count(), 3);
-        assert_eq!((tally.unknown, desk.repeated, desk.len()), (3, 2, 0));
-        // An error is not remembered.
-        let other = desk.take(question(8)).expect("new");
-        desk.settle(other, Reply::Error("no".into()));
-        assert_eq!(desk.take(question(8)), Some(other));
+    fn a_pending_or_answered_hash_causes_no_second_request() {
+        let mut buffer = ReorderBuffer::new(false, None);
+        let mut counts = AnswerCounts::default();
+        let first = buffer.push(query(7)).expect("new");
+        assert_eq!(buffer.push(query(7)), None);
+        assert_eq!(written(&mut buffer, &mut counts), "");
+        buffer.resolve(first, Reply::Unknown);
+        assert_eq!(buffer.push(query(7)), None);
+        assert_eq!(written(&mut buffer, &mut counts).lines().count(), 3);
+        assert_eq!((counts.unknown, buffer.coalesced, buffer.len()), (3, 2, 0));
+        // An error is not cached.
+        let other = buffer.push(query(8)).expect("new");
+        buffer.resolve(other, Reply::Error("no".into()));
+        assert_eq!(buffer.push(query(8)), Some(other));
     }
 
     #[test]
-    fn what_is_open_and_what_is_remembered_is_bounded() {
-        let mut desk = Desk::new(false, None);
-        let mut tally = Tally::default();
-        let mut taken = 0;
-        while desk.has_room() {
-            taken += 1;
-            desk.take(question(taken));
+    fn buffer_and_cache_keep_their_limits() {
+        let mut buffer = ReorderBuffer::new(false, None);
+        let mut counts = AnswerCounts::default();
+        let mut lines = 0;
+        while buffer.has_room() {
+            lines += 1;
+            buffer.push(query(lines));
         }
-        assert_eq!(taken as usize, MOST_LINES);
+        assert_eq!(lines as usize, MAX_BUFFERED_LINES);
         let large = (2 << 20) - 1;
-        for n in 1..=taken {
-            desk.settle(
-                question(n).hash.expect("a hash"),
+        for n in 1..=lines {
+            buffer.resolve(
+                query(n).hash.expect("a hash"),
                 known(if n < 40 { large } else { 1 }),
             );
         }
-        assert!(desk.remembered.bytes <= REMEMBERED_BYTES);
-        assert!(desk.remembered.replies.len() <= REMEMBERED);
-        assert_eq!(desk.remembered.replies.len(), desk.remembered.order.len());
+        let cache = &buffer.cache;
+        assert!(cache.bytes <= MAX_CACHED_BYTES);
+        assert!(cache.replies.len() <= MAX_CACHED_REPLIES);
+        assert_eq!(cache.replies.len(), cache.order.len());
         let mut out = Vec::new();
-        while desk.len() > 0 {
+        while buffer.len() > 0 {
             out.clear();
-            desk.write(&mut out, 1, &mut tally);
+            buffer.write_ready(&mut out, 1, &mut counts);
         }
-        assert_eq!((desk.bytes, tally.known), (0, u64::from(taken)));
+        assert_eq!((buffer.bytes, counts.known), (0, u64::from(lines)));
     }
 
     proptest! {
-        /// Whatever the order of answers: each line has one answer, its own, and in
-        /// order unless that was not asked for.
+        /// Each line has its own answer for any order of replies, in order if requested.
         #[test]
         fn each_line_has_its_answer(
             lines in prop::collection::vec(0u32..12, 0..80),
             turns in prop::collection::vec(any::<prop::sample::Index>(), 80),
             unordered in any::<bool>(),
         ) {
-            let mut desk = Desk::new(unordered, None);
-            let mut tally = Tally::default();
-            let mut asked: Vec<Hash> = Vec::new();
+            let mut buffer = ReorderBuffer::new(unordered, None);
+            let mut counts = AnswerCounts::default();
+            let mut requested: Vec<Hash> = Vec::new();
             let mut out = String::new();
             for (line, turn) in lines.iter().zip(turns) {
-                asked.extend(desk.take(question(*line)));
-                if asked.len() > 3 {
-                    let hash = asked.swap_remove(turn.index(asked.len()));
-                    desk.settle(hash, Reply::Unknown);
+                requested.extend(buffer.push(query(*line)));
+                if requested.len() > 3 {
+                    let hash = requested.swap_remove(turn.index(requested.len()));
+                    buffer.resolve(hash, Reply::Unknown);
                 }
-                out.push_str(&written(&mut desk, &mut tally));
+                out.push_str(&written(&mut buffer, &mut counts));
             }
-            for hash in asked {
-                desk.settle(hash, Reply::Unknown);
+            for hash in requested {
+                buffer.resolve(hash, Reply::Unknown);
             }
-            out.push_str(&written(&mut desk, &mut tally));
+            out.push_str(&written(&mut buffer, &mut counts));
             let mut got: Vec<String> = out.lines().map(str::to_owned).collect();
             let mut expected: Vec<String> = lines.iter().map(|n| {
-                let question = question(*n);
+                let query = query(*n);
                 let mut out = Vec::new();
-                let status = if question.hash.is_ok() { "unknown" } else { "invalid" };
-                question.write(status, "", &mut out);
+                let status = if query.hash.is_ok() { "unknown" } else { "invalid" };
+                query.write_answer(status, "", &mut out);
                 String::from_utf8(out).expect("UTF-8").trim_end().to_owned()
             }).collect();
             if unordered {
@@ -335,7 +339,7 @@ mod tests {
                 expected.sort();
             }
             prop_assert_eq!(got, expected);
-            prop_assert_eq!(tally.unknown + tally.invalid, lines.len() as u64);
+            prop_assert_eq!(counts.unknown + counts.invalid, lines.len() as u64);
         }
     }
 }

@@ -1,19 +1,23 @@
-//! An API that is asked: one GET a hash, whose answer is a [verdict](crate::commands::lookup::api_response).
+//! API as backend: one GET a hash, with a [parsed response](crate::commands::lookup::api_response).
 //!
-//! The key goes to the one address that was named and nowhere else: redirections
-//! are followed within the same scheme, host and port, and a proxy that the environment names is
-//! used for `https` alone, through which it cannot look. The key is in no message, and where a
-//! server sends it back, it is taken out of what is shown and written.
+//! The key goes to the given host and nowhere else. The client follows redirects only within
+//! the same scheme, host and port, and uses a proxy only for `https`, where the proxy cannot
+//! read the key. No message has the key. If a server's response has it, the backend redacts
+//! it before anything is shown or written.
 
 use crate::aws::config::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::commands::lookup::answer_pattern::AnswerPattern;
 use crate::commands::lookup::api_options::{Api, ApiKey, KEY_HEADER};
-use crate::commands::lookup::api_response::{Shape, Verdict, is_own_unknown, retry_after, why};
-use crate::commands::lookup::backend::{AskedBy, Kind, Oracle, Reply, Told};
-use crate::dynamodb::batch_get::plain_json::text_of;
-use crate::flow::waiting::Keys;
+use crate::commands::lookup::api_response::{
+    DeclaredPatterns, ParsedResponse, describe, is_hashferry_unknown, parse_retry_after,
+};
+use crate::commands::lookup::backend::{
+    Backend, BackendErrorClass, BackendReply, Reply, RulesCheck,
+};
+use crate::dynamodb::batch_get::plain_json::field_text;
+use crate::flow::key_queue::KeyBatch;
 use http::header::{ACCEPT, HeaderValue, LOCATION, RETRY_AFTER};
 use jiff::Timestamp;
 use reqwest::redirect::Policy;
@@ -21,109 +25,111 @@ use reqwest::{Certificate, Client, Response, Url};
 use std::error::Error as _;
 use std::time::Duration;
 
-/// The largest body that is read, in bytes.
-const MOST_OF_BODY: usize = 1 << 20;
+/// Maximum size of a body, in bytes.
+const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// Redirections that are followed at most.
-pub(super) const MOST_REDIRECTIONS: usize = 5;
+/// Maximum number of redirects.
+pub(super) const MAX_REDIRECTS: usize = 5;
 
-/// Asks an API. See the [module](self).
+/// Looks up hashes in an API. See the [module](self).
 #[derive(Debug)]
-pub(super) struct ApiOracle {
+pub(super) struct ApiBackend {
     client: Client,
-    base: String,
+    base_url: String,
     algorithm: Algorithm,
     case: Case,
     key: Option<ApiKey>,
-    shown: String,
-    rules: Option<AskedBy>,
-    shape: Shape,
+    display_url: String,
+    rules: Option<RulesCheck>,
+    patterns: DeclaredPatterns,
     check: Option<Hash>,
 }
 
 impl Api {
-    /// A client for it, for hashes of `algorithm`.
-    pub(super) fn oracle(
+    /// The backend for hashes of `algorithm`.
+    pub(super) fn backend(
         &self,
         algorithm: Algorithm,
         case: Case,
-        rules: Option<AskedBy>,
-    ) -> Result<ApiOracle> {
-        let unknown = self.shape.unknown.as_ref();
+        rules: Option<RulesCheck>,
+    ) -> Result<ApiBackend> {
+        let unknown = self.patterns.unknown.as_ref();
         if unknown.is_some_and(AnswerPattern::is_any) {
             return Err(Error::usage("--api-unknown any makes every hash unknown")
-                .hint("give a text or a field that only such an answer holds"));
+                .with_hint("give a text or a field that only a response to an unknown hash has"));
         }
-        let client = self.client()?;
-        self.warn();
-        Ok(ApiOracle {
+        let client = self.http_client()?;
+        self.warn_about_exposure();
+        Ok(ApiBackend {
             client,
-            base: self.base(),
+            base_url: self.base_url(),
             algorithm,
             case,
             key: self.key.clone(),
-            shown: self.shown(),
+            display_url: self.display_url(),
             rules,
-            shape: self.shape.clone(),
+            patterns: self.patterns.clone(),
             check: self.check_hash(algorithm)?,
         })
     }
 
-    /// The hash that it must know, where one is named.
+    /// The hash that the API must know. `None` if the caller gives none.
     fn check_hash(&self, algorithm: Algorithm) -> Result<Option<Hash>> {
         let check = self.check.as_deref().map(str::trim);
         let check = check.map(|text| {
             let hash = Hash::from_hex(text.as_bytes());
             hash.filter(|h| h.as_bytes().len() == algorithm.bytes())
-                .ok_or_else(|| Error::usage(format!("--api-check is no {algorithm} hash")))
+                .ok_or_else(|| Error::usage(format!("--api-check is not a valid {algorithm} hash")))
         });
         check.transpose()
     }
 
     /// The HTTP client.
-    fn client(&self) -> Result<Client> {
+    fn http_client(&self) -> Result<Client> {
         let mut client = Client::builder()
             .user_agent(concat!("hashferry/", env!("CARGO_PKG_VERSION")))
             .timeout(self.timeout)
             .connect_timeout(CONNECT_TIMEOUT.min(self.timeout))
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .referer(false)
-            .redirect(self.redirections());
+            .redirect(self.redirect_policy());
         if self.url.scheme() == "http" {
-            // A proxy would see the key, and all that is asked.
+            // A proxy could read the key and the requests.
             client = client.no_proxy();
         }
         if let Some(pem) = &self.ca_cert {
-            client = client.tls_certs_only(certificates(pem)?);
+            client = client.tls_certs_only(parse_certificates(pem)?);
         } else if self.url.scheme() == "http" {
-            // Nothing is checked by the system's, of which there may be none.
+            // Without TLS no certificates are needed, and the system may have none.
             client = client.tls_certs_only([]);
         }
         if self.insecure {
             client = client.tls_danger_accept_invalid_certs(true);
         }
         client.build().map_err(|e| {
-            Error::usage("cannot make a client for the API")
-                .because(plain(e))
-                .hint("--ca-cert PEM names the certificates to trust, where the system has none")
+            Error::usage("cannot create a client for the API")
+                .with_source(describe_error(e))
+                .with_hint(
+                    "give the certificates to trust with --ca-cert PEM if the system has none",
+                )
         })
     }
 
-    /// Redirections within its own scheme, host and port.
-    fn redirections(&self) -> Policy {
-        let home = (
+    /// Follows redirects within the scheme, host and port of the URL.
+    fn redirect_policy(&self) -> Policy {
+        let allowed = (
             self.url.scheme().to_owned(),
             self.url.host_str().map(str::to_owned),
             self.url.port_or_known_default(),
         );
         Policy::custom(move |attempt| {
-            let to = attempt.url();
-            let there = (
-                to.scheme().to_owned(),
-                to.host_str().map(str::to_owned),
-                to.port_or_known_default(),
+            let url = attempt.url();
+            let target = (
+                url.scheme().to_owned(),
+                url.host_str().map(str::to_owned),
+                url.port_or_known_default(),
             );
-            match there == home && attempt.previous().len() <= MOST_REDIRECTIONS {
+            match target == allowed && attempt.previous().len() <= MAX_REDIRECTS {
                 true => attempt.follow(),
                 false => attempt.stop(),
             }
@@ -131,119 +137,119 @@ impl Api {
     }
 }
 
-/// The certificates in the file that `--ca-cert` names, at least one.
-fn certificates(pem: &[u8]) -> Result<Vec<Certificate>> {
-    let wrong = |e| Error::usage("--ca-cert is no certificate in PEM").because(e);
-    let certificates = Certificate::from_pem_bundle(pem).map_err(|e| wrong(plain(e)))?;
+/// Parses the certificates of `--ca-cert`. There must be at least one.
+fn parse_certificates(pem: &[u8]) -> Result<Vec<Certificate>> {
+    let invalid = |e| Error::usage("--ca-cert is not a certificate in PEM").with_source(e);
+    let certificates = Certificate::from_pem_bundle(pem).map_err(|e| invalid(describe_error(e)))?;
     if certificates.is_empty() {
-        return Err(Error::usage("--ca-cert holds no certificate in PEM")
-            .hint("it begins with -----BEGIN CERTIFICATE-----"));
+        return Err(Error::usage("--ca-cert has no certificate in PEM")
+            .with_hint("give a file with -----BEGIN CERTIFICATE-----"));
     }
     Ok(certificates)
 }
 
-/// What went wrong, without the URL.
-pub(super) fn plain(e: reqwest::Error) -> String {
+/// Describes an error and its causes, without the URL.
+pub(super) fn describe_error(e: reqwest::Error) -> String {
     let e = e.without_url();
     let mut text = e.to_string();
     let mut cause = e.source();
     while let Some(c) = cause {
-        let said = c.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
+        let message = c.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
         }
         cause = c.source();
     }
     text
 }
 
-/// An answer that came.
+/// Response of an API.
 #[derive(Debug)]
-pub(super) struct Received {
+pub(super) struct ApiResponse {
     status: u16,
     body: Vec<u8>,
-    /// Whether the body is all of it.
-    whole: bool,
+    /// False if the body is too large and was cut off.
+    is_complete: bool,
     location: Option<String>,
-    /// What `Retry-After` says.
-    pub(super) wait: Option<Duration>,
+    /// Time of the header `Retry-After`. `None` if there is none.
+    pub(super) retry_after: Option<Duration>,
 }
 
-impl Received {
-    /// Whether it, the answer to `asked`, is `other`, the answer to `other_asked`, but for what
-    /// was asked.
-    pub(super) fn is_alike(&self, asked: &str, other: &Received, other_asked: &str) -> bool {
-        let plain = |received: &Received, asked: &str| {
-            let text = String::from_utf8_lossy(&received.body).to_ascii_lowercase();
-            text.replace(&asked.to_ascii_lowercase(), "")
+impl ApiResponse {
+    /// True if the response to `text` and the response `other` to `other_text` differ only in
+    /// the requested text.
+    pub(super) fn is_equivalent(&self, text: &str, other: &ApiResponse, other_text: &str) -> bool {
+        let without = |response: &ApiResponse, text: &str| {
+            let body = String::from_utf8_lossy(&response.body).to_ascii_lowercase();
+            body.replace(&text.to_ascii_lowercase(), "")
         };
-        self.status == other.status && plain(self, asked) == plain(other, other_asked)
+        self.status == other.status && without(self, text) == without(other, other_text)
     }
 
-    /// Why its body says nothing, whatever it is; `None` when the body, or the status alone,
-    /// says something.
-    fn unusable(&self) -> Option<String> {
+    /// Describes why the response has no meaning: a body too large, or a redirect elsewhere.
+    /// `None` if it may have one.
+    fn describe_unusable(&self) -> Option<String> {
         let status = self.status;
-        match (&self.location, self.whole) {
+        match (&self.location, self.is_complete) {
             (_, false) if matches!(status, 200..400 | 404) => {
                 Some(format!("status {status}, and a body of more than 1 MiB"))
             }
             (Some(to), true) if (300..400).contains(&status) => {
-                // The place alone: what is asked there may hold more.
+                // Only the host: the rest of the URL may be confidential.
                 let to = Url::parse(to).ok();
                 let host = to.and_then(|to| to.host_str().map(str::to_owned));
                 let to = host.map_or_else(|| "elsewhere".to_owned(), |host| format!("to {host}"));
-                let why = "where the key does not go";
-                Some(format!("status {status}: it sends on {to}, {why}"))
+                let reason = "which must not receive the key";
+                Some(format!("status {status}: a redirect {to}, {reason}"))
             }
             _ => None,
         }
     }
 }
 
-impl Oracle for ApiOracle {
-    async fn ask(&self, keys: &Keys) -> Told {
+impl Backend for ApiBackend {
+    async fn look_up(&self, keys: &KeyBatch) -> BackendReply {
         let Some(entry) = keys.0.first() else {
-            return Told::default();
+            return BackendReply::default();
         };
         let hash = entry.record.hash;
-        match self.get(&self.text(&hash)).await {
-            Ok(received) => self.told(keys, hash, &received),
+        match self.get(&self.hash_text(&hash)).await {
+            Ok(response) => self.backend_reply(keys, hash, &response),
             Err(e) => {
-                let (kind, why) = self.not_reached(e);
-                Told::trouble(keys, kind, why)
+                let (class, message) = self.classify_failure(e);
+                BackendReply::from_error(keys, class, message)
             }
         }
     }
 }
 
-impl ApiOracle {
-    /// The API as it is shown.
-    pub(super) fn shown(&self) -> &str {
-        &self.shown
+impl ApiBackend {
+    /// The URL for messages, without its query.
+    pub(super) fn display_url(&self) -> &str {
+        &self.display_url
     }
 
-    /// The algorithm of the hashes that it is asked for.
+    /// The hash algorithm.
     pub(super) fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// A hash that it must know, where one is named.
-    pub(super) fn check(&self) -> Option<&Hash> {
+    /// A hash that the API must know. `None` if the caller gives none.
+    pub(super) fn check_hash(&self) -> Option<&Hash> {
         self.check.as_ref()
     }
 
-    /// `hash` as it stands in the URL.
-    pub(super) fn text(&self, hash: &Hash) -> String {
+    /// `hash` as text in the URL.
+    pub(super) fn hash_text(&self, hash: &Hash) -> String {
         hash.to_hex(self.case)
     }
 
-    /// Makes one call: `text` is what stands behind the URL.
+    /// Sends one call, with `text` appended to the URL.
     ///
     /// # Errors
-    /// When no whole answer came.
-    pub(super) async fn get(&self, text: &str) -> reqwest::Result<Received> {
-        let url = format!("{}{text}", self.base);
+    /// If there is no response, or an incomplete one.
+    pub(super) async fn get(&self, text: &str) -> reqwest::Result<ApiResponse> {
+        let url = format!("{}{text}", self.base_url);
         let mut request = self.client.get(url).header(ACCEPT, "application/json");
         if let Some(key) = &self.key {
             request = request.header(KEY_HEADER, key.0.clone());
@@ -256,146 +262,156 @@ impl ApiOracle {
                 .get(name)
                 .and_then(|v: &HeaderValue| v.to_str().ok())
         };
-        let wait = header(RETRY_AFTER).and_then(|text| retry_after(text, Timestamp::now()));
+        let wait = header(RETRY_AFTER).and_then(|text| parse_retry_after(text, Timestamp::now()));
         let location = header(LOCATION).map(str::to_owned);
         let mut body = Vec::new();
         let mut whole = true;
         while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > MOST_OF_BODY {
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
                 whole = false;
                 break;
             }
             body.extend_from_slice(&chunk);
         }
         if let Some(key) = &self.key {
-            body = key.hide_in(body);
+            body = key.redact_body(body);
         }
-        Ok(Received {
+        Ok(ApiResponse {
             status,
             body,
-            whole,
+            is_complete: whole,
             location,
-            wait,
+            retry_after: wait,
         })
     }
 
-    /// What an answer to `hash` means.
-    pub(super) fn verdict(&self, received: &Received, hash: &Hash) -> Verdict {
-        self.verdict_by(received, hash, &self.shape)
+    /// The meaning of a response to `hash`.
+    pub(super) fn parse_response(&self, received: &ApiResponse, hash: &Hash) -> ParsedResponse {
+        self.parse_with_patterns(received, hash, &self.patterns)
     }
 
-    /// Whether it says that `hash` is unknown, by what was declared of its shape alone.
-    pub(super) fn is_declared_unknown(&self, received: &Received, hash: &Hash) -> bool {
-        let known_shapes = self.verdict_by(received, hash, &Shape::default());
-        self.verdict(received, hash) == Verdict::Unknown && known_shapes != Verdict::Unknown
+    /// True if the response means that `hash` is unknown only by the declared patterns.
+    pub(super) fn is_declared_unknown(&self, received: &ApiResponse, hash: &Hash) -> bool {
+        let by_known_shapes =
+            self.parse_with_patterns(received, hash, &DeclaredPatterns::default());
+        self.parse_response(received, hash) == ParsedResponse::Unknown
+            && by_known_shapes != ParsedResponse::Unknown
     }
 
-    /// Whether it says by our own `status` that `hash` is unknown.
-    pub(super) fn is_own_unknown(&self, received: &Received, hash: &Hash) -> bool {
-        is_own_unknown(&received.body, hash)
+    /// True if the response has the field `status` of hashferry's API and means that `hash`
+    /// is unknown.
+    pub(super) fn is_hashferry_unknown(&self, received: &ApiResponse, hash: &Hash) -> bool {
+        is_hashferry_unknown(&received.body, hash)
     }
 
-    fn verdict_by(&self, received: &Received, hash: &Hash, shape: &Shape) -> Verdict {
-        let of = |body: &[u8]| Verdict::of(received.status, body, hash, self.algorithm, shape);
-        let verdict = match (received.unusable(), received.whole) {
-            (Some(why), _) => Verdict::Error(why),
-            // What matters of these is the status.
-            (None, false) => of(b""),
-            (None, true) => of(&received.body),
+    fn parse_with_patterns(
+        &self,
+        received: &ApiResponse,
+        hash: &Hash,
+        shape: &DeclaredPatterns,
+    ) -> ParsedResponse {
+        let parse = |body: &[u8]| {
+            ParsedResponse::from_response(received.status, body, hash, self.algorithm, shape)
         };
-        match verdict {
-            Verdict::Error(why) => Verdict::Error(self.hidden(why)),
-            Verdict::Refused(why) => Verdict::Refused(self.hidden(why)),
-            Verdict::Again { throttled, why } => Verdict::Again {
+        let parsed = match (received.describe_unusable(), received.is_complete) {
+            (Some(message), _) => ParsedResponse::Error(message),
+            // The status alone has the meaning.
+            (None, false) => parse(b""),
+            (None, true) => parse(&received.body),
+        };
+        match parsed {
+            ParsedResponse::Error(message) => ParsedResponse::Error(self.redact(message)),
+            ParsedResponse::Denied(message) => ParsedResponse::Denied(self.redact(message)),
+            ParsedResponse::Retry { throttled, why } => ParsedResponse::Retry {
                 throttled,
-                why: self.hidden(why),
+                why: self.redact(why),
             },
-            told => told,
+            parsed => parsed,
         }
     }
 
-    /// An answer in short: its status, and the beginning of its body.
-    pub(super) fn said(&self, received: &Received) -> String {
-        let unusable = received.unusable();
-        self.hidden(unusable.unwrap_or_else(|| why(received.status, &received.body, None)))
+    /// Describes a response: its status, and the beginning of its body.
+    pub(super) fn describe_response(&self, received: &ApiResponse) -> String {
+        let unusable = received.describe_unusable();
+        self.redact(unusable.unwrap_or_else(|| describe(received.status, &received.body, None)))
     }
 
-    /// What an answer tells of the one of `keys`, `hash`.
-    fn told(&self, keys: &Keys, hash: Hash, received: &Received) -> Told {
-        let mut astray = false;
-        let reply = match self.verdict(received, &hash) {
-            Verdict::Known(fields) => Reply::Known {
+    /// The reply to `hash`, the only one of `keys`.
+    fn backend_reply(&self, keys: &KeyBatch, hash: Hash, received: &ApiResponse) -> BackendReply {
+        let mut is_unrecognised = false;
+        let reply = match self.parse_response(received, &hash) {
+            ParsedResponse::Known(fields) => Reply::Known {
                 foreign: (self.rules.as_ref())
-                    .is_some_and(|rules| rules.is_foreign(|name| text_of(&fields, name))),
+                    .is_some_and(|rules| rules.has_other_rules(|name| field_text(&fields, name))),
                 fields: fields.into(),
             },
-            Verdict::Unknown => Reply::Unknown,
-            Verdict::Error(why) => {
-                astray = true;
-                Reply::Error(why.into())
+            ParsedResponse::Unknown => Reply::Unknown,
+            ParsedResponse::Error(message) => {
+                is_unrecognised = true;
+                Reply::Error(message.into())
             }
-            Verdict::Again { throttled, why } => {
-                let kind = match throttled {
-                    true => Kind::Throttled,
-                    false => Kind::Passing,
+            ParsedResponse::Retry { throttled, why } => {
+                let class = match throttled {
+                    true => BackendErrorClass::Throttled,
+                    false => BackendErrorClass::Transient,
                 };
-                let mut told = Told::trouble(keys, kind, why);
-                if let Some(trouble) = &mut told.trouble {
-                    trouble.wait = received.wait;
+                let mut reply = BackendReply::from_error(keys, class, why);
+                if let Some(error) = &mut reply.error {
+                    error.retry_after = received.retry_after;
                 }
-                return told;
+                return reply;
             }
-            Verdict::Refused(why) => {
-                let e = self.refused(why.clone());
-                return Told::trouble(keys, Kind::Fatal(e), why);
+            ParsedResponse::Denied(message) => {
+                let e = self.denied_error(message.clone());
+                return BackendReply::from_error(keys, BackendErrorClass::Fatal(e), message);
             }
         };
-        Told {
-            settled: vec![(hash, reply)],
-            astray,
-            ..Told::default()
+        BackendReply {
+            replies: vec![(hash, reply)],
+            is_unrecognised,
+            ..BackendReply::default()
         }
     }
 
-    /// The failure of a look-up whose key is not valid there.
-    pub(super) fn refused(&self, why: String) -> Error {
-        let what = format!("{} refuses to answer", self.shown);
+    /// The error of a look-up without a valid key.
+    pub(super) fn denied_error(&self, cause: String) -> Error {
+        let problem = format!("{} denies access", self.display_url);
         let hint = match &self.key {
-            Some(_) => "check the key: it is not, or no longer, one that may look up there",
-            None => {
-                "it wants a key: set HASHFERRY_API_KEY, or name where it is by --api-key-env or --api-key-file"
-            }
+            Some(_) => "check the key: it is invalid, expired, or not allowed to look up hashes",
+            None => "give a key: set HASHFERRY_API_KEY, or give --api-key-env or --api-key-file",
         };
-        Error::new(ErrorKind::Read, what).because(why).hint(hint)
+        Error::new(ErrorKind::Read, problem)
+            .with_source(cause)
+            .with_hint(hint)
     }
 
-    /// What it means that a call had no whole answer, and why.
-    pub(super) fn not_reached(&self, e: reqwest::Error) -> (Kind, String) {
+    /// Class and description of the error of a call without a complete response.
+    pub(super) fn classify_failure(&self, e: reqwest::Error) -> (BackendErrorClass, String) {
         let is_timeout = e.is_timeout();
-        let why = self.hidden(plain(e));
-        // A certificate that is not trusted now will not be the next time.
-        if why.contains("invalid peer certificate") {
-            let what = format!("the certificate of {} is not trusted", self.shown);
-            let e = Error::new(ErrorKind::Read, what).because(why.clone());
-            let e = e.hint(match why.contains("CaUsedAsEndEntity") {
+        let message = self.redact(describe_error(e));
+        // A retry cannot make a certificate trusted.
+        if message.contains("invalid peer certificate") {
+            let problem = format!("the certificate of {} is not trusted", self.display_url);
+            let e = Error::new(ErrorKind::Read, problem).with_source(message.clone());
+            let e = e.with_hint(match message.contains("CaUsedAsEndEntity") {
                 true => {
-                    "the server shows the certificate of an authority, as openssl req -x509 makes it: it needs \
-                     one of its own (CA:FALSE), signed by that, which --ca-cert then names"
+                    "the server uses the certificate of an authority, as openssl req -x509 creates it; give the \
+                     server its own certificate (CA:FALSE), signed by that authority, and the authority's to --ca-cert"
                 }
-                false => "--ca-cert PEM names the certificates to trust",
+                false => "give the certificates to trust with --ca-cert PEM",
             });
-            return (Kind::Fatal(e), why);
+            return (BackendErrorClass::Fatal(e), message);
         }
-        let why = match is_timeout {
-            true => format!("no answer in time: {why}"),
-            false => format!("no answer: {why}"),
+        let message = match is_timeout {
+            true => format!("no response in time: {message}"),
+            false => format!("no response: {message}"),
         };
-        (Kind::Passing, why)
+        (BackendErrorClass::Transient, message)
     }
 
-    fn hidden(&self, text: String) -> String {
+    fn redact(&self, text: String) -> String {
         match &self.key {
-            Some(key) => key.hide(&text),
+            Some(key) => key.redact(&text),
             None => text,
         }
     }

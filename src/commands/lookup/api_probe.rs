@@ -1,213 +1,236 @@
-//! Two questions before the first one of the list, which show whether an address answers as a
-//! look-up of hashes does.
+//! Probe of an API: two calls before the first query, which test if the URL is that of a
+//! look-up of hashes.
 //!
-//! Any web server answers 404, a gateway answers it in JSON, and a page for logging in is 200:
-//! none of that says anything about a hash. So the address is asked for a [word](WORD), which
-//! is no hash, and for a random hash, which nothing can know. It must say of the hash,
-//! recognisably, that it is unknown. Unless it does so by our own `status`, the word must not
-//! be answered in the same way: what is answered to everything is no answer. A hash that the
-//! API must know settles it.
+//! Any web server answers 404, a gateway does so in JSON, and a login page has status 200.
+//! None of these is about a hash. So the probe requests a [word](PROBE_WORD) that is not a hash, and
+//! a random hash that no API can know. The response to the hash must clearly mean unknown.
+//! Unless it has the `status` of hashferry's API, the response to the word must differ: a
+//! server that gives the same response to everything does not look up hashes. If the caller
+//! gives a hash that the API must know, that one decides instead.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::{Hash, MAX_HASH_BYTES};
-use crate::commands::lookup::api_backend::{ApiOracle, Received};
-use crate::commands::lookup::api_response::Verdict;
-use crate::commands::lookup::backend::Kind;
+use crate::commands::lookup::api_backend::{ApiBackend, ApiResponse};
+use crate::commands::lookup::api_response::ParsedResponse;
+use crate::commands::lookup::backend::BackendErrorClass;
 use crate::commands::lookup::options::GIVE_UP_AFTER;
 use crate::flow::backoff::Backoff;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The word that is no hash.
-const WORD: &str = "hashferry-probe";
+/// The probe's word that is not a hash.
+const PROBE_WORD: &str = "hashferry-probe";
 
-const HINT: &str = "check the address (the hash is put behind it) and the key; answers that do not name the hash \
-                    are told apart by --api-known and --api-unknown";
+const HINT: &str = "check the URL (the hash is appended to it) and the key; if the responses do not name the hash, \
+                    give --api-known and --api-unknown";
 
-/// Why a call has no answer that counts, and how long to wait for one.
-struct Trouble {
+/// Failure of a probe's call that a retry may fix, and the minimum time until the retry.
+struct ProbeFailure {
     throttled: bool,
-    why: String,
-    wait: Option<Duration>,
+    message: String,
+    retry_after: Option<Duration>,
 }
 
-/// Asks `api` its two questions, and goes on when it answers as a look-up does. A call that
-/// is throttled or fails is made again, as a question of the list is.
+/// Probes `api`. Retries throttled and failed calls like those of the list.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when it answers in another way; [`ErrorKind::Read`] when it refuses
-/// to answer, or does not answer after so many `tries` or within the time of `give_up_after`.
+/// [`ErrorKind::Usage`] if the responses are not those of a look-up. [`ErrorKind::Read`] if
+/// the API denies access, or has no response after `tries` or within `give_up_after`.
 pub(super) async fn run(
-    api: &ApiOracle,
+    api: &ApiBackend,
     tries: u32,
     give_up_after: Option<Duration>,
 ) -> Result<()> {
     let patience = give_up_after.unwrap_or(GIVE_UP_AFTER);
     let mut backoff = Backoff::new(fastrand::Rng::new());
-    let begun = Instant::now();
-    let (mut asked, mut failed) = (0, 0);
+    let started = Instant::now();
+    let (mut tried, mut failed) = (0, 0);
     loop {
-        let Some(trouble) = once(api).await? else {
+        let Some(failure) = probe_once(api).await? else {
             return Ok(());
         };
-        let Trouble {
+        let ProbeFailure {
             throttled,
-            why,
-            wait,
-        } = trouble;
-        asked += 1;
+            message,
+            retry_after,
+        } = failure;
+        tried += 1;
         failed += u32::from(!throttled);
-        let error = |what: String| Error::new(ErrorKind::Read, what).because(why.clone());
-        if let Some(wait) = wait.filter(|wait| *wait > patience) {
-            let what = format!(
-                "{} wants to be asked again in {} s; it said",
-                api.shown(),
+        let error =
+            |problem: String| Error::new(ErrorKind::Read, problem).with_source(message.clone());
+        if let Some(wait) = retry_after.filter(|wait| *wait > patience) {
+            let problem = format!(
+                "{} asks for a retry in {} s; its response",
+                api.display_url(),
                 wait.as_secs()
             );
-            return Err(error(what).hint("go on then; --give-up-after sets how long to wait"));
+            return Err(error(problem)
+                .with_hint("run this again then, or give a longer time with --give-up-after"));
         }
-        if failed >= tries || begun.elapsed() >= patience {
-            let what = format!(
-                "nothing could be read from {} ({asked} times asked)",
-                api.shown()
+        if failed >= tries || started.elapsed() >= patience {
+            let problem = format!(
+                "nothing could be read from {} (tried {tried} times)",
+                api.display_url()
             );
-            return Err(error(what).hint(
-                "run this again once it answers; --tries and --give-up-after set how long to try",
+            return Err(error(problem).with_hint(
+                "run this again once it responds, or give larger values with --tries and --give-up-after",
             ));
         }
-        if asked == 1 {
-            tracing::info!("{} does not answer yet: trying again ({why})", api.shown());
+        if tried == 1 {
+            tracing::info!(
+                "{} does not respond yet: retrying ({message})",
+                api.display_url()
+            );
         }
-        tokio::time::sleep(backoff.wait(asked).max(wait.unwrap_or_default())).await;
+        tokio::time::sleep(backoff.wait(tried).max(retry_after.unwrap_or_default())).await;
     }
 }
 
-/// Asks both questions once; `None` when the answers are as they must be.
-async fn once(api: &ApiOracle) -> Result<Option<Trouble>> {
-    // It may well fail on what is no hash: what counts is the answer to the hash.
-    let word = get(api, WORD).await?;
-    let random = random(api);
-    let answer = match get(api, &api.text(&random)).await? {
-        Ok(answer) => answer,
-        Err(trouble) => return Ok(Some(trouble)),
+/// Probes once. `None` if the responses are those of a look-up.
+async fn probe_once(api: &ApiBackend) -> Result<Option<ProbeFailure>> {
+    // May fail on a word that is not a hash: the response to the hash counts.
+    let word = get(api, PROBE_WORD).await?;
+    let random = random_hash(api);
+    let response = match get(api, &api.hash_text(&random)).await? {
+        Ok(response) => response,
+        Err(failure) => return Ok(Some(failure)),
     };
-    match api.verdict(&answer, &random) {
-        Verdict::Unknown => {}
-        Verdict::Known(_) => {
-            let what = "says that it knows a random hash, which nothing can know";
-            return Err(refusal(api, what, &answer, word.as_ref().ok()));
+    match api.parse_response(&response, &random) {
+        ParsedResponse::Unknown => {}
+        ParsedResponse::Known(_) => {
+            let problem = "claims to know a random hash, which no API can know";
+            return Err(wrong_address_error(
+                api,
+                problem,
+                &response,
+                word.as_ref().ok(),
+            ));
         }
-        Verdict::Error(_) => {
-            let what = "does not answer as a look-up of hashes does";
-            return Err(refusal(api, what, &answer, word.as_ref().ok()));
+        ParsedResponse::Error(_) => {
+            let problem = "does not respond like a look-up of hashes";
+            return Err(wrong_address_error(
+                api,
+                problem,
+                &response,
+                word.as_ref().ok(),
+            ));
         }
-        Verdict::Refused(why) => return Err(api.refused(why)),
-        Verdict::Again { throttled, why } => {
-            return Ok(Some(Trouble {
+        ParsedResponse::Denied(message) => return Err(api.denied_error(message)),
+        ParsedResponse::Retry { throttled, why } => {
+            return Ok(Some(ProbeFailure {
                 throttled,
-                why,
-                wait: answer.wait,
+                message: why,
+                retry_after: response.retry_after,
             }));
         }
     }
-    if let Some(hash) = api.check() {
-        return check(api, hash).await;
+    if let Some(hash) = api.check_hash() {
+        return probe_known_hash(api, hash).await;
     }
-    if api.is_own_unknown(&answer, &random) {
+    if api.is_hashferry_unknown(&response, &random) {
         return Ok(None);
     }
-    let is_declared = api.is_declared_unknown(&answer, &random);
+    let is_declared = api.is_declared_unknown(&response, &random);
     let word = match word {
         Ok(word) => word,
-        Err(trouble) => return Ok(is_declared.then_some(trouble)),
+        Err(failure) => return Ok(is_declared.then_some(failure)),
     };
-    let verdict = api.verdict(&word, &random);
-    let alike = word.is_alike(WORD, &answer, &api.text(&random));
-    match verdict {
-        Verdict::Again {
+    let is_same = word.is_equivalent(PROBE_WORD, &response, &api.hash_text(&random));
+    match api.parse_response(&word, &random) {
+        ParsedResponse::Retry {
             throttled: true,
             why,
-        } if is_declared => Ok(Some(Trouble {
+        } if is_declared => Ok(Some(ProbeFailure {
             throttled: true,
-            why,
-            wait: word.wait,
+            message: why,
+            retry_after: word.retry_after,
         })),
-        Verdict::Unknown if is_declared => Err(alike_refusal(api, &answer, &word)),
-        _ if alike => Err(alike_refusal(api, &answer, &word)),
+        ParsedResponse::Unknown if is_declared => Err(same_answer_error(api, &response, &word)),
+        _ if is_same => Err(same_answer_error(api, &response, &word)),
         _ => Ok(None),
     }
 }
 
-/// The address is refused, for it answers what is no hash as it answers a hash.
-fn alike_refusal(api: &ApiOracle, random: &Received, word: &Received) -> Error {
-    let what = "answers a word that is no hash as it answers a hash: it may answer everything so";
-    let hint = "check the address, and name a hash that it must know by --api-check HASH; or give by \
-                --api-unknown a text that only its answer to a hash holds";
-    refusal(api, what, random, Some(word)).hint(hint)
+/// The error of an API with the same response to the word and to the random hash.
+fn same_answer_error(api: &ApiBackend, random: &ApiResponse, word: &ApiResponse) -> Error {
+    let problem = "gives the same response to a word that is not a hash as to a hash: it may give it to everything";
+    let hint = "check the URL, and give a hash that it must know with --api-check HASH; or give with \
+                --api-unknown a text that only its response to an unknown hash has";
+    wrong_address_error(api, problem, random, Some(word)).with_hint(hint)
 }
 
-/// Asks for `hash`, which it must know.
-async fn check(api: &ApiOracle, hash: &Hash) -> Result<Option<Trouble>> {
-    let answer = match get(api, &api.text(hash)).await? {
-        Ok(answer) => answer,
-        Err(trouble) => return Ok(Some(trouble)),
+/// Looks up `hash`, which the API must know. `None` if it does.
+async fn probe_known_hash(api: &ApiBackend, hash: &Hash) -> Result<Option<ProbeFailure>> {
+    let response = match get(api, &api.hash_text(hash)).await? {
+        Ok(response) => response,
+        Err(failure) => return Ok(Some(failure)),
     };
-    match api.verdict(&answer, hash) {
-        Verdict::Known(_) => Ok(None),
-        Verdict::Unknown | Verdict::Error(_) => {
-            let what = format!(
+    match api.parse_response(&response, hash) {
+        ParsedResponse::Known(_) => Ok(None),
+        ParsedResponse::Unknown | ParsedResponse::Error(_) => {
+            let problem = format!(
                 "{} does not know the hash of --api-check: {}",
-                api.shown(),
-                api.said(&answer)
+                api.display_url(),
+                api.describe_response(&response)
             );
-            Err(Error::usage(what).hint(HINT))
+            Err(Error::usage(problem).with_hint(HINT))
         }
-        Verdict::Refused(why) => Err(api.refused(why)),
-        Verdict::Again { throttled, why } => Ok(Some(Trouble {
+        ParsedResponse::Denied(message) => Err(api.denied_error(message)),
+        ParsedResponse::Retry { throttled, why } => Ok(Some(ProbeFailure {
             throttled,
-            why,
-            wait: answer.wait,
+            message: why,
+            retry_after: response.retry_after,
         })),
     }
 }
 
-/// One call, or why it has no answer.
+/// Sends one call. The inner error is a failure that a retry may fix.
 ///
 /// # Errors
-/// When it will never have one.
-async fn get(api: &ApiOracle, text: &str) -> Result<std::result::Result<Received, Trouble>> {
+/// If a retry cannot succeed.
+async fn get(
+    api: &ApiBackend,
+    text: &str,
+) -> Result<std::result::Result<ApiResponse, ProbeFailure>> {
     match api.get(text).await {
-        Ok(received) => Ok(Ok(received)),
-        Err(e) => match api.not_reached(e) {
-            (Kind::Fatal(e), _) => Err(e),
-            (_, why) => Ok(Err(Trouble {
+        Ok(response) => Ok(Ok(response)),
+        Err(e) => match api.classify_failure(e) {
+            (BackendErrorClass::Fatal(e), _) => Err(e),
+            (_, message) => Ok(Err(ProbeFailure {
                 throttled: false,
-                why,
-                wait: None,
+                message,
+                retry_after: None,
             })),
         },
     }
 }
 
-/// A hash that nothing can know.
-fn random(api: &ApiOracle) -> Hash {
+/// A random hash, which no API can know.
+fn random_hash(api: &ApiBackend) -> Hash {
     let mut bytes = [0; MAX_HASH_BYTES];
     fastrand::fill(&mut bytes);
-    // An algorithm has at least one byte and at most so many.
+    // The fallback is unreachable: a hash has 1 to MAX_HASH_BYTES bytes.
     let bytes = bytes.get(..api.algorithm().bytes());
     bytes.and_then(Hash::from_bytes).unwrap_or([0; 32].into())
 }
 
-/// The address is refused: `what` it does, and how it answered both questions.
-fn refusal(api: &ApiOracle, what: &str, random: &Received, word: Option<&Received>) -> Error {
-    let said = api.said(random);
-    let word = match word.map(|word| api.said(word)) {
-        Some(word) if word == said => format!("; a word that is no hash ({WORD}): the same"),
-        Some(word) => format!("; a word that is no hash ({WORD}): {word}"),
+/// The error of a URL that is not that of a look-up: the `problem`, and both responses.
+fn wrong_address_error(
+    api: &ApiBackend,
+    problem: &str,
+    random: &ApiResponse,
+    word: Option<&ApiResponse>,
+) -> Error {
+    let random = api.describe_response(random);
+    let word = match word.map(|word| api.describe_response(word)) {
+        Some(word) if word == random => {
+            format!("; to a word that is not a hash ({PROBE_WORD}): the same")
+        }
+        Some(word) => format!("; to a word that is not a hash ({PROBE_WORD}): {word}"),
         None => String::new(),
     };
-    let why = format!("a random hash: {said}{word}");
-    Error::usage(format!("{} {what}", api.shown()))
-        .because(why)
-        .hint(HINT)
+    let cause = format!("its response to a random hash: {random}{word}");
+    Error::usage(format!("{} {problem}", api.display_url()))
+        .with_source(cause)
+        .with_hint(HINT)
 }

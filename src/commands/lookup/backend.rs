@@ -1,94 +1,99 @@
-//! Who is asked: the seam between the [engine](crate::commands::lookup::requester) and what it asks.
+//! Backend of a look-up: interface between the
+//! [requester](crate::commands::lookup::requester) and a table or an API.
 
 use crate::base::error::Error;
 use crate::base::hash::Hash;
-use crate::flow::capacity::Consumed;
-use crate::flow::waiting::Keys;
+use crate::flow::capacity::ConsumedCapacity;
+use crate::flow::key_queue::KeyBatch;
 use crate::list::matchmeta::normalizer::{Normalizer, Rules, Users};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-/// Who answers hashes: a table, or an API.
-pub(super) trait Oracle {
-    /// Asks once for all of `keys`.
-    fn ask(&self, keys: &Keys) -> impl Future<Output = Told>;
+/// A table or an API that looks up hashes.
+pub(super) trait Backend {
+    /// Looks up all of `keys` in one call.
+    fn look_up(&self, keys: &KeyBatch) -> impl Future<Output = BackendReply>;
 }
 
-/// What came of one call. Each of its hashes is in one of the two lists.
+/// Result of one call. Each hash of the call is either in `settled` or in `again`.
 #[derive(Debug, Default)]
-pub(super) struct Told {
-    pub(super) settled: Vec<(Hash, Reply)>,
-    /// Hashes that must be asked for again.
-    pub(super) again: Vec<Hash>,
-    /// What went wrong, unless some hash was answered.
-    pub(super) trouble: Option<Trouble>,
-    /// What it cost, where that is said.
-    pub(super) consumed: Option<Consumed>,
-    /// Calls that it took, where there were several.
+pub(super) struct BackendReply {
+    pub(super) replies: Vec<(Hash, Reply)>,
+    /// Hashes to retry.
+    pub(super) retry: Vec<Hash>,
+    /// The error of the call. `None` if at least one hash has a reply.
+    pub(super) error: Option<BackendError>,
+    /// Consumed capacity. `None` if the response has none.
+    pub(super) consumed: Option<ConsumedCapacity>,
+    /// Number of calls made; 0 and 1 both mean one call.
     pub(super) calls: u64,
-    /// Whether the answer is none that a look-up gives, so that it may be the wrong
-    /// address that was asked.
-    pub(super) astray: bool,
+    /// True if the response is not that of a look-up, so that the URL may be wrong.
+    pub(super) is_unrecognised: bool,
 }
 
-/// Why a call answered nothing.
+/// Error of a call without any reply.
 #[derive(Debug)]
-pub(super) struct Trouble {
-    pub(super) kind: Kind,
-    /// What happened, for a person.
-    pub(super) why: String,
-    /// How long to wait at least, where that is said.
-    pub(super) wait: Option<Duration>,
-    /// Of throttling, the reason and resource that DynamoDB gives.
+pub(super) struct BackendError {
+    pub(super) class: BackendErrorClass,
+    /// Description for people.
+    pub(super) message: String,
+    /// Minimum time until the retry. `None` if the backend does not say.
+    pub(super) retry_after: Option<Duration>,
+    /// Throttling reasons of DynamoDB, each with its resource.
     pub(super) reasons: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
-pub(super) enum Kind {
-    /// Too many calls.
+pub(super) enum BackendErrorClass {
+    /// The backend throttled the call.
     Throttled,
-    /// An answer that leaves all of it unread.
-    Unread,
-    /// It may well work the next time.
-    Passing,
-    /// The credentials have expired; there may be newer ones.
+    /// Every key of the call is unprocessed.
+    Unprocessed,
+    /// A retry may succeed.
+    Transient,
+    /// The credentials are expired; a retry may have new ones.
     Expired,
-    /// It will never work: the run is over.
+    /// A retry cannot succeed: the run ends.
     Fatal(Error),
 }
 
-impl Told {
-    /// One that answered nothing: `keys` must be asked for again, where there is a sense in it.
-    pub(super) fn trouble(keys: &Keys, kind: Kind, why: String) -> Told {
-        Told {
-            again: keys.0.iter().map(|e| e.record.hash).collect(),
-            trouble: Some(Trouble {
-                kind,
-                why,
-                wait: None,
+impl BackendReply {
+    /// The result of a call without any reply: all of `keys` are to retry.
+    pub(super) fn from_error(
+        keys: &KeyBatch,
+        kind: BackendErrorClass,
+        why: String,
+    ) -> BackendReply {
+        BackendReply {
+            retry: keys.0.iter().map(|e| e.record.hash).collect(),
+            error: Some(BackendError {
+                class: kind,
+                message: why,
+                retry_after: None,
                 reasons: Vec::new(),
             }),
-            ..Told::default()
+            ..BackendReply::default()
         }
     }
 }
 
-/// What is answered to a hash. Cheap to clone.
+/// Reply to a hash. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// It is there: the fields of its item, as the inside of a JSON object.
+    /// The backend has the hash.
     Known {
+        /// The fields of the item, as JSON without the braces of the object.
         fields: Arc<str>,
-        /// Whether it is of a table that other rules have made.
+        /// True if the item has other path rules.
         foreign: bool,
     },
     Unknown,
-    /// It could not be found out, and why.
+    /// The look-up failed, for this reason.
     Error(Arc<str>),
 }
 
 impl Reply {
-    /// Bytes that it holds.
+    /// Memory of the text, in bytes.
     pub(super) fn size(&self) -> usize {
         match self {
             Reply::Known { fields: text, .. } | Reply::Error(text) => text.len(),
@@ -97,55 +102,55 @@ impl Reply {
     }
 }
 
-/// By which rules paths are asked for: items of a table that was built by others do not
-/// answer them.
+/// Path rules of the look-up. A look-up of paths is meaningless in a table that was built
+/// with other rules.
 #[derive(Debug)]
-pub(super) struct AskedBy {
+pub(super) struct RulesCheck {
     rules: Rules,
     users: Users,
     warned: Once,
 }
 
-impl AskedBy {
-    pub(super) fn of(normalizer: &Normalizer) -> AskedBy {
-        AskedBy::new(normalizer.rules(), normalizer.users().clone())
+impl RulesCheck {
+    pub(super) fn from_normalizer(normalizer: &Normalizer) -> RulesCheck {
+        RulesCheck::new(normalizer.rules(), normalizer.users().clone())
     }
 
-    fn new(rules: Rules, users: Users) -> AskedBy {
-        AskedBy {
+    fn new(rules: Rules, users: Users) -> RulesCheck {
+        RulesCheck {
             rules,
             users,
             warned: Once::new(),
         }
     }
 
-    /// Whether an item is of other rules, of which `text` are the attributes: it says
-    /// its rules, and the users where they are not those of the rules.
-    pub(super) fn is_foreign(&self, text: impl Fn(&str) -> Option<String>) -> bool {
+    /// True if an item has other rules; `text` returns its attributes by name. An item has
+    /// its rules, and its users if they are not the rules' own. Warns once.
+    pub(super) fn has_other_rules(&self, text: impl Fn(&str) -> Option<String>) -> bool {
         let Some(rules) = text("item.rules").or_else(|| text("rules")) else {
             return false;
         };
-        let own = rules.parse::<Rules>().map(Users::of).ok();
-        let user = |name: &str, own: Option<&String>| text(name).or_else(|| own.cloned());
-        let unix = user("unix_user", own.as_ref().map(|u| &u.unix));
-        let windows = user("windows_user", own.as_ref().map(|u| &u.windows));
-        let is_ours = rules == self.rules.name()
+        let default = rules.parse::<Rules>().map(Users::for_rules).ok();
+        let user = |name: &str, default: Option<&String>| text(name).or_else(|| default.cloned());
+        let unix = user("unix_user", default.as_ref().map(|u| &u.unix));
+        let windows = user("windows_user", default.as_ref().map(|u| &u.windows));
+        let is_same = rules == self.rules.name()
             && unix.as_ref() == Some(&self.users.unix)
             && windows.as_ref() == Some(&self.users.windows);
-        if !is_ours {
-            let (asked, users) = (self.rules, &self.users);
+        if !is_same {
+            let (ours, users) = (self.rules, &self.users);
             let (unix, windows) = (unix.unwrap_or_default(), windows.unwrap_or_default());
             self.warned.call_once(|| {
                 tracing::warn!(
-                    "the table was built with other rules: {rules}, with {unix} and {windows} for the users, and \
-                     is asked by {asked}, with {} and {}; unknown answers mean nothing (--rules, --unix-user and \
-                     --windows-user say how to ask)",
+                    "the table was built with other rules: {rules}, with the users {unix} and {windows}; this \
+                     look-up uses {ours}, with {} and {}; unknown answers mean nothing (set the table's rules \
+                     with --rules, --unix-user and --windows-user)",
                     users.unix,
                     users.windows
                 );
             });
         }
-        !is_ours
+        !is_same
     }
 }
 
@@ -155,19 +160,19 @@ mod tests {
     use std::collections::HashMap;
 
     #[test]
-    fn an_item_of_other_rules_is_told_from_one_of_ours() {
-        let by = |rules: Rules| AskedBy::new(rules, Users::of(rules));
+    fn an_item_with_other_rules_or_users_is_detected() {
+        let with_rules = |rules: Rules| RulesCheck::new(rules, Users::for_rules(rules));
         let item = |fields: &[(&str, &str)]| -> HashMap<String, String> {
             let each = fields.iter();
             each.map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
                 .collect()
         };
-        let foreign = |by: &AskedBy, fields: &[(&str, &str)]| {
+        let foreign = |check: &RulesCheck, fields: &[(&str, &str)]| {
             let item = item(fields);
-            by.is_foreign(|name| item.get(name).cloned())
+            check.has_other_rules(|name| item.get(name).cloned())
         };
-        let v2 = by(Rules::V2);
-        // One that says nothing may be of any.
+        let v2 = with_rules(Rules::V2);
+        // An item without rules may have any.
         assert!(!foreign(&v2, &[("source", "x")]));
         assert!(!foreign(&v2, &[("item.rules", "v2")]));
         assert!(!foreign(&v2, &[("rules", "v2"), ("unix_user", "ubuntu")]));
@@ -177,11 +182,11 @@ mod tests {
             &[("item.rules", "v2"), ("unix_user", "admin")]
         ));
         assert!(foreign(&v2, &[("item.rules", "v9")]));
-        let admin = AskedBy::new(
+        let admin = RulesCheck::new(
             Rules::V2,
             Users {
                 unix: "admin".into(),
-                ..Users::of(Rules::V2)
+                ..Users::for_rules(Rules::V2)
             },
         );
         assert!(foreign(&admin, &[("item.rules", "v2")]));

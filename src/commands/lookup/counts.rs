@@ -1,28 +1,28 @@
-//! The books of a look-up: every line that was read is in exactly one column.
+//! Line counts of a look-up: every line is accounted for in exactly one count.
 //!
-//! `lines = known + unknown + invalid + error + unanswered`, always. A line is in its
-//! column once its answer is written, not before. `lines` is counted where they are read,
-//! the others where they are written; the sum is a proof, not a definition.
+//! `lines = known + unknown + invalid + error + unanswered`, always. A line counts as
+//! answered once its answer is written, not before. The reader counts `lines`, the writer
+//! the answers. They count independently, so a correct sum proves that no line is lost.
 
 use crate::commands::lookup::status::Status;
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
 
-/// Answers, by what they say.
+/// Number of answers by status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Tally {
+pub(super) struct AnswerCounts {
     pub(super) known: u64,
     pub(super) unknown: u64,
     pub(super) invalid: u64,
     pub(super) error: u64,
-    /// Of the invalid ones, those that are blank, a comment or a header.
+    /// Invalid answers to a blank line, a comment or a header.
     pub(super) blank: u64,
-    /// Of the known ones, those of a table that other rules have made.
-    pub(super) foreign: u64,
+    /// Known answers whose item has other path rules.
+    pub(super) other_rules: u64,
 }
 
-impl Tally {
-    /// Counts an answer of this status.
+impl AnswerCounts {
+    /// Adds an answer of this status.
     pub(super) fn count(&mut self, status: Status) {
         *match status {
             Status::Known => &mut self.known,
@@ -33,79 +33,79 @@ impl Tally {
     }
 }
 
-/// Where the lines went.
+/// Number of lines by outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
-pub struct LookupBooks {
+pub struct LookupLineCounts {
     /// Lines read.
     pub lines: u64,
-    /// Hashes that are there.
+    /// Hashes that the backend has.
     pub known: u64,
-    /// Hashes that are not.
+    /// Hashes that the backend does not have.
     pub unknown: u64,
-    /// Lines that are no hash of this kind, or no path.
+    /// Lines that are not a hash of this algorithm, or not a path.
     pub invalid: u64,
-    /// Hashes of which it could not be found out.
+    /// Hashes whose look-up failed.
     pub error: u64,
     /// Lines without an answer when the run ended.
     pub unanswered: u64,
 }
 
-impl LookupBooks {
-    /// Whether each line is in one column.
-    pub fn balanced(&self) -> bool {
+impl LookupLineCounts {
+    /// True if each line is in exactly one count.
+    pub fn is_balanced(&self) -> bool {
         let answered = self.known + self.unknown + self.invalid + self.error;
         self.lines == answered + self.unanswered
     }
 }
 
-/// What was counted so far, in one value.
+/// Snapshot of the counters of a look-up.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct LookupCounts {
-    /// The books.
-    pub books: LookupBooks,
-    /// Of the invalid lines, those that are blank, a comment or a header.
+    /// Lines by outcome.
+    pub line_counts: LookupLineCounts,
+    /// Blank lines, comments and headers, among the invalid lines.
     pub blank: u64,
-    /// Of the known hashes, those whose item other rules of paths have made.
-    pub foreign: u64,
-    /// Bytes read from the input, as they lie there.
+    /// Hashes whose item has other path rules, among the known hashes.
+    pub other_rules: u64,
+    /// Compressed bytes read from the input.
     pub bytes_read: u64,
     /// Calls sent.
     pub requests: u64,
-    /// Keys that DynamoDB left unread.
+    /// Keys that DynamoDB returned as unprocessed.
     pub unprocessed: u64,
-    /// Calls refused whole because there were too many.
+    /// Calls that the backend throttled as a whole.
     pub throttled: u64,
-    /// Calls that carried a hash whose call had failed or left it unread.
+    /// Calls with at least one hash that was in an earlier call.
     pub retries: u64,
-    /// Lines answered without a question of their own: the same hash was under way, or
-    /// answered a short while ago.
+    /// Lines answered without a request, because their hash was pending or recently
+    /// answered.
     pub repeated: u64,
-    /// Read capacity units consumed; of a table.
-    pub consumed: f64,
-    /// Calls that are under way.
+    /// Consumed read capacity in RCU; 0 for an API.
+    pub consumed_rcu: f64,
+    /// Calls in flight.
     pub in_flight: u64,
 }
 
 impl LookupCounts {
-    pub(super) fn enter(&mut self, tally: Tally) {
-        self.books.known += tally.known;
-        self.books.unknown += tally.unknown;
-        self.books.invalid += tally.invalid;
-        self.books.error += tally.error;
-        self.blank += tally.blank;
-        self.foreign += tally.foreign;
+    pub(super) fn add_answers(&mut self, answers: AnswerCounts) {
+        self.line_counts.known += answers.known;
+        self.line_counts.unknown += answers.unknown;
+        self.line_counts.invalid += answers.invalid;
+        self.line_counts.error += answers.error;
+        self.blank += answers.blank;
+        self.other_rules += answers.other_rules;
     }
 }
 
-/// The counters of a look-up that is under way.
+/// Live counters of a look-up.
 #[derive(Debug, Default)]
-pub struct LookupMeters(Mutex<LookupCounts>);
+pub struct LookupCounters(Mutex<LookupCounts>);
 
-impl LookupMeters {
-    /// What has been counted.
-    pub fn read(&self) -> LookupCounts {
+impl LookupCounters {
+    /// A snapshot of all counters.
+    pub fn snapshot(&self) -> LookupCounts {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -119,8 +119,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn books_balance_when_each_line_is_in_one_column() {
-        let mut books = LookupBooks {
+    fn line_counts_are_balanced_if_each_line_is_in_one_count() {
+        let mut line_counts = LookupLineCounts {
             lines: 15,
             known: 1,
             unknown: 2,
@@ -128,8 +128,8 @@ mod tests {
             error: 4,
             unanswered: 5,
         };
-        assert!(books.balanced());
-        books.lines += 1;
-        assert!(!books.balanced());
+        assert!(line_counts.is_balanced());
+        line_counts.lines += 1;
+        assert!(!line_counts.is_balanced());
     }
 }

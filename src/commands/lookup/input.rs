@@ -1,59 +1,62 @@
-//! The input → questions, from the line on where an earlier run has stopped.
+//! Input of a look-up: lists in, queries out, from the line after the previous answers.
 
 use crate::aws::config::Aws;
 use crate::base::error::{Error, Result};
 use crate::base::hash::Algorithm;
-use crate::base::printable::shown;
-use crate::base::record::Reason;
+use crate::base::printable::printable_bytes;
+use crate::base::record::RejectReason;
 use crate::base::shutdown::Stop;
-use crate::commands::lookup::counts::LookupMeters;
-use crate::commands::lookup::output::Past;
-use crate::commands::lookup::query::{Question, Questions};
+use crate::commands::lookup::counts::LookupCounters;
+use crate::commands::lookup::output::PreviousAnswers;
+use crate::commands::lookup::query::{Query, QueryParser};
 use crate::list::detect::PEEK_BYTES;
 use crate::list::format::first_hash;
 use crate::list::lines::{Framer, Line};
 use crate::list::objects::Objects;
-use crate::list::opened::Opened;
+use crate::list::open_list::OpenList;
 use crate::list::shape::Shapes;
-use crate::source::decompress::codec::Unpack;
+use crate::source::decompress::codec::DecompressOptions;
 use crate::source::decompress::output::Chunk;
 use crate::source::sources::Sources;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
 
-/// How much text is taken apart before the questions in it are handed on, in bytes:
-/// few lines are longer, and many of them make many answers.
+/// Text in one batch of queries, in bytes. Most lines are shorter, so a batch has many.
 const PART_BYTES: usize = 16 * 1024;
 
-/// The input, one list after another.
+/// The lists of the input, one after another.
 #[derive(Debug)]
 pub(super) struct Input {
     objects: Objects,
     aws: Aws,
-    unpack: Unpack,
-    now: Option<Opened>,
-    /// What of it was looked at.
+    unpack: DecompressOptions,
+    current: Option<OpenList>,
+    /// Chunks read ahead of the queries.
     peeked: VecDeque<Chunk>,
-    ended: bool,
+    at_end: bool,
 }
 
 impl Input {
     /// Opens the first list of `sources`.
     ///
     /// # Errors
-    /// When there is none, or it cannot be read.
-    pub(super) async fn open(sources: &Sources, aws: &Aws, unpack: &Unpack) -> Result<Input> {
+    /// If there is none, or if it cannot be read.
+    pub(super) async fn open(
+        sources: &Sources,
+        aws: &Aws,
+        unpack: &DecompressOptions,
+    ) -> Result<Input> {
         let mut input = Input {
             objects: Objects::new(sources, aws),
             aws: aws.clone(),
             unpack: unpack.clone(),
-            now: None,
+            current: None,
             peeked: VecDeque::new(),
-            ended: false,
+            at_end: false,
         };
-        input.advance().await?;
-        if input.now.is_none() {
+        input.open_next().await?;
+        if input.current.is_none() {
             return Err(Error::usage(
                 "there is nothing to read: the input names no object",
             ));
@@ -61,123 +64,128 @@ impl Input {
         Ok(input)
     }
 
-    async fn advance(&mut self) -> Result<()> {
-        self.now = match self.objects.next().await? {
+    async fn open_next(&mut self) -> Result<()> {
+        self.current = match self.objects.next().await? {
             Some(object) => {
-                Some(Opened::open_text(&object.location, &self.aws, &self.unpack).await?)
+                Some(OpenList::open_text(&object.location, &self.aws, &self.unpack).await?)
             }
             None => None,
         };
         Ok(())
     }
 
-    /// The name of the list that is read.
+    /// Name of the current list.
     fn name(&self) -> String {
-        self.now.as_ref().map_or_else(String::new, Opened::name)
+        self.current
+            .as_ref()
+            .map_or_else(String::new, OpenList::name)
     }
 
-    /// The length of the first list as it lies there, where that is known.
+    /// Compressed length of the current list in bytes. `None` if it is unknown.
     pub(super) fn length(&self) -> Option<u64> {
-        self.now.as_ref().and_then(Opened::length)
+        self.current.as_ref().and_then(OpenList::length)
     }
 
-    /// The algorithm that the first hash of the list shows by its length; of a list with
-    /// nothing in it, the usual one.
+    /// The algorithm of the list, from the length of its first hash. SHA-256 if the list is
+    /// empty.
     ///
     /// # Errors
-    /// When its beginning shows none.
+    /// If the first bytes of the list have no hash.
     pub(super) async fn algorithm(&mut self) -> Result<Algorithm> {
         let mut head = Vec::new();
         loop {
-            let shown = first_hash::first_hash(&head, self.ended).map(|(algorithm, _)| algorithm);
-            if let Some(algorithm) = shown.or_else(|| first_hash::sums_algorithm(&head, self.ended))
+            let first = first_hash::first_hash(&head, self.at_end).map(|(algorithm, _)| algorithm);
+            if let Some(algorithm) =
+                first.or_else(|| first_hash::sums_algorithm(&head, self.at_end))
             {
                 tracing::info!(
-                    "taking the list for {algorithm}, by the length of its first hash (--hash says otherwise)"
+                    "detected {algorithm}, from the length of the first hash (give --hash to change it)"
                 );
                 return Ok(algorithm);
             }
-            if self.ended || head.len() >= PEEK_BYTES {
+            if self.at_end || head.len() >= PEEK_BYTES {
                 break;
             }
-            let Some(opened) = &mut self.now else { break };
+            let Some(opened) = &mut self.current else {
+                break;
+            };
             match opened.next().await? {
                 Some(chunk) => {
                     head.extend_from_slice(&chunk.bytes);
                     self.peeked.push_back(chunk);
                 }
-                None => self.ended = true,
+                None => self.at_end = true,
             }
         }
         if head.is_empty() {
             return Ok(Algorithm::Sha256);
         }
-        let what = format!("the beginning of {} shows no hash", self.name());
-        Err(Error::usage(what).hint(
-            "name the algorithm by --hash, such as --hash sha256; of a list of paths, give --paths",
+        let problem = format!("the first lines of {} have no hash", self.name());
+        Err(Error::usage(problem).with_hint(
+            "give the algorithm with --hash, such as --hash sha256, or --paths for a list of paths",
         ))
     }
 
-    /// Whether there is nothing to read in any of the lists. Waits for the first byte.
+    /// True if all lists are empty. Waits for the first byte.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If a list cannot be read.
     pub(super) async fn is_empty(&mut self) -> Result<bool> {
         while self.peeked.is_empty() {
-            let Some(opened) = &mut self.now else {
+            let Some(opened) = &mut self.current else {
                 return Ok(true);
             };
             match opened.next().await? {
-                Some(chunk) if !self.ended => self.peeked.push_back(chunk),
+                Some(chunk) if !self.at_end => self.peeked.push_back(chunk),
                 _ => {
-                    self.advance().await?;
-                    self.ended = false;
+                    self.open_next().await?;
+                    self.at_end = false;
                 }
             }
         }
         Ok(false)
     }
 
-    /// The next chunk of the list that is read.
-    async fn chunk(&mut self) -> Result<Option<Chunk>> {
-        match (self.peeked.pop_front(), &mut self.now) {
+    /// The next chunk of the current list. `None` at its end.
+    async fn next_chunk(&mut self) -> Result<Option<Chunk>> {
+        match (self.peeked.pop_front(), &mut self.current) {
             (Some(chunk), _) => Ok(Some(chunk)),
-            (None, Some(opened)) if !self.ended => opened.next().await,
+            (None, Some(opened)) if !self.at_end => opened.next().await,
             _ => Ok(None),
         }
     }
 }
 
-/// What an earlier run has answered.
+/// The answers of an earlier run, after which this one resumes.
 #[derive(Debug, Default)]
-pub(super) struct Behind {
-    /// So many lines.
+pub(super) struct ResumePoint {
+    /// Number of answered lines.
     pub(super) lines: u64,
-    /// The answers, from the first on, to be set against the lines.
-    pub(super) answers: Option<Past>,
-    /// Where the answers are, for messages.
-    pub(super) place: String,
+    /// The answers, to compare with the lines. `None` if there are none.
+    pub(super) previous: Option<PreviousAnswers>,
+    /// Name of the file with the answers, for messages.
+    pub(super) output_name: String,
 }
 
-/// Reads all lines and hands on what they ask.
-pub(super) struct Reading<'a> {
-    /// What lines without a hash look like.
+/// Reads all lines and sends their queries to the requester.
+pub(super) struct InputReader<'a> {
+    /// Shapes of lines without a hash.
     pub(super) shapes: &'a Mutex<Shapes>,
-    pub(super) questions: Questions,
-    pub(super) behind: Behind,
-    pub(super) meters: &'a LookupMeters,
+    pub(super) parser: QueryParser,
+    pub(super) resume: ResumePoint,
+    pub(super) counters: &'a LookupCounters,
     pub(super) stop: &'a Stop,
-    pub(super) send: mpsc::Sender<Vec<Question>>,
+    pub(super) send: mpsc::Sender<Vec<Query>>,
 }
 
-impl Reading<'_> {
-    /// Reads `input`; says whether it came to the end.
+impl InputReader<'_> {
+    /// Reads `input`. Returns true if it came to the end.
     ///
     /// # Errors
-    /// When it cannot be read, or is another one than an earlier run has answered.
+    /// If the input cannot be read, or differs from the list that an earlier run answered.
     pub(super) async fn run(mut self, mut input: Input) -> Result<bool> {
         let stop = self.stop;
-        let mut passed = 0;
+        let mut skipped = 0;
         loop {
             let mut framer = Framer::new();
             let name = input.name();
@@ -185,101 +193,106 @@ impl Reading<'_> {
                 let chunk = tokio::select! {
                     biased;
                     () = stop.requested() => return Ok(false),
-                    // Nobody takes any more: it need not wait for who writes the list.
+                    // The requester has ended: do not wait for a slow writer of the list.
                     () = self.send.closed() => return Ok(false),
-                    chunk = input.chunk() => chunk?,
+                    chunk = input.next_chunk() => chunk?,
                 };
                 let Some(chunk) = chunk else { break };
-                let mut lying = chunk.lying;
+                let mut compressed_bytes = chunk.compressed_bytes;
                 let mut rest = chunk.bytes;
                 while !rest.is_empty() {
                     let part = rest.split_to(rest.len().min(PART_BYTES));
-                    let mut asked = Vec::new();
+                    let mut queries = Vec::new();
                     let mut lines = framer.push(&part);
                     while let Some(line) = lines.next() {
-                        self.line(&line, &name, &mut passed, &mut asked)?;
+                        self.read_line(&line, &name, &mut skipped, &mut queries)?;
                     }
-                    // Entered with its last part.
+                    // The bytes of a chunk count with its last part.
                     let bytes = if rest.is_empty() {
-                        std::mem::take(&mut lying)
+                        std::mem::take(&mut compressed_bytes)
                     } else {
                         0
                     };
-                    if !self.hand_on(asked, bytes).await {
+                    if !self.send_queries(queries, bytes).await {
                         return Ok(false);
                     }
                 }
             }
-            let mut asked = Vec::new();
+            let mut queries = Vec::new();
             if let Some(line) = framer.finish() {
-                self.line(&line, &name, &mut passed, &mut asked)?;
+                self.read_line(&line, &name, &mut skipped, &mut queries)?;
             }
-            if !self.hand_on(asked, 0).await {
+            if !self.send_queries(queries, 0).await {
                 return Ok(false);
             }
             tokio::select! {
                 biased;
                 () = stop.requested() => return Ok(false),
                 () = self.send.closed() => return Ok(false),
-                next = input.advance() => next?,
+                next = input.open_next() => next?,
             }
-            input.ended = false;
-            if input.now.is_none() {
+            input.at_end = false;
+            if input.current.is_none() {
                 break;
             }
         }
-        if passed < self.behind.lines {
-            return Err(self.another(&format!("it has {passed} lines")));
+        if skipped < self.resume.lines {
+            return Err(self.other_list_error(&format!("this list has {skipped} lines")));
         }
         Ok(true)
     }
 
-    fn line(
+    /// Adds the query of a line to `queries`, or skips the line if it has an answer.
+    fn read_line(
         &mut self,
         line: &Line<'_>,
         name: &str,
-        passed: &mut u64,
-        asked: &mut Vec<Question>,
+        skipped: &mut u64,
+        queries: &mut Vec<Query>,
     ) -> Result<()> {
-        let question = self.questions.read(line, name)?;
-        if question.hash.as_ref().is_err_and(|invalid| !invalid.blank) {
+        let query = self.parser.parse(line, name)?;
+        if query.hash.as_ref().is_err_and(|invalid| !invalid.is_blank) {
             let mut shapes = self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
-            shapes.add(line.bytes, Reason::Length);
-            let text = || shown(line.bytes, 100);
-            shapes.begin_with(|| format!("{name}, line {}: {:?}", line.number, text()));
+            shapes.add(line.bytes, RejectReason::Length);
+            let text = || printable_bytes(line.bytes, 100);
+            shapes.set_first(|| format!("{name}, line {}: {:?}", line.number, text()));
         }
-        if *passed >= self.behind.lines {
-            asked.push(question);
+        if *skipped >= self.resume.lines {
+            queries.push(query);
             return Ok(());
         }
-        *passed += 1;
-        let same = match &mut self.behind.answers {
-            Some(answers) => answers.next_is_of(&question)?,
+        *skipped += 1;
+        let is_same = match &mut self.resume.previous {
+            Some(answers) => answers.next_answers(&query)?,
             None => true,
         };
-        match same {
+        match is_same {
             true => Ok(()),
-            false => Err(self.another(&format!(
-                "it has no answer to line {passed} of the input in that place"
+            false => Err(self.other_list_error(&format!(
+                "its line {skipped} is no answer to line {skipped} of the input"
             ))),
         }
     }
 
-    fn another(&self, why: &str) -> Error {
-        let Behind { lines, place, .. } = &self.behind;
+    fn other_list_error(&self, reason: &str) -> Error {
+        let ResumePoint {
+            lines,
+            output_name: name,
+            ..
+        } = &self.resume;
         Error::usage(format!(
-            "{place} has the answers to {lines} lines of another list: {why}"
+            "{name} has the answers to {lines} lines of another list: {reason}"
         ))
-        .hint("give the list and the flags that it was begun with, without --only and --unordered; or begin anew with --overwrite")
+        .with_hint("give the list and the flags of the first run, without --only and --unordered; or give --overwrite to begin again")
     }
 
-    /// Hands on what was asked; false when nobody takes it any more.
-    async fn hand_on(&self, asked: Vec<Question>, bytes: u64) -> bool {
-        let lines = asked.len() as u64;
-        self.meters.update(|c| {
-            c.books.lines += lines;
+    /// Sends queries to the requester. Returns false if it has ended.
+    async fn send_queries(&self, queries: Vec<Query>, bytes: u64) -> bool {
+        let lines = queries.len() as u64;
+        self.counters.update(|c| {
+            c.line_counts.lines += lines;
             c.bytes_read += bytes;
         });
-        asked.is_empty() || self.send.send(asked).await.is_ok()
+        queries.is_empty() || self.send.send(queries).await.is_ok()
     }
 }

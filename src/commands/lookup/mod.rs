@@ -1,20 +1,20 @@
-//! Look-up: whether each hash, or path, of a list is known to a table or an API.
+//! The command `hashferry lookup`: looks up each hash or path of a list in a table or an API.
 //!
 //! Bottom-up:
 //!
-//! * `status`, `query` and `counts`: an answer's status, a line's question, the counters;
-//! * `backend`: the trait of what is asked, with its replies;
-//! * `answers`: the reorder buffer: lines wait for replies, and leave in their order;
-//! * `output`: answers on their way to a pipe or a file, where a later run resumes;
-//! * `input`: the list, line by line, as questions;
-//! * `answer_pattern` and `api_response`: the meaning of an API's answer;
-//! * `api_options`, `watch` and `options`: what the caller sets, and what it sees of a run;
-//! * `table_backend` and `api_backend`: the two that are asked;
-//! * `api_probe`: the test of an API's address before the first question;
-//! * `request_state` and `requester`: the send loop, from questions to answers;
-//! * `prepare`: everything that is known before the first question;
-//! * `report` and `outcome`: the account of the run, and how it ended;
-//! * `run`: all of it, wired up.
+//! * `status`, `query` and `counts`: an answer's status, a line's query, the counters;
+//! * `backend`: the trait of a backend, with its replies;
+//! * `answers`: the reorder buffer: pending lines in, answers out in input order;
+//! * `output`: the answers' way to a pipe or a file, where a later run resumes;
+//! * `input`: the list, line by line, as queries;
+//! * `answer_pattern` and `api_response`: the meaning of an API's response;
+//! * `api_options`, `watch` and `options`: the caller's options, and the handle to a run;
+//! * `table_backend` and `api_backend`: the two backends;
+//! * `api_probe`: the test of an API's URL before the first query;
+//! * `request_state` and `requester`: the send loop, from queries to answers;
+//! * `prepare`: the preparation of the backend, before the first query;
+//! * `report` and `outcome`: the report of the run, and its outcome;
+//! * `run`: the run, from the options to the report.
 
 pub(crate) mod answer_pattern;
 pub(crate) mod answers;

@@ -1,4 +1,4 @@
-//! Options of a look-up: what its caller sets, their checks, and the look-up made of them.
+//! Options of a look-up, their checks, and the look-up built from them.
 
 use crate::aws::config::{Aws, AwsOptions};
 use crate::base::error::{Error, Result};
@@ -8,31 +8,31 @@ use crate::base::shutdown::Stop;
 use crate::commands::lookup::api_options::Api;
 use crate::commands::lookup::counts::LookupCounts;
 use crate::commands::lookup::output;
-use crate::commands::lookup::output::{Existing, already_there, is_same_file};
+use crate::commands::lookup::output::{IfExists, exists_error, is_same_file};
 use crate::commands::lookup::status::Status;
 use crate::commands::lookup::watch::LookupWatch;
 use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::concurrency::Concurrency;
-use crate::flow::rate_setting::Rate;
+use crate::flow::rate_setting::RateSetting;
 use crate::list::matchmeta::given::GivenRules;
 use crate::pipeline::progress::events::{Event, Events};
-use crate::source::decompress::codec::Unpack;
+use crate::source::decompress::codec::DecompressOptions;
 use crate::source::location::Location;
-use crate::source::sources::{Globs, Named, Sources};
+use crate::source::sources::{Globs, SourceSpec, Sources};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a look-up goes on without a single hash being answered.
+/// Default maximum time of a look-up without a reply.
 pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// What a look-up is to do. Made by [`Lookup::builder`].
+/// Options of a look-up. [`Lookup::builder`] makes one.
 #[derive(Debug, Clone, Default)]
 pub struct LookupBuilder {
     pub(super) events: Events<LookupCounts>,
     pub(super) aws: Option<Aws>,
     pub(super) input: String,
-    pub(super) unpack: Unpack,
+    pub(super) unpack: DecompressOptions,
     pub(super) paths: Option<GivenRules>,
     pub(super) table: String,
     pub(super) api: Option<Api>,
@@ -41,19 +41,19 @@ pub struct LookupBuilder {
     pub(super) case: Option<Case>,
     pub(super) attributes: Vec<Attribute>,
     pub(super) consistent: bool,
-    pub(super) rate: Rate,
+    pub(super) rate: RateSetting,
     pub(super) concurrency: Concurrency,
     pub(super) give_up_after: Option<Duration>,
     pub(super) only: Option<Status>,
     pub(super) unordered: bool,
     pub(super) output: Option<PathBuf>,
-    pub(super) existing: Existing,
+    pub(super) if_exists: IfExists,
     pub(super) stop: Stop,
 }
 
 impl LookupBuilder {
-    /// The connection to AWS; without one, [`build`](Self::build) makes one by
-    /// the standard chain.
+    /// The connection to AWS. Without it, [`build`](Self::build) connects by the standard
+    /// credential chain.
     #[must_use]
     pub fn aws(mut self, aws: Aws) -> Self {
         self.aws = Some(aws);
@@ -68,61 +68,62 @@ impl LookupBuilder {
         self
     }
 
-    /// How the list is compressed. Default: as its first bytes show.
+    /// Compression of the list. Default: detected from its first bytes.
     #[must_use]
-    pub fn unpack(mut self, unpack: Unpack) -> Self {
+    pub fn unpack(mut self, unpack: DecompressOptions) -> Self {
         self.unpack = unpack;
         self
     }
 
-    /// The list is one of paths, which are normalised by these rules and hashed: a
-    /// [`Normalizer`](crate::list::matchmeta::normalizer::Normalizer), or [`GivenRules`], where the table
-    /// shows what they leave open.
+    /// Declares the list to be a list of paths. The look-up normalises them by these rules
+    /// and hashes them. The rules are a
+    /// [`Normalizer`](crate::list::matchmeta::normalizer::Normalizer), or [`GivenRules`]
+    /// whose open rules the look-up reads from the table.
     #[must_use]
     pub fn paths(mut self, rules: impl Into<GivenRules>) -> Self {
         self.paths = Some(rules.into());
         self
     }
 
-    /// The table to ask. It or [`api`](Self::api) is required.
+    /// Name of the table. Either it or [`api`](Self::api) is required.
     #[must_use]
     pub fn table(mut self, table: impl Into<String>) -> Self {
         self.table = table.into();
         self
     }
 
-    /// The API to ask.
+    /// The API. Either it or [`table`](Self::table) is required.
     #[must_use]
     pub fn api(mut self, api: Api) -> Self {
         self.api = Some(api);
         self
     }
 
-    /// The hash algorithm. Without it, the name of the table's partition key
-    /// says it, or the end of the API's URL, or else the length of the first hash.
+    /// The hash algorithm. Default: from the name of the table's partition key or the end of
+    /// the API's URL, or else from the length of the first hash.
     #[must_use]
     pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
         self.algorithm = Some(algorithm);
         self
     }
 
-    /// The table's partition key, where it may not be described. Default: named
-    /// as the hash algorithm, text.
+    /// The table's partition key, for a table that the caller may not describe. Default:
+    /// a text key with the name of the hash algorithm.
     #[must_use]
     pub fn key(mut self, key: KeyAttribute) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// Upper or lower case of text keys in the table, or of the hash in a URL. Default: as
-    /// a look at the table shows, else upper.
+    /// Upper or lower case of text keys in the table, or of the hash in a URL. Default:
+    /// detected from the table's items, or else upper.
     #[must_use]
     pub fn case(mut self, case: Case) -> Self {
         self.case = Some(case);
         self
     }
 
-    /// The sort key of the items that are asked for, where the table has one.
+    /// The sort key of the items, if the table has one.
     #[must_use]
     pub fn attribute(mut self, name: impl Into<String>, value: Value) -> Self {
         self.attributes.push(Attribute {
@@ -132,129 +133,134 @@ impl LookupBuilder {
         self
     }
 
-    /// Whether a table is read strongly consistently, at twice the read units.
+    /// True to read the table strongly consistently, at twice the RCU. Default: false.
     #[must_use]
     pub fn consistent(mut self, consistent: bool) -> Self {
         self.consistent = consistent;
         self
     }
 
-    /// How fast to ask: a table in read capacity units a second, an API in calls a
-    /// second. Default: [`Rate::Auto`], what the table can take, or no limit.
+    /// Target rate: of a table in RCU/s, of an API in calls/s. Default: [`RateSetting::Auto`], the
+    /// table's read capacity, or no limit for an API.
     #[must_use]
-    pub fn rate(mut self, rate: Rate) -> Self {
+    pub fn rate(mut self, rate: RateSetting) -> Self {
         self.rate = rate;
         self
     }
 
-    /// Calls in flight. Default: [`Concurrency::Auto`].
+    /// Maximum number of calls in flight. Default: [`Concurrency::Auto`].
     #[must_use]
     pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
         self.concurrency = concurrency;
         self
     }
 
-    /// How long to go on without a single hash being answered. Default:
-    /// `GIVE_UP_AFTER`.
+    /// Maximum time without a reply; then the run fails. Default: 15 minutes.
     #[must_use]
     pub fn give_up_after(mut self, limit: Duration) -> Self {
         self.give_up_after = Some(limit);
         self
     }
 
-    /// Write only answers of this status; the others are counted.
+    /// Writes only answers of this status, and only counts the others.
     #[must_use]
     pub fn only(mut self, status: Status) -> Self {
         self.only = Some(status);
         self
     }
 
-    /// Write answers as they come, not in the order of the list.
+    /// True to write answers as they arrive, not in the order of the list.
     #[must_use]
     pub fn unordered(mut self, unordered: bool) -> Self {
         self.unordered = unordered;
         self
     }
 
-    /// A file for the answers, and what to do when it is there.
+    /// File for the answers, and the action if it exists already.
     #[must_use]
-    pub fn output(mut self, path: impl Into<PathBuf>, existing: Existing) -> Self {
+    pub fn output(mut self, path: impl Into<PathBuf>, if_exists: IfExists) -> Self {
         self.output = Some(path.into());
-        self.existing = existing;
+        self.if_exists = if_exists;
         self
     }
 
-    /// A handle by which the look-up can be stopped.
+    /// Handle that stops the look-up.
     #[must_use]
     pub fn stop(mut self, stop: Stop) -> Self {
         self.stop = stop;
         self
     }
 
-    /// Has `tell` receive the events of the run: its start, its progress each interval,
-    /// its end. It is called between two steps of the run, so it returns soon; a program
-    /// that needs longer sends the event on by a channel.
+    /// Function that receives the events of the run: its start, its progress each
+    /// interval, its end. The run waits for the function, so it must return soon; a slow
+    /// receiver forwards the events over a channel.
     #[must_use]
-    pub fn on_event(mut self, tell: impl Fn(Event<LookupCounts>) + Send + Sync + 'static) -> Self {
-        self.events.tell(tell);
+    pub fn on_event(
+        mut self,
+        receiver: impl Fn(Event<LookupCounts>) + Send + Sync + 'static,
+    ) -> Self {
+        self.events.set_callback(receiver);
         self
     }
 
-    /// The time between two events of progress: [`EVENT_INTERVAL`](crate::pipeline::progress::events::EVENT_INTERVAL)
-    /// where nobody says, a millisecond at least.
+    /// Time between two progress events, at least 1 ms. Default:
+    /// [`EVENT_INTERVAL`](crate::pipeline::progress::events::EVENT_INTERVAL).
     #[must_use]
     pub fn event_interval(mut self, interval: Duration) -> Self {
-        self.events.every(interval);
+        self.events.set_interval(interval);
         self
     }
 
-    /// Checks what was given. Nothing is asked or opened yet, but for the
-    /// configuration when there is no connection.
+    /// Checks the options and locks the file for the answers. It opens no list and makes no
+    /// call; without a connection it loads the AWS configuration.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when something is missing or makes no sense.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if an option is missing or
+    /// invalid, or if another run writes to the file.
     pub async fn build(self) -> Result<Lookup> {
         match (self.table.is_empty(), &self.api) {
             (true, None) => {
-                return Err(Error::usage("neither a table nor an API is named")
-                    .hint("give --table NAME or --api URL"));
+                return Err(Error::usage("neither a table nor an API is given")
+                    .with_hint("give --table NAME or --api URL"));
             }
             (false, Some(_)) => {
-                return Err(Error::usage("a table and an API are named: one is asked"));
+                return Err(Error::usage("both a table and an API are given")
+                    .with_hint("give either --table or --api"));
             }
             _ => {}
         }
-        if self.api.is_some() && matches!(self.rate, Rate::Percent(_)) {
-            return Err(Error::usage("a share of an API's rate is not known")
-                .hint("give --rate as a number of calls a second"));
+        if self.api.is_some() && matches!(self.rate, RateSetting::Percent(_)) {
+            return Err(Error::usage(
+                "a share of an API's rate is not accepted: its maximum is unknown",
+            )
+            .with_hint("give --rate as a number of calls/s"));
         }
         if self.paths.is_some()
-            && let Some(told) = self.algorithm.filter(|a| *a != Algorithm::Sha256)
+            && let Some(given) = self.algorithm.filter(|a| *a != Algorithm::Sha256)
         {
             return Err(Error::usage(format!(
-                "paths are hashed by sha256, not by {told}"
+                "paths are hashed by sha256, not by {given}"
             )));
         }
-        if self.existing == Existing::Resume && (self.unordered || self.only.is_some()) {
-            let what = "a run can be taken up only when every line has its answer, in order";
-            return Err(Error::usage(what).hint("leave out --resume, or --unordered and --only"));
+        if self.if_exists == IfExists::Resume && (self.unordered || self.only.is_some()) {
+            let problem = "a look-up can resume only if the file has every answer, in order";
+            return Err(
+                Error::usage(problem).with_hint("leave out --resume, or --unordered and --only")
+            );
         }
-        let sources = Sources::read(std::slice::from_ref(&self.input), &[], Globs::default())?;
+        let sources = Sources::parse(std::slice::from_ref(&self.input), &[], Globs::default())?;
         let mut lock = None;
         if let Some(path) = &self.output {
             lock = output::lock(path)?;
-            if self.existing == Existing::Refuse && path.exists() {
-                return Err(already_there(path));
+            if self.if_exists == IfExists::Fail && path.exists() {
+                return Err(exists_error(path));
             }
-            for named in &sources.named {
-                if let Named::One(Location::File(input)) = named
+            for named in &sources.specs {
+                if let SourceSpec::Single(Location::File(input)) = named
                     && is_same_file(input, path)
                 {
-                    let what = format!(
-                        "{} is the list itself: its answers go elsewhere",
-                        path.display()
-                    );
-                    return Err(Error::usage(what));
+                    let problem = format!("{} is the list itself", path.display());
+                    return Err(Error::usage(problem).with_hint("give --output another file"));
                 }
             }
         }
@@ -267,12 +273,12 @@ impl LookupBuilder {
             sources,
             watch: LookupWatch::default(),
             _lock: lock,
-            with: self,
+            options: self,
         })
     }
 }
 
-/// A look-up, ready to begin.
+/// A look-up, ready to run.
 ///
 /// ```no_run
 /// # async fn example() -> hashferry::Result<()> {
@@ -295,18 +301,18 @@ pub struct Lookup {
     pub(super) aws: Aws,
     pub(super) sources: Sources,
     pub(super) watch: LookupWatch,
-    pub(super) with: LookupBuilder,
-    /// Keeps a second run off the file of the answers.
+    pub(super) options: LookupBuilder,
+    /// Prevents a second run from writing to the same file.
     pub(super) _lock: Option<RunLock>,
 }
 
 impl Lookup {
-    /// What a look-up can be told.
+    /// A builder with the default options.
     pub fn builder() -> LookupBuilder {
         LookupBuilder::default()
     }
 
-    /// By which it can be watched.
+    /// A handle to the run's live counters.
     pub fn watch(&self) -> LookupWatch {
         self.watch.clone()
     }

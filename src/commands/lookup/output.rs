@@ -1,15 +1,15 @@
-//! Where the answers go: a pipe, or a file that a later run can go on with.
+//! Output of the answers: a pipe, or a file with which a later run resumes.
 //!
-//! Whole lines are put together and written at once; only a kill, a full disk, or
-//! whoever reads, can tear one. [`taken_up`] reads what an earlier run has written,
-//! takes away a line that was torn, and says what is behind.
+//! The output writes many whole lines at once. Only a kill, a full disk or a closed pipe can
+//! truncate a line. [`resume`] reads the answers of an earlier run and removes a truncated
+//! last line.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::run_lock::RunLock;
 use crate::base::shutdown::Stop;
-use crate::commands::lookup::answers::Desk;
-use crate::commands::lookup::counts::{LookupMeters, Tally};
-use crate::commands::lookup::query::Question;
+use crate::commands::lookup::answers::ReorderBuffer;
+use crate::commands::lookup::counts::{AnswerCounts, LookupCounters};
+use crate::commands::lookup::query::Query;
 use crate::commands::lookup::status::Status;
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -18,95 +18,95 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-/// How much is put together before it is written, in bytes. A line can be longer.
+/// Target size of a write in bytes. A line can be longer.
 const WRITE_BYTES: usize = 128 * 1024;
 
-/// The longest answer that is taken for one, in bytes: an item of 400 KB has at most six
-/// times as many in JSON, and a line of the input besides.
-const MOST_OF_ANSWER: u64 = 8 << 20;
+/// Maximum length of an answer in bytes: an item of 400 KB has at most six times as many in
+/// JSON, plus a line of the input.
+const MAX_ANSWER_BYTES: u64 = 8 << 20;
 
-/// Why it ends early.
+/// Reason why writing ends early.
 #[derive(Debug)]
-pub(super) enum Halt {
-    /// It was told twice to stop.
+pub(super) enum StopReason {
+    /// A stop was forced.
     Stopped,
-    /// Nobody reads the output any more.
-    Enough,
+    /// The reader closed the pipe.
+    OutputClosed,
     Failed(Error),
 }
 
-/// Answers on their way out.
+/// Writer of the answers.
 #[derive(Debug)]
 pub(super) struct Output<'a, W> {
-    to: W,
+    writer: W,
     bytes: Vec<u8>,
-    /// What of the books is in `bytes`.
-    tally: Tally,
-    /// A write failed: nothing more is written, nor counted.
-    broken: bool,
+    /// Counts of the answers in `bytes`.
+    counts: AnswerCounts,
+    /// True after a failed write: nothing more is written or counted.
+    failed: bool,
     stop: &'a Stop,
 }
 
 impl<'a, W: AsyncWrite + Unpin> Output<'a, W> {
-    /// Nothing is put together yet.
-    pub(super) fn new(to: W, stop: &'a Stop) -> Self {
+    /// An output with no answer to write.
+    pub(super) fn new(writer: W, stop: &'a Stop) -> Self {
         Output {
-            to,
+            writer,
             bytes: Vec::new(),
-            tally: Tally::default(),
-            broken: false,
+            counts: AnswerCounts::default(),
+            failed: false,
             stop,
         }
     }
 
-    /// Puts together what can be written.
-    pub(super) fn fill(&mut self, desk: &mut Desk) {
-        if !self.broken {
-            desk.write(&mut self.bytes, WRITE_BYTES, &mut self.tally);
+    /// Takes answers that are ready from `buffer`.
+    pub(super) fn fill(&mut self, buffer: &mut ReorderBuffer) {
+        if !self.failed {
+            buffer.write_ready(&mut self.bytes, WRITE_BYTES, &mut self.counts);
         }
     }
 
-    /// Whether nothing is put together. What is only counted is something.
+    /// True if there is no answer to write or count.
     pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.tally == Tally::default()
+        self.bytes.is_empty() && self.counts == AnswerCounts::default()
     }
 
-    /// Writes what is put together and enters it in the books.
+    /// Writes the answers and counts them.
     ///
     /// # Errors
-    /// When it cannot be written, or not before a second request to stop.
-    pub(super) async fn write(&mut self, meters: &LookupMeters) -> Result<(), Halt> {
+    /// If the write fails, or if a stop is forced before it succeeds.
+    pub(super) async fn write(&mut self, counters: &LookupCounters) -> Result<(), StopReason> {
         let written = self.write_bytes().await;
-        let tally = std::mem::take(&mut self.tally);
+        let counts = std::mem::take(&mut self.counts);
         match &written {
-            Ok(()) => meters.update(|c| c.enter(tally)),
+            Ok(()) => counters.update(|c| c.add_answers(counts)),
             Err(_) => {
-                self.broken = true;
+                self.failed = true;
                 self.bytes.clear();
             }
         }
         written
     }
 
-    async fn write_bytes(&mut self) -> Result<(), Halt> {
+    async fn write_bytes(&mut self) -> Result<(), StopReason> {
         if !self.bytes.is_empty() {
             let write = async {
-                self.to.write_all(&self.bytes).await?;
-                self.to.flush().await
+                self.writer.write_all(&self.bytes).await?;
+                self.writer.flush().await
             };
             let written = tokio::select! {
                 biased;
                 written = write => written,
-                () = self.stop.insisted() => return Err(Halt::Stopped),
+                () = self.stop.forced() => return Err(StopReason::Stopped),
             };
             self.bytes.clear();
             self.bytes.shrink_to(WRITE_BYTES * 2);
             written.map_err(|e| match e.kind() {
-                io::ErrorKind::BrokenPipe => Halt::Enough,
-                _ => Halt::Failed(
+                io::ErrorKind::BrokenPipe => StopReason::OutputClosed,
+                _ => StopReason::Failed(
                     Error::new(ErrorKind::Output, "cannot write the answers")
-                        .because(e)
-                        .hint("send them to where there is room: --output FILE, which --resume goes on with"),
+                        .with_source(e)
+                        .with_hint("give --output FILE on a disk with free space; --resume resumes with such a file"),
                 ),
             })?;
         }
@@ -114,67 +114,68 @@ impl<'a, W: AsyncWrite + Unpin> Output<'a, W> {
     }
 }
 
-/// What to do when the file for the answers is there already.
+/// Action if the file for the answers exists already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum Existing {
-    /// Nothing: that is an error.
+pub enum IfExists {
+    /// Fail with an error.
     #[default]
-    Refuse,
-    /// Go on after its last answer.
+    Fail,
+    /// Resume after its last answer.
     Resume,
-    /// Write it anew.
+    /// Overwrite it.
     Overwrite,
 }
 
-/// A file for answers.
+/// An open file for answers.
 #[derive(Debug)]
-pub(super) struct Answers {
+pub(super) struct OpenOutput {
     pub(super) file: File,
-    /// The lines of the input that are answered in it, and how.
+    /// Number of answers in it.
     pub(super) lines: u64,
-    pub(super) tally: Tally,
-    /// The answers in it once more, where there are some.
-    pub(super) past: Option<Past>,
+    /// Their counts by status.
+    pub(super) counts: AnswerCounts,
+    /// The answers in it, to compare with the list. `None` if there are none.
+    pub(super) previous: Option<PreviousAnswers>,
 }
 
-/// The answers of an earlier run, one after another.
+/// Reader of the answers of an earlier run.
 #[derive(Debug)]
-pub(super) struct Past {
+pub(super) struct PreviousAnswers {
     reader: BufReader<File>,
     line: Vec<u8>,
-    place: String,
+    name: String,
 }
 
-impl Past {
-    fn open(path: &Path) -> io::Result<Past> {
-        Ok(Past {
+impl PreviousAnswers {
+    fn open(path: &Path) -> io::Result<PreviousAnswers> {
+        Ok(PreviousAnswers {
             reader: BufReader::with_capacity(WRITE_BYTES, File::open(path)?),
             line: Vec::new(),
-            place: path.display().to_string(),
+            name: path.display().to_string(),
         })
     }
 
-    /// Whether the next answer is one to `question`.
+    /// True if the next answer matches `query`.
     ///
     /// # Errors
-    /// When it cannot be read any more.
-    pub(super) fn next_is_of(&mut self, question: &Question) -> Result<bool> {
+    /// If the file cannot be read.
+    pub(super) fn next_answers(&mut self, query: &Query) -> Result<bool> {
         self.line.clear();
         let read = (&mut self.reader)
-            .take(MOST_OF_ANSWER)
+            .take(MAX_ANSWER_BYTES)
             .read_until(b'\n', &mut self.line);
         read.map_err(|e| {
-            let what = format!("cannot read {} once more, to go on after it", self.place);
-            Error::new(ErrorKind::Output, what).because(e)
+            let problem = format!("cannot read {} to resume after it", self.name);
+            Error::new(ErrorKind::Output, problem).with_source(e)
         })?;
-        Ok(question.is_answered_by(&self.line))
+        Ok(query.is_answered_by(&self.line))
     }
 }
 
-/// What of an answer counts when a run is taken up.
+/// The fields of an answer that count when a run resumes.
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct WrittenAnswer<'a> {
     #[serde(borrow, rename = "input")]
     _input: Cow<'a, str>,
     status: Status,
@@ -186,117 +187,114 @@ struct Answer<'a> {
 /// if it is a device or a pipe.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if another run has it, or the lock file beside it cannot be made.
+/// [`ErrorKind::Usage`] if another run has it, or if the lock file cannot be created.
 pub(super) fn lock(path: &Path) -> Result<Option<RunLock>> {
-    RunLock::of_output(path, "the answers", "give --output another file")
+    RunLock::for_output(path, "the answers", "give --output another file")
 }
 
 /// Opens the file at `path` for answers.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when it is there and must not be, or holds something else than
-/// answers; or when it cannot be written to.
-pub(super) fn open(path: &Path, existing: Existing) -> Result<Answers> {
+/// [`ErrorKind::Usage`] if the file exists and must not, if it has anything but answers, or if
+/// it cannot be written.
+pub(super) fn open(path: &Path, existing: IfExists) -> Result<OpenOutput> {
     let cannot = |e: io::Error| {
         Error::usage(format!("cannot write the answers to {}", path.display()))
-            .because(e)
-            .hint("name a path in a folder that exists and can be written to")
+            .with_source(e)
+            .with_hint("give a path in a folder that exists and is writable")
     };
     let mut options = OpenOptions::new();
     options.write(true);
     match existing {
-        Existing::Refuse => options.create_new(true),
-        Existing::Overwrite => options.create(true).truncate(true),
-        Existing::Resume => options.create(true).truncate(false).read(true),
+        IfExists::Fail => options.create_new(true),
+        IfExists::Overwrite => options.create(true).truncate(true),
+        IfExists::Resume => options.create(true).truncate(false).read(true),
     };
     let file = options.open(path).map_err(|e| match e.kind() {
-        io::ErrorKind::AlreadyExists => already_there(path),
+        io::ErrorKind::AlreadyExists => exists_error(path),
         _ => cannot(e),
     })?;
     match existing {
-        Existing::Resume => taken_up(file, path),
-        _ => Ok(Answers {
+        IfExists::Resume => resume(file, path),
+        _ => Ok(OpenOutput {
             file,
             lines: 0,
-            tally: Tally::default(),
-            past: None,
+            counts: AnswerCounts::default(),
+            previous: None,
         }),
     }
 }
 
-pub(super) fn already_there(path: &Path) -> Error {
-    let what = format!(
-        "{} is there already, and is not written over",
-        path.display()
-    );
-    Error::usage(what).hint("--resume goes on after its last answer, --overwrite begins anew")
+pub(super) fn exists_error(path: &Path) -> Error {
+    Error::usage(format!("{} exists already", path.display()))
+        .with_hint("give --resume to resume after its last answer, or --overwrite to begin again")
 }
 
-/// Reads what an earlier run has answered, and takes away a last line that was torn.
-fn taken_up(file: File, path: &Path) -> Result<Answers> {
+/// Reads the answers of an earlier run, and removes a truncated last line.
+fn resume(file: File, path: &Path) -> Result<OpenOutput> {
     let name = path.display();
     let cannot = |e: io::Error| {
         Error::usage(format!(
-            "cannot read {name}, to go on after its last answer"
+            "cannot read {name} to resume after its last answer"
         ))
-        .because(e)
+        .with_source(e)
     };
-    let foreign = |line: u64, why: &str| {
+    let not_an_answer = |line: u64, reason: &str| {
         Error::usage(format!(
-            "line {line} of {name} is no answer of a look-up: {why}"
+            "line {line} of {name} is not an answer of a look-up: {reason}"
         ))
-        .hint("--resume goes on with a file that lookup --output has written; name another")
+        .with_hint("give --resume with a file that lookup --output has written")
     };
     let mut reader = BufReader::with_capacity(WRITE_BYTES, file);
-    let (mut lines, mut whole, mut tally) = (0, 0u64, Tally::default());
+    let (mut lines, mut whole_bytes, mut counts) = (0, 0u64, AnswerCounts::default());
     let mut line = Vec::new();
     loop {
         line.clear();
         let n = (&mut reader)
-            .take(MOST_OF_ANSWER)
+            .take(MAX_ANSWER_BYTES)
             .read_until(b'\n', &mut line)
             .map_err(cannot)?;
         if line.last() != Some(&b'\n') {
-            if n as u64 == MOST_OF_ANSWER {
-                return Err(foreign(lines + 1, "it is too long"));
+            if n as u64 == MAX_ANSWER_BYTES {
+                return Err(not_an_answer(lines + 1, "it is too long"));
             }
-            // Nothing, or torn. What is no answer at all was not written by us.
+            // The last line is missing or truncated. Even so it must begin like an answer.
             if n > 0 && !b"{\"input\":".starts_with(&line[..n.min(9)]) {
-                return Err(foreign(lines + 1, "it does not begin like one"));
+                return Err(not_an_answer(lines + 1, "it does not begin like one"));
             }
             break;
         }
         lines += 1;
-        let answer: Answer<'_> =
-            serde_json::from_slice(&line).map_err(|e| foreign(lines, &e.to_string()))?;
-        tally.count(answer.status);
-        let blank = |r: &str| matches!(r, "empty" | "comment" | "header");
-        tally.blank += u64::from(
-            answer.status == Status::Invalid && answer.reason.as_deref().is_some_and(blank),
+        let answer: WrittenAnswer<'_> =
+            serde_json::from_slice(&line).map_err(|e| not_an_answer(lines, &e.to_string()))?;
+        counts.count(answer.status);
+        let is_blank = |r: &str| matches!(r, "empty" | "comment" | "header");
+        counts.blank += u64::from(
+            answer.status == Status::Invalid && answer.reason.as_deref().is_some_and(is_blank),
         );
-        whole += n as u64;
+        whole_bytes += n as u64;
     }
     let mut file = reader.into_inner();
-    let cut = file
-        .set_len(whole)
-        .and_then(|()| file.seek(SeekFrom::Start(whole)));
-    cut.map_err(cannot)?;
-    let past = match lines {
+    let truncated = file
+        .set_len(whole_bytes)
+        .and_then(|()| file.seek(SeekFrom::Start(whole_bytes)));
+    truncated.map_err(cannot)?;
+    let previous = match lines {
         0 => None,
-        _ => Some(Past::open(path).map_err(cannot)?),
+        _ => Some(PreviousAnswers::open(path).map_err(cannot)?),
     };
-    Ok(Answers {
+    Ok(OpenOutput {
         file,
         lines,
-        tally,
-        past,
+        counts,
+        previous,
     })
 }
 
-/// Whether both paths are of one file, as far as can be told.
+/// True if both paths exist and lead to the same file.
 pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
-    let whole = |p: &Path| -> Option<PathBuf> { std::fs::canonicalize(p).ok() };
-    whole(a).is_some_and(|a| Some(a) == whole(b))
+    let absolute = |p: &Path| -> Option<PathBuf> { std::fs::canonicalize(p).ok() };
+    absolute(a).is_some_and(|a| Some(a) == absolute(b))
 }
 
 #[cfg(test)]
@@ -309,16 +307,16 @@ mod tests {
         "{\"input\":\"é\",\"hash\":\"CD\",\"status\":\"unknown\"}\n",
     ];
 
-    fn resumed(bytes: &[u8]) -> (Result<Answers>, Vec<u8>) {
+    fn resumed(bytes: &[u8]) -> (Result<OpenOutput>, Vec<u8>) {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("answers");
         std::fs::write(&path, bytes).expect("written");
-        let answers = open(&path, Existing::Resume);
+        let answers = open(&path, IfExists::Resume);
         (answers, std::fs::read(&path).expect("there"))
     }
 
     #[test]
-    fn wherever_it_was_torn_whole_answers_are_kept() {
+    fn resume_keeps_whole_answers_of_a_truncated_file() {
         let all = LINES.concat();
         for cut in 0..=all.len() {
             let (answers, left) = resumed(&all.as_bytes()[..cut]);
@@ -329,18 +327,18 @@ mod tests {
                 .count();
             assert_eq!(answers.lines, whole as u64, "cut at {cut}");
             assert_eq!(left, LINES[..whole].concat().as_bytes());
-            assert_eq!(answers.past.is_some(), whole > 0);
+            assert_eq!(answers.previous.is_some(), whole > 0);
         }
         let (answers, _) = resumed(all.as_bytes());
-        let tally = answers.expect("answers").tally;
+        let counts = answers.expect("answers").counts;
         assert_eq!(
-            (tally.known, tally.unknown, tally.invalid, tally.blank),
+            (counts.known, counts.unknown, counts.invalid, counts.blank),
             (1, 1, 1, 1)
         );
     }
 
     #[test]
-    fn what_is_no_file_of_answers_is_left_alone() {
+    fn resume_does_not_change_a_file_without_answers() {
         for other in ["a list\n", "{\"input\":\"x\"}\n", "no line", "{}\n", "\n"] {
             let (answers, left) = resumed(other.as_bytes());
             let e = answers.expect_err("no answers");
@@ -352,14 +350,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_there_is_not_written_over_unasked() {
+    fn an_existing_file_is_overwritten_only_on_request() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("answers");
-        open(&path, Existing::Refuse).expect("new");
-        let e = open(&path, Existing::Refuse).expect_err("there");
+        open(&path, IfExists::Fail).expect("new");
+        let e = open(&path, IfExists::Fail).expect_err("there");
         assert_eq!(e.exit_status(), 2);
         std::fs::write(&path, "x").expect("written");
-        open(&path, Existing::Overwrite).expect("anew");
+        open(&path, IfExists::Overwrite).expect("overwritten");
         assert_eq!(std::fs::read(&path).expect("there"), b"");
         assert!(is_same_file(&path, &dir.path().join("./answers")));
         assert!(!is_same_file(&path, &dir.path().join("other")));

@@ -1,142 +1,150 @@
-//! Preparation of a look-up: whom it asks, for hashes of which algorithm, by which questions.
+//! Preparation of a look-up: its backend, its hash algorithm and the parser of its lines.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
-use crate::commands::lookup::api_backend::ApiOracle;
+use crate::commands::lookup::api_backend::ApiBackend;
 use crate::commands::lookup::api_probe;
-use crate::commands::lookup::backend::AskedBy;
+use crate::commands::lookup::backend::RulesCheck;
 use crate::commands::lookup::input::Input;
 use crate::commands::lookup::options::Lookup;
-use crate::commands::lookup::query::Questions;
-use crate::commands::lookup::table_backend::TableOracle;
-use crate::dynamodb::client::operation::RawOperation;
+use crate::commands::lookup::query::QueryParser;
+use crate::commands::lookup::table_backend::TableBackend;
+use crate::dynamodb::client::operation::PreparedOperation;
 use crate::dynamodb::table::Table;
 use crate::list::matchmeta::given::GivenRules;
 use crate::list::matchmeta::normalizer::Normalizer;
-use crate::pipeline::contents::either_case::EitherCase;
+use crate::pipeline::contents::case_detection::CaseDetector;
 use crate::pipeline::contents::scan;
-use crate::pipeline::contents::settings::{Given, Settings};
+use crate::pipeline::contents::settings::{KeyOptions, SettingSyntax};
 
-/// What is known before the first question.
+/// The parts of a run that exist before the first query.
 pub(super) struct Prepared {
     pub(super) input: Input,
-    pub(super) whom: Whom,
+    pub(super) backend: PreparedBackend,
     pub(super) algorithm: Algorithm,
-    /// Of a list of paths.
+    /// Path rules. `None` if the list is a list of hashes.
     pub(super) paths: Option<Normalizer>,
-    pub(super) questions: Questions,
+    pub(super) parser: QueryParser,
 }
 
-/// Who is asked.
-pub(super) enum Whom {
-    Table(Box<TableOracle<RawOperation>>, Box<Table>),
-    Api(Box<ApiOracle>, u32),
+/// The backend, with the table or with the maximum number of tries of a hash.
+pub(super) enum PreparedBackend {
+    Table(Box<TableBackend<PreparedOperation>>, Box<Table>),
+    Api(Box<ApiBackend>, u32),
 }
 
 impl Lookup {
-    /// Everything that must be known before the first question.
+    /// Opens the list and prepares the backend, before the first query.
     pub(super) async fn prepare(&self) -> Result<Prepared> {
-        let with = &self.with;
+        let options = &self.options;
         if self.sources.has_stdin() {
             tracing::info!("reading standard input");
         }
-        let mut input = Input::open(&self.sources, &self.aws, &with.unpack).await?;
-        let told = match with.paths {
+        let mut input = Input::open(&self.sources, &self.aws, &options.unpack).await?;
+        let given_algorithm = match options.paths {
             Some(_) => Some(Algorithm::Sha256),
-            None => with.algorithm,
+            None => options.algorithm,
         };
-        let (whom, algorithm, paths) = match &with.api {
+        let (backend, algorithm, paths) = match &options.api {
             Some(api) => {
-                let named = told.or_else(|| api.algorithm());
-                let algorithm = match named {
+                let algorithm = match given_algorithm.or_else(|| api.algorithm()) {
                     Some(algorithm) => algorithm,
                     None => input.algorithm().await?,
                 };
-                let given = with.paths.as_ref();
+                let given = options.paths.as_ref();
                 let paths = given.map(GivenRules::normalizer).transpose()?;
-                let rules = paths.as_ref().map(AskedBy::of);
-                let oracle = api.oracle(algorithm, with.case.unwrap_or_default(), rules)?;
+                let rules = paths.as_ref().map(RulesCheck::from_normalizer);
+                let backend = api.backend(algorithm, options.case.unwrap_or_default(), rules)?;
                 if !input.is_empty().await? {
-                    api_probe::run(&oracle, api.most_tries(), with.give_up_after).await?;
+                    api_probe::run(&backend, api.max_tries(), options.give_up_after).await?;
                 }
-                let whom = Whom::Api(Box::new(oracle), api.most_tries());
-                (whom, algorithm, paths)
+                let backend = PreparedBackend::Api(Box::new(backend), api.max_tries());
+                (backend, algorithm, paths)
             }
-            None => self.prepare_table(&mut input, told).await?,
+            None => self.prepare_table(&mut input, given_algorithm).await?,
         };
-        let questions = match &paths {
-            Some(normalizer) => Questions::of_paths(normalizer.clone()),
-            None => Questions::of_hashes(algorithm)?,
+        let parser = match &paths {
+            Some(normalizer) => QueryParser::for_paths(normalizer.clone()),
+            None => QueryParser::for_hashes(algorithm)?,
         };
         Ok(Prepared {
             input,
-            whom,
+            backend,
             algorithm,
             paths,
-            questions,
+            parser,
         })
     }
 
-    /// The table to ask, the algorithm of its hashes, and how paths are normalised for it.
+    /// The table as backend, the algorithm of its hashes, and its path rules.
     async fn prepare_table(
         &self,
         input: &mut Input,
-        told: Option<Algorithm>,
-    ) -> Result<(Whom, Algorithm, Option<Normalizer>)> {
-        let with = &self.with;
-        let table = match crate::dynamodb::describe_table::describe(&self.aws, &with.table, None)
-            .await
-        {
-            Err(e) if e.kind() == ErrorKind::Denied => {
-                let shown = match (told, &with.key) {
-                    (None, None) => Some(input.algorithm().await?),
-                    _ => told,
-                };
-                crate::dynamodb::describe_table::assumed(e, &with.table, with.key.clone(), shown)?
-            }
-            described => described?,
-        };
+        given_algorithm: Option<Algorithm>,
+    ) -> Result<(PreparedBackend, Algorithm, Option<Normalizer>)> {
+        let options = &self.options;
+        let table =
+            match crate::dynamodb::describe_table::describe_table(&self.aws, &options.table, None)
+                .await
+            {
+                Err(e) if e.kind() == ErrorKind::Denied => {
+                    let algorithm = match (given_algorithm, &options.key) {
+                        (None, None) => Some(input.algorithm().await?),
+                        _ => given_algorithm,
+                    };
+                    let key = options.key.clone();
+                    crate::dynamodb::describe_table::assume_table(
+                        e,
+                        &options.table,
+                        key,
+                        algorithm,
+                    )?
+                }
+                described => described?,
+            };
         let key = &table.schema.partition.name;
-        if with.paths.is_some()
-            && Algorithm::from_name(key).is_some_and(|named| told != Some(named))
+        if options.paths.is_some()
+            && Algorithm::from_name(key).is_some_and(|named| given_algorithm != Some(named))
         {
-            let what = format!(
-                "paths are looked up by their SHA-256, and the partition key of table {} is {key}",
+            let problem = format!(
+                "paths are looked up by their SHA-256, but the partition key of table {} is {key}",
                 table.name
             );
-            return Err(Error::usage(what).hint("name a table that ingest --paths has made"));
+            return Err(
+                Error::usage(problem).with_hint("give a table that ingest --paths has filled")
+            );
         }
-        let look = scan::look(&self.aws, &table.name, &table.schema.partition).await?;
-        look.say(&table, true);
-        let given = Given::by_flags(told, with.key.as_ref());
-        let algorithm = match look.algorithm_of_table(&table, given)? {
+        let look = scan::inspect(&self.aws, &table.name, &table.schema.partition).await?;
+        look.log(&table, true);
+        let given = KeyOptions::from_flags(given_algorithm, options.key.as_ref());
+        let algorithm = match look.algorithm_for_table(&table, given)? {
             Some(algorithm) => algorithm,
             None => {
-                let shown = input.algorithm().await?;
-                look.check_algorithm(shown, given)?;
-                shown
+                let detected = input.algorithm().await?;
+                look.check_algorithm(detected, given)?;
+                detected
             }
         };
-        let given = with.paths.as_ref();
-        let paths = given.map(|given| look.rules(given, Settings::Flags));
+        let given = options.paths.as_ref();
+        let paths = given.map(|given| look.normalizer(given, SettingSyntax::Flags));
         let paths = paths.transpose()?;
-        let oracle = TableOracle {
-            table: RawOperation::new(&self.aws, "BatchGetItem", &with.table)?,
-            name: with.table.clone(),
-            questions: EitherCase::new(
-                &with.table,
+        let backend = TableBackend {
+            table: PreparedOperation::new(&self.aws, "BatchGetItem", &options.table)?,
+            name: options.table.clone(),
+            either_case: CaseDetector::new(
+                &options.table,
                 &table.schema,
                 algorithm,
-                look.case(with.case, Settings::Flags)?,
-                &with.attributes,
-                Settings::Flags,
+                look.case(options.case, SettingSyntax::Flags)?,
+                &options.attributes,
+                SettingSyntax::Flags,
             )?,
-            consistent: with.consistent,
-            rules: paths.as_ref().map(AskedBy::of),
+            consistent: options.consistent,
+            rules: paths.as_ref().map(RulesCheck::from_normalizer),
         };
-        let meters = self.watch.meters();
-        meters.update(|c| c.consumed += look.read_units);
-        let whom = Whom::Table(Box::new(oracle), Box::new(table));
-        Ok((whom, algorithm, paths))
+        let counters = self.watch.counters();
+        counters.update(|c| c.consumed_rcu += look.consumed_rcu);
+        let backend = PreparedBackend::Table(Box::new(backend), Box::new(table));
+        Ok((backend, algorithm, paths))
     }
 }

@@ -1,50 +1,50 @@
-//! A line of the input → what is asked for it, and how its answer begins.
+//! Query of a line: the hash to look up, and the beginning of the line's answer.
 //!
-//! Every line has an answer, so every line becomes a [`Question`], one that is no
-//! hash too: then it is answered already. What an answer says of its line is written
-//! here, once, as JSON: a look-up that is taken up compares it with what it wrote before.
+//! Every line has an answer, so every line becomes a [`Query`]. A line that is not a hash
+//! has its answer already. This module writes the part of the answer that describes the line,
+//! as JSON. A look-up that resumes compares this part with the previous answers.
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case, Hash};
-use crate::base::record::Reason;
-use crate::dynamodb::batch_get::ordered_json::put;
-use crate::list::format::kind::{Form, Format};
+use crate::base::record::RejectReason;
+use crate::dynamodb::batch_get::ordered_json::write_string;
+use crate::list::format::kind::{Format, ListOptions};
 use crate::list::format::layout::Layout;
-use crate::list::format::plain::{LineParser, Parsed, content};
+use crate::list::format::plain::{LineParser, Parsed, trimmed};
 use crate::list::format::row_parser::RowParser;
 use crate::list::lines::Line;
 use crate::list::matchmeta::normalizer;
-use crate::list::matchmeta::normalizer::{Normalizer, Unfit};
+use crate::list::matchmeta::normalizer::{InvalidPath, Normalizer};
 use std::borrow::Cow;
 
-/// A line of the input, on its way to its answer.
+/// A line of the input without its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Question {
-    /// `{"input":…,"hash":…`, and from `split` on what stands after the status.
+pub(super) struct Query {
+    /// `{"input":…,"hash":…`, and from `split` on the text after the status.
     head: Box<[u8]>,
     split: usize,
-    /// What is asked, or why nothing is.
+    /// The hash to look up, or the reason why the line has none.
     pub(super) hash: std::result::Result<Hash, Invalid>,
 }
 
-/// Why a line is no hash, or no path.
+/// Reason why a line is not a hash, or not a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Invalid {
-    /// In one word.
+    /// One word, as written in the answer.
     pub(super) reason: Cow<'static, str>,
-    /// Whether it is blank, a comment or a header, and not meant to be one.
-    pub(super) blank: bool,
+    /// True if the line is blank, a comment or a header.
+    pub(super) is_blank: bool,
 }
 
-impl Question {
-    /// Memory that it takes, about.
+impl Query {
+    /// Approximate memory in bytes.
     pub(super) fn size(&self) -> usize {
-        self.head.len() + size_of::<Question>()
+        self.head.len() + size_of::<Query>()
     }
 
-    /// Appends the whole answer, whose status is `status`; `rest` is the inside of a
-    /// JSON object, and may be empty.
-    pub(super) fn write(&self, status: &str, rest: &str, out: &mut Vec<u8>) {
+    /// Appends the whole answer with `status` to `out`. `rest` has further fields as JSON,
+    /// without the braces of the object, and may be empty.
+    pub(super) fn write_answer(&self, status: &str, rest: &str, out: &mut Vec<u8>) {
         let (before, after) = self.head.split_at(self.split);
         out.extend_from_slice(before);
         out.extend_from_slice(b",\"status\":\"");
@@ -58,7 +58,7 @@ impl Question {
         out.extend_from_slice(b"}\n");
     }
 
-    /// Whether `answer`, a line of JSON, is one to it.
+    /// True if `answer`, a line of JSON, is an answer to this query.
     pub(super) fn is_answered_by(&self, answer: &[u8]) -> bool {
         let (head, rest) = self.head.split_at(self.split);
         let after = |answer: &[u8]| -> Option<bool> {
@@ -70,67 +70,70 @@ impl Question {
     }
 }
 
-/// Reads lines. See the [module](self).
+/// Parser of lines into queries. See the [module](self).
 #[derive(Debug)]
-pub(super) struct Questions {
-    kind: Kind,
-    /// For the normalised path of a line; kept for the next.
+pub(super) struct QueryParser {
+    kind: InputKind,
+    /// Buffer for the normalised path of a line.
     normalized: Vec<u8>,
 }
 
 #[derive(Debug)]
-enum Kind {
-    /// A line that is no bare hash may be one of sha256sum and its like.
+enum InputKind {
+    /// Plain hashes, and lines of sha256sum and similar tools.
     Hashes(LineParser, Box<RowParser>),
     Paths(Normalizer),
 }
 
-impl Questions {
-    /// For lists of hashes of `algorithm`.
+impl QueryParser {
+    /// A parser for lists of hashes of `algorithm`.
     ///
     /// # Errors
-    /// None that is known of: lists of sums have no columns to be missing.
-    pub(super) fn of_hashes(algorithm: Algorithm) -> Result<Questions> {
+    /// In practice none: lists of sums have no columns that could be missing.
+    pub(super) fn for_hashes(algorithm: Algorithm) -> Result<QueryParser> {
         let layout = Layout {
             format: Format::Sums,
             ..Layout::default()
         };
-        let sums = RowParser::new(&layout, &Form::default(), algorithm, &[])?;
-        Ok(Questions {
-            kind: Kind::Hashes(LineParser::new(algorithm), Box::new(sums)),
+        let sums = RowParser::new(&layout, &ListOptions::default(), algorithm, &[])?;
+        Ok(QueryParser {
+            kind: InputKind::Hashes(LineParser::new(algorithm), Box::new(sums)),
             normalized: Vec::new(),
         })
     }
 
-    /// For lists of paths.
-    pub(super) fn of_paths(normalizer: Normalizer) -> Questions {
-        Questions {
-            kind: Kind::Paths(normalizer),
+    /// A parser for lists of paths.
+    pub(super) fn for_paths(normalizer: Normalizer) -> QueryParser {
+        QueryParser {
+            kind: InputKind::Paths(normalizer),
             normalized: Vec::new(),
         }
     }
 
-    /// What `line` asks, which is the first of its list or not.
+    /// The query of `line`.
     ///
     /// # Errors
-    /// When it shows that the list, called `name`, is not text of a kind that is read.
-    pub(super) fn read(&mut self, line: &Line<'_>, name: &str) -> Result<Question> {
+    /// If the list, called `name`, is UTF-16 text.
+    pub(super) fn parse(&mut self, line: &Line<'_>, name: &str) -> Result<Query> {
         let first = line.number == 1;
         if first && (line.bytes.starts_with(b"\xFF\xFE") || line.bytes.starts_with(b"\xFE\xFF")) {
-            let what = format!("{name} is UTF-16 text, as PowerShell writes it");
-            return Err(Error::usage(what)
-                .hint("convert it first: iconv -f UTF-16 -t UTF-8 LIST | hashferry lookup - …"));
+            let problem = format!("{name} is UTF-16 text, as PowerShell writes it");
+            return Err(Error::usage(problem).with_hint(
+                "convert it first: iconv -f UTF-16 -t UTF-8 LIST | hashferry lookup - …",
+            ));
         }
-        let bytes = normalizer::of_line(line.bytes, first);
+        let bytes = normalizer::path_from_line(line.bytes, first);
         let mut head = Vec::with_capacity(bytes.len() + 112);
         head.extend_from_slice(b"{\"input\":");
-        put(&mut head, &text_of(bytes, line.is_overlong()));
+        write_string(&mut head, &lossy_text(bytes, line.is_overlong()));
         head.extend_from_slice(b",\"hash\":");
-        let is_path = matches!(self.kind, Kind::Paths(_));
+        let is_path = matches!(self.kind, InputKind::Paths(_));
         let hash = match &mut self.kind {
-            Kind::Hashes(plain, sums) => hash_of(line, plain, sums),
-            Kind::Paths(_) if line.is_overlong() => Err(Invalid::of(Reason::Overlong)),
-            Kind::Paths(normalizer) => {
+            InputKind::Hashes(plain, sums) => parse_hash(line, plain, sums),
+            InputKind::Paths(_) if line.is_overlong() => {
+                Err(Invalid::from_reason(RejectReason::Overlong))
+            }
+            InputKind::Paths(normalizer) => {
                 self.normalized.clear();
                 match normalizer.normalize(bytes, &mut self.normalized) {
                     Ok(()) => Ok(normalizer::hash(&self.normalized)),
@@ -150,19 +153,19 @@ impl Questions {
         match &hash {
             Err(invalid) => {
                 head.extend_from_slice(b",\"reason\":");
-                put(&mut head, &invalid.reason);
+                write_string(&mut head, &invalid.reason);
             }
             Ok(_) if is_path => {
                 head.extend_from_slice(b",\"normalized\":");
-                put(&mut head, &String::from_utf8_lossy(&self.normalized));
-                if let Kind::Paths(normalizer) = &self.kind {
+                write_string(&mut head, &String::from_utf8_lossy(&self.normalized));
+                if let InputKind::Paths(normalizer) = &self.kind {
                     head.extend_from_slice(b",\"rules\":");
-                    put(&mut head, normalizer.rules().name());
+                    write_string(&mut head, normalizer.rules().name());
                 }
             }
             Ok(_) => {}
         }
-        Ok(Question {
+        Ok(Query {
             head: head.into(),
             split,
             hash,
@@ -171,39 +174,39 @@ impl Questions {
 }
 
 impl Invalid {
-    fn of(reason: Reason) -> Invalid {
+    fn from_reason(reason: RejectReason) -> Invalid {
         let named = serde_json::to_value(reason).ok();
         let name = named.and_then(|n| n.as_str().map(str::to_owned));
         Invalid {
             reason: name.map_or("other".into(), Cow::Owned),
-            blank: false,
+            is_blank: false,
         }
     }
 
-    fn blank(reason: &'static str) -> Invalid {
+    fn new_blank(reason: &'static str) -> Invalid {
         Invalid {
             reason: reason.into(),
-            blank: true,
+            is_blank: true,
         }
     }
 }
 
-impl From<Unfit> for Invalid {
-    fn from(unfit: Unfit) -> Invalid {
+impl From<InvalidPath> for Invalid {
+    fn from(unfit: InvalidPath) -> Invalid {
         match unfit {
-            Unfit::Empty => Invalid::blank("empty"),
-            Unfit::Nul => Invalid::of(Reason::Nul),
-            Unfit::Surrogate => Invalid {
+            InvalidPath::Empty => Invalid::new_blank("empty"),
+            InvalidPath::Nul => Invalid::from_reason(RejectReason::Nul),
+            InvalidPath::Surrogate => Invalid {
                 reason: "surrogate".into(),
-                blank: false,
+                is_blank: false,
             },
-            Unfit::Utf8 => Invalid::of(Reason::Utf8),
+            InvalidPath::Utf8 => Invalid::from_reason(RejectReason::Utf8),
         }
     }
 }
 
-/// The hash of a line, in whatever form it stands there.
-fn hash_of(
+/// Parses the hash of a line: plain, or in a line of sums.
+fn parse_hash(
     line: &Line<'_>,
     plain: &LineParser,
     sums: &mut RowParser,
@@ -211,28 +214,30 @@ fn hash_of(
     let reason = match plain.parse(line) {
         Parsed::Hash(hash) => return Ok(hash),
         Parsed::Skipped | Parsed::Continues => {
-            return Err(Invalid::blank(match content(line.bytes) {
+            return Err(Invalid::new_blank(match trimmed(line.bytes) {
                 [] => "empty",
                 [b'#', ..] => "comment",
                 _ => "header",
             }));
         }
-        Parsed::Other(_) => Reason::Algorithm,
+        Parsed::Other(_) => RejectReason::Algorithm,
         Parsed::Rejected(reason) => reason,
     };
     match sums.parse(line) {
         Parsed::Hash(hash) => Ok(hash),
-        // What it says is another hash than the one that is looked up.
-        Parsed::Rejected(Reason::Algorithm) => Err(Invalid::of(Reason::Algorithm)),
-        _ => Err(Invalid::of(reason)),
+        // The line has a hash of another algorithm.
+        Parsed::Rejected(RejectReason::Algorithm) => {
+            Err(Invalid::from_reason(RejectReason::Algorithm))
+        }
+        _ => Err(Invalid::from_reason(reason)),
     }
 }
 
-/// A line as text; where it was `cut`, without the half of a character at its end.
-fn text_of(bytes: &[u8], cut: bool) -> Cow<'_, str> {
+/// A line as text. If it is `truncated`, half a character at its end is removed.
+fn lossy_text(bytes: &[u8], truncated: bool) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
-        Err(e) if cut && e.error_len().is_none() => {
+        Err(e) if truncated && e.error_len().is_none() => {
             String::from_utf8_lossy(&bytes[..e.valid_up_to()])
         }
         Err(_) => String::from_utf8_lossy(bytes),
@@ -248,18 +253,18 @@ mod tests {
 
     const HEX: &str = "92e792c43c35e96fed3f9566083326fc";
 
-    fn answers(questions: &mut Questions, list: &[u8]) -> Vec<Value> {
+    fn answers(questions: &mut QueryParser, list: &[u8]) -> Vec<Value> {
         let mut framer = Framer::new();
         let mut all = Vec::new();
         let mut one = |line: &Line<'_>| {
-            let question = questions.read(line, "list").expect("text");
+            let question = questions.parse(line, "list").expect("text");
             let status = if question.hash.is_ok() {
                 "unknown"
             } else {
                 "invalid"
             };
             let mut out = Vec::new();
-            question.write(status, "", &mut out);
+            question.write_answer(status, "", &mut out);
             let text = String::from_utf8(out).expect("UTF-8");
             assert_eq!(text.matches('\n').count(), 1, "{text}");
             let answer: Value = serde_json::from_str(&text).expect("JSON");
@@ -280,8 +285,8 @@ mod tests {
     }
 
     #[test]
-    fn every_line_becomes_an_answer_whatever_is_on_it() {
-        let mut md5 = Questions::of_hashes(Algorithm::Md5).expect("a parser");
+    fn every_line_has_an_answer() {
+        let mut md5 = QueryParser::for_hashes(Algorithm::Md5).expect("a parser");
         let upper = HEX.to_uppercase();
         let list = format!(
             "\u{FEFF}{HEX}\r\n\n# a list\nMD5\n{HEX}  a \"name\"\nMD5 (x) = {HEX}\nSHA1 (x) = {HEX}\nxyz\n{}\n",
@@ -312,8 +317,8 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_answered_with_what_was_asked_for_it() {
-        let mut paths = Questions::of_paths(Normalizer::default());
+    fn the_answer_to_a_path_has_its_normalised_path_and_hash() {
+        let mut paths = QueryParser::for_paths(Normalizer::default());
         let got = answers(
             &mut paths,
             b"/home/alice/x\r\n\n/a\0b\n/\xED\xA0\x80\n/\xFF",
@@ -328,25 +333,25 @@ mod tests {
     }
 
     #[test]
-    fn text_of_utf_16_is_refused() {
-        let mut md5 = Questions::of_hashes(Algorithm::Md5).expect("a parser");
+    fn utf_16_text_is_an_error() {
+        let mut md5 = QueryParser::for_hashes(Algorithm::Md5).expect("a parser");
         let line = Line {
             bytes: b"\xFF\xFEa\0",
             offset: 0,
             number: 1,
             length: 4,
         };
-        let e = md5.read(&line, "list").expect_err("no text");
+        let e = md5.parse(&line, "list").expect_err("no text");
         assert!(format!("{e:#}").contains("UTF-16"), "{e}");
     }
 
     proptest! {
-        /// As many answers as lines, each on one line, each JSON.
+        /// Any bytes have as many answers as lines, each one line of JSON.
         #[test]
-        fn whatever_the_lines_are(list in prop::collection::vec(any::<u8>(), 0..300), paths in any::<bool>()) {
+        fn any_list_has_one_answer_a_line(list in prop::collection::vec(any::<u8>(), 0..300), paths in any::<bool>()) {
             let mut questions = match paths {
-                true => Questions::of_paths(Normalizer::default()),
-                false => Questions::of_hashes(Algorithm::Md5).expect("a parser"),
+                true => QueryParser::for_paths(Normalizer::default()),
+                false => QueryParser::for_hashes(Algorithm::Md5).expect("a parser"),
             };
             let mut lines: Vec<_> = list.split(|b| *b == b'\n').collect();
             lines.pop_if(|last| last.is_empty());

@@ -1,7 +1,9 @@
-//! The account of a look-up: what a script reads, and what a person reads.
+//! Report of a look-up: JSON for scripts, a summary for people.
 
 use crate::base::error::{Error, ErrorKind};
-use crate::base::human::{seconds, ten_thousandths, tenths, thousands, thousandths, to_the_second};
+use crate::base::human::{
+    format_number, format_seconds, ten_thousandths, tenths, thousandths, to_the_second,
+};
 use crate::commands::lookup::counts::LookupCounts;
 use crate::dynamodb::prices::USD_PER_MILLION_READ_UNITS;
 use crate::pipeline::report::Outcome;
@@ -10,98 +12,95 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// The account of a look-up. Field names and meanings are a promise to scripts.
+/// Report of a look-up. Scripts rely on the names and meanings of the fields.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct LookupReport {
     /// Version of this format: 1.
     pub version: u32,
-    /// Which command it was.
+    /// Name of the command: `lookup`.
     pub command: &'static str,
-    /// How it ended.
+    /// Outcome of the run.
     pub outcome: Outcome,
     /// The exit status.
     pub exit: u8,
-    /// The table's name; nothing when an API was asked.
+    /// Name of the table. `None` if the backend is an API.
     pub table: Option<String>,
-    /// The API's URL; nothing when a table was asked.
+    /// URL of the API. `None` if the backend is a table.
     pub api: Option<String>,
-    /// The hash algorithm's name, once it is known.
+    /// Name of the hash algorithm. `None` if the run ended before it was known.
     pub hash: Option<String>,
-    /// By which rules paths were made comparable; nothing for hashes.
+    /// Name of the path rules. `None` if the list is a list of hashes.
     pub rules: Option<&'static str>,
-    /// The list that was looked up, as it was named.
+    /// The list, as named by the caller.
     pub input: String,
-    /// The file with the answers; nothing when they went elsewhere.
+    /// File with the answers. `None` if they go to a writer.
     pub output: Option<String>,
-    /// When it began (UTC, RFC 3339).
+    /// Start of the run (UTC, RFC 3339).
     #[serde(serialize_with = "to_the_second")]
     pub started: Timestamp,
-    /// Seconds from the beginning to the end.
+    /// Seconds from start to end.
     #[serde(serialize_with = "thousandths")]
     pub elapsed_s: f64,
     /// Lines read.
     pub lines: u64,
-    /// See [`LookupBooks`](crate::commands::lookup::counts::LookupBooks).
+    /// Hashes that the backend has.
     pub known: u64,
-    /// See [`LookupBooks`](crate::commands::lookup::counts::LookupBooks).
+    /// Hashes that the backend does not have.
     pub unknown: u64,
-    /// See [`LookupBooks`](crate::commands::lookup::counts::LookupBooks).
+    /// Lines that are not a hash of this algorithm, or not a path.
     pub invalid: u64,
-    /// See [`LookupBooks`](crate::commands::lookup::counts::LookupBooks).
+    /// Hashes whose look-up failed.
     pub error: u64,
-    /// See [`LookupBooks`](crate::commands::lookup::counts::LookupBooks).
+    /// Lines without an answer when the run ended.
     pub unanswered: u64,
-    /// Of the invalid lines, those that are blank, a comment or a header.
+    /// Blank lines, comments and headers, among the invalid lines.
     pub blank: u64,
-    /// Of the known paths, those of a table that was built with other rules: then
+    /// Paths whose item has other path rules, among the known paths. If there are any,
     /// unknown answers mean nothing.
     pub other_rules: u64,
-    /// Lines answered without a question of their own, their hash being under way or just answered.
+    /// Lines answered without a request, because their hash was pending or recently
+    /// answered.
     pub repeated: u64,
-    /// The lines that an earlier run had answered, which this one has taken up; nothing
-    /// when it has not. They are in the books too, and in no other figure.
+    /// Lines that an earlier run answered. `None` if this run does not resume. The line
+    /// counts include them, no other field does.
     pub resumed_from: Option<u64>,
-    /// Bytes read.
+    /// Compressed bytes read.
     pub bytes_read: u64,
     /// Calls sent.
     pub requests: u64,
-    /// Keys that DynamoDB left unread.
+    /// Keys that DynamoDB returned as unprocessed.
     pub unprocessed: u64,
-    /// Calls refused because there were too many.
+    /// Calls that the backend throttled as a whole.
     pub throttled: u64,
-    /// Calls sent again for any cause.
+    /// Retried calls, for any cause.
     pub retries: u64,
-    /// Read capacity units consumed; none of an API.
+    /// Consumed read capacity in RCU; 0 for an API.
     pub consumed_rcu: f64,
-    /// Read capacity units a second, over the whole run.
+    /// Mean rate over the whole run in RCU/s.
     #[serde(serialize_with = "tenths")]
     pub mean_rcu_per_s: f64,
-    /// The rate aimed at; nothing when there was no limit.
+    /// Target rate at the end, in RCU/s or in calls/s of an API. `None` if there was no
+    /// limit.
     pub target_rcu_per_s: Option<f64>,
-    /// What the consumed units cost at the on-demand price of us-east-1
+    /// Cost of the consumed RCU at the on-demand price of us-east-1
     /// (`USD_PER_MILLION_READ_UNITS`), in USD.
     #[serde(serialize_with = "ten_thousandths")]
     pub estimated_cost_usd: f64,
-    /// Whether whoever reads the answers wanted no more of them.
+    /// True if the reader of the answers closed the pipe.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub closed: bool,
-    /// What went wrong, when something did.
+    /// The error that ended the run. `None` if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// What to do about it, where that is known.
+    /// Advice on the failure. `None` if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
 impl LookupReport {
-    /// The report of a look-up of `input` that has not read anything.
-    pub fn begun(
-        table: Option<&str>,
-        api: Option<String>,
-        input: &str,
-        started: Timestamp,
-    ) -> Self {
+    /// The report of a look-up of `input` that has not read a line.
+    pub fn new(table: Option<&str>, api: Option<String>, input: &str, started: Timestamp) -> Self {
         LookupReport {
             version: 1,
             command: "lookup",
@@ -140,42 +139,41 @@ impl LookupReport {
         }
     }
 
-    /// Enters what was counted in `elapsed`.
-    pub fn count(&mut self, counts: &LookupCounts, elapsed: Duration) {
-        let books = counts.books;
+    /// Sets the counts, and the rate over `elapsed`.
+    pub fn set_counts(&mut self, counts: &LookupCounts, elapsed: Duration) {
+        let line_counts = counts.line_counts;
         self.elapsed_s = elapsed.as_secs_f64();
-        self.lines = books.lines;
-        self.known = books.known;
-        self.unknown = books.unknown;
-        self.invalid = books.invalid;
-        self.error = books.error;
-        self.unanswered = books.unanswered;
+        self.lines = line_counts.lines;
+        self.known = line_counts.known;
+        self.unknown = line_counts.unknown;
+        self.invalid = line_counts.invalid;
+        self.error = line_counts.error;
+        self.unanswered = line_counts.unanswered;
         self.blank = counts.blank;
-        self.other_rules = counts.foreign;
+        self.other_rules = counts.other_rules;
         self.repeated = counts.repeated;
         self.bytes_read = counts.bytes_read;
         self.requests = counts.requests;
         self.unprocessed = counts.unprocessed;
         self.throttled = counts.throttled;
         self.retries = counts.retries;
-        self.consumed_rcu = counts.consumed;
-        self.mean_rcu_per_s = counts.consumed / self.elapsed_s.max(0.001);
-        self.estimated_cost_usd = counts.consumed * USD_PER_MILLION_READ_UNITS / 1e6;
+        self.consumed_rcu = counts.consumed_rcu;
+        self.mean_rcu_per_s = counts.consumed_rcu / self.elapsed_s.max(0.001);
+        self.estimated_cost_usd = counts.consumed_rcu * USD_PER_MILLION_READ_UNITS / 1e6;
     }
 
-    /// Enters how it ended; a failure's exit status is its own, but that of
-    /// wrong usage means that nothing was asked.
-    pub fn end(&mut self, outcome: Outcome, failure: Option<&Error>) {
+    /// Sets the outcome. A failure's exit status comes from `failure`.
+    pub fn finish(&mut self, outcome: Outcome, failure: Option<&Error>) {
         self.outcome = outcome;
-        // Wrong usage that an answer has shown is wrong usage still: nothing is written.
+        // Wrong usage keeps its exit status after calls, too: a look-up writes no items.
         let is_usage = failure.is_some_and(|e| e.kind() == ErrorKind::Usage);
         self.exit = outcome.exit_status(self.requests > 0 && !is_usage, failure);
         self.failure = failure.map(|e| format!("{e:#}"));
-        self.hint = failure.and_then(|e| e.what_to_do()).map(str::to_owned);
+        self.hint = failure.and_then(|e| e.hint()).map(str::to_owned);
     }
 
-    /// What is known of a run whose report cannot be written.
-    pub(crate) fn known(&self) -> String {
+    /// Describes the counts, for a run whose report cannot be written.
+    pub(crate) fn describe_counts(&self) -> String {
         format!(
             "of {} lines {} are answered",
             count(self.lines),
@@ -185,15 +183,15 @@ impl LookupReport {
 
     /// The report as JSON text, one field a line.
     pub fn to_json(&self) -> String {
-        // A struct of numbers and texts always has a JSON form.
+        // Cannot fail: a struct of numbers and texts always has a JSON form.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
-    /// The report for a person.
+    /// The report as text for people.
     pub fn summary(&self) -> String {
         let mut out = String::new();
         let _ = writeln!(out, "{}.", self.headline());
-        for (name, value, note) in self.rows() {
+        for (name, value, note) in self.count_rows() {
             let note = match value == 0 || note.is_empty() {
                 true => String::new(),
                 false => format!("  {note}"),
@@ -201,12 +199,16 @@ impl LookupReport {
             let _ = writeln!(out, "  {name:<12}{:>15}{note}", count(value));
         }
         if let Some(lines) = self.resumed_from {
-            let _ = writeln!(out, "  {} lines had been answered before.", count(lines));
+            let _ = writeln!(
+                out,
+                "  {} lines were answered by an earlier run.",
+                count(lines)
+            );
         }
         if self.other_rules > 0 {
             let _ = writeln!(
                 out,
-                "  {} known paths are of a table that was built with other rules: unknown answers mean nothing.",
+                "  {} known paths have items with other rules: unknown answers mean nothing.",
                 count(self.other_rules)
             );
         }
@@ -214,31 +216,29 @@ impl LookupReport {
         out
     }
 
-    /// How it ended, in a sentence.
+    /// The outcome, in a sentence.
     fn headline(&self) -> &'static str {
         match self.outcome {
-            Outcome::Interrupted => "Interrupted: lines that are unanswered have no answer",
-            Outcome::Failed if self.unanswered > 0 => {
-                "Failed: lines that are unanswered have no answer"
-            }
+            Outcome::Interrupted => "Interrupted: the unanswered lines have no answer",
+            Outcome::Failed if self.unanswered > 0 => "Failed: the unanswered lines have no answer",
             Outcome::Failed if self.known + self.unknown + self.error == 0 => {
-                "Failed: not one line could be looked up"
+                "Failed: no line could be looked up"
             }
-            Outcome::Failed => "Looked up, but some hashes could not be found out about",
-            _ if self.invalid > self.blank => "Looked up; some lines are no hashes or paths",
+            Outcome::Failed => "Looked up, but some look-ups failed",
+            _ if self.invalid > self.blank => "Looked up; some lines are not hashes or paths",
             _ => "Looked up: every line has its answer",
         }
     }
 
-    /// The columns of the books: name, lines, and a note where there are some.
-    fn rows(&self) -> [(&'static str, u64, String); 6] {
+    /// The line counts, each with its label and its note.
+    fn count_rows(&self) -> [(&'static str, u64, String); 6] {
         let blank = match self.blank {
             0 => String::new(),
             blank => format!(", {} of them blank, comments or headers", count(blank)),
         };
-        let invalid = format!("no hash, or no path{blank}");
-        let error = "could not be found out about".to_owned();
-        let unanswered = "no answer yet when it ended".to_owned();
+        let invalid = format!("not a hash, or not a path{blank}");
+        let error = "look-up failed".to_owned();
+        let unanswered = "no answer before the end of the run".to_owned();
         [
             ("lines read", self.lines, String::new()),
             ("known", self.known, String::new()),
@@ -249,31 +249,31 @@ impl LookupReport {
         ]
     }
 
-    /// Appends the calls that it took, and what they cost.
+    /// Appends the number of calls, and their cost.
     fn write_calls(&self, out: &mut String) {
-        let repeated = match self.repeated {
+        let coalesced = match self.repeated {
             0 => String::new(),
-            lines => format!("; {} lines repeated a hash", count(lines)),
+            lines => format!("; {} lines had a duplicate hash", count(lines)),
         };
         let _ = writeln!(
             out,
-            "  {} in {}: {} calls, {} sent again, {} throttled{repeated}",
+            "  {} in {}: {} calls, {} retried, {} throttled{coalesced}",
             indicatif::HumanBytes(self.bytes_read),
-            seconds(self.elapsed_s),
+            format_seconds(self.elapsed_s),
             count(self.requests),
             count(self.retries),
             count(self.throttled),
         );
         if self.table.is_some() {
             let target = match self.target_rcu_per_s {
-                Some(t) => format!("of {} aimed at", thousands(t)),
-                None => "without a limit".to_owned(),
+                Some(t) => format!("target {}", format_number(t)),
+                None => "no limit".to_owned(),
             };
             let _ = writeln!(
                 out,
-                "  {} read units ({}/s {target}), {} keys left unread: {:.4} USD at the on-demand price of us-east-1",
-                thousands(self.consumed_rcu),
-                thousands(self.mean_rcu_per_s),
+                "  {} RCU ({} RCU/s, {target}), {} keys unprocessed: {:.4} USD at the on-demand price of us-east-1",
+                format_number(self.consumed_rcu),
+                format_number(self.mean_rcu_per_s),
                 count(self.unprocessed),
                 self.estimated_cost_usd
             );
@@ -281,7 +281,7 @@ impl LookupReport {
     }
 }
 
-/// A number for a person.
+/// A number with digit groups, for people.
 fn count(n: u64) -> String {
     indicatif::HumanCount(n).to_string()
 }
@@ -289,13 +289,13 @@ fn count(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::lookup::counts::LookupBooks;
+    use crate::commands::lookup::counts::LookupLineCounts;
 
     #[test]
-    fn the_json_is_what_scripts_rely_on() {
-        let mut report = LookupReport::begun(Some("sha256"), None, "-", Timestamp::UNIX_EPOCH);
+    fn the_json_has_the_fields_that_scripts_rely_on() {
+        let mut report = LookupReport::new(Some("sha256"), None, "-", Timestamp::UNIX_EPOCH);
         let counts = LookupCounts {
-            books: LookupBooks {
+            line_counts: LookupLineCounts {
                 lines: 10,
                 known: 1,
                 unknown: 2,
@@ -305,12 +305,12 @@ mod tests {
             },
             blank: 1,
             requests: 2,
-            consumed: 3.5,
+            consumed_rcu: 3.5,
             bytes_read: 650,
             ..LookupCounts::default()
         };
-        report.count(&counts, Duration::from_millis(2500));
-        report.end(Outcome::Interrupted, None);
+        report.set_counts(&counts, Duration::from_millis(2500));
+        report.finish(Outcome::Interrupted, None);
         let got: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
         assert_eq!(
             got,
@@ -327,7 +327,7 @@ mod tests {
         assert!(
             report
                 .summary()
-                .contains("unanswered                4  no answer yet"),
+                .contains("unanswered                4  no answer before the end"),
             "{}",
             report.summary()
         );

@@ -1,106 +1,111 @@
-//! State of the send loop: what waits, what has failed, and how the loop ends.
+//! State of the send loop: the retry queue, the failures, and the end of the run.
 
 use crate::base::error::Error;
 use crate::base::hash::Hash;
-use crate::commands::lookup::answers::Desk;
+use crate::commands::lookup::answers::ReorderBuffer;
 use crate::flow::backoff::Backoff;
-use crate::flow::concurrency::{Bound, Concurrency};
-use crate::flow::waiting::{Entry, Keys, Waiting};
+use crate::flow::concurrency::{Concurrency, ConcurrencyLimit};
+use crate::flow::key_queue::{Entry, KeyBatch, KeyQueue};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Refusals of one hash for want of capacity at an API, which are no faults of its own,
-/// before it counts as a fault all the same.
-const MOST_REFUSALS: u32 = 200;
+/// Maximum number of throttled tries of one hash at an API. Throttling is not a failure of
+/// the hash, so it does not count as one of its tries before this limit.
+const MAX_THROTTLED_TRIES: u32 = 200;
 
-/// How an [`Engine`](crate::commands::lookup::requester::Engine) goes about it.
+/// Options of a [`Requester`](crate::commands::lookup::requester::Requester).
 #[derive(Debug, Clone)]
-pub(super) struct EngineOptions {
-    /// Calls in flight, at most.
+pub(super) struct RequesterOptions {
+    /// Maximum number of calls in flight.
     pub(super) concurrency: Concurrency,
-    /// Hashes in a call at most.
-    pub(super) most: usize,
-    /// What a hash costs at least.
-    pub(super) units: f64,
-    /// How often a hash is asked for in vain before its answer is an error; without it,
-    /// it is asked for until the run gives up.
-    pub(super) tries: Option<u32>,
-    /// How long to go on without an answer.
+    /// Maximum number of hashes in a call.
+    pub(super) max_keys: usize,
+    /// Minimum cost of a hash: in RCU, or in calls of an API.
+    pub(super) min_key_cost: f64,
+    /// Maximum number of failed tries of a hash; then its answer is an error. `None` if a
+    /// hash is retried until the run gives up.
+    pub(super) max_tries: Option<u32>,
+    /// Maximum time without a reply.
     pub(super) give_up_after: Duration,
-    /// Whom it asks, for messages: `table sha256`, `https://…`.
-    pub(super) whom: String,
+    /// Name of the backend for messages: `table sha256`, `https://…`.
+    pub(super) target: String,
 }
 
-/// How it ended.
+/// End of a run.
 #[derive(Debug)]
-pub(super) enum Ended {
-    /// Every line is answered.
+pub(super) enum RunEnd {
+    /// Every line has its answer.
     Complete,
-    /// It was asked to stop.
+    /// A stop was requested.
     Stopped,
-    /// Nobody reads the answers any more.
-    Enough,
-    /// It could not go on.
+    /// The reader of the answers closed the pipe.
+    OutputClosed,
+    /// An error ended the run.
     Failed(Error),
 }
 
-/// What the loop knows.
-pub(super) struct State {
-    pub(super) desk: Desk,
-    pub(crate) waiting: Waiting,
-    /// What a hash cost of late.
-    pub(crate) key_units: f64,
+/// State of the send loop.
+pub(super) struct RequesterState {
+    pub(super) buffer: ReorderBuffer,
+    pub(crate) queue: KeyQueue,
+    /// Recent cost of a hash.
+    pub(crate) key_cost: f64,
     pub(crate) backoff: Backoff,
-    /// Before it, nothing is sent.
-    pub(super) hold: Option<Instant>,
-    /// Refusals in a row for want of capacity.
-    pub(super) refusals: u32,
-    /// Calls in flight, at most.
-    pub(crate) bound: Bound,
-    /// Fewer, since some were refused.
-    pub(super) allowed: Option<f64>,
-    /// Faults of hashes that had some.
-    pub(super) faults: HashMap<Hash, u32>,
-    /// Since when calls have failed without a hash being answered.
-    pub(crate) stalled: Option<Instant>,
-    /// Whether some hash was answered, and answers before it that no look-up gives.
-    pub(super) answered: bool,
-    pub(super) astray: u32,
-    pub(crate) end: Option<Ended>,
+    /// The loop sends nothing before this time.
+    pub(super) paused_until: Option<Instant>,
+    /// Throttled calls in a row.
+    pub(super) throttled_in_a_row: u32,
+    pub(crate) concurrency_limit: ConcurrencyLimit,
+    /// Lower concurrency limit after throttling by an API.
+    pub(super) reduced_limit: Option<f64>,
+    /// Number of failed tries, of hashes with at least one.
+    pub(super) failed_tries: HashMap<Hash, u32>,
+    /// Time of the first failure since a hash had a reply.
+    pub(crate) stalled_since: Option<Instant>,
+    /// True after the first valid response of a look-up.
+    pub(super) has_recognised: bool,
+    /// Unrecognised responses before it.
+    pub(super) unrecognised: u32,
+    pub(crate) run_end: Option<RunEnd>,
 }
 
-impl State {
-    /// Whether it may still turn out that the wrong address is asked: then what it
-    /// answered is kept for a while.
-    pub(super) fn may_be_astray(&self) -> bool {
-        self.astray > 0 && !self.answered
+impl RequesterState {
+    /// True while the URL may still turn out to be wrong. The loop then delays the answers.
+    pub(super) fn may_be_wrong_url(&self) -> bool {
+        self.unrecognised > 0 && !self.has_recognised
     }
 
-    /// Whether `entry` has used up its `tries`.
-    pub(super) fn has_failed(&mut self, entry: &Entry, is_fault: bool, tries: u32) -> bool {
-        let faults = self.faults.entry(entry.record.hash).or_default();
-        *faults += u32::from(is_fault);
-        *faults >= tries || entry.attempts >= MOST_REFUSALS
+    /// Counts a try of `entry`. True if it has no tries left.
+    pub(super) fn is_out_of_tries(
+        &mut self,
+        entry: &Entry,
+        is_failure: bool,
+        max_tries: u32,
+    ) -> bool {
+        let failed = self.failed_tries.entry(entry.record.hash).or_default();
+        *failed += u32::from(is_failure);
+        *failed >= max_tries || entry.attempts >= MAX_THROTTLED_TRIES
     }
 
-    /// One hash alone: the first of `next` if there is one; the others of that wait on.
-    pub(super) fn compose_one(&mut self, next: Option<Keys>, now: Instant) -> Option<Keys> {
+    /// Composes a call of one hash: the first of `next` if it is `Some`. The other hashes of
+    /// `next` return to the queue.
+    pub(super) fn compose_one(&mut self, next: Option<KeyBatch>, now: Instant) -> Option<KeyBatch> {
         match next {
-            Some(keys) => Some(self.waiting.keep_one(keys, now)),
-            None => self.waiting.compose_one(now),
+            Some(keys) => Some(self.queue.keep_first(keys, now)),
+            None => self.queue.compose_one(now),
         }
     }
 
-    /// Puts entries back, to be asked for after a back-off.
-    pub(super) fn ask_again(&mut self, mut entries: Vec<Entry>) {
+    /// Returns entries to the queue, with a back-off.
+    pub(super) fn requeue(&mut self, mut entries: Vec<Entry>) {
         for e in &mut entries {
             e.attempts += 1;
         }
         let attempts = entries.iter().map(|e| e.attempts).max().unwrap_or(1);
         let ready = Instant::now() + self.backoff.wait(attempts);
         for e in entries {
-            self.waiting.push_again(e, ready);
+            self.queue.push_retry(e, ready);
         }
     }
 }

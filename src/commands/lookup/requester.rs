@@ -1,36 +1,40 @@
-//! Questions → answers: paced, many in flight, until each line is answered.
+//! Requester: sends the queries to the backend, rate-limited, with many calls in flight,
+//! until each line has its answer.
 //!
-//! One loop owns everything that waits and everything in flight:
+//! One loop owns the queue and the calls in flight:
 //!
-//! * a hash is asked for once, however many lines wait for it (the [desk](crate::commands::lookup::answers));
-//! * hashes that were left unread, or whose call failed, go back to the queue with a
-//!   back-off; when too many are sent, nothing is sent until that has passed, and of
-//!   an API fewer calls are in flight for a while;
-//! * where [tries](EngineOptions::tries) are bounded, a hash that has used them up is
-//!   answered by an error, and the run goes on;
-//! * what will never work ends the run, and so does a long time without an answer.
+//! * it requests a hash once for all lines that have it
+//!   (see the [reorder buffer](crate::commands::lookup::answers));
+//! * unprocessed hashes and hashes of a failed call return to the queue with a back-off;
+//! * an API that throttles gets no call during the back-off, and fewer calls in flight
+//!   after it;
+//! * if [tries](RequesterOptions::max_tries) are limited, a hash without tries left is answered
+//!   with an error, and the run continues;
+//! * a permanent error ends the run, and so does a long time without a reply.
 //!
-//! Every call pays at the token bucket what such calls cost of late; the difference to
-//! what DynamoDB says is settled when the answer is there.
+//! Every call takes its estimated cost from the token bucket. The estimate follows the
+//! recent calls; the response's consumed capacity corrects it.
 //!
-//! Whoever reads the answers slowly slows all of it down: what is written is waited for.
+//! The loop waits for its writes, so a slow reader of the answers slows it down.
 
 use crate::base::error::{Error, ErrorKind};
 use crate::base::hash::Hash;
-use crate::base::record::{Place, Record};
+use crate::base::record::{Position, Record};
 use crate::base::shutdown::Stop;
-use crate::commands::lookup::answers::Desk;
-use crate::commands::lookup::backend::{Kind, Oracle, Reply, Told, Trouble};
-use crate::commands::lookup::counts::LookupMeters;
-use crate::commands::lookup::output::{Halt, Output};
-use crate::commands::lookup::query::Question;
-use crate::commands::lookup::request_state::{Ended, EngineOptions, State};
+use crate::commands::lookup::answers::ReorderBuffer;
+use crate::commands::lookup::backend::{
+    Backend, BackendError, BackendErrorClass, BackendReply, Reply,
+};
+use crate::commands::lookup::counts::LookupCounters;
+use crate::commands::lookup::output::{Output, StopReason};
+use crate::commands::lookup::query::Query;
+use crate::commands::lookup::request_state::{RequesterOptions, RequesterState, RunEnd};
 use crate::flow::backoff::Backoff;
-use crate::flow::capacity::Consumed;
-use crate::flow::concurrency::Bound;
-use crate::flow::probe::Turn;
-use crate::flow::rate_limiter::Pace;
-use crate::flow::waiting::{Keys, Waiting};
+use crate::flow::capacity::ConsumedCapacity;
+use crate::flow::concurrency::ConcurrencyLimit;
+use crate::flow::key_queue::{KeyBatch, KeyQueue};
+use crate::flow::probe::NextCall;
+use crate::flow::rate_limiter::RateLimiter;
 use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use std::collections::HashMap;
@@ -39,76 +43,79 @@ use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// How long calls in flight may take to finish once the run is over.
+/// Maximum time for calls in flight to finish after the end of the run.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// How long expired credentials may stay expired.
+/// Maximum time with expired credentials.
 const EXPIRED_PATIENCE: Duration = Duration::from_secs(120);
 
-/// Answers that no look-up gives, before the first that one gives, after which the
-/// address is taken to be wrong.
-const MOST_ASTRAY: u32 = 100;
+/// Unrecognised responses, before any valid one, after which the URL is assumed wrong.
+const MAX_UNRECOGNISED: u32 = 100;
 
-/// See the [module](self).
+/// Sends queries to a backend. See the [module](self).
 #[derive(Debug)]
-pub(super) struct Engine<'a, O> {
-    pub(super) oracle: &'a O,
-    pub(super) pace: &'a Pace,
-    pub(super) meters: &'a LookupMeters,
-    pub(super) options: EngineOptions,
+pub(super) struct Requester<'a, O> {
+    pub(super) backend: &'a O,
+    pub(super) rate_limiter: &'a RateLimiter,
+    pub(super) counters: &'a LookupCounters,
+    pub(super) options: RequesterOptions,
 }
 
-impl<O: Oracle> Engine<'_, O> {
-    /// Answers the questions that come from `fresh` into `output`, until that is closed
-    /// and all are answered, or until `stop`.
+impl<O: Backend> Requester<'_, O> {
+    /// Writes the answers to the queries from `fresh` to `output`, until that channel is
+    /// closed and every query is answered, or until `stop`.
     pub(super) async fn run<W: AsyncWrite + Unpin>(
         &self,
-        mut fresh: mpsc::Receiver<Vec<Question>>,
-        desk: Desk,
+        mut fresh: mpsc::Receiver<Vec<Query>>,
+        buffer: ReorderBuffer,
         output: &mut Output<'_, W>,
         stop: &Stop,
         backoff: Backoff,
-    ) -> Ended {
-        let most = self.options.most;
-        let mut s = State {
-            desk,
-            waiting: Waiting::new(most),
-            key_units: self.options.units,
+    ) -> RunEnd {
+        let max_keys = self.options.max_keys;
+        let mut s = RequesterState {
+            buffer,
+            queue: KeyQueue::new(max_keys),
+            key_cost: self.options.min_key_cost,
             backoff,
-            hold: None,
-            refusals: 0,
-            bound: Bound::new(self.options.concurrency),
-            allowed: None,
-            faults: HashMap::new(),
-            stalled: None,
-            answered: false,
-            astray: 0,
-            end: None,
+            paused_until: None,
+            throttled_in_a_row: 0,
+            concurrency_limit: ConcurrencyLimit::new(self.options.concurrency),
+            reduced_limit: None,
+            failed_tries: HashMap::new(),
+            stalled_since: None,
+            has_recognised: false,
+            unrecognised: 0,
+            run_end: None,
         };
         let mut in_flight = FuturesUnordered::new();
-        let mut next: Option<Keys> = None;
+        let mut next: Option<KeyBatch> = None;
         let mut open = true;
         let mut drain: Option<Instant> = None;
 
         loop {
             let now = Instant::now();
-            let call_units = s.key_units * most as f64;
-            let concurrency = s.bound.calls(self.pace.rate(), call_units);
-            s.allowed = s.allowed.filter(|allowed| *allowed < concurrency as f64);
-            let allowed = s.allowed.map_or(concurrency, |a| (a as usize).max(1));
-            // Enough to fill every call from retries alone; reading pauses beyond.
-            let again_limit = concurrency * most * 2;
-            let turn = self.turn(now);
-            if s.end.is_none() && turn.is_probe() {
+            let call_cost = s.key_cost * max_keys as f64;
+            let concurrency = s
+                .concurrency_limit
+                .calls(self.rate_limiter.rate(), call_cost);
+            s.reduced_limit = s.reduced_limit.filter(|limit| *limit < concurrency as f64);
+            let limit = s
+                .reduced_limit
+                .map_or(concurrency, |limit| (limit as usize).max(1));
+            // Pause reading while retries alone can fill every call.
+            let retry_limit = concurrency * max_keys * 2;
+            let turn = self.next_turn(now);
+            if s.run_end.is_none() && turn.is_probe() {
                 next = s.compose_one(next, now);
-            } else if s.end.is_none() && next.is_none() {
-                next = s.waiting.compose(now, !open);
+            } else if s.run_end.is_none() && next.is_none() {
+                next = s.queue.compose(now, !open);
             }
             let idle = next.is_none() && in_flight.is_empty();
-            if s.end.is_none() && !open && idle && s.waiting.is_empty() {
+            if s.run_end.is_none() && !open && idle && s.queue.is_empty() {
                 break;
             }
-            if s.end.is_some() {
+            if s.run_end.is_some() {
                 if in_flight.is_empty() || drain.is_some_and(|at| at <= now) {
                     break;
                 }
@@ -118,322 +125,357 @@ impl<O: Oracle> Engine<'_, O> {
                     fresh.close();
                 }
             }
-            let running = s.end.is_none();
-            let held = s.hold.filter(|at| *at > now);
-            let room = in_flight.len() < allowed;
-            let free = held.is_none() && turn.is_due(now);
-            let may_send = running && next.is_some() && room && free;
+            let running = s.run_end.is_none();
+            let paused_until = s.paused_until.filter(|at| *at > now);
+            let room = in_flight.len() < limit;
+            let is_due = paused_until.is_none() && turn.is_due(now);
+            let may_send = running && next.is_some() && room && is_due;
             let may_read = running
                 && open
-                && s.waiting.ready() < most * 2
-                && s.waiting.again() < again_limit
-                && s.desk.has_room();
-            let units = next
-                .as_ref()
-                .map_or(0.0, |k| k.0.len() as f64 * s.key_units);
-            // When to look again though nothing happens.
+                && s.queue.ready() < max_keys * 2
+                && s.queue.retries() < retry_limit
+                && s.buffer.has_room();
+            let cost = next.as_ref().map_or(0.0, |k| k.0.len() as f64 * s.key_cost);
+            // The next deadline, if no other branch is ready before.
             let wake = match (drain, &next) {
                 (Some(at), _) => Some(at),
-                (None, Some(_)) => held.filter(|_| room).or(turn.wake(now)),
-                (None, None) => s.waiting.next().into_iter().chain(turn.wake(now)).min(),
+                (None, Some(_)) => paused_until.filter(|_| room).or(turn.next_check(now)),
+                (None, None) => s
+                    .queue
+                    .next_ready()
+                    .into_iter()
+                    .chain(turn.next_check(now))
+                    .min(),
             };
 
             tokio::select! {
                 biased;
-                () = stop.requested(), if running => s.end = Some(Ended::Stopped),
-                () = stop.insisted(), if !running => drain = Some(now),
-                Some(come) = in_flight.next(), if !in_flight.is_empty() => {
-                    let mut come: Option<(Keys, f64, Instant, Told)> = Some(come);
-                    // All that is there is looked at before anything is written.
-                    while let Some((keys, paid, begun, told)) = come {
-                        self.look_at(&mut s, keys, paid, begun, told);
-                        come = in_flight.next().now_or_never().flatten();
+                () = stop.requested(), if running => s.run_end = Some(RunEnd::Stopped),
+                () = stop.forced(), if !running => drain = Some(now),
+                Some(finished) = in_flight.next(), if !in_flight.is_empty() => {
+                    let mut finished: Option<(KeyBatch, f64, Instant, BackendReply)> = Some(finished);
+                    // Handle every finished call before the next write.
+                    while let Some((keys, paid, sent_at, reply)) = finished {
+                        self.handle_response(&mut s, keys, paid, sent_at, reply);
+                        finished = in_flight.next().now_or_never().flatten();
                     }
                     let count = in_flight.len() as u64;
-                    self.meters.update(|c| c.in_flight = count);
+                    self.counters.update(|c| c.in_flight = count);
                 }
-                () = self.pace.take(turn, units), if may_send => {
+                () = self.rate_limiter.take(turn, cost), if may_send => {
                     if let Some(keys) = next.take() {
-                        in_flight.push(self.send(keys, units));
+                        in_flight.push(self.send(keys, cost));
                         let count = in_flight.len() as u64;
-                        self.meters.update(|c| c.in_flight = count);
+                        self.counters.update(|c| c.in_flight = count);
                     }
                 }
-                more = fresh.recv(), if may_read => match more {
-                    Some(questions) => self.take(&mut s, questions, now),
+                received = fresh.recv(), if may_read => match received {
+                    Some(queries) => self.queue_queries(&mut s, queries, now),
                     None => open = false,
                 },
                 () = sleep_until(wake), if wake.is_some() => {}
                 else => {
-                    // Every branch is closed: the loop above must not let that be.
-                    let what = "the look-up has nothing to wait for";
-                    s.end = Some(Ended::Failed(Error::new(ErrorKind::Internal, what)));
+                    // Unreachable unless the conditions above are wrong.
+                    let problem = "the look-up has nothing to wait for";
+                    s.run_end = Some(RunEnd::Failed(Error::new(ErrorKind::Internal, problem)));
                 }
             }
-            // What may be astray is kept while something is to come that can tell.
-            let quiet = next.is_none() && in_flight.is_empty() && s.waiting.is_empty();
-            if !s.may_be_astray() || !s.desk.has_room() || quiet {
+            // Delay the answers of a possibly wrong URL while a call can still prove it right.
+            let idle = next.is_none() && in_flight.is_empty() && s.queue.is_empty();
+            if !s.may_be_wrong_url() || !s.buffer.has_room() || idle {
                 self.write(&mut s, output, &mut in_flight).await;
             }
         }
         fresh.close();
-        // At the end, that is what they have been answered.
-        if s.end.is_none() || !s.may_be_astray() {
+        // After a complete run these are the final answers, recognised or not.
+        if s.run_end.is_none() || !s.may_be_wrong_url() {
             self.write(&mut s, output, &mut in_flight).await;
         }
-        self.meters.update(|c| c.in_flight = 0);
-        s.end.unwrap_or(Ended::Complete)
+        self.counters.update(|c| c.in_flight = 0);
+        s.run_end.unwrap_or(RunEnd::Complete)
     }
 
-    /// What the next call may be. An API says by itself when to come again.
-    fn turn(&self, now: Instant) -> Turn {
-        match self.options.tries {
-            None => self.pace.turn(now),
-            Some(_) => Turn::Full(None),
+    /// Permission for the next call. An API sets its own times for retries.
+    fn next_turn(&self, now: Instant) -> NextCall {
+        match self.options.max_tries {
+            None => self.rate_limiter.next_call(now),
+            Some(_) => NextCall::Full(None),
         }
     }
 
-    /// Takes lines that were read.
-    fn take(&self, s: &mut State, questions: Vec<Question>, now: Instant) {
-        // The number of a line says nothing here: it is the desk that knows it.
-        let place = Place {
+    /// Adds queries to the reorder buffer, and their new hashes to the queue.
+    fn queue_queries(&self, s: &mut RequesterState, queries: Vec<Query>, now: Instant) {
+        // Unused: the reorder buffer numbers the lines.
+        let place = Position {
             source: 0,
             line: 0,
             byte: 0,
         };
-        for question in questions {
-            if let Some(hash) = s.desk.take(question) {
-                s.waiting.push(Record::new(hash, place), now);
+        for query in queries {
+            if let Some(hash) = s.buffer.push(query) {
+                s.queue.push(Record::new(hash, place), now);
             }
         }
-        let repeated = s.desk.repeated;
-        self.meters.update(|c| c.repeated = repeated);
+        let coalesced = s.buffer.coalesced;
+        self.counters.update(|c| c.repeated = coalesced);
     }
 
-    /// Writes what is answered. Whoever reads it may be slow: meanwhile the calls
-    /// `in_flight` go on, and what comes of them is looked at.
+    /// Writes all answers that are ready. Their reader may be slow, so the calls
+    /// `in_flight` continue, and their replies are handled meanwhile.
     async fn write<W: AsyncWrite + Unpin>(
         &self,
-        s: &mut State,
+        s: &mut RequesterState,
         output: &mut Output<'_, W>,
-        in_flight: &mut FuturesUnordered<impl Future<Output = (Keys, f64, Instant, Told)>>,
+        in_flight: &mut FuturesUnordered<
+            impl Future<Output = (KeyBatch, f64, Instant, BackendReply)>,
+        >,
     ) {
         loop {
-            output.fill(&mut s.desk);
+            output.fill(&mut s.buffer);
             if output.is_empty() {
                 return;
             }
-            let mut write = std::pin::pin!(output.write(self.meters));
+            let mut write = std::pin::pin!(output.write(self.counters));
             let written = loop {
                 tokio::select! {
                     biased;
                     written = &mut write => break written,
-                    Some((keys, paid, begun, told)) = in_flight.next(), if !in_flight.is_empty() => {
-                        self.look_at(s, keys, paid, begun, told);
+                    Some((keys, paid, sent_at, reply)) = in_flight.next(), if !in_flight.is_empty() => {
+                        self.handle_response(s, keys, paid, sent_at, reply);
                     }
                 }
             };
-            let halt = match written {
+            let reason = match written {
                 Ok(()) => continue,
-                Err(halt) => halt,
+                Err(reason) => reason,
             };
-            // The first end counts, unless what was to be written is lost.
-            s.end = Some(match (halt, s.end.take()) {
-                (Halt::Failed(e), _) => Ended::Failed(e),
+            // The first end counts. A failed write takes precedence, because it loses answers.
+            s.run_end = Some(match (reason, s.run_end.take()) {
+                (StopReason::Failed(e), _) => RunEnd::Failed(e),
                 (_, Some(end)) => end,
-                (Halt::Enough, None) => Ended::Enough,
-                (Halt::Stopped, None) => Ended::Stopped,
+                (StopReason::OutputClosed, None) => RunEnd::OutputClosed,
+                (StopReason::Stopped, None) => RunEnd::Stopped,
             });
             return;
         }
     }
 
-    /// Sends a call once, for which `paid` units were taken.
-    async fn send(&self, keys: Keys, paid: f64) -> (Keys, f64, Instant, Told) {
-        let again = keys.0.iter().any(|e| e.attempts > 0);
-        self.meters.update(|c| {
+    /// Sends a call once, for which `paid` was taken from the token bucket.
+    async fn send(&self, keys: KeyBatch, paid: f64) -> (KeyBatch, f64, Instant, BackendReply) {
+        let is_retry = keys.0.iter().any(|e| e.attempts > 0);
+        self.counters.update(|c| {
             c.requests += 1;
-            c.retries += u64::from(again);
+            c.retries += u64::from(is_retry);
         });
-        let begun = Instant::now();
-        let told = self.oracle.ask(&keys).await;
-        (keys, paid, begun, told)
+        let sent_at = Instant::now();
+        let reply = self.backend.look_up(&keys).await;
+        (keys, paid, sent_at, reply)
     }
 
-    /// Takes what came back for `keys`.
-    fn look_at(&self, s: &mut State, keys: Keys, paid: f64, begun: Instant, told: Told) {
-        let Told {
-            settled,
-            again,
-            trouble,
+    /// Handles the reply to a call with `keys`.
+    fn handle_response(
+        &self,
+        s: &mut RequesterState,
+        keys: KeyBatch,
+        paid: f64,
+        sent_at: Instant,
+        reply: BackendReply,
+    ) {
+        let BackendReply {
+            replies,
+            retry,
+            error,
             consumed,
             calls,
-            astray,
-        } = told;
+            is_unrecognised,
+        } = reply;
         let paid_each = paid / keys.0.len() as f64;
-        let read = settled.len();
-        // The table has answered, and left some of it, or all.
-        let unread = match &trouble {
+        let read = replies.len();
+        let has_response = match &error {
             None => true,
-            Some(t) => matches!(t.kind, Kind::Unread),
+            Some(e) => matches!(e.class, BackendErrorClass::Unprocessed),
         };
-        let unread = if unread { again.len() } else { 0 };
-        // First what was refused: the table accepts some.
-        if unread > 0 {
-            self.pace.refused(paid_each * unread as f64, &[]);
+        // Without a response, the keys to retry are not unprocessed but failed.
+        let unprocessed = if has_response { retry.len() } else { 0 };
+        // Throttling first: the rate limiter must see the success last.
+        if unprocessed > 0 {
+            self.rate_limiter
+                .record_throttled(paid_each * unprocessed as f64, &[]);
         }
         if read > 0 {
-            s.bound.took(begun, Instant::now());
-            self.accept(s, read, paid_each * read as f64, consumed.as_ref());
-            if !astray {
-                s.answered = true;
+            s.concurrency_limit.observe(sent_at, Instant::now());
+            self.record_success(s, read, paid_each * read as f64, consumed.as_ref());
+            if !is_unrecognised {
+                s.has_recognised = true;
             }
         }
-        let cost = self.cost(read, consumed.as_ref());
-        self.meters.update(|c| {
+        let cost = self.consumed_rcu(read, consumed.as_ref());
+        self.counters.update(|c| {
             c.requests += calls.saturating_sub(1);
-            c.consumed += cost;
-            c.unprocessed += unread as u64;
+            c.consumed_rcu += cost;
+            c.unprocessed += unprocessed as u64;
         });
-        for (hash, reply) in settled {
-            s.faults.remove(&hash);
-            if astray && !s.answered {
-                s.astray += 1;
-                self.judge_astray(s, &reply);
+        for (hash, reply) in replies {
+            s.failed_tries.remove(&hash);
+            if is_unrecognised && !s.has_recognised {
+                s.unrecognised += 1;
+                self.check_unrecognised(s, &reply);
             }
-            s.desk.settle(hash, reply);
+            s.buffer.resolve(hash, reply);
         }
-        self.put_back(s, &keys, again, trouble.as_ref());
-        if let Some(trouble) = trouble {
-            self.judge(s, paid, trouble);
+        self.requeue_or_fail(s, &keys, retry, error.as_ref());
+        if let Some(error) = error {
+            self.handle_failure(s, paid, error);
         }
     }
 
-    /// Takes it that `read` hashes were answered, for which `paid` units were taken.
-    fn accept(&self, s: &mut State, read: usize, paid: f64, consumed: Option<&Consumed>) {
-        s.stalled = None;
-        s.refusals = 0;
-        // As many more as were answered, until all may be in flight again.
-        s.allowed = s.allowed.map(|allowed| allowed + 1.0 / allowed);
-        if self.pace.accepted(paid, consumed) && self.options.tries.is_none() {
-            s.waiting.release(Instant::now());
+    /// Records replies to `read` hashes, for which `paid` was taken from the token bucket.
+    fn record_success(
+        &self,
+        s: &mut RequesterState,
+        read: usize,
+        paid: f64,
+        consumed: Option<&ConsumedCapacity>,
+    ) {
+        s.stalled_since = None;
+        s.throttled_in_a_row = 0;
+        // One more call in flight for each full round of replies, up to the usual limit.
+        s.reduced_limit = s.reduced_limit.map(|limit| limit + 1.0 / limit);
+        if self.rate_limiter.record_success(paid, consumed) && self.options.max_tries.is_none() {
+            s.queue.release_delayed(Instant::now());
         }
         if let Some(consumed) = consumed {
-            s.key_units = (consumed.total / read as f64).max(self.options.units);
+            s.key_cost = (consumed.total / read as f64).max(self.options.min_key_cost);
         }
     }
 
-    /// Read units that a call of `read` answers has cost.
-    fn cost(&self, read: usize, consumed: Option<&Consumed>) -> f64 {
-        match (consumed, self.options.tries) {
+    /// Consumed RCU of a call with `read` replies.
+    fn consumed_rcu(&self, read: usize, consumed: Option<&ConsumedCapacity>) -> f64 {
+        match (consumed, self.options.max_tries) {
             (Some(consumed), _) => consumed.total,
-            (None, None) => read as f64 * self.options.units,
-            // An API has no read units.
+            (None, None) => read as f64 * self.options.min_key_cost,
+            // An API consumes no read capacity.
             (None, Some(_)) => 0.0,
         }
     }
 
-    /// Puts back the hashes to ask for `again`; one without tries left is answered.
-    fn put_back(&self, s: &mut State, keys: &Keys, again: Vec<Hash>, trouble: Option<&Trouble>) {
-        let (is_fault, why) = match trouble {
+    /// Returns the hashes to `retry` to the queue. A hash without tries left is answered with
+    /// an error.
+    fn requeue_or_fail(
+        &self,
+        s: &mut RequesterState,
+        keys: &KeyBatch,
+        retry: Vec<Hash>,
+        error: Option<&BackendError>,
+    ) {
+        let (is_failure, message) = match error {
             None => (false, ""),
-            Some(t) => (
-                matches!(t.kind, Kind::Passing | Kind::Expired),
-                t.why.as_str(),
+            Some(e) => (
+                matches!(
+                    e.class,
+                    BackendErrorClass::Transient | BackendErrorClass::Expired
+                ),
+                e.message.as_str(),
             ),
         };
-        let mut entries = Vec::with_capacity(again.len());
-        for hash in again {
+        let mut entries = Vec::with_capacity(retry.len());
+        for hash in retry {
             let Some(at) = keys.find(&hash) else { continue };
             let entry = keys.0[at].clone();
-            match self.options.tries {
-                Some(tries) if s.has_failed(&entry, is_fault, tries) => {
-                    let why = format!("{why} (asked {} times)", entry.attempts + 1);
-                    s.faults.remove(&hash);
-                    s.desk.settle(hash, Reply::Error(why.into()));
+            match self.options.max_tries {
+                Some(max_tries) if s.is_out_of_tries(&entry, is_failure, max_tries) => {
+                    let message = format!("{message} (tried {} times)", entry.attempts + 1);
+                    s.failed_tries.remove(&hash);
+                    s.buffer.resolve(hash, Reply::Error(message.into()));
                 }
                 _ => entries.push(entry),
             }
         }
-        s.ask_again(entries);
+        s.requeue(entries);
     }
 
-    /// Whether it is the wrong address that answers, and `reply` is the last of it.
-    fn judge_astray(&self, s: &mut State, reply: &Reply) {
-        if s.astray < MOST_ASTRAY || s.end.is_some() {
+    /// Ends the run after too many unrecognised responses; `reply` is the last of them.
+    fn check_unrecognised(&self, s: &mut RequesterState, reply: &Reply) {
+        if s.unrecognised < MAX_UNRECOGNISED || s.run_end.is_some() {
             return;
         }
-        let why = match reply {
-            Reply::Error(why) => why,
+        let last = match reply {
+            Reply::Error(message) => message,
             _ => "",
         };
-        let what = format!(
-            "{} answered none of the first {MOST_ASTRAY} hashes as a look-up answers; the last answer: {why}",
-            self.options.whom
+        let problem = format!(
+            "{} gave no valid response to the first {MAX_UNRECOGNISED} hashes; the last response: {last}",
+            self.options.target
         );
-        let hint = "check the URL: the hash is put behind it; and that the list is of the hashes that it knows";
-        s.end = Some(Ended::Failed(Error::new(ErrorKind::Read, what).hint(hint)));
+        let hint =
+            "check the URL (the hash is appended to it), and that the list has the API's algorithm";
+        s.run_end = Some(RunEnd::Failed(
+            Error::new(ErrorKind::Read, problem).with_hint(hint),
+        ));
     }
 
-    /// Whether, and when, to go on after a call that answered nothing.
-    fn judge(&self, s: &mut State, paid: f64, trouble: Trouble) {
-        let Trouble {
-            kind,
-            why,
-            wait,
+    /// Decides after a call without any reply whether and when the run continues.
+    fn handle_failure(&self, s: &mut RequesterState, paid: f64, error: BackendError) {
+        let BackendError {
+            class,
+            message,
+            retry_after,
             reasons,
-        } = trouble;
-        tracing::debug!("a call failed: {why}");
-        let whom = &self.options.whom;
+        } = error;
+        tracing::debug!("a call failed: {message}");
+        let target = &self.options.target;
         let now = Instant::now();
-        let throttled = matches!(kind, Kind::Throttled);
+        let throttled = matches!(class, BackendErrorClass::Throttled);
         if throttled {
-            self.pace.refused(paid, &reasons);
-            self.meters.update(|c| c.throttled += 1);
-            // Those in flight were sent before it was known: they are one refusal.
-            if self.options.tries.is_some() && s.hold.is_none_or(|at| at <= now) {
-                s.refusals += 1;
-                let all = s
-                    .bound
-                    .calls(self.pace.rate(), s.key_units * self.options.most as f64);
-                s.allowed = Some((s.allowed.unwrap_or(all as f64) / 2.0).max(1.0));
-                s.hold = Some(now + s.backoff.wait(s.refusals + 2));
+            self.rate_limiter.record_throttled(paid, &reasons);
+            self.counters.update(|c| c.throttled += 1);
+            // Calls in flight were sent before the throttling was known: count it once.
+            if self.options.max_tries.is_some() && s.paused_until.is_none_or(|at| at <= now) {
+                s.throttled_in_a_row += 1;
+                let usual = s.concurrency_limit.calls(
+                    self.rate_limiter.rate(),
+                    s.key_cost * self.options.max_keys as f64,
+                );
+                s.reduced_limit = Some((s.reduced_limit.unwrap_or(usual as f64) / 2.0).max(1.0));
+                s.paused_until = Some(now + s.backoff.wait(s.throttled_in_a_row + 2));
             }
         }
-        if let Some(at) = wait.and_then(|wait| now.checked_add(wait)) {
-            s.hold = s.hold.max(Some(at));
+        if let Some(at) = retry_after.and_then(|wait| now.checked_add(wait)) {
+            s.paused_until = s.paused_until.max(Some(at));
         }
-        if s.end.is_some() {
+        if s.run_end.is_some() {
             return;
         }
-        let patience = match kind {
-            Kind::Fatal(e) => {
-                s.end = Some(Ended::Failed(e));
+        let patience = match class {
+            BackendErrorClass::Fatal(e) => {
+                s.run_end = Some(RunEnd::Failed(e));
                 return;
             }
-            Kind::Expired => self.options.give_up_after.min(EXPIRED_PATIENCE),
+            BackendErrorClass::Expired => self.options.give_up_after.min(EXPIRED_PATIENCE),
             _ => self.options.give_up_after,
         };
-        if wait.is_some_and(|wait| wait > patience) {
-            let seconds = wait.unwrap_or_default().as_secs();
-            let what = format!("{whom} wants to be asked again in {seconds} s; it said");
-            let e = Error::new(ErrorKind::Read, what).because(why);
-            s.end = Some(Ended::Failed(
-                e.hint("go on then; --give-up-after sets how long to wait"),
-            ));
+        if retry_after.is_some_and(|wait| wait > patience) {
+            let seconds = retry_after.unwrap_or_default().as_secs();
+            let problem = format!("{target} asks for a retry in {seconds} s; its response");
+            let e = Error::new(ErrorKind::Read, problem).with_source(message);
+            s.run_end = Some(RunEnd::Failed(e.with_hint(
+                "run this again then, or give a longer time with --give-up-after",
+            )));
             return;
         }
-        let since = *s.stalled.get_or_insert(now);
+        let since = *s.stalled_since.get_or_insert(now);
         if since.elapsed() >= patience {
             let seconds = patience.as_secs();
-            let what =
-                format!("nothing could be read from {whom} for {seconds} s; the last answer");
-            let hint = match kind {
-                Kind::Expired => "renew the credentials, then go on",
-                _ => "go on once it answers; --give-up-after sets how long to try",
+            let problem =
+                format!("nothing could be read from {target} for {seconds} s; the last error");
+            let hint = match class {
+                BackendErrorClass::Expired => "renew the credentials, then run this again",
+                _ => "run this again once it responds, or give a longer time with --give-up-after",
             };
-            let e = Error::new(ErrorKind::Read, what).because(why).hint(hint);
-            s.end = Some(Ended::Failed(e));
+            let e = Error::new(ErrorKind::Read, problem)
+                .with_source(message)
+                .with_hint(hint);
+            s.run_end = Some(RunEnd::Failed(e));
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Whether hashes, or paths, are known: a list, and a table or an API that is asked.
+//! Look-up run: reads a list and answers each line from a table or an API.
 //!
-//! [`Lookup`] is what the command `hashferry lookup` runs. Every line of the list gets
-//! one answer, a line of JSON, in the order of the list: never fewer, never more.
+//! [`Lookup`] is behind the command `hashferry lookup`. Every line of the list gets
+//! exactly one answer, a line of JSON, in the order of the list.
 //!
 //! ```text
 //! {"input":"9f86…","hash":"9F86…","status":"known","source":"NSRL","type":"known"}
@@ -10,45 +10,45 @@
 //! {"input":"2C26…","hash":"2C26…","status":"error","error":"status 500: …"}
 //! ```
 //!
-//! The stages: `reading` takes lines apart (`question`), a bounded channel hands
-//! them to the `engine`, which keeps them on its `desk` until they are answered by
-//! its `oracle`, a `table` or an `api`, and writes what is answered (`output`).
-//! Memory does not grow with the list.
+//! The stages: `input` reads lines and parses them (`query`). A bounded channel passes the
+//! queries to the `requester`. It keeps them in a reorder buffer (`answers`) until its
+//! `backend`, a table or an API, replies, and writes the answers (`output`). Memory does
+//! not grow with the list.
 //!
-//! A hash is asked for once while it is under way or was answered a short while ago. Of
-//! a table each is read once, eventually consistently unless it is told otherwise: an item
-//! that was written within the last second may be unknown still.
+//! A hash that is pending or recently answered causes no second request. Reads from a table
+//! are eventually consistent by default, so an item written within the last second may
+//! still be unknown.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
-use crate::base::human::thousands;
-use crate::commands::lookup::answers::Desk;
-use crate::commands::lookup::api_backend::ApiOracle;
+use crate::base::human::format_number;
+use crate::commands::lookup::answers::ReorderBuffer;
+use crate::commands::lookup::api_backend::ApiBackend;
 use crate::commands::lookup::api_options::{API_CONCURRENCY, Api};
-use crate::commands::lookup::backend::Oracle;
-use crate::commands::lookup::input::{Behind, Input, Reading};
+use crate::commands::lookup::backend::Backend;
+use crate::commands::lookup::input::{Input, InputReader, ResumePoint};
 use crate::commands::lookup::options::{GIVE_UP_AFTER, Lookup};
 use crate::commands::lookup::outcome::{
-    count_unanswered, end, listed, unbalanced, warn_of_none_known,
+    balance_error, count_unanswered, finish_report, listed, warn_if_none_known,
 };
 use crate::commands::lookup::output;
-use crate::commands::lookup::output::{Answers, Output};
-use crate::commands::lookup::prepare::{Prepared, Whom};
-use crate::commands::lookup::query::Questions;
+use crate::commands::lookup::output::{OpenOutput, Output};
+use crate::commands::lookup::prepare::{Prepared, PreparedBackend};
+use crate::commands::lookup::query::QueryParser;
 use crate::commands::lookup::report::LookupReport;
-use crate::commands::lookup::request_state::{Ended, EngineOptions};
-use crate::commands::lookup::requester::Engine;
-use crate::commands::lookup::table_backend::TableOracle;
+use crate::commands::lookup::request_state::{RequesterOptions, RunEnd};
+use crate::commands::lookup::requester::Requester;
+use crate::commands::lookup::table_backend::TableBackend;
 use crate::commands::lookup::watch::LookupPlan;
 use crate::dynamodb::batch_get::request::{
     CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
 };
-use crate::dynamodb::client::operation::RawOperation;
+use crate::dynamodb::client::operation::PreparedOperation;
 use crate::dynamodb::table::Table;
 use crate::flow::backoff::Backoff;
 use crate::flow::concurrency::Concurrency;
-use crate::flow::rate_limiter::{CAPACITY_INTERVAL, Pace};
-use crate::flow::rate_setting::Rate;
+use crate::flow::rate_limiter::{CAPACITY_INTERVAL, RateLimiter};
+use crate::flow::rate_setting::RateSetting;
 use crate::list::shape::Shapes;
 use crate::pipeline::report::Outcome;
 use jiff::Timestamp;
@@ -58,288 +58,315 @@ use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Hand-overs of questions that wait between reading and asking.
-const HAND_OVERS: usize = 4;
+/// Capacity of the channel of queries, in batches.
+const CHANNEL_CAPACITY: usize = 4;
 
 impl Lookup {
-    /// Runs to the end; the answers go to the file that the builder was told.
-    /// Whatever happens once reading has begun is in the report, a failure too:
+    /// Runs to the end and writes the answers to the file of
+    /// [`LookupBuilder::output`](crate::commands::lookup::options::LookupBuilder::output).
+    /// A failure after reading has begun is in the report:
     /// see [`LookupReport::outcome`] and [`LookupReport::failure`].
     ///
     /// # Errors
-    /// When it cannot begin, or no file was told.
+    /// If the run cannot begin, or if the builder has no file.
     pub async fn run(self) -> Result<LookupReport> {
-        if self.with.output.is_none() {
-            return Err(Error::usage("no file for the answers is named").hint("give --output FILE"));
+        if self.options.output.is_none() {
+            return Err(
+                Error::usage("no file for the answers is given").with_hint("give --output FILE")
+            );
         }
-        self.run_somewhere(None::<tokio::io::Sink>).await
+        self.run_with_events(None::<tokio::io::Sink>).await
     }
 
-    /// The same; the answers go to `writer`, unless the builder was told a file.
+    /// Runs like [`run`](Self::run), but writes the answers to `writer` if the builder has no
+    /// file.
     ///
     /// # Errors
-    /// When it cannot begin.
+    /// If the run cannot begin.
     pub async fn run_to<W: AsyncWrite + Unpin>(self, writer: W) -> Result<LookupReport> {
-        self.run_somewhere(Some(writer)).await
+        self.run_with_events(Some(writer)).await
     }
 
-    async fn run_somewhere<W: AsyncWrite + Unpin>(self, writer: Option<W>) -> Result<LookupReport> {
-        let (events, watch) = (self.with.events.clone(), self.watch.clone());
+    async fn run_with_events<W: AsyncWrite + Unpin>(
+        self,
+        writer: Option<W>,
+    ) -> Result<LookupReport> {
+        let (events, watch) = (self.options.events.clone(), self.watch.clone());
         let run = Box::pin(self.run_to_end(writer));
-        events.during(|| watch.progress(), run).await
+        events.drive(|| watch.progress(), run).await
     }
 
     async fn run_to_end<W: AsyncWrite + Unpin>(self, writer: Option<W>) -> Result<LookupReport> {
-        let with = &self.with;
-        let mut report = self.report(Timestamp::now());
-        let begun = Instant::now();
+        let options = &self.options;
+        let mut report = self.new_report(Timestamp::now());
+        let started = Instant::now();
         let prepared = tokio::select! {
             biased;
-            () = with.stop.requested() => {
-                report.end(Outcome::Interrupted, None);
+            () = options.stop.requested() => {
+                report.finish(Outcome::Interrupted, None);
                 return Ok(report);
             }
             prepared = Box::pin(self.prepare()) => prepared?,
         };
         report.hash = Some(prepared.algorithm.name().to_owned());
         report.rules = prepared.paths.as_ref().map(|n| n.rules().name());
-        match (&with.output, writer) {
+        match (&options.output, writer) {
             (Some(path), _) => {
-                let (path, existing) = (path.clone(), with.existing);
-                let place = path.display().to_string();
-                let opened = tokio::task::spawn_blocking(move || output::open(&path, existing));
-                let Answers {
+                let (path, if_exists) = (path.clone(), options.if_exists);
+                let name = path.display().to_string();
+                let opened = tokio::task::spawn_blocking(move || output::open(&path, if_exists));
+                let OpenOutput {
                     file,
                     lines,
-                    tally,
-                    past,
+                    counts,
+                    previous,
                 } = opened.await.map_err(|e| {
                     Error::new(ErrorKind::Internal, "cannot open the file for the answers")
-                        .because(e)
+                        .with_source(e)
                 })??;
                 if lines > 0 {
                     tracing::info!(
-                        "{place} has the answers to {} lines: going on after them",
-                        thousands(lines as f64)
+                        "{name} has the answers to {} lines: resuming after them",
+                        format_number(lines as f64)
                     );
                     report.resumed_from = Some(lines);
-                    self.watch.meters().update(|c| {
-                        c.enter(tally);
-                        c.books.lines += lines;
+                    self.watch.counters().update(|c| {
+                        c.add_answers(counts);
+                        c.line_counts.lines += lines;
                     });
                 }
                 let file = tokio::fs::File::from_std(file);
-                let behind = Behind {
+                let resume = ResumePoint {
                     lines,
-                    answers: past,
-                    place,
+                    previous,
+                    output_name: name,
                 };
-                let output = Output::new(file, &with.stop);
-                Box::pin(self.answer(prepared, output, behind, report, begun)).await
+                let output = Output::new(file, &options.stop);
+                Box::pin(self.run_queries(prepared, output, resume, report, started)).await
             }
             (None, Some(writer)) => {
-                let output = Output::new(writer, &with.stop);
-                let behind = Behind::default();
-                Box::pin(self.answer(prepared, output, behind, report, begun)).await
+                let output = Output::new(writer, &options.stop);
+                let resume = ResumePoint::default();
+                Box::pin(self.run_queries(prepared, output, resume, report, started)).await
             }
-            (None, None) => Err(Error::usage("no place for the answers is named")),
+            (None, None) => Err(Error::usage("no output for the answers is given")),
         }
     }
 
-    /// The report, as long as nothing is known.
-    fn report(&self, started: Timestamp) -> LookupReport {
-        let with = &self.with;
-        let table = Some(with.table.as_str()).filter(|t| !t.is_empty());
-        let api = with.api.as_ref().map(Api::shown);
-        let mut report = LookupReport::begun(table, api, &with.input, started);
-        report.output = with.output.as_ref().map(|path| path.display().to_string());
+    /// The report before the first line is read.
+    fn new_report(&self, started: Timestamp) -> LookupReport {
+        let options = &self.options;
+        let table = Some(options.table.as_str()).filter(|t| !t.is_empty());
+        let api = options.api.as_ref().map(Api::display_url);
+        let mut report = LookupReport::new(table, api, &options.input, started);
+        report.output = options
+            .output
+            .as_ref()
+            .map(|path| path.display().to_string());
         report
     }
 
-    /// Asks whom there is to ask.
-    async fn answer<W: AsyncWrite + Unpin>(
+    /// Runs the queries on the prepared backend.
+    async fn run_queries<W: AsyncWrite + Unpin>(
         &self,
         prepared: Prepared,
         output: Output<'_, W>,
-        behind: Behind,
+        resume: ResumePoint,
         report: LookupReport,
-        begun: Instant,
+        started: Instant,
     ) -> Result<LookupReport> {
-        let with = &self.with;
+        let options = &self.options;
         let Prepared {
             input,
-            whom,
+            backend,
             algorithm,
             paths,
-            questions,
+            parser,
         } = prepared;
-        let what = match &paths {
+        let subject = match &paths {
             Some(normalizer) => format!("paths, normalised by the rules {}", normalizer.rules()),
             None => algorithm.to_string(),
         };
-        let asking = Asking {
+        let run = PreparedRun {
             lookup: self,
-            algorithm: Some(algorithm).filter(|_| with.paths.is_none()),
+            algorithm: Some(algorithm).filter(|_| options.paths.is_none()),
             input,
-            questions,
-            behind,
+            parser,
+            resume,
             report,
-            begun,
+            started,
         };
-        Ok(match whom {
-            Whom::Api(oracle, tries) => self.ask_api(&what, &oracle, tries, asking, output).await,
-            Whom::Table(oracle, table) => {
-                self.ask_table(&what, &oracle, &table, asking, output).await
+        Ok(match backend {
+            PreparedBackend::Api(api, max_tries) => {
+                self.ask_api(&subject, &api, max_tries, run, output).await
+            }
+            PreparedBackend::Table(backend, table) => {
+                self.ask_table(&subject, &backend, &table, run, output)
+                    .await
             }
         })
     }
 
-    /// Asks an API for `what`: a call a hash, which is asked so many `tries`.
+    /// Looks up hashes in an API, one a call, with at most `max_tries` tries of each.
+    /// `subject` names them in the log.
     async fn ask_api<W: AsyncWrite + Unpin>(
         &self,
-        what: &str,
-        oracle: &ApiOracle,
-        tries: u32,
-        asking: Asking<'_>,
+        subject: &str,
+        backend: &ApiBackend,
+        max_tries: u32,
+        run: PreparedRun<'_>,
         output: Output<'_, W>,
     ) -> LookupReport {
-        let with = &self.with;
-        let api = with.api.as_ref().map(Api::shown).unwrap_or_default();
-        let limit = match with.rate {
-            Rate::Units(calls) => Some(calls),
+        let options = &self.options;
+        let api = options
+            .api
+            .as_ref()
+            .map(Api::display_url)
+            .unwrap_or_default();
+        let limit = match options.rate {
+            RateSetting::Units(calls) => Some(calls),
             _ => None,
         };
-        let concurrency = match with.concurrency {
+        let concurrency = match options.concurrency {
             Concurrency::Calls(calls) => calls,
             Concurrency::Auto => API_CONCURRENCY,
         };
         let rate = match limit {
-            Some(calls) => format!("{} calls/s", thousands(calls)),
-            None => "as fast as it goes".to_owned(),
+            Some(calls) => format!("{} calls/s", format_number(calls)),
+            None => "no rate limit".to_owned(),
         };
-        tracing::info!("looking up {what} at {api}: {rate}, up to {concurrency} calls in flight");
-        let options = EngineOptions {
+        tracing::info!(
+            "looking up {subject} at {api}: {rate}, up to {concurrency} calls in flight"
+        );
+        let requester_options = RequesterOptions {
             concurrency: Concurrency::Calls(concurrency),
-            most: 1,
-            units: 1.0,
-            tries: Some(tries),
-            give_up_after: with.give_up_after.unwrap_or(GIVE_UP_AFTER),
-            whom: api,
+            max_keys: 1,
+            min_key_cost: 1.0,
+            max_tries: Some(max_tries),
+            give_up_after: options.give_up_after.unwrap_or(GIVE_UP_AFTER),
+            target: api,
         };
-        let pace = Arc::new(Pace::fixed(limit).of_reads());
+        let rate_limiter = Arc::new(RateLimiter::fixed(limit).for_reads());
         let never = std::future::pending::<Infallible>();
-        asking.run(oracle, &pace, options, output, never).await
+        run.run(backend, &rate_limiter, requester_options, output, never)
+            .await
     }
 
-    /// Asks a table for `what`: many hashes a call, at the pace of its read capacity.
+    /// Looks up hashes in a table, many a call, at the rate of its read capacity. `subject`
+    /// names them in the log.
     async fn ask_table<W: AsyncWrite + Unpin>(
         &self,
-        what: &str,
-        oracle: &TableOracle<RawOperation>,
+        subject: &str,
+        backend: &TableBackend<PreparedOperation>,
         table: &Table,
-        asking: Asking<'_>,
+        run: PreparedRun<'_>,
         output: Output<'_, W>,
     ) -> LookupReport {
-        let with = &self.with;
-        let pace = with.rate.pace(table.read_capacity(), None).of_reads();
-        let target = pace.rate();
-        let units = match with.consistent {
+        let options = &self.options;
+        let rate_limiter = options
+            .rate
+            .rate_limiter(table.read_capacity(), None)
+            .for_reads();
+        let target = rate_limiter.rate();
+        let key_rcu = match options.consistent {
             true => CONSISTENT_READ_UNITS,
             false => EVENTUAL_READ_UNITS,
         };
-        let concurrency = with.concurrency;
-        let calls = concurrency.said(target, units * MAX_GET_KEYS as f64);
-        self.announce(table, what, target, &calls);
-        let options = EngineOptions {
+        let concurrency = options.concurrency;
+        let calls = concurrency.describe(target, key_rcu * MAX_GET_KEYS as f64);
+        self.log_start(table, subject, target, &calls);
+        let requester_options = RequesterOptions {
             concurrency,
-            most: MAX_GET_KEYS,
-            units,
-            tries: None,
-            give_up_after: with.give_up_after.unwrap_or(GIVE_UP_AFTER),
-            whom: format!("table {}", with.table),
+            max_keys: MAX_GET_KEYS,
+            min_key_cost: key_rcu,
+            max_tries: None,
+            give_up_after: options.give_up_after.unwrap_or(GIVE_UP_AFTER),
+            target: format!("table {}", options.table),
         };
-        let pace = Arc::new(pace);
+        let rate_limiter = Arc::new(rate_limiter);
         let describe = || async {
             let table =
-                crate::dynamodb::describe_table::describe(&self.aws, &with.table, None).await?;
+                crate::dynamodb::describe_table::describe_table(&self.aws, &options.table, None)
+                    .await?;
             Ok(table.read_capacity())
         };
-        let follow = pace.follow(CAPACITY_INTERVAL, describe);
-        asking.run(oracle, &pace, options, output, follow).await
+        let follow = rate_limiter.follow_table(CAPACITY_INTERVAL, describe);
+        run.run(backend, &rate_limiter, requester_options, output, follow)
+            .await
     }
 
-    /// Says what is going to happen.
-    fn announce(&self, table: &Table, what: &str, target: Option<f64>, calls: &str) {
+    /// Logs the settings of the run.
+    fn log_start(&self, table: &Table, subject: &str, target: Option<f64>, calls: &str) {
         let rate = match target {
-            Some(units) => format!("{} read units/s", thousands(units)),
-            None => "as fast as it goes".to_owned(),
+            Some(rcu) => format!("{} RCU/s", format_number(rcu)),
+            None => "no rate limit".to_owned(),
         };
-        let reads = match self.with.consistent {
+        let reads = match self.options.consistent {
             true => "strongly consistent reads",
             false => "eventually consistent reads",
         };
         let key = &table.schema.partition;
         tracing::info!(
-            "looking up {what} in table {} {}: key {} ({}); {reads}, {rate}, {calls}",
+            "looking up {subject} in table {} {}: key {} ({}); {reads}, {rate}, {calls}",
             table.name,
-            self.aws.dynamodb_place(),
+            self.aws.describe_dynamodb(),
             key.name,
             key.kind,
         );
     }
 }
 
-/// A look-up that knows whom it asks.
-pub(super) struct Asking<'a> {
+/// A look-up whose backend is prepared.
+pub(super) struct PreparedRun<'a> {
     lookup: &'a Lookup,
-    /// Of hashes; `None` for paths.
+    /// Hash algorithm. `None` if the list is a list of paths.
     algorithm: Option<Algorithm>,
     input: Input,
-    questions: Questions,
-    behind: Behind,
+    parser: QueryParser,
+    resume: ResumePoint,
     report: LookupReport,
-    begun: Instant,
+    started: Instant,
 }
 
-impl Asking<'_> {
-    async fn run<O: Oracle, W: AsyncWrite + Unpin>(
+impl PreparedRun<'_> {
+    async fn run<O: Backend, W: AsyncWrite + Unpin>(
         self,
-        oracle: &O,
-        pace: &Arc<Pace>,
-        options: EngineOptions,
+        backend: &O,
+        rate_limiter: &Arc<RateLimiter>,
+        requester_options: RequesterOptions,
         mut output: Output<'_, W>,
         follow: impl Future<Output = Infallible>,
     ) -> LookupReport {
-        let with = &self.lookup.with;
-        let meters = self.lookup.watch.meters();
+        let options = &self.lookup.options;
+        let counters = self.lookup.watch.counters();
         self.lookup.watch.set_plan(LookupPlan {
-            bytes: self.input.length(),
-            pace: pace.clone(),
-            is_api: with.api.is_some(),
-            begun: self.begun,
+            total_bytes: self.input.length(),
+            rate_limiter: rate_limiter.clone(),
+            is_api: options.api.is_some(),
+            started: self.started,
         });
-        let (send, fresh) = mpsc::channel(HAND_OVERS);
+        let (send, fresh) = mpsc::channel(CHANNEL_CAPACITY);
         let shapes = Mutex::<Shapes>::default();
-        let reading = Reading {
+        let reader = InputReader {
             shapes: &shapes,
-            questions: self.questions,
-            behind: self.behind,
-            meters,
-            stop: &with.stop,
+            parser: self.parser,
+            resume: self.resume,
+            counters,
+            stop: &options.stop,
             send,
         };
-        let engine = Engine {
-            oracle,
-            pace,
-            meters,
-            options,
+        let requester = Requester {
+            backend,
+            rate_limiter,
+            counters,
+            options: requester_options,
         };
-        let desk = Desk::new(with.unordered, with.only);
+        let buffer = ReorderBuffer::new(options.unordered, options.only);
         let backoff = Backoff::new(fastrand::Rng::new());
         let work = async {
             tokio::join!(
-                engine.run(fresh, desk, &mut output, &with.stop, backoff),
-                reading.run(self.input),
+                requester.run(fresh, buffer, &mut output, &options.stop, backoff),
+                reader.run(self.input),
             )
         };
         let (ended, read) = tokio::select! {
@@ -348,26 +375,26 @@ impl Asking<'_> {
             never = follow => match never {},
         };
 
-        count_unanswered(meters);
-        let counts = meters.read();
-        warn_of_none_known(&counts.books, with.api.is_some());
+        count_unanswered(counters);
+        let counts = counters.snapshot();
+        warn_if_none_known(&counts.line_counts, options.api.is_some());
         let mut report = self.report;
-        report.target_rcu_per_s = pace.rate();
-        report.count(&counts, self.begun.elapsed());
-        report.closed = matches!(ended, Ended::Enough);
-        let complete = matches!((&ended, &read), (Ended::Complete, Ok(true)));
+        report.target_rcu_per_s = rate_limiter.rate();
+        report.set_counts(&counts, self.started.elapsed());
+        report.closed = matches!(ended, RunEnd::OutputClosed);
+        let complete = matches!((&ended, &read), (RunEnd::Complete, Ok(true)));
         let failure = match (ended, read) {
-            (_, Err(e)) | (Ended::Failed(e), _) => Some(self.lookup.how_to_go_on(e)),
+            (_, Err(e)) | (RunEnd::Failed(e), _) => Some(self.lookup.with_resume_hint(e)),
             _ => None,
         };
-        let failure = match unbalanced(&counts.books, complete).or(failure) {
+        let failure = match balance_error(&counts.line_counts, complete).or(failure) {
             None if complete && !report.closed => {
                 let shapes = shapes.into_inner().unwrap_or_else(PoisonError::into_inner);
-                listed(self.lookup, self.algorithm, &counts).useless(&shapes)
+                listed(self.lookup, self.algorithm, &counts).no_hash_error(&shapes)
             }
             failure => failure,
         };
-        end(&mut report, &counts, complete, failure.as_ref());
+        finish_report(&mut report, &counts, complete, failure.as_ref());
         report
     }
 }

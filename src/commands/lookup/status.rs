@@ -2,23 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What an answer says.
+/// Status of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Status {
-    /// The hash is there.
+    /// The backend has the hash.
     Known,
-    /// It is not.
+    /// The backend does not have the hash.
     Unknown,
-    /// The line is no hash of this kind, or no path.
+    /// The line is not a hash of this algorithm, or not a path.
     Invalid,
-    /// It could not be found out.
+    /// The look-up failed.
     Error,
 }
 
 impl Status {
-    /// As it stands in an answer.
+    /// The status as written in an answer.
     pub fn name(self) -> &'static str {
         match self {
             Status::Known => "known",

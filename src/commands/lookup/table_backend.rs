@@ -1,119 +1,128 @@
-//! A table that is asked: BatchGetItem, whole items.
+//! Table as backend: BatchGetItem, with all attributes of the items.
 
-use crate::aws::error::{CallError, Meaning};
+use crate::aws::error::{CallError, ErrorClass};
 use crate::base::error::{Error, ErrorKind};
-use crate::commands::lookup::backend::{AskedBy, Kind, Oracle, Reply, Told, Trouble};
-use crate::dynamodb::batch_get::plain_json::{WholeAnswer, WholeItem};
+use crate::commands::lookup::backend::{
+    Backend, BackendError, BackendErrorClass, BackendReply, Reply, RulesCheck,
+};
+use crate::dynamodb::batch_get::plain_json::{PlainItem, PlainResponse};
 use crate::dynamodb::client::operation::BatchGet;
-use crate::flow::waiting::Keys;
-use crate::pipeline::contents::either_case::{EitherCase, WRONG_CASE};
+use crate::flow::key_queue::KeyBatch;
+use crate::pipeline::contents::case_detection::{CaseDetector, WRONG_CASE};
 use foldhash::quality::RandomState;
 use std::collections::HashSet;
 
-/// Asks one table. See the [module](self).
+/// Looks up hashes in one table. See the [module](self).
 #[derive(Debug)]
-pub(super) struct TableOracle<T> {
+pub(super) struct TableBackend<T> {
     pub(super) table: T,
     /// Its name, for messages.
     pub(super) name: String,
-    pub(super) questions: EitherCase,
+    pub(super) either_case: CaseDetector,
     pub(super) consistent: bool,
-    pub(super) rules: Option<AskedBy>,
+    pub(super) rules: Option<RulesCheck>,
 }
 
-impl<T: BatchGet> Oracle for TableOracle<T> {
-    async fn ask(&self, keys: &Keys) -> Told {
+impl<T: BatchGet> Backend for TableBackend<T> {
+    async fn look_up(&self, keys: &KeyBatch) -> BackendReply {
         let hashes: Vec<_> = keys.0.iter().map(|e| e.record.hash).collect();
-        let asked = self.questions.ask(&self.table, &hashes, self.consistent);
-        let answer = asked.await.and_then(|answered| {
-            let told = self.told(keys, answered.answer);
-            let told = told.map_err(CallError::strange_answer)?;
-            Ok(Told {
+        let call = self.either_case.get(&self.table, &hashes, self.consistent);
+        let reply = call.await.and_then(|answered| {
+            let reply = self.backend_reply(keys, answered.response);
+            let reply = reply.map_err(CallError::unrecognised_response)?;
+            Ok(BackendReply {
                 calls: answered.calls,
-                ..told
+                ..reply
             })
         });
-        match answer {
-            Ok(told) => told,
-            Err(error) => self.trouble(keys, error),
+        match reply {
+            Ok(reply) => reply,
+            Err(error) => self.error_reply(keys, error),
         }
     }
 }
 
-impl<T> TableOracle<T> {
-    /// What an answer says of each of `keys`.
-    fn told(&self, keys: &Keys, answer: WholeAnswer) -> Result<Told, String> {
-        let strange = || "it holds a key that was not asked for".to_owned();
-        let mut settled = Vec::with_capacity(keys.0.len());
+impl<T> TableBackend<T> {
+    /// The replies to `keys` in `response`.
+    fn backend_reply(
+        &self,
+        keys: &KeyBatch,
+        response: PlainResponse,
+    ) -> Result<BackendReply, String> {
+        let unexpected = || "it has a key that was not requested".to_owned();
+        let mut replies = Vec::with_capacity(keys.0.len());
         let mut seen = HashSet::with_capacity_and_hasher(keys.0.len(), RandomState::default());
-        let twice = || "it holds a key twice".to_owned();
-        for hash in &answer.unprocessed {
-            keys.find(hash).ok_or_else(strange)?;
+        let twice = || "it has a key twice".to_owned();
+        for hash in &response.unprocessed {
+            keys.find(hash).ok_or_else(unexpected)?;
             seen.insert(*hash).then_some(()).ok_or_else(twice)?;
         }
-        let again: Vec<_> = seen.iter().copied().collect();
-        for item in answer.items {
-            keys.find(&item.hash).ok_or_else(strange)?;
+        let unprocessed: Vec<_> = seen.iter().copied().collect();
+        for item in response.items {
+            keys.find(&item.hash).ok_or_else(unexpected)?;
             seen.insert(item.hash).then_some(()).ok_or_else(twice)?;
-            settled.push((item.hash, self.known(item)));
+            replies.push((item.hash, self.known_reply(item)));
         }
-        let absent = keys.0.iter().map(|e| e.record.hash);
-        settled.extend(
-            absent
+        let requested = keys.0.iter().map(|e| e.record.hash);
+        replies.extend(
+            requested
                 .filter(|hash| !seen.contains(hash))
                 .map(|hash| (hash, Reply::Unknown)),
         );
-        let trouble = settled.is_empty().then(|| Trouble {
-            kind: Kind::Unread,
-            why: "DynamoDB left every key of the call unprocessed".into(),
-            wait: None,
+        let error = replies.is_empty().then(|| BackendError {
+            class: BackendErrorClass::Unprocessed,
+            message: "DynamoDB returned every key of the call as unprocessed".into(),
+            retry_after: None,
             reasons: Vec::new(),
         });
-        Ok(Told {
-            settled,
-            again,
-            trouble,
-            consumed: answer.consumed,
-            ..Told::default()
+        Ok(BackendReply {
+            replies,
+            retry: unprocessed,
+            error,
+            consumed: response.consumed,
+            ..BackendReply::default()
         })
     }
 
-    fn known(&self, item: WholeItem) -> Reply {
+    fn known_reply(&self, item: PlainItem) -> Reply {
         let rules = self.rules.as_ref();
         Reply::Known {
-            foreign: rules.is_some_and(|rules| rules.is_foreign(|name| item.text(name))),
+            foreign: rules
+                .is_some_and(|rules| rules.has_other_rules(|name| item.attribute_text(name))),
             fields: item.fields.into(),
         }
     }
 
-    fn trouble(&self, keys: &Keys, error: CallError) -> Told {
-        let why = error.to_string();
+    fn error_reply(&self, keys: &KeyBatch, error: CallError) -> BackendReply {
+        let message = error.to_string();
         let reasons = error.reasons.clone();
-        let kind = match error.meaning {
-            Meaning::Throttled => Kind::Throttled,
-            _ if error.code.as_deref() == Some(WRONG_CASE) => Kind::Fatal(self.questions.refusal()),
-            Meaning::Transient => Kind::Passing,
-            Meaning::Expired => Kind::Expired,
-            Meaning::Permanent | Meaning::Invalid => {
-                let what = format!("DynamoDB refuses to read from table {}", self.name);
+        let kind = match error.class {
+            ErrorClass::Throttled => BackendErrorClass::Throttled,
+            _ if error.code.as_deref() == Some(WRONG_CASE) => {
+                BackendErrorClass::Fatal(self.either_case.wrong_case_error())
+            }
+            ErrorClass::Transient => BackendErrorClass::Transient,
+            ErrorClass::Expired => BackendErrorClass::Expired,
+            ErrorClass::Permanent | ErrorClass::Invalid => {
+                let problem = format!("cannot read from table {}", self.name);
                 let hint = match error.code.as_deref() {
                     Some("AccessDeniedException") => {
-                        "the credentials need dynamodb:BatchGetItem on this table (see \
-                         scripts/iam/lookup.json); then go on"
+                        "allow dynamodb:BatchGetItem on this table (see \
+                         scripts/iam/lookup.json), then run this again"
                     }
                     Some("ResourceNotFoundException") => {
-                        "the table is gone, or not ready; once it is ACTIVE, go on"
+                        "the table is deleted or not ready; run this again once it is ACTIVE"
                     }
-                    _ => "mend that, then go on",
+                    _ => "fix the cause, then run this again",
                 };
-                let e = Error::new(ErrorKind::Read, what).because(error);
-                Kind::Fatal(e.hint(hint))
+                let e = Error::new(ErrorKind::Read, problem).with_source(error);
+                BackendErrorClass::Fatal(e.with_hint(hint))
             }
         };
-        let mut told = Told::trouble(keys, kind, why);
-        if let Some(trouble) = &mut told.trouble {
-            trouble.reasons = reasons;
+        let mut reply = BackendReply::from_error(keys, kind, message);
+        if let Some(error) = &mut reply.error {
+            error.reasons = reasons;
         }
-        told
+        reply
     }
 }

@@ -1,58 +1,58 @@
-//! Watch on a look-up that is under way: its counters and its plan.
+//! Handle to a running look-up: its counters and its properties.
 
-use crate::commands::lookup::counts::{LookupCounts, LookupMeters};
-use crate::flow::rate_limiter::Pace;
+use crate::commands::lookup::counts::{LookupCounters, LookupCounts};
+use crate::flow::rate_limiter::RateLimiter;
 use crate::pipeline::progress::events::Progress;
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 
-/// What a look-up that is under way can be asked.
+/// Handle to the live counters of a look-up.
 #[derive(Debug, Clone, Default)]
 pub struct LookupWatch(Arc<WatchInner>);
 
 #[derive(Debug, Default)]
 struct WatchInner {
-    meters: LookupMeters,
+    counters: LookupCounters,
     plan: OnceLock<LookupPlan>,
 }
 
-/// What is known once the list is open and the table has answered.
+/// Properties of a run, known once the list is open and the backend is prepared.
 #[derive(Debug, Clone)]
 pub struct LookupPlan {
-    /// Bytes to read in all, where that is known.
-    pub bytes: Option<u64>,
-    /// The pace, which knows the rate aimed at now: in read units, or in calls of an API.
-    pub pace: Arc<Pace>,
-    /// Whether it is an API that is asked.
+    /// Compressed bytes of the list. `None` if the length is unknown.
+    pub total_bytes: Option<u64>,
+    /// The rate limiter, with the target rate in RCU/s, or in calls/s of an API.
+    pub rate_limiter: Arc<RateLimiter>,
+    /// True if the backend is an API.
     pub is_api: bool,
-    /// When reading began.
-    pub begun: Instant,
+    /// Start of reading.
+    pub started: Instant,
 }
 
 impl LookupWatch {
-    /// The counters.
-    pub fn meters(&self) -> &LookupMeters {
-        &self.0.meters
+    /// The live counters.
+    pub fn counters(&self) -> &LookupCounters {
+        &self.0.counters
     }
 
-    /// How far the look-up is; `None` before it has begun.
+    /// Progress of the look-up. `None` if reading has not begun.
     pub fn progress(&self) -> Option<Progress<LookupCounts>> {
         let plan = self.plan()?;
-        let counts = self.meters().read();
+        let counts = self.counters().snapshot();
         Some(Progress::new(
-            plan.begun.elapsed(),
-            plan.bytes,
-            plan.pace.rate(),
+            plan.started.elapsed(),
+            plan.total_bytes,
+            plan.rate_limiter.rate(),
             counts,
         ))
     }
 
-    /// The plan, once there is one.
+    /// The properties of the run. `None` if reading has not begun.
     pub fn plan(&self) -> Option<&LookupPlan> {
         self.0.plan.get()
     }
 
-    /// Sets the plan. Once: a run happens once.
+    /// Sets the properties of the run. A run starts once, so the value is never set twice.
     pub(super) fn set_plan(&self, plan: LookupPlan) {
         let _ = self.0.plan.set(plan);
     }

@@ -1,13 +1,13 @@
-//! Numbers with the interval that they are in.
+//! Numbers with confidence intervals.
 
 use crate::base::human::ten_thousandths;
 use serde::Serialize;
 
-/// A number that was counted, or estimated with its 95 % interval.
+/// A counted number, or an estimate with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Figure {
-    /// The number; of an estimate, the likeliest.
+pub struct Estimate {
+    /// The number, or the most likely one.
     pub value: u64,
     /// Lower end of the interval.
     pub low: u64,
@@ -15,35 +15,35 @@ pub struct Figure {
     pub high: u64,
 }
 
-impl Figure {
+impl Estimate {
     /// A number without a margin.
     pub fn exact(value: u64) -> Self {
-        Figure {
+        Estimate {
             value,
             low: value,
             high: value,
         }
     }
 
-    /// Whether it has no margin.
+    /// True if the number has no margin.
     pub fn is_exact(self) -> bool {
         self.low == self.high
     }
 
-    pub(super) fn times(self, n: u64) -> Self {
+    pub(super) fn scaled(self, n: u64) -> Self {
         self.map(|x| x.saturating_mul(n))
     }
 
     pub(super) fn map(self, f: impl Fn(u64) -> u64) -> Self {
-        Figure {
+        Estimate {
             value: f(self.value),
             low: f(self.low),
             high: f(self.high),
         }
     }
 
-    pub(super) fn span(self, f: impl Fn(f64) -> f64) -> Span {
-        Span {
+    pub(super) fn map_decimal(self, f: impl Fn(f64) -> f64) -> DecimalEstimate {
+        DecimalEstimate {
             value: f(self.value as f64),
             low: f(self.low as f64),
             high: f(self.high as f64),
@@ -51,11 +51,11 @@ impl Figure {
     }
 }
 
-/// As [`Figure`], of something that is not whole: seconds, or USD.
+/// A decimal number like [`Estimate`]: seconds or USD.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Span {
-    /// The likeliest.
+pub struct DecimalEstimate {
+    /// The number, or the most likely one.
     #[serde(serialize_with = "ten_thousandths")]
     pub value: f64,
     /// Lower end of the interval.

@@ -1,194 +1,193 @@
-//! What it takes to write what was found: the ways into a table, each with its
-//! time and its cost. Arithmetic; nothing is asked or read.
+//! Forecast: the routes into a table, each with its time and its cost. Pure arithmetic on a
+//! survey.
 
 use crate::base::algorithm_counts::AlgorithmCounts;
-use crate::base::human::thousands;
-use crate::commands::plan::estimate::{Figure, Span};
-use crate::commands::plan::import_table::ImportForm;
-use crate::commands::plan::shell_commands::Words;
-use crate::commands::plan::survey::{FurtherSurveyed, SAMPLE_BYTES, Survey, Surveyed};
+use crate::base::human::format_number;
+use crate::commands::plan::estimate::{DecimalEstimate, Estimate};
+use crate::commands::plan::import_table::ImportFormat;
+use crate::commands::plan::shell_commands::ShellCommands;
+use crate::commands::plan::survey::{FurtherSurveyedSources, SAMPLE_BYTES, Survey, SurveyedSource};
 use crate::commands::plan::target::{Copies, Target};
 use crate::dynamodb::item::ItemTemplate;
-use crate::dynamodb::prices::{AS_OF, GB_BYTES, Prices, REGION};
+use crate::dynamodb::prices::{BYTES_PER_GB, PRICE_REGION, PRICES_DATE, Prices};
 use crate::dynamodb::table::Billing;
 use crate::flow::capacity::ON_DEMAND_WRITE_UNITS;
-use crate::pipeline::window::WINDOW;
+use crate::pipeline::window::WINDOW_HASHES;
 use serde::Serialize;
 
-/// Write capacity units a second that a table can be given without asking AWS
-/// for more. Source: DynamoDB developer guide, ServiceQuotas.
-pub(crate) const TABLE_QUOTA: u64 = 40_000;
+/// Default maximum write capacity of a table in WCU/s, without a quota increase by AWS.
+/// Source: DynamoDB developer guide, ServiceQuotas.
+pub(crate) const TABLE_WCU_QUOTA: u64 = 40_000;
 
-/// Seconds of the billed hours that are left free when a capacity is chosen to
-/// fill them: for starting, and for lowering the capacity afterwards.
-const SPARE_S: u64 = 300;
+/// Seconds of the billed hours that a proposed capacity leaves free: for the start, and for
+/// lowering the capacity afterwards.
+const SPARE_SECONDS: u64 = 300;
 
-/// A way to get the items into a table.
+/// Kind of a route into a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Way {
-    /// Provisioned write capacity, paid by the hour.
+pub enum RouteKind {
+    /// Provisioned write capacity, billed by the hour.
     Provisioned,
-    /// Pay per request.
+    /// On-demand capacity, billed by the request.
     OnDemand,
-    /// ImportTable: a new table made from files in S3.
+    /// ImportTable: a new table from files in S3.
     Import,
 }
 
-/// One way, with what it takes.
+/// A route into a table, with its time and its cost.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Route {
-    /// Which way.
-    pub route: Way,
-    /// Write units a second that the table takes; nothing where AWS names none.
+    /// Kind of the route.
+    #[serde(rename = "route")]
+    pub kind: RouteKind,
+    /// Write rate in WCU/s. `None` for an import, for which AWS states no rate.
     pub write_units_per_s: Option<f64>,
-    /// Where that rate comes from.
+    /// Source of that rate.
     pub rate_source: String,
-    /// Seconds at that rate.
-    pub seconds: Option<Span>,
-    /// Write capacity units that are billed, with indexes and replicas.
+    /// Seconds at that rate. `None` if there is no rate.
+    pub seconds: Option<DecimalEstimate>,
+    /// Billed capacity in WCU, with indexes and replicas. `None` unless provisioned.
     pub billed_capacity: Option<u64>,
-    /// Hours that are billed, begun ones whole.
-    pub billed_hours: Option<Figure>,
-    /// Bytes that are billed, uncompressed.
-    pub billed_bytes: Option<Figure>,
-    /// USD in all.
-    pub usd: Span,
-    /// What to know before choosing it.
+    /// Billed hours; a part of an hour counts as a whole one. `None` unless provisioned.
+    pub billed_hours: Option<Estimate>,
+    /// Billed uncompressed bytes. `None` unless it is an import.
+    pub billed_bytes: Option<Estimate>,
+    /// Total cost in USD.
+    pub usd: DecimalEstimate,
+    /// Conditions and limits of the route.
     pub limits: Vec<String>,
-    /// Commands that do it, in order.
+    /// Commands that carry it out, in order.
     pub commands: Vec<String>,
 }
 
-/// What one item is.
+/// Key and size of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ItemSize {
     /// Name of the partition key.
     pub key: String,
-    /// Its type: S or B.
+    /// Type of the partition key: S or B.
     pub key_type: String,
-    /// Bytes, as DynamoDB counts them.
+    /// Size in bytes, by DynamoDB's size formula.
     pub bytes: u64,
-    /// Write units of one put, without indexes and replicas.
+    /// WCU of one put, without indexes and replicas.
     pub write_units: u64,
 }
 
-/// What a run will take. Field names and meanings are a promise to scripts.
+/// Forecast of an ingest. Scripts rely on the names and meanings of the fields.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Forecast {
     /// Version of this format: 1.
     pub version: u32,
-    /// Which command it was.
+    /// Name of the command: `plan`.
     pub command: &'static str,
-    /// The table's name, where one was named.
+    /// Name of the table. `None` if the caller gives none.
     pub table: Option<String>,
-    /// The hash algorithm's name.
+    /// Name of the hash algorithm.
     pub hash: String,
-    /// Whether every line was read; else the figures are estimates.
+    /// True if every line was read. Otherwise the numbers are estimates.
     pub exact: bool,
-    /// The sources, in order; the first 10,000 of them.
-    pub sources: Vec<Surveyed>,
-    /// Those after them.
+    /// The first 10,000 sources, in order.
+    pub sources: Vec<SurveyedSource>,
+    /// Sum of the sources after them. `None` if there are no more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub further_sources: Option<FurtherSurveyed>,
+    pub further_sources: Option<FurtherSurveyedSources>,
     /// Lines.
-    pub lines: Figure,
+    pub lines: Estimate,
     /// Hashes that become items.
-    pub hashes: Figure,
-    /// Hashes that came again within the window, and are not sent.
-    pub duplicates: Figure,
-    /// Lines that are no hash of this kind.
-    pub rejected: Figure,
+    pub hashes: Estimate,
+    /// Duplicate hashes within the window, which an ingest does not send.
+    pub duplicates: Estimate,
+    /// Lines that are not a hash of this algorithm.
+    pub rejected: Estimate,
     /// Blank lines, comments, headers, and hashes of other algorithms.
-    pub skipped: Figure,
-    /// Of those skipped, the hashes of other algorithms in what was read.
+    pub skipped: Estimate,
+    /// Hashes of other algorithms in the samples.
     #[serde(skip_serializing_if = "AlgorithmCounts::is_zero")]
     pub other_algorithms: AlgorithmCounts,
-    /// One item.
+    /// Key and size of an item.
     pub item: ItemSize,
-    /// Regions that are written to.
+    /// Number of Regions with the table.
     pub replicas: Copies,
-    /// Global indexes that the items are in.
+    /// Number of global indexes with the items.
     pub indexes: Copies,
-    /// Local indexes that the items are in.
+    /// Number of local indexes with the items.
     pub local_indexes: Copies,
-    /// Write units in all, with indexes and replicas.
-    pub write_units: Figure,
-    /// Write units that the table itself takes in one Region: what its capacity
-    /// is compared with.
-    pub table_write_units: Figure,
-    /// The ways there are.
+    /// Total WCU, with indexes and replicas.
+    pub write_units: Estimate,
+    /// WCU of the table itself in one Region, to compare with its capacity.
+    pub table_write_units: Estimate,
+    /// The routes into the table.
     pub routes: Vec<Route>,
-    /// Which of `routes` (counted from 0) is cheapest.
+    /// Index of the cheapest of `routes`, from 0. Imports to several Regions do not count.
     pub cheapest: Option<usize>,
-    /// Which of them is cheapest without an import.
+    /// Index of the cheapest route without imports.
     pub cheapest_ingest: Option<usize>,
-    /// Which of them is fastest, of those whose time is known.
+    /// Index of the fastest route with a known time.
     pub fastest: Option<usize>,
-    /// Region whose prices these are.
+    /// Region of the prices.
     pub prices_region: &'static str,
-    /// The day they are of.
+    /// Date of the prices.
     pub prices_as_of: &'static str,
     /// The prices.
     pub prices: Prices,
-    /// What else to know.
+    /// Assumptions and limits of the forecast.
     pub notes: Vec<String>,
 }
 
-/// What is reckoned with beside what was counted.
+/// Inputs of a forecast besides the survey.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assumptions {
-    /// A rate to reckon with, in write units a second.
-    pub at: Option<f64>,
+    /// Write rate in WCU/s. `None` uses the table's capacity, or proposes one.
+    pub rate: Option<f64>,
     /// The prices.
     pub prices: Prices,
-    /// What the commands are made of.
-    pub words: Words,
+    /// Builder of the proposed commands.
+    pub commands: ShellCommands,
 }
 
 impl Forecast {
-    /// What it takes to get what `survey` found into `target`, as items of
-    /// `template`.
-    pub fn of(
+    /// The forecast for the hashes of `survey`, written to `target` as items of `template`.
+    pub fn new(
         survey: Survey,
         template: &ItemTemplate,
         target: &Target,
-        with: &Assumptions,
+        assumptions: &Assumptions,
     ) -> Forecast {
-        // Whole by definition: begun kilobytes.
-        let item_units = template.write_units() as u64;
-        let own = 1 + target.local_indexes.count;
+        // A whole number: an item costs 1 WCU for each kilobyte begun.
+        let item_wcu = template.write_units() as u64;
+        let writes_per_item = 1 + target.local_indexes.count;
         let replicas = target.replicas.count.max(1);
-        let each = (own + target.indexes.count) * replicas;
-        let table_write_units = survey.units.times(own);
+        let total_writes_per_item = (writes_per_item + target.indexes.count) * replicas;
+        let table_write_units = survey.write_units.scaled(writes_per_item);
         let mut routes = Vec::new();
-        let reckoning = Reckoning {
+        let calculator = RouteCalculator {
             target,
-            with,
-            own,
+            assumptions,
+            table_writes_per_item: writes_per_item,
             replicas,
             table_units: table_write_units,
-            units: survey.units.times(each),
+            total_units: survey.write_units.scaled(total_writes_per_item),
         };
-        reckoning.provisioned(&mut routes);
-        routes.push(reckoning.on_demand());
-        routes.push(reckoning.import(&survey, template));
+        calculator.provisioned(&mut routes);
+        routes.push(calculator.on_demand());
+        routes.push(calculator.import(&survey, template));
 
-        let comparable = |r: &Route| r.route != Way::Import || replicas == 1;
-        let least = |key: &dyn Fn(&Route) -> Option<f64>| {
+        let is_comparable = |r: &Route| r.kind != RouteKind::Import || replicas == 1;
+        let minimum = |key: &dyn Fn(&Route) -> Option<f64>| {
             let keyed = routes.iter().enumerate();
             keyed
                 .filter_map(|(i, r)| Some((i, key(r)?)))
                 .min_by(|a, b| a.1.total_cmp(&b.1))
                 .map(|(i, _)| i)
         };
-        let cheapest = least(&|r| comparable(r).then_some(r.usd.value));
-        let cheapest_ingest = least(&|r| (r.route != Way::Import).then_some(r.usd.value));
-        let fastest = least(&|r| r.seconds.map(|s| s.value));
+        let cheapest = minimum(&|r| is_comparable(r).then_some(r.usd.value));
+        let cheapest_ingest = minimum(&|r| (r.kind != RouteKind::Import).then_some(r.usd.value));
+        let fastest = minimum(&|r| r.seconds.map(|s| s.value));
         Forecast {
             version: 1,
             command: "plan",
@@ -200,24 +199,24 @@ impl Forecast {
             duplicates: survey.duplicates,
             rejected: survey.rejected,
             skipped: survey.skipped,
-            other_algorithms: survey.others,
+            other_algorithms: survey.other_algorithms,
             item: ItemSize {
                 key: target.schema.partition.name.clone(),
                 key_type: target.schema.partition.kind.to_string(),
                 bytes: template.item_bytes() as u64 + survey.row_bytes.round() as u64,
-                write_units: item_units,
+                write_units: item_wcu,
             },
             replicas: target.replicas.clone(),
             indexes: target.indexes.clone(),
             local_indexes: target.local_indexes.clone(),
-            write_units: reckoning.units,
+            write_units: calculator.total_units,
             table_write_units,
             cheapest,
             cheapest_ingest,
             fastest,
-            prices_region: REGION,
-            prices_as_of: AS_OF,
-            prices: with.prices.clone(),
+            prices_region: PRICE_REGION,
+            prices_as_of: PRICES_DATE,
+            prices: assumptions.prices.clone(),
             notes: notes(&survey, target),
             sources: survey.sources,
             further_sources: survey.further_sources,
@@ -227,7 +226,7 @@ impl Forecast {
 
     /// The forecast as JSON text, one field a line.
     pub fn to_json(&self) -> String {
-        // A struct of numbers, texts and lists of them always has a JSON form.
+        // Cannot fail: a struct of numbers, texts and lists always has a JSON form.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 }
@@ -236,141 +235,145 @@ fn notes(survey: &Survey, target: &Target) -> Vec<String> {
     let mut notes = Vec::new();
     if !survey.is_exact() {
         notes.push(format!(
-            "estimated from the first {} MiB of each source that is longer, as if its rest were \
-             like its beginning; intervals are 95 %; duplicates further apart than the sample are \
-             not seen; --exact reads everything",
+            "estimated from the first {} MiB of each longer source, on the assumption that its \
+             rest is similar; intervals are 95 %; duplicates further apart than the sample are \
+             not detected; give --exact to read everything",
             SAMPLE_BYTES / (1024 * 1024)
         ));
     }
     if !survey.is_exact() && survey.lines.is_exact() && survey.hashes.is_exact() {
         notes.push(
-            "no interval: the lines of the sample are all of one length, and of one kind"
-                .to_owned(),
+            "no interval: all lines of the sample have one length and are of one kind".to_owned(),
         );
     }
     if survey.too_many_rejects {
         notes.push(
-            "more than a tenth of the lines are rejected: ingest stops at such a list unless \
-             --max-rejects lets it pass; check the source and --hash"
+            "more than a tenth of the lines are rejected: an ingest stops at such a list unless \
+             --max-rejects allows it; check the source and --hash"
                 .to_owned(),
         );
     }
     notes.push(format!(
-        "duplicates are hashes among the last {} different ones; one that comes again later is \
-         written, and paid, again",
-        thousands(WINDOW as f64)
+        "duplicates are hashes among the last {} different ones; an ingest writes and pays for a \
+         duplicate after more than that",
+        format_number(WINDOW_HASHES as f64)
     ));
     if target.indexes.count + target.local_indexes.count > 0 {
         notes.push(
-            "each index is reckoned with whole items; one that projects less may cost less"
+            "the forecast assumes that each index has whole items; a smaller projection may cost \
+             less"
                 .to_owned(),
         );
     }
     if target.billing.is_none() && target.replicas.count + target.indexes.count > 1 {
-        notes.push("the commands make the table without replicas and indexes".to_owned());
+        notes.push("the commands create the table without replicas and indexes".to_owned());
     }
     notes.push(
-        "not in it: storage, S3 requests, transfer between Regions, and an item that is there \
-         already and larger than the new one, which is paid by its own size"
+        "not included: storage, S3 requests, transfer between Regions, and the extra cost of \
+         overwriting an item that is larger than the new one"
             .to_owned(),
     );
     notes
 }
 
-struct Reckoning<'a> {
+/// Calculates time and cost of the routes.
+struct RouteCalculator<'a> {
     target: &'a Target,
-    with: &'a Assumptions,
-    /// Write units that an item takes of the table's own capacity.
-    own: u64,
+    assumptions: &'a Assumptions,
+    /// Writes of an item to the table and its local indexes, which share the table's capacity.
+    table_writes_per_item: u64,
     replicas: u64,
-    /// Write units of the table in one Region.
-    table_units: Figure,
-    /// Write units in all.
-    units: Figure,
+    /// WCU of the table in one Region.
+    table_units: Estimate,
+    /// Total WCU.
+    total_units: Estimate,
 }
 
-impl Reckoning<'_> {
+impl RouteCalculator<'_> {
     fn provisioned(&self, routes: &mut Vec<Route>) {
         let table = self.target.table.as_deref().unwrap_or_default();
-        let begun = routes.len();
+        let before = routes.len();
         if let Some(Billing::Provisioned { write_units }) = self.target.billing {
-            let source = format!("the capacity of table {table}, by DescribeTable");
+            let source = format!("the capacity of table {table}, from DescribeTable");
             routes.push(self.at_capacity(write_units, write_units as f64, source));
         }
-        if let Some(at) = self.with.at {
-            // Saturates: a float of any size becomes a u64.
-            routes.push(self.at_capacity(at.ceil() as u64, at, "--at".to_owned()));
+        if let Some(rate) = self.assumptions.rate {
+            // The cast saturates.
+            routes.push(self.at_capacity(rate.ceil() as u64, rate, "--at".to_owned()));
         }
-        if routes.len() == begun {
-            let capacity = filling_hours(self.table_units.high);
+        if routes.len() == before {
+            let capacity = capacity_filling_hours(self.table_units.high);
             let source = format!(
-                "chosen: the least that leaves {} min of the billed hours free, within a table's \
-                 quota of {}",
-                SPARE_S / 60,
-                thousands(TABLE_QUOTA as f64)
+                "proposed: the minimum that leaves {} min of the billed hours free, within a \
+                 table's quota of {} WCU/s",
+                SPARE_SECONDS / 60,
+                format_number(TABLE_WCU_QUOTA as f64)
             );
             routes.push(self.at_capacity(capacity, capacity as f64, source));
         }
     }
 
-    /// Provisioned with `capacity`, written at `rate`.
+    /// The route with provisioned `capacity` in WCU, at a write rate of `rate` in WCU/s.
     fn at_capacity(&self, capacity: u64, rate: f64, rate_source: String) -> Route {
-        let seconds = self.table_units.span(|units| units / rate);
+        let seconds = self.table_units.map_decimal(|units| units / rate);
         let hours = |s: f64| ((s / 3600.0).ceil() as u64).max(1);
-        let billed = Figure {
+        let billed = Estimate {
             value: hours(seconds.value),
             low: hours(seconds.low),
             high: hours(seconds.high),
         };
-        let there = match self.target.billing {
+        let existing = match self.target.billing {
             Some(Billing::Provisioned { write_units }) if write_units >= capacity => {
                 Some(write_units)
             }
             _ => None,
         };
-        // An index keeps up with the table when it can write as many items.
-        let of_index = capacity.div_ceil(self.own);
-        let of_indexes = of_index.saturating_mul(self.target.indexes.count);
-        // What the table has is paid, however slowly it is written to.
-        let in_all = there
+        // An index must write as many items as the table, or it throttles the table.
+        let index_capacity = capacity.div_ceil(self.table_writes_per_item);
+        let indexes_capacity = index_capacity.saturating_mul(self.target.indexes.count);
+        // Existing capacity is billed at any write rate.
+        let total_capacity = existing
             .unwrap_or(capacity)
-            .saturating_add(of_indexes)
+            .saturating_add(indexes_capacity)
             .saturating_mul(self.replicas);
-        let price = self.with.prices.capacity_hour.usd;
+        let price = self.assumptions.prices.capacity_hour.usd;
         let mut limits = Vec::new();
-        if capacity > TABLE_QUOTA {
+        if capacity > TABLE_WCU_QUOTA {
             limits.push(format!(
-                "above the {} write units a table can have without asking AWS for more",
-                thousands(TABLE_QUOTA as f64)
+                "above a table's quota of {} WCU/s: request a quota increase from AWS first",
+                format_number(TABLE_WCU_QUOTA as f64)
             ));
         }
-        if there.is_some() {
-            limits.push("paid whether it is used or not".to_owned());
+        if existing.is_some() {
+            limits.push("billed whether it is used or not".to_owned());
         } else if let Some(Billing::Provisioned { .. }) = self.target.billing {
-            limits.push("the run raises the table and brings it back".to_owned());
+            limits.push("the run raises the table's capacity and restores it".to_owned());
         } else {
-            limits.push("paid until the capacity is lowered again".to_owned());
+            limits.push("billed until the capacity is lowered".to_owned());
             if self.target.billing.is_some() {
-                limits.push("READ stands for the read capacity that the table needs".to_owned());
+                limits.push("replace READ by the read capacity that the table needs".to_owned());
             }
         }
         if self.target.indexes.count > 0 {
             limits.push(format!(
-                "as much as {} write units/s for each index too, or it slows the table down",
-                thousands(of_index as f64)
+                "each index needs {} WCU/s, too, or it throttles the table",
+                format_number(index_capacity as f64)
             ));
         }
         Route {
-            route: Way::Provisioned,
+            kind: RouteKind::Provisioned,
             write_units_per_s: Some(rate),
             rate_source,
             seconds: Some(seconds),
-            billed_capacity: Some(in_all),
+            billed_capacity: Some(total_capacity),
             billed_hours: Some(billed),
             billed_bytes: None,
-            usd: billed.span(|hours| in_all as f64 * hours * price),
+            usd: billed.map_decimal(|hours| total_capacity as f64 * hours * price),
             limits,
-            commands: self.with.words.provisioned(self.target, capacity, rate),
+            commands: self
+                .assumptions
+                .commands
+                .provisioned(self.target, capacity, rate),
         }
     }
 
@@ -383,81 +386,81 @@ impl Reckoning<'_> {
             ON_DEMAND_WRITE_UNITS.min(m as f64)
         });
         let (rate_source, limits) = if rate < ON_DEMAND_WRITE_UNITS {
-            ("the table's own maximum, by DescribeTable", vec![])
+            ("the table's maximum, from DescribeTable", vec![])
         } else {
             (
-                "what a new on-demand table takes, by the developer guide",
-                vec!["a table that took more before takes twice that peak at once".to_owned()],
+                "the initial capacity of an on-demand table, from the developer guide",
+                vec!["a table accepts up to twice its previous peak at once".to_owned()],
             )
         };
-        let price = self.with.prices.write_units.usd;
+        let price = self.assumptions.prices.write_units.usd;
         Route {
-            route: Way::OnDemand,
+            kind: RouteKind::OnDemand,
             write_units_per_s: Some(rate),
             rate_source: rate_source.to_owned(),
-            seconds: Some(self.table_units.span(|units| units / rate)),
+            seconds: Some(self.table_units.map_decimal(|units| units / rate)),
             billed_capacity: None,
             billed_hours: None,
             billed_bytes: None,
-            usd: self.units.span(|units| units * price / 1e6),
+            usd: self.total_units.map_decimal(|units| units * price / 1e6),
             limits,
-            commands: self.with.words.on_demand(self.target),
+            commands: self.assumptions.commands.on_demand(self.target),
         }
     }
 
     fn import(&self, survey: &Survey, template: &ItemTemplate) -> Route {
-        let form = ImportForm::of(survey, template, &self.target.schema);
-        let bytes = match form.as_it_lies.is_some() {
-            true => Figure::exact(survey.bytes()),
+        let format = ImportFormat::new(survey, template, &self.target.schema);
+        let bytes = match format.existing_object.is_some() {
+            true => Estimate::exact(survey.bytes()),
             false => {
-                let row = form.row.len() as f64 + 1.0 + survey.row_bytes;
-                survey.hashes.times(row.round() as u64)
+                let row = format.row.len() as f64 + 1.0 + survey.row_bytes;
+                survey.hashes.scaled(row.round() as u64)
             }
         };
-        let price = self.with.prices.import_gb.usd;
+        let price = self.assumptions.prices.import_gb.usd;
         let mut limits = vec![
-            "into a new table only, from CSV, DynamoDB JSON or ION in S3; no account of lines: \
-             what does not fit is billed and left out, errors are in CloudWatch Logs"
+            "into a new table only, from CSV, DynamoDB JSON or ION in S3; lines are not accounted \
+             for: AWS bills and drops invalid items, and logs errors to CloudWatch Logs"
                 .to_owned(),
         ];
-        limits.push(match form.as_it_lies.is_some() {
-            true => "the list is such a CSV already; S3KeyPrefix takes every object whose key \
-                     begins so"
+        limits.push(match format.existing_object.is_some() {
+            true => "the list is a valid CSV file already; S3KeyPrefix imports every object whose \
+                     key begins with it"
                 .to_owned(),
             false => format!(
-                "the list must first be put into S3 as {}, one row an item: {}",
-                form.name,
-                crate::base::printable::shown(form.row.as_bytes(), 200)
+                "first put the list into S3 as {}, one row an item: {}",
+                format.name,
+                crate::base::printable::printable_bytes(format.row.as_bytes(), 200)
             ),
         });
         if self.replicas > 1 {
             limits.push(
-                "replicas are added after the import, at a price that is not in this figure: not \
-                 compared with the others"
+                "replicas are added after the import, at a cost that is not included: not \
+                 compared with the other routes"
                     .to_owned(),
             );
         }
         Route {
-            route: Way::Import,
+            kind: RouteKind::Import,
             write_units_per_s: None,
-            rate_source: "none is promised: AWS names no rate for imports".to_owned(),
+            rate_source: "none: AWS states no rate for imports".to_owned(),
             seconds: None,
             billed_capacity: None,
             billed_hours: None,
             billed_bytes: Some(bytes),
-            usd: bytes.span(|bytes| bytes / GB_BYTES * price),
+            usd: bytes.map_decimal(|bytes| bytes / BYTES_PER_GB * price),
             limits,
-            commands: vec![self.with.words.import(self.target, &form)],
+            commands: vec![self.assumptions.commands.import(self.target, &format)],
         }
     }
 }
 
-/// The least capacity that writes `units` within whole hours less [`SPARE_S`],
-/// in as few hours as [`TABLE_QUOTA`] allows.
-pub(super) fn filling_hours(units: u64) -> u64 {
-    let seconds = |hours: u64| hours * 3600 - SPARE_S;
-    let mut hours = (units / TABLE_QUOTA / 3600).max(1);
-    while units > TABLE_QUOTA.saturating_mul(seconds(hours)) {
+/// The minimum capacity in WCU that writes `units` WCU within whole hours less [`SPARE_SECONDS`],
+/// in as few hours as [`TABLE_WCU_QUOTA`] allows.
+pub(super) fn capacity_filling_hours(units: u64) -> u64 {
+    let seconds = |hours: u64| hours * 3600 - SPARE_SECONDS;
+    let mut hours = (units / TABLE_WCU_QUOTA / 3600).max(1);
+    while units > TABLE_WCU_QUOTA.saturating_mul(seconds(hours)) {
         hours += 1;
     }
     units.div_ceil(seconds(hours)).max(1)

@@ -1,39 +1,38 @@
-//! The form that ImportTable takes a list in.
+//! Input format of ImportTable for a list.
 
 use crate::base::hash::{Hash, MAX_HASH_BYTES};
-use crate::base::record::{Place, Record};
+use crate::base::record::{Position, Record};
 use crate::commands::plan::survey::Survey;
 use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::key_schema::KeySchema;
 
-/// What ImportTable would be given.
+/// The list as input of ImportTable.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ImportForm {
+pub(super) struct ImportFormat {
     /// `CSV` or `DYNAMODB_JSON`.
     pub(super) name: &'static str,
-    /// The columns of CSV, in order.
+    /// The columns of the CSV, in order.
     pub(super) columns: Vec<String>,
-    /// A row, without its line feed; all have its length.
+    /// An example row without line feed. All rows have its length.
     pub(super) row: String,
-    /// The one S3 object that was read, where it can be imported as it lies there.
-    pub(super) as_it_lies: Option<String>,
+    /// URI of the S3 object that is a valid import file already. `None` if there is none.
+    pub(super) existing_object: Option<String>,
 }
 
-impl ImportForm {
-    /// CSV where every attribute is a text (CSV knows no other type, keys
-    /// aside), else DynamoDB JSON.
-    pub(super) fn of(survey: &Survey, template: &ItemTemplate, schema: &KeySchema) -> Self {
+impl ImportFormat {
+    /// CSV if every attribute is a text, else DynamoDB JSON. Values in CSV are always texts,
+    /// except keys.
+    pub(super) fn new(survey: &Survey, template: &ItemTemplate, schema: &KeySchema) -> Self {
         let mut body = Vec::new();
         let example = Hash::from_bytes(&[0xAB; MAX_HASH_BYTES][..survey.algorithm.bytes()]);
-        let nowhere = Place {
+        let nowhere = Position {
             source: 0,
             line: 0,
             byte: 0,
         };
         let example = example.map(|hash| Record::new(hash, nowhere));
         template.write_request(&example, &mut body);
-        // What the template writes, taken apart again: the item and no copy of
-        // how it is made.
+        // Parse the template's own output instead of building the item a second time.
         let request: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
         let item = request
             .pointer("/RequestItems")
@@ -50,11 +49,13 @@ impl ImportForm {
             .map(|name| item.get(name)?.get("S")?.as_str())
             .collect();
         match texts {
-            Some(texts) => ImportForm {
+            Some(texts) => ImportFormat {
                 name: "CSV",
-                as_it_lies: match &survey.sources[..] {
+                existing_object: match &survey.sources[..] {
                     [one]
-                        if survey.verbatim && texts.len() == 1 && one.uri.starts_with("s3://") =>
+                        if survey.is_key_csv
+                            && texts.len() == 1
+                            && one.uri.starts_with("s3://") =>
                     {
                         Some(one.uri.clone())
                     }
@@ -67,11 +68,11 @@ impl ImportForm {
                     .join(","),
                 columns,
             },
-            None => ImportForm {
+            None => ImportFormat {
                 name: "DYNAMODB_JSON",
                 columns,
                 row: serde_json::json!({ "Item": item }).to_string(),
-                as_it_lies: None,
+                existing_object: None,
             },
         }
     }

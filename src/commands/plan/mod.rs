@@ -1,14 +1,14 @@
-//! Plan: what a list will take, in lines, write units, time and money.
+//! The command `hashferry plan`: estimates lines, WCU, time and cost before an ingest.
 //!
 //! Bottom-up:
 //!
-//! * `options`: what the caller sets;
-//! * `estimate`: numbers with the interval that they are in;
-//! * `target`: the table that the items are written into, and its copies;
-//! * `survey`: what the sources hold, counted or estimated;
-//! * `import_table`: the form that ImportTable takes the list in;
-//! * `shell_commands`: the commands that do what a plan proposes;
-//! * `forecast`: the ways into the table, each with its time and its cost;
+//! * `options`: the caller's options;
+//! * `estimate`: numbers with their confidence intervals;
+//! * `target`: the table for the items, with its indexes and replicas;
+//! * `survey`: the contents of the sources, counted or estimated;
+//! * `import_table`: the list in the input format of ImportTable;
+//! * `shell_commands`: the commands that carry out a plan;
+//! * `forecast`: the routes into the table, each with its time and its cost;
 //! * `run`: the survey of the sources, and the forecast.
 
 pub(crate) mod estimate;

@@ -1,15 +1,15 @@
-//! Options of a plan: what its caller sets.
+//! Options of a plan.
 
 use crate::base::hash::{Algorithm, Case};
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::dynamodb::key_schema::KeyAttribute;
 use crate::dynamodb::prices::Prices;
-use crate::list::format::kind::Form;
-use crate::source::decompress::codec::Unpack;
+use crate::list::format::kind::ListOptions;
+use crate::source::decompress::codec::DecompressOptions;
 use crate::source::sources::Globs;
 
-/// What is to be planned.
+/// Options of a plan.
 ///
 /// ```no_run
 /// # async fn example() -> hashferry::Result<()> {
@@ -23,44 +23,44 @@ use crate::source::sources::Globs;
 /// ```
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
-pub struct Planning {
-    /// The sources, as they were named.
+pub struct PlanOptions {
+    /// The sources: `s3://bucket/key`, `s3://bucket/prefix/`, a local path, or `-`.
     pub sources: Vec<String>,
-    /// Lists of sources, after those named.
+    /// Files or objects that list further sources, read after `sources`.
     pub manifests: Vec<String>,
-    /// Which of the objects under a prefix or in a manifest.
+    /// Filter for the objects under a prefix or in a manifest.
     pub globs: Globs,
-    /// How they are compressed.
-    pub unpack: Unpack,
-    /// Their form.
-    pub form: Form,
-    /// The table; without one, a text key named as the algorithm is assumed.
+    /// Compression of the sources.
+    pub unpack: DecompressOptions,
+    /// Format of the lists.
+    pub form: ListOptions,
+    /// Name of the table. `None` plans for a new table, with a text key named after the
+    /// algorithm.
     pub table: Option<String>,
-    /// The hash algorithm, where it was told.
+    /// The hash algorithm. `None` detects it from the table or the list.
     pub algorithm: Option<Algorithm>,
-    /// The partition key, where it was told.
+    /// The partition key. `None` reads it from the table.
     pub key: Option<KeyAttribute>,
     /// Case of text keys.
     pub case: Case,
     /// Attributes of every item.
     pub attributes: Vec<Attribute>,
-    /// Attributes that each item takes from its row.
+    /// Attributes that each item has from the columns of its row.
     pub attributes_from: Vec<AttributeFrom>,
-    /// Whether they include the release of the NSRL database that is read.
+    /// True if every item has the release of the NSRL database.
     pub attr_from_version: bool,
-    /// Whether to read everything.
+    /// True to read all of every source instead of a sample.
     pub exact: bool,
-    /// A rate to reckon with, in write units a second.
-    pub at: Option<f64>,
-    /// Regions that hold the table, where that was told.
+    /// Write rate of the forecast in WCU/s. `None` uses the table's capacity, or proposes one.
+    pub rate: Option<f64>,
+    /// Number of Regions with the table. `None` takes it from DescribeTable.
     pub replicas: Option<u64>,
-    /// Global indexes that the items are in, where that was told.
+    /// Number of global indexes with the items. `None` takes it from DescribeTable.
     pub indexes: Option<u64>,
     /// The prices.
     pub prices: Prices,
-    /// Flags for the connection, which the commands shown repeat: alike for
-    /// hashferry and the AWS command line.
+    /// Connection flags for the proposed commands, valid for hashferry and for the AWS CLI.
     pub aws_flags: Vec<String>,
-    /// Further flags of hashferry alone.
-    pub own_flags: Vec<String>,
+    /// Further flags for the proposed commands, valid for hashferry only.
+    pub hashferry_flags: Vec<String>,
 }

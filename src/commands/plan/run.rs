@@ -1,67 +1,71 @@
-//! Before a run: what a list will take, in lines, write units, time and money.
+//! Plan run: estimates lines, WCU, time and cost before an ingest.
 //!
-//! Two halves. [`Planning::run`] drives the reading stages of a run
-//! ([`Opened`],
+//! [`PlanOptions::run`] drives the reading stages of an ingest
+//! ([`OpenList`],
 //! [`lines`](crate::list::lines), [`record`](crate::base::record), [`window`](crate::pipeline::window))
-//! over the beginning of each source, or all of it, and counts. [`Forecast::of`]
-//! is arithmetic on what was counted. Nothing is written anywhere.
+//! over the first part of each source, or over all of it, and counts. [`Forecast::new`]
+//! calculates the rest from these counts. The run writes nothing.
 //!
-//! # What an estimate is worth
+//! # Accuracy of an estimate
 //!
-//! The rest of a source is taken to be like its beginning: as many lines (and
-//! hashes, duplicates, …) a byte. The margin is the 95 % interval of that ratio
-//! estimate, from how the lengths of the sample's lines vary, and of how they
-//! may vary in the rest. Lines that are all of one length have no margin. What
-//! it cannot know is a list whose rest is unlike its beginning; a full read
-//! can.
+//! The estimate assumes that the rest of a source has as many lines (and hashes,
+//! duplicates, …) a byte as its first part. The margin is the 95 % interval of this ratio
+//! estimate. It follows from the variance of the line lengths, both in the sample and in
+//! the rest. Lines of equal length have no margin. The estimate is wrong if the rest
+//! differs in kind from the first part; only a full read shows that.
 
 use crate::aws::config::Aws;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
-use crate::commands::item_options::with_release;
+use crate::commands::item_options::with_release_attributes;
 use crate::commands::plan::forecast::{Assumptions, Forecast};
-use crate::commands::plan::options::Planning;
-use crate::commands::plan::shell_commands::Words;
+use crate::commands::plan::options::PlanOptions;
+use crate::commands::plan::shell_commands::ShellCommands;
 use crate::commands::plan::survey::survey;
 use crate::commands::plan::target::Target;
 use crate::dynamodb::attribute::Attribute;
-use crate::dynamodb::column_attributes::Columns;
+use crate::dynamodb::column_attributes::ColumnAttributes;
 use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::table::Table;
 use crate::list::objects::Objects;
-use crate::list::opened::Opened;
-use crate::list::prefetch::Ahead;
+use crate::list::open_list::OpenList;
+use crate::list::prefetch::Prefetch;
 use crate::pipeline::contents::scan;
-use crate::pipeline::contents::settings::Given;
-use crate::pipeline::useful::Listed;
+use crate::pipeline::contents::settings::KeyOptions;
+use crate::pipeline::list_check::ListTotals;
 use crate::source::sources::Sources;
 
-impl Planning {
-    /// Asks for the table, reads the sources, and reckons.
+impl PlanOptions {
+    /// Describes the table, reads the sources, and calculates the forecast.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when a source or the
-    /// table is not there or the items do not fit it; other kinds when one of
-    /// them cannot be read.
+    /// [`ErrorKind::Usage`] if a source or the table does not exist, or if the items do not
+    /// fit the table. Other kinds if a source or the table cannot be read.
     pub async fn run(self, aws: &Aws) -> Result<Forecast> {
-        let sources = Sources::read(&self.sources, &self.manifests, self.globs.clone())?;
+        let sources = Sources::parse(&self.sources, &self.manifests, self.globs.clone())?;
         if sources.has_stdin() {
             tracing::info!("reading standard input");
         }
-        let mut ahead = Ahead::new(Objects::new(&sources, aws), aws, &self.unpack, &self.form);
+        let mut ahead = Prefetch::new(Objects::new(&sources, aws), aws, &self.unpack, &self.form);
         let Some(opened) = ahead.next().await? else {
             return Err(Error::usage(
                 "there is nothing to read: the sources name no object",
             ));
         };
-        let described = self.described(aws).await?;
-        let algorithm = self.algorithm_of(aws, &opened, described.as_ref()).await?;
+        let described = self.describe_table(aws).await?;
+        let algorithm = self
+            .resolve_algorithm(aws, &opened, described.as_ref())
+            .await?;
         let from = &self.attributes_from;
-        let mut attributes =
-            crate::commands::item_options::with_rules(&self.form, &self.attributes, from)?;
+        let mut attributes = crate::commands::item_options::with_rule_attributes(
+            &self.form,
+            &self.attributes,
+            from,
+        )?;
         if self.attr_from_version {
             attributes =
-                with_release(&attributes, from, &opened, &sources, aws, &self.unpack).await?;
+                with_release_attributes(&attributes, from, &opened, &sources, aws, &self.unpack)
+                    .await?;
         }
         let target = self.target(described, algorithm, &attributes);
         let template = ItemTemplate::with_columns(
@@ -72,76 +76,78 @@ impl Planning {
             &attributes,
             &self.attributes_from,
         )?;
-        let columns = Columns::new(
+        let columns = ColumnAttributes::new(
             target.table.as_deref().unwrap_or(algorithm.name()),
             &target.schema,
             &self.attributes_from,
             template.item_bytes(),
         )?;
-        let (survey, seen) = survey(
+        let (survey, read) = survey(
             opened, &mut ahead, &template, &columns, self.case, self.exact,
         )
         .await?;
-        self.unpack.work.done();
-        let listed = Listed {
+        self.unpack.work_dir.finish_run();
+        let listed = ListTotals {
             keeps_rejects: false,
             sources: &sources,
-            algorithm: Some(algorithm).filter(|_| self.form.paths.is_none()),
-            lines: seen.lines,
-            skipped: seen.skipped,
-            rejected: seen.rejected,
+            algorithm: Some(algorithm).filter(|_| self.form.path_normalizer.is_none()),
+            lines: read.lines,
+            skipped: read.skipped,
+            rejected: read.rejected,
         };
-        if let Some(useless) = listed.useless(&seen.shapes) {
-            return Err(useless);
+        if let Some(error) = listed.no_hash_error(&read.shapes) {
+            return Err(error);
         }
         let assumptions = Assumptions {
-            at: self.at,
+            rate: self.rate,
             prices: self.prices.clone(),
-            words: Words::new(&self),
+            commands: ShellCommands::new(&self),
         };
-        Ok(Forecast::of(survey, &template, &target, &assumptions))
+        Ok(Forecast::new(survey, &template, &target, &assumptions))
     }
 
-    /// The table as DynamoDB describes it; nothing where it is yet to be made, or may not
-    /// be described.
-    async fn described(&self, aws: &Aws) -> Result<Option<Table>> {
+    /// The table as described by DynamoDB. `None` if it does not exist yet, or if the caller
+    /// may not describe it.
+    async fn describe_table(&self, aws: &Aws) -> Result<Option<Table>> {
         match &self.table {
-            // A local DynamoDB makes the table when a run needs it, not before.
+            // An ingest creates a missing table of the local DynamoDB, a plan does not.
             Some(name)
                 if aws.is_local()
-                    && !crate::dynamodb::describe_table::exists(aws, name).await? =>
+                    && !crate::dynamodb::describe_table::table_exists(aws, name).await? =>
             {
                 Ok(None)
             }
-            Some(name) => match crate::dynamodb::describe_table::describe(aws, name, None).await {
-                Err(e) if e.kind() == ErrorKind::Denied => {
-                    tracing::warn!(
-                        "{e:#}: reckoning as for a new table, without indexes and replicas (--indexes and \
-                         --replicas say otherwise). What to do: {}",
-                        e.what_to_do().unwrap_or_default()
-                    );
-                    Ok(None)
+            Some(name) => {
+                match crate::dynamodb::describe_table::describe_table(aws, name, None).await {
+                    Err(e) if e.kind() == ErrorKind::Denied => {
+                        tracing::warn!(
+                            "{e:#}: planning for a new table without indexes and replicas (give --indexes and \
+                         --replicas to change it). What to do: {}",
+                            e.hint().unwrap_or_default()
+                        );
+                        Ok(None)
+                    }
+                    described => Ok(Some(described?)),
                 }
-                described => Ok(Some(described?)),
-            },
+            }
             None => Ok(None),
         }
     }
 
-    /// The algorithm of the hashes: as it was told, or the table or the list shows.
-    async fn algorithm_of(
+    /// The hash algorithm: as given, or from the table or the list.
+    async fn resolve_algorithm(
         &self,
         aws: &Aws,
-        opened: &Opened,
+        opened: &OpenList,
         described: Option<&Table>,
     ) -> Result<Algorithm> {
         match described {
             Some(table) => {
-                let look = scan::look(aws, &table.name, &table.schema.partition).await?;
-                let given = Given::by_flags(self.algorithm, self.key.as_ref());
+                let look = scan::inspect(aws, &table.name, &table.schema.partition).await?;
+                let given = KeyOptions::from_flags(self.algorithm, self.key.as_ref());
                 opened.algorithm_for(table, &look, given, &self.form)
             }
-            None if self.algorithm.is_none() && !opened.beginning.decides() => {
+            None if self.algorithm.is_none() && !opened.detected.is_decisive() => {
                 let by_name = self.table.as_deref().and_then(Algorithm::from_name);
                 opened.algorithm(by_name, None)
             }
@@ -149,7 +155,7 @@ impl Planning {
         }
     }
 
-    /// What the items, which have these `attributes`, are written into.
+    /// The table for items with these `attributes`, described or assumed.
     fn target(
         &self,
         described: Option<Table>,
@@ -157,14 +163,14 @@ impl Planning {
         attributes: &[Attribute],
     ) -> Target {
         let mut target = match described {
-            Some(table) => Target::described(table, attributes),
-            None => Target::assumed(self.table.clone(), algorithm),
+            Some(table) => Target::from_table(table, attributes),
+            None => Target::new_table(self.table.clone(), algorithm),
         };
-        for (copies, told, flag) in [
+        for (copies, given, flag) in [
             (&mut target.replicas, self.replicas, "--replicas"),
             (&mut target.indexes, self.indexes, "--indexes"),
         ] {
-            if let Some(count) = told {
+            if let Some(count) = given {
                 flag.clone_into(&mut copies.source);
                 copies.count = count;
             }

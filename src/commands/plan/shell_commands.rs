@@ -1,58 +1,58 @@
-//! The commands that do what a plan proposes, ready to be pasted.
+//! Shell commands that carry out a plan, ready to paste.
 
 use crate::base::hash::Case;
-use crate::commands::plan::import_table::ImportForm;
-use crate::commands::plan::options::Planning;
+use crate::commands::plan::import_table::ImportFormat;
+use crate::commands::plan::options::PlanOptions;
 use crate::commands::plan::target::Target;
 use crate::dynamodb::attribute::Value;
 use crate::dynamodb::table::Billing;
 use serde_json::json;
 
-/// What the commands are made of: the words that were given to `plan`.
+/// Builder of the commands, from the options of the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Words {
+pub struct ShellCommands {
     sources: Vec<String>,
-    item: Vec<String>,
-    aws: Vec<String>,
-    own: Vec<String>,
+    item_flags: Vec<String>,
+    aws_flags: Vec<String>,
+    hashferry_flags: Vec<String>,
 }
 
-impl Words {
-    /// The words that were given.
-    pub(super) fn new(given: &Planning) -> Self {
-        let mut item = Vec::new();
-        if let Some(algorithm) = given.algorithm {
-            item.extend(["--hash".to_owned(), algorithm.name().to_owned()]);
+impl ShellCommands {
+    /// A builder with the flags of `options`.
+    pub(super) fn new(options: &PlanOptions) -> Self {
+        let mut item_flags = Vec::new();
+        if let Some(algorithm) = options.algorithm {
+            item_flags.extend(["--hash".to_owned(), algorithm.name().to_owned()]);
         }
-        if let Some(key) = &given.key {
-            item.extend(["--key".to_owned(), format!("{}:{}", key.name, key.kind)]);
+        if let Some(key) = &options.key {
+            item_flags.extend(["--key".to_owned(), format!("{}:{}", key.name, key.kind)]);
         }
-        if given.case == Case::Lower {
-            item.extend(["--case", "lower"].map(str::to_owned));
+        if options.case == Case::Lower {
+            item_flags.extend(["--case", "lower"].map(str::to_owned));
         }
-        for a in &given.attributes {
+        for a in &options.attributes {
             match (a.name.as_str(), &a.value) {
                 (name @ ("type" | "source" | "desc"), Value::S(text)) => {
-                    item.extend([format!("--{name}"), text.clone()]);
+                    item_flags.extend([format!("--{name}"), text.clone()]);
                 }
-                _ => item.extend(["--attr".to_owned(), a.to_string()]),
+                _ => item_flags.extend(["--attr".to_owned(), a.to_string()]),
             }
         }
-        if given.attr_from_version {
-            item.push("--attr-from-version".to_owned());
+        if options.attr_from_version {
+            item_flags.push("--attr-from-version".to_owned());
         }
-        Words {
-            sources: given.sources.clone(),
-            item,
-            aws: given.aws_flags.clone(),
-            own: given.own_flags.clone(),
+        ShellCommands {
+            sources: options.sources.clone(),
+            item_flags,
+            aws_flags: options.aws_flags.clone(),
+            hashferry_flags: options.hashferry_flags.clone(),
         }
     }
 
-    /// Into a table with `capacity` write units a second, written at `rate`:
-    /// made, or raised, where it is not so.
+    /// An ingest at `rate` into a table with a provisioned `capacity` in WCU. The commands
+    /// create the table or raise its capacity if necessary.
     pub(super) fn provisioned(&self, target: &Target, capacity: u64, rate: f64) -> Vec<String> {
-        // Read capacity is of no use to a run: what is least, or what there is.
+        // An ingest needs no read capacity.
         let throughput =
             |read: &str| format!("ReadCapacityUnits={read},WriteCapacityUnits={capacity}");
         match target.billing {
@@ -82,8 +82,8 @@ impl Words {
         }
     }
 
-    /// Into a table that is paid per request: made, or changed, where it is not
-    /// so.
+    /// An ingest into an on-demand table. The commands create the table or change its billing
+    /// mode if necessary.
     pub(super) fn on_demand(&self, target: &Target) -> Vec<String> {
         let mode = ["--billing-mode", "PAY_PER_REQUEST"];
         let ingest = self.ingest(target, None);
@@ -96,29 +96,29 @@ impl Words {
         }
     }
 
-    /// Into a new table by ImportTable.
-    pub(super) fn import(&self, target: &Target, form: &ImportForm) -> String {
-        // It need not be what was named: a prefix or a manifest may name it.
-        let lies_at = form.as_it_lies.as_deref();
-        let place = match lies_at.and_then(|uri| uri.strip_prefix("s3://")) {
-            Some(place) => place.split_once('/').unwrap_or((place, "")),
+    /// An import into a new table by ImportTable.
+    pub(super) fn import(&self, target: &Target, format: &ImportFormat) -> String {
+        // The object may differ from the given source, which may be a prefix or a manifest.
+        let object = format.existing_object.as_deref();
+        let (bucket, prefix) = match object.and_then(|uri| uri.strip_prefix("s3://")) {
+            Some(path) => path.split_once('/').unwrap_or((path, "")),
             _ => ("BUCKET", "PREFIX"),
         };
         let name = match target.billing {
-            // The table that is there cannot be imported into.
+            // An import into an existing table is not possible.
             Some(_) => format!("{}-imported", table_name(target)),
             None => table_name(target).to_owned(),
         };
-        let mut words = self.aws_words("import-table", &[]);
-        let mut say = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
-        say(
+        let mut words = self.aws_command("import-table", &[]);
+        let mut add = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
+        add(
             "--s3-bucket-source",
-            json!({"S3Bucket": place.0, "S3KeyPrefix": place.1}).to_string(),
+            json!({"S3Bucket": bucket, "S3KeyPrefix": prefix}).to_string(),
         );
-        say("--input-format", form.name.to_owned());
-        if form.name == "CSV" {
-            let options = json!({"Csv": {"HeaderList": form.columns}});
-            say("--input-format-options", options.to_string());
+        add("--input-format", format.name.to_owned());
+        if format.name == "CSV" {
+            let options = json!({"Csv": {"HeaderList": format.columns}});
+            add("--input-format-options", options.to_string());
         }
         let keys = keys(target);
         let parameters = json!({
@@ -129,25 +129,25 @@ impl Words {
                 json!({"AttributeName": name, "KeyType": role})).collect::<Vec<_>>(),
             "BillingMode": "PAY_PER_REQUEST",
         });
-        say("--table-creation-parameters", parameters.to_string());
-        words.extend(self.aws.iter().cloned());
-        line(&words)
+        add("--table-creation-parameters", parameters.to_string());
+        words.extend(self.aws_flags.iter().cloned());
+        shell_line(&words)
     }
 
     fn ingest(&self, target: &Target, rate: Option<f64>) -> String {
         let mut words = vec!["hashferry".to_owned(), "ingest".to_owned()];
         words.extend(self.sources.iter().cloned());
         words.extend(["--table".to_owned(), table_name(target).to_owned()]);
-        words.extend(self.item.iter().cloned());
+        words.extend(self.item_flags.iter().cloned());
         if let Some(rate) = rate {
             words.extend(["--rate".to_owned(), rate.to_string()]);
         }
-        words.extend(self.aws.iter().chain(&self.own).cloned());
-        line(&words)
+        words.extend(self.aws_flags.iter().chain(&self.hashferry_flags).cloned());
+        shell_line(&words)
     }
 
-    fn create(&self, target: &Target, how: &[&str]) -> String {
-        let mut words = self.aws_words("create-table", &["--table-name", table_name(target)]);
+    fn create(&self, target: &Target, billing: &[&str]) -> String {
+        let mut words = self.aws_command("create-table", &["--table-name", table_name(target)]);
         let keys = keys(target);
         words.push("--attribute-definitions".to_owned());
         let define = |(name, kind, _): &(&str, String, &str)| {
@@ -158,18 +158,18 @@ impl Words {
         let role =
             |(name, _, role): &(&str, String, &str)| format!("AttributeName={name},KeyType={role}");
         words.extend(keys.iter().map(role));
-        words.extend(how.iter().map(|w| (*w).to_owned()));
-        words.extend(self.aws.iter().cloned());
-        line(&words)
+        words.extend(billing.iter().map(|w| (*w).to_owned()));
+        words.extend(self.aws_flags.iter().cloned());
+        shell_line(&words)
     }
 
     fn update(&self, target: &Target, change: &[String]) -> String {
-        let mut words = self.aws_words("update-table", &["--table-name", table_name(target)]);
-        words.extend(change.iter().chain(&self.aws).cloned());
-        line(&words)
+        let mut words = self.aws_command("update-table", &["--table-name", table_name(target)]);
+        words.extend(change.iter().chain(&self.aws_flags).cloned());
+        shell_line(&words)
     }
 
-    fn aws_words(&self, command: &str, rest: &[&str]) -> Vec<String> {
+    fn aws_command(&self, command: &str, rest: &[&str]) -> Vec<String> {
         let words = ["aws", "dynamodb", command].into_iter();
         words
             .chain(rest.iter().copied())
@@ -178,7 +178,7 @@ impl Words {
     }
 }
 
-/// The table that the commands name: as it was named, or as the key is.
+/// Name of the table in the commands: as given, or the name of its partition key.
 fn table_name(target: &Target) -> &str {
     target
         .table
@@ -197,13 +197,13 @@ fn keys(target: &Target) -> Vec<(&str, String, &'static str)> {
         .collect()
 }
 
-/// Words as a line for a shell.
-fn line(words: &[String]) -> String {
-    let quoted: Vec<_> = words.iter().map(|w| quoted(w)).collect();
+/// Joins words to a shell command.
+fn shell_line(words: &[String]) -> String {
+    let quoted: Vec<_> = words.iter().map(|w| shell_quoted(w)).collect();
     quoted.join(" ")
 }
 
-fn quoted(word: &str) -> String {
+fn shell_quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
@@ -217,8 +217,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_quoted_where_a_shell_needs_it() {
+    fn words_with_special_characters_are_quoted() {
         let words = ["ingest", "a b", "", "it's", "s3://b/k", "n:N=7"].map(str::to_owned);
-        assert_eq!(line(&words), r"ingest 'a b' '' 'it'\''s' s3://b/k n:N=7");
+        assert_eq!(
+            shell_line(&words),
+            r"ingest 'a b' '' 'it'\''s' s3://b/k n:N=7"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Target of a plan: the table that the items are written into, and its copies.
+//! Target of a plan: the table for the items, with its indexes and replicas.
 
 use crate::base::hash::Algorithm;
 use crate::dynamodb::attribute::Attribute;
@@ -7,53 +7,52 @@ use crate::dynamodb::table;
 use crate::dynamodb::table::{Billing, Table};
 use serde::Serialize;
 
-/// A number of copies that are written, and who says so.
+/// A number of copies of each item, and the source of this number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Copies {
-    /// How many.
+    /// Number of copies.
     pub count: u64,
-    /// Where the number comes from.
+    /// Source of the number: a flag, `DescribeTable` or `assumed`.
     pub source: String,
 }
 
-/// What the items are written into.
+/// The table for the items.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
-    /// The table's name; nothing when it is yet to be made.
+    /// Name of the table. `None` if the caller gives none.
     pub table: Option<String>,
-    /// Its keys.
+    /// Keys of the table.
     pub schema: KeySchema,
-    /// How it is paid and what it can take; nothing when it is yet to be made.
+    /// Billing mode and capacity. `None` if the table does not exist.
     pub billing: Option<Billing>,
-    /// Regions that hold the table, at least 1.
+    /// Number of Regions with the table, at least 1.
     pub replicas: Copies,
-    /// Global indexes that the items are in; each has a capacity of its own.
+    /// Number of global indexes with the items. Each has its own capacity.
     pub indexes: Copies,
-    /// Local indexes that the items are in; they draw on the table's capacity.
+    /// Number of local indexes with the items. They share the table's capacity.
     pub local_indexes: Copies,
 }
 
 impl Target {
-    /// A table that DynamoDB has described. Of its indexes those count whose key
-    /// attributes all items have.
-    pub(super) fn described(table: Table, attributes: &[Attribute]) -> Self {
+    /// A table described by DynamoDB. Only indexes whose key attributes all items have count.
+    pub(super) fn from_table(table: Table, attributes: &[Attribute]) -> Self {
         let schema = &table.schema;
         let has = |name: &String| {
             *name == schema.partition.name || attributes.iter().any(|a| a.name == *name)
         };
-        let fed = |global: bool| {
-            let of = |i: &&table::Index| i.global == global && i.keys.iter().all(has);
+        let indexes = |global: bool| {
+            let counts = |i: &&table::Index| i.global == global && i.keys.iter().all(has);
             Copies {
-                count: table.indexes.iter().filter(of).count() as u64,
+                count: table.indexes.iter().filter(counts).count() as u64,
                 source: "DescribeTable".to_owned(),
             }
         };
         Target {
-            indexes: fed(true),
-            local_indexes: fed(false),
+            indexes: indexes(true),
+            local_indexes: indexes(false),
             replicas: Copies {
-                count: table.regions(),
+                count: table.region_count(),
                 source: "DescribeTable".to_owned(),
             },
             table: Some(table.name),
@@ -62,9 +61,9 @@ impl Target {
         }
     }
 
-    /// A table that is yet to be made, with a text key named as the algorithm.
-    pub(super) fn assumed(table: Option<String>, algorithm: Algorithm) -> Self {
-        let none = |count| Copies {
+    /// A new table, with a text key named after the algorithm.
+    pub(super) fn new_table(table: Option<String>, algorithm: Algorithm) -> Self {
+        let assumed = |count| Copies {
             count,
             source: "assumed".to_owned(),
         };
@@ -79,9 +78,9 @@ impl Target {
                 index_keys: Vec::new(),
             },
             billing: None,
-            replicas: none(1),
-            indexes: none(0),
-            local_indexes: none(0),
+            replicas: assumed(1),
+            indexes: assumed(0),
+            local_indexes: assumed(0),
         }
     }
 }

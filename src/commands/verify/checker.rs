@@ -1,351 +1,376 @@
-//! Records → questions to the table: paced, many in flight, until each record is
-//! answered for.
+//! Checker: reads the records' keys from the table, rate-limited, with many calls in
+//! flight, until each record has an outcome.
 //!
-//! The counterpart of the [writer](crate::pipeline::writer). One loop owns everything that
-//! waits and everything in flight:
+//! Counterpart of the [writer](crate::pipeline::writer). One loop owns the queues and the
+//! calls in flight:
 //!
-//! * what is there, and as it must be, is in the books;
-//! * what an eventually consistent read does not find, or finds different, is
-//!   asked for once more by a strongly consistent one, and only that says that
-//!   it is missing or different;
-//! * keys that were left unread go back to the queue with a back-off, and so do
-//!   all of a call that was throttled, broken or timed out;
-//! * what will never work (no permission, no such table) stops the run.
+//! * an item with the expected attributes counts as found;
+//! * the checker repeats an eventually consistent read that finds a key missing or
+//!   different, strongly consistently; only the second read counts;
+//! * unprocessed keys return to the queue with a back-off, and so do all keys of a call
+//!   that was throttled, failed or timed out;
+//! * a permanent error (no permission, no such table) ends the run.
 //!
-//! Every question pays at the token bucket what such questions cost of late, and
-//! the difference to what DynamoDB says is settled when the answer is there.
+//! Every call takes its estimated cost from the token bucket. The estimate follows the
+//! recent calls; the response's consumed capacity corrects it.
 
-use crate::aws::error::{CallError, Meaning};
+use crate::aws::error::{CallError, ErrorClass};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::record::Record;
-use crate::commands::verify::counts::VerifyMeters;
-use crate::commands::verify::finding::{Finding, What};
-use crate::commands::verify::order::Order;
-use crate::dynamodb::batch_get::expected::{Answer, AskTemplate};
+use crate::commands::verify::counts::VerifyCounters;
+use crate::commands::verify::finding::{FindingKind, UnresolvedFinding};
+use crate::commands::verify::order::FindingOrder;
+use crate::dynamodb::batch_get::expected::{GetResponse, GetTemplate};
 use crate::dynamodb::batch_get::request::{CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS};
 use crate::dynamodb::client::operation::BatchGet;
 use crate::flow::backoff::Backoff;
-use crate::flow::concurrency::{Bound, Concurrency};
-use crate::flow::rate_limiter::Pace;
-use crate::flow::waiting::{Entry, Keys, Waiting};
+use crate::flow::concurrency::{Concurrency, ConcurrencyLimit};
+use crate::flow::key_queue::{Entry, KeyBatch, KeyQueue};
+use crate::flow::rate_limiter::RateLimiter;
 use bytes::Bytes;
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long expired credentials may stay expired. The chain renews what it can
-/// renew within seconds.
+/// Maximum time with expired credentials. The credential chain renews them within
+/// seconds if it can.
 const EXPIRED_PATIENCE: Duration = Duration::from_secs(120);
 
-/// Hundreds of records that may be open, or wait for one that is, so that what
-/// is told in order takes some megabytes of memory and no more. A multiple of
-/// what can be in flight; see [`Order`].
-pub(super) const OPEN_SLOTS: usize = 1024;
+/// Maximum number of slots of a hundred records in [`FindingOrder`], so that ordered output
+/// takes only some megabytes of memory. A multiple of the records in flight.
+pub(super) const MAX_PENDING_SLOTS: usize = 1024;
 
-/// Read units of a key: what it costs at least, by consistency.
-pub(super) const LEAST_UNITS: [f64; 2] = [EVENTUAL_READ_UNITS, CONSISTENT_READ_UNITS];
+/// Minimum cost of a key in RCU: eventually and strongly consistent.
+pub(super) const MIN_KEY_RCU: [f64; 2] = [EVENTUAL_READ_UNITS, CONSISTENT_READ_UNITS];
 
-/// How a [`Checker`] goes about it.
+/// Options of a [`Checker`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CheckerOptions {
-    /// Calls in flight, at most.
+    /// Maximum number of calls in flight.
     pub(super) concurrency: Concurrency,
-    /// Whether every read is strongly consistent.
+    /// True if every read is strongly consistent.
     pub(super) consistent: bool,
-    /// How long to go on without a single key being answered.
+    /// Maximum time without a key being read.
     pub(super) give_up_after: Duration,
 }
 
-/// Asks one table for records. See the [module](self).
+/// Checks records against one table. See the [module](self).
 #[derive(Debug)]
 pub(super) struct Checker<'a, T> {
     pub(super) table: &'a T,
     /// Its name, for messages.
     pub(super) table_name: &'a str,
-    pub(super) template: &'a AskTemplate,
-    pub(super) pace: &'a Pace,
-    pub(super) meters: &'a VerifyMeters,
+    pub(super) template: &'a GetTemplate,
+    pub(super) rate_limiter: &'a RateLimiter,
+    pub(super) counters: &'a VerifyCounters,
     pub(super) options: CheckerOptions,
 }
 
-/// One call's keys, and how it is made.
+/// The keys of one call, and its consistency.
 #[derive(Debug)]
-pub(super) struct Batch {
-    pub(super) keys: Keys,
+pub(super) struct ReadBatch {
+    pub(super) keys: KeyBatch,
     pub(super) consistent: bool,
 }
 
-/// How the checking ended before all was checked.
-pub(super) enum End {
+/// Reason why the checker ends before it has checked every record.
+pub(super) enum StopReason {
     Stopped,
     Failed(Error),
 }
 
-/// What the loop knows.
-pub(super) struct State {
-    /// What waits for an eventually and for a strongly consistent read.
-    pub(super) waiting: [Waiting; 2],
-    /// Calls in flight of each, and keys in all of them.
+/// State of the loop.
+pub(super) struct CheckerState {
+    /// Keys that wait for an eventually and for a strongly consistent read.
+    pub(super) queues: [KeyQueue; 2],
+    /// Calls in flight, by consistency.
     pub(super) in_flight: [usize; 2],
     pub(super) keys_in_flight: u64,
-    /// Read units of a key of late, of each.
-    pub(super) key_units: [f64; 2],
-    pub(super) order: Order,
+    /// Recent cost of a key in RCU, by consistency.
+    pub(super) key_rcu: [f64; 2],
+    pub(super) order: FindingOrder,
     pub(crate) backoff: Backoff,
-    /// Since when calls have failed without a key being answered.
-    pub(crate) stalled: Option<Instant>,
-    /// Calls in flight, at most.
-    pub(crate) bound: Bound,
-    pub(crate) end: Option<End>,
+    /// Time of the first failure since a key was read.
+    pub(crate) stalled_since: Option<Instant>,
+    pub(crate) concurrency_limit: ConcurrencyLimit,
+    pub(crate) stop_reason: Option<StopReason>,
 }
 
-/// What became of a key of a call.
-enum Mark {
-    Absent,
-    There,
-    Differs(What),
-    Unread,
+/// Outcome of a key of a call.
+enum KeyOutcome {
+    Missing,
+    Found,
+    Different(FindingKind),
+    Unprocessed,
 }
 
 impl<T: BatchGet> Checker<'_, T> {
-    /// Takes what came back for `batch`.
-    pub(super) fn look_at(
+    /// Handles the response to `batch`.
+    pub(super) fn handle_response(
         &self,
-        s: &mut State,
-        batch: Batch,
+        s: &mut CheckerState,
+        batch: ReadBatch,
         paid: f64,
-        begun: Instant,
-        answer: Result<Bytes, CallError>,
+        sent_at: Instant,
+        response: Result<Bytes, CallError>,
     ) {
-        let answer = answer.and_then(|body| {
-            let answer = self.template.read_answer(&body, batch.keys.0.len());
-            answer
-                .and_then(|answer| self.marks(&batch.keys, answer))
-                .map_err(CallError::strange_answer)
+        let outcomes = response.and_then(|body| {
+            let response = self.template.read_answer(&body, batch.keys.0.len());
+            response
+                .and_then(|response| self.key_outcomes(&batch.keys, response))
+                .map_err(CallError::unrecognised_response)
         });
         let count = batch.keys.0.len();
-        let error = match answer {
-            Ok((marks, consumed)) => {
-                let unread = marks.iter().filter(|m| matches!(m, Mark::Unread)).count();
-                let read = count - unread;
+        let error = match outcomes {
+            Ok((outcomes, consumed)) => {
+                let is_unprocessed = |o: &&KeyOutcome| matches!(o, KeyOutcome::Unprocessed);
+                let unprocessed = outcomes.iter().filter(is_unprocessed).count();
+                let read = count - unprocessed;
                 let paid_each = paid / count as f64;
-                let at = usize::from(batch.consistent);
-                let by_formula = read as f64 * LEAST_UNITS[at];
-                // First what was refused: the table accepts some.
-                if unread > 0 {
-                    self.pace.refused(paid_each * unread as f64, &[]);
+                let consistency = usize::from(batch.consistent);
+                let formula_rcu = read as f64 * MIN_KEY_RCU[consistency];
+                // Throttling first: the rate limiter must see the success last.
+                if unprocessed > 0 {
+                    self.rate_limiter
+                        .record_throttled(paid_each * unprocessed as f64, &[]);
                 }
                 if read > 0 {
                     let now = Instant::now();
                     let paid = paid_each * read as f64;
-                    if self.pace.accepted(paid, consumed.as_ref()) {
-                        s.waiting.iter_mut().for_each(|w| w.release(now));
+                    if self.rate_limiter.record_success(paid, consumed.as_ref()) {
+                        s.queues.iter_mut().for_each(|w| w.release_delayed(now));
                     }
-                    s.bound.took(begun, now);
-                    s.stalled = None;
+                    s.concurrency_limit.observe(sent_at, now);
+                    s.stalled_since = None;
                     if let Some(consumed) = &consumed {
-                        s.key_units[at] = (consumed.total / read as f64).max(LEAST_UNITS[at]);
+                        s.key_rcu[consistency] =
+                            (consumed.total / read as f64).max(MIN_KEY_RCU[consistency]);
                     }
                 }
-                let consumed = consumed.map_or(by_formula, |c| c.total);
-                self.meters.update(|a| {
-                    a.unprocessed += unread as u64;
-                    a.consumed += consumed;
+                let consumed_rcu = consumed.map_or(formula_rcu, |c| c.total);
+                self.counters.update(|a| {
+                    a.unprocessed += unprocessed as u64;
+                    a.consumed_rcu += consumed_rcu;
                 });
-                self.enter(s, batch, marks);
-                if unread == 0 || read > 0 {
+                self.record_outcomes(s, batch, outcomes);
+                if unprocessed == 0 || read > 0 {
                     return;
                 }
                 CallError {
-                    meaning: Meaning::Throttled,
+                    class: ErrorClass::Throttled,
                     code: None,
-                    message: "DynamoDB left every key of the call unprocessed".into(),
+                    message: "DynamoDB returned every key of the call as unprocessed".into(),
                     reasons: Vec::new(),
                     no_credentials: false,
                 }
             }
             Err(error) => {
-                if error.meaning == Meaning::Throttled {
-                    self.pace.refused(paid, &error.reasons);
-                    self.meters.update(|a| a.throttled += 1);
+                if error.class == ErrorClass::Throttled {
+                    self.rate_limiter.record_throttled(paid, &error.reasons);
+                    self.counters.update(|a| a.throttled += 1);
                 }
                 tracing::debug!("a call of {count} keys failed: {error}");
-                s.ask_again(batch.keys.0, batch.consistent);
+                s.requeue(batch.keys.0, batch.consistent);
                 error
             }
         };
-        self.judge(s, &error);
+        self.handle_failure(s, &error);
     }
 
-    /// Enters what became of the keys of a call.
-    fn enter(&self, s: &mut State, batch: Batch, marks: Vec<Mark>) {
+    /// Counts the outcomes of a call's keys, and requeues keys that need another read.
+    fn record_outcomes(&self, s: &mut CheckerState, batch: ReadBatch, outcomes: Vec<KeyOutcome>) {
         let now = Instant::now();
         let (mut found, mut missing, mut different) = (0, 0, 0);
-        let mut unread = Vec::new();
-        for (entry, mark) in batch.keys.0.into_iter().zip(marks) {
-            let Record { hash, place, .. } = entry.record;
-            let what = match mark {
-                Mark::There => {
+        let mut unprocessed = Vec::new();
+        for (entry, outcome) in batch.keys.0.into_iter().zip(outcomes) {
+            let Record {
+                hash,
+                position: place,
+                ..
+            } = entry.record;
+            let kind = match outcome {
+                KeyOutcome::Found => {
                     found += 1;
-                    s.order.settle(place, None);
+                    s.order.resolve(place, None);
                     continue;
                 }
-                Mark::Unread => {
-                    unread.push(entry);
+                KeyOutcome::Unprocessed => {
+                    unprocessed.push(entry);
                     continue;
                 }
-                // An eventually consistent read may be behind.
-                Mark::Absent | Mark::Differs(_) if !batch.consistent => {
-                    s.waiting[1].push(entry.record, now);
+                // An eventually consistent read may lag behind recent writes.
+                KeyOutcome::Missing | KeyOutcome::Different(_) if !batch.consistent => {
+                    s.queues[1].push(entry.record, now);
                     continue;
                 }
-                Mark::Absent => {
+                KeyOutcome::Missing => {
                     missing += 1;
-                    What::Missing
+                    FindingKind::Missing
                 }
-                Mark::Differs(what) => {
+                KeyOutcome::Different(kind) => {
                     different += 1;
-                    what
+                    kind
                 }
             };
-            s.order.settle(place, Some(Finding { hash, place, what }));
+            let finding = UnresolvedFinding {
+                hash,
+                position: place,
+                kind,
+            };
+            s.order.resolve(place, Some(finding));
         }
-        self.meters.update(|a| {
+        self.counters.update(|a| {
             a.found += found;
             a.missing += missing;
             a.different += different;
         });
-        if !unread.is_empty() {
-            s.ask_again(unread, batch.consistent);
+        if !unprocessed.is_empty() {
+            s.requeue(unprocessed, batch.consistent);
         }
     }
 
-    /// Whether to go on after a call that answered nothing.
-    fn judge(&self, s: &mut State, error: &CallError) {
-        if s.end.is_some() {
+    /// Decides after a call without a read key whether the run continues.
+    fn handle_failure(&self, s: &mut CheckerState, error: &CallError) {
+        if s.stop_reason.is_some() {
             return;
         }
         let table = self.table_name;
-        if matches!(error.meaning, Meaning::Permanent | Meaning::Invalid) {
-            let what = format!("DynamoDB refuses to read from table {table}");
+        if matches!(error.class, ErrorClass::Permanent | ErrorClass::Invalid) {
+            let problem = format!("cannot read from table {table}");
             let hint = match error.code.as_deref() {
                 Some("AccessDeniedException") => {
-                    "the credentials need dynamodb:BatchGetItem on this table (see \
-                     scripts/iam/verify.json); then run this again"
+                    "allow dynamodb:BatchGetItem on this table (see scripts/iam/verify.json), \
+                     then run this again"
                 }
                 Some("ResourceNotFoundException") => {
-                    "the table is gone, or not ready; once it is ACTIVE, run this again"
+                    "the table is deleted or not ready; run this again once it is ACTIVE"
                 }
-                _ => "mend that, then run this again",
+                _ => "fix the cause, then run this again",
             };
-            let e = Error::new(ErrorKind::Read, what).because(error.clone());
-            s.end = Some(End::Failed(e.hint(hint)));
+            let e = Error::new(ErrorKind::Read, problem).with_source(error.clone());
+            s.stop_reason = Some(StopReason::Failed(e.with_hint(hint)));
             return;
         }
-        let since = *s.stalled.get_or_insert_with(Instant::now);
-        let patience = match error.meaning {
-            Meaning::Expired => self.options.give_up_after.min(EXPIRED_PATIENCE),
+        let since = *s.stalled_since.get_or_insert_with(Instant::now);
+        let patience = match error.class {
+            ErrorClass::Expired => self.options.give_up_after.min(EXPIRED_PATIENCE),
             _ => self.options.give_up_after,
         };
         if since.elapsed() >= patience {
             let seconds = patience.as_secs();
-            let what = format!(
-                "nothing could be read from table {table} for {seconds} s; the last answer"
-            );
-            let hint = match error.meaning {
-                Meaning::Expired => "renew the credentials, then run this again",
-                _ => "run this again once DynamoDB answers; --give-up-after sets how long to try",
+            let problem =
+                format!("nothing could be read from table {table} for {seconds} s; the last error");
+            let hint = match error.class {
+                ErrorClass::Expired => "renew the credentials, then run this again",
+                _ => {
+                    "run this again once DynamoDB answers, or give a longer time with --give-up-after"
+                }
             };
-            let e = Error::new(ErrorKind::Read, what).because(error.clone());
-            s.end = Some(End::Failed(e.hint(hint)));
+            let e = Error::new(ErrorKind::Read, problem).with_source(error.clone());
+            s.stop_reason = Some(StopReason::Failed(e.with_hint(hint)));
         }
     }
 
-    /// What `answer` says of each of `keys`, and what it consumed.
-    fn marks(
+    /// The outcome of each of `keys` in `response`, and the consumed capacity.
+    fn key_outcomes(
         &self,
-        keys: &Keys,
-        answer: Answer,
-    ) -> Result<(Vec<Mark>, Option<crate::flow::capacity::Consumed>), String> {
-        let mut marks: Vec<Mark> = keys.0.iter().map(|_| Mark::Absent).collect();
-        let strange = || "it holds a key that was not asked for".to_owned();
-        for item in answer.items {
-            let at = keys.find(&item.hash).ok_or_else(strange)?;
-            if !matches!(marks[at], Mark::Absent) {
-                return Err("it holds an item twice".to_owned());
+        keys: &KeyBatch,
+        response: GetResponse,
+    ) -> Result<
+        (
+            Vec<KeyOutcome>,
+            Option<crate::flow::capacity::ConsumedCapacity>,
+        ),
+        String,
+    > {
+        let mut outcomes: Vec<KeyOutcome> = keys.0.iter().map(|_| KeyOutcome::Missing).collect();
+        let unexpected = || "it has a key that was not requested".to_owned();
+        for item in response.items {
+            let at = keys.find(&item.hash).ok_or_else(unexpected)?;
+            if !matches!(outcomes[at], KeyOutcome::Missing) {
+                return Err("it has an item twice".to_owned());
             }
             let own = || {
                 self.template
-                    .own_difference(&item, &keys.0[at].record.extra)
+                    .own_difference(&item, &keys.0[at].record.attributes)
             };
-            marks[at] = match item.difference.clone().or_else(own) {
-                None => Mark::There,
-                Some(difference) => Mark::Differs(What::Different(difference)),
+            outcomes[at] = match item.mismatch.clone().or_else(own) {
+                None => KeyOutcome::Found,
+                Some(difference) => KeyOutcome::Different(FindingKind::Different(difference)),
             };
         }
-        for hash in answer.unprocessed {
-            let at = keys.find(&hash).ok_or_else(strange)?;
-            if !matches!(marks[at], Mark::Absent) {
+        for hash in response.unprocessed {
+            let at = keys.find(&hash).ok_or_else(unexpected)?;
+            if !matches!(outcomes[at], KeyOutcome::Missing) {
                 return Err(
-                    "it holds a key that was read and is unprocessed, or is so twice".to_owned(),
+                    "it has a key both as read and as unprocessed, or twice as unprocessed"
+                        .to_owned(),
                 );
             }
-            marks[at] = Mark::Unread;
+            outcomes[at] = KeyOutcome::Unprocessed;
         }
-        Ok((marks, answer.consumed))
+        Ok((outcomes, response.consumed))
     }
 }
 
-impl State {
-    /// The next batch at `now`; `open` while more records may come.
-    pub(super) fn compose(&mut self, now: Instant, open: bool) -> Option<Batch> {
-        // Nothing more can join those that wait for a second look once all have
-        // had their first.
-        let last = !open && self.waiting[0].is_empty() && self.in_flight[0] == 0;
-        let [eventual, consistent] = &mut self.waiting;
+impl CheckerState {
+    /// Composes the next batch at `now`; `open` is true while more records may arrive.
+    pub(super) fn compose(&mut self, now: Instant, open: bool) -> Option<ReadBatch> {
+        // Once every key had its first read, the second queue cannot grow any more.
+        let last = !open && self.queues[0].is_empty() && self.in_flight[0] == 0;
+        let [eventual, consistent] = &mut self.queues;
         let keys = consistent.compose(now, last);
         keys.map(|keys| (keys, true))
             .or_else(|| eventual.compose(now, !open).map(|keys| (keys, false)))
-            .map(|(keys, consistent)| Batch { keys, consistent })
+            .map(|(keys, consistent)| ReadBatch { keys, consistent })
     }
 
-    /// One key alone: the first of `next` if there is one; the others of that wait on.
-    pub(super) fn compose_one(&mut self, next: Option<Batch>, now: Instant) -> Option<Batch> {
-        if let Some(Batch { keys, consistent }) = next {
-            let keys = self.waiting[usize::from(consistent)].keep_one(keys, now);
-            return Some(Batch { keys, consistent });
+    /// Composes a batch of one key: the first of `next` if it is `Some`. The other keys of
+    /// `next` return to the queue.
+    pub(super) fn compose_one(
+        &mut self,
+        next: Option<ReadBatch>,
+        now: Instant,
+    ) -> Option<ReadBatch> {
+        if let Some(ReadBatch { keys, consistent }) = next {
+            let keys = self.queues[usize::from(consistent)].keep_first(keys, now);
+            return Some(ReadBatch { keys, consistent });
         }
-        let [eventual, consistent] = &mut self.waiting;
+        let [eventual, consistent] = &mut self.queues;
         let second = consistent.compose_one(now).map(|keys| (keys, true));
         let (keys, consistent) =
             second.or_else(|| eventual.compose_one(now).map(|keys| (keys, false)))?;
-        Some(Batch { keys, consistent })
+        Some(ReadBatch { keys, consistent })
     }
 
-    /// Read units that `batch` will cost, as far as is known.
-    pub(super) fn units(&self, batch: &Batch) -> f64 {
-        batch.keys.0.len() as f64 * self.key_units[usize::from(batch.consistent)]
+    /// Estimated cost of `batch` in RCU.
+    pub(super) fn batch_rcu(&self, batch: &ReadBatch) -> f64 {
+        batch.keys.0.len() as f64 * self.key_rcu[usize::from(batch.consistent)]
     }
 
-    /// Puts entries back, to be asked for after a back-off.
-    fn ask_again(&mut self, mut entries: Vec<Entry>, consistent: bool) {
+    /// Returns entries to the queue, with a back-off.
+    fn requeue(&mut self, mut entries: Vec<Entry>, consistent: bool) {
         for e in &mut entries {
             e.attempts += 1;
         }
         let attempts = entries.iter().map(|e| e.attempts).max().unwrap_or(1);
         let ready = Instant::now() + self.backoff.wait(attempts);
         for e in entries {
-            self.waiting[usize::from(consistent)].push_again(e, ready);
+            self.queues[usize::from(consistent)].push_retry(e, ready);
         }
     }
 
-    /// Tells a finding; when that fails, the run is over.
-    pub(super) fn tell(&mut self, finding: Finding, tell: &mut impl FnMut(Finding) -> Result<()>) {
-        if matches!(self.end, Some(End::Failed(_))) {
+    /// Passes a finding to `on_finding`. An error of that function ends the run.
+    pub(super) fn report_finding(
+        &mut self,
+        finding: UnresolvedFinding,
+        on_finding: &mut impl FnMut(UnresolvedFinding) -> Result<()>,
+    ) {
+        if matches!(self.stop_reason, Some(StopReason::Failed(_))) {
             return;
         }
-        if let Err(e) = tell(finding) {
-            self.end = Some(End::Failed(e));
+        if let Err(e) = on_finding(finding) {
+            self.stop_reason = Some(StopReason::Failed(e));
         }
     }
 }

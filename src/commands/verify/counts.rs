@@ -1,122 +1,120 @@
-//! The books of a verification: every line that was read is in exactly one
-//! column.
+//! Line counts of a verification: every line is accounted for in exactly one count.
 //!
 //! `lines = found + missing + different + duplicates + rejected + skipped +
-//! unchecked`, always. The reader counts lines, duplicates, rejected and skipped
-//! ones in its own meters; what is asked of the table is counted here, where the
-//! answers are looked at. The sum is a proof, not a definition.
+//! unchecked`, always. The reader counts lines, duplicates, and rejected and skipped
+//! lines; the checker counts the outcomes of the reads. They count independently, so a
+//! correct sum proves that no line is lost.
 
 use crate::base::algorithm_counts::AlgorithmCounts;
-use crate::pipeline::progress::counts::Meters;
+use crate::pipeline::progress::counts::Counters;
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
 
-/// Where the lines went.
+/// Number of lines by outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
-pub struct VerifyBooks {
+pub struct VerifyLineCounts {
     /// Lines read.
     pub lines: u64,
-    /// In the table, with every attribute that was named.
+    /// Hashes in the table, with every compared attribute.
     pub found: u64,
-    /// Not in the table.
+    /// Hashes that are not in the table.
     pub missing: u64,
-    /// In the table, but an attribute that was named is another or lacking.
+    /// Hashes in the table with another value of a compared attribute, or without it.
     pub different: u64,
-    /// Hashes that were taken from this run's input a short while ago.
+    /// Hashes that are already among the recent hashes of this input.
     pub duplicates: u64,
-    /// Lines that are no hash of this kind.
+    /// Lines that are not a hash of this algorithm.
     pub rejected: u64,
-    /// Blank lines, comments, headers.
+    /// Blank lines, comments, headers, and hashes of other algorithms.
     pub skipped: u64,
-    /// Not in the sample, or not answered for when the run ended.
+    /// Hashes outside the sample, or not read when the run ended.
     pub unchecked: u64,
 }
 
-impl VerifyBooks {
-    /// Whether each line is in one column.
-    pub fn balanced(&self) -> bool {
+impl VerifyLineCounts {
+    /// True if each line is in exactly one count.
+    pub fn is_balanced(&self) -> bool {
         let answered = self.found + self.missing + self.different;
         self.lines == answered + self.duplicates + self.rejected + self.skipped + self.unchecked
     }
 }
 
-/// What was counted so far, in one value.
+/// Snapshot of the counters of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct VerifyCounts {
-    /// The books.
-    pub books: VerifyBooks,
-    /// Of the lines skipped, the hashes of other algorithms.
-    pub others: AlgorithmCounts,
-    /// Bytes read from the sources, as they lie there.
+    /// Lines by outcome.
+    pub line_counts: VerifyLineCounts,
+    /// Hashes of other algorithms, among the skipped lines.
+    pub other_algorithms: AlgorithmCounts,
+    /// Compressed bytes read from the sources.
     pub bytes_read: u64,
-    /// What was asked.
-    pub asked: Asked,
+    /// Reads from the table.
+    pub reads: ReadCounts,
 }
 
-/// What was asked of the table, and what came back.
+/// Reads from the table, and their outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
-pub struct Asked {
-    /// See [`VerifyBooks::found`].
+pub struct ReadCounts {
+    /// See [`VerifyLineCounts::found`].
     pub found: u64,
-    /// See [`VerifyBooks::missing`].
+    /// See [`VerifyLineCounts::missing`].
     pub missing: u64,
-    /// See [`VerifyBooks::different`].
+    /// See [`VerifyLineCounts::different`].
     pub different: u64,
-    /// Records that reached this half and were not answered for, or left out of
-    /// the sample.
+    /// Records that reached the checker and have no outcome, or are not in the sample.
     pub unchecked: u64,
     /// BatchGetItem calls sent.
     pub requests: u64,
-    /// Keys that DynamoDB left unread.
+    /// Keys that DynamoDB returned as unprocessed.
     pub unprocessed: u64,
-    /// Calls that it refused whole for want of capacity.
+    /// Calls that DynamoDB throttled as a whole.
     pub throttled: u64,
-    /// Calls that carried a key whose call had failed or left it unread.
+    /// Calls with at least one key that was in an earlier call.
     pub retries: u64,
-    /// Read capacity units consumed, as DynamoDB says, or as its size formula
-    /// says for small items where it says nothing.
-    pub consumed: f64,
-    /// Calls that are under way.
+    /// Consumed read capacity in RCU: from the response, or from DynamoDB's size formula
+    /// for small items if the response has none.
+    pub consumed_rcu: f64,
+    /// Calls in flight.
     pub in_flight: u64,
 }
 
-/// The counters of a verification that is under way.
+/// Live counters of a verification.
 #[derive(Debug, Default)]
-pub struct VerifyMeters {
-    /// Those of the reader, which knows of nothing else.
-    pub(super) reading: Meters,
-    asked: Mutex<Asked>,
+pub struct VerifyCounters {
+    /// The reader's counters.
+    pub(super) reader: Counters,
+    reads: Mutex<ReadCounts>,
 }
 
-impl VerifyMeters {
-    /// What has been counted.
-    pub fn read(&self) -> VerifyCounts {
-        let asked = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = self.reading.read();
+impl VerifyCounters {
+    /// A snapshot of all counters.
+    pub fn snapshot(&self) -> VerifyCounts {
+        let reads = *self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = self.reader.snapshot();
         VerifyCounts {
-            books: VerifyBooks {
-                lines: read.books.lines,
-                found: asked.found,
-                missing: asked.missing,
-                different: asked.different,
-                duplicates: read.books.duplicates,
-                rejected: read.books.rejected,
-                skipped: read.books.skipped,
-                // What the reader could not hand on is its `failed`.
-                unchecked: asked.unchecked + read.books.failed,
+            line_counts: VerifyLineCounts {
+                lines: reader.line_counts.lines,
+                found: reads.found,
+                missing: reads.missing,
+                different: reads.different,
+                duplicates: reader.line_counts.duplicates,
+                rejected: reader.line_counts.rejected,
+                skipped: reader.line_counts.skipped,
+                // The reader counts records that it cannot send to the checker as failed.
+                unchecked: reads.unchecked + reader.line_counts.failed,
             },
-            others: read.books.others,
-            bytes_read: read.bytes_read,
-            asked,
+            other_algorithms: reader.line_counts.other_algorithms,
+            bytes_read: reader.bytes_read,
+            reads,
         }
     }
 
-    /// Counts. Called once a call or a hand-over, not once a line.
-    pub(super) fn update(&self, change: impl FnOnce(&mut Asked)) {
-        change(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Changes the counters. Called once a call or batch, not once a line.
+    pub(super) fn update(&self, change: impl FnOnce(&mut ReadCounts)) {
+        change(&mut self.reads.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -125,8 +123,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn books_balance_when_each_line_is_in_one_column() {
-        let mut books = VerifyBooks {
+    fn line_counts_are_balanced_if_each_line_is_in_one_count() {
+        let mut line_counts = VerifyLineCounts {
             lines: 28,
             found: 1,
             missing: 2,
@@ -136,26 +134,26 @@ mod tests {
             skipped: 6,
             unchecked: 7,
         };
-        assert!(books.balanced());
-        books.lines += 1;
-        assert!(!books.balanced());
+        assert!(line_counts.is_balanced());
+        line_counts.lines += 1;
+        assert!(!line_counts.is_balanced());
     }
 
     #[test]
-    fn both_halves_are_in_one_account() {
-        let meters = VerifyMeters::default();
-        meters.reading.update(|c| {
-            c.books.lines = 10;
-            c.books.skipped = 3;
-            c.books.failed = 2;
+    fn a_snapshot_adds_the_counts_of_reader_and_checker() {
+        let meters = VerifyCounters::default();
+        meters.reader.update(|c| {
+            c.line_counts.lines = 10;
+            c.line_counts.skipped = 3;
+            c.line_counts.failed = 2;
             c.bytes_read = 650;
         });
         meters.update(|a| {
             a.found = 4;
             a.unchecked = 1;
         });
-        let counts = meters.read();
-        assert!(counts.books.balanced(), "{counts:?}");
-        assert_eq!((counts.books.unchecked, counts.bytes_read), (3, 650));
+        let counts = meters.snapshot();
+        assert!(counts.line_counts.is_balanced(), "{counts:?}");
+        assert_eq!((counts.line_counts.unchecked, counts.bytes_read), (3, 650));
     }
 }

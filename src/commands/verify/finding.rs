@@ -1,26 +1,26 @@
-//! Findings: hashes of the list that are missing in the table, or different there.
+//! Findings: hashes of the list that are missing from the table, or different in it.
 
 use crate::base::hash::Hash;
-use crate::base::record::Place;
-use crate::dynamodb::batch_get::expected::Difference;
+use crate::base::record::Position;
+use crate::dynamodb::batch_get::expected::Mismatch;
 use std::fmt;
 
-/// What is wrong about a hash of the list.
+/// Kind of a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum What {
-    /// It is not in the table.
+pub enum FindingKind {
+    /// The hash is not in the table.
     Missing,
-    /// It is, and an attribute is not as it must be.
-    Different(Box<Difference>),
+    /// The hash is in the table, with another value of a compared attribute or without it.
+    Different(Box<Mismatch>),
 }
 
-impl fmt::Display for What {
+impl fmt::Display for FindingKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let What::Different(difference) = self else {
+        let FindingKind::Different(difference) = self else {
             return f.write_str("missing");
         };
-        let Difference { attribute, found } = &**difference;
+        let Mismatch { attribute, found } = &**difference;
         match found {
             Some(found) => write!(f, "different ({attribute} is {found})"),
             None => write!(f, "different (it has no {attribute})"),
@@ -28,26 +28,26 @@ impl fmt::Display for What {
     }
 }
 
-/// A hash of the list that is not in the table as it should be.
+/// A hash of the list that is missing from the table, or different in it.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct Problem<'a> {
+pub struct Finding<'a> {
     /// The hash as text, in the case of the list.
     pub hash: &'a str,
-    /// The source it was read from.
+    /// Name of its source.
     pub source: &'a str,
-    /// Its line there, from 1.
+    /// Line number in the source, from 1.
     pub line: u64,
-    /// Offset of the line's first byte in the decoded source, from 0.
+    /// Offset of the line's first byte in the decompressed source, from 0.
     pub byte: u64,
-    /// What is wrong.
-    pub what: &'a What,
+    /// Missing or different.
+    pub kind: &'a FindingKind,
 }
 
-/// The same on its way through the stages.
+/// A finding of the checker, before its hash and position become text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Finding {
+pub(super) struct UnresolvedFinding {
     pub(super) hash: Hash,
-    pub(super) place: Place,
-    pub(super) what: What,
+    pub(super) position: Position,
+    pub(super) kind: FindingKind,
 }

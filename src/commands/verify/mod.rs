@@ -1,19 +1,18 @@
 //! The command `hashferry verify`: compares a list with a table.
 //!
-//! The list is read by the stages of an ingest. A sample of it is drawn where one is
-//! asked for. Each hash is looked for in the table, and its attributes are compared.
-//! Nothing is written.
+//! The command reads the list by the stages of an ingest and may draw a sample of it. It
+//! looks for each hash in the table and compares its attributes. It writes nothing.
 //!
 //! Its files, from the bottom up:
 //!
 //! * [`finding`]: a hash that is missing or different;
-//! * [`counts`]: the counters, each line in exactly one column;
+//! * [`counts`]: the counters; each line is in exactly one of them;
 //! * [`report`]: the result, as JSON and as text;
-//! * [`order`]: findings back in the order of the list;
-//! * [`checker`]: what an answer to a batch of keys means;
+//! * [`order`]: findings, restored to the order of the list;
+//! * [`checker`]: the outcome of each key in a response;
 //! * [`check_loop`]: the send loop, from records to answered keys;
-//! * [`options`]: the settings of a run, and its handle to watch;
-//! * [`run`]: the run, from the first look at the table to the report.
+//! * [`options`]: the options of a run, and the handle that watches it;
+//! * [`run`]: the run, from DescribeTable to the report.
 
 pub(crate) mod check_loop;
 pub(crate) mod checker;

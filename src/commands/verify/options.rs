@@ -1,32 +1,32 @@
-//! Options of a verification, and the handle by which it is watched.
+//! Options of a verification, and the handle that watches it.
 
 use crate::aws::config::{Aws, AwsOptions};
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case};
 use crate::base::shutdown::Stop;
-use crate::commands::verify::counts::{VerifyCounts, VerifyMeters};
+use crate::commands::verify::counts::{VerifyCounters, VerifyCounts};
 use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::concurrency::Concurrency;
-use crate::flow::rate_limiter::Pace;
-use crate::flow::rate_setting::Rate;
-use crate::list::format::kind::Form;
+use crate::flow::rate_limiter::RateLimiter;
+use crate::flow::rate_setting::RateSetting;
+use crate::list::format::kind::ListOptions;
 use crate::list::matchmeta::given::GivenRules;
 use crate::pipeline::progress::events::{Event, Events, Progress};
 use crate::pipeline::rejects::MaxRejects;
 use crate::pipeline::sample::Sample;
-use crate::source::decompress::codec::Unpack;
+use crate::source::decompress::codec::DecompressOptions;
 use crate::source::sources::{Globs, Sources};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a verification goes on without a single key being answered.
+/// Default maximum time of a verification without a key being read.
 pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// What a verification is to do. Made by [`Verify::builder`].
+/// Options of a verification. [`Verify::builder`] makes one.
 #[derive(Debug, Clone, Default)]
 pub struct VerifyBuilder {
     pub(super) events: Events<VerifyCounts>,
@@ -34,8 +34,8 @@ pub struct VerifyBuilder {
     pub(super) sources: Vec<String>,
     pub(super) manifests: Vec<String>,
     pub(super) globs: Globs,
-    pub(super) unpack: Unpack,
-    pub(super) form: Form,
+    pub(super) unpack: DecompressOptions,
+    pub(super) form: ListOptions,
     pub(super) table: String,
     pub(super) algorithm: Option<Algorithm>,
     pub(super) key: Option<KeyAttribute>,
@@ -47,7 +47,7 @@ pub struct VerifyBuilder {
     pub(super) sample: Sample,
     pub(super) seed: Option<u64>,
     pub(super) consistent: bool,
-    pub(super) rate: Rate,
+    pub(super) rate: RateSetting,
     pub(super) concurrency: Concurrency,
     pub(super) give_up_after: Option<Duration>,
     pub(super) rejects: Option<PathBuf>,
@@ -57,16 +57,16 @@ pub struct VerifyBuilder {
 }
 
 impl VerifyBuilder {
-    /// The connection to AWS; without one, [`build`](Self::build) makes one by
-    /// the standard chain.
+    /// The connection to AWS. Without it, [`build`](Self::build) connects by the standard
+    /// credential chain.
     #[must_use]
     pub fn aws(mut self, aws: Aws) -> Self {
         self.aws = Some(aws);
         self
     }
 
-    /// The table's partition key, where it may not be described. Default: named
-    /// as the hash algorithm, text.
+    /// The table's partition key, for a table that the caller may not describe. Default:
+    /// a text key with the name of the hash algorithm.
     #[must_use]
     pub fn key(mut self, key: KeyAttribute) -> Self {
         self.key = Some(key);
@@ -74,8 +74,8 @@ impl VerifyBuilder {
     }
 
     /// Adds a source: `s3://bucket/key`, `s3://bucket/prefix/` (every object under it,
-    /// in key order), a local path, or `-` for standard input. Several are read one
-    /// after another.
+    /// in key order), a local path, or `-` for standard input. The run reads several
+    /// sources one after another.
     #[must_use]
     pub fn source(mut self, source: impl Into<String>) -> Self {
         self.sources.push(source.into());
@@ -90,23 +90,23 @@ impl VerifyBuilder {
         self
     }
 
-    /// Which of the objects under a prefix or in a manifest are read. Default: all.
+    /// Filter for the objects under a prefix or in a manifest. Default: all.
     #[must_use]
     pub fn globs(mut self, globs: Globs) -> Self {
         self.globs = globs;
         self
     }
 
-    /// How the sources are compressed. Default: as the first bytes of each show.
+    /// Compression of the sources. Default: detected from the first bytes of each.
     #[must_use]
-    pub fn unpack(mut self, unpack: Unpack) -> Self {
+    pub fn unpack(mut self, unpack: DecompressOptions) -> Self {
         self.unpack = unpack;
         self
     }
 
-    /// The form of the lists. Default: as the first lines of each show.
+    /// Format of the lists. Default: detected from the first lines of each.
     #[must_use]
-    pub fn form(mut self, form: Form) -> Self {
+    pub fn form(mut self, form: ListOptions) -> Self {
         self.form = form;
         self
     }
@@ -118,38 +118,38 @@ impl VerifyBuilder {
         self
     }
 
-    /// The hash algorithm. Without it, the name of the table's partition key
-    /// says it, or else the length of the first hash.
+    /// The hash algorithm. Default: from the name of the table's partition key, or else
+    /// from the length of the first hash.
     #[must_use]
     pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
         self.algorithm = Some(algorithm);
         self
     }
 
-    /// The rules of lists of paths, where some are left open: the table's items show those.
-    /// Default: all of [`Form::paths`].
+    /// The rules for lists of paths. The run reads rules that are left open from the
+    /// table's items. Default: all rules of [`ListOptions::paths`].
     #[must_use]
     pub fn rules(mut self, rules: GivenRules) -> Self {
         self.rules = Some(rules);
         self
     }
 
-    /// The rules of lists of paths, as far as they are given; nothing for lists of hashes.
+    /// The given rules for lists of paths. `None` if the lists are lists of hashes.
     pub(super) fn given_rules(&self) -> Option<GivenRules> {
-        let normalizer = self.form.paths.clone()?;
+        let normalizer = self.form.path_normalizer.clone()?;
         Some(self.rules.clone().unwrap_or_else(|| normalizer.into()))
     }
 
-    /// Upper or lower case of text keys in the table. Default: as a look at it shows, else
-    /// upper.
+    /// Upper or lower case of text keys in the table. Default: detected from the table's
+    /// items, or else upper.
     #[must_use]
     pub fn case(mut self, case: Case) -> Self {
         self.case = Some(case);
         self
     }
 
-    /// Adds an attribute that every item must have. What is not named is not
-    /// judged; a table with a sort key takes it from one of these.
+    /// Adds an attribute that every item must have. The run compares no other attributes.
+    /// The sort key, if the table has one, must be among them.
     #[must_use]
     pub fn attribute(mut self, name: impl Into<String>, value: Value) -> Self {
         self.attributes.push(Attribute {
@@ -159,128 +159,130 @@ impl VerifyBuilder {
         self
     }
 
-    /// Adds an attribute that each item must have as the column of its row has it.
-    /// A column that is empty is not judged.
+    /// Adds an attribute whose value must equal a column of the item's row. The run does
+    /// not compare it if the column is empty.
     #[must_use]
     pub fn attribute_from(mut self, from: AttributeFrom) -> Self {
         self.attributes_from.push(from);
         self
     }
 
-    /// Every item must name the release of the NSRL database that is read, by the
-    /// attributes `RELEASE`.
+    /// True if every item must have the release of the NSRL database, in the attributes
+    /// `RELEASE_FIELDS`.
     #[must_use]
     pub fn attr_from_version(mut self, from_version: bool) -> Self {
         self.attr_from_version = from_version;
         self
     }
 
-    /// How much of the list to check. Default: [`Sample::All`].
+    /// Number of hashes to check. Default: [`Sample::All`].
     #[must_use]
     pub fn sample(mut self, sample: Sample) -> Self {
         self.sample = sample;
         self
     }
 
-    /// Draws the sample by this seed instead of a random one: the same seed
-    /// draws the same lines of the same list.
+    /// Seed of the sample. The same seed draws the same lines of the same list. Default:
+    /// random.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Whether to read strongly consistently at once, at twice the read units.
-    /// Default: no; what an eventually consistent read does not find as it
-    /// should be is read again that way all the same.
+    /// True to make every read strongly consistent, at twice the RCU. Default: false; the
+    /// run then repeats only reads that find a key missing or different.
     #[must_use]
     pub fn consistent(mut self, consistent: bool) -> Self {
         self.consistent = consistent;
         self
     }
 
-    /// How fast to read, in read capacity units a second. Default:
-    /// [`Rate::Auto`].
+    /// Target rate of reading in RCU/s. Default: [`RateSetting::Auto`].
     #[must_use]
-    pub fn rate(mut self, rate: Rate) -> Self {
+    pub fn rate(mut self, rate: RateSetting) -> Self {
         self.rate = rate;
         self
     }
 
-    /// Calls in flight. Default: [`Concurrency::Auto`].
+    /// Maximum number of calls in flight. Default: [`Concurrency::Auto`].
     #[must_use]
     pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
         self.concurrency = concurrency;
         self
     }
 
-    /// How long to go on without a single key being answered. Default:
-    /// `GIVE_UP_AFTER`.
+    /// Maximum time without a key being read; then the run fails. Default: 15 minutes.
     #[must_use]
     pub fn give_up_after(mut self, limit: Duration) -> Self {
         self.give_up_after = Some(limit);
         self
     }
 
-    /// A file for rejected lines, as JSON lines.
+    /// File for rejected lines, as JSON lines.
     #[must_use]
     pub fn rejects(mut self, path: impl Into<PathBuf>) -> Self {
         self.rejects = Some(path.into());
         self
     }
 
-    /// How many rejected lines to bear. Default: one in ten.
+    /// Maximum number or share of rejected lines; then the run fails. Default: one in ten.
     #[must_use]
     pub fn max_rejects(mut self, max: MaxRejects) -> Self {
         self.max_rejects = max;
         self
     }
 
-    /// Whether the rejected lines are known from an ingest of the same sources:
-    /// they are counted, and neither shown nor judged again.
+    /// True if an ingest of the same sources has reported the rejected lines. The run then
+    /// only counts them.
     #[must_use]
     pub fn rejects_known(mut self, known: bool) -> Self {
         self.rejects_known = known;
         self
     }
 
-    /// A handle by which the verification can be stopped.
+    /// Handle that stops the verification.
     #[must_use]
     pub fn stop(mut self, stop: Stop) -> Self {
         self.stop = stop;
         self
     }
 
-    /// Has `tell` receive the events of the run: its start, its progress each interval,
-    /// its end. It is called between two steps of the run, so it returns soon; a program
-    /// that needs longer sends the event on by a channel.
+    /// Function that receives the events of the run: its start, its progress each
+    /// interval, its end. The run waits for the function, so it must return soon; a slow
+    /// receiver forwards the events over a channel.
     #[must_use]
-    pub fn on_event(mut self, tell: impl Fn(Event<VerifyCounts>) + Send + Sync + 'static) -> Self {
-        self.events.tell(tell);
+    pub fn on_event(
+        mut self,
+        receiver: impl Fn(Event<VerifyCounts>) + Send + Sync + 'static,
+    ) -> Self {
+        self.events.set_callback(receiver);
         self
     }
 
-    /// The time between two events of progress: [`EVENT_INTERVAL`](crate::pipeline::progress::events::EVENT_INTERVAL)
-    /// where nobody says, a millisecond at least.
+    /// Time between two progress events, at least 1 ms. Default:
+    /// [`EVENT_INTERVAL`](crate::pipeline::progress::events::EVENT_INTERVAL).
     #[must_use]
     pub fn event_interval(mut self, interval: Duration) -> Self {
-        self.events.every(interval);
+        self.events.set_interval(interval);
         self
     }
 
-    /// Checks what was given. Nothing is asked or opened yet, but for the
-    /// configuration when there is no connection.
+    /// Checks the options. It opens no source and makes no call; without a connection it
+    /// loads the AWS configuration.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when something is missing or makes no sense.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if an option is missing
+    /// or invalid.
     pub async fn build(self) -> Result<Verify> {
         if self.table.is_empty() {
-            return Err(Error::usage("no table is named").hint("give --table NAME"));
+            return Err(Error::usage("no table is given").with_hint("give --table NAME"));
         }
         if self.sample == Sample::Some(0) {
-            return Err(Error::usage("a sample of none says nothing"));
+            return Err(Error::usage("a sample of 0 hashes is not accepted")
+                .with_hint("give a sample of at least 1"));
         }
-        let sources = Sources::read(&self.sources, &self.manifests, self.globs.clone())?;
+        let sources = Sources::parse(&self.sources, &self.manifests, self.globs.clone())?;
         let aws = match &self.aws {
             Some(aws) => aws.clone(),
             None => Aws::load(&AwsOptions::default()).await?,
@@ -289,63 +291,63 @@ impl VerifyBuilder {
             aws,
             sources,
             watch: VerifyWatch::default(),
-            with: self,
+            options: self,
         })
     }
 }
 
-/// What a verification that is under way can be asked.
+/// Handle to the live counters of a verification.
 #[derive(Debug, Clone, Default)]
 pub struct VerifyWatch(Arc<WatchInner>);
 
 #[derive(Debug, Default)]
 struct WatchInner {
-    meters: VerifyMeters,
+    counters: VerifyCounters,
     plan: OnceLock<VerifyPlan>,
 }
 
-/// What is known once the first source is open and the table has answered.
+/// Properties of a run, known once the first source is open and the table is described.
 #[derive(Debug, Clone)]
 pub struct VerifyPlan {
-    /// Bytes to read in all, where that is known.
-    pub bytes: Option<u64>,
-    /// The pace, which knows the rate aimed at now, in read units.
-    pub pace: Arc<Pace>,
-    /// When reading began.
-    pub begun: Instant,
+    /// Compressed bytes of all sources. `None` if a length is unknown.
+    pub total_bytes: Option<u64>,
+    /// The rate limiter, with the target rate in RCU/s.
+    pub rate_limiter: Arc<RateLimiter>,
+    /// Start of reading.
+    pub started: Instant,
 }
 
 impl VerifyWatch {
-    /// The counters.
-    pub fn meters(&self) -> &VerifyMeters {
-        &self.0.meters
+    /// The live counters.
+    pub fn counters(&self) -> &VerifyCounters {
+        &self.0.counters
     }
 
-    /// How far the verification is; `None` before it has begun.
+    /// Progress of the verification. `None` if reading has not begun.
     pub fn progress(&self) -> Option<Progress<VerifyCounts>> {
         let plan = self.plan()?;
-        let counts = self.meters().read();
+        let counts = self.counters().snapshot();
         Some(Progress::new(
-            plan.begun.elapsed(),
-            plan.bytes,
-            plan.pace.rate(),
+            plan.started.elapsed(),
+            plan.total_bytes,
+            plan.rate_limiter.rate(),
             counts,
         ))
     }
 
-    /// The plan, once there is one.
+    /// The properties of the run. `None` if reading has not begun.
     pub fn plan(&self) -> Option<&VerifyPlan> {
         self.0.plan.get()
     }
 
-    /// Sets the plan.
+    /// Sets the properties of the run.
     pub(super) fn set_plan(&self, plan: VerifyPlan) {
-        // Set once: a run happens once.
+        // A run starts once, so the value is never set twice.
         let _ = self.0.plan.set(plan);
     }
 }
 
-/// A verification, ready to begin.
+/// A verification, ready to run.
 ///
 /// ```no_run
 /// # async fn example() -> hashferry::Result<()> {
@@ -369,16 +371,16 @@ pub struct Verify {
     pub(super) aws: Aws,
     pub(super) sources: Sources,
     pub(super) watch: VerifyWatch,
-    pub(super) with: VerifyBuilder,
+    pub(super) options: VerifyBuilder,
 }
 
 impl Verify {
-    /// What a verification can be told.
+    /// A builder with the default options.
     pub fn builder() -> VerifyBuilder {
         VerifyBuilder::default()
     }
 
-    /// By which it can be watched.
+    /// A handle to the run's live counters.
     pub fn watch(&self) -> VerifyWatch {
         self.watch.clone()
     }

@@ -1,13 +1,15 @@
-//! The account of a verification: what a script reads, and what a person reads.
+//! Report of a verification: JSON for scripts, a summary for people.
 
 use crate::base::algorithm_counts::AlgorithmCounts;
 use crate::base::error::Error;
-use crate::base::human::{seconds, ten_thousandths, tenths, thousands, thousandths, to_the_second};
+use crate::base::human::{
+    format_number, format_seconds, ten_thousandths, tenths, thousandths, to_the_second,
+};
 use crate::commands::verify::counts::VerifyCounts;
-use crate::commands::verify::finding::{Problem, What};
+use crate::commands::verify::finding::{Finding, FindingKind};
 use crate::dynamodb::prices::USD_PER_MILLION_READ_UNITS;
 use crate::pipeline::report::{
-    FurtherSources, Outcome, SourceReport, Verification, sample, skipped_note,
+    FurtherSources, Outcome, SourceReport, Verification, describe_skipped, serialize_sample,
 };
 use crate::pipeline::sample::Sample;
 use jiff::Timestamp;
@@ -15,126 +17,127 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// How many problems are in the report; all of them are told on the way (see
-/// [`Verify::run_with`](crate::commands::verify::options::Verify::run_with)), and counted.
-pub(crate) const MAX_REPORTED: usize = 1000;
+/// Maximum number of findings in the report.
+/// [`Verify::run_with`](crate::commands::verify::options::Verify::run_with) passes on all
+/// of them, and the report counts all of them.
+pub(crate) const MAX_REPORTED_FINDINGS: usize = 1000;
 
-/// The account of a verification. Field names and meanings are a promise to
-/// scripts.
+/// Report of a verification. Scripts rely on the names and meanings of the fields.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct VerifyReport {
     /// Version of this format: 1.
     pub version: u32,
-    /// Which command it was.
+    /// Name of the command: `verify`.
     pub command: &'static str,
-    /// How it ended.
+    /// Outcome of the run.
     pub outcome: Outcome,
     /// The exit status.
     pub exit: u8,
     /// The table's name.
     pub table: String,
-    /// The hash algorithm's name, once it is known.
+    /// Name of the hash algorithm. `None` if the run ended before it was known.
     pub hash: Option<String>,
-    /// The sources, in order; the first 10,000 of them.
+    /// The first 10,000 sources, in order.
     pub sources: Vec<SourceReport>,
-    /// Those after them.
+    /// Sum of the sources after them. `None` if there are no more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub further_sources: Option<FurtherSources>,
-    /// When it began (UTC, RFC 3339).
+    /// Start of the run (UTC, RFC 3339).
     #[serde(serialize_with = "to_the_second")]
     pub started: Timestamp,
-    /// Seconds from the beginning to the end.
+    /// Seconds from start to end.
     #[serde(serialize_with = "thousandths")]
     pub elapsed_s: f64,
-    /// How many records were to be drawn: a number, or `"all"`.
-    #[serde(serialize_with = "sample")]
+    /// Requested size of the sample: a number, or `"all"`.
+    #[serde(serialize_with = "serialize_sample")]
     pub sample: Sample,
-    /// What the sample was drawn by; nothing when there was none.
+    /// Seed of the sample. `None` if there is no sample.
     pub seed: Option<u64>,
     /// Lines read.
     pub lines: u64,
-    /// See [`VerifyBooks`](crate::commands::verify::counts::VerifyBooks).
+    /// Hashes in the table, with every compared attribute.
     pub found: u64,
-    /// See [`VerifyBooks`](crate::commands::verify::counts::VerifyBooks).
+    /// Hashes that are not in the table.
     pub missing: u64,
-    /// See [`VerifyBooks`](crate::commands::verify::counts::VerifyBooks).
+    /// Hashes in the table with another value of a compared attribute, or without it.
     pub different: u64,
-    /// See [`VerifyBooks`](crate::commands::verify::counts::VerifyBooks).
+    /// Hashes that are already among the recent hashes of this input.
     pub duplicates: u64,
-    /// See [`VerifyBooks`](crate::commands::verify::counts::VerifyBooks).
+    /// Lines that are not a hash of this algorithm.
     pub rejected: u64,
-    /// See [`VerifyBooks`](crate::commands::verify::counts::VerifyBooks).
+    /// Blank lines, comments, headers, and hashes of other algorithms.
     pub skipped: u64,
-    /// Of those skipped, the hashes of other algorithms: `{"md5": 20}`.
+    /// Hashes of other algorithms, among the skipped lines: `{"md5": 20}`.
     #[serde(skip_serializing_if = "AlgorithmCounts::is_zero")]
     pub other_algorithms: AlgorithmCounts,
-    /// See [`VerifyBooks`](crate::commands::verify::counts::VerifyBooks).
+    /// Hashes outside the sample, or not read when the run ended.
     pub unchecked: u64,
-    /// Bytes read from all sources.
+    /// Compressed bytes read from all sources.
     pub bytes_read: u64,
     /// BatchGetItem calls sent.
     pub requests: u64,
-    /// Keys that DynamoDB left unread.
+    /// Keys that DynamoDB returned as unprocessed.
     pub unprocessed: u64,
-    /// Calls refused whole for want of capacity.
+    /// Calls that DynamoDB throttled as a whole.
     pub throttled: u64,
-    /// Calls sent again for any cause.
+    /// Retried calls, for any cause.
     pub retries: u64,
-    /// Read capacity units consumed.
+    /// Consumed read capacity in RCU.
     pub consumed_rcu: f64,
-    /// Read capacity units a second, over the whole run.
+    /// Mean rate over the whole run in RCU/s.
     #[serde(serialize_with = "tenths")]
     pub mean_rcu_per_s: f64,
-    /// The rate aimed at; nothing when there was no limit.
+    /// Target rate at the end in RCU/s. `None` if there was no limit.
     pub target_rcu_per_s: Option<f64>,
-    /// What the consumed units cost at the on-demand price of us-east-1
-    /// (`USD_PER_MILLION_READ_UNITS`), in USD. A provisioned table is paid by
-    /// the hour instead, whether it is used or not.
+    /// Cost of the consumed RCU at the on-demand price of us-east-1
+    /// (`USD_PER_MILLION_READ_UNITS`), in USD. A provisioned table costs its hourly price
+    /// instead, used or not.
     #[serde(serialize_with = "ten_thousandths")]
     pub estimated_cost_usd: f64,
-    /// The first `MAX_REPORTED` hashes that are missing or different, in the
+    /// The first `MAX_REPORTED_FINDINGS` hashes that are missing or different, in the
     /// order of the list.
-    pub problems: Vec<ProblemReport>,
-    /// What went wrong, when something did.
+    pub problems: Vec<FindingReport>,
+    /// The error that ended the run. `None` if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What to do about it, where that is known.
+    /// Advice on the error. `None` if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
-/// A hash that is not in the table as it should be.
+/// A hash that is missing from the table, or different in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct ProblemReport {
+pub struct FindingReport {
     /// The hash as text, in the case of the list.
     pub hash: String,
     /// `missing` or `different`.
-    pub what: &'static str,
-    /// The source it was read from.
+    #[serde(rename = "what")]
+    pub kind: &'static str,
+    /// Name of its source.
     pub source: String,
-    /// Its line there, from 1.
+    /// Line number in the source, from 1.
     pub line: u64,
-    /// The attribute that is different.
+    /// Name of the attribute that is different. `None` if the hash is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attribute: Option<String>,
-    /// What it is instead; nothing when the item has none.
+    /// Value of that attribute in the table. `None` if the item does not have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
 }
 
-impl ProblemReport {
-    pub(super) fn of(problem: &Problem<'_>) -> Self {
-        let (what, attribute, found) = match problem.what {
-            What::Missing => ("missing", None, None),
-            What::Different(d) => ("different", Some(d.attribute.clone()), d.found.clone()),
+impl FindingReport {
+    pub(super) fn from_finding(finding: &Finding<'_>) -> Self {
+        let (kind, attribute, found) = match finding.kind {
+            FindingKind::Missing => ("missing", None, None),
+            FindingKind::Different(d) => ("different", Some(d.attribute.clone()), d.found.clone()),
         };
-        ProblemReport {
-            hash: problem.hash.to_owned(),
-            what,
-            source: problem.source.to_owned(),
-            line: problem.line,
+        FindingReport {
+            hash: finding.hash.to_owned(),
+            kind,
+            source: finding.source.to_owned(),
+            line: finding.line,
             attribute,
             found,
         }
@@ -142,8 +145,8 @@ impl ProblemReport {
 }
 
 impl VerifyReport {
-    /// The report of a verification that has not read anything.
-    pub fn begun(table: &str, sample: Sample, started: Timestamp) -> Self {
+    /// The report of a verification that has not read a line.
+    pub fn new(table: &str, sample: Sample, started: Timestamp) -> Self {
         VerifyReport {
             version: 1,
             command: "verify",
@@ -181,39 +184,39 @@ impl VerifyReport {
         }
     }
 
-    /// Enters what was counted in `elapsed`.
-    pub fn count(&mut self, counts: &VerifyCounts, elapsed: Duration) {
-        let (books, asked) = (counts.books, counts.asked);
+    /// Sets the counts, and the rate over `elapsed`.
+    pub fn set_counts(&mut self, counts: &VerifyCounts, elapsed: Duration) {
+        let (line_counts, reads) = (counts.line_counts, counts.reads);
         self.elapsed_s = elapsed.as_secs_f64();
-        self.lines = books.lines;
-        self.found = books.found;
-        self.missing = books.missing;
-        self.different = books.different;
-        self.duplicates = books.duplicates;
-        self.rejected = books.rejected;
-        self.skipped = books.skipped;
-        self.other_algorithms = counts.others;
-        self.unchecked = books.unchecked;
+        self.lines = line_counts.lines;
+        self.found = line_counts.found;
+        self.missing = line_counts.missing;
+        self.different = line_counts.different;
+        self.duplicates = line_counts.duplicates;
+        self.rejected = line_counts.rejected;
+        self.skipped = line_counts.skipped;
+        self.other_algorithms = counts.other_algorithms;
+        self.unchecked = line_counts.unchecked;
         self.bytes_read = counts.bytes_read;
-        self.requests = asked.requests;
-        self.unprocessed = asked.unprocessed;
-        self.throttled = asked.throttled;
-        self.retries = asked.retries;
-        self.consumed_rcu = asked.consumed;
-        self.mean_rcu_per_s = asked.consumed / self.elapsed_s.max(0.001);
-        self.estimated_cost_usd = asked.consumed * USD_PER_MILLION_READ_UNITS / 1e6;
+        self.requests = reads.requests;
+        self.unprocessed = reads.unprocessed;
+        self.throttled = reads.throttled;
+        self.retries = reads.retries;
+        self.consumed_rcu = reads.consumed_rcu;
+        self.mean_rcu_per_s = reads.consumed_rcu / self.elapsed_s.max(0.001);
+        self.estimated_cost_usd = reads.consumed_rcu * USD_PER_MILLION_READ_UNITS / 1e6;
     }
 
-    /// Enters how it ended; a failure's exit status is its own, but that of
-    /// wrong usage means that nothing was asked.
-    pub fn end(&mut self, outcome: Outcome, error: Option<&Error>) {
+    /// Sets the outcome. A failure's exit status comes from `error`; the status of wrong
+    /// usage is kept only if no call was sent.
+    pub fn finish(&mut self, outcome: Outcome, error: Option<&Error>) {
         self.outcome = outcome;
         self.exit = outcome.exit_status(self.requests > 0, error);
         self.error = error.map(|e| format!("{e:#}"));
-        self.hint = error.and_then(|e| e.what_to_do()).map(str::to_owned);
+        self.hint = error.and_then(|e| e.hint()).map(str::to_owned);
     }
 
-    /// What of it stands in the report of the run that it followed.
+    /// The part that goes into the report of the ingest before it.
     pub fn verification(&self) -> Verification {
         Verification {
             sample: self.sample,
@@ -224,8 +227,8 @@ impl VerifyReport {
         }
     }
 
-    /// What is known of a run whose report cannot be written.
-    pub(crate) fn known(&self) -> String {
+    /// Describes the counts, for a run whose report cannot be written.
+    pub(crate) fn describe_counts(&self) -> String {
         let n = |n: u64| indicatif::HumanCount(n).to_string();
         format!(
             "of {} lines {} were found, {} are missing, {} different",
@@ -238,32 +241,40 @@ impl VerifyReport {
 
     /// The report as JSON text, one field a line.
     pub fn to_json(&self) -> String {
-        // A struct of numbers, texts and lists of them always has a JSON form.
+        // Cannot fail: a struct of numbers, texts and lists always has a JSON form.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
-    /// The report for a person.
+    /// The report as text for people.
     pub fn summary(&self) -> String {
         let mut out = String::new();
         let n = |n: u64| indicatif::HumanCount(n).to_string();
-        let _ = writeln!(out, "{}.", self.how());
-        let skipped = skipped_note(&self.other_algorithms);
+        let _ = writeln!(out, "{}.", self.headline());
+        let skipped = describe_skipped(&self.other_algorithms);
         let rows = [
             ("lines read", self.lines, ""),
-            ("found", self.found, "in the table, as they should be"),
+            (
+                "found",
+                self.found,
+                "in the table, with the expected attributes",
+            ),
             ("missing", self.missing, "not in the table"),
-            ("different", self.different, "there, with other attributes"),
+            (
+                "different",
+                self.different,
+                "in the table, with other attributes",
+            ),
             (
                 "duplicates",
                 self.duplicates,
-                "taken from this input before",
+                "hash occurred earlier in this input",
             ),
-            ("rejected", self.rejected, "not a hash of this kind"),
+            ("rejected", self.rejected, "not a hash of this algorithm"),
             ("skipped", self.skipped, &skipped),
             (
                 "unchecked",
                 self.unchecked,
-                "not in the sample, or not answered for",
+                "not in the sample, or not read from the table",
             ),
         ];
         for (name, value, note) in rows {
@@ -283,19 +294,19 @@ impl VerifyReport {
             );
         }
         let target = match self.target_rcu_per_s {
-            Some(t) => format!("of {} aimed at", thousands(t)),
-            None => "without a limit".to_owned(),
+            Some(t) => format!("target {}", format_number(t)),
+            None => "no limit".to_owned(),
         };
         let _ = writeln!(
             out,
-            "  {} in {}: {} read units/s {target}",
+            "  {} in {}: {} RCU/s, {target}",
             indicatif::HumanBytes(self.bytes_read),
-            seconds(self.elapsed_s),
-            thousands(self.mean_rcu_per_s),
+            format_seconds(self.elapsed_s),
+            format_number(self.mean_rcu_per_s),
         );
         let _ = writeln!(
             out,
-            "  {} calls, {} sent again; {} keys left unread, {} calls throttled",
+            "  {} calls, {} retried; {} keys unprocessed, {} calls throttled",
             n(self.requests),
             n(self.retries),
             n(self.unprocessed),
@@ -303,48 +314,52 @@ impl VerifyReport {
         );
         let _ = writeln!(
             out,
-            "  {} read units: {:.4} USD at the on-demand price of us-east-1",
-            thousands(self.consumed_rcu),
+            "  {} RCU: {:.4} USD at the on-demand price of us-east-1",
+            format_number(self.consumed_rcu),
             self.estimated_cost_usd
         );
         out
     }
 
     /// The outcome, in a sentence.
-    fn how(&self) -> String {
-        let what = match self.sample {
+    fn headline(&self) -> String {
+        let scope = match self.sample {
             Sample::All => "every hash of the list",
             Sample::Some(_) => "every hash of the sample",
         };
         match self.outcome {
-            Outcome::Complete => format!("Verified: {what} is in the table as it should be"),
+            Outcome::Complete => {
+                format!("Verified: {scope} is in the table, with the expected attributes")
+            }
             Outcome::Rejects => {
                 format!(
-                    "Verified: {what} is in the table as it should be; some lines are no hashes"
+                    "Verified: {scope} is in the table, with the expected attributes; some lines \
+                     are not hashes"
                 )
             }
             Outcome::Mismatch => {
-                "Verified: not all is in the table as it should be; an ingest of the \
-                 hashes that hashferry verify prints repairs it"
+                "Verified: some hashes are missing or different; to repair the table, ingest the \
+                 hashes that hashferry verify prints"
                     .to_owned()
             }
             Outcome::Interrupted => {
-                "Interrupted: what is unchecked was not answered for".to_owned()
+                "Interrupted: the unchecked hashes were not compared".to_owned()
             }
             Outcome::Failed
                 if self.unchecked == 0 && self.found + self.missing + self.different == 0 =>
             {
                 "Failed: nothing was compared".to_owned()
             }
-            Outcome::Failed => "Failed: what is unchecked was not answered for".to_owned(),
+            Outcome::Failed => "Failed: the unchecked hashes were not compared".to_owned(),
         }
     }
 
-    /// What a sample of which all is in order says of the whole, with 95 %
-    /// certainty: that fewer than one in so many is not. From `(1 - p)^n = 0.05`.
+    /// Upper limit of missing or different hashes in the whole list, as one in so many,
+    /// with 95 % certainty. From `(1 - p)^n = 0.05`. `None` if the sample has findings, or
+    /// if there is no sample.
     fn one_in(&self) -> Option<u64> {
-        let sound = matches!(self.outcome, Outcome::Complete | Outcome::Rejects);
-        if !sound || self.unchecked == 0 || self.found == 0 {
+        let is_clean = matches!(self.outcome, Outcome::Complete | Outcome::Rejects);
+        if !is_clean || self.unchecked == 0 || self.found == 0 {
             return None;
         }
         let p = 1.0 - 0.05f64.powf(1.0 / self.found as f64);
@@ -356,53 +371,53 @@ impl VerifyReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::verify::counts::{Asked, VerifyBooks};
-    use crate::dynamodb::batch_get::expected::Difference;
+    use crate::commands::verify::counts::{ReadCounts, VerifyLineCounts};
+    use crate::dynamodb::batch_get::expected::Mismatch;
 
-    fn report(books: VerifyBooks, sample: Sample, outcome: Outcome) -> VerifyReport {
-        let mut report = VerifyReport::begun("sha256", sample, Timestamp::UNIX_EPOCH);
+    fn report(line_counts: VerifyLineCounts, sample: Sample, outcome: Outcome) -> VerifyReport {
+        let mut report = VerifyReport::new("sha256", sample, Timestamp::UNIX_EPOCH);
         report.hash = Some("sha256".into());
         report.target_rcu_per_s = Some(1000.0);
-        let asked = Asked {
+        let reads = ReadCounts {
             requests: 101,
-            consumed: 5003.0,
-            ..Asked::default()
+            consumed_rcu: 5003.0,
+            ..ReadCounts::default()
         };
         let counts = VerifyCounts {
-            books,
-            others: AlgorithmCounts::default(),
+            line_counts,
+            other_algorithms: AlgorithmCounts::default(),
             bytes_read: 650_000,
-            asked,
+            reads,
         };
-        report.count(&counts, Duration::from_millis(5_010));
-        report.end(outcome, None);
+        report.set_counts(&counts, Duration::from_millis(5_010));
+        report.finish(outcome, None);
         report
     }
 
     #[test]
-    fn the_json_is_what_scripts_rely_on() {
-        let books = VerifyBooks {
+    fn the_json_has_the_fields_that_scripts_rely_on() {
+        let line_counts = VerifyLineCounts {
             lines: 10_000,
             found: 9_998,
             missing: 1,
             different: 1,
-            ..VerifyBooks::default()
+            ..VerifyLineCounts::default()
         };
-        let mut report = report(books, Sample::All, Outcome::Mismatch);
-        let problem = |line, what: &What| {
-            ProblemReport::of(&Problem {
+        let mut report = report(line_counts, Sample::All, Outcome::Mismatch);
+        let finding = |line, kind: &FindingKind| {
+            FindingReport::from_finding(&Finding {
                 hash: "AB",
                 source: "s3://b/k",
                 line,
                 byte: 0,
-                what,
+                kind,
             })
         };
-        let different = What::Different(Box::new(Difference {
+        let different = FindingKind::Different(Box::new(Mismatch {
             attribute: "source".into(),
             found: Some("S \"x\"".into()),
         }));
-        report.problems = vec![problem(7, &What::Missing), problem(9, &different)];
+        report.problems = vec![finding(7, &FindingKind::Missing), finding(9, &different)];
         let got: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
         assert_eq!(
             got,
@@ -425,26 +440,29 @@ mod tests {
     }
 
     #[test]
-    fn a_clean_sample_says_how_much_it_proves() {
-        let books = VerifyBooks {
+    fn a_clean_sample_gives_an_upper_limit_of_errors() {
+        let line_counts = VerifyLineCounts {
             lines: 1_000_000,
             found: 10_000,
             unchecked: 990_000,
-            ..VerifyBooks::default()
+            ..VerifyLineCounts::default()
         };
-        let clean = report(books, Sample::Some(10_000), Outcome::Complete);
+        let clean = report(line_counts, Sample::Some(10_000), Outcome::Complete);
         assert!(
             clean.summary().contains("fewer than 1 in 3,338"),
             "{}",
             clean.summary()
         );
         for outcome in [Outcome::Mismatch, Outcome::Interrupted, Outcome::Failed] {
-            assert_eq!(report(books, Sample::Some(10_000), outcome).one_in(), None);
+            assert_eq!(
+                report(line_counts, Sample::Some(10_000), outcome).one_in(),
+                None
+            );
         }
-        let whole = VerifyBooks {
+        let whole = VerifyLineCounts {
             lines: 10_000,
             found: 10_000,
-            ..VerifyBooks::default()
+            ..VerifyLineCounts::default()
         };
         assert_eq!(report(whole, Sample::All, Outcome::Complete).one_in(), None);
     }

@@ -1,195 +1,210 @@
-//! Whether a table holds what a list says: the list again, and the table asked.
+//! Verification run: reads a list and compares a table with it.
 //!
-//! [`Verify`] is what the command `hashferry verify` runs. It reads the list by
-//! the same stages as [`ingest`](crate::commands::ingest::options) does, draws a
-//! [sample](crate::pipeline::sample) where one was asked for, and asks the table for each
-//! hash: whether it is there, and whether the attributes that were named are
-//! what they must be. Nothing is held of the list but the sample and what is
-//! under way; nothing is written.
+//! [`Verify`] is behind the command `hashferry verify`. It reads the list by the stages
+//! of [`ingest`](crate::commands::ingest::options) and draws a
+//! [sample](crate::pipeline::sample) if one is requested. It reads each hash from the
+//! table and compares the attributes that the caller names. Memory holds only the sample
+//! and the records in flight; the run writes nothing.
 //!
-//! An eventually consistent read costs half and may be behind by some moments.
-//! So each key is read that way first, and what is not as it should be once
-//! more, strongly consistently: only that second answer counts against the
-//! table. [`VerifyBuilder::consistent`](crate::commands::verify::options::VerifyBuilder::consistent) has every key read so at once.
+//! An eventually consistent read costs half as much and may lag behind recent writes. So
+//! the run reads each key that way first. It repeats a read that finds a key missing or
+//! different, strongly consistently, and only the second result counts.
+//! [`VerifyBuilder::consistent`](crate::commands::verify::options::VerifyBuilder::consistent)
+//! makes every read strongly consistent.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::{Algorithm, Case};
-use crate::base::human::thousands;
+use crate::base::human::format_number;
 use crate::base::record::Record;
-use crate::commands::item_options::with_release;
+use crate::commands::item_options::with_release_attributes;
 use crate::commands::verify::checker::{Checker, CheckerOptions};
-use crate::commands::verify::counts::{VerifyBooks, VerifyMeters};
-use crate::commands::verify::finding::{Finding, Problem};
+use crate::commands::verify::counts::{VerifyCounters, VerifyLineCounts};
+use crate::commands::verify::finding::{Finding, UnresolvedFinding};
 use crate::commands::verify::options::{GIVE_UP_AFTER, Verify, VerifyPlan};
-use crate::commands::verify::report::{MAX_REPORTED, ProblemReport, VerifyReport};
-use crate::dynamodb::batch_get::expected::AskTemplate;
+use crate::commands::verify::report::{FindingReport, MAX_REPORTED_FINDINGS, VerifyReport};
+use crate::dynamodb::batch_get::expected::GetTemplate;
 use crate::dynamodb::batch_get::request::{
     CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
 };
-use crate::dynamodb::client::operation::RawOperation;
-use crate::dynamodb::column_attributes::Columns;
+use crate::dynamodb::client::operation::PreparedOperation;
+use crate::dynamodb::column_attributes::ColumnAttributes;
 use crate::dynamodb::table::Table;
 use crate::flow::backoff::Backoff;
-use crate::flow::rate_limiter::{CAPACITY_INTERVAL, Pace};
+use crate::flow::rate_limiter::{CAPACITY_INTERVAL, RateLimiter};
 use crate::list::objects::Objects;
-use crate::list::opened::Opened;
-use crate::list::prefetch::Ahead;
-use crate::pipeline::contents::look::Look;
-use crate::pipeline::contents::settings::{Given, Told};
+use crate::list::open_list::OpenList;
+use crate::list::prefetch::Prefetch;
+use crate::pipeline::contents::inspection::Inspection;
+use crate::pipeline::contents::settings::{KeyOptions, KeySettings};
 use crate::pipeline::dedup::Distinct;
-use crate::pipeline::progress::sources::Accounts;
-use crate::pipeline::progress::watermark::HandOver;
-use crate::pipeline::reader::{Beginning, HAND_OVERS, Reader};
+use crate::pipeline::list_check::ListTotals;
+use crate::pipeline::progress::sources::SourceTracker;
+use crate::pipeline::progress::watermark::RecordBatch;
+use crate::pipeline::reader::{CHANNEL_CAPACITY, Reader, StartPosition};
 use crate::pipeline::rejects::{MaxRejects, Rejects};
 use crate::pipeline::report::Outcome;
 use crate::pipeline::sample::{Reservoir, Sample};
-use crate::pipeline::useful::Listed;
 use jiff::Timestamp;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// How many problems are shown in the log.
-const SHOWN: u64 = 10;
+/// Findings shown in the log, at most.
+const MAX_LOGGED_FINDINGS: u64 = 10;
 
-/// Records of a sample that are handed on at once.
-const HAND_OVER: usize = 500;
+/// Records of a sample in one batch for the checker.
+const SAMPLE_BATCH_RECORDS: usize = 500;
 
 impl Verify {
-    /// Runs to the end. The first problems are in the report; see
-    /// [`run_with`](Self::run_with) for all of them.
+    /// Runs to the end. The report has the first findings;
+    /// [`run_with`](Self::run_with) passes all of them to a function.
     ///
     /// # Errors
-    /// When it cannot begin.
+    /// If the run cannot begin.
     pub async fn run(self) -> Result<VerifyReport> {
         self.run_with(|_| Ok(())).await
     }
 
-    /// Runs to the end, and tells each problem in the order of the list.
-    /// Whatever happens once reading has begun is in the report, a failure too:
+    /// Runs to the end, and passes each finding to `on_finding` in the order of the list.
+    /// A failure after reading has begun is in the report:
     /// see [`VerifyReport::outcome`] and [`VerifyReport::error`].
     ///
     /// # Errors
-    /// When it cannot begin. What `tell` returns ends the run and is in the
+    /// If the run cannot begin. An error from `on_finding` ends the run and is in the
     /// report.
     pub async fn run_with(
         self,
-        tell: impl FnMut(Problem<'_>) -> Result<()>,
+        on_finding: impl FnMut(Finding<'_>) -> Result<()>,
     ) -> Result<VerifyReport> {
-        let (events, watch) = (self.with.events.clone(), self.watch.clone());
-        let run = Box::pin(self.run_to_end(tell));
-        events.during(|| watch.progress(), run).await
+        let (events, watch) = (self.options.events.clone(), self.watch.clone());
+        let run = Box::pin(self.run_to_end(on_finding));
+        events.drive(|| watch.progress(), run).await
     }
 
     async fn run_to_end(
         mut self,
-        mut tell: impl FnMut(Problem<'_>) -> Result<()>,
+        mut on_finding: impl FnMut(Finding<'_>) -> Result<()>,
     ) -> Result<VerifyReport> {
-        let look = Box::pin(self.look_for_rules()).await?;
-        let with = &self.with;
-        let mut report = VerifyReport::begun(&with.table, with.sample, Timestamp::now());
-        let begun = Instant::now();
+        let look = Box::pin(self.resolve_path_rules()).await?;
+        let options = &self.options;
+        let mut report = VerifyReport::new(&options.table, options.sample, Timestamp::now());
+        let started = Instant::now();
         let (input, prepared) = tokio::select! {
             biased;
-            () = with.stop.requested() => {
-                report.end(Outcome::Interrupted, None);
+            () = options.stop.requested() => {
+                report.finish(Outcome::Interrupted, None);
                 return Ok(report);
             }
             prepared = Box::pin(self.prepare(look)) => prepared?,
         };
-        let (pace, target, calls) = self.pace(&prepared);
-        let to_come = input.ahead.bytes_to_come();
+        let (rate_limiter, target, calls) = self.rate_limiter(&prepared);
+        let following_bytes = input.prefetch.remaining_bytes();
         let bytes = input
             .opened
             .length()
-            .zip(to_come)
+            .zip(following_bytes)
             .map(|(first, rest)| first + rest);
         self.watch.set_plan(VerifyPlan {
-            bytes,
-            pace: pace.clone(),
-            begun,
+            total_bytes: bytes,
+            rate_limiter: rate_limiter.clone(),
+            started,
         });
-        self.announce(&prepared, target, &calls);
+        self.log_start(&prepared, target, &calls);
 
-        let meters = self.watch.meters();
-        meters.update(|a| a.consumed += prepared.look.read_units);
-        let accounts = Accounts::default();
-        let shown_case = input.opened.beginning.case.unwrap_or(prepared.case);
-        let mut problems = Vec::new();
-        let mut shown = 0;
-        let tell_all = |finding: Finding| {
-            let Finding { hash, place, what } = finding;
-            let problem = Problem {
+        let counters = self.watch.counters();
+        counters.update(|a| a.consumed_rcu += prepared.look.consumed_rcu);
+        let sources = SourceTracker::default();
+        let shown_case = input.opened.detected.case.unwrap_or(prepared.case);
+        let mut reported = Vec::new();
+        let mut logged = 0;
+        let resolve_finding = |finding: UnresolvedFinding| {
+            let UnresolvedFinding {
+                hash,
+                position,
+                kind,
+            } = finding;
+            let finding = Finding {
                 hash: &hash.to_hex(shown_case),
-                source: &accounts.name(place.source),
-                line: place.line,
-                byte: place.byte,
-                what: &what,
+                source: &sources.name(position.source),
+                line: position.line,
+                byte: position.byte,
+                kind: &kind,
             };
-            show(&problem, &mut shown);
-            if problems.len() < MAX_REPORTED {
-                problems.push(ProblemReport::of(&problem));
+            log_finding(&finding, &mut logged);
+            if reported.len() < MAX_REPORTED_FINDINGS {
+                reported.push(FindingReport::from_finding(&finding));
             }
-            tell(problem)
+            on_finding(finding)
         };
-        let reservoir = match with.sample {
+        let reservoir = match options.sample {
             Sample::All => None,
             Sample::Some(size) => {
-                let seed = with.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
+                let seed = options.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
                 report.seed = Some(seed);
                 Some(Reservoir::new(size, seed))
             }
         };
-        let check = self.check(input, &prepared, &pace, &accounts, reservoir, tell_all);
+        let check = self.check(
+            input,
+            &prepared,
+            &rate_limiter,
+            &sources,
+            reservoir,
+            resolve_finding,
+        );
         let (checked, read) = Box::pin(check).await;
 
-        let counts = meters.read();
+        let counts = counters.snapshot();
         report.hash = Some(prepared.algorithm.name().to_owned());
-        report.target_rcu_per_s = pace.rate();
-        report.problems = problems;
+        report.target_rcu_per_s = rate_limiter.rate();
+        report.problems = reported;
         (report.sources, report.further_sources) =
-            crate::pipeline::report::sources(accounts.all(), false);
-        report.count(&counts, begun.elapsed());
-        self.finish(&mut report, prepared, counts.books, checked, read);
+            crate::pipeline::report::source_reports(sources.final_progress(), false);
+        report.set_counts(&counts, started.elapsed());
+        self.finish(&mut report, prepared, counts.line_counts, checked, read);
         Ok(report)
     }
 
-    /// The pace of reading, the rate it begins with, and the calls in flight as text.
-    fn pace(&self, prepared: &Prepared) -> (Arc<Pace>, Option<f64>, String) {
-        let with = &self.with;
-        let pace = with
+    /// The rate limiter of the reads, its initial rate, and the concurrency as text.
+    fn rate_limiter(&self, prepared: &Prepared) -> (Arc<RateLimiter>, Option<f64>, String) {
+        let options = &self.options;
+        let rate_limiter = options
             .rate
-            .pace(prepared.table.read_capacity(), None)
-            .of_reads();
-        let target = pace.rate();
-        let key_units = match with.consistent {
+            .rate_limiter(prepared.table.read_capacity(), None)
+            .for_reads();
+        let target = rate_limiter.rate();
+        let key_rcu = match options.consistent {
             true => CONSISTENT_READ_UNITS,
             false => EVENTUAL_READ_UNITS,
         };
-        let calls = with
+        let calls = options
             .concurrency
-            .said(target, key_units * MAX_GET_KEYS as f64);
-        (Arc::new(pace), target, calls)
+            .describe(target, key_rcu * MAX_GET_KEYS as f64);
+        (Arc::new(rate_limiter), target, calls)
     }
 
-    /// Reads the list and checks it, or a sample of it, while the pace follows the
-    /// table. Tells how the checker and the reader ended.
+    /// Reads the list and checks it, or a sample of it, while the rate limiter follows the
+    /// table's capacity. Returns the results of the checker and of the reader: true if
+    /// they came to the end.
     async fn check(
         &self,
         input: Input,
         prepared: &Prepared,
-        pace: &Pace,
-        accounts: &Accounts,
+        rate_limiter: &RateLimiter,
+        sources: &SourceTracker,
         reservoir: Option<Reservoir>,
-        tell: impl FnMut(Finding) -> Result<()>,
+        on_finding: impl FnMut(UnresolvedFinding) -> Result<()>,
     ) -> (Result<bool>, Result<bool>) {
-        let (with, meters) = (&self.with, self.watch.meters());
-        let Input { opened, mut ahead } = input;
-        let (records, read) = mpsc::channel(HAND_OVERS);
+        let (options, counters) = (&self.options, self.watch.counters());
+        let Input {
+            opened,
+            prefetch: mut ahead,
+        } = input;
+        let (records, read) = mpsc::channel(CHANNEL_CAPACITY);
         let (fresh, drawing) = match reservoir {
             None => (read, None),
             Some(reservoir) => {
-                let (send, receive) = mpsc::channel(HAND_OVERS);
+                let (send, receive) = mpsc::channel(CHANNEL_CAPACITY);
                 (receive, Some((reservoir, read, send)))
             }
         };
@@ -197,63 +212,64 @@ impl Verify {
             algorithm: prepared.algorithm,
             distinct: Distinct::InFlight,
             columns: &prepared.columns,
-            max_rejects: match with.rejects_known {
+            max_rejects: match options.rejects_known {
                 true => MaxRejects::Count(u64::MAX),
-                false => with.max_rejects,
+                false => options.max_rejects,
             },
-            meters: &meters.reading,
+            counters: &counters.reader,
             rejects: &prepared.rejects,
-            accounts,
+            sources,
             records,
         };
         let checker = Checker {
             table: &prepared.operation,
-            table_name: &with.table,
+            table_name: &options.table,
             template: &prepared.template,
-            pace,
-            meters,
+            rate_limiter,
+            counters,
             options: CheckerOptions {
-                concurrency: with.concurrency,
-                consistent: with.consistent,
-                give_up_after: with.give_up_after.unwrap_or(GIVE_UP_AFTER),
+                concurrency: options.concurrency,
+                consistent: options.consistent,
+                give_up_after: options.give_up_after.unwrap_or(GIVE_UP_AFTER),
             },
         };
         let draw = async {
             if let Some((reservoir, read, send)) = drawing {
-                draw(reservoir, read, send, meters).await;
+                draw_sample(reservoir, read, send, counters).await;
             }
         };
         let backoff = Backoff::new(fastrand::Rng::new());
         let work = async {
             tokio::join!(
-                checker.run(fresh, tell, &with.stop, backoff),
+                checker.run(fresh, on_finding, &options.stop, backoff),
                 draw,
-                reader.run(Beginning::of(opened), &mut ahead, &with.stop),
+                reader.run(StartPosition::at_start(opened), &mut ahead, &options.stop),
             )
         };
         let describe = || async {
             let table =
-                crate::dynamodb::describe_table::describe(&self.aws, &with.table, None).await?;
+                crate::dynamodb::describe_table::describe_table(&self.aws, &options.table, None)
+                    .await?;
             Ok(table.read_capacity())
         };
         let (checked, (), read) = tokio::select! {
             biased;
             ended = work => ended,
-            never = pace.follow(CAPACITY_INTERVAL, describe) => match never {},
+            never = rate_limiter.follow_table(CAPACITY_INTERVAL, describe) => match never {},
         };
         (checked, read)
     }
 
-    /// Enters in the report how the run ended.
+    /// Sets the outcome and the error of the report.
     fn finish(
         &self,
         report: &mut VerifyReport,
         prepared: Prepared,
-        books: VerifyBooks,
+        line_counts: VerifyLineCounts,
         checked: Result<bool>,
         read: Result<bool>,
     ) {
-        let with = &self.with;
+        let options = &self.options;
         let Prepared {
             table,
             look,
@@ -262,86 +278,94 @@ impl Verify {
             rejects,
             ..
         } = prepared;
-        look.hint_at_case(case, &table.name, books.found, books.missing);
-        let (failure, to_the_end) = match (checked, read) {
+        look.warn_about_case(case, &table.name, line_counts.found, line_counts.missing);
+        let (failure, complete) = match (checked, read) {
             (Err(e), _) | (_, Err(e)) => (Some(e), false),
             (Ok(checked), Ok(read)) => (None, checked && read),
         };
-        let failure = failure.or(rejects.finish().err());
-        let failure = match books.balanced() {
+        let failure = failure.or(rejects.flush().err());
+        let failure = match line_counts.is_balanced() {
             true => failure,
             false => Some(Error::new(
                 ErrorKind::Internal,
-                format!("the books do not balance: {books:?}; this is a fault of hashferry"),
+                format!(
+                    "the line counts do not balance: {line_counts:?}; this is a fault of hashferry"
+                ),
             )),
         };
-        let listed = Listed {
+        let listed = ListTotals {
             keeps_rejects: true,
             sources: &self.sources,
-            algorithm: Some(algorithm).filter(|_| with.form.paths.is_none()),
-            lines: books.lines,
-            skipped: books.skipped,
-            rejected: books.rejected,
+            algorithm: Some(algorithm).filter(|_| options.form.path_normalizer.is_none()),
+            lines: line_counts.lines,
+            skipped: line_counts.skipped,
+            rejected: line_counts.rejected,
         };
         let failure = match failure {
-            None if to_the_end => listed.useless(&rejects.shapes(false)),
+            None if complete => listed.no_hash_error(&rejects.shapes(false)),
             failure => failure,
         };
         let outcome = match &failure {
             Some(_) => Outcome::Failed,
-            None if !to_the_end => Outcome::Interrupted,
-            None if books.missing + books.different > 0 => Outcome::Mismatch,
-            None if books.rejected > 0 => Outcome::Rejects,
+            None if !complete => Outcome::Interrupted,
+            None if line_counts.missing + line_counts.different > 0 => Outcome::Mismatch,
+            None if line_counts.rejected > 0 => Outcome::Rejects,
             None => Outcome::Complete,
         };
-        report.end(outcome, failure.as_ref());
+        report.finish(outcome, failure.as_ref());
         if !matches!(outcome, Outcome::Failed | Outcome::Interrupted) {
-            with.unpack.work.done();
+            options.unpack.work_dir.finish_run();
         }
     }
 
-    /// Takes the rules of a list of paths that are left open from the table's items.
-    async fn look_for_rules(&mut self) -> Result<Option<Look>> {
-        let (with, given) = (&self.with, self.with.given_rules());
-        let (key, stop) = (with.key.as_ref(), &with.stop);
+    /// Reads from the table's items the path rules that the caller leaves open.
+    async fn resolve_path_rules(&mut self) -> Result<Option<Inspection>> {
+        let (options, given) = (&self.options, self.options.given_rules());
+        let (key, stop) = (options.key.as_ref(), &options.stop);
         let (rules, look) = crate::pipeline::contents::rules::rules_for(
             &self.aws,
-            &with.table,
+            &options.table,
             key,
             given.as_ref(),
             stop,
         )
         .await?;
-        self.with.form.paths = rules.or(self.with.form.paths.take());
+        self.options.form.path_normalizer = rules.or(self.options.form.path_normalizer.take());
         Ok(look)
     }
 
-    /// Everything that must be known before the first question.
-    async fn prepare(&self, look: Option<Look>) -> Result<(Input, Prepared)> {
-        let with = &self.with;
+    /// Opens the list and describes the table, before the first read.
+    async fn prepare(&self, look: Option<Inspection>) -> Result<(Input, Prepared)> {
+        let options = &self.options;
         if self.sources.has_stdin() {
             tracing::info!("reading standard input");
         }
         let objects = Objects::new(&self.sources, &self.aws);
-        let mut ahead = Ahead::new(objects, &self.aws, &with.unpack, &with.form);
+        let mut ahead = Prefetch::new(objects, &self.aws, &options.unpack, &options.form);
         let Some(opened) = ahead.next().await? else {
             return Err(Error::usage(
                 "there is nothing to read: the sources name no object",
             ));
         };
-        let table = match crate::dynamodb::describe_table::describe(&self.aws, &with.table, None)
-            .await
-        {
-            Err(e) if e.kind() == ErrorKind::Denied => {
-                let shown = with.algorithm.or(opened.beginning.algorithm);
-                crate::dynamodb::describe_table::assumed(e, &with.table, with.key.clone(), shown)?
-            }
-            described => described?,
-        };
+        let table =
+            match crate::dynamodb::describe_table::describe_table(&self.aws, &options.table, None)
+                .await
+            {
+                Err(e) if e.kind() == ErrorKind::Denied => {
+                    let shown = options.algorithm.or(opened.detected.algorithm);
+                    crate::dynamodb::describe_table::assume_table(
+                        e,
+                        &options.table,
+                        options.key.clone(),
+                        shown,
+                    )?
+                }
+                described => described?,
+            };
         let mut look = match look {
             Some(look) => look,
             None => {
-                crate::pipeline::contents::scan::look(
+                crate::pipeline::contents::scan::inspect(
                     &self.aws,
                     &table.name,
                     &table.schema.partition,
@@ -349,39 +373,42 @@ impl Verify {
                 .await?
             }
         };
-        look.say(&table, true);
-        let given = Given::by_flags(with.algorithm, with.key.as_ref());
-        let algorithm = opened.algorithm_for(&table, &look, given, &with.form)?;
-        let (given, from) = (&with.attributes, &with.attributes_from);
-        let mut attributes = crate::commands::item_options::with_rules(&with.form, given, from)?;
-        if with.attr_from_version {
-            let (sources, unpack) = (&self.sources, &with.unpack);
+        look.log(&table, true);
+        let given = KeyOptions::from_flags(options.algorithm, options.key.as_ref());
+        let algorithm = opened.algorithm_for(&table, &look, given, &options.form)?;
+        let (given, from) = (&options.attributes, &options.attributes_from);
+        let mut attributes =
+            crate::commands::item_options::with_rule_attributes(&options.form, given, from)?;
+        if options.attr_from_version {
+            let (sources, unpack) = (&self.sources, &options.unpack);
             attributes =
-                with_release(&attributes, from, &opened, sources, &self.aws, unpack).await?;
+                with_release_attributes(&attributes, from, &opened, sources, &self.aws, unpack)
+                    .await?;
         }
-        let told = Told {
+        let settings = KeySettings {
             algorithm,
-            case: with.case,
+            case: options.case,
             attributes: &attributes,
         };
         let case = opened
-            .case_for(&self.aws, &table, &mut look, told, &with.form)
+            .case_for(&self.aws, &table, &mut look, settings, &options.form)
             .await?;
-        let template = AskTemplate::with_columns(
-            &with.table,
+        let template = GetTemplate::with_columns(
+            &options.table,
             &table.schema,
             algorithm,
             case,
             &attributes,
-            &with.attributes_from,
+            &options.attributes_from,
         )?;
-        let columns = Columns::new(&with.table, &table.schema, &with.attributes_from, 0)?;
-        opened.parser(&with.form, algorithm, columns.wanted())?;
-        let rejects = match with.rejects_known {
-            true => Rejects::known(),
-            false => Rejects::new(with.rejects.as_deref())?,
+        let columns =
+            ColumnAttributes::new(&options.table, &table.schema, &options.attributes_from, 0)?;
+        opened.parser(&options.form, algorithm, columns.column_names())?;
+        let rejects = match options.rejects_known {
+            true => Rejects::counted_only(),
+            false => Rejects::new(options.rejects.as_deref())?,
         };
-        let operation = RawOperation::new(&self.aws, "BatchGetItem", &with.table)?;
+        let operation = PreparedOperation::new(&self.aws, "BatchGetItem", &options.table)?;
         let prepared = Prepared {
             table,
             look,
@@ -392,11 +419,17 @@ impl Verify {
             rejects,
             operation,
         };
-        Ok((Input { opened, ahead }, prepared))
+        Ok((
+            Input {
+                opened,
+                prefetch: ahead,
+            },
+            prepared,
+        ))
     }
 
-    /// Says what is going to happen.
-    fn announce(&self, prepared: &Prepared, target: Option<f64>, calls: &str) {
+    /// Logs the settings of the run.
+    fn log_start(&self, prepared: &Prepared, target: Option<f64>, calls: &str) {
         let Prepared {
             table,
             algorithm,
@@ -404,19 +437,19 @@ impl Verify {
             ..
         } = prepared;
         let rate = match target {
-            Some(units) => format!("{} read units/s", thousands(units)),
-            None => "as fast as it goes".to_owned(),
+            Some(rcu) => format!("{} RCU/s", format_number(rcu)),
+            None => "no rate limit".to_owned(),
         };
         let names: Vec<&str> = template.compared().collect();
         let compared = match names.is_empty() {
-            true => "nothing but the key is compared".to_owned(),
+            true => "compared: the key only".to_owned(),
             false => format!("compared: {}", names.join(", ")),
         };
-        let sample = match self.with.sample {
+        let sample = match self.options.sample {
             Sample::All => String::new(),
-            Sample::Some(n) => format!(" a sample of {}", thousands(n as f64)),
+            Sample::Some(n) => format!(" a sample of {}", format_number(n as f64)),
         };
-        let reads = match self.with.consistent {
+        let reads = match self.options.consistent {
             true => "strongly consistent reads",
             false => "eventually consistent reads",
         };
@@ -425,72 +458,72 @@ impl Verify {
             "verifying{sample} {algorithm} against table {} {}: key {} ({}), {compared}; {reads}, \
              {rate}, {calls}",
             table.name,
-            self.aws.dynamodb_place(),
+            self.aws.describe_dynamodb(),
             key.name,
             key.kind,
         );
     }
 }
 
-/// The list: its first source, open, and those to come.
+/// The list: its first source, open, and the sources after it.
 struct Input {
-    opened: Opened,
-    ahead: Ahead,
+    opened: OpenList,
+    prefetch: Prefetch,
 }
 
-/// What is known before the first question.
+/// The list's and the table's properties, known before the first read.
 struct Prepared {
     table: Table,
-    look: Look,
+    look: Inspection,
     algorithm: Algorithm,
     case: Case,
-    template: AskTemplate,
-    columns: Columns,
+    template: GetTemplate,
+    columns: ColumnAttributes,
     rejects: Rejects,
-    operation: RawOperation,
+    operation: PreparedOperation,
 }
 
-/// Draws a sample of all records from `read`, then hands it on, in order.
-async fn draw(
+/// Draws a sample of all records from `read`, then sends it to the checker, in order.
+async fn draw_sample(
     mut reservoir: Reservoir,
-    mut read: mpsc::Receiver<HandOver>,
-    send: mpsc::Sender<HandOver>,
-    meters: &VerifyMeters,
+    mut read: mpsc::Receiver<RecordBatch>,
+    send: mpsc::Sender<RecordBatch>,
+    counters: &VerifyCounters,
 ) {
-    while let Some(handed) = read.recv().await {
-        let offered = handed
+    while let Some(batch) = read.recv().await {
+        let offered = batch
             .records
             .into_iter()
             .map(|r| u64::from(reservoir.offer(r)));
         let left_out: u64 = offered.sum();
-        meters.update(|a| a.unchecked += left_out);
+        counters.update(|a| a.unchecked += left_out);
     }
     let mut drawn = reservoir.into_records().into_iter();
     while drawn.len() > 0 {
-        let part: Vec<Record> = drawn.by_ref().take(HAND_OVER).collect();
-        if let Err(refused) = send.send(part.into()).await {
-            // The run was stopped.
-            let left = (refused.0.records.len() + drawn.len()) as u64;
-            return meters.update(|a| a.unchecked += left);
+        let part: Vec<Record> = drawn.by_ref().take(SAMPLE_BATCH_RECORDS).collect();
+        if let Err(unsent) = send.send(part.into()).await {
+            // The checker has stopped.
+            let left = (unsent.0.records.len() + drawn.len()) as u64;
+            return counters.update(|a| a.unchecked += left);
         }
     }
 }
 
-/// Shows the first problems in the log.
-fn show(problem: &Problem<'_>, shown: &mut u64) {
-    *shown += 1;
-    if *shown > SHOWN {
+/// Logs a finding, unless [`MAX_LOGGED_FINDINGS`] are logged already.
+fn log_finding(finding: &Finding<'_>, logged: &mut u64) {
+    *logged += 1;
+    if *logged > MAX_LOGGED_FINDINGS {
         return;
     }
-    let Problem {
+    let Finding {
         hash,
         source,
         line,
-        what,
+        kind,
         ..
-    } = problem;
-    tracing::warn!("{hash} is {what}: {source}, line {line}");
-    if *shown == SHOWN {
-        tracing::warn!("further ones are counted, not shown");
+    } = finding;
+    tracing::warn!("{hash} is {kind}: {source}, line {line}");
+    if *logged == MAX_LOGGED_FINDINGS {
+        tracing::warn!("further findings are counted, not shown");
     }
 }

@@ -1,4 +1,4 @@
-//! Answers of APIs, and what each means.
+//! Responses of APIs, and their meanings.
 
 use super::*;
 use proptest::prelude::*;
@@ -9,17 +9,17 @@ fn hash() -> Hash {
     Hash::from_hex(HEX.as_bytes()).expect("hex")
 }
 
-fn of(status: u16, body: &str) -> Verdict {
-    let shape = Shape::default();
-    Verdict::of(status, body.as_bytes(), &hash(), Algorithm::Md5, &shape)
+fn parse(status: u16, body: &str) -> ParsedResponse {
+    let shape = DeclaredPatterns::default();
+    ParsedResponse::from_response(status, body.as_bytes(), &hash(), Algorithm::Md5, &shape)
 }
 
-fn known(fields: &str) -> Verdict {
-    Verdict::Known(fields.to_owned())
+fn known(fields: &str) -> ParsedResponse {
+    ParsedResponse::Known(fields.to_owned())
 }
 
 #[test]
-fn an_object_that_names_the_hash_is_an_item_and_its_fields_are_told_in_order() {
+fn an_object_that_names_the_hash_is_an_item_with_sorted_fields() {
     let lower = HEX.to_lowercase();
     for (body, fields) in [
         (format!("{{\"hash\":\"{HEX}\"}}"), ""),
@@ -33,33 +33,33 @@ fn an_object_that_names_the_hash_is_an_item_and_its_fields_are_told_in_order() {
             format!("{{\"md5\":\"{lower}\",\"sha1\":\"AB\",\"x\":1,\"x\":2}}"),
             "\"sha1\":\"AB\",\"x\":1",
         ),
-        // As our own server answers.
+        // A response of hashferry's API.
         (
             format!("{{\"hash\":\"{HEX}\",\"status\":\"known\",\"item.rules\":\"v2\",\"a\":true}}"),
             "\"a\":true,\"item.rules\":\"v2\"",
         ),
-        // An item of others, which has fields of our names.
+        // An item of another API, with field names that hashferry's answers use.
         (
             format!("{{\"md5\":\"{HEX}\",\"status\":\"malicious\",\"error\":null,\"hash\":\"x\"}}"),
             "\"item.error\":null,\"item.hash\":\"x\",\"item.status\":\"malicious\"",
         ),
     ] {
-        assert_eq!(of(200, &body), known(fields), "{body}");
+        assert_eq!(parse(200, &body), known(fields), "{body}");
     }
 }
 
 #[test]
-fn only_what_says_so_of_the_hash_is_unknown() {
+fn only_a_clear_response_about_the_hash_means_unknown() {
     for body in [
         format!("{{\"hash\":\"{HEX}\",\"status\":\"unknown\"}}"),
         format!("{{\"message\":\"Non existing MD5\",\"query\":\"{HEX}\"}}"),
         format!("{{\"query\":\"{}\"}}", HEX.to_lowercase()),
         format!("{{\"md5\":\"{HEX}\",\"error\":\"not found\"}}"),
     ] {
-        assert_eq!(of(404, &body), Verdict::Unknown, "{body}");
+        assert_eq!(parse(404, &body), ParsedResponse::Unknown, "{body}");
     }
     let own = format!("{{\"hash\":\"{HEX}\",\"status\":\"unknown\"}}");
-    assert_eq!(of(200, &own), Verdict::Unknown);
+    assert_eq!(parse(200, &own), ParsedResponse::Unknown);
     let another = "F".repeat(32);
     for (status, body) in [
         (404, "<html>Not Found</html>"),
@@ -93,7 +93,7 @@ fn only_what_says_so_of_the_hash_is_unknown() {
             404,
             &format!("{{\"message\":\"Non existing MD5\",\"query\":\"{another}\"}}"),
         ),
-        // CIRCL's, of another algorithm.
+        // CIRCL, for another algorithm.
         (
             404,
             &format!("{{\"message\":\"Non existing SHA-1\",\"query\":\"{HEX}\"}}"),
@@ -122,46 +122,60 @@ fn only_what_says_so_of_the_hash_is_unknown() {
         (410, "{}"),
     ] {
         assert!(
-            matches!(of(status, body), Verdict::Error(_)),
+            matches!(parse(status, body), ParsedResponse::Error(_)),
             "{status} {body}"
         );
     }
     assert_eq!(
-        of(400, "{\"detail\":\"no\\nhash\\u202e\"}"),
-        Verdict::Error("status 400: no\u{FFFD}hash\u{FFFD}".into())
+        parse(400, "{\"detail\":\"no\\nhash\\u202e\"}"),
+        ParsedResponse::Error("status 400: no\u{FFFD}hash\u{FFFD}".into())
     );
     for status in [401, 403] {
-        assert!(matches!(of(status, "{}"), Verdict::Refused(_)));
+        assert!(matches!(parse(status, "{}"), ParsedResponse::Denied(_)));
     }
     for (status, is) in [(429, true), (500, false), (503, false), (408, false)] {
-        assert!(matches!(of(status, ""), Verdict::Again { throttled, .. } if throttled == is));
+        assert!(
+            matches!(parse(status, ""), ParsedResponse::Retry { throttled, .. } if throttled == is)
+        );
     }
 }
 
 #[test]
-fn answers_of_another_shape_count_as_they_are_declared() {
-    let shape = |known: &str, unknown: &str| Shape {
+fn declared_patterns_decide_responses_of_unknown_shape() {
+    let shape = |known: &str, unknown: &str| DeclaredPatterns {
         known: Some(known.parse().expect("a pattern")),
         unknown: Some(unknown.parse().expect("a pattern")),
     };
-    let of = |shape: &Shape, status, body: &str| {
-        Verdict::of(status, body.as_bytes(), &hash(), Algorithm::Md5, shape)
+    let parse = |shape: &DeclaredPatterns, status, body: &str| {
+        ParsedResponse::from_response(status, body.as_bytes(), &hash(), Algorithm::Md5, shape)
     };
-    // The plain API: one text for one hash.
+    // An API with plain text responses.
     let plain = shape("any", "no such hash");
     assert_eq!(
-        of(&plain, 200, "NSRL 2026\n"),
+        parse(&plain, 200, "NSRL 2026\n"),
         known("\"answer\":\"NSRL 2026\"")
     );
-    assert_eq!(of(&plain, 200, "[1, 2]"), known("\"answer\":[1,2]"));
-    assert_eq!(of(&plain, 404, "no such hash\n"), Verdict::Unknown);
-    assert_eq!(of(&plain, 200, "no such hash\n"), Verdict::Unknown);
+    assert_eq!(parse(&plain, 200, "[1, 2]"), known("\"answer\":[1,2]"));
+    assert_eq!(
+        parse(&plain, 404, "no such hash\n"),
+        ParsedResponse::Unknown
+    );
+    assert_eq!(
+        parse(&plain, 200, "no such hash\n"),
+        ParsedResponse::Unknown
+    );
     let found = shape(".found=true", ".found=false");
     let item = "{\"found\":true,\"b\":{\"d\":1,\"c\":2},\"a\":1}";
     let fields = "\"a\":1,\"b\":{\"c\":2,\"d\":1},\"found\":true";
-    assert_eq!(of(&found, 200, item), known(fields));
-    assert_eq!(of(&found, 200, "{\"found\":false}"), Verdict::Unknown);
-    assert_eq!(of(&found, 404, "{\"found\":false}"), Verdict::Unknown);
+    assert_eq!(parse(&found, 200, item), known(fields));
+    assert_eq!(
+        parse(&found, 200, "{\"found\":false}"),
+        ParsedResponse::Unknown
+    );
+    assert_eq!(
+        parse(&found, 404, "{\"found\":false}"),
+        ParsedResponse::Unknown
+    );
     let both = shape(".found", ".found");
     let another = format!("{{\"found\":true,\"hash\":\"{}\"}}", "F".repeat(32));
     for (shape, status, body) in [
@@ -176,26 +190,26 @@ fn answers_of_another_shape_count_as_they_are_declared() {
         (&both, 200, "{\"found\":true}"),
     ] {
         assert!(
-            matches!(of(shape, status, body), Verdict::Error(_)),
+            matches!(parse(shape, status, body), ParsedResponse::Error(_)),
             "{status} {body}"
         );
     }
-    // Known shapes are known still.
+    // Known shapes still count.
     let own = format!("{{\"hash\":\"{HEX}\",\"status\":\"unknown\"}}");
-    assert_eq!(of(&found, 404, &own), Verdict::Unknown);
+    assert_eq!(parse(&found, 404, &own), ParsedResponse::Unknown);
 }
 
 #[test]
-fn two_answers_that_differ_in_their_order_alone_are_told_in_equal_bytes() {
+fn field_order_does_not_change_the_answer() {
     let one =
         format!("{{\"md5\":\"{HEX}\",\"b\":{{\"d\":[{{\"y\":1,\"x\":2}}],\"c\":1}},\"a\":0}}");
     let other =
         format!("{{\"a\":0, \"b\":{{\"c\":1, \"d\":[{{\"x\":2, \"y\":1}}]}}, \"md5\":\"{HEX}\"}}");
-    assert_eq!(of(200, &one), of(200, &other));
+    assert_eq!(parse(200, &one), parse(200, &other));
 }
 
 #[test]
-fn the_time_to_wait_is_seconds_or_a_date() {
+fn retry_after_is_seconds_or_a_date() {
     let now: Timestamp = "2026-11-24T10:00:00Z".parse().expect("a time");
     for (text, seconds) in [
         ("7", Some(7)),
@@ -209,7 +223,7 @@ fn the_time_to_wait_is_seconds_or_a_date() {
         ("", None),
     ] {
         assert_eq!(
-            retry_after(text, now),
+            parse_retry_after(text, now),
             seconds.map(Duration::from_secs),
             "{text:?}"
         );
@@ -217,20 +231,20 @@ fn the_time_to_wait_is_seconds_or_a_date() {
 }
 
 proptest! {
-    /// Whatever is answered is told as JSON on one line, or not as known.
+    /// Any response is either not known, or has fields that are JSON on one line.
     #[test]
-    fn whatever_is_answered(status in prop_oneof![Just(200u16), any::<u16>()], body in prop_oneof![
+    fn any_known_response_is_one_line_of_json(status in prop_oneof![Just(200u16), any::<u16>()], body in prop_oneof![
         prop::collection::vec(any::<u8>(), 0..100),
         crate::dynamodb::item::hostile::json().prop_map(|json| serde_json::to_vec_pretty(&json).expect("JSON")),
     ]) {
-        let shape = Shape {
+        let shape = DeclaredPatterns {
             known: Some("any".parse().expect("a pattern")),
             unknown: None,
         };
-        if let Verdict::Known(fields) = Verdict::of(status, &body, &hash(), Algorithm::Md5, &shape) {
+        if let ParsedResponse::Known(fields) = ParsedResponse::from_response(status, &body, &hash(), Algorithm::Md5, &shape) {
             prop_assert!(!fields.contains('\n'));
             let json: serde_json::Value = serde_json::from_str(&format!("{{{fields}}}")).expect("JSON");
-            for name in OWN_FIELDS {
+            for name in ANSWER_FIELDS {
                 prop_assert!(json.get(name).is_none());
             }
         }

@@ -1,18 +1,18 @@
-//! The engine in paused time against a table that accepts nothing for a while.
+//! Requester in paused time, with a table that throttles every call for a while.
 
 use super::*;
 use crate::base::hash::{Algorithm, Case};
-use crate::commands::lookup::query::Questions;
-use crate::commands::lookup::table_backend::TableOracle;
+use crate::commands::lookup::query::QueryParser;
+use crate::commands::lookup::table_backend::TableBackend;
 use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
 use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
 use crate::flow::concurrency::Concurrency;
 use crate::list::lines::Line;
-use crate::pipeline::contents::either_case::EitherCase;
-use crate::pipeline::contents::settings::{KeyCase, Settings};
-use crate::pipeline::outage::{Mode, Table, outages};
+use crate::pipeline::contents::case_detection::CaseDetector;
+use crate::pipeline::contents::settings::{KeyCase, SettingSyntax};
+use crate::pipeline::outage::{OutageTable, RateMode, outages};
 
-async fn play(mode: Mode, fault: u32) {
+async fn play(mode: RateMode, fault: u32) {
     let schema = KeySchema {
         partition: KeyAttribute {
             name: "md5".into(),
@@ -21,38 +21,38 @@ async fn play(mode: Mode, fault: u32) {
         sort: None,
         index_keys: vec![],
     };
-    let questions = EitherCase::new(
+    let either_case = CaseDetector::new(
         "t",
         &schema,
         Algorithm::Md5,
         KeyCase::Known(Case::Upper),
         &[],
-        Settings::Flags,
+        SettingSyntax::Flags,
     );
-    let (table, pace) = (Table::new(fault), mode.pace().of_reads());
-    let oracle = TableOracle {
+    let (table, rate_limiter) = (OutageTable::new(fault), mode.rate_limiter().for_reads());
+    let backend = TableBackend {
         table: table.clone(),
         name: "t".into(),
-        questions: questions.expect("fits"),
+        either_case: either_case.expect("fits"),
         consistent: false,
         rules: None,
     };
-    let (meters, stop) = (LookupMeters::default(), Stop::new());
-    let engine = Engine {
-        oracle: &oracle,
-        pace: &pace,
-        meters: &meters,
-        options: EngineOptions {
+    let (counters, stop) = (LookupCounters::default(), Stop::new());
+    let requester = Requester {
+        backend: &backend,
+        rate_limiter: &rate_limiter,
+        counters: &counters,
+        options: RequesterOptions {
             concurrency: Concurrency::Auto,
-            most: MAX_GET_KEYS,
-            units: 0.5,
-            tries: None,
+            max_keys: MAX_GET_KEYS,
+            min_key_cost: 0.5,
+            max_tries: None,
             give_up_after: Duration::from_secs(900),
-            whom: "table t".into(),
+            target: "table t".into(),
         },
     };
-    let mut md5 = Questions::of_hashes(Algorithm::Md5).expect("a parser");
-    let mut question = |n: u64| {
+    let mut md5 = QueryParser::for_hashes(Algorithm::Md5).expect("a parser");
+    let mut query = |n: u64| {
         let text = format!("{n:016x}{:016x}", 0);
         let line = Line {
             bytes: text.as_bytes(),
@@ -60,13 +60,13 @@ async fn play(mode: Mode, fault: u32) {
             number: 2,
             length: 32,
         };
-        md5.read(&line, "-").expect("text")
+        md5.parse(&line, "-").expect("text")
     };
     let (send, receive) = mpsc::channel(8);
     let feed = async {
         for first in (0u64..).step_by(500) {
-            let questions: Vec<_> = (first..first + 500).map(&mut question).collect();
-            if send.send(questions).await.is_err() {
+            let queries: Vec<_> = (first..first + 500).map(&mut query).collect();
+            if send.send(queries).await.is_err() {
                 break;
             }
         }
@@ -76,14 +76,14 @@ async fn play(mode: Mode, fault: u32) {
     let backoff = Backoff::new(fastrand::Rng::with_seed(7));
     let describe = || async { Ok(mode.capacity()) };
     tokio::select! {
-        ended = engine.run(receive, Desk::new(false, None), &mut output, &stop, backoff) => {
+        ended = requester.run(receive, ReorderBuffer::new(false, None), &mut output, &stop, backoff) => {
             panic!("{ended:?}")
         }
-        never = pace.follow(Duration::from_secs(10), describe) => match never {},
+        never = rate_limiter.follow_table(Duration::from_secs(10), describe) => match never {},
         () = feed => {}
-        () = tokio::time::sleep(table.lasts()) => {}
+        () = tokio::time::sleep(table.run_duration()) => {}
     }
-    table.figures().check("lookup", mode);
+    table.measurements().check("lookup", mode);
 }
 
 outages!(play);

@@ -1,9 +1,9 @@
-//! The engine's loop in paused time, with an oracle that does as it is told.
+//! Loop of the requester in paused time, with a scripted fake backend.
 
 use super::*;
 use crate::base::hash::Algorithm;
 use crate::commands::lookup::counts::LookupCounts;
-use crate::commands::lookup::query::Questions;
+use crate::commands::lookup::query::QueryParser;
 use crate::commands::lookup::status::Status;
 use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
 use crate::flow::concurrency::Concurrency;
@@ -11,18 +11,18 @@ use crate::list::lines::Line;
 use serde_json::Value;
 use std::sync::Mutex;
 
-/// What the oracle does with the k-th call.
+/// Reaction of the fake backend to a call.
 #[derive(Clone)]
 enum Act {
     Answer,
-    /// Leaves the last n hashes unread.
+    /// Returns the last n hashes as unprocessed.
     Leave(usize),
     Throttle(Option<u64>),
     Fail,
     Astray,
     Fatal,
     Hang,
-    /// Answers after so many milliseconds.
+    /// Replies after so many milliseconds.
     After(u64),
 }
 
@@ -33,21 +33,21 @@ struct Fake<F> {
 
 #[derive(Default)]
 struct Calls {
-    begun: Option<Instant>,
-    /// When each was made, and how many hashes it had.
+    started: Option<Instant>,
+    /// Time and number of hashes of each call.
     made: Vec<(Duration, usize)>,
-    under_way: usize,
-    most_at_once: usize,
+    in_flight: usize,
+    max_in_flight: usize,
 }
 
-impl<F: Fn(usize) -> Act> Oracle for Fake<F> {
-    async fn ask(&self, keys: &Keys) -> Told {
+impl<F: Fn(usize) -> Act> Backend for Fake<F> {
+    async fn look_up(&self, keys: &KeyBatch) -> BackendReply {
         let act = {
             let mut calls = self.calls.lock().expect("whole");
-            let begun = *calls.begun.get_or_insert_with(Instant::now);
-            calls.made.push((begun.elapsed(), keys.0.len()));
-            calls.under_way += 1;
-            calls.most_at_once = calls.most_at_once.max(calls.under_way);
+            let started = *calls.started.get_or_insert_with(Instant::now);
+            calls.made.push((started.elapsed(), keys.0.len()));
+            calls.in_flight += 1;
+            calls.max_in_flight = calls.max_in_flight.max(calls.in_flight);
             (self.act)(calls.made.len())
         };
         let wait = match act {
@@ -55,7 +55,7 @@ impl<F: Fn(usize) -> Act> Oracle for Fake<F> {
             _ => 5,
         };
         tokio::time::sleep(Duration::from_millis(wait)).await;
-        self.calls.lock().expect("whole").under_way -= 1;
+        self.calls.lock().expect("whole").in_flight -= 1;
         let hashes: Vec<Hash> = keys.0.iter().map(|e| e.record.hash).collect();
         let unique: std::collections::HashSet<_> = hashes.iter().collect();
         assert_eq!(unique.len(), hashes.len(), "a hash twice in a call");
@@ -66,39 +66,42 @@ impl<F: Fn(usize) -> Act> Oracle for Fake<F> {
             },
             _ => Reply::Unknown,
         };
-        let settled = |hashes: &[Hash]| hashes.iter().map(|h| (*h, reply(h))).collect();
+        let replies = |hashes: &[Hash]| hashes.iter().map(|h| (*h, reply(h))).collect();
         match act {
-            Act::Answer | Act::After(_) => Told {
-                settled: settled(&hashes),
-                ..Told::default()
+            Act::Answer | Act::After(_) => BackendReply {
+                replies: replies(&hashes),
+                ..BackendReply::default()
             },
             Act::Leave(n) => {
-                let (read, left) = hashes.split_at(hashes.len().saturating_sub(n));
-                Told {
-                    settled: settled(read),
-                    again: left.to_vec(),
-                    ..Told::default()
+                let (read, unprocessed) = hashes.split_at(hashes.len().saturating_sub(n));
+                BackendReply {
+                    replies: replies(read),
+                    retry: unprocessed.to_vec(),
+                    ..BackendReply::default()
                 }
             }
             Act::Throttle(wait) => {
-                let mut told = Told::trouble(keys, Kind::Throttled, "too many".into());
-                if let Some(trouble) = &mut told.trouble {
-                    trouble.wait = wait.map(Duration::from_secs);
+                let mut reply =
+                    BackendReply::from_error(keys, BackendErrorClass::Throttled, "too many".into());
+                if let Some(error) = &mut reply.error {
+                    error.retry_after = wait.map(Duration::from_secs);
                 }
-                told
+                reply
             }
-            Act::Fail => Told::trouble(keys, Kind::Passing, "broken".into()),
-            Act::Astray => Told {
-                settled: hashes
+            Act::Fail => {
+                BackendReply::from_error(keys, BackendErrorClass::Transient, "broken".into())
+            }
+            Act::Astray => BackendReply {
+                replies: hashes
                     .iter()
                     .map(|h| (*h, Reply::Error("no such route".into())))
                     .collect(),
-                astray: true,
-                ..Told::default()
+                is_unrecognised: true,
+                ..BackendReply::default()
             },
             Act::Fatal => {
-                let e = Error::new(ErrorKind::Read, "refused");
-                Told::trouble(keys, Kind::Fatal(e), "refused".into())
+                let e = Error::new(ErrorKind::Read, "denied");
+                BackendReply::from_error(keys, BackendErrorClass::Fatal(e), "denied".into())
             }
             Act::Hang => std::future::pending().await,
         }
@@ -132,12 +135,12 @@ impl Default for Setup {
 }
 
 struct Run {
-    ended: Ended,
+    ended: RunEnd,
     counts: LookupCounts,
-    /// The numbers that were answered, and how.
+    /// Number and status of each answer.
     answers: Vec<(u32, String)>,
     calls: Vec<(Duration, usize)>,
-    at_once: usize,
+    max_in_flight: usize,
     elapsed: Duration,
 }
 
@@ -146,13 +149,13 @@ impl Run {
         self.answers.iter().map(|(n, _)| *n).collect()
     }
 
-    fn statuses(&self, status: &str) -> usize {
+    fn count(&self, status: &str) -> usize {
         self.answers.iter().filter(|(_, s)| s == status).count()
     }
 
     fn failure(&self) -> String {
         match &self.ended {
-            Ended::Failed(e) => e.to_string(),
+            RunEnd::Failed(e) => e.to_string(),
             other => panic!("{other:?}"),
         }
     }
@@ -160,32 +163,32 @@ impl Run {
 
 impl Setup {
     async fn run(self, act: impl Fn(usize) -> Act) -> Run {
-        let oracle = Fake {
+        let backend = Fake {
             act,
             calls: Mutex::default(),
         };
-        let meters = LookupMeters::default();
+        let counters = LookupCounters::default();
         let stop = Stop::new();
         let (send, receive) = mpsc::channel(4);
-        let begun = Instant::now();
-        let pace = Pace::fixed(self.rate);
-        let engine = Engine {
-            oracle: &oracle,
-            pace: &pace,
-            meters: &meters,
-            options: EngineOptions {
+        let started = Instant::now();
+        let rate_limiter = RateLimiter::fixed(self.rate);
+        let requester = Requester {
+            backend: &backend,
+            rate_limiter: &rate_limiter,
+            counters: &counters,
+            options: RequesterOptions {
                 concurrency: Concurrency::Calls(self.concurrency),
-                most: if self.api { 1 } else { MAX_GET_KEYS },
-                units: if self.api { 1.0 } else { 0.5 },
-                tries: self.api.then_some(4),
+                max_keys: if self.api { 1 } else { MAX_GET_KEYS },
+                min_key_cost: if self.api { 1.0 } else { 0.5 },
+                max_tries: self.api.then_some(4),
                 give_up_after: self.give_up_after,
-                whom: "the oracle".into(),
+                target: "the backend".into(),
             },
         };
-        let mut md5 = Questions::of_hashes(Algorithm::Md5).expect("a parser");
+        let mut md5 = QueryParser::for_hashes(Algorithm::Md5).expect("a parser");
         let feed = async {
             for part in self.list.chunks(37) {
-                let questions: Vec<Question> = part
+                let queries: Vec<Query> = part
                     .iter()
                     .map(|n| {
                         let text = format!("{n:08x}{:024x}", 0);
@@ -195,12 +198,12 @@ impl Setup {
                             number: 2,
                             length: 32,
                         };
-                        md5.read(&line, "-").expect("text")
+                        md5.parse(&line, "-").expect("text")
                     })
                     .collect();
-                let lines = questions.len() as u64;
-                meters.update(|c| c.books.lines += lines);
-                if send.send(questions).await.is_err() {
+                let lines = queries.len() as u64;
+                counters.update(|c| c.line_counts.lines += lines);
+                if send.send(queries).await.is_err() {
                     break;
                 }
             }
@@ -216,20 +219,22 @@ impl Setup {
         };
         let mut out = Vec::new();
         let mut output = Output::new(&mut out, &stop);
-        let desk = Desk::new(self.unordered, self.only);
+        let buffer = ReorderBuffer::new(self.unordered, self.only);
         let backoff = Backoff::new(fastrand::Rng::with_seed(1));
-        let work =
-            async { tokio::join!(engine.run(receive, desk, &mut output, &stop, backoff), feed).0 };
+        let work = async {
+            let run = requester.run(receive, buffer, &mut output, &stop, backoff);
+            tokio::join!(run, feed).0
+        };
         let ended = tokio::select! {
             ended = work => ended,
             () = stopping => unreachable!(),
         };
-        let calls = oracle.calls.into_inner().expect("whole");
+        let calls = backend.calls.into_inner().expect("whole");
         let answers = String::from_utf8(out).expect("UTF-8");
         assert!(answers.is_empty() || answers.ends_with('\n'));
         Run {
             ended,
-            counts: meters.read(),
+            counts: counters.snapshot(),
             answers: answers
                 .lines()
                 .map(|line| {
@@ -240,35 +245,35 @@ impl Setup {
                 })
                 .collect(),
             calls: calls.made,
-            at_once: calls.most_at_once,
-            elapsed: begun.elapsed(),
+            max_in_flight: calls.max_in_flight,
+            elapsed: started.elapsed(),
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_line_is_answered_in_order_whatever_the_order_of_answers() {
+async fn answers_are_in_list_order_for_any_order_of_replies() {
     for api in [false, true] {
         let setup = Setup {
             api,
             ..Setup::default()
         };
-        // The earlier, the later.
+        // Earlier calls finish later.
         let run = setup.run(|k| Act::After(900 - (k as u64 * 97) % 800)).await;
-        assert!(matches!(run.ended, Ended::Complete));
+        assert!(matches!(run.ended, RunEnd::Complete));
         assert_eq!(run.numbers(), (1..=1000).collect::<Vec<_>>());
-        assert_eq!((run.statuses("known"), run.statuses("unknown")), (500, 500));
-        assert_eq!(run.at_once, 8);
+        assert_eq!((run.count("known"), run.count("unknown")), (500, 500));
+        assert_eq!(run.max_in_flight, 8);
         assert_eq!(run.calls.len(), if api { 1000 } else { 10 });
-        let b = run.counts.books;
+        let b = run.counts.line_counts;
         assert_eq!((b.lines, b.known, b.unknown), (1000, 500, 500));
         let consumed = if api { 0.0 } else { 500.0 };
-        assert_eq!(run.counts.consumed, consumed);
+        assert_eq!(run.counts.consumed_rcu, consumed);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn unordered_answers_come_as_they_are_known_and_only_some_are_written() {
+async fn unordered_answers_do_not_wait_and_only_filters_by_status() {
     let setup = Setup {
         unordered: true,
         ..Setup::default()
@@ -290,11 +295,11 @@ async fn unordered_answers_come_as_they_are_known_and_only_some_are_written() {
         run.numbers(),
         (1..=1000).filter(|n| n % 2 == 0).collect::<Vec<_>>()
     );
-    assert_eq!(run.counts.books.unknown, 500);
+    assert_eq!(run.counts.line_counts.unknown, 500);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hash_that_comes_again_is_asked_once() {
+async fn a_duplicate_hash_is_requested_once() {
     let setup = Setup {
         list: (0..30_000).map(|n| n % 250).collect(),
         ..Setup::default()
@@ -306,7 +311,7 @@ async fn a_hash_that_comes_again_is_asked_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_left_unread_throttled_or_broken_is_asked_again() {
+async fn unprocessed_throttled_and_failed_hashes_are_retried() {
     let setup = Setup::default();
     let run = setup
         .run(|k| match k {
@@ -317,7 +322,7 @@ async fn what_is_left_unread_throttled_or_broken_is_asked_again() {
             _ => Act::Answer,
         })
         .await;
-    assert!(matches!(run.ended, Ended::Complete));
+    assert!(matches!(run.ended, RunEnd::Complete));
     assert_eq!(run.numbers(), (1..=1000).collect::<Vec<_>>());
     assert_eq!(run.counts.throttled, 1);
     assert!(run.counts.retries >= 3);
@@ -325,12 +330,12 @@ async fn what_is_left_unread_throttled_or_broken_is_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_pace_is_kept() {
+async fn the_target_rate_is_kept() {
     let setup = Setup {
         rate: Some(10.0),
         ..Setup::default()
     };
-    // 500 units at 10 a second.
+    // 500 RCU at 10 RCU/s.
     let run = setup.run(|_| Act::Answer).await;
     assert!(
         (45..=51).contains(&run.elapsed.as_secs()),
@@ -340,7 +345,7 @@ async fn the_pace_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_table_a_failure_is_none_of_a_hash_and_patience_ends_the_run() {
+async fn failures_of_a_table_end_the_run_without_error_answers() {
     let setup = Setup {
         give_up_after: Duration::from_secs(60),
         ..Setup::default()
@@ -350,7 +355,7 @@ async fn of_a_table_a_failure_is_none_of_a_hash_and_patience_ends_the_run() {
         .await;
     assert!(
         run.failure()
-            .contains("nothing could be read from the oracle for 60 s")
+            .contains("nothing could be read from the backend for 60 s")
     );
     assert_eq!(run.numbers(), (1..=300).collect::<Vec<_>>());
     assert!(
@@ -358,35 +363,35 @@ async fn of_a_table_a_failure_is_none_of_a_hash_and_patience_ends_the_run() {
         "{:?}",
         run.elapsed
     );
-    assert_eq!(run.statuses("error"), 0);
+    assert_eq!(run.count("error"), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_an_api_tries_are_bounded_and_the_run_goes_on() {
+async fn a_hash_without_tries_left_is_an_error_and_the_run_continues() {
     let setup = Setup {
         api: true,
         concurrency: 1,
         list: (1..=20).collect(),
         ..Setup::default()
     };
-    // Nobody answers the first hash, four times; others are asked in between.
+    // The first call fails; its hash succeeds when it is retried.
     let run = setup
         .run(|k| if k == 1 { Act::Fail } else { Act::Answer })
         .await;
-    assert_eq!((run.statuses("error"), run.answers.len()), (0, 20));
+    assert_eq!((run.count("error"), run.answers.len()), (0, 20));
     let setup = Setup {
         api: true,
         list: (1..=20).collect(),
         ..Setup::default()
     };
     let run = setup.run(|_| Act::Fail).await;
-    assert!(matches!(run.ended, Ended::Complete));
-    assert_eq!((run.statuses("error"), run.calls.len()), (20, 80));
+    assert!(matches!(run.ended, RunEnd::Complete));
+    assert_eq!((run.count("error"), run.calls.len()), (20, 80));
     assert_eq!(run.numbers(), (1..=20).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_is_left_alone_for_as_long_as_it_says() {
+async fn no_call_is_sent_before_retry_after_has_passed() {
     let setup = Setup {
         api: true,
         ..Setup::default()
@@ -401,8 +406,8 @@ async fn an_api_is_left_alone_for_as_long_as_it_says() {
         })
         .await;
     assert_eq!(run.answers.len(), 1000);
-    assert_eq!(run.statuses("error"), 0);
-    // Those in flight were on their way; then nothing, for 30 s.
+    assert_eq!(run.count("error"), 0);
+    // After the calls in flight, nothing is sent for 30 s.
     let gap = run
         .calls
         .windows(2)
@@ -410,7 +415,7 @@ async fn an_api_is_left_alone_for_as_long_as_it_says() {
         .max()
         .expect("calls");
     assert!((29_900..31_000).contains(&gap.as_millis()), "{gap:?}");
-    // One that wants to be left alone for longer than the patience is.
+    // A longer wait than --give-up-after ends the run.
     let setup = Setup {
         api: true,
         ..Setup::default()
@@ -425,7 +430,7 @@ async fn an_api_is_left_alone_for_as_long_as_it_says() {
         })
         .await;
     assert!(
-        run.failure().contains("asked again in 3600 s"),
+        run.failure().contains("asks for a retry in 3600 s"),
         "{}",
         run.failure()
     );
@@ -433,8 +438,7 @@ async fn an_api_is_left_alone_for_as_long_as_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_that_refuses_much_is_asked_less() {
-    // It takes two calls at once and no more.
+async fn a_run_completes_at_an_api_that_throttles_every_third_call() {
     let setup = Setup {
         api: true,
         concurrency: 64,
@@ -450,12 +454,12 @@ async fn an_api_that_refuses_much_is_asked_less() {
             }
         })
         .await;
-    assert_eq!((run.answers.len(), run.statuses("error")), (3000, 0));
-    assert!(matches!(run.ended, Ended::Complete));
+    assert_eq!((run.answers.len(), run.count("error")), (3000, 0));
+    assert!(matches!(run.ended, RunEnd::Complete));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wrong_address_ends_the_run_and_answers_nothing() {
+async fn a_wrong_url_ends_the_run_without_answers() {
     for list in [5000, 30] {
         let setup = Setup {
             api: true,
@@ -464,8 +468,8 @@ async fn the_wrong_address_ends_the_run_and_answers_nothing() {
         };
         let run = setup.run(|_| Act::Astray).await;
         match list {
-            // Few lines have their answers.
-            30 => assert_eq!(run.statuses("error"), 30),
+            // Below the limit of unrecognised responses every line has its answer.
+            30 => assert_eq!(run.count("error"), 30),
             _ => {
                 assert!(run.failure().contains("no such route"), "{}", run.failure());
                 assert_eq!(run.answers.len(), 0);
@@ -473,7 +477,7 @@ async fn the_wrong_address_ends_the_run_and_answers_nothing() {
             }
         }
     }
-    // One that answers now and then is not the wrong one.
+    // One valid response proves the URL right.
     let setup = Setup {
         api: true,
         list: (1..=500).collect(),
@@ -482,12 +486,12 @@ async fn the_wrong_address_ends_the_run_and_answers_nothing() {
     let run = setup
         .run(|k| if k == 50 { Act::Answer } else { Act::Astray })
         .await;
-    assert!(matches!(run.ended, Ended::Complete));
-    assert_eq!((run.statuses("error"), run.answers.len()), (499, 500));
+    assert!(matches!(run.ended, RunEnd::Complete));
+    assert_eq!((run.count("error"), run.answers.len()), (499, 500));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_will_never_work_ends_the_run_at_once() {
+async fn a_permanent_error_ends_the_run_at_once() {
     let setup = Setup {
         api: true,
         ..Setup::default()
@@ -495,14 +499,14 @@ async fn what_will_never_work_ends_the_run_at_once() {
     let run = setup
         .run(|k| if k == 500 { Act::Fatal } else { Act::Answer })
         .await;
-    assert_eq!(run.failure(), "refused");
+    assert_eq!(run.failure(), "denied");
     let n = run.answers.len();
     assert!((490..=500).contains(&n), "{n}");
     assert_eq!(run.numbers(), (1..=n as u32).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_stopped_writes_what_is_answered_and_waits_no_longer_than_it_must() {
+async fn a_stop_writes_ready_answers_and_waits_at_most_the_drain_time() {
     let setup = Setup {
         stop_after: Some(Duration::from_millis(500)),
         concurrency: 2,
@@ -514,52 +518,54 @@ async fn one_that_is_stopped_writes_what_is_answered_and_waits_no_longer_than_it
             _ => Act::After(100),
         })
         .await;
-    assert!(matches!(run.ended, Ended::Stopped));
+    assert!(matches!(run.ended, RunEnd::Stopped));
     assert_eq!(run.numbers(), (1..=300).collect::<Vec<_>>());
     assert_eq!(run.elapsed, Duration::from_millis(500) + DRAIN);
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_nobody_reads_any_more_it_ends() {
+async fn a_closed_pipe_ends_the_run() {
     let (near, far) = tokio::io::duplex(1000);
     drop(far);
-    let oracle = Fake {
+    let backend = Fake {
         act: |_| Act::Answer,
         calls: Mutex::default(),
     };
-    let meters = LookupMeters::default();
+    let counters = LookupCounters::default();
     let stop = Stop::new();
     let (send, receive) = mpsc::channel(4);
-    let mut md5 = Questions::of_hashes(Algorithm::Md5).expect("a parser");
+    let mut md5 = QueryParser::for_hashes(Algorithm::Md5).expect("a parser");
     let line = Line {
         bytes: b"x",
         offset: 0,
         number: 2,
         length: 1,
     };
-    let question = md5.read(&line, "-").expect("text");
-    send.send(vec![question]).await.expect("room");
-    let engine = Engine {
-        oracle: &oracle,
-        pace: &Pace::fixed(None),
-        meters: &meters,
-        options: EngineOptions {
+    let query = md5.parse(&line, "-").expect("text");
+    send.send(vec![query]).await.expect("room");
+    let requester = Requester {
+        backend: &backend,
+        rate_limiter: &RateLimiter::fixed(None),
+        counters: &counters,
+        options: RequesterOptions {
             concurrency: Concurrency::Calls(1),
-            most: 1,
-            units: 1.0,
-            tries: None,
+            max_keys: 1,
+            min_key_cost: 1.0,
+            max_tries: None,
             give_up_after: DRAIN,
-            whom: String::new(),
+            target: String::new(),
         },
     };
     let mut output = Output::new(near, &stop);
     let backoff = Backoff::new(fastrand::Rng::with_seed(1));
-    let desk = Desk::new(false, None);
-    let ended = engine.run(receive, desk, &mut output, &stop, backoff).await;
-    assert!(matches!(ended, Ended::Enough), "{ended:?}");
+    let buffer = ReorderBuffer::new(false, None);
+    let ended = requester
+        .run(receive, buffer, &mut output, &stop, backoff)
+        .await;
+    assert!(matches!(ended, RunEnd::OutputClosed), "{ended:?}");
     assert_eq!(
-        meters.read().books.invalid,
+        counters.snapshot().line_counts.invalid,
         0,
-        "what is not written is not counted"
+        "answers that are not written are not counted"
     );
 }

@@ -1,14 +1,14 @@
-//! The checker in paused time against a table that accepts nothing for a while.
+//! Checker in paused time, with a table that throttles every call for a while.
 
 use super::*;
 use crate::base::hash::{Algorithm, Case, Hash};
-use crate::base::record::Place;
+use crate::base::record::Position;
 use crate::base::shutdown::Stop;
 use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
-use crate::pipeline::outage::{Mode, Table, outages};
+use crate::pipeline::outage::{OutageTable, RateMode, outages};
 use tokio::sync::mpsc;
 
-async fn play(mode: Mode, fault: u32) {
+async fn play(mode: RateMode, fault: u32) {
     let schema = KeySchema {
         partition: KeyAttribute {
             name: "md5".into(),
@@ -17,15 +17,15 @@ async fn play(mode: Mode, fault: u32) {
         sort: None,
         index_keys: vec![],
     };
-    let template = AskTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &[]).expect("fits");
-    let (table, pace) = (Table::new(fault), mode.pace().of_reads());
-    let (meters, stop) = (VerifyMeters::default(), Stop::new());
+    let template = GetTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &[]).expect("fits");
+    let (table, rate_limiter) = (OutageTable::new(fault), mode.rate_limiter().for_reads());
+    let (counters, stop) = (VerifyCounters::default(), Stop::new());
     let checker = Checker {
         table: &table,
         table_name: "t",
         template: &template,
-        pace: &pace,
-        meters: &meters,
+        rate_limiter: &rate_limiter,
+        counters: &counters,
         options: CheckerOptions {
             concurrency: Concurrency::Auto,
             consistent: false,
@@ -41,7 +41,7 @@ async fn play(mode: Mode, fault: u32) {
                 let hash = Hash::from_bytes(&raw).expect("16 bytes");
                 Record::new(
                     hash,
-                    Place {
+                    Position {
                         source: 0,
                         line,
                         byte: 0,
@@ -59,13 +59,16 @@ async fn play(mode: Mode, fault: u32) {
     let backoff = Backoff::new(fastrand::Rng::with_seed(7));
     tokio::select! {
         ended = checker.run(receive, |_| Ok(()), &stop, backoff) => panic!("{ended:?}"),
-        never = pace.follow(Duration::from_secs(10), describe) => match never {},
+        never = rate_limiter.follow_table(Duration::from_secs(10), describe) => match never {},
         () = feed => {}
-        () = tokio::time::sleep(table.lasts()) => {}
+        () = tokio::time::sleep(table.run_duration()) => {}
     }
-    table.figures().check("verify", mode);
-    let counts = meters.read();
-    assert_eq!((counts.books.missing, counts.books.different), (0, 0));
+    table.measurements().check("verify", mode);
+    let counts = counters.snapshot();
+    assert_eq!(
+        (counts.line_counts.missing, counts.line_counts.different),
+        (0, 0)
+    );
 }
 
 outages!(play);

@@ -1,8 +1,8 @@
-//! The checker's loop in paused time, against a table that does as it is told.
+//! Loop of the checker in paused time, with a scripted fake table.
 
 use super::*;
 use crate::base::hash::{Algorithm, Case, Hash};
-use crate::base::record::Place;
+use crate::base::record::Position;
 use crate::base::shutdown::Stop;
 use crate::commands::verify::counts::VerifyCounts;
 use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
@@ -11,26 +11,26 @@ use serde_json::{Value, json};
 use std::sync::Mutex;
 use tokio::sync::mpsc;
 
-/// What the table does with the k-th call.
+/// Reaction of the fake table to a call.
 #[derive(Clone, Copy)]
 enum Act {
     Answer,
-    /// Leaves the last n keys unread.
+    /// Returns the last n keys as unprocessed.
     Leave(usize),
-    Fail(Meaning, &'static str),
+    Fail(ErrorClass, &'static str),
     Say(&'static str),
     Hang,
 }
 
-/// A call as the table saw it: when, keys, consistent.
+/// A recorded call: time, number of keys, consistency.
 type Call = (Duration, usize, bool);
 
 struct FakeTable<F, I> {
     act: F,
-    /// The item of a number, as a consistent read sees it; nothing when there is
-    /// none. The flag is whether it is one.
+    /// The item of a number for a read; the flag is true for a strongly consistent read.
+    /// `None` if the read does not find the item.
     item: I,
-    /// Read units of an item, by a consistent read.
+    /// RCU of an item for a strongly consistent read.
     units: f64,
     latency: Duration,
     calls: Mutex<(Option<Instant>, Vec<Call>)>,
@@ -57,19 +57,19 @@ where
         assert!(unique.len() == keys.len() && keys.len() <= MAX_GET_KEYS);
         let act = {
             let mut calls = self.calls.lock().expect("whole");
-            let begun = *calls.0.get_or_insert_with(Instant::now);
-            calls.1.push((begun.elapsed(), keys.len(), consistent));
+            let started = *calls.0.get_or_insert_with(Instant::now);
+            calls.1.push((started.elapsed(), keys.len(), consistent));
             (self.act)(calls.1.len())
         };
         tokio::time::sleep(self.latency).await;
-        let left = match act {
+        let unprocessed = match act {
             Act::Answer => 0,
             Act::Leave(n) => n.min(keys.len()),
             Act::Say(text) => return Ok(Bytes::from_static(text.as_bytes())),
             Act::Hang => std::future::pending().await,
             Act::Fail(meaning, code) => {
                 return Err(CallError {
-                    meaning,
+                    class: meaning,
                     code: Some(code.into()),
                     message: String::new(),
                     reasons: vec![],
@@ -77,7 +77,7 @@ where
                 });
             }
         };
-        let read = keys.len() - left;
+        let read = keys.len() - unprocessed;
         let items: Vec<Value> = numbers[..read]
             .iter()
             .zip(&keys)
@@ -89,12 +89,12 @@ where
             })
             .collect();
         let each = if consistent { 1.0 } else { 0.5 } * self.units;
-        let mut answer = json!({"Responses": {"t": items}, "UnprocessedKeys": {},
+        let mut response = json!({"Responses": {"t": items}, "UnprocessedKeys": {},
             "ConsumedCapacity": [{"TableName": "t", "CapacityUnits": read as f64 * each}]});
-        if left > 0 {
-            answer["UnprocessedKeys"]["t"] = json!({ "Keys": &keys[read..] });
+        if unprocessed > 0 {
+            response["UnprocessedKeys"]["t"] = json!({ "Keys": &keys[read..] });
         }
-        Ok(answer.to_string().into())
+        Ok(response.to_string().into())
     }
 }
 
@@ -105,7 +105,7 @@ fn hash(n: u32) -> Hash {
 }
 
 struct Setup {
-    /// The list: numbers.
+    /// The list, as numbers.
     list: Vec<u32>,
     rate: Option<f64>,
     concurrency: usize,
@@ -113,7 +113,7 @@ struct Setup {
     give_up_after: Duration,
     units: f64,
     stop_after: Option<Duration>,
-    tell_at_most: usize,
+    max_findings: usize,
 }
 
 impl Default for Setup {
@@ -126,7 +126,7 @@ impl Default for Setup {
             give_up_after: Duration::from_secs(900),
             units: 1.0,
             stop_after: None,
-            tell_at_most: usize::MAX,
+            max_findings: usize::MAX,
         }
     }
 }
@@ -134,15 +134,15 @@ impl Default for Setup {
 struct Run {
     end: Result<bool>,
     counts: VerifyCounts,
-    /// Line and what is wrong, as they were told.
-    told: Vec<(u64, String)>,
+    /// Line and kind of each finding, in the order of the output.
+    findings: Vec<(u64, String)>,
     calls: Vec<Call>,
     elapsed: Duration,
 }
 
 impl Run {
-    fn books(&self) -> [u64; 4] {
-        let b = self.counts.books;
+    fn outcomes(&self) -> [u64; 4] {
+        let b = self.counts.line_counts;
         [b.found, b.missing, b.different, b.unchecked]
     }
 
@@ -172,7 +172,7 @@ impl Setup {
         };
         let attributes = ["source=NSRL".parse().expect("one")];
         let template =
-            AskTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &attributes).expect("fits");
+            GetTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &attributes).expect("fits");
         let table = FakeTable {
             act,
             item,
@@ -180,16 +180,16 @@ impl Setup {
             latency: Duration::from_millis(5),
             calls: Mutex::default(),
         };
-        let meters = VerifyMeters::default();
+        let counters = VerifyCounters::default();
         let stop = Stop::new();
         let (send, receive) = mpsc::channel(4);
-        let begun = Instant::now();
+        let started = Instant::now();
         let checker = Checker {
             table: &table,
             table_name: "t",
             template: &template,
-            pace: &Pace::fixed(self.rate),
-            meters: &meters,
+            rate_limiter: &RateLimiter::fixed(self.rate),
+            counters: &counters,
             options: CheckerOptions {
                 concurrency: crate::flow::concurrency::Concurrency::Calls(self.concurrency),
                 consistent: self.consistent,
@@ -203,7 +203,7 @@ impl Setup {
                     line += 1;
                     Record::new(
                         hash(*n),
-                        Place {
+                        Position {
                             source: 0,
                             line,
                             byte: 0,
@@ -212,20 +212,20 @@ impl Setup {
                 });
                 let records: Vec<_> = records.collect();
                 let n = records.len() as u64;
-                meters.reading.update(|c| c.books.lines += n);
+                counters.reader.update(|c| c.line_counts.lines += n);
                 if send.send(records.into()).await.is_err() {
-                    meters.reading.update(|c| c.books.failed += n);
+                    counters.reader.update(|c| c.line_counts.failed += n);
                     return;
                 }
             }
             drop(send);
         };
-        let mut told = Vec::new();
-        let tell = |f: Finding| {
-            if told.len() == self.tell_at_most {
+        let mut findings = Vec::new();
+        let on_finding = |f: UnresolvedFinding| {
+            if findings.len() == self.max_findings {
                 return Err(Error::new(ErrorKind::Output, "the pipe is broken"));
             }
-            told.push((f.place.line, f.what.to_string()));
+            findings.push((f.position.line, f.kind.to_string()));
             Ok(())
         };
         let stopping = async {
@@ -235,57 +235,57 @@ impl Setup {
             }
         };
         let backoff = Backoff::new(fastrand::Rng::with_seed(1));
-        let work = checker.run(receive, tell, &stop, backoff);
+        let work = checker.run(receive, on_finding, &stop, backoff);
         let (end, (), ()) = tokio::join!(work, feed, stopping);
-        let counts = meters.read();
-        assert!(counts.books.balanced(), "{counts:?}");
+        let counts = counters.snapshot();
+        assert!(counts.line_counts.is_balanced(), "{counts:?}");
         Run {
             end,
             counts,
-            told,
+            findings,
             calls: table.calls.into_inner().expect("whole").1,
-            elapsed: begun.elapsed(),
+            elapsed: started.elapsed(),
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_that_is_there_is_found_by_full_calls_at_half_price() {
+async fn present_hashes_are_found_by_full_calls_at_half_price() {
     let run = Setup::default().run(|_| Act::Answer, all).await;
     assert!(matches!(run.end, Ok(true)));
-    assert_eq!(run.books(), [1000, 0, 0, 0]);
+    assert_eq!(run.outcomes(), [1000, 0, 0, 0]);
     assert_eq!(run.calls.iter().map(|c| c.1).collect::<Vec<_>>(), [100; 10]);
     assert_eq!(run.keys(true), 0);
-    assert_eq!(run.counts.asked.consumed, 500.0);
-    assert_eq!(run.counts.asked.retries, 0);
+    assert_eq!(run.counts.reads.consumed_rcu, 500.0);
+    assert_eq!(run.counts.reads.retries, 0);
 
     let setup = Setup {
         consistent: true,
         ..Setup::default()
     };
     let run = setup.run(|_| Act::Answer, all).await;
-    assert_eq!(run.books(), [1000, 0, 0, 0]);
+    assert_eq!(run.outcomes(), [1000, 0, 0, 0]);
     assert_eq!((run.keys(false), run.keys(true)), (0, 1000));
-    assert_eq!(run.counts.asked.consumed, 1000.0);
+    assert_eq!(run.counts.reads.consumed_rcu, 1000.0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_wrong_is_looked_at_twice_and_told_in_the_order_of_the_list() {
+async fn findings_are_read_twice_and_reported_in_the_order_of_the_list() {
     let item = |n: u32, consistent: bool| match n {
-        // An eventually consistent read is behind.
+        // Stale results of an eventually consistent read.
         n if n % 10 == 3 && !consistent => None,
         n if n % 10 == 4 && !consistent => Some("old"),
         n if n % 100 == 7 => None,
         n if n % 100 == 8 => Some("nsrl"),
         _ => Some("NSRL"),
     };
-    // Descending, so that the order of keys is not that of the list.
+    // Descending, so that the order of keys differs from the order of the list.
     let list: Vec<u32> = (1..=1000).rev().collect();
     for act in [
         |_: usize| Act::Answer,
         |k: usize| match k % 3 {
             0 => Act::Leave(60),
-            1 => Act::Fail(Meaning::Transient, "reset"),
+            1 => Act::Fail(ErrorClass::Transient, "reset"),
             _ => Act::Answer,
         },
     ] {
@@ -295,7 +295,7 @@ async fn what_is_wrong_is_looked_at_twice_and_told_in_the_order_of_the_list() {
         };
         let run = setup.run(act, item).await;
         assert!(matches!(run.end, Ok(true)));
-        assert_eq!(run.books(), [980, 10, 10, 0]);
+        assert_eq!(run.outcomes(), [980, 10, 10, 0]);
         let expected: Vec<(u64, String)> = (0..1000)
             .filter_map(|i| {
                 let what = match 1000 - i {
@@ -306,14 +306,17 @@ async fn what_is_wrong_is_looked_at_twice_and_told_in_the_order_of_the_list() {
                 Some((i + 1, what.to_owned()))
             })
             .collect();
-        assert_eq!(run.told, expected);
+        assert_eq!(run.findings, expected);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_left_unread_and_calls_refused_are_sent_again_and_pay_again() {
+async fn unprocessed_keys_and_throttled_calls_are_retried_and_paid_again() {
     let act = |k| match k {
-        1 => Act::Fail(Meaning::Throttled, "ProvisionedThroughputExceededException"),
+        1 => Act::Fail(
+            ErrorClass::Throttled,
+            "ProvisionedThroughputExceededException",
+        ),
         2 => Act::Leave(100),
         3 => Act::Leave(30),
         4 => Act::Say("<html>"),
@@ -325,21 +328,21 @@ async fn keys_left_unread_and_calls_refused_are_sent_again_and_pay_again() {
         ..Setup::default()
     };
     let run = setup.run(act, all).await;
-    assert_eq!(run.books(), [1000, 0, 0, 0]);
-    let asked = run.counts.asked;
+    assert_eq!(run.outcomes(), [1000, 0, 0, 0]);
+    let asked = run.counts.reads;
     assert_eq!((asked.throttled, asked.unprocessed), (1, 130));
     assert!(asked.retries >= 4, "{asked:?}");
     let sent: usize = run.calls.iter().map(|c| c.1).sum();
     assert_eq!(sent, 1430);
-    // 715 units were paid at 100 a second, 25 of them saved at the beginning;
-    // the last call goes when 25 of its units are there.
+    // 715 RCU at 100 RCU/s; the bucket starts with 25, and the last call leaves as soon as
+    // 25 of its RCU are available.
     let seconds = run.elapsed.as_secs_f64();
     assert!((6.4..=7.0).contains(&seconds), "{seconds}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_does_not_name_the_table_says_nothing_of_a_key_and_is_asked_for_again() {
-    let answers = [
+async fn an_invalid_response_is_retried_and_makes_no_key_missing() {
+    let responses = [
         r#"{"Responses":{}}"#,
         r#"{"Responses":{},"UnprocessedKeys":{}}"#,
         r#"{"Responses":{"another":[]}}"#,
@@ -348,7 +351,7 @@ async fn an_answer_that_does_not_name_the_table_says_nothing_of_a_key_and_is_ask
         r#"{"Responses":{"t":[]},"Responses":{"t":[]}}"#,
         r#"{"Responses":{},"UnprocessedKeys":{"t":{"Keys":[{"md5":{"S":"00000001000000000000000000000000"}}]}}}"#,
         r#"{"Responses":{"t":[]},"UnprocessedKeys":{"another":{"Keys":[]}}}"#,
-        // Keys that were asked for, twice; and an item that was read and was not.
+        // A key twice as unprocessed; an item twice; a key both read and unprocessed.
         r#"{"Responses":{"t":[]},"UnprocessedKeys":{"t":{"Keys":[{"md5":{"S":"00000001000000000000000000000000"}},
             {"md5":{"S":"00000001000000000000000000000000"}}]}}}"#,
         r#"{"Responses":{"t":[{"md5":{"S":"00000001000000000000000000000000"},"source":{"S":"NSRL"}},
@@ -363,37 +366,37 @@ async fn an_answer_that_does_not_name_the_table_says_nothing_of_a_key_and_is_ask
             ..Setup::default()
         };
         let act = |k: usize| {
-            answers
+            responses
                 .get(k - 1)
                 .map_or(Act::Answer, |body| Act::Say(body))
         };
         let run = setup.run(act, all).await;
-        assert_eq!(run.books(), [100, 0, 0, 0]);
-        assert_eq!(run.calls.len(), answers.len() + 1);
-        assert!(run.told.is_empty(), "{:?}", run.told);
+        assert_eq!(run.outcomes(), [100, 0, 0, 0]);
+        assert_eq!(run.calls.len(), responses.len() + 1);
+        assert!(run.findings.is_empty(), "{:?}", run.findings);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_rate_holds_though_items_are_larger_than_thought() {
-    // 12 KB each: three times what a key costs at least.
+async fn the_rate_is_kept_with_items_larger_than_estimated() {
+    // 12 KB each: three times the minimum cost of a key.
     let setup = Setup {
         rate: Some(100.0),
         units: 3.0,
         ..Setup::default()
     };
     let run = setup.run(|_| Act::Answer, all).await;
-    assert_eq!(run.counts.asked.consumed, 1500.0);
+    assert_eq!(run.counts.reads.consumed_rcu, 1500.0);
     let seconds = run.elapsed.as_secs_f64();
     assert!((13.0..=15.0).contains(&seconds), "{seconds}");
-    // From the second call on it is known what they cost.
+    // The second call knows the cost of an item.
     let gaps = run.calls.windows(2).map(|w| w[1].0 - w[0].0);
     let longest = gaps.max().expect("calls");
     assert!(longest <= Duration::from_millis(2600), "{longest:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hash_that_stands_twice_is_answered_for_twice() {
+async fn a_duplicate_hash_has_an_outcome_for_each_line() {
     let mut list: Vec<u32> = (1..=150).collect();
     list.extend(1..=150);
     let setup = Setup {
@@ -406,32 +409,32 @@ async fn a_hash_that_stands_twice_is_answered_for_twice() {
             |n, _| (n != 5).then_some("NSRL"),
         )
         .await;
-    assert_eq!(run.books(), [298, 2, 0, 0]);
+    assert_eq!(run.outcomes(), [298, 2, 0, 0]);
     let missing = || "missing".to_owned();
-    assert_eq!(run.told, [(5, missing()), (155, missing())]);
+    assert_eq!(run.findings, [(5, missing()), (155, missing())]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_key_that_is_never_read_holds_back_a_bounded_number() {
+async fn a_key_that_is_never_read_delays_a_limited_number_of_records() {
     let setup = Setup {
         list: (0..200_000).collect(),
         stop_after: Some(Duration::from_secs(3600)),
         ..Setup::default()
     };
-    // The first call hangs for ever; the others are answered.
+    // The first call hangs; the others have responses.
     let run = setup
         .run(|k| if k == 1 { Act::Hang } else { Act::Answer }, all)
         .await;
     assert!(matches!(run.end, Ok(false)));
-    let [found, missing, different, unchecked] = run.books();
+    let [found, missing, different, unchecked] = run.outcomes();
     assert_eq!((missing, different), (0, 0));
-    let open = OPEN_SLOTS as u64 * 100;
-    assert!(found > open / 2 && found < open * 2, "{found}");
-    assert_eq!(found + unchecked, run.counts.books.lines);
+    let limit = MAX_PENDING_SLOTS as u64 * 100;
+    assert!(found > limit / 2 && found < limit * 2, "{found}");
+    assert_eq!(found + unchecked, run.counts.line_counts.lines);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_lets_finish_what_is_in_flight_and_counts_the_rest() {
+async fn a_stop_finishes_calls_in_flight_and_counts_the_rest_as_unchecked() {
     let setup = Setup {
         rate: Some(100.0),
         stop_after: Some(Duration::from_secs(2)),
@@ -441,19 +444,19 @@ async fn a_stop_lets_finish_what_is_in_flight_and_counts_the_rest() {
         .run(|_| Act::Answer, |n, _| (n != 20).then_some("NSRL"))
         .await;
     assert!(matches!(run.end, Ok(false)));
-    let [found, missing, _, unchecked] = run.books();
-    assert!(found >= 300 && unchecked > 0, "{:?}", run.books());
-    assert_eq!(run.told.len() as u64, missing);
+    let [found, missing, _, unchecked] = run.outcomes();
+    assert!(found >= 300 && unchecked > 0, "{:?}", run.outcomes());
+    assert_eq!(run.findings.len() as u64, missing);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_work_ends_the_run_and_says_what_to_do() {
-    let denied = |_| Act::Fail(Meaning::Permanent, "AccessDeniedException");
+async fn a_permanent_error_ends_the_run_with_a_hint() {
+    let denied = |_| Act::Fail(ErrorClass::Permanent, "AccessDeniedException");
     let run = Setup::default().run(denied, all).await;
-    let error = run.end.expect_err("refused");
-    let hint = error.what_to_do().expect("a hint");
+    let error = run.end.expect_err("denied");
+    let hint = error.hint().expect("a hint");
     assert!(hint.contains("dynamodb:BatchGetItem") && hint.contains("scripts/iam/verify.json"));
-    assert_eq!(run.counts.books.found, 0);
+    assert_eq!(run.counts.line_counts.found, 0);
 
     let setup = Setup {
         give_up_after: Duration::from_secs(60),
@@ -461,7 +464,7 @@ async fn what_cannot_work_ends_the_run_and_says_what_to_do() {
     };
     let run = setup
         .run(
-            |_| Act::Fail(Meaning::Transient, "InternalServerError"),
+            |_| Act::Fail(ErrorClass::Transient, "InternalServerError"),
             all,
         )
         .await;
@@ -473,10 +476,10 @@ async fn what_cannot_work_ends_the_run_and_says_what_to_do() {
     assert!(run.elapsed >= Duration::from_secs(60));
 
     let setup = Setup {
-        tell_at_most: 3,
+        max_findings: 3,
         ..Setup::default()
     };
     let run = setup.run(|_| Act::Answer, |_, _| None).await;
     assert!(run.end.expect_err("the pipe").to_string().contains("pipe"));
-    assert_eq!(run.told.len(), 3);
+    assert_eq!(run.findings.len(), 3);
 }
