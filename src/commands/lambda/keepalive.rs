@@ -1,21 +1,20 @@
-//! `hashferry keepalive` as an AWS Lambda function, which a schedule invokes
-//! once a minute.
+//! `hashferry keepalive` as an AWS Lambda function, invoked once a minute by a schedule.
 //!
-//! One invocation is one round: the table is described, and then one key that
-//! cannot exist is deleted and read (see `keepalive`). The event names the
-//! table; with `until_min` a table that is at the minimum of its auto scaling is
-//! left alone. The answer, and a log line of the same, say which it was.
+//! Each invocation is one round: it describes the table, then deletes and reads one key
+//! that cannot exist (see `keepalive`). The event names the table. With `until_min`, a
+//! table at its auto scaling minimum gets no traffic. The answer and a log line report
+//! the result.
 //!
 //! ```json
 //! {"table": "sha256", "until_min": true}
 //! ```
 //!
-//! What goes wrong fails the invocation, and is over with it: the next event
-//! comes in a minute. How it is built and deployed: `scripts/keepalive`.
+//! An error fails only its invocation, since the next event follows in a minute.
+//! `scripts/keepalive` builds and deploys the function.
 
 use crate::aws::config::{Aws, AwsOptions};
 use crate::base::error::{Error, Result};
-use crate::base::printable::shown;
+use crate::base::printable::printable_bytes;
 use crate::commands::lambda::runtime;
 use crate::dynamodb::describe_table;
 use crate::dynamodb::scaling::{auto_scaling, keepalive};
@@ -26,26 +25,26 @@ use serde_json::Value;
 use std::fmt;
 use std::process::ExitCode;
 
-/// The event: what the schedule sends.
+/// The event that the schedule sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// The table's name.
     pub table: String,
-    /// Whether to leave the table alone at its auto scaling minimum.
+    /// True to send no traffic while the table is at its auto scaling minimum.
     pub until_min: bool,
 }
 
 impl Event {
-    /// Reads an event. One with anything that is not known is refused: a
-    /// misspelt `until_min` would mean traffic for ever.
+    /// Parses an event. Unknown fields are errors, because a misspelt `until_min` would
+    /// cause traffic without end.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage), with what was expected. Of what was sent, it shows
-    /// no more than the name of a field.
-    pub fn read(event: &Value) -> Result<Event> {
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the event is invalid. The message shows field names of
+    /// the event, but no values.
+    pub fn parse(event: &Value) -> Result<Event> {
         let wrong = |what: String| {
-            Error::usage(what).hint(
-                r#"the schedule's input has to be {"table":"NAME","until_min":true}; without until_min there is traffic at the minimum too"#,
+            Error::usage(what).with_hint(
+                r#"set the schedule's input to {"table":"NAME","until_min":true}; without until_min, traffic continues at the minimum"#,
             )
         };
         let Some(fields) = event.as_object() else {
@@ -68,7 +67,7 @@ impl Event {
                     ));
                 }
                 _ => {
-                    let name = shown(name.as_bytes(), 40);
+                    let name = printable_bytes(name.as_bytes(), 40);
                     return Err(wrong(format!("the event has an unknown field: {name}")));
                 }
             }
@@ -80,42 +79,40 @@ impl Event {
     }
 }
 
-/// What was done. Field names and meanings are a promise to whoever invokes it.
+/// Result of an invocation. Field names and meanings are stable.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Answer {
     /// The table's name.
     pub table: String,
-    /// Its provisioned write capacity units a second; nothing when it is paid
-    /// per request.
+    /// Provisioned capacity, in WCU/s; `None` if the table is on-demand.
     pub write_units: Option<u64>,
-    /// The least that auto scaling lowers them to; nothing when that was not
-    /// asked for.
+    /// Auto scaling minimum, in WCU/s; `None` without `until_min`.
     pub min: Option<u64>,
-    /// Write units that were consumed: 0 when nothing was done.
+    /// Consumed WCU; 0 if no traffic was sent.
     pub consumed: f64,
-    /// Whether the table is at its minimum, and the schedule can be deleted;
-    /// nothing when that was not asked for.
+    /// True if the table is at its minimum, so that the schedule can be deleted; `None`
+    /// without `until_min`.
     pub at_minimum: Option<bool>,
-    /// Global indexes, which are not helped by this.
+    /// Global secondary indexes, which this traffic does not scale in.
     pub not_helped: Vec<String>,
 }
 
-/// One round, as `event` says.
+/// Runs one round for `event`.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when the event is not as it must be, or nothing can bring
-/// the table down; [`ErrorKind::Write`](crate::base::error::ErrorKind::Write) when DynamoDB or auto scaling refuses.
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the event is invalid or auto scaling cannot scale the
+/// table in; [`ErrorKind::Write`](crate::base::error::ErrorKind::Write) if a call to DynamoDB or auto scaling fails.
 pub async fn handle(aws: &Aws, event: &Value) -> Result<Answer> {
-    let event = Event::read(event)?;
-    let table = describe_table::describe(aws, &event.table, None).await?;
+    let event = Event::parse(event)?;
+    let table = describe_table::describe_table(aws, &event.table, None).await?;
     let descent = match event.until_min {
-        true => Some(auto_scaling::descent(aws, &table).await?),
+        true => Some(auto_scaling::describe_scale_in(aws, &table).await?),
         false => None,
     };
     let at_minimum = descent.map(|d| d.is_done());
     let consumed = match at_minimum {
         Some(true) => 0.0,
-        _ => keepalive::once(aws, &table).await?,
+        _ => keepalive::delete_keepalive_item(aws, &table).await?,
     };
     Ok(Answer {
         write_units: match table.billing {
@@ -125,7 +122,7 @@ pub async fn handle(aws: &Aws, event: &Value) -> Result<Answer> {
         min: descent.map(|d| d.min),
         consumed,
         at_minimum,
-        not_helped: keepalive::not_helped(&table)
+        not_helped: keepalive::indexes_not_covered(&table)
             .into_iter()
             .map(str::to_owned)
             .collect(),
@@ -133,17 +130,16 @@ pub async fn handle(aws: &Aws, event: &Value) -> Result<Answer> {
     })
 }
 
-/// Answers the events of Lambda until it ends this process; only a failure comes
-/// back.
+/// Handles events until Lambda ends this process. Returns only on failure.
 pub fn main() -> ExitCode {
     runtime::run("hashferry keepalive --table NAME --until-min", serve())
 }
 
 async fn serve() -> Result<()> {
-    // Once for all events; the credentials in the environment are as old as it.
+    // Loaded once: the credentials in the environment are valid as long as the process.
     let aws = &Aws::load(&AwsOptions::default()).await?;
     let handler = service_fn(async |event: LambdaEvent<Value>| {
-        let answer = handle(aws, &event.payload).await.map_err(Failed)?;
+        let answer = handle(aws, &event.payload).await.map_err(FunctionError)?;
         tracing::info!(
             table = answer.table,
             write_units = answer.write_units,
@@ -153,32 +149,32 @@ async fn serve() -> Result<()> {
             not_helped = answer.not_helped.join(", "),
             "{}",
             match answer.at_minimum {
-                Some(true) => "at its minimum: nothing was done, the schedule can be deleted",
-                _ => "consumed write units; nothing was changed",
+                Some(true) => "the table is at its minimum; the schedule can be deleted",
+                _ => "consumed WCU; no data changed",
             }
         );
-        Ok::<_, Failed>(answer)
+        Ok::<_, FunctionError>(answer)
     });
     let ended = lambda_runtime::run(handler).await;
     ended.map_err(runtime::runtime_error)
 }
 
-/// Why an invocation failed, as Lambda is told. Its runtime's library logs what
-/// it is for debugging, so that is a sentence too.
-struct Failed(Error);
+/// The error of an invocation. The Lambda runtime library logs its `Debug` form, so that is
+/// a readable message too.
+struct FunctionError(Error);
 
-impl fmt::Debug for Failed {
+impl fmt::Debug for FunctionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#}", self.0)?;
-        match self.0.what_to_do() {
+        match self.0.hint() {
             Some(hint) => write!(f, "; what to do: {hint}"),
             None => Ok(()),
         }
     }
 }
 
-impl From<Failed> for Diagnostic {
-    fn from(failed: Failed) -> Self {
+impl From<FunctionError> for Diagnostic {
+    fn from(failed: FunctionError) -> Self {
         Diagnostic {
             error_type: format!("hashferry.{:?}", failed.0.kind()),
             error_message: format!("{failed:?}"),

@@ -1,7 +1,7 @@
 //! `hashferry serve` as an AWS Lambda function, behind an HTTP API of API Gateway or a
 //! function URL: the same routes, without a socket.
 //!
-//! What the command line says there is said by the environment:
+//! Environment variables replace the flags:
 //!
 //! | | |
 //! |---|---|
@@ -11,14 +11,14 @@
 //! | `HASHFERRY_CASE`, `HASHFERRY_KEY`, `HASHFERRY_ATTR` | as `--case`, `--key` and one `--attr`: the table's keys |
 //! | `HASHFERRY_HASH`, `HASHFERRY_RULES`, `HASHFERRY_UNIX_USER`, `HASHFERRY_WINDOWS_USER`, `HASHFERRY_RATE` | as the flags of these names |
 //!
-//! There must be a key: whoever knows the function's address could ask else. Instances
-//! know nothing of each other: each has a cache, and a rate of reads, of its own.
+//! An API key is required, since otherwise anyone with the function's URL has access. Each
+//! instance has a separate cache and a separate read rate.
 
 use crate::aws::config::{Aws, AwsOptions};
 use crate::base::error::{Error, Result};
 use crate::base::hash::Case;
 use crate::commands::lambda::runtime;
-use crate::commands::serve::access::Gate;
+use crate::commands::serve::access::AccessControl;
 use crate::commands::serve::api_keys::Keys;
 use crate::commands::serve::app::App;
 use crate::commands::serve::options::Options;
@@ -28,26 +28,28 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// How long a request may take: API Gateway waits for 30 s.
-const LIMIT: Duration = Duration::from_secs(20);
+/// Timeout of a request. API Gateway waits for 30 s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What the environment says.
+/// Reads the configuration from environment variables.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when there is no table or no key, or something is not as it must
-/// be. No value is said that may be a key.
-pub(crate) fn configuration(variable: impl Fn(&str) -> Option<String>) -> Result<(Options, Gate)> {
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the table or the key is missing, or a value is invalid. The
+/// message shows no value that can be a key.
+pub(crate) fn configuration(
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<(Options, AccessControl)> {
     let given = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
     let table = given("HASHFERRY_TABLE").ok_or_else(|| {
-        Error::usage("HASHFERRY_TABLE is not set").hint("set it to the name of the table")
+        Error::usage("HASHFERRY_TABLE is not set").with_hint("set it to the name of the table")
     })?;
     let keys = given("HASHFERRY_API_KEYS").ok_or_else(|| {
-        Error::usage("HASHFERRY_API_KEYS is not set").hint(
-            "make a key by hashferry serve --new-key NAME --api-keys FILE, and set the variable to the lines of that file",
+        Error::usage("HASHFERRY_API_KEYS is not set").with_hint(
+            "create a key with hashferry serve --new-key NAME --api-keys FILE, and set the variable to the lines of that file",
         )
     })?;
-    let keys = Keys::read(&keys.replace(';', "\n"))
-        .map_err(|why| Error::usage("HASHFERRY_API_KEYS has no API keys").because(why))?;
+    let keys = Keys::parse(&keys.replace(';', "\n"))
+        .map_err(|why| Error::usage("HASHFERRY_API_KEYS is invalid").with_source(why))?;
     if keys.is_empty() {
         return Err(Error::usage("HASHFERRY_API_KEYS has no API key in it"));
     }
@@ -56,11 +58,11 @@ pub(crate) fn configuration(variable: impl Fn(&str) -> Option<String>) -> Result
         unix_user: given("HASHFERRY_UNIX_USER"),
         windows_user: given("HASHFERRY_WINDOWS_USER"),
     };
-    // A name that cannot be a user's is an error at once.
+    // Invalid user names must fail at the start.
     rules.normalizer()?;
     let limit = parsed::<f64>("HASHFERRY_RATE_LIMIT", given("HASHFERRY_RATE_LIMIT"))?;
     if limit.is_some_and(|n| !(0.001..=1e9).contains(&n)) {
-        return Err(Error::usage("HASHFERRY_RATE_LIMIT is no number above 0"));
+        return Err(Error::usage("HASHFERRY_RATE_LIMIT is not a number above 0"));
     }
     let mut options = Options::new(table.trim());
     options.algorithm = parsed("HASHFERRY_HASH", given("HASHFERRY_HASH"))?;
@@ -72,10 +74,10 @@ pub(crate) fn configuration(variable: impl Fn(&str) -> Option<String>) -> Result
         Some(_) => return Err(Error::usage("HASHFERRY_CASE is neither upper nor lower")),
     };
     options.key = parsed("HASHFERRY_KEY", given("HASHFERRY_KEY"))?;
-    options.sort = Vec::from_iter(parsed("HASHFERRY_ATTR", given("HASHFERRY_ATTR"))?);
+    options.sort_key = Vec::from_iter(parsed("HASHFERRY_ATTR", given("HASHFERRY_ATTR"))?);
     options.rules = rules;
-    options.request_limit = LIMIT;
-    Ok((options, Gate::of_keys(keys, limit)))
+    options.request_timeout = REQUEST_TIMEOUT;
+    Ok((options, AccessControl::from_keys(keys, limit)))
 }
 
 fn parsed<T: FromStr>(name: &str, value: Option<String>) -> Result<Option<T>>
@@ -84,13 +86,13 @@ where
 {
     let parse = |text: String| {
         text.trim().parse().map_err(|e: T::Err| {
-            Error::usage(format!("{name} cannot be taken")).because(e.to_string())
+            Error::usage(format!("{name} is invalid")).with_source(e.to_string())
         })
     };
     value.map(parse).transpose()
 }
 
-/// Answers the requests of Lambda until it ends this process; only a failure comes back.
+/// Handles requests until Lambda ends this process. Returns only on failure.
 pub fn main() -> ExitCode {
     runtime::run("hashferry serve --table NAME", serve())
 }
@@ -114,7 +116,7 @@ mod tests {
     const KEY: &str =
         "alice sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
-    fn read(variables: &[(&str, &str)]) -> Result<(Options, Gate)> {
+    fn read(variables: &[(&str, &str)]) -> Result<(Options, AccessControl)> {
         configuration(|name| {
             let found = variables.iter().find(|(n, _)| *n == name);
             found.map(|(_, value)| (*value).to_owned())
@@ -146,13 +148,16 @@ mod tests {
             (key.name.as_str(), key.kind),
             ("digest", crate::dynamodb::key_schema::KeyType::B)
         );
-        assert_eq!(options.sort, ["type=linux".parse().expect("one")]);
-        assert_eq!(options.rate, crate::flow::rate_setting::Rate::Percent(80.0));
+        assert_eq!(options.sort_key, ["type=linux".parse().expect("one")]);
+        assert_eq!(
+            options.rate,
+            crate::flow::rate_setting::RateSetting::Percent(80.0)
+        );
         let normalizer = options.rules.normalizer().expect("users");
         assert_eq!(normalizer.users().unix, "user");
         assert_eq!(normalizer.users().windows, "Admin");
-        assert_eq!(gate.enter(Some(b"test")).as_deref(), Ok("bob"));
-        assert!(gate.enter(None).is_err());
+        assert_eq!(gate.authenticate(Some(b"test")).as_deref(), Ok("bob"));
+        assert!(gate.authenticate(None).is_err());
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The gate: lets in the owners of API keys, each at its rate.
+//! Access control: admits clients with an API key, each up to its rate limit.
 //!
-//! Each name has a bucket of one second of its rate. As in [`token_bucket`](crate::flow::token_bucket),
-//! a request that asks for more than the bucket ever holds goes when it is full, and
-//! what comes after it waits the longer.
+//! Each key name has a bucket of one second of its rate. As in [`token_bucket`](crate::flow::token_bucket),
+//! a request larger than the bucket is admitted when the bucket is full, and the requests
+//! after it wait longer.
 
 use crate::base::error::Result;
 use crate::commands::serve::api_keys::{Keys, read_file};
@@ -12,22 +12,22 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
-/// The least time between two warnings that the file cannot be read.
-const LEAST_BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+/// Minimum time between two warnings that the file cannot be read.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What a file was when it was read.
+/// Version of a file, compared to detect changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Seen {
+struct FileVersion {
     modified: Option<SystemTime>,
     length: u64,
     #[cfg(unix)]
     inode: u64,
 }
 
-impl Seen {
-    fn of(path: &Path) -> Option<Seen> {
+impl FileVersion {
+    fn from_path(path: &Path) -> Option<FileVersion> {
         let metadata = std::fs::metadata(path).ok()?;
-        Some(Seen {
+        Some(FileVersion {
             modified: metadata.modified().ok(),
             length: metadata.len(),
             #[cfg(unix)]
@@ -36,63 +36,63 @@ impl Seen {
     }
 }
 
-/// How the file was found.
+/// State of the key file at the last check.
 #[derive(Debug, Default)]
-struct Looked {
-    /// As it was when it was read last.
-    read: Option<Seen>,
-    /// When it was said that it cannot be read, since then.
+struct KeyFileState {
+    /// Version at the last successful read; `None` if there was none.
+    read: Option<FileVersion>,
+    /// Time of the last warning since that read; `None` if there was none.
     warned: Option<Instant>,
 }
 
-/// Why somebody is not let in.
+/// Reason to deny a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// There is no key.
+    /// The request has no key.
     NoKey,
-    /// There is no such key.
+    /// The key of the request is not in the file.
     WrongKey,
 }
 
-/// Lets in who has a key, as often as it may. See the [module](self).
+/// Checks API keys and rate limits. See the [module](self).
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct AccessControl {
     file: Option<PathBuf>,
-    seen: Mutex<Looked>,
-    /// Nothing: whoever comes is let in.
+    seen: Mutex<KeyFileState>,
+    /// The accepted keys; `None` if no key is required.
     keys: Option<RwLock<Arc<Keys>>>,
-    /// Requests a second of each name.
+    /// Rate limit of each key name, in hashes and paths a second; `None` if unlimited.
     rate: Option<f64>,
     buckets: Mutex<HashMap<Arc<str>, Bucket>>,
 }
 
-impl Gate {
-    /// One that lets everybody in, `rate` requests a second of all together.
-    pub(crate) fn open(rate: Option<f64>) -> Gate {
-        Gate::with(None, None, rate)
+impl AccessControl {
+    /// Admits every client without a key, with one rate limit for all together.
+    pub(crate) fn without_keys(rate: Option<f64>) -> AccessControl {
+        AccessControl::from_parts(None, None, rate)
     }
 
-    /// One that lets in who has one of `keys`, `rate` requests a second of each.
+    /// Admits clients with one of `keys`, with a rate limit for each.
     #[cfg(any(test, feature = "lambda"))]
-    pub(crate) fn of_keys(keys: Keys, rate: Option<f64>) -> Gate {
-        Gate::with(None, Some(keys), rate)
+    pub(crate) fn from_keys(keys: Keys, rate: Option<f64>) -> AccessControl {
+        AccessControl::from_parts(None, Some(keys), rate)
     }
 
-    /// One with the keys of the file at `path`, which is read again when it changes.
+    /// Admits clients with a key of the file at `path`, which is reloaded when it changes.
     ///
     /// # Errors
-    /// As [`read_file`].
-    pub(crate) fn of_file(path: &Path, rate: Option<f64>) -> Result<Gate> {
-        // Before it is read: what is written in between is seen later.
-        let seen = Seen::of(path);
+    /// The errors of [`read_file`].
+    pub(crate) fn from_file(path: &Path, rate: Option<f64>) -> Result<AccessControl> {
+        // Taken before the read, so that a write in between is noticed at the next check.
+        let seen = FileVersion::from_path(path);
         let keys = read_file(path)?;
         if keys.is_empty() {
             tracing::warn!(
-                "{} has no key: nobody is let in until it has one (--new-key NAME)",
+                "{} has no key; no client is admitted until it has one (add one with --new-key NAME)",
                 path.display()
             );
         }
-        let gate = Gate::with(Some(path.to_owned()), Some(keys), rate);
+        let gate = AccessControl::from_parts(Some(path.to_owned()), Some(keys), rate);
         gate.seen
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -100,8 +100,8 @@ impl Gate {
         Ok(gate)
     }
 
-    fn with(file: Option<PathBuf>, keys: Option<Keys>, rate: Option<f64>) -> Gate {
-        Gate {
+    fn from_parts(file: Option<PathBuf>, keys: Option<Keys>, rate: Option<f64>) -> AccessControl {
+        AccessControl {
             file,
             seen: Mutex::default(),
             keys: keys.map(|keys| RwLock::new(Arc::new(keys))),
@@ -110,13 +110,16 @@ impl Gate {
         }
     }
 
-    /// Whether a key is needed.
-    pub(super) fn wants_keys(&self) -> bool {
+    /// True if requests need a key.
+    pub(super) fn requires_keys(&self) -> bool {
         self.keys.is_some()
     }
 
-    /// Whose `key` it is; an empty name where none is needed.
-    pub(crate) fn enter(&self, key: Option<&[u8]>) -> std::result::Result<Arc<str>, Denied> {
+    /// Returns the name of `key`, which is empty if no key is required.
+    ///
+    /// # Errors
+    /// [`Denied`] if a key is required and `key` is missing or wrong.
+    pub(crate) fn authenticate(&self, key: Option<&[u8]>) -> std::result::Result<Arc<str>, Denied> {
         let Some(keys) = &self.keys else {
             return Ok("".into());
         };
@@ -125,7 +128,10 @@ impl Gate {
         keys.owner(key).ok_or(Denied::WrongKey)
     }
 
-    /// Takes `count` requests of `name`, or says how long to wait.
+    /// Charges `count` hashes and paths to the rate limit of `name`.
+    ///
+    /// # Errors
+    /// The time to wait if the limit is exceeded.
     pub(super) fn charge(
         &self,
         name: &Arc<str>,
@@ -142,43 +148,43 @@ impl Gate {
         bucket.take(count as f64, now)
     }
 
-    /// Reads the file again where it has changed, or in any case when `anyway`. A file
-    /// that cannot be read leaves the keys as they are.
-    pub(super) fn reread(&self, anyway: bool) {
+    /// Reloads the file if it changed, or always if `anyway`. If the file cannot be read, the
+    /// keys stay unchanged.
+    pub(super) fn reload(&self, anyway: bool) {
         let (Some(path), Some(keys)) = (&self.file, &self.keys) else {
             return;
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Seen::of(path);
+        let now = FileVersion::from_path(path);
         if !anyway && seen.read.is_some() && seen.read == now {
             return;
         }
-        // Only what was read was seen: what could not be is tried again, for a key that
-        // was taken out of the file must not stay valid.
+        // A failed read is retried at every check, so that a key removed from the file does
+        // not stay valid.
         match read_file(path) {
             Ok(new) => {
-                *seen = Looked {
+                *seen = KeyFileState {
                     read: now,
                     warned: None,
                 };
-                tracing::info!("{} was read again: {} API keys", path.display(), new.len());
+                tracing::info!("{} was reloaded: {} API keys", path.display(), new.len());
                 let names: Vec<_> = new.names().cloned().collect();
                 *keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
                 let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
                 buckets.retain(|name, _| names.contains(name));
             }
             Err(e) => {
-                let due = |at: Instant| at.elapsed() >= LEAST_BETWEEN_WARNINGS;
+                let due = |at: Instant| at.elapsed() >= WARNING_INTERVAL;
                 if anyway || seen.warned.is_none_or(due) {
                     seen.warned = Some(Instant::now());
-                    tracing::warn!("{e:#}: the API keys stay as they were, and it is tried again");
+                    tracing::warn!("{e:#}; the API keys stay unchanged, retrying");
                 }
             }
         }
     }
 }
 
-/// How much of a rate there is to be used.
+/// Token bucket of one key name.
 #[derive(Debug)]
 struct Bucket {
     rate: f64,
@@ -220,18 +226,18 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("keys");
         let alice = new_key("alice", &path).expect("a key");
-        let gate = Gate::of_file(&path, None).expect("keys");
-        gate.reread(false);
+        let gate = AccessControl::from_file(&path, None).expect("keys");
+        gate.reload(false);
         let bob = new_key("bob", &path).expect("a key");
-        assert!(gate.enter(Some(bob.as_bytes())).is_err());
-        gate.reread(false);
-        assert!(gate.enter(Some(bob.as_bytes())).is_ok());
+        assert!(gate.authenticate(Some(bob.as_bytes())).is_err());
+        gate.reload(false);
+        assert!(gate.authenticate(Some(bob.as_bytes())).is_ok());
         std::fs::write(&path, "alice\n").expect("damaged");
-        gate.reread(false);
-        assert!(gate.enter(Some(alice.as_bytes())).is_ok());
+        gate.reload(false);
+        assert!(gate.authenticate(Some(alice.as_bytes())).is_ok());
         std::fs::write(&path, "# nobody\n").expect("written");
-        gate.reread(false);
-        assert!(gate.enter(Some(alice.as_bytes())).is_err());
+        gate.reload(false);
+        assert!(gate.authenticate(Some(alice.as_bytes())).is_err());
     }
 
     #[test]
@@ -239,7 +245,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("keys");
         let alice = new_key("alice", &path).expect("a key");
-        let gate = Gate::of_file(&path, None).expect("keys");
+        let gate = AccessControl::from_file(&path, None).expect("keys");
         // As one that may not be read for now: the same file, time and length.
         let good = "# nobody has a key any more\n";
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
@@ -249,16 +255,16 @@ mod tests {
             file.expect("a file").set_modified(time).expect("set");
         };
         write(&good.replace('#', "x"));
-        gate.reread(false);
-        assert!(gate.enter(Some(alice.as_bytes())).is_ok());
+        gate.reload(false);
+        assert!(gate.authenticate(Some(alice.as_bytes())).is_ok());
         write(good);
-        gate.reread(false);
-        assert!(gate.enter(Some(alice.as_bytes())).is_err());
+        gate.reload(false);
+        assert!(gate.authenticate(Some(alice.as_bytes())).is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_name_has_its_rate_and_a_large_request_makes_the_next_wait() {
-        let gate = Gate::open(Some(10.0));
+        let gate = AccessControl::without_keys(Some(10.0));
         let (alice, bob): (Arc<str>, Arc<str>) = ("alice".into(), "bob".into());
         for _ in 0..10 {
             assert_eq!(gate.charge(&alice, 1), Ok(()));
@@ -269,14 +275,17 @@ mod tests {
         assert_eq!(
             gate.charge(&alice, 1000),
             Ok(()),
-            "one that is larger goes when it is full"
+            "a full bucket admits a larger request"
         );
         tokio::time::advance(Duration::from_secs(50)).await;
         let wait = gate.charge(&alice, 1).expect_err("in debt");
         assert_eq!(wait.as_secs_f64().round(), 49.0);
-        let slow = Gate::open(Some(0.5));
+        let slow = AccessControl::without_keys(Some(0.5));
         assert_eq!(slow.charge(&alice, 1), Ok(()));
         assert_eq!(slow.charge(&alice, 1), Err(Duration::from_secs(2)));
-        assert_eq!(Gate::open(None).charge(&alice, 1_000_000), Ok(()));
+        assert_eq!(
+            AccessControl::without_keys(None).charge(&alice, 1_000_000),
+            Ok(())
+        );
     }
 }

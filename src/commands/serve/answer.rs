@@ -1,48 +1,49 @@
-//! What was asked and what was found → the JSON of it.
+//! Answers as JSON, built from queries and results.
 
 use crate::base::hash::{Algorithm, Case, Hash};
-use crate::base::record::Reason;
-use crate::commands::serve::pending::{Found, Trouble};
-use crate::dynamodb::batch_get::ordered_json::put;
+use crate::base::record::RejectReason;
+use crate::commands::serve::pending::{Found, ReadError};
+use crate::dynamodb::batch_get::ordered_json::write_string;
 use crate::list::matchmeta::normalizer;
 use crate::list::matchmeta::normalizer::Normalizer;
 
-/// The longest path, in bytes. No system has longer ones.
-const MAX_PATH: usize = 64 * 1024;
+/// Maximum length of a path: 64 KiB. No operating system has longer ones.
+const MAX_PATH_BYTES: usize = 64 * 1024;
 
-/// One hash or path that was asked for.
+/// A hash or path to look up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Asked {
-    /// As it came.
+pub(super) struct Query {
+    /// The input as received.
     pub(super) input: String,
-    /// The path made comparable; nothing for a hash.
-    pub(super) path: Option<String>,
-    /// What to look for, or why it is none.
+    /// The normalised path; `None` for a hash.
+    pub(super) normalized_path: Option<String>,
+    /// The hash to look up, or the reason why the input is invalid.
     pub(super) hash: Result<Hash, String>,
 }
 
-impl Asked {
-    /// A hash of `algorithm` as text. Blanks around it are no part of it.
-    pub(super) fn hash(algorithm: Algorithm, input: String) -> Asked {
+impl Query {
+    /// Parses a hash of `algorithm`. Surrounding white space is ignored.
+    pub(super) fn from_hash(algorithm: Algorithm, input: String) -> Query {
         let text = input.trim();
         let digits = algorithm.bytes() * 2;
-        let wrong = |reason: Reason| format!("{reason} ({algorithm}: {digits} hexadecimal digits)");
+        let wrong =
+            |reason: RejectReason| format!("{reason} ({algorithm}: {digits} hexadecimal digits)");
         let hash = match text.len() == digits {
-            false => Err(wrong(Reason::Length)),
-            true => Hash::from_hex(text.as_bytes()).ok_or_else(|| wrong(Reason::Hex)),
+            false => Err(wrong(RejectReason::Length)),
+            true => Hash::from_hex(text.as_bytes()).ok_or_else(|| wrong(RejectReason::Hex)),
         };
-        Asked {
-            path: None,
+        Query {
+            normalized_path: None,
             hash,
             input,
         }
     }
 
-    /// A path.
-    pub(super) fn path(normalizer: &Normalizer, input: String) -> Asked {
-        if input.len() > MAX_PATH {
-            return Asked {
-                path: None,
+    /// Normalises a path and hashes it.
+    pub(super) fn from_path(normalizer: &Normalizer, input: String) -> Query {
+        if input.len() > MAX_PATH_BYTES {
+            return Query {
+                normalized_path: None,
                 hash: Err("is longer than 64 KiB".to_owned()),
                 input,
             };
@@ -50,16 +51,17 @@ impl Asked {
         let mut normalized = Vec::with_capacity(input.len());
         let fit = normalizer.normalize(input.as_bytes(), &mut normalized);
         let hash = fit.map(|()| normalizer::hash(&normalized));
-        Asked {
-            // Pieces of text are text.
-            path: (hash.is_ok()).then(|| String::from_utf8_lossy(&normalized).into_owned()),
+        Query {
+            // Normalisation of valid UTF-8 stays valid UTF-8.
+            normalized_path: (hash.is_ok())
+                .then(|| String::from_utf8_lossy(&normalized).into_owned()),
             hash: hash.map_err(|unfit| unfit.to_string()),
             input,
         }
     }
 }
 
-/// What becomes of it.
+/// Status of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
     Known,
@@ -78,7 +80,7 @@ impl Status {
         }
     }
 
-    /// The HTTP status of an answer to this alone.
+    /// The HTTP status of a response to a single look-up.
     pub(super) fn http(self) -> u16 {
         match self {
             Status::Known => 200,
@@ -89,10 +91,10 @@ impl Status {
     }
 }
 
-/// Appends the answer to `asked` to `out`; `found` is what the table says of its hash,
-/// and `rules` the name of the rules that paths go by.
-pub(super) fn write(
-    asked: &Asked,
+/// Appends the answer to `asked` to `out`. `found` is the result for its hash; `None` counts
+/// as a timeout. `rules` is the name of the path rules.
+pub(super) fn write_answer(
+    asked: &Query,
     rules: &str,
     found: Option<&Found>,
     out: &mut Vec<u8>,
@@ -100,19 +102,19 @@ pub(super) fn write(
     let mut field = |name: &str, value: &str| {
         out.push(if name == "input" { b'{' } else { b',' });
         out.extend_from_slice(format!("\"{name}\":").as_bytes());
-        put(out, value);
+        write_string(out, value);
     };
     field("input", &asked.input);
-    if let Some(normalized) = &asked.path {
+    if let Some(normalized) = &asked.normalized_path {
         field("normalized", normalized);
         field("rules", rules);
     }
-    let late = Found::Error(Trouble::Late);
+    let late = Found::Error(ReadError::Late);
     let status = match &asked.hash {
         Err(reason) => {
             out.extend_from_slice(b",\"hash\":null,\"status\":\"invalid\"");
             out.extend_from_slice(b",\"reason\":");
-            put(out, reason);
+            write_string(out, reason);
             Status::Invalid
         }
         Ok(hash) => {
@@ -147,16 +149,16 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    fn json(asked: &Asked, found: Option<&Found>) -> (Value, Status) {
+    fn json(asked: &Query, found: Option<&Found>) -> (Value, Status) {
         let mut out = Vec::new();
-        let status = write(asked, "v2", found, &mut out);
+        let status = write_answer(asked, "v2", found, &mut out);
         (serde_json::from_slice(&out).expect("JSON"), status)
     }
 
     #[test]
-    fn each_status_has_its_form() {
+    fn each_status_has_its_fields() {
         let hex = "ab".repeat(32);
-        let asked = Asked::hash(Algorithm::Sha256, format!(" {hex}\t"));
+        let asked = Query::from_hash(Algorithm::Sha256, format!(" {hex}\t"));
         let upper = hex.to_uppercase();
         for (found, expected, status) in [
             (
@@ -180,25 +182,25 @@ mod tests {
                 None,
                 format!(
                     r#"{{"input":" {hex}\t","hash":"{upper}","status":"error","error":"{}"}}"#,
-                    Trouble::Late
+                    ReadError::Late
                 ),
                 Status::Error,
             ),
         ] {
             let mut out = Vec::new();
-            assert_eq!(write(&asked, "v2", found.as_ref(), &mut out), status);
+            assert_eq!(write_answer(&asked, "v2", found.as_ref(), &mut out), status);
             assert_eq!(String::from_utf8(out).expect("text"), expected);
         }
     }
 
     #[test]
-    fn what_is_no_hash_says_why_and_a_path_says_by_which_rules() {
+    fn an_invalid_hash_has_a_reason_and_a_path_has_its_rules() {
         for (text, why) in [
             ("", "as long as"),
             ("\"\u{0}", "as long as"),
             (&"g".repeat(64), "not hexadecimal"),
         ] {
-            let asked = Asked::hash(Algorithm::Sha256, text.to_owned());
+            let asked = Query::from_hash(Algorithm::Sha256, text.to_owned());
             let (json, status) = json(&asked, None);
             assert_eq!(
                 (json["input"].as_str(), status),
@@ -213,7 +215,7 @@ mod tests {
                 "{json}"
             );
         }
-        let path = |p: &str| Asked::path(&Normalizer::default(), p.to_owned());
+        let path = |p: &str| Query::from_path(&Normalizer::default(), p.to_owned());
         let (json_of, _) = json(&path("/home/al \"ice/x"), Some(&Found::Unknown));
         assert_eq!(json_of["normalized"], "/home/ubuntu/x");
         assert_eq!(json_of["rules"], "v2");
@@ -222,8 +224,8 @@ mod tests {
             normalizer::hash(b"/home/ubuntu/x").to_hex(Case::Upper)
         );
         let long = |n: usize| path(&format!("/{}", "x".repeat(n - 1)));
-        assert!(long(MAX_PATH).hash.is_ok());
-        let (_, status) = json(&long(MAX_PATH + 1), None);
+        assert!(long(MAX_PATH_BYTES).hash.is_ok());
+        let (_, status) = json(&long(MAX_PATH_BYTES + 1), None);
         assert_eq!(status, Status::Invalid);
         let (json_of, status) = json(&path("a\0b"), None);
         assert_eq!(

@@ -1,9 +1,9 @@
-//! API keys: who may ask, and how much.
+//! The file of API keys.
 //!
-//! A file has one key a line, its name and its SHA-256 (`alice sha256:9F86…`), so that
-//! whoever reads the file can ask nothing. The keys themselves are 32 bytes of chance:
-//! nobody guesses them, and a plain hash of such a key is enough. A key that is shown is
-//! hashed and compared with each of the file in constant time.
+//! The file has one key a line, its name and its SHA-256 (`alice sha256:9F86…`), so that
+//! reading the file gives no access. Keys are 32 random bytes and cannot be guessed, so a
+//! plain hash is enough. The hash of a received key is compared with each in the file, in
+//! constant time.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use sha2::{Digest as _, Sha256};
@@ -14,20 +14,20 @@ use std::path::Path;
 use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
 
-/// Before each key, so that one that went astray is known for what it is.
+/// Prefix of every key, so that leaked keys can be recognised.
 const PREFIX: &str = "hf_";
 
-/// Bytes of chance in a key.
+/// Random bytes in a key.
 const KEY_BYTES: usize = 32;
 
-/// Before a key's digest in the file.
+/// Prefix of a digest in the file.
 const DIGEST_PREFIX: &str = "sha256:";
 
-/// The longest name of a key.
-const MAX_NAME: usize = 64;
+/// Maximum length of a key's name, in bytes.
+const MAX_NAME_BYTES: usize = 64;
 
-/// The largest file of keys: ten thousand of them.
-const MAX_FILE: u64 = 2 * 1024 * 1024;
+/// Maximum size of the file: 2 MiB, about ten thousand keys.
+const MAX_FILE_BYTES: u64 = 2 * 1024 * 1024;
 
 /// The keys of a file.
 #[derive(Default, Clone, PartialEq, Eq)]
@@ -48,12 +48,12 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// Reads the lines of a file. Blank lines and those that begin with `#` are skipped.
+    /// Parses the lines of a file. Blank lines and lines that start with `#` are skipped.
     ///
     /// # Errors
-    /// Which line is none of them, and why. What stands in it is not said: it may be a
-    /// key that somebody entered by mistake.
-    pub(crate) fn read(text: &str) -> std::result::Result<Keys, String> {
+    /// The number of the first invalid line, and the reason. The message does not show the
+    /// line, which may be a key entered by mistake.
+    pub(crate) fn parse(text: &str) -> std::result::Result<Keys, String> {
         let mut keys: Vec<Key> = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let wrong = |why: &str| format!("line {}: {why}", number + 1);
@@ -85,7 +85,7 @@ impl Keys {
         Ok(Keys(keys))
     }
 
-    /// Whose `key` it is. Takes as long whichever it is.
+    /// The name of `key`; `None` if it is not in the file. Runs in constant time.
     pub(super) fn owner(&self, key: &[u8]) -> Option<Arc<str>> {
         let digest: [u8; 32] = Sha256::digest(key).into();
         let mut found = None;
@@ -102,12 +102,12 @@ impl Keys {
         self.0.iter().map(|key| &key.name)
     }
 
-    /// How many there are.
+    /// Number of keys.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// True if there are no keys.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -115,10 +115,10 @@ impl Keys {
 
 fn check_name(name: &str) -> std::result::Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
-    match name.len() <= MAX_NAME && !name.is_empty() && name.chars().all(plain) {
+    match name.len() <= MAX_NAME_BYTES && !name.is_empty() && name.chars().all(plain) {
         true => Ok(()),
         false => Err(format!(
-            "a key's name has up to {MAX_NAME} letters, digits, dots, dashes, underscores and at signs"
+            "a key's name has up to {MAX_NAME_BYTES} letters, digits, dots, dashes, underscores and at signs"
         )),
     }
 }
@@ -126,44 +126,49 @@ fn check_name(name: &str) -> std::result::Result<(), String> {
 /// Reads the file of keys at `path`.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when it cannot be read or is none.
+/// [`ErrorKind::Usage`] if the file cannot be read, or is not a file of keys.
 pub(crate) fn read_file(path: &Path) -> Result<Keys> {
     let failed = |e: io::Error| {
         Error::usage(format!("cannot read the API keys in {}", path.display()))
-            .because(e)
-            .hint("make the file with a first key: hashferry serve --new-key NAME --api-keys FILE")
+            .with_source(e)
+            .with_hint(
+                "create the file with a first key: hashferry serve --new-key NAME --api-keys FILE",
+            )
     };
     let length = std::fs::metadata(path).map_err(failed)?.len();
-    if length > MAX_FILE {
+    if length > MAX_FILE_BYTES {
         return Err(failed(io::Error::other("it is larger than 2 MiB")));
     }
     let text = std::fs::read_to_string(path).map_err(failed)?;
     parse(&text, path)
 }
 
-/// The keys in `text`, that of the file at `path`.
+/// Parses `text`, the content of the file at `path`.
 fn parse(text: &str, path: &Path) -> Result<Keys> {
-    Keys::read(text).map_err(|why| {
-        Error::usage(format!("{} is no file of API keys: {why}", path.display()))
-            .hint("each line is NAME sha256:DIGEST, as hashferry serve --new-key writes it")
+    Keys::parse(text).map_err(|why| {
+        Error::usage(format!(
+            "{} is not a file of API keys: {why}",
+            path.display()
+        ))
+        .with_hint("each line is NAME sha256:DIGEST, as hashferry serve --new-key writes it")
     })
 }
 
-/// Makes a key, appends its name and digest to the file at `path`, and returns it.
+/// Creates a key, appends its name and digest to the file at `path`, and returns the key.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when the name is none or taken, or the file holds something
-/// else; [`ErrorKind::Output`] when it cannot be written.
+/// [`ErrorKind::Usage`] if the name is invalid or taken, or the file is not a file of keys;
+/// [`ErrorKind::Output`] if the file cannot be written.
 pub(crate) fn new_key(name: &str, path: &Path) -> Result<String> {
     check_name(name)
-        .map_err(|why| Error::usage(format!("{name:?} cannot name a key")).because(why))?;
+        .map_err(|why| Error::usage(format!("{name:?} cannot name a key")).with_source(why))?;
     let mut chance = [0; KEY_BYTES];
     getrandom::fill(&mut chance).map_err(|e| {
         Error::new(
             ErrorKind::Internal,
-            "the system gives no random bytes for a key",
+            "the system returned no random bytes for a key",
         )
-        .because(e)
+        .with_source(e)
     })?;
     let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
     let key = format!("{PREFIX}{}", hex(&chance));
@@ -172,40 +177,39 @@ pub(crate) fn new_key(name: &str, path: &Path) -> Result<String> {
     Ok(key)
 }
 
-/// Appends `line`, of the key `name`, to the file at `path`. In place, so that it stays
-/// whose it is, and a link stays one; locked, so that of two at once neither is lost.
+/// Appends `line`, of the key `name`, to the file at `path`. Writes in place, to keep the
+/// owner and symbolic links; locks the file, so that concurrent calls lose no key.
 fn append(name: &str, line: &str, path: &Path) -> Result<()> {
-    let failed = |e: io::Error| unwritable(path).because(e);
+    let failed = |e: io::Error| write_error(path).with_source(e);
     let mut options = File::options();
     options.read(true).append(true).create(true);
-    // A new file is its owner's.
+    // Only the owner can read a new file.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path).map_err(failed)?;
     match file.lock() {
-        // Where files cannot be locked, one write at the end loses nothing either.
+        // Without file locks, a single append is still safe in practice.
         Err(e) if e.kind() != io::ErrorKind::Unsupported => return Err(failed(e)),
         _ => {}
     }
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(failed(io::Error::other("it is no file")));
+        return Err(failed(io::Error::other("it is not a file")));
     }
     let length = metadata.len();
-    if length + line.len() as u64 + 1 > MAX_FILE {
+    if length + line.len() as u64 + 1 > MAX_FILE_BYTES {
         return Err(failed(io::Error::other(
-            "it would be larger than 2 MiB: delete lines of keys that are not used any more",
+            "it would exceed 2 MiB; delete the lines of unused keys",
         )));
     }
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(failed)?;
     let keys = parse(&text, path)?;
     if keys.0.iter().any(|k| &*k.name == name) {
-        return Err(Error::usage(format!(
-            "{} has a key of the name {name} already",
-            path.display()
-        ))
-        .hint("give another name, or delete that line first: its key is then no longer accepted"));
+        return Err(
+            Error::usage(format!("{} already has a key named {name}", path.display()))
+                .with_hint("give another name, or delete that line first, which revokes its key"),
+        );
     }
     let before = match text.as_str() {
         "" => "# API keys of hashferry serve: names, and the SHA-256 of each key.\n",
@@ -216,26 +220,26 @@ fn append(name: &str, line: &str, path: &Path) -> Result<()> {
         .write_all(format!("{before}{line}").as_bytes())
         .and_then(|()| file.sync_all());
     written.map_err(|e| {
-        // Half a line would make all of them unreadable.
+        // A partial line would make the whole file invalid.
         match file.set_len(length) {
             Ok(()) => failed(e),
-            Err(_) => failed(e).hint("look at its last line: it may have been written in part"),
+            Err(_) => failed(e).with_hint("check its last line, which may be incomplete"),
         }
     })
 }
 
-fn unwritable(path: &Path) -> Error {
+fn write_error(path: &Path) -> Error {
     Error::new(
         ErrorKind::Output,
         format!("cannot write the API keys to {}", path.display()),
     )
-    .hint("name a file in a folder that may be written to")
+    .with_hint("name a file in a writable directory")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::serve::access::{Denied, Gate};
+    use crate::commands::serve::access::{AccessControl, Denied};
 
     const DIGEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
@@ -245,7 +249,7 @@ mod tests {
             "# keys\n\n alice  sha256:{DIGEST} \r\nbob@x sha256:{}\n",
             DIGEST.to_uppercase()
         );
-        let keys = Keys::read(&text).expect("keys");
+        let keys = Keys::parse(&text).expect("keys");
         assert_eq!(keys.len(), 2);
         assert_eq!(
             keys.owner(b"test").as_deref(),
@@ -266,7 +270,7 @@ mod tests {
                 "another line",
             ),
         ] {
-            let said = Keys::read(&line).expect_err(&line);
+            let said = Keys::parse(&line).expect_err(&line);
             assert!(said.contains(why), "{said}");
             assert!(!said.contains("secret") && !said.contains(DIGEST), "{said}");
         }
@@ -300,14 +304,20 @@ mod tests {
                 .mode();
             assert_eq!(mode & 0o777, 0o600);
         }
-        let gate = Gate::of_file(&path, None).expect("keys");
-        assert_eq!(gate.enter(Some(alice.as_bytes())).as_deref(), Ok("alice"));
-        assert_eq!(gate.enter(Some(bob.as_bytes())).as_deref(), Ok("bob"));
+        let gate = AccessControl::from_file(&path, None).expect("keys");
         assert_eq!(
-            gate.enter(Some(&bob.as_bytes()[1..])),
+            gate.authenticate(Some(alice.as_bytes())).as_deref(),
+            Ok("alice")
+        );
+        assert_eq!(
+            gate.authenticate(Some(bob.as_bytes())).as_deref(),
+            Ok("bob")
+        );
+        assert_eq!(
+            gate.authenticate(Some(&bob.as_bytes()[1..])),
             Err(Denied::WrongKey)
         );
-        assert_eq!(gate.enter(None), Err(Denied::NoKey));
+        assert_eq!(gate.authenticate(None), Err(Denied::NoKey));
         #[cfg(unix)]
         {
             use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};

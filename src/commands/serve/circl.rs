@@ -1,17 +1,18 @@
-//! The routes of CIRCL hashlookup, for the clients that exist for it.
+//! Routes of the CIRCL hashlookup API, for its existing clients.
 //!
-//! They take an answer for a hit when it has a field named as the algorithm, whatever the
-//! HTTP status is: `SHA-1` as CIRCL writes it, and hashlookup-forensic-analyser `sha1`.
-//! So a hit has both, and any other answer has neither, but `message` and `query`. In answers to several hashes
-//! those that are unknown are left out, as there; what could not be found out must then
-//! not be left out with them, and the request fails. A trust (`hashlookup:trust`) is not
-//! made up.
+//! Clients treat a response as a hit if it has a field named like the algorithm, whatever
+//! the HTTP status: `SHA-1` for CIRCL, `sha1` for hashlookup-forensic-analyser. So a hit has
+//! both, and every other response has only `message` and `query`. A bulk response omits
+//! unknown hashes, as CIRCL's does. A failed hash would be omitted too, so the whole
+//! request fails instead. `hashlookup:trust` is never sent.
 
 use crate::base::hash::{Algorithm, Case, Hash, fold};
-use crate::commands::serve::answer::{Asked, Status};
+use crate::commands::serve::answer::{Query, Status};
 use crate::commands::serve::app::App;
 use crate::commands::serve::pending::Found;
-use crate::commands::serve::response::{MAX_ANSWER, Refusal, check_count, error, reply, segment};
+use crate::commands::serve::response::{
+    ErrorResponse, MAX_RESPONSE_BYTES, check_count, error, path_segment, reply,
+};
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -61,14 +62,14 @@ pub(super) fn routes() -> Router<App> {
                 &lookup,
                 get(
                     move |State(app): State<App>, path, extensions: Extensions| async move {
-                        one(&app, algorithm, path, &extensions).await
+                        look_up_one(&app, algorithm, path, &extensions).await
                     },
                 ),
             )
             .route(
                 &bulk,
                 post(move |State(app): State<App>, request: Request| async move {
-                    match many(&app, algorithm, request).await {
+                    match look_up_many(&app, algorithm, request).await {
                         Ok(answer) | Err(answer) => answer,
                     }
                 }),
@@ -78,12 +79,12 @@ pub(super) fn routes() -> Router<App> {
 }
 
 /// Its name of `algorithm`; one that it does not know has ours.
-fn name_of(algorithm: Algorithm) -> &'static str {
+fn field_name(algorithm: Algorithm) -> &'static str {
     let known = ALGORITHMS.iter().find(|(a, _)| *a == algorithm);
     known.map_or(algorithm.name(), |(_, name)| name)
 }
 
-fn message(status: StatusCode, message: &str, query: Option<&str>) -> Response {
+fn error_message(status: StatusCode, message: &str, query: Option<&str>) -> Response {
     let mut json = json!({"message": message});
     if let Some(query) = query {
         json["query"] = query.into();
@@ -98,16 +99,20 @@ fn message(status: StatusCode, message: &str, query: Option<&str>) -> Response {
 }
 
 /// Refuses what the table does not have.
-fn check(app: &App, algorithm: Algorithm, query: Option<&str>) -> Result<(), Refusal> {
+fn check_algorithm(
+    app: &App,
+    algorithm: Algorithm,
+    query: Option<&str>,
+) -> Result<(), ErrorResponse> {
     let own = app.0.algorithm;
     match own == algorithm {
         true => Ok(()),
-        false => Err(message(
+        false => Err(error_message(
             StatusCode::BAD_REQUEST,
             &format!(
                 "the hashes of this table are {}, not {}",
-                name_of(own),
-                name_of(algorithm)
+                field_name(own),
+                field_name(algorithm)
             ),
             query,
         )
@@ -129,42 +134,44 @@ async fn info(State(app): State<App>) -> Response {
     reply(StatusCode::OK, json.to_string())
 }
 
-async fn one(
+async fn look_up_one(
     app: &App,
     algorithm: Algorithm,
     path: Result<Path<String>, PathRejection>,
     extensions: &Extensions,
 ) -> Response {
-    let asked = Asked::hash(algorithm, segment(path));
+    let asked = Query::from_hash(algorithm, path_segment(path));
     let query = Some(asked.input.as_str());
-    if let Err(refused) = check(app, algorithm, query).and_then(|()| app.charge(extensions, 1)) {
+    if let Err(refused) =
+        check_algorithm(app, algorithm, query).and_then(|()| app.charge(extensions, 1))
+    {
         return refused.into();
     }
-    let name = name_of(algorithm);
+    let name = field_name(algorithm);
     let hash = match &asked.hash {
         Ok(hash) => *hash,
         Err(why) => {
-            app.count([Status::Invalid]);
+            app.count_answers([Status::Invalid]);
             let why = format!("{name} value incorrect: {why}");
-            return message(StatusCode::BAD_REQUEST, &why, query);
+            return error_message(StatusCode::BAD_REQUEST, &why, query);
         }
     };
     let found = app.find(std::slice::from_ref(&asked)).await;
     match found.first() {
         Some(Found::Known(fields)) => {
-            app.count([Status::Known]);
-            reply(StatusCode::OK, object(algorithm, &hash, fields))
+            app.count_answers([Status::Known]);
+            reply(StatusCode::OK, item_json(algorithm, &hash, fields))
         }
         Some(Found::Unknown) => {
-            app.count([Status::Unknown]);
-            message(
+            app.count_answers([Status::Unknown]);
+            error_message(
                 StatusCode::NOT_FOUND,
                 &format!("Non existing {name}"),
                 query,
             )
         }
         Some(Found::Error(_)) | None => {
-            app.count([Status::Error]);
+            app.count_answers([Status::Error]);
             unavailable(&found)
         }
     }
@@ -175,29 +182,33 @@ fn unavailable(found: &[Found]) -> Response {
         Found::Error(trouble) => Some(trouble.to_string()),
         _ => None,
     });
-    let why = trouble.unwrap_or_else(|| "the table did not answer".to_owned());
-    message(StatusCode::SERVICE_UNAVAILABLE, &why, None)
+    let why = trouble.unwrap_or_else(|| "the table did not respond".to_owned());
+    error_message(StatusCode::SERVICE_UNAVAILABLE, &why, None)
 }
 
 /// What is posted.
 #[derive(Deserialize)]
-struct Many {
+struct BulkRequest {
     hashes: Vec<String>,
 }
 
-async fn many(app: &App, algorithm: Algorithm, request: Request) -> Result<Response, Response> {
+async fn look_up_many(
+    app: &App,
+    algorithm: Algorithm,
+    request: Request,
+) -> Result<Response, Response> {
     let extensions = request.extensions().clone();
-    check(app, algorithm, None)?;
-    let (body, _held) = app.body(request).await?;
-    let Ok(Many { hashes }) = serde_json::from_slice(&body) else {
+    check_algorithm(app, algorithm, None)?;
+    let (body, _held) = app.read_body(request).await?;
+    let Ok(BulkRequest { hashes }) = serde_json::from_slice(&body) else {
         let why = "JSON format incorrect. An array of hashes in the key 'hashes' is expected.";
-        return Err(message(StatusCode::BAD_REQUEST, why, None));
+        return Err(error_message(StatusCode::BAD_REQUEST, why, None));
     };
     drop(body);
     check_count(hashes.len())?;
     app.charge(&extensions, hashes.len().max(1))?;
     let each = hashes.into_iter();
-    let asked: Vec<Asked> = each.map(|text| Asked::hash(algorithm, text)).collect();
+    let asked: Vec<Query> = each.map(|text| Query::from_hash(algorithm, text)).collect();
     let found = app.find(&asked).await;
     let valid = asked.iter().filter_map(|a| a.hash.as_ref().ok());
     let mut statuses = vec![Status::Invalid; asked.len() - found.len()];
@@ -207,7 +218,7 @@ async fn many(app: &App, algorithm: Algorithm, request: Request) -> Result<Respo
         Found::Error(_) => Status::Error,
     }));
     let failed = statuses.contains(&Status::Error);
-    app.count(statuses);
+    app.count_answers(statuses);
     if failed {
         return Err(unavailable(&found));
     }
@@ -217,9 +228,9 @@ async fn many(app: &App, algorithm: Algorithm, request: Request) -> Result<Respo
             if json.len() > 1 {
                 json.push(b',');
             }
-            json.extend_from_slice(object(algorithm, hash, fields).as_bytes());
-            if json.len() > MAX_ANSWER {
-                let why = "the answer would be larger than 16 MiB: ask for fewer at once";
+            json.extend_from_slice(item_json(algorithm, hash, fields).as_bytes());
+            if json.len() > MAX_RESPONSE_BYTES {
+                let why = "the response would exceed 16 MiB; send fewer per request";
                 return Err(error(StatusCode::BAD_REQUEST, why));
             }
         }
@@ -229,8 +240,8 @@ async fn many(app: &App, algorithm: Algorithm, request: Request) -> Result<Respo
 }
 
 /// The item by its names, with its hash.
-fn object(algorithm: Algorithm, hash: &Hash, fields: &str) -> String {
-    let own = name_of(algorithm);
+fn item_json(algorithm: Algorithm, hash: &Hash, fields: &str) -> String {
+    let own = field_name(algorithm);
     let text = format!("{{{fields}}}");
     // It was put together by us.
     let fields: BTreeMap<String, &RawValue> = serde_json::from_str(&text).unwrap_or_default();
@@ -267,7 +278,7 @@ mod tests {
     fn an_item_has_their_names_and_keeps_what_they_have_none_for() {
         let hash = Hash::from_bytes(&[0xAB; 32]).expect("a hash");
         let fields = r#""source":"NSRL","file_name":"ls","size":12345678901234567890123,"sha-1":"AA","filename":"x","SHA-256":"no","n":1.50"#;
-        let text = object(Algorithm::Sha256, &hash, fields);
+        let text = item_json(Algorithm::Sha256, &hash, fields);
         let json: Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(json["SHA-256"], "AB".repeat(32));
         assert_eq!(json["SHA-1"], "AA");
@@ -282,7 +293,7 @@ mod tests {
         );
         assert!(text.contains("\"n\":1.50"), "{text}");
         assert_eq!(
-            object(Algorithm::Md5, &Hash::from_bytes(&[0]).expect("a hash"), ""),
+            item_json(Algorithm::Md5, &Hash::from_bytes(&[0]).expect("a hash"), ""),
             r#"{"MD5":"00","md5":"00"}"#
         );
     }

@@ -1,13 +1,12 @@
-//! Connections, and what is asked of them: that they do not last without anything
-//! happening, that they are not too many, and that they end in order.
+//! Connections of the server: their timeouts, their maximum number, and the shutdown.
 //!
-//! HTTP/1.1 and HTTP/2 with prior knowledge, without TLS: what the network must not see
-//! belongs behind something that has a certificate.
+//! HTTP/1.1, and HTTP/2 with prior knowledge, both without TLS. A proxy with TLS must be in
+//! front of a server on an untrusted network.
 
 use crate::base::error::{Error, Result};
 use crate::base::shutdown::Stop;
 use crate::commands::serve::app::App;
-use crate::commands::serve::request::{BODY_LIMIT, Peer};
+use crate::commands::serve::request::{BODY_TIMEOUT, Peer};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -26,75 +25,76 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
 use tower_service::Service as _;
 
-/// The largest head of a request, in bytes.
-const MAX_HEAD: usize = 16 * 1024;
+/// Maximum size of a request head: 16 KiB.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// How long a head may take to come, the idle time before it included.
-const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// Timeout for receiving a head, including the idle time before it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection may be without a byte in either direction, at least.
-const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// Minimum idle timeout of a connection.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How much longer than a request may take.
+/// Difference between the idle timeout and the maximum time of a request.
 const IDLE_MARGIN: Duration = Duration::from_secs(5);
 
-/// How long a connection may be idle where a request may take `request_limit`: no answer
-/// that is still to come is cut off.
-fn idle_limit(request_limit: Duration) -> Duration {
+/// Idle timeout for requests of up to `request_limit`, long enough not to cut off a
+/// pending response.
+fn idle_timeout(request_limit: Duration) -> Duration {
     let request = request_limit
-        .saturating_add(BODY_LIMIT)
+        .saturating_add(BODY_TIMEOUT)
         .saturating_add(IDLE_MARGIN);
-    request.max(IDLE_LIMIT)
+    request.max(IDLE_TIMEOUT)
 }
 
-/// The first bytes, by which it is told which HTTP this is, come by [`HEAD_LIMIT`].
+/// Bytes needed to detect the HTTP version, which must arrive within [`HEAD_TIMEOUT`].
 const FIRST_BYTES: usize = 24;
 
-/// How long what is under way may take once the server is stopped.
-const DRAIN: Duration = Duration::from_secs(10);
+/// Maximum time for requests in flight after a shutdown request.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long to wait before the next connection is accepted when one could not be.
+/// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often the file of API keys is looked at.
-const KEYS_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two checks of the file of API keys.
+const KEY_RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Connections at once, unless that is said.
+/// Default maximum of open connections.
 pub(crate) const MAX_CONNECTIONS: usize = 16_384;
 
-/// Open files that are not connections of clients: those to AWS, and the usual ones.
-const OTHER_FILES: usize = 256;
+/// Open files reserved for other purposes than client connections, such as calls to AWS.
+const RESERVED_FILES: usize = 256;
 
-/// Requests of one HTTP/2 connection at once.
+/// Maximum of concurrent requests on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
 
-/// Opens the door at `address`.
+/// Listens on `address`.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when that is not possible.
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the address cannot be used.
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|e| {
         Error::usage(format!("cannot listen at {address}"))
-            .because(e)
-            .hint("give another address or port: --listen 127.0.0.1:0 takes any free one")
+            .with_source(e)
+            .with_hint("give another address or port; --listen 127.0.0.1:0 uses any free port")
     })
 }
 
-/// How many connections there can be, of the `wanted`: as many as files may be open,
-/// once that limit is raised as far as this process may.
-pub(crate) fn connections(wanted: usize) -> usize {
-    let possible = open_files().map_or(wanted, |files| files.saturating_sub(OTHER_FILES).max(16));
+/// Raises the limit of open files and returns the possible number of connections, at most
+/// `wanted`.
+pub(crate) fn connection_limit(wanted: usize) -> usize {
+    let possible = raise_open_file_limit()
+        .map_or(wanted, |files| files.saturating_sub(RESERVED_FILES).max(16));
     if possible < wanted {
         tracing::warn!(
-            "{possible} connections at once instead of {wanted}: no more files may be open (ulimit -n)"
+            "at most {possible} connections instead of {wanted}, because of the limit of open files (ulimit -n)"
         );
     }
     possible.min(wanted)
 }
 
-/// How many files may be open, once that limit is raised; nothing when there is none.
+/// Raises the limit of open files to its maximum and returns it; `None` if there is no limit.
 #[cfg(unix)]
-fn open_files() -> Option<usize> {
+fn raise_open_file_limit() -> Option<usize> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -104,7 +104,7 @@ fn open_files() -> Option<usize> {
     if limit.current != limit.maximum
         && let Err(e) = setrlimit(Resource::Nofile, raised)
     {
-        tracing::debug!("the limit of open files stays as it is: {e}");
+        tracing::debug!("cannot raise the limit of open files: {e}");
     }
     let now = getrlimit(Resource::Nofile).current?;
     Some(usize::try_from(now).unwrap_or(usize::MAX))
@@ -115,10 +115,10 @@ fn open_files() -> Option<usize> {
     None
 }
 
-/// Serves `app` at `listener` until `stop`, then finishes what is under way, for up to ten seconds.
+/// Serves `app` on `listener` until `stop`, then finishes requests in flight for up to ten seconds.
 ///
 /// # Errors
-/// None as yet: what fails is one connection.
+/// None at present: a failure affects only its connection.
 pub(crate) async fn serve(
     app: &App,
     listener: TcpListener,
@@ -129,25 +129,25 @@ pub(crate) async fn serve(
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
-        .max_buf_size(MAX_HEAD);
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(MAX_HEAD as u32)
+        .max_header_list_size(MAX_HEAD_BYTES as u32)
         .max_concurrent_streams(MAX_STREAMS);
     let builder = Arc::new(builder);
     let room = Arc::new(Semaphore::new(max_connections));
     let graceful = GracefulShutdown::new();
     let router = app.router();
-    let idle = idle_limit(app.0.request_limit);
-    let mut keys = Keys::new();
+    let idle = idle_timeout(app.0.request_timeout);
+    let mut keys = KeyReloads::new();
     loop {
         let accepted = tokio::select! {
             biased;
             () = stop.requested() => break,
-            anyway = keys.due() => {
-                app.reread_keys(anyway);
+            anyway = keys.next() => {
+                app.reload_keys(anyway);
                 continue;
             }
             accepted = accept(&listener, &room) => accepted,
@@ -160,7 +160,7 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        // Answers are small, and whoever waits for one waits for its last byte.
+        // Responses are small, so delaying the last packet would only add latency.
         let _ = stream.set_nodelay(true);
         let router = router.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -171,8 +171,8 @@ pub(crate) async fn serve(
         let (builder, watcher, app) = (builder.clone(), graceful.watcher(), app.clone());
         tokio::spawn(async move {
             let _permit = permit;
-            let _open = Open::new(&app);
-            let io = TokioIo::new(Guarded::new(stream, idle));
+            let _open = ConnectionGuard::new(&app);
+            let io = TokioIo::new(TimedStream::new(stream, idle));
             let connection = builder.serve_connection(io, service).into_owned();
             if let Err(e) = watcher.watch(connection).await {
                 tracing::debug!(peer = %peer.ip(), "a connection ended early: {e}");
@@ -183,15 +183,15 @@ pub(crate) async fn serve(
     tokio::select! {
         biased;
         () = graceful.shutdown() => {}
-        () = stop.insisted() => tracing::warn!("stopped at once: requests may be without an answer"),
-        () = tokio::time::sleep(DRAIN) => {
-            tracing::warn!("some connections did not end within {} s", DRAIN.as_secs());
+        () = stop.forced() => tracing::warn!("stopped now: some requests may have no response"),
+        () = tokio::time::sleep(DRAIN_TIMEOUT) => {
+            tracing::warn!("some connections did not end within {} s", DRAIN_TIMEOUT.as_secs());
         }
     }
     Ok(())
 }
 
-/// A connection, once there is room for one.
+/// Accepts a connection once their number is below the maximum.
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
@@ -205,45 +205,45 @@ async fn accept(
     Ok((stream, peer, permit))
 }
 
-/// Counts a connection as long as it is open.
-struct Open<'a>(&'a App);
+/// Counts a connection while it is open.
+struct ConnectionGuard<'a>(&'a App);
 
-impl Open<'_> {
-    fn new(app: &App) -> Open<'_> {
+impl ConnectionGuard<'_> {
+    fn new(app: &App) -> ConnectionGuard<'_> {
         app.0.metrics.update(|c| {
             c.connections += 1;
             c.connections_total += 1;
         });
-        Open(app)
+        ConnectionGuard(app)
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for ConnectionGuard<'_> {
     fn drop(&mut self) {
         self.0.0.metrics.update(|c| c.connections -= 1);
     }
 }
 
-/// When to look at the file of API keys.
-struct Keys {
+/// Triggers for checking the file of API keys: a timer and SIGHUP.
+struct KeyReloads {
     tick: tokio::time::Interval,
     #[cfg(unix)]
     hangup: Option<tokio::signal::unix::Signal>,
 }
 
-impl Keys {
-    fn new() -> Keys {
-        let mut tick = tokio::time::interval(KEYS_INTERVAL);
+impl KeyReloads {
+    fn new() -> KeyReloads {
+        let mut tick = tokio::time::interval(KEY_RELOAD_INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        Keys {
+        KeyReloads {
             tick,
             #[cfg(unix)]
             hangup: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok(),
         }
     }
 
-    /// Waits until it is to be looked at; whether it is to be read in any case.
-    async fn due(&mut self) -> bool {
+    /// Waits for the next check. Returns true if the file must be reloaded even if unchanged.
+    async fn next(&mut self) -> bool {
         #[cfg(unix)]
         if let Some(hangup) = &mut self.hangup {
             return tokio::select! {
@@ -256,44 +256,44 @@ impl Keys {
     }
 }
 
-/// A stream that fails when nothing has gone through it for too long.
-struct Guarded<S> {
+/// A stream with an idle timeout.
+struct TimedStream<S> {
     stream: S,
     sleep: Pin<Box<Sleep>>,
     /// Bytes that were read, up to [`FIRST_BYTES`].
     read: usize,
-    /// How long nothing may go through.
+    /// The idle timeout.
     idle: Duration,
 }
 
-impl<S> Guarded<S> {
+impl<S> TimedStream<S> {
     fn new(stream: S, idle: Duration) -> Self {
-        Guarded {
+        TimedStream {
             stream,
-            sleep: Box::pin(tokio::time::sleep(HEAD_LIMIT)),
+            sleep: Box::pin(tokio::time::sleep(HEAD_TIMEOUT)),
             read: 0,
             idle,
         }
     }
 
-    /// Bytes have gone through.
-    fn moved(&mut self) {
+    /// Restarts the idle timeout after a transfer.
+    fn record_activity(&mut self) {
         if self.read >= FIRST_BYTES {
             self.sleep.as_mut().reset(Instant::now() + self.idle);
         }
     }
 
-    /// Fails when it is over, else wakes then.
-    fn check(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+    /// Returns an error once the timeout is over, else schedules a wake-up.
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         ready!(self.sleep.as_mut().poll(cx));
         Poll::Ready(io::Error::new(
             io::ErrorKind::TimedOut,
-            "nothing came or went for too long",
+            "the connection was idle for too long",
         ))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -306,16 +306,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 let more = buffer.filled().len() - before;
                 this.read = this.read.saturating_add(more);
                 if more > 0 {
-                    this.moved();
+                    this.record_activity();
                 }
                 Poll::Ready(done)
             }
-            Poll::Pending => this.check(cx).map(Err),
+            Poll::Pending => this.poll_timeout(cx).map(Err),
         }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -324,10 +324,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         let this = self.get_mut();
         match Pin::new(&mut this.stream).poll_write(cx, bytes) {
             Poll::Ready(done) => {
-                this.moved();
+                this.record_activity();
                 Poll::Ready(done)
             }
-            Poll::Pending => this.check(cx).map(Err),
+            Poll::Pending => this.poll_timeout(cx).map(Err),
         }
     }
 
@@ -339,10 +339,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         let this = self.get_mut();
         match Pin::new(&mut this.stream).poll_write_vectored(cx, bytes) {
             Poll::Ready(done) => {
-                this.moved();
+                this.record_activity();
                 Poll::Ready(done)
             }
-            Poll::Pending => this.check(cx).map(Err),
+            Poll::Pending => this.poll_timeout(cx).map(Err),
         }
     }
 
@@ -368,7 +368,7 @@ mod tests {
     async fn a_connection_that_says_nothing_ends_and_one_that_trickles_its_first_bytes_too() {
         for pause in [0, 3] {
             let (mut client, server) = duplex(64);
-            let mut server = Guarded::new(server, IDLE_LIMIT);
+            let mut server = TimedStream::new(server, IDLE_TIMEOUT);
             let begun = Instant::now();
             tokio::spawn(async move {
                 if pause > 0 {
@@ -388,7 +388,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_that_is_used_lasts_and_then_a_minute_more() {
         let (mut client, server) = duplex(64);
-        let mut server = Guarded::new(server, IDLE_LIMIT);
+        let mut server = TimedStream::new(server, IDLE_TIMEOUT);
         let begun = Instant::now();
         tokio::spawn(async move {
             for _ in 0..4 {
@@ -408,7 +408,7 @@ mod tests {
 
     #[test]
     fn a_connection_lasts_longer_than_any_request() {
-        let limit = |s| idle_limit(Duration::from_secs(s)).as_secs();
+        let limit = |s| idle_timeout(Duration::from_secs(s)).as_secs();
         assert_eq!((limit(1), limit(30), limit(45)), (60, 60, 60));
         assert_eq!((limit(46), limit(90)), (61, 105));
     }
@@ -416,7 +416,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_that_does_not_take_its_answer_ends() {
         let (_client, server) = duplex(64);
-        let mut server = Guarded::new(server, IDLE_LIMIT);
+        let mut server = TimedStream::new(server, IDLE_TIMEOUT);
         server.read = FIRST_BYTES;
         let e = server
             .write_all(&[0; 1000])

@@ -1,4 +1,4 @@
-//! What is counted while it is served, and as Prometheus reads it.
+//! Counters of the server, in Prometheus' text format.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Upper bounds of the latency histogram, in seconds.
-const BOUNDS: [f64; 13] = [
+const BUCKET_SECONDS: [f64; 13] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
 ];
 
@@ -15,41 +15,40 @@ const BOUNDS: [f64; 13] = [
 #[derive(Debug, Default)]
 pub(super) struct Metrics(Mutex<Counts>);
 
-/// What is counted, since the beginning.
+/// Counts since the start of the server.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Counts {
     requests: BTreeMap<(String, u16), u64>,
     latencies: BTreeMap<String, Latencies>,
-    /// Hashes and paths asked for, by what was answered.
+    /// Looked-up hashes and paths, by status.
     pub(super) answers: BTreeMap<&'static str, u64>,
     pub(super) cache_hits: u64,
     pub(super) cache_misses: u64,
-    /// Hashes that were being asked for already.
-    pub(super) joined: u64,
+    /// Hashes whose read was already pending.
+    pub(super) coalesced: u64,
     /// BatchGetItem calls, and keys in them.
     pub(super) calls: u64,
     pub(super) keys: u64,
-    /// Calls refused whole for want of capacity, keys left unread, and calls that failed
-    /// otherwise.
+    /// Throttled calls, unprocessed keys, and calls that failed for another reason.
     pub(super) throttled: u64,
     pub(super) unprocessed: u64,
     pub(super) failed: u64,
     pub(super) read_units: f64,
-    /// Now: calls in flight, hashes that somebody waits for, requests, connections.
+    /// Current numbers: calls in flight, pending hashes, requests, connections.
     pub(super) calls_in_flight: u64,
-    pub(super) waiting: u64,
+    pub(super) pending: u64,
     pub(super) requests_in_flight: u64,
     pub(super) connections: u64,
     pub(super) connections_total: u64,
-    /// When the table last answered, and whether the last call brought an answer.
-    pub(super) answered: Option<Instant>,
-    pub(super) failing: bool,
+    /// Time of the last successful call, and whether the last call failed.
+    pub(super) last_success: Option<Instant>,
+    pub(super) is_failing: bool,
 }
 
 #[derive(Debug, Default, Clone)]
 struct Latencies {
-    /// By [`BOUNDS`], not cumulated.
-    within: [u64; BOUNDS.len()],
+    /// Requests by [`BUCKET_SECONDS`], not cumulative.
+    buckets: [u64; BUCKET_SECONDS.len()],
     count: u64,
     sum: f64,
 }
@@ -60,21 +59,21 @@ impl Metrics {
         change(&mut self.counts());
     }
 
-    /// The counts now.
-    pub(super) fn read(&self) -> Counts {
+    /// A copy of the counts.
+    pub(super) fn snapshot(&self) -> Counts {
         self.counts().clone()
     }
 
-    /// A request to `route` was answered with `status` after `took`.
-    pub(super) fn request(&self, route: &str, status: u16, took: Duration) {
+    /// Records a response to `route` with `status` after `took`.
+    pub(super) fn record_request(&self, route: &str, status: u16, took: Duration) {
         let seconds = took.as_secs_f64();
         self.update(|c| {
             *(c.requests.entry((route.to_owned(), status)).or_default()) += 1;
             let latencies = c.latencies.entry(route.to_owned()).or_default();
             latencies.count += 1;
             latencies.sum += seconds;
-            if let Some(at) = BOUNDS.iter().position(|bound| seconds <= *bound) {
-                latencies.within[at] += 1;
+            if let Some(at) = BUCKET_SECONDS.iter().position(|bound| seconds <= *bound) {
+                latencies.buckets[at] += 1;
             }
         });
     }
@@ -83,9 +82,9 @@ impl Metrics {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All of it in Prometheus' text format; `rate` is the read units a second aimed at.
-    pub(super) fn text(&self, rate: Option<f64>) -> String {
-        let c = self.read();
+    /// The metrics in Prometheus' text format; `rate` is the target rate in RCU/s.
+    pub(super) fn to_prometheus(&self, rate: Option<f64>) -> String {
+        let c = self.snapshot();
         let mut out = String::with_capacity(8 * 1024);
         let mut say = |name: &str, kind: &str, help: &str, values: &[(String, f64)]| {
             // Writing to a string does not fail.
@@ -107,7 +106,7 @@ impl Metrics {
         let requests: Vec<_> = requests
             .map(|((route, status), n)| {
                 (
-                    format!("{{route=\"{}\",status=\"{status}\"}}", escaped(route)),
+                    format!("{{route=\"{}\",status=\"{status}\"}}", escape_label(route)),
                     *n as f64,
                 )
             })
@@ -125,7 +124,7 @@ impl Metrics {
         say(
             "lookups_total",
             "counter",
-            "Hashes and paths asked for, by what was answered.",
+            "Looked-up hashes and paths, by status.",
             &answers,
         );
         let counter = "counter";
@@ -145,8 +144,8 @@ impl Metrics {
             (
                 "cache_joined_total",
                 counter,
-                "Of the misses, hashes that the table was being asked for already.",
-                c.joined,
+                "Cache misses whose read was already pending.",
+                c.coalesced,
             ),
             (
                 "batch_get_item_calls_total",
@@ -163,7 +162,7 @@ impl Metrics {
             (
                 "batch_get_item_throttled_total",
                 counter,
-                "BatchGetItem calls refused for want of capacity.",
+                "Throttled BatchGetItem calls.",
                 c.throttled,
             ),
             (
@@ -175,28 +174,23 @@ impl Metrics {
             (
                 "batch_get_item_unprocessed_keys_total",
                 counter,
-                "Keys that BatchGetItem left unread.",
+                "Unprocessed keys of BatchGetItem calls.",
                 c.unprocessed,
             ),
             (
                 "batch_get_item_in_flight",
                 "gauge",
-                "BatchGetItem calls now.",
+                "BatchGetItem calls in flight.",
                 c.calls_in_flight,
             ),
-            (
-                "hashes_waiting",
-                "gauge",
-                "Hashes now that the table has yet to answer.",
-                c.waiting,
-            ),
+            ("hashes_waiting", "gauge", "Pending hashes.", c.pending),
             (
                 "http_requests_in_flight",
                 "gauge",
-                "Requests now.",
+                "Requests in flight.",
                 c.requests_in_flight,
             ),
-            ("connections", "gauge", "Connections now.", c.connections),
+            ("connections", "gauge", "Open connections.", c.connections),
             (
                 "connections_total",
                 counter,
@@ -216,7 +210,7 @@ impl Metrics {
             say(
                 "read_units_per_second_aimed_at",
                 "gauge",
-                "Read capacity units a second that calls may consume now.",
+                "Target rate in read capacity units a second.",
                 &[(String::new(), rate)],
             );
         }
@@ -224,9 +218,9 @@ impl Metrics {
         let _ = writeln!(out, "# HELP hashferry_{name} Time to the answer, by route.");
         let _ = writeln!(out, "# TYPE hashferry_{name} histogram");
         for (route, latencies) in &c.latencies {
-            let route = escaped(route);
+            let route = escape_label(route);
             let mut below = 0;
-            for (bound, n) in BOUNDS.iter().zip(latencies.within) {
+            for (bound, n) in BUCKET_SECONDS.iter().zip(latencies.buckets) {
                 below += n;
                 let _ = writeln!(
                     out,
@@ -246,7 +240,7 @@ impl Metrics {
 }
 
 /// As the value of a label.
-fn escaped(text: &str) -> String {
+fn escape_label(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
         .replace('\n', "\\n")
@@ -260,13 +254,13 @@ mod tests {
     fn each_series_is_typed_once_and_buckets_cumulate() {
         let metrics = Metrics::default();
         for (ms, status) in [(0, 200), (2, 404), (700, 200), (31_000, 503)] {
-            metrics.request("/sha256/{hash}", status, Duration::from_millis(ms));
+            metrics.record_request("/sha256/{hash}", status, Duration::from_millis(ms));
         }
         metrics.update(|c| {
             c.answers.insert("known", 7);
             c.read_units = 1.5;
         });
-        let text = metrics.text(Some(300.0));
+        let text = metrics.to_prometheus(Some(300.0));
         for line in [
             "hashferry_http_requests_total{route=\"/sha256/{hash}\",status=\"200\"} 2",
             "hashferry_lookups_total{status=\"known\"} 7",

@@ -1,23 +1,23 @@
-//! The look-up API over HTTP: whether a table knows a hash or a path.
+//! The look-up API over HTTP: looks up hashes and paths in a table.
 //!
 //! Each file uses only files below it:
 //!
-//! * `listen`: the server: connections, their time limits, and the end of all.
-//! * `router`: the routes, and the middleware of all requests: log, Host check, key.
+//! * `listen`: the server: connections, their timeouts, and the shutdown.
+//! * `router`: the routes, and the middleware of every request: log, Host check, API key.
 //! * `handlers`: the handlers of the native routes.
 //! * `circl`: the routes of CIRCL hashlookup, for its clients.
 //! * `request`: the steps of each look-up: client, rate, body, reads.
 //! * `app`: [`App`](app::App), the API without a socket, and its start.
 //! * `openapi`: the description of the routes.
-//! * `reads`: the reads of a request: cached, joined or queued.
+//! * `reads`: the reads of a request: cached, coalesced or queued.
 //! * `table_reader`: the calls of BatchGetItem for queued hashes.
 //! * `answer`: one answer as JSON.
 //! * `pending`: the state that `reads` and `table_reader` share.
-//! * `access`: the gate, its keys and its rates.
+//! * `access`: access control by API key, with a rate limit for each.
 //! * `api_keys`: the file of API keys.
-//! * `response`: answers and refusals.
-//! * `body_budget`: the memory for bodies of requests.
-//! * `metrics`: the counters, and their text for Prometheus.
+//! * `response`: JSON responses and errors.
+//! * `body_budget`: the memory budget for request bodies.
+//! * `metrics`: the counters, in Prometheus' text format.
 //! * `options`: the options of an app, and the limits of a request.
 
 pub(crate) mod access;

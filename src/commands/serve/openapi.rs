@@ -1,12 +1,16 @@
 //! The routes as OpenAPI 3.1 has them.
 
 use crate::base::hash::Algorithm;
-use crate::commands::serve::options::MAX_ASKED;
+use crate::commands::serve::options::MAX_BATCH;
 use crate::list::matchmeta::normalizer::Normalizer;
 use serde_json::{Map, Value, json};
 
 /// The document for a table of `algorithm`.
-pub(super) fn document(algorithm: Algorithm, normalizer: &Normalizer, wants_keys: bool) -> Value {
+pub(super) fn openapi_document(
+    algorithm: Algorithm,
+    normalizer: &Normalizer,
+    wants_keys: bool,
+) -> Value {
     let name = algorithm.name();
     let digits = algorithm.bytes() * 2;
     let pattern = format!("^[0-9A-Fa-f]{{{digits}}}$");
@@ -51,7 +55,7 @@ pub(super) fn document(algorithm: Algorithm, normalizer: &Normalizer, wants_keys
     );
     let list = |field: &str, what: &str| {
         json!({"type": "object", "additionalProperties": false, "required": [field],
-            "properties": {field: {"type": "array", "maxItems": MAX_ASKED,
+            "properties": {field: {"type": "array", "maxItems": MAX_BATCH,
                 "items": {"type": "string"}, "description": what}}})
     };
     let open = json!([]);
@@ -68,12 +72,12 @@ pub(super) fn document(algorithm: Algorithm, normalizer: &Normalizer, wants_keys
     add(
         "/lookup".to_owned(),
         "post",
-        json!({"summary": format!("Look up to {MAX_ASKED} hashes or paths"), "operationId": "lookupMany",
+        json!({"summary": format!("Look up to {MAX_BATCH} hashes or paths"), "operationId": "lookupMany",
             "requestBody": {"required": true, "content": content(json!({"oneOf": [
                 list("hashes", &format!("Hashes of {name}")),
                 list("paths", &format!("Full paths, made comparable by rules {rules}; of a sha256 table only"))]}))},
             "responses": limited(json!({
-                "200": answer("One result for each, in the order in which they were asked for", "Results"),
+                "200": answer("One result for each, in the order of the request", "Results"),
                 "400": answer("Not such a body, or too many at once", "Problem"),
                 "408": answer("The body did not come in time", "Problem"),
                 "413": answer("The body is larger than 1 MiB", "Problem"),
@@ -91,7 +95,7 @@ pub(super) fn document(algorithm: Algorithm, normalizer: &Normalizer, wants_keys
     add(
         "/healthz".to_owned(),
         "get",
-        json!({"summary": "Whether the server is alive, and whether the table answered of late",
+        json!({"summary": "Reports whether the server is alive, and whether the table responded recently",
             "operationId": "health", "security": open,
             "responses": common(json!({"200": answer("Alive", "Health")}), false)}),
     );
@@ -113,13 +117,13 @@ pub(super) fn document(algorithm: Algorithm, normalizer: &Normalizer, wants_keys
     add(
         "/".to_owned(),
         "get",
-        json!({"summary": "A page for people", "operationId": "page", "security": open,
+        json!({"summary": "A web page for look-ups", "operationId": "page", "security": open,
             "responses": common(json!({"200": text("The page", "text/html")}), false)}),
     );
     add(
         "/info".to_owned(),
         "get",
-        json!({"summary": "What the table has (CIRCL hashlookup)", "operationId": "circlInfo", "tags": ["CIRCL hashlookup"],
+        json!({"summary": "Describe the table (CIRCL hashlookup)", "operationId": "circlInfo", "tags": ["CIRCL hashlookup"],
             "responses": common(json!({"200": answer("About the table", "Info")}), true)}),
     );
     let other = if matches!(
@@ -146,11 +150,11 @@ pub(super) fn document(algorithm: Algorithm, normalizer: &Normalizer, wants_keys
         add(
             format!("/bulk/{kind}"),
             "post",
-            json!({"summary": format!("Look up to {MAX_ASKED} hashes of {kind} (CIRCL hashlookup; {other})"),
+            json!({"summary": format!("Look up to {MAX_BATCH} hashes of {kind} (CIRCL hashlookup; {other})"),
                 "operationId": format!("circlBulk_{kind}"), "tags": ["CIRCL hashlookup"],
                 "requestBody": {"required": true, "content": content(list("hashes", "Hashes"))},
                 "responses": limited(json!({
-                    "200": {"description": "Those that are known",
+                    "200": {"description": "The known hashes",
                         "content": content(json!({"type": "array", "items": schema("CirclItem")}))},
                     "400": answer("Not such a body, or not of this table's algorithm", "CirclMessage"),
                     "408": answer("The body did not come in time", "Problem"),
@@ -165,22 +169,22 @@ pub(super) fn document(algorithm: Algorithm, normalizer: &Normalizer, wants_keys
             "title": "hashferry: look up hashes and paths",
             "version": env!("CARGO_PKG_VERSION"),
             "license": {"name": "MIT OR Apache-2.0"},
-            "description": "Known means that the table holds a hash, and not that it is harmless; unknown means that the table does not hold it, and not that it is harmful.",
+            "description": "Known means that the table holds the hash, not that it is harmless. Unknown means that the table does not hold it, not that it is harmful.",
         },
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {"schemas": {
             "Result": {
                 "type": "object", "required": ["input", "hash", "status"],
-                "description": "What became of one hash or path. A known one has the attributes of its item besides; one that is named as a field of this object is told as item.NAME.",
+                "description": "Result for one hash or path. A known one also has the attributes of its item; an attribute named like a field of this object is item.NAME.",
                 "properties": {
-                    "input": {"type": "string", "description": "As it was asked for"},
-                    "hash": {"type": ["string", "null"], "description": "In upper case; null when it is none"},
+                    "input": {"type": "string", "description": "The input as received"},
+                    "hash": {"type": ["string", "null"], "description": "In upper case; null if the input is invalid"},
                     "status": {"enum": ["known", "unknown", "invalid", "error"]},
-                    "reason": {"type": "string", "description": "Why it is invalid"},
-                    "error": {"type": "string", "description": "Why it is not known what it is"},
+                    "reason": {"type": "string", "description": "Reason why the input is invalid"},
+                    "error": {"type": "string", "description": "Reason of the failed look-up"},
                     "normalized": {"type": "string", "description": "The path that was looked up"},
-                    "rules": {"enum": ["v2", "v3"], "description": "The rules by which the path was made comparable"},
+                    "rules": {"enum": ["v2", "v3"], "description": "The rules of path normalisation"},
                 },
             },
             "Results": {"type": "object", "required": ["results"],
@@ -194,7 +198,7 @@ pub(super) fn document(algorithm: Algorithm, normalizer: &Normalizer, wants_keys
             "Info": {"type": "object", "properties": {
                 "hashlookup-version": text, "server": text, "table": text, "algorithm": text, "rules": text,
                 "algorithms": {"type": "array", "items": text}}},
-            "CirclItem": {"type": "object", "description": "The hash by the name of its algorithm (MD5, SHA-1, SHA-256), and the attributes of its item"},
+            "CirclItem": {"type": "object", "description": "The hash in a field named like its algorithm (MD5, SHA-1, SHA-256), and the attributes of its item"},
             "CirclMessage": {"type": "object", "required": ["message"],
                 "properties": {"message": text, "query": text}},
         }},

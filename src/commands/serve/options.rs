@@ -4,67 +4,67 @@ use crate::base::hash::{Algorithm, Case};
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::concurrency::Concurrency;
-use crate::flow::rate_setting::Rate;
+use crate::flow::rate_setting::RateSetting;
 use crate::list::matchmeta::given::GivenRules;
 use std::time::Duration;
 
-/// How long a request may take.
-pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+/// Default timeout of a request.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Hashes or paths of one request, at most.
-pub(crate) const MAX_ASKED: usize = 1000;
+/// Maximum number of hashes or paths in one request.
+pub(crate) const MAX_BATCH: usize = 1000;
 
-/// How long answers of the table are remembered, unless that is said.
+/// Default time that answers are cached.
 pub(crate) const CACHE_TTL: Duration = Duration::from_secs(60);
 
-/// How many of them.
+/// Default maximum number of cached answers.
 pub(crate) const CACHE_ENTRIES: u64 = 100_000;
 
-/// What an [`App`](crate::commands::serve::app::App) is told.
+/// Options of an [`App`](crate::commands::serve::app::App).
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// The table's name.
     pub table: String,
-    /// The algorithm of its hashes; without one, what its key's name says.
+    /// The algorithm of the table's hashes; `None` to read it from the key's name or contents.
     pub algorithm: Option<Algorithm>,
-    /// Its key, where it may not be described.
+    /// The table's partition key; `None` to read it from DescribeTable.
     pub key: Option<KeyAttribute>,
-    /// Case of text keys. Default: as a look at the table shows, else upper.
+    /// Case of text keys; `None` to detect it from the table's items, else upper.
     pub case: Option<Case>,
-    /// Among these the value of its sort key, where it has one.
-    pub sort: Vec<Attribute>,
-    /// How paths are normalised. What is left open, the table's items show.
+    /// Attributes, among them the value of the table's sort key if it has one.
+    pub sort_key: Vec<Attribute>,
+    /// Rules of path normalisation; rules that are not set are detected from the table's items.
     pub rules: GivenRules,
-    /// Read capacity units a second.
-    pub rate: Rate,
-    /// BatchGetItem calls in flight.
+    /// Target rate, in RCU/s.
+    pub rate: RateSetting,
+    /// Maximum of BatchGetItem calls in flight.
     pub concurrency: Concurrency,
-    /// Whether reads are strongly consistent.
+    /// True for strongly consistent reads.
     pub consistent: bool,
-    /// How long answers of the table are remembered; zero: not at all.
+    /// Time that answers are cached; zero turns the cache off.
     pub cache_ttl: Duration,
-    /// How many, an item of more than 1 KiB counting as several.
+    /// Maximum number of cached answers; an item larger than 1 KiB counts as several.
     pub cache_entries: u64,
-    /// How long a request may take, its body not counted.
-    pub request_limit: Duration,
+    /// Timeout of a request, without reading its body.
+    pub request_timeout: Duration,
 }
 
 impl Options {
-    /// What is usual, for `table`.
+    /// The default options for `table`.
     pub(crate) fn new(table: impl Into<String>) -> Options {
         Options {
             table: table.into(),
             algorithm: None,
             key: None,
             case: None,
-            sort: Vec::new(),
+            sort_key: Vec::new(),
             rules: GivenRules::default(),
-            rate: Rate::Auto,
+            rate: RateSetting::Auto,
             concurrency: Concurrency::Auto,
             consistent: false,
             cache_ttl: CACHE_TTL,
             cache_entries: CACHE_ENTRIES,
-            request_limit: REQUEST_LIMIT,
+            request_timeout: REQUEST_TIMEOUT,
         }
     }
 }

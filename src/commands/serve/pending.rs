@@ -1,4 +1,4 @@
-//! The shared state of pending reads: waited-for hashes, the queue, the cache of answers.
+//! Shared state of pending reads: pending hashes, the queue, the cache of answers.
 
 use crate::base::hash::Hash;
 use crate::commands::serve::metrics::Metrics;
@@ -11,60 +11,60 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-/// Hashes that may be waited for at once, each with half a KiB.
-pub(super) const MAX_WAITING: usize = 100_000;
+/// Maximum number of pending hashes, each of about half a KiB.
+pub(super) const MAX_PENDING: usize = 100_000;
 
-/// What an entry of the cache takes besides its item, and what counts as one entry.
-const ENTRY_BYTES: usize = 1024;
+/// Item bytes that count as one cache entry. The overhead of an entry is about as large.
+const CACHE_ENTRY_BYTES: usize = 1024;
 
-/// What the table says of a hash.
+/// Result of a look-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found {
-    /// It is there, with these fields: the inside of a JSON object.
+    /// The table has an item, with these fields: a JSON object without its braces.
     Known(Arc<str>),
-    /// It is not.
+    /// The table has no item.
     Unknown,
-    /// That is not known.
-    Error(Trouble),
+    /// The look-up failed.
+    Error(ReadError),
 }
 
-/// Why a hash was not answered.
+/// Reason of a failed look-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// Too many are asked for.
+pub(super) enum ReadError {
+    /// Too many hashes are pending.
     Busy,
-    /// The table did not answer in time.
+    /// The table did not respond before the timeout.
     Late,
-    /// The answer would be too large.
+    /// The response would be too large.
     Large,
-    /// The table refuses to be asked, with this code.
+    /// DynamoDB rejected the call permanently, with this error code.
     Refused(Option<String>),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Busy => f.write_str("too much is asked for at the moment: try again later"),
-            Trouble::Late => f.write_str("the table did not answer in time: try again later"),
-            Trouble::Large => {
-                f.write_str("the answer would be larger than 16 MiB: ask for fewer at once")
+            ReadError::Busy => f.write_str("too many look-ups are pending; retry later"),
+            ReadError::Late => f.write_str("the table did not respond in time; retry later"),
+            ReadError::Large => {
+                f.write_str("the response would exceed 16 MiB; send fewer per request")
             }
-            Trouble::Refused(Some(code)) => write!(f, "the table cannot be asked ({code})"),
-            Trouble::Refused(None) => f.write_str("the table cannot be asked"),
+            ReadError::Refused(Some(code)) => write!(f, "cannot read the table ({code})"),
+            ReadError::Refused(None) => f.write_str("cannot read the table"),
         }
     }
 }
 
-/// How the table is read.
+/// Options of reads.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadOptions {
-    /// Calls in flight, at most.
+    /// Maximum of calls in flight.
     pub(super) concurrency: Concurrency,
-    /// Whether reads are strongly consistent.
+    /// True for strongly consistent reads.
     pub(super) consistent: bool,
-    /// How long answers are remembered; not at all when this is zero.
+    /// Time that answers are cached; zero turns the cache off.
     pub(super) cache_ttl: Duration,
-    /// How many, of up to 1 KiB each.
+    /// Maximum number of cached answers, of up to 1 KiB each.
     pub(super) cache_entries: u64,
 }
 
@@ -72,65 +72,64 @@ pub(super) struct ReadOptions {
 #[derive(Debug)]
 pub(super) struct Shared {
     inner: Mutex<Inner>,
-    /// Something was queued.
-    pub(super) came: Notify,
-    pub(super) cache: Option<Cache<Hash, Kept>>,
+    /// Notified after hashes were queued.
+    pub(super) queue_changed: Notify,
+    pub(super) cache: Option<Cache<Hash, CachedItem>>,
     pub(super) ttl: Duration,
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// An answer of the table, and since when.
+/// A cached answer and the time of its read.
 #[derive(Debug, Clone)]
-pub(super) struct Kept {
-    pub(super) at: Instant,
-    /// Its fields; nothing when it is unknown.
+pub(super) struct CachedItem {
+    pub(super) read_at: Instant,
+    /// Fields of the item; `None` if the hash is unknown.
     pub(super) fields: Option<Arc<str>>,
 }
 
 /// The pending hashes.
 #[derive(Debug, Default)]
 pub(super) struct Inner {
-    pub(super) open: HashMap<Hash, Open>,
-    /// What is to be asked, and since when. May name what is not open any more, or what
-    /// is being asked already.
+    pub(super) pending: HashMap<Hash, Pending>,
+    /// Hashes to read, with the time they were queued. Can contain hashes that are no longer
+    /// pending, or already in a call.
     pub(super) queue: VecDeque<(Hash, Instant)>,
 }
 
-/// A hash that is waited for. Whoever waits has a receiver: how many there are is known
-/// without looking at each.
+/// A pending hash. Every waiting request holds a receiver, so the channel counts them.
 #[derive(Debug, Default)]
-pub(super) struct Open {
+pub(super) struct Pending {
     pub(super) answer: watch::Sender<Option<Found>>,
-    /// It is in a call, or waits for its next one.
-    pub(super) asked: bool,
+    /// True while the hash is in a call, or waits for a retry.
+    pub(super) in_flight: bool,
     pub(super) tries: u32,
 }
 
-impl Open {
-    /// Whether somebody still waits for it.
+impl Pending {
+    /// True if a request still waits for the hash.
     pub(super) fn is_wanted(&self) -> bool {
         self.answer.receiver_count() > 0
     }
 }
 
 impl Shared {
-    /// Nothing pending, and a cache as `options` have it.
+    /// Creates an empty state, with a cache as in `options`.
     pub(super) fn new(options: &ReadOptions, metrics: Arc<Metrics>) -> Shared {
         let ttl = options.cache_ttl;
         let cache = (options.cache_entries > 0 && !ttl.is_zero()).then(|| {
             Cache::builder()
                 .max_capacity(options.cache_entries)
-                .weigher(|_, kept: &Kept| {
+                .weigher(|_, kept: &CachedItem| {
                     let bytes = kept.fields.as_ref().map_or(0, |f| f.len());
-                    // At most 400 KB.
-                    u32::try_from(bytes.div_ceil(ENTRY_BYTES).max(1)).unwrap_or(u32::MAX)
+                    // An item has at most 400 KB.
+                    u32::try_from(bytes.div_ceil(CACHE_ENTRY_BYTES).max(1)).unwrap_or(u32::MAX)
                 })
                 .time_to_live(ttl)
                 .build()
         });
         Shared {
             inner: Mutex::default(),
-            came: Notify::new(),
+            queue_changed: Notify::new(),
             cache,
             ttl,
             metrics,
@@ -141,26 +140,29 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How much is queued, and since when the first of it.
+    /// Length of the queue and time of its first entry; `None` if it is empty.
     pub(super) fn queued(&self) -> Option<(usize, Instant)> {
         let inner = self.inner();
         let (_, since) = inner.queue.front()?;
         Some((inner.queue.len(), *since))
     }
 
-    /// The keys of the next call, no more than `most`.
+    /// Removes the keys of the next call from the queue, at most `most`.
     pub(super) fn next_keys(&self, most: usize) -> Vec<Hash> {
         let mut inner = self.inner();
-        let Inner { open, queue } = &mut *inner;
+        let Inner {
+            pending: open,
+            queue,
+        } = &mut *inner;
         let mut keys = Vec::with_capacity(most);
         while keys.len() < most
             && let Some((hash, _)) = queue.pop_front()
         {
-            let Some(entry) = open.get_mut(&hash).filter(|e| !e.asked) else {
+            let Some(entry) = open.get_mut(&hash).filter(|e| !e.in_flight) else {
                 continue;
             };
             if entry.is_wanted() {
-                entry.asked = true;
+                entry.in_flight = true;
                 keys.push(hash);
             } else {
                 open.remove(&hash);
@@ -169,8 +171,8 @@ impl Shared {
         keys
     }
 
-    /// Tells who waits for `hash`.
-    pub(super) fn settle(&self, hash: &Hash, found: &Found) {
+    /// Caches the answer and sends it to every request that waits for `hash`.
+    pub(super) fn resolve(&self, hash: &Hash, found: &Found) {
         let kept = match found {
             Found::Known(fields) => Some(Some(fields.clone())),
             Found::Unknown => Some(None),
@@ -178,9 +180,15 @@ impl Shared {
         };
         if let (Some(cache), Some(fields)) = (&self.cache, kept) {
             let at = Instant::now();
-            cache.insert(*hash, Kept { at, fields });
+            cache.insert(
+                *hash,
+                CachedItem {
+                    read_at: at,
+                    fields,
+                },
+            );
         }
-        let entry = self.inner().open.remove(hash);
+        let entry = self.inner().pending.remove(hash);
         if let Some(entry) = entry {
             entry.answer.send_replace(Some(found.clone()));
         }

@@ -1,27 +1,25 @@
-//! Hashes that many ask for at once → as few BatchGetItem calls as they need.
+//! Request coalescing: hashes of concurrent requests share BatchGetItem calls.
 //!
-//! [`Reads`] is what a request asks: it looks into the cache, joins whoever asks the
-//! table for the same hash already, and else queues it. One [`Asker`] behind it
-//! takes what has queued up, a hundred keys at a time, at the pace of the table: at
-//! once while no call is in flight, else when a call is full or [`LINGER`](crate::commands::serve::table_reader::LINGER) is over.
-//! What is throttled or left unread is asked for again after a back-off, for as long
-//! as somebody waits for it: who has waited for too long leaves, and a hash that
-//! nobody waits for any more is not asked for.
+//! [`Reads`] looks each hash of a request up in the cache, waits for a pending read of the
+//! same hash, or queues it. One [`TableReader`] reads queued hashes at the table's rate, up to a
+//! hundred keys in a call. It sends at once while no call is in flight, else when a call is
+//! full or [`LINGER`](crate::commands::serve::table_reader::LINGER) is over. It retries
+//! throttled calls and unprocessed keys after a back-off, as long as a request waits for
+//! them. A request stops waiting at its timeout.
 //!
-//! Bounded are the hashes that are waited for ([`MAX_WAITING`]), the calls in flight
-//! and the cache. What the table said is remembered for some time, be it that a hash
-//! is unknown; a failure is not.
+//! Pending hashes ([`MAX_PENDING`]), calls in flight and the cache are limited. Answers are
+//! cached for some time, unknown ones included; failures are not.
 
 use crate::base::hash::Hash;
 use crate::commands::serve::metrics::Metrics;
 use crate::commands::serve::pending::{
-    Found, Inner, MAX_WAITING, Open, ReadOptions, Shared, Trouble,
+    Found, Inner, MAX_PENDING, Pending, ReadError, ReadOptions, Shared,
 };
-use crate::commands::serve::table_reader::Asker;
+use crate::commands::serve::table_reader::TableReader;
 use crate::dynamodb::client::operation::BatchGet;
 use crate::flow::backoff::Backoff;
-use crate::flow::rate_limiter::Pace;
-use crate::pipeline::contents::either_case::EitherCase;
+use crate::flow::rate_limiter::RateLimiter;
+use crate::pipeline::contents::case_detection::CaseDetector;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -33,21 +31,21 @@ use tokio::time::Instant;
 pub(super) struct Reads(Arc<Shared>);
 
 impl Reads {
-    /// Both ends: what is asked, and what asks `table`.
+    /// Creates the front end for requests and the reader of `table`.
     pub(super) fn new<T: BatchGet>(
         table: T,
-        questions: EitherCase,
-        pace: Arc<Pace>,
+        questions: CaseDetector,
+        rate_limiter: Arc<RateLimiter>,
         metrics: Arc<Metrics>,
         options: ReadOptions,
         backoff: Backoff,
-    ) -> (Reads, Asker<T>) {
+    ) -> (Reads, TableReader<T>) {
         let shared = Arc::new(Shared::new(&options, metrics));
-        let asker = Asker {
+        let asker = TableReader {
             shared: shared.clone(),
             table,
-            questions,
-            pace,
+            key_templates: questions,
+            rate_limiter,
             concurrency: options.concurrency,
             consistent: options.consistent,
             backoff,
@@ -55,28 +53,28 @@ impl Reads {
         (Reads(shared), asker)
     }
 
-    /// What the table says of each of `hashes`, in their order, by `deadline` at the
+    /// Looks up `hashes` and returns their results in the same order, at `deadline` at the
     /// latest.
     pub(super) async fn get(&self, hashes: &[Hash], deadline: Instant) -> Vec<Found> {
         let mut found: Vec<Option<Found>> = self.cached(hashes);
         let mut waiting = self.queue(hashes, &mut found);
-        for (at, _, answer) in &mut waiting.each {
+        for (at, _, answer) in &mut waiting.pending {
             if let Some(receiver) = answer {
-                // One that came in time counts, however late it is looked at.
+                // `timeout_at` polls the answer first, so one that arrived in time counts.
                 let answered = receiver.wait_for(Option::is_some);
-                let came = tokio::time::timeout_at(deadline, answered).await;
-                let came = came.map(|told| told.ok().and_then(|told| told.clone()));
-                if let Ok(told) = came {
-                    found[*at] = told;
+                let received = tokio::time::timeout_at(deadline, answered).await;
+                let received = received.map(|result| result.ok().and_then(|result| result.clone()));
+                if let Ok(result) = received {
+                    found[*at] = result;
                     *answer = None;
                 }
             }
         }
-        for (at, first) in std::mem::take(&mut waiting.same) {
+        for (at, first) in std::mem::take(&mut waiting.duplicates) {
             found[at] = found[first].clone();
         }
         drop(waiting);
-        let late = || Found::Error(Trouble::Late);
+        let late = || Found::Error(ReadError::Late);
         found.into_iter().map(|f| f.unwrap_or_else(late)).collect()
     }
 
@@ -85,7 +83,9 @@ impl Reads {
             return vec![None; hashes.len()];
         };
         let of = |hash| {
-            let kept = cache.get(hash).filter(|k| k.at.elapsed() < self.0.ttl)?;
+            let kept = cache
+                .get(hash)
+                .filter(|k| k.read_at.elapsed() < self.0.ttl)?;
             Some(kept.fields.map_or(Found::Unknown, Found::Known))
         };
         let found: Vec<_> = hashes.iter().map(of).collect();
@@ -97,8 +97,8 @@ impl Reads {
         found
     }
 
-    /// Queues those that are not `found`, each once.
-    fn queue(&self, hashes: &[Hash], found: &mut [Option<Found>]) -> Waiting<'_> {
+    /// Queues every hash that is not in `found`, duplicates once.
+    fn queue(&self, hashes: &[Hash], found: &mut [Option<Found>]) -> PendingReads<'_> {
         let mut firsts = HashMap::new();
         let (mut distinct, mut same) = (Vec::new(), Vec::new());
         for (at, (hash, _)) in hashes
@@ -120,68 +120,71 @@ impl Reads {
         let now = Instant::now();
         let mut inner = self.0.inner();
         for (at, hash) in distinct {
-            let Inner { open, queue } = &mut *inner;
-            let full = open.len() >= MAX_WAITING;
+            let Inner {
+                pending: open,
+                queue,
+            } = &mut *inner;
+            let full = open.len() >= MAX_PENDING;
             let answer = match open.entry(hash) {
                 Entry::Occupied(entry) => {
                     joined += 1;
                     entry.get().answer.subscribe()
                 }
                 Entry::Vacant(_) if full => {
-                    found[at] = Some(Found::Error(Trouble::Busy));
+                    found[at] = Some(Found::Error(ReadError::Busy));
                     continue;
                 }
                 Entry::Vacant(entry) => {
                     queue.push_back((hash, now));
                     queued = true;
-                    entry.insert(Open::default()).answer.subscribe()
+                    entry.insert(Pending::default()).answer.subscribe()
                 }
             };
             each.push((at, hash, Some(answer)));
         }
-        let open = inner.open.len() as u64;
+        let open = inner.pending.len() as u64;
         drop(inner);
         if queued {
-            self.0.came.notify_one();
+            self.0.queue_changed.notify_one();
         }
         if !each.is_empty() {
             self.0.metrics.update(|c| {
-                c.joined += joined;
-                c.waiting = open;
+                c.coalesced += joined;
+                c.pending = open;
             });
         }
-        Waiting {
+        PendingReads {
             shared: &self.0,
-            each,
-            same,
+            pending: each,
+            duplicates: same,
         }
     }
 
-    /// How many wait for `hash`.
+    /// Number of requests that wait for `hash`.
     #[cfg(test)]
-    pub(super) fn waiting_for(&self, hash: &Hash) -> usize {
+    pub(super) fn waiter_count(&self, hash: &Hash) -> usize {
         let inner = self.0.inner();
-        let open = inner.open.get(hash);
+        let open = inner.pending.get(hash);
         open.map_or(0, |o| o.answer.receiver_count())
     }
 }
 
-/// What the table says of a hash, once it has.
-type Answer = watch::Receiver<Option<Found>>;
+/// Receiver of the result of a pending hash.
+type FoundReceiver = watch::Receiver<Option<Found>>;
 
-/// What a request waits for. What has not come when it is dropped is left to others.
-struct Waiting<'a> {
+/// Pending hashes of a request. Dropping it stops waiting for those without a result.
+struct PendingReads<'a> {
     shared: &'a Shared,
-    /// Where in the request, what, and the answer until it has come.
-    each: Vec<(usize, Hash, Option<Answer>)>,
-    /// Where in the request what is asked for there comes again, and where it is first.
-    same: Vec<(usize, usize)>,
+    /// Index in the request, hash, and receiver; `None` once the result has arrived.
+    pending: Vec<(usize, Hash, Option<FoundReceiver>)>,
+    /// Indices of duplicates in the request, with the index of their first occurrence.
+    duplicates: Vec<(usize, usize)>,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for PendingReads<'_> {
     fn drop(&mut self) {
         let mut left = Vec::new();
-        for (_, hash, answer) in &mut self.each {
+        for (_, hash, answer) in &mut self.pending {
             if answer.take().is_some() {
                 left.push(*hash);
             }
@@ -191,22 +194,25 @@ impl Drop for Waiting<'_> {
         }
         let mut inner = self.shared.inner();
         for hash in left {
-            if let Some(entry) = inner.open.get(&hash)
+            if let Some(entry) = inner.pending.get(&hash)
                 && !entry.is_wanted()
-                && !entry.asked
+                && !entry.in_flight
             {
-                inner.open.remove(&hash);
+                inner.pending.remove(&hash);
             }
         }
-        // Whoever comes and goes while nothing can be asked must not fill it.
-        let Inner { open, queue } = &mut *inner;
+        // During an outage, requests that time out must not fill the queue.
+        let Inner {
+            pending: open,
+            queue,
+        } = &mut *inner;
         if queue.len() > open.len() + open.len() / 8 + 16 {
             let mut seen = HashSet::new();
             queue.retain(|(hash, _)| open.contains_key(hash) && seen.insert(*hash));
         }
-        let open = inner.open.len() as u64;
+        let open = inner.pending.len() as u64;
         drop(inner);
-        self.shared.metrics.update(|c| c.waiting = open);
+        self.shared.metrics.update(|c| c.pending = open);
     }
 }
 

@@ -1,6 +1,6 @@
-//! Answers as JSON, and refusals.
+//! JSON responses and errors.
 
-use crate::commands::serve::options::MAX_ASKED;
+use crate::commands::serve::options::MAX_BATCH;
 use axum::body::Body;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
@@ -9,28 +9,28 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use serde_json::json;
 
-/// The largest answer, in bytes: items of as much, and no more.
-pub(super) const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// Size of a response, in bytes, after which no more items are added: 16 MiB.
+pub(super) const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// An answer instead of the one that was asked for.
+/// An error response.
 #[derive(Debug)]
-pub(super) struct Refusal(Box<Response>);
+pub(super) struct ErrorResponse(Box<Response>);
 
-impl From<Response> for Refusal {
-    fn from(response: Response) -> Refusal {
-        Refusal(Box::new(response))
+impl From<Response> for ErrorResponse {
+    fn from(response: Response) -> ErrorResponse {
+        ErrorResponse(Box::new(response))
     }
 }
 
-impl From<Refusal> for Response {
-    fn from(refusal: Refusal) -> Response {
+impl From<ErrorResponse> for Response {
+    fn from(refusal: ErrorResponse) -> Response {
         *refusal.0
     }
 }
 
-/// A JSON answer.
+/// Builds a JSON response.
 pub(super) fn reply(status: StatusCode, json: impl Into<Body>) -> Response {
     let mut response = Response::new(json.into());
     *response.status_mut() = status;
@@ -38,7 +38,7 @@ pub(super) fn reply(status: StatusCode, json: impl Into<Body>) -> Response {
     response
 }
 
-/// An answer that is not about a hash.
+/// Builds an error response.
 pub(super) fn error(status: StatusCode, why: &str) -> Response {
     let json = json!({"status": "error", "error": why});
     let mut response = reply(status, json.to_string());
@@ -50,19 +50,19 @@ pub(super) fn error(status: StatusCode, why: &str) -> Response {
     response
 }
 
-/// What was in the place of a hash.
-pub(super) fn segment(path: Result<Path<String>, PathRejection>) -> String {
-    // What is no UTF-8 is no hash either.
+/// The path segment in the position of a hash.
+pub(super) fn path_segment(path: Result<Path<String>, PathRejection>) -> String {
+    // A segment that is not UTF-8 becomes an invalid hash.
     path.map_or_else(|_| "\u{FFFD}".to_owned(), |Path(text)| text)
 }
 
-/// Refuses more than may be asked for at once.
-pub(super) fn check_count(count: usize) -> Result<(), Refusal> {
-    match count <= MAX_ASKED {
+/// Checks the number of hashes or paths of a request against [`MAX_BATCH`].
+pub(super) fn check_count(count: usize) -> Result<(), ErrorResponse> {
+    match count <= MAX_BATCH {
         true => Ok(()),
         false => Err(error(
             StatusCode::BAD_REQUEST,
-            &format!("{count} at once are too many: up to {MAX_ASKED} are answered"),
+            &format!("{count} entries are too many; send at most {MAX_BATCH} per request"),
         )
         .into()),
     }

@@ -1,5 +1,4 @@
-//! The routes, and what every request goes through: the log, the counters, the Host
-//! check, the key.
+//! Routes, and the middleware of every request: log, counters, Host check, API key.
 
 use crate::commands::serve::access::Denied;
 use crate::commands::serve::app::App;
@@ -34,12 +33,12 @@ impl App {
 fn router(app: App) -> Router {
     let own = format!("/{}/{{hash}}", app.0.algorithm.name());
     let guarded = Router::new()
-        .route(&own, get(handlers::one))
-        .route("/lookup", post(handlers::many))
-        .route("/path", get(handlers::path))
+        .route(&own, get(handlers::look_up_one))
+        .route("/lookup", post(handlers::look_up_many))
+        .route("/path", get(handlers::look_up_path))
         .route("/metrics", get(handlers::metrics))
         .merge(circl::routes())
-        .route_layer(middleware::from_fn_with_state(app.clone(), enter));
+        .route_layer(middleware::from_fn_with_state(app.clone(), authenticate));
     Router::new()
         .route("/", get(handlers::page))
         .route("/healthz", get(handlers::health))
@@ -51,26 +50,26 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Logs and counts a request, and refuses one by a foreign name.
+/// Logs and counts a request. Without API keys, denies requests to foreign host names.
 async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or("other", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
     let peer = request.extensions().get::<Peer>().map(|p| p.0);
-    let _here = Present::new(&app);
-    let mut response = match app.0.gate.wants_keys() || is_from_here(&request) {
+    let _here = RequestGuard::new(&app);
+    let mut response = match app.0.access.requires_keys() || is_same_origin(&request) {
         true => next.run(request).await,
         false => error(
             StatusCode::FORBIDDEN,
-            "this server has no API keys, so it answers only to a Host of this machine: localhost, 127.0.0.1 or [::1]",
+            "this server has no API keys and accepts only a Host of this machine: localhost, 127.0.0.1 or [::1]",
         ),
     };
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let (took, status) = (begun.elapsed(), response.status().as_u16());
-    app.0.metrics.request(&route, status, took);
+    app.0.metrics.record_request(&route, status, took);
     let key = response.extensions().get::<KeyName>();
     tracing::info!(
         method = %method,
@@ -85,25 +84,24 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
     response
 }
 
-/// Counts a request as long as it is under way.
-struct Present<'a>(&'a App);
+/// Counts a request while it is in flight.
+struct RequestGuard<'a>(&'a App);
 
-impl Present<'_> {
-    fn new(app: &App) -> Present<'_> {
+impl RequestGuard<'_> {
+    fn new(app: &App) -> RequestGuard<'_> {
         app.0.metrics.update(|c| c.requests_in_flight += 1);
-        Present(app)
+        RequestGuard(app)
     }
 }
 
-impl Drop for Present<'_> {
+impl Drop for RequestGuard<'_> {
     fn drop(&mut self) {
         self.0.0.metrics.update(|c| c.requests_in_flight -= 1);
     }
 }
 
-/// Whether a request names this machine, as a program here does, and comes from no page
-/// of elsewhere.
-fn is_from_here(request: &Request) -> bool {
+/// True if the Host of a request is this machine, and no web page of another site sent it.
+fn is_same_origin(request: &Request) -> bool {
     let host = request.uri().authority().map(|a| a.as_str()).or_else(|| {
         let mut all = request.headers().get_all(HOST).iter();
         let one = all.next()?.to_str().ok()?;
@@ -113,7 +111,7 @@ fn is_from_here(request: &Request) -> bool {
     host.is_some_and(is_loopback_name) && !(foreign && request.uri().path() != "/")
 }
 
-/// Whether `host`, with a port or without, is a name of this machine for itself.
+/// True if `host`, with or without a port, is a loopback name or address.
 fn is_loopback_name(host: &str) -> bool {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
@@ -133,15 +131,15 @@ fn is_loopback_name(host: &str) -> bool {
     port_fits && (name.eq_ignore_ascii_case("localhost") || ip(name))
 }
 
-/// Lets in who may ask.
-async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let key = key_of(request.headers());
-    let name = match app.0.gate.enter(key) {
+/// Admits requests with a valid API key, or all if none is required.
+async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let key = api_key(request.headers());
+    let name = match app.0.access.authenticate(key) {
         Ok(name) => name,
         Err(denied) => {
             let why = match denied {
                 Denied::NoKey => {
-                    "an API key is needed: send it as x-api-key, or as Authorization: Bearer"
+                    "an API key is required; send it as x-api-key, or as Authorization: Bearer"
                 }
                 Denied::WrongKey => "this API key is not valid",
             };
@@ -158,7 +156,7 @@ async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Resp
     response
 }
 
-fn key_of(headers: &HeaderMap) -> Option<&[u8]> {
+fn api_key(headers: &HeaderMap) -> Option<&[u8]> {
     if let Some(key) = headers.get(API_KEY) {
         return Some(key.as_bytes().trim_ascii());
     }
@@ -214,7 +212,7 @@ mod tests {
                 HeaderName::from_static(name),
                 HeaderValue::from_static(value),
             )]);
-            key_of(&headers).map(<[u8]>::to_vec)
+            api_key(&headers).map(<[u8]>::to_vec)
         };
         assert_eq!(key("x-api-key", "k"), Some(b"k".to_vec()));
         assert_eq!(key("authorization", "bearer  k"), Some(b"k".to_vec()));

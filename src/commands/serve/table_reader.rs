@@ -1,18 +1,18 @@
-//! The reader of the table: pending hashes → BatchGetItem calls, at the table's pace.
+//! Table reader: sends pending hashes in BatchGetItem calls, at the table's rate.
 
-use crate::aws::error::{CallError, Meaning};
+use crate::aws::error::{CallError, ErrorClass};
 use crate::base::hash::Hash;
-use crate::commands::serve::pending::{Found, Inner, Shared, Trouble};
-use crate::dynamodb::batch_get::plain_json::WholeAnswer;
+use crate::commands::serve::pending::{Found, Inner, ReadError, Shared};
+use crate::dynamodb::batch_get::plain_json::PlainResponse;
 use crate::dynamodb::batch_get::request::{
     CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
 };
 use crate::dynamodb::client::operation::BatchGet;
 use crate::flow::backoff::Backoff;
-use crate::flow::capacity::Consumed;
-use crate::flow::concurrency::{Bound, Concurrency};
-use crate::flow::rate_limiter::Pace;
-use crate::pipeline::contents::either_case::{Answered, EitherCase};
+use crate::flow::capacity::ConsumedCapacity;
+use crate::flow::concurrency::{Concurrency, ConcurrencyLimit};
+use crate::flow::rate_limiter::RateLimiter;
+use crate::pipeline::contents::case_detection::{CaseDetector, CaseResponse};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
@@ -20,59 +20,59 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a key waits for others to share its call, while calls are in flight.
+/// Time that a key waits for others to share its call, while calls are in flight.
 pub(super) const LINGER: Duration = Duration::from_millis(2);
 
-/// The longest wait before a call is made again. Whoever asks waits for half a minute.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// Maximum wait before a retry. It is short because requests time out after 30 s.
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// The least time between two warnings that the table cannot be asked.
-const LEAST_BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
+/// Minimum time between two warnings that the table cannot be read.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The smallest answer that may have left keys unread because it was full: it ends
-/// before the item that would make it larger than 16 MiB.
-const FULL_ANSWER: usize = 15 * 1024 * 1024;
+/// Minimum size in bytes of a response that can have unprocessed keys because it was full.
+/// BatchGetItem ends a response before the item that would exceed 16 MiB.
+const FULL_RESPONSE_BYTES: usize = 15 * 1024 * 1024;
 
-/// How much more units the largest item takes, of 400 KB, than the smallest.
-const LARGEST_OVER_LEAST: f64 = 100.0;
+/// Ratio of the RCU of the largest item, of 400 KB, to those of the smallest.
+const MAX_KEY_UNITS_FACTOR: f64 = 100.0;
 
-/// Asks the table for what is queued. See [`Reads`](crate::commands::serve::reads::Reads).
+/// Reads queued hashes from the table. See [`Reads`](crate::commands::serve::reads::Reads).
 #[derive(Debug)]
-pub(super) struct Asker<T> {
+pub(super) struct TableReader<T> {
     pub(super) shared: Arc<Shared>,
     pub(super) table: T,
-    pub(super) questions: EitherCase,
-    pub(super) pace: Arc<Pace>,
+    pub(super) key_templates: CaseDetector,
+    pub(super) rate_limiter: Arc<RateLimiter>,
     pub(super) concurrency: Concurrency,
     pub(super) consistent: bool,
     pub(super) backoff: Backoff,
 }
 
-/// What the loop knows.
+/// State of the reader's loop.
 struct State {
     pub(crate) backoff: Backoff,
-    /// What waits for its next try, until when.
-    again: BTreeMap<(Instant, u64), Vec<Hash>>,
+    /// Keys that wait for a retry, by the time of the retry.
+    retries: BTreeMap<(Instant, u64), Vec<Hash>>,
     number: u64,
-    /// Read units of a small item.
-    least: f64,
-    /// Read units of a key of late.
+    /// RCU of a small item.
+    min_key_units: f64,
+    /// Recent average RCU of a key.
     pub(crate) key_units: f64,
-    /// Calls in flight, at most.
-    pub(crate) bound: Bound,
-    warned: Option<Instant>,
+    /// Maximum of calls in flight.
+    pub(crate) concurrency_limit: ConcurrencyLimit,
+    last_warning: Option<Instant>,
 }
 
 /// One call.
 struct Call {
     keys: Vec<Hash>,
-    /// Units that were taken for it.
-    paid: f64,
-    begun: Instant,
+    /// RCU taken from the rate limiter for the call.
+    reserved_rcu: f64,
+    started: Instant,
 }
 
-impl<T: BatchGet + Send + Sync> Asker<T> {
-    /// For ever.
+impl<T: BatchGet + Send + Sync> TableReader<T> {
+    /// Runs until dropped.
     pub(super) async fn run(mut self) -> Infallible {
         let least = match self.consistent {
             true => CONSISTENT_READ_UNITS,
@@ -80,70 +80,74 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
         };
         let mut s = State {
             backoff: std::mem::replace(&mut self.backoff, Backoff::new(fastrand::Rng::new())),
-            again: BTreeMap::new(),
+            retries: BTreeMap::new(),
             number: 0,
-            least,
+            min_key_units: least,
             key_units: least,
-            bound: Bound::new(self.concurrency),
-            warned: None,
+            concurrency_limit: ConcurrencyLimit::new(self.concurrency),
+            last_warning: None,
         };
         let this = &self;
         let mut in_flight = FuturesUnordered::new();
         loop {
             let now = Instant::now();
-            let turn = this.pace.turn(now);
-            this.take_up(&mut s, turn.is_probe(), now);
+            let turn = this.rate_limiter.next_call(now);
+            this.requeue_due(&mut s, turn.is_probe(), now);
             let queued = this.shared.queued();
             let call_units = s.key_units * MAX_GET_KEYS as f64;
-            let room = in_flight.len() < s.bound.calls(this.pace.rate(), call_units);
+            let room = in_flight.len()
+                < s.concurrency_limit
+                    .calls(this.rate_limiter.rate(), call_units);
             let (count, since) = queued.unwrap_or((0, now));
             let most = if turn.is_probe() { 1 } else { MAX_GET_KEYS };
             let count = count.min(most);
             let due = count == most || in_flight.is_empty() || since + LINGER <= now;
             let may_send = count > 0 && room && due && turn.is_due(now);
             let units = count as f64 * s.key_units;
-            let next_try = s.again.keys().next().map(|(at, _)| *at);
+            let next_try = s.retries.keys().next().map(|(at, _)| *at);
             let lingering = (count > 0 && room && !due).then_some(since + LINGER);
-            let wake = [next_try, lingering, turn.wake(now)];
+            let wake = [next_try, lingering, turn.next_check(now)];
             let wake = wake.into_iter().flatten().min();
             tokio::select! {
                 biased;
                 Some((call, answer)) = in_flight.next(), if !in_flight.is_empty() => {
                     this.shared.metrics.update(|c| c.calls_in_flight = in_flight.len() as u64);
-                    this.look_at(&mut s, call, answer);
+                    this.handle_response(&mut s, call, answer);
                 }
-                () = this.pace.take(turn, units), if may_send => {
+                () = this.rate_limiter.take(turn, units), if may_send => {
                     let keys = this.shared.next_keys(count);
                     if keys.is_empty() {
-                        // All of them had left; a probe had paid nothing.
+                        // No request waits for these keys any more. A probe takes no units.
                         if !turn.is_probe() {
-                            this.pace.give_back(units);
+                            this.rate_limiter.refund(units);
                         }
                         continue;
                     }
                     in_flight.push(this.send(keys, units));
                     this.shared.metrics.update(|c| c.calls_in_flight = in_flight.len() as u64);
                 }
-                () = this.shared.came.notified() => {}
+                () = this.shared.queue_changed.notified() => {}
                 () = sleep_until(wake), if wake.is_some() => {}
             }
         }
     }
 
-    /// Queues what is to be tried again by now, before all else. While the table is
-    /// `probed`, queues all of it behind all else, so that not always the same key is
-    /// tried.
-    fn take_up(&self, s: &mut State, probed: bool, now: Instant) {
-        while let Some(entry) = s.again.first_entry()
+    /// Moves due retries to the front of the queue. While the table is `probed`, moves all
+    /// retries to its end, so that probes try different keys.
+    fn requeue_due(&self, s: &mut State, probed: bool, now: Instant) {
+        while let Some(entry) = s.retries.first_entry()
             && (probed || entry.key().0 <= now)
         {
             let hashes = entry.remove();
             let mut inner = self.shared.inner();
-            let Inner { open, queue } = &mut *inner;
+            let Inner {
+                pending: open,
+                queue,
+            } = &mut *inner;
             for hash in hashes {
                 if let Some(entry) = open.get_mut(&hash) {
-                    entry.asked = false;
-                    // No lingering: it has waited long enough.
+                    entry.in_flight = false;
+                    // Backdated, so that the retry does not linger.
                     let queued = (hash, now - LINGER);
                     match probed {
                         true => queue.push_back(queued),
@@ -154,129 +158,153 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
         }
     }
 
-    /// Makes one call, for which `paid` units were taken.
-    async fn send(&self, keys: Vec<Hash>, paid: f64) -> (Call, Result<Answered, CallError>) {
+    /// Sends one call, for which `paid` RCU were taken.
+    async fn send(&self, keys: Vec<Hash>, paid: f64) -> (Call, Result<CaseResponse, CallError>) {
         self.shared.metrics.update(|c| {
             c.calls += 1;
             c.keys += keys.len() as u64;
         });
         let begun = Instant::now();
-        let answer = self.questions.ask(&self.table, &keys, self.consistent);
+        let answer = self.key_templates.get(&self.table, &keys, self.consistent);
         let answer = answer.await;
-        (Call { keys, paid, begun }, answer)
+        (
+            Call {
+                keys,
+                reserved_rcu: paid,
+                started: begun,
+            },
+            answer,
+        )
     }
 
-    /// Takes what came back for `call`.
-    fn look_at(&self, s: &mut State, call: Call, answer: Result<Answered, CallError>) {
-        let full = answer.as_ref().is_ok_and(|a| a.bytes >= FULL_ANSWER);
+    /// Handles the response to `call`.
+    fn handle_response(&self, s: &mut State, call: Call, answer: Result<CaseResponse, CallError>) {
+        let full = answer
+            .as_ref()
+            .is_ok_and(|a| a.bytes >= FULL_RESPONSE_BYTES);
         let further = answer.as_ref().map_or(0, |a| a.calls.saturating_sub(1));
-        let answer =
-            answer.and_then(|a| sorted(&call.keys, a.answer).map_err(CallError::strange_answer));
+        let answer = answer.and_then(|a| {
+            match_items(&call.keys, a.response).map_err(CallError::unrecognised_response)
+        });
         match answer {
-            Ok(sorted) => self.answered(s, &call, sorted, full, further),
-            Err(error) => self.failed(s, call, error),
+            Ok(sorted) => self.record_success(s, &call, sorted, full, further),
+            Err(error) => self.record_failure(s, call, error),
         }
     }
 
-    /// Passes on what was read, and has the rest asked for again. The answer was `full`
-    /// when it had no room for the rest; `further` calls were made for it.
-    fn answered(&self, s: &mut State, call: &Call, sorted: Sorted, full: bool, further: u64) {
+    /// Delivers the results and schedules retries of unprocessed keys. `full` means that the
+    /// response had no room for them; `further` is the number of additional calls.
+    fn record_success(
+        &self,
+        s: &mut State,
+        call: &Call,
+        sorted: MatchedItems,
+        full: bool,
+        further: u64,
+    ) {
         let (found, unread, consumed) = sorted;
-        let each = call.paid / call.keys.len() as f64;
-        // First what was refused: the table accepts some.
+        let each = call.reserved_rcu / call.keys.len() as f64;
+        // Throttling first: the success below must count as the latest result.
         if !unread.is_empty() {
             let paid = each * unread.len() as f64;
-            // What had no room in the answer was not refused.
+            // Keys without room in the response were not throttled.
             let refused = if full {
                 0.0
             } else {
-                unread.len() as f64 * s.least
+                unread.len() as f64 * s.min_key_units
             };
-            self.settle_refusal(paid, refused, &[]);
+            self.settle_throttling(paid, refused, &[]);
         }
         if !found.is_empty() {
-            s.bound.took(call.begun, Instant::now());
+            s.concurrency_limit.observe(call.started, Instant::now());
             let read = found.len() as f64;
-            if self.pace.accepted(each * read, consumed.as_ref()) {
-                self.take_up(s, true, Instant::now());
+            if self
+                .rate_limiter
+                .record_success(each * read, consumed.as_ref())
+            {
+                self.requeue_due(s, true, Instant::now());
             }
             if let Some(consumed) = &consumed {
-                s.key_units = smoothed(s.key_units, s.least, consumed.total, read);
+                s.key_units = smooth_key_units(s.key_units, s.min_key_units, consumed.total, read);
             }
         }
-        let units = consumed.map_or(found.len() as f64 * s.least, |c| c.total);
+        let units = consumed.map_or(found.len() as f64 * s.min_key_units, |c| c.total);
         for (hash, found) in &found {
-            self.shared.settle(hash, found);
+            self.shared.resolve(hash, found);
         }
-        let open = self.shared.inner().open.len() as u64;
+        let open = self.shared.inner().pending.len() as u64;
         self.shared.metrics.update(|c| {
             c.calls += further;
             c.unprocessed += unread.len() as u64;
             c.read_units += units;
-            c.waiting = open;
-            c.answered = Some(Instant::now());
-            c.failing = false;
+            c.pending = open;
+            c.last_success = Some(Instant::now());
+            c.is_failing = false;
         });
-        self.ask_again(s, unread);
+        self.schedule_retry(s, unread);
     }
 
-    /// Settles the units of a call that failed; its keys are asked for again, unless the
-    /// table refuses to be asked.
-    fn failed(&self, s: &mut State, call: Call, error: CallError) {
-        let Call { keys, paid, .. } = call;
-        let throttled = error.meaning == Meaning::Throttled;
-        let units = (keys.len() as f64 * s.least).min(paid);
+    /// Settles the RCU of a failed call and schedules a retry of its keys, unless the error
+    /// is permanent.
+    fn record_failure(&self, s: &mut State, call: Call, error: CallError) {
+        let Call {
+            keys,
+            reserved_rcu: paid,
+            ..
+        } = call;
+        let throttled = error.class == ErrorClass::Throttled;
+        let units = (keys.len() as f64 * s.min_key_units).min(paid);
         match throttled {
-            true => self.settle_refusal(paid, units, &error.reasons),
-            false => self.give_back(paid - units),
+            true => self.settle_throttling(paid, units, &error.reasons),
+            false => self.refund(paid - units),
         }
         self.shared.metrics.update(|c| {
             c.throttled += u64::from(throttled);
             c.failed += u64::from(!throttled);
-            c.failing = true;
+            c.is_failing = true;
         });
         tracing::debug!("a call of {} keys failed: {error}", keys.len());
-        // The pace says what is throttled.
+        // The rate limiter logs throttling.
         if !throttled
-            && s.warned
-                .is_none_or(|at| at.elapsed() >= LEAST_BETWEEN_WARNINGS)
+            && s.last_warning
+                .is_none_or(|at| at.elapsed() >= WARNING_INTERVAL)
         {
-            s.warned = Some(Instant::now());
-            tracing::warn!("the table cannot be asked: {error}");
+            s.last_warning = Some(Instant::now());
+            tracing::warn!("cannot read the table: {error}");
         }
-        match error.meaning {
-            Meaning::Permanent | Meaning::Invalid => {
-                let found = Found::Error(Trouble::Refused(error.code));
+        match error.class {
+            ErrorClass::Permanent | ErrorClass::Invalid => {
+                let found = Found::Error(ReadError::Refused(error.code));
                 keys.iter()
-                    .for_each(|hash| self.shared.settle(hash, &found));
+                    .for_each(|hash| self.shared.resolve(hash, &found));
             }
-            _ => self.ask_again(s, keys),
+            _ => self.schedule_retry(s, keys),
         }
     }
 
-    /// Of `paid` units those of small items, `refused`, are gone; that items are large is
-    /// not known of what was not read.
-    fn settle_refusal(&self, paid: f64, refused: f64, reasons: &[(String, String)]) {
+    /// Records `refused` of the `paid` RCU as throttled and refunds the rest. Throttled keys
+    /// count as small items, since their size is unknown.
+    fn settle_throttling(&self, paid: f64, refused: f64, reasons: &[(String, String)]) {
         let refused = refused.min(paid);
         if refused > 0.0 {
-            self.pace.refused(refused, reasons);
+            self.rate_limiter.record_throttled(refused, reasons);
         }
-        self.give_back(paid - refused);
+        self.refund(paid - refused);
     }
 
-    fn give_back(&self, units: f64) {
+    fn refund(&self, units: f64) {
         if units > 0.0 {
-            self.pace.give_back(units);
+            self.rate_limiter.refund(units);
         }
     }
 
-    /// Has `keys` asked for again after a while.
-    fn ask_again(&self, s: &mut State, keys: Vec<Hash>) {
+    /// Schedules a retry of `keys` after a back-off.
+    fn schedule_retry(&self, s: &mut State, keys: Vec<Hash>) {
         let mut inner = self.shared.inner();
         let mut tries = 0;
         let mut wanted = Vec::with_capacity(keys.len());
         for hash in keys {
-            let Some(entry) = inner.open.get_mut(&hash) else {
+            let Some(entry) = inner.pending.get_mut(&hash) else {
                 continue;
             };
             if entry.is_wanted() {
@@ -284,36 +312,39 @@ impl<T: BatchGet + Send + Sync> Asker<T> {
                 tries = tries.max(entry.tries);
                 wanted.push(hash);
             } else {
-                inner.open.remove(&hash);
+                inner.pending.remove(&hash);
             }
         }
         drop(inner);
         if !wanted.is_empty() {
-            let wait = s.backoff.wait(tries).min(LONGEST_WAIT);
+            let wait = s.backoff.wait(tries).min(MAX_WAIT);
             s.number += 1;
-            s.again.insert((Instant::now() + wait, s.number), wanted);
+            s.retries.insert((Instant::now() + wait, s.number), wanted);
         }
     }
 }
 
-/// What a key takes of late, once `read` more of them took `total` units: the more keys,
-/// the more that counts, and never beyond what the largest item takes.
-fn smoothed(before: f64, least: f64, total: f64, read: f64) -> f64 {
+/// Updates the average RCU of a key after `read` keys took `total` RCU. The weight grows with
+/// the number of keys; the largest item limits the result.
+fn smooth_key_units(before: f64, least: f64, total: f64, read: f64) -> f64 {
     let now = total / read.max(1.0);
     let weight = 0.5 * (read / MAX_GET_KEYS as f64).min(1.0);
     let after = before + (now - before) * weight;
-    after.clamp(least, least * LARGEST_OVER_LEAST)
+    after.clamp(least, least * MAX_KEY_UNITS_FACTOR)
 }
 
-/// What was found, what was left unread, and what it took.
-type Sorted = (Vec<(Hash, Found)>, Vec<Hash>, Option<Consumed>);
+/// Results, unprocessed keys and consumed capacity of a call.
+type MatchedItems = (Vec<(Hash, Found)>, Vec<Hash>, Option<ConsumedCapacity>);
 
-/// What `answer` says of each of `keys`.
-fn sorted(keys: &[Hash], answer: WholeAnswer) -> Result<Sorted, String> {
+/// Matches the items of `answer` to `keys`.
+///
+/// # Errors
+/// A description of the first inconsistency of the response.
+fn match_items(keys: &[Hash], answer: PlainResponse) -> Result<MatchedItems, String> {
     let mut items: HashMap<Hash, String> = HashMap::with_capacity(answer.items.len());
     for item in answer.items {
         if items.insert(item.hash, item.fields).is_some() {
-            return Err("an item came twice".to_owned());
+            return Err("the response has an item twice".to_owned());
         }
     }
     let asked_again = answer.unprocessed.len();
@@ -332,12 +363,12 @@ fn sorted(keys: &[Hash], answer: WholeAnswer) -> Result<Sorted, String> {
         }
     }
     if !items.is_empty() || left.len() < unread.len() {
-        return Err("it holds a key that was not asked for".to_owned());
+        return Err("the response has a key that was not requested".to_owned());
     }
     Ok((found, left, answer.consumed))
 }
 
-/// Waits until `at`, or for ever.
+/// Waits until `at`; never returns if it is `None`.
 async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
@@ -350,18 +381,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_key_takes_follows_full_calls_and_hardly_one_large_item() {
-        let after = smoothed(0.5, 0.5, 50.0, 1.0);
+    fn the_average_rcu_follows_full_calls_more_than_one_large_item() {
+        let after = smooth_key_units(0.5, 0.5, 50.0, 1.0);
         assert!((0.5..1.0).contains(&after), "{after}");
         let mut units = 0.5;
         for _ in 0..10 {
-            units = smoothed(units, 0.5, 400.0, 100.0);
+            units = smooth_key_units(units, 0.5, 400.0, 100.0);
         }
         assert!((3.9..=4.0).contains(&units), "{units}");
         for _ in 0..20 {
-            units = smoothed(units, 0.5, 1e9, 100.0);
+            units = smooth_key_units(units, 0.5, 1e9, 100.0);
         }
         assert_eq!(units, 50.0);
-        assert_eq!(smoothed(0.5, 0.5, 0.0, 100.0), 0.5);
+        assert_eq!(smooth_key_units(0.5, 0.5, 0.0, 100.0), 0.5);
     }
 }

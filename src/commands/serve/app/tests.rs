@@ -2,13 +2,13 @@
 //! it is told.
 
 use super::*;
-use crate::aws::error::{CallError, Meaning};
+use crate::aws::error::{CallError, ErrorClass};
 use crate::base::hash::{Case, Hash};
-use crate::commands::serve::access::Gate;
+use crate::commands::serve::access::AccessControl;
 use crate::commands::serve::api_keys::Keys;
 use crate::commands::serve::metrics::Metrics;
-use crate::commands::serve::options::REQUEST_LIMIT;
-use crate::commands::serve::pending::{Found, ReadOptions, Trouble};
+use crate::commands::serve::options::REQUEST_TIMEOUT;
+use crate::commands::serve::pending::{Found, ReadError, ReadOptions};
 use crate::commands::serve::reads::Reads;
 use crate::commands::serve::request::Peer;
 use crate::dynamodb::client::operation::BatchGet;
@@ -75,7 +75,7 @@ impl BatchGet for Table {
         };
         tokio::time::sleep(Duration::from_millis(10)).await;
         let error = |meaning, code: &str| CallError {
-            meaning,
+            class: meaning,
             code: Some(code.to_owned()),
             message: "no".to_owned(),
             reasons: Vec::new(),
@@ -89,8 +89,8 @@ impl BatchGet for Table {
         let mut inside = self.0.lock().expect("whole");
         inside.in_flight -= 1;
         match step {
-            Some(Step::Throttle) => return Err(error(Meaning::Throttled, "Throttled")),
-            Some(Step::Refuse) => return Err(error(Meaning::Permanent, "AccessDenied")),
+            Some(Step::Throttle) => return Err(error(ErrorClass::Throttled, "Throttled")),
+            Some(Step::Refuse) => return Err(error(ErrorClass::Permanent, "AccessDenied")),
             Some(Step::Says(body)) => return Ok(Bytes::from_static(body.as_bytes())),
             _ => {}
         }
@@ -136,7 +136,7 @@ fn expected(n: u32) -> Found {
 struct Made {
     reads: Reads,
     metrics: Arc<Metrics>,
-    pace: Arc<Pace>,
+    rate_limiter: Arc<RateLimiter>,
     asking: tokio::task::JoinHandle<()>,
 }
 
@@ -149,15 +149,18 @@ fn make(table: &Table, rate: Option<f64>, concurrency: usize) -> Made {
         sort: None,
         index_keys: Vec::new(),
     };
-    let questions = EitherCase::new(
+    let questions = CaseDetector::new(
         "t",
         &schema,
         Algorithm::Sha256,
         crate::pipeline::contents::settings::KeyCase::Known(Case::Upper),
         &[],
-        Settings::Flags,
+        SettingSyntax::Flags,
     );
-    let (pace, metrics) = (Arc::new(Pace::fixed(rate)), Arc::new(Metrics::default()));
+    let (rate_limiter, metrics) = (
+        Arc::new(RateLimiter::fixed(rate)),
+        Arc::new(Metrics::default()),
+    );
     let options = ReadOptions {
         concurrency: crate::flow::concurrency::Concurrency::Calls(concurrency),
         consistent: false,
@@ -167,7 +170,7 @@ fn make(table: &Table, rate: Option<f64>, concurrency: usize) -> Made {
     let (reads, asker) = Reads::new(
         table.clone(),
         questions.expect("they fit"),
-        pace.clone(),
+        rate_limiter.clone(),
         metrics.clone(),
         options,
         Backoff::new(fastrand::Rng::with_seed(7)),
@@ -176,7 +179,7 @@ fn make(table: &Table, rate: Option<f64>, concurrency: usize) -> Made {
     Made {
         reads,
         metrics,
-        pace,
+        rate_limiter,
         asking,
     }
 }
@@ -185,7 +188,7 @@ fn in_seconds(n: u64) -> Instant {
     Instant::now() + Duration::from_secs(n)
 }
 
-/// Asks for each of `numbers` by a request of its own.
+/// Asks for each of `numbers` in a separate request.
 async fn each(
     reads: &Reads,
     numbers: impl IntoIterator<Item = u32>,
@@ -204,13 +207,13 @@ async fn a_request_waits_once_for_what_it_asks_for_often_and_all_of_it_is_answer
     let requests = (0..50).map(|_| made.reads.get(&asked, in_seconds(30)));
     let watched = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(made.reads.waiting_for(&hash(0)), 50);
+        assert_eq!(made.reads.waiter_count(&hash(0)), 50);
         table.0.lock().expect("whole").always = None;
     };
     let (found, ()) = tokio::join!(join_all(requests), watched);
     let all: Vec<_> = (0..1000).map(|n| expected(n % 2)).collect();
     assert!(found.iter().all(|f| *f == all));
-    assert_eq!(made.reads.waiting_for(&hash(0)), 0);
+    assert_eq!(made.reads.waiter_count(&hash(0)), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,12 +223,12 @@ async fn requests_at_once_share_calls_of_a_hundred_and_each_has_its_own_answer()
     let found = each(&made.reads, 0..500, in_seconds(30)).await;
     assert_eq!(found, (0..500).map(expected).collect::<Vec<_>>());
     assert_eq!(table.sizes(), [100; 5]);
-    let counts = made.metrics.read();
+    let counts = made.metrics.snapshot();
     assert_eq!(
         (counts.calls, counts.keys, counts.read_units),
         (5, 500, 250.0)
     );
-    assert_eq!((counts.waiting, counts.calls_in_flight), (0, 0));
+    assert_eq!((counts.pending, counts.calls_in_flight), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -261,9 +264,9 @@ async fn one_hash_is_asked_for_once_and_remembered_for_a_while_be_it_unknown() {
         assert_eq!(twice, [expected(n), expected(n)]);
     }
     assert_eq!(table.sizes(), [1, 1]);
-    let counts = made.metrics.read();
+    let counts = made.metrics.snapshot();
     assert_eq!(
-        (counts.cache_hits, counts.cache_misses, counts.joined),
+        (counts.cache_hits, counts.cache_misses, counts.coalesced),
         (4, 100, 98)
     );
     tokio::time::advance(Duration::from_secs(61)).await;
@@ -287,12 +290,12 @@ async fn what_is_throttled_or_left_unread_is_asked_for_again() {
     let found = made.reads.get(&hashes, in_seconds(30)).await;
     assert_eq!(found, (0..100).map(expected).collect::<Vec<_>>());
     assert_eq!(table.sizes(), [100, 100, 100, 60, 60, 60]);
-    let counts = made.metrics.read();
+    let counts = made.metrics.snapshot();
     assert_eq!(
         (counts.throttled, counts.failed, counts.unprocessed),
         (2, 1, 120)
     );
-    assert!(!counts.failing);
+    assert!(!counts.is_failing);
 }
 
 #[tokio::test(start_paused = true)]
@@ -310,11 +313,11 @@ async fn an_answer_that_does_not_name_the_table_is_asked_for_again_and_not_remem
     let found = made.reads.get(&hashes, in_seconds(30)).await;
     assert_eq!(found, (0..10).map(expected).collect::<Vec<_>>());
     assert_eq!(table.sizes(), [10; 5]);
-    assert_eq!(made.metrics.read().failed, 4);
+    assert_eq!(made.metrics.snapshot().failed, 4);
     // One that never does leaves the hash unanswered, not unknown.
     table.0.lock().expect("whole").always = Some(Step::Says(bodies[0]));
     let found = made.reads.get(&[hash(10)], in_seconds(5)).await;
-    assert_eq!(found, [Found::Error(Trouble::Late)]);
+    assert_eq!(found, [Found::Error(ReadError::Late)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -324,9 +327,9 @@ async fn what_is_never_answered_is_an_error_in_time_and_leaves_nothing_behind() 
     let made = make(&table, None, 2);
     let begun = Instant::now();
     let found = each(&made.reads, 0..300, in_seconds(5)).await;
-    assert!(found.iter().all(|f| *f == Found::Error(Trouble::Late)));
+    assert!(found.iter().all(|f| *f == Found::Error(ReadError::Late)));
     assert_eq!(begun.elapsed().as_secs(), 5);
-    // What was to be asked again is dropped when its time comes.
+    // A retry that no request waits for is dropped when it is due.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let calls = table.sizes().len();
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -336,7 +339,7 @@ async fn what_is_never_answered_is_an_error_in_time_and_leaves_nothing_behind() 
         each(&made.reads, [7], in_seconds(5)).await,
         [Found::Unknown]
     );
-    assert_eq!(made.metrics.read().waiting, 0);
+    assert_eq!(made.metrics.snapshot().pending, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -347,7 +350,7 @@ async fn a_hash_that_all_have_left_is_not_asked_for_and_takes_no_units() {
     let first: Vec<_> = (0..100).map(hash).collect();
     assert_eq!(made.reads.get(&first, in_seconds(1)).await.len(), 100);
     let left = each(&made.reads, 100..200, in_seconds(1)).await;
-    assert!(left.iter().all(|f| *f == Found::Error(Trouble::Late)));
+    assert!(left.iter().all(|f| *f == Found::Error(ReadError::Late)));
     let later = each(&made.reads, [201], in_seconds(120)).await;
     assert_eq!(later, [Found::Unknown]);
     assert_eq!(table.sizes(), [100, 1]);
@@ -359,10 +362,10 @@ async fn a_refusal_for_good_is_told_at_once_and_not_remembered() {
     table.0.lock().expect("whole").steps = [Step::Refuse].into();
     let made = make(&table, None, 8);
     let begun = Instant::now();
-    let refused = Found::Error(Trouble::Refused(Some("AccessDenied".to_owned())));
+    let refused = Found::Error(ReadError::Refused(Some("AccessDenied".to_owned())));
     assert_eq!(each(&made.reads, [2], in_seconds(30)).await, [refused]);
     assert!(begun.elapsed() < Duration::from_secs(1));
-    assert!(made.metrics.read().failing);
+    assert!(made.metrics.snapshot().is_failing);
     assert_eq!(each(&made.reads, [2], in_seconds(30)).await, [expected(2)]);
 }
 
@@ -374,7 +377,7 @@ async fn calls_in_flight_are_bounded_and_a_hanging_one_holds_up_no_other() {
     let found = each(&made.reads, 0..1000, in_seconds(5)).await;
     let late = found
         .iter()
-        .filter(|f| **f == Found::Error(Trouble::Late))
+        .filter(|f| **f == Found::Error(ReadError::Late))
         .count();
     assert_eq!(late, 100);
     assert_eq!(table.0.lock().expect("whole").most_in_flight, 3);
@@ -385,19 +388,26 @@ async fn calls_in_flight_are_bounded_and_a_hanging_one_holds_up_no_other() {
 
 const KEY: &str = "hf_test";
 
-fn app(table: &Table, gate: Gate) -> App {
+fn app(table: &Table, gate: AccessControl) -> App {
     let Made {
         reads,
         metrics,
-        pace,
+        rate_limiter,
         asking,
     } = make(table, None, 8);
-    let answers = Answers {
+    let answers = TableSetup {
         algorithm: Algorithm::Sha256,
         normalizer: Normalizer::default(),
         reads,
     };
-    App::of(answers, Options::new("t"), gate, pace, metrics, asking)
+    App::from_parts(
+        answers,
+        Options::new("t"),
+        gate,
+        rate_limiter,
+        metrics,
+        asking,
+    )
 }
 
 async fn ask(
@@ -427,7 +437,7 @@ fn request(method: &str, path: &str) -> http::request::Builder {
 
 #[tokio::test(start_paused = true)]
 async fn every_route_of_the_description_is_there_and_no_other() {
-    let app = app(&table(2), Gate::open(None));
+    let app = app(&table(2), AccessControl::without_keys(None));
     let (status, _, document) = ask(&app, request("GET", "/openapi.json"), Body::empty()).await;
     assert_eq!(
         (status, &document["openapi"]),
@@ -475,7 +485,7 @@ async fn every_route_of_the_description_is_there_and_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_come_is_waited_for_ten_seconds() {
-    let app = app(&table(2), Gate::open(None));
+    let app = app(&table(2), AccessControl::without_keys(None));
     let begun = Instant::now();
     let first = futures::stream::once(async { Ok::<_, std::io::Error>(Bytes::from_static(b"{")) });
     let never = Body::from_stream(futures::StreamExt::chain(first, futures::stream::pending()));
@@ -488,7 +498,7 @@ async fn a_body_that_does_not_come_is_waited_for_ten_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn bodies_are_bounded_each_and_all_together() {
-    let app = app(&table(2), Gate::open(None));
+    let app = app(&table(2), AccessControl::without_keys(None));
     let chunk = || Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 256 * 1024]));
     // No content-length: it is found out as it comes.
     let endless = Body::from_stream(futures::stream::repeat_with(chunk));
@@ -529,7 +539,7 @@ async fn an_answer_of_items_that_are_too_large_together_is_cut_by_errors() {
         let item = json!({"sha256": {"S": hex}, "x": {"S": "x".repeat(399_000)}});
         table.0.lock().expect("whole").items.insert(hex, item);
     }
-    let app = app(&table, Gate::open(None));
+    let app = app(&table, AccessControl::without_keys(None));
     let hashes: Vec<_> = (0..60).map(|n| hash(n).to_hex(Case::Upper)).collect();
     let body = json!({"hashes": hashes}).to_string();
     let (status, _, answer) = ask(&app, request("POST", "/lookup"), body.clone().into()).await;
@@ -548,7 +558,7 @@ async fn an_answer_of_items_that_are_too_large_together_is_cut_by_errors() {
 
 #[tokio::test(start_paused = true)]
 async fn without_keys_a_foreign_host_or_page_is_refused_whatever_the_route() {
-    let app = app(&table(2), Gate::open(None));
+    let app = app(&table(2), AccessControl::without_keys(None));
     for path in ["/healthz", "/", "/nothing", "/sha256/00"] {
         let foreign = Request::builder().uri(path).header("host", "evil.example");
         let (status, _, _) = ask(&app, foreign, Body::empty()).await;
@@ -584,8 +594,8 @@ async fn without_keys_a_foreign_host_or_page_is_refused_whatever_the_route() {
 #[tokio::test(start_paused = true)]
 async fn with_keys_only_what_tells_nothing_of_the_table_is_open() {
     let digest = crate::list::matchmeta::normalizer::hash(KEY.as_bytes()).to_hex(Case::Lower);
-    let keys = Keys::read(&format!("alice sha256:{digest}")).expect("keys");
-    let app = app(&table(2), Gate::of_keys(keys, None));
+    let keys = Keys::parse(&format!("alice sha256:{digest}")).expect("keys");
+    let app = app(&table(2), AccessControl::from_keys(keys, None));
     let foreign = |path: &str| {
         Request::builder()
             .uri(path)
@@ -630,7 +640,7 @@ async fn with_keys_only_what_tells_nothing_of_the_table_is_open() {
 async fn the_time_in_which_a_body_comes_is_not_that_of_its_answer() {
     let table = table(2);
     table.0.lock().expect("whole").always = Some(Step::Never);
-    let app = app(&table, Gate::open(None));
+    let app = app(&table, AccessControl::without_keys(None));
     let text = json!({"hashes": [hash(0).to_hex(Case::Upper)]}).to_string();
     let slow = futures::stream::once(async move {
         tokio::time::sleep(Duration::from_secs(9)).await;
@@ -643,12 +653,12 @@ async fn the_time_in_which_a_body_comes_is_not_that_of_its_answer() {
         (status, &answer["results"][0]["status"]),
         (StatusCode::OK, &"error".into())
     );
-    assert_eq!(begun.elapsed().as_secs(), 9 + REQUEST_LIMIT.as_secs());
+    assert_eq!(begun.elapsed().as_secs(), 9 + REQUEST_TIMEOUT.as_secs());
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_asks_too_much_is_told_when_to_come_again() {
-    let app = app(&table(2), Gate::open(Some(2.0)));
+    let app = app(&table(2), AccessControl::without_keys(Some(2.0)));
     let hex = hash(0).to_hex(Case::Lower);
     let one = || {
         ask(

@@ -6,9 +6,9 @@ use crate::base::hash::{Algorithm, Case, Hash};
 use crate::commands::serve::metrics::Metrics;
 use crate::commands::serve::pending::{Found, ReadOptions};
 use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
-use crate::pipeline::contents::either_case::EitherCase;
-use crate::pipeline::contents::settings::{KeyCase, Settings};
-use crate::pipeline::outage::{Mode, Table, outages};
+use crate::pipeline::contents::case_detection::CaseDetector;
+use crate::pipeline::contents::settings::{KeyCase, SettingSyntax};
+use crate::pipeline::outage::{OutageTable, RateMode, outages};
 use futures::future::join_all;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 /// Requests at once, of a hundred hashes each: more than the table can take.
 const CLIENTS: u32 = 40;
 
-async fn play(mode: Mode, fault: u32) {
+async fn simulate(mode: RateMode, fault: u32) {
     let schema = KeySchema {
         partition: KeyAttribute {
             name: "sha256".to_owned(),
@@ -26,15 +26,18 @@ async fn play(mode: Mode, fault: u32) {
         sort: None,
         index_keys: Vec::new(),
     };
-    let questions = EitherCase::new(
+    let questions = CaseDetector::new(
         "t",
         &schema,
         Algorithm::Sha256,
         KeyCase::Known(Case::Upper),
         &[],
-        Settings::Flags,
+        SettingSyntax::Flags,
     );
-    let (table, pace) = (Table::new(fault), Arc::new(mode.pace().of_reads()));
+    let (table, rate_limiter) = (
+        OutageTable::new(fault),
+        Arc::new(mode.rate_limiter().for_reads()),
+    );
     let options = ReadOptions {
         concurrency: crate::flow::concurrency::Concurrency::Auto,
         consistent: false,
@@ -44,7 +47,7 @@ async fn play(mode: Mode, fault: u32) {
     let (reads, asker) = Reads::new(
         table.clone(),
         questions.expect("a template"),
-        pace.clone(),
+        rate_limiter.clone(),
         Arc::new(Metrics::default()),
         options,
         Backoff::new(fastrand::Rng::with_seed(7)),
@@ -74,20 +77,20 @@ async fn play(mode: Mode, fault: u32) {
     let describe = || async { Ok(mode.capacity()) };
     tokio::select! {
         never = asker.run() => match never {},
-        never = pace.follow(Duration::from_secs(10), describe) => match never {},
+        never = rate_limiter.follow_table(Duration::from_secs(10), describe) => match never {},
         _ = join_all((0..CLIENTS).map(client)) => {}
-        () = tokio::time::sleep(table.lasts()) => {}
+        () = tokio::time::sleep(table.run_duration()) => {}
     }
-    table.figures().check("serve", mode);
+    table.measurements().check("serve", mode);
     let in_vain = in_vain.into_inner().expect("whole");
-    let again = table.healthy_again();
+    let again = table.recovers_at();
     let after = in_vain.iter().filter(|at| **at >= again).count();
     assert_eq!(after, 0, "requests in vain though the table is healthy");
     // Half a minute is waited for an answer. Without a limit, most keys are refused
     // before the fault, too.
-    if fault < 25 && mode != Mode::Max {
+    if fault < 25 && mode != RateMode::Max {
         assert_eq!(in_vain.len(), 0, "requests in vain");
     }
 }
 
-outages!(play);
+outages!(simulate);
