@@ -1,11 +1,11 @@
-//! Access key and region that clients of the embedded servers sign with.
+//! Access key and region for clients of the embedded servers.
 
-/// The access key the client side signs with. It is no secret: the servers
-/// accept any credentials, but an SDK client does not send a request without.
+/// Access key ID for clients. It is no secret: the servers
+/// accept any credentials, but an SDK client needs some.
 pub const ACCESS_KEY_ID: &str = "local";
 
-/// Goes with [`ACCESS_KEY_ID`], and is no secret either.
+/// Secret key of [`ACCESS_KEY_ID`], also no secret.
 pub const SECRET_ACCESS_KEY: &str = "local-is-no-secret";
 
-/// The region the client side signs for; the servers answer for any.
+/// Region for clients; the servers accept any.
 pub const REGION: &str = "us-east-1";

@@ -2,12 +2,12 @@
 //!
 //! The engine brings its own HTTP server with the DynamoDB protocol. It allows every web
 //! page to read its answers, so it stands behind [`crate::local::front`], and each connection of a
-//! client has one of its own to the engine. One lock guards the
+//! client has a separate one to the engine. One lock guards the
 //! SQLite connection, so requests are served one after the other however many
-//! connections there are; some 12,000 items a second is the ceiling.
+//! connections there are. The maximum is some 12,000 items a second.
 //!
-//! What it does not have: throttling, ImportTable, DescribeLimits, backups. It
-//! wants requests to look signed, but accepts any credentials and any region.
+//! Not implemented: throttling, ImportTable, DescribeLimits, backups. It
+//! requires signed requests, but accepts any credentials and any region.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -24,13 +24,13 @@ use tokio::sync::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::local::error::LocalError;
-use crate::local::front::{Answer, BoxError, Service, answer};
+use crate::local::front::{BoxError, HttpResponse, Service, answer};
 use crate::local::server::listen;
 
-/// What DynamoDB's answers are.
+/// Content type of DynamoDB's responses.
 const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 
-/// Opens the tables of a folder, or creates the file.
+/// Opens the database file of a folder, or creates it.
 pub(super) fn open(dir: &Path) -> Result<Database, LocalError> {
     let path = dir.join("dynamodb.db");
     let Some(name) = path.to_str() else {
@@ -47,7 +47,7 @@ pub(super) fn open(dir: &Path) -> Result<Database, LocalError> {
         })
 }
 
-/// Serves until `stop`, and then for as long as requests run, within limits.
+/// Serves until `stop`, then waits a limited time for running requests.
 pub(super) async fn serve(listener: TcpListener, database: Database, stop: CancellationToken) {
     let tables = || Tables {
         database: database.clone(),
@@ -56,17 +56,17 @@ pub(super) async fn serve(listener: TcpListener, database: Database, stop: Cance
     crate::local::front::serve(listener, tables, stop).await;
 }
 
-/// The tables, behind one connection of a client.
+/// The tables, for one connection of a client.
 struct Tables {
     database: Database,
-    /// The way to the engine, once there was a request.
+    /// Connection to the engine; `None` before the first request.
     engine: Mutex<Option<Engine>>,
 }
 
 /// A connection to the engine's own HTTP server.
 struct Engine {
     sender: SendRequest<Either<Incoming, Empty<Bytes>>>,
-    /// Ends the server's side when the client has gone.
+    /// Stops the engine's server when the client disconnects.
     _end: DropGuard,
 }
 
@@ -89,8 +89,8 @@ impl Tables {
 
 impl Engine {
     /// Opens a connection to the engine. Its server needs a port to take connections
-    /// from, and would answer web pages there. So `listener` is there for this connection
-    /// only, and is closed as soon as the engine answers.
+    /// from, and would serve web pages there. So `listener` exists for this connection
+    /// only, and closes as soon as the engine responds.
     async fn open(
         database: Database,
         (listener, address): (TcpListener, SocketAddr),
@@ -110,7 +110,7 @@ impl Engine {
             answer.into_body().collect().await?;
             Ok::<_, BoxError>(sender)
         };
-        // Its connections are tasks of their own, and outlive what accepts them.
+        // Its connections are separate tasks, which outlive the accept loop.
         let sender = tokio::select! {
             ended = server => {
                 let why = ended.err();
@@ -128,8 +128,8 @@ impl Engine {
 impl Service for Tables {
     const NAME: &'static str = "DynamoDB";
 
-    async fn answer(&self, mut request: Request<Incoming>) -> Answer {
-        // What concerns the client's connection is not the engine's.
+    async fn handle(&self, mut request: Request<Incoming>) -> HttpResponse {
+        // These headers concern only the client's connection.
         for name in [header::CONNECTION, header::EXPECT, header::UPGRADE] {
             request.headers_mut().remove(name);
         }
@@ -144,13 +144,13 @@ impl Service for Tables {
             }
             Err(error) => {
                 tracing::error!(error, "the local DynamoDB server failed on a request");
-                let body = error_body("InternalServerError", "the engine does not answer");
+                let body = error_body("InternalServerError", "the engine does not respond");
                 answer(StatusCode::INTERNAL_SERVER_ERROR, CONTENT_TYPE, body)
             }
         }
     }
 
-    fn denied(message: &str) -> (&'static str, String) {
+    fn access_denied(message: &str) -> (&'static str, String) {
         (CONTENT_TYPE, error_body("AccessDeniedException", message))
     }
 }

@@ -1,9 +1,9 @@
-//! Reasons for which the servers do not start.
+//! Start errors of the embedded servers.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why the servers did not start.
+/// Start error of the embedded servers.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LocalError {
@@ -15,10 +15,10 @@ pub enum LocalError {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
-    /// SQLite takes its path as text.
+    /// The path is not valid UTF-8, which SQLite needs.
     #[error(
         "the path {} is not valid UTF-8, which SQLite needs; choose another folder",
         path.display()
@@ -32,10 +32,10 @@ pub enum LocalError {
     InUse {
         /// The folder.
         dir: PathBuf,
-        /// The S3 and the DynamoDB address of the other process, when it has
-        /// written them down already.
+        /// S3 and DynamoDB endpoints of the other process; `None` if it has
+        /// not written them yet.
         endpoints: Option<(String, String)>,
-        /// The other process and its start, as it has written them down.
+        /// Process id and start time of the other process, from the lock file.
         holder: Option<String>,
     },
     /// The lock file could not be opened, locked or written.
@@ -46,25 +46,25 @@ pub enum LocalError {
     Lock {
         /// The lock file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// Another program listens on the port.
     #[error("port {port} on 127.0.0.1 is taken; give another with {flag}, or 0 for any free port")]
     PortInUse {
-        /// The port asked for.
+        /// Requested port.
         port: u16,
         /// The option that sets it.
         flag: &'static str,
     },
-    /// The port could not be opened for another reason.
+    /// Opening the port failed for another reason.
     #[error("cannot listen on 127.0.0.1:{port}: {source}; give another port with {flag}")]
     Listen {
-        /// The port asked for.
+        /// Requested port.
         port: u16,
         /// The option that sets it.
         flag: &'static str,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// The tables could not be opened.
@@ -76,15 +76,15 @@ pub enum LocalError {
     Database {
         /// The SQLite file.
         path: PathBuf,
-        /// What the database engine said.
+        /// Message of the database engine.
         message: String,
     },
-    /// The system would not give a thread or a runtime.
+    /// The system could not start a thread or a runtime.
     #[error("cannot start the {server} server: {source}; the system is short of threads or files")]
     Thread {
-        /// Which of the two.
+        /// Name of the server.
         server: &'static str,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
 }

@@ -1,16 +1,16 @@
-//! What stands before both servers: programs on this machine pass, web pages do not.
+//! HTTP server of both services: accepts programs on this machine, denies web pages.
 //!
 //! Any page in a browser on this machine can send requests to 127.0.0.1, and the servers
-//! ask for no secret. A browser says of each request where it comes from, and a page
-//! cannot change that. So these are refused, with 403 in the service's own form:
+//! need no secret. A browser names the origin of each request, and a page
+//! cannot change that. So these get status 403, with an error in the service's format:
 //!
-//! * a `Host` other than this machine's names: a page that points a name of its own at
+//! * a `Host` other than this machine's names: a page whose domain resolves to
 //!   127.0.0.1 (DNS rebinding);
 //! * an `Origin` other than the server's own, `null` included;
 //! * a `Sec-Fetch-Site` other than `none` and `same-origin`;
 //! * a preflight (`Access-Control-Request-Method`).
 //!
-//! AWS clients send none of these headers but `Host`. No answer carries a CORS header.
+//! AWS clients send only `Host` of these headers. No response has a CORS header.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,37 +29,37 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// What goes wrong with a body, or on the way to an answer.
+/// Error of a body or of a request.
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// An answer of either server.
-pub(super) type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
+/// Response of either server.
+pub(super) type HttpResponse = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
-/// The names of this machine that a client may call it by.
-const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+/// Host names that a client may use.
+const HOST_NAMES: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
-/// How much of a header is repeated in the message about it, in characters.
-const SHOWN_CHARACTERS: usize = 100;
+/// Maximum number of characters of a header in a message about it.
+const MAX_SHOWN_CHARACTERS: usize = 100;
 
-/// How long requests that are still running get once a stop is asked for.
-const GRACE: Duration = Duration::from_secs(2);
+/// Time that running requests get after a stop request.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// One of the two services, behind one connection.
+/// One of the two services, for one connection.
 pub(super) trait Service: Send + Sync + 'static {
-    /// The name, for the log.
+    /// Name in log lines.
     const NAME: &'static str;
 
-    /// Answers a request that may be answered.
-    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
+    /// Handles an allowed request.
+    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = HttpResponse> + Send;
 
-    /// The content type and the body of the service's own error for a denied request.
-    fn denied(message: &str) -> (&'static str, String);
+    /// Content type and body of the service's error for a denied request.
+    fn access_denied(message: &str) -> (&'static str, String);
 }
 
-/// Serves until `stop`, and then for as long as requests run, within limits. Each
-/// connection has a service of its own.
+/// Serves until `stop`, then waits a limited time for running requests. Each
+/// connection has a separate service.
 pub(super) async fn serve<S: Service>(
     listener: TcpListener,
     service: impl Fn() -> S,
@@ -76,26 +76,34 @@ pub(super) async fn serve<S: Service>(
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, service(), port, stop.clone()));
+                    connections.spawn(serve_connection(stream, service(), port, stop.clone()));
                 }
                 Err(error) => {
-                    // Mostly: too many open files. Give some the time to close.
+                    // Usually too many open files: some may close meanwhile.
                     tracing::warn!(%error, "the local {name} server cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
-            // Reaps those that ended.
+            // Removes finished connections from the set.
             Some(_) = connections.join_next() => {}
         }
     }
     drop(listener);
     let all_ended = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, all_ended).await.is_err() {
+    if tokio::time::timeout(SHUTDOWN_GRACE, all_ended)
+        .await
+        .is_err()
+    {
         tracing::debug!("local {name} requests cut off");
     }
 }
 
-async fn connection<S: Service>(stream: TcpStream, service: S, port: u16, stop: CancellationToken) {
+async fn serve_connection<S: Service>(
+    stream: TcpStream,
+    service: S,
+    port: u16,
+    stop: CancellationToken,
+) {
     let name = S::NAME;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
@@ -103,7 +111,7 @@ async fn connection<S: Service>(stream: TcpStream, service: S, port: u16, stop: 
     let service = Arc::new(service);
     let service = service_fn(move |request| {
         let service = Arc::clone(&service);
-        async move { Ok::<_, Infallible>(pass(&*service, port, request).await) }
+        async move { Ok::<_, Infallible>(check_and_handle(&*service, port, request).await) }
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
@@ -118,25 +126,29 @@ async fn connection<S: Service>(stream: TcpStream, service: S, port: u16, stop: 
         }
     };
     if let Err(error) = ended {
-        // A client that goes away in the middle is its own business.
+        // A client may disconnect at any time.
         tracing::debug!(%error, "a connection to the local {name} server broke off");
     }
 }
 
-/// Passes a request on, or refuses it.
-async fn pass<S: Service>(service: &S, port: u16, mut request: Request<Incoming>) -> Answer {
-    if let Some(why) = refusal(request.uri(), request.headers(), port) {
-        tracing::debug!("the local {} server refused a request: {why}", S::NAME);
-        let (kind, body) = S::denied(&why);
+/// Handles a request if it is allowed, or denies it.
+async fn check_and_handle<S: Service>(
+    service: &S,
+    port: u16,
+    mut request: Request<Incoming>,
+) -> HttpResponse {
+    if let Some(why) = denial_reason(request.uri(), request.headers(), port) {
+        tracing::debug!("the local {} server denied a request: {why}", S::NAME);
+        let (kind, body) = S::access_denied(&why);
         let mut answer = answer(StatusCode::FORBIDDEN, kind, body);
-        // The body of the request is not read.
+        // The rest of the connection is useless, because the body is unread.
         let close = HeaderValue::from_static("close");
         answer.headers_mut().insert(header::CONNECTION, close);
         return answer;
     }
-    // dynoxide would take it for a browser's and allow every page to read the answer.
+    // With this header dynoxide would let every page read the response.
     request.headers_mut().remove(header::ORIGIN);
-    let mut answer = service.answer(request).await;
+    let mut answer = service.handle(request).await;
     let cors: Vec<HeaderName> = (answer.headers().keys())
         .filter(|name| name.as_str().starts_with("access-control-"))
         .cloned()
@@ -147,8 +159,8 @@ async fn pass<S: Service>(service: &S, port: u16, mut request: Request<Incoming>
     answer
 }
 
-/// An answer with this text for a body.
-pub(super) fn answer(status: StatusCode, kind: &'static str, body: String) -> Answer {
+/// Builds a response with this body.
+pub(super) fn answer(status: StatusCode, kind: &'static str, body: String) -> HttpResponse {
     let body = Full::new(Bytes::from(body)).map_err(|never| match never {});
     let mut answer = Response::new(body.boxed_unsync());
     *answer.status_mut() = status;
@@ -157,8 +169,8 @@ pub(super) fn answer(status: StatusCode, kind: &'static str, body: String) -> An
     answer
 }
 
-/// Why a request to a server on `port` is refused, if it is.
-fn refusal(uri: &Uri, headers: &HeaderMap, port: u16) -> Option<String> {
+/// Reason to deny a request to a server on `port`; `None` if it is allowed.
+fn denial_reason(uri: &Uri, headers: &HeaderMap, port: u16) -> Option<String> {
     let hint = format!("call it by http://127.0.0.1:{port} or http://localhost:{port}");
     let hosts = headers.get_all(header::HOST);
     if uri.authority().is_none() && hosts.iter().next().is_none() {
@@ -166,8 +178,8 @@ fn refusal(uri: &Uri, headers: &HeaderMap, port: u16) -> Option<String> {
     }
     let authority = uri.authority().map(|a| a.as_str().as_bytes());
     for host in hosts.iter().map(HeaderValue::as_bytes).chain(authority) {
-        if !is_ours(host, port) {
-            let host = shown(host);
+        if !is_local_authority(host, port) {
+            let host = quote_header(host);
             return Some(format!(
                 "{host} is not the address of this server, which serves this machine only; {hint}"
             ));
@@ -175,12 +187,13 @@ fn refusal(uri: &Uri, headers: &HeaderMap, port: u16) -> Option<String> {
     }
     for origin in headers.get_all(header::ORIGIN) {
         let authority = origin.as_bytes().strip_prefix(b"http://");
-        // Without a port it would be that of port 80, another server.
+        // An origin without a port is that of port 80, another server.
         let own = authority.is_some_and(|a| {
-            is_ours(a, port) && (a.ends_with(format!(":{port}").as_bytes()) || port == 80)
+            is_local_authority(a, port)
+                && (a.ends_with(format!(":{port}").as_bytes()) || port == 80)
         });
         if !own {
-            let origin = shown(origin.as_bytes());
+            let origin = quote_header(origin.as_bytes());
             return Some(format!(
                 "the request comes from a web page ({origin}); this server serves programs on this machine, no pages"
             ));
@@ -188,7 +201,7 @@ fn refusal(uri: &Uri, headers: &HeaderMap, port: u16) -> Option<String> {
     }
     for site in headers.get_all(SEC_FETCH_SITE) {
         if !matches!(site.as_bytes(), b"none" | b"same-origin") {
-            let site = shown(site.as_bytes());
+            let site = quote_header(site.as_bytes());
             return Some(format!(
                 "the request comes from a web page of another site (Sec-Fetch-Site: {site}); \
                  this server serves programs on this machine, no pages"
@@ -200,12 +213,12 @@ fn refusal(uri: &Uri, headers: &HeaderMap, port: u16) -> Option<String> {
         .then(|| "this server allows no requests of web pages (CORS)".to_owned())
 }
 
-/// Whether `authority` names this machine, and `port` if any.
-fn is_ours(authority: &[u8], port: u16) -> bool {
+/// True if `authority` names this machine, with `port` or without a port.
+fn is_local_authority(authority: &[u8], port: u16) -> bool {
     let Ok(authority) = std::str::from_utf8(authority) else {
         return false;
     };
-    NAMES.iter().any(|name| {
+    HOST_NAMES.iter().any(|name| {
         let Some((host, rest)) = authority.split_at_checked(name.len()) else {
             return false;
         };
@@ -213,10 +226,10 @@ fn is_ours(authority: &[u8], port: u16) -> bool {
     })
 }
 
-/// The value of a header, in quotes and safe to show.
-fn shown(value: &[u8]) -> String {
+/// Quotes and escapes the value of a header for a message.
+fn quote_header(value: &[u8]) -> String {
     let text = String::from_utf8_lossy(value);
-    let cut: String = text.chars().take(SHOWN_CHARACTERS).collect();
+    let cut: String = text.chars().take(MAX_SHOWN_CHARACTERS).collect();
     format!("{cut:?}")
 }
 
@@ -224,17 +237,17 @@ fn shown(value: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn refused(uri: &str, headers: &[(&str, &str)]) -> Option<String> {
+    fn denial(uri: &str, headers: &[(&str, &str)]) -> Option<String> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let name = HeaderName::try_from(*name).unwrap();
             map.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        refusal(&uri.parse().unwrap(), &map, 8000)
+        denial_reason(&uri.parse().unwrap(), &map, 8000)
     }
 
     #[test]
-    fn a_host_is_one_of_this_machines_names() {
+    fn only_host_names_of_this_machine_are_allowed() {
         for host in [
             "127.0.0.1",
             "127.0.0.1:8000",
@@ -243,7 +256,7 @@ mod tests {
             "[::1]",
             "[::1]:8000",
         ] {
-            assert_eq!(refused("/", &[("host", host)]), None, "{host}");
+            assert_eq!(denial("/", &[("host", host)]), None, "{host}");
         }
         for host in [
             "",
@@ -264,26 +277,26 @@ mod tests {
             "::1",
             "é",
         ] {
-            let why = refused("/", &[("host", host)]).expect(host);
+            let why = denial("/", &[("host", host)]).expect(host);
             assert!(why.contains("http://127.0.0.1:8000"), "{why}");
         }
-        assert!(refused("/", &[]).is_some());
-        assert!(refused("/", &[("host", "localhost"), ("host", "evil.example")]).is_some());
+        assert!(denial("/", &[]).is_some());
+        assert!(denial("/", &[("host", "localhost"), ("host", "evil.example")]).is_some());
     }
 
     #[test]
-    fn an_absolute_address_counts_as_the_host() {
-        assert_eq!(refused("http://localhost:8000/a", &[]), None);
+    fn the_host_of_an_absolute_uri_is_checked() {
+        assert_eq!(denial("http://localhost:8000/a", &[]), None);
         let own = ("host", "localhost:8000");
-        assert_eq!(refused("http://localhost:8000/a", &[own]), None);
-        assert!(refused("http://evil.example/a", &[own]).is_some());
+        assert_eq!(denial("http://localhost:8000/a", &[own]), None);
+        assert!(denial("http://evil.example/a", &[own]).is_some());
         let foreign = ("host", "evil.example");
-        assert!(refused("http://localhost:8000/a", &[foreign]).is_some());
+        assert!(denial("http://localhost:8000/a", &[foreign]).is_some());
     }
 
     #[test]
-    fn an_origin_is_the_servers_own_or_refused() {
-        let with = |name, value| refused("/", &[("host", "localhost:8000"), (name, value)]);
+    fn only_the_origin_of_the_server_is_allowed() {
+        let with = |name, value| denial("/", &[("host", "localhost:8000"), (name, value)]);
         assert_eq!(with("origin", "http://localhost:8000"), None);
         assert_eq!(with("origin", "http://127.0.0.1:8000"), None);
         for origin in [
@@ -309,17 +322,17 @@ mod tests {
     }
 
     #[test]
-    fn what_a_message_repeats_is_harmless_and_short() {
-        let why = refused(
+    fn header_values_in_messages_are_escaped_and_short() {
+        let why = denial(
             "/",
             &[
                 ("host", "localhost"),
                 ("origin", "http://\u{202E}\u{9b}2J<x>"),
             ],
         )
-        .expect("refused");
+        .expect("denied");
         assert!(why.contains("\\u{202e}\\u{9b}2J<x>"), "{why}");
         let long = "x".repeat(5_000);
-        assert!(refused("/", &[("host", &long)]).expect("refused").len() < 400);
+        assert!(denial("/", &[("host", &long)]).expect("denied").len() < 400);
     }
 }

@@ -1,12 +1,12 @@
-//! The lock file: one process a folder, and where that one listens.
+//! Lock file: allows one process per folder, and holds its endpoints.
 
 use crate::local::error::LocalError;
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
-/// The locked file in the folder. The system gives the lock back when the file
-/// is closed, also when the process dies.
+/// Locked file in the folder. The system releases the lock when the file
+/// closes, also when the process dies.
 #[derive(Debug)]
 pub(super) struct LockFile {
     path: PathBuf,
@@ -29,14 +29,14 @@ impl LockFile {
             .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {
-                // A process that died left its addresses behind.
+                // Removes the endpoints of a process that died.
                 file.set_len(0).map_err(failed)?;
                 let mut lock = LockFile { path, file };
                 lock.write("", "")?;
                 Ok(lock)
             }
             Err(TryLockError::WouldBlock) => {
-                // Not readable on Windows while it is locked: then without addresses.
+                // On Windows a locked file is not readable: then there are no endpoints.
                 let mut text = String::new();
                 let read = file.read_to_string(&mut text);
                 Err(LocalError::InUse {
@@ -49,7 +49,7 @@ impl LockFile {
         }
     }
 
-    /// Writes down the addresses and this process. A later text is never shorter.
+    /// Writes the endpoints and this process. Later text is never shorter.
     pub(super) fn write(&mut self, s3: &str, dynamodb: &str) -> Result<(), LocalError> {
         let (process, now) = (std::process::id(), jiff::Timestamp::now());
         self.file
@@ -66,8 +66,8 @@ impl LockFile {
     }
 
     pub(super) fn clear(&mut self) {
-        // Nobody reads the addresses of a file that is not locked; this only
-        // spares a person who opens it the doubt.
+        // The endpoints in an unlocked file are ignored; emptying it only
+        // avoids confusion for a user who opens it.
         if let Err(error) = self.file.set_len(0) {
             tracing::debug!(path = %self.path.display(), %error, "cannot empty the lock file");
         }

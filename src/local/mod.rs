@@ -2,10 +2,10 @@
 //!
 //! The folder imports nothing of the rest of the crate. Its files, from the bottom up:
 //!
-//! * [`error`]: reasons for which the servers do not start;
+//! * [`error`]: start errors of the servers;
 //! * [`access`]: the access key and the region that clients sign with;
 //! * [`lock`]: the lock on the folder of the data;
-//! * [`server`]: one server on a thread and a runtime of its own;
+//! * [`server`]: one server on a separate thread and runtime;
 //! * [`front`]: the HTTP front of both, which keeps web pages out;
 //! * [`s3`]: buckets as folders, objects as files;
 //! * [`dynamodb`]: tables in a SQLite file;

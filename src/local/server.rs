@@ -1,4 +1,4 @@
-//! One server on a thread and a runtime of its own.
+//! One server on a separate thread and runtime.
 
 use crate::local::error::LocalError;
 use std::io;
@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
-/// How long a stopped runtime waits for a thread that is stuck in a system call.
+/// Time that a stopped runtime waits for a thread that is stuck in a system call.
 const RUNTIME_SHUTDOWN: Duration = Duration::from_secs(1);
 
-/// How long [`LocalServers::stop`](crate::local::servers::LocalServers::stop) waits in all, for both servers together.
+/// Maximum time of [`LocalServers::stop`](crate::local::servers::LocalServers::stop), for both servers together.
 pub(super) const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
-/// One server on its own thread and runtime.
+/// A running server with its thread and runtime.
 #[derive(Debug)]
 pub(super) struct Server {
     name: &'static str,
     pub(super) endpoint: String,
     pub(super) stop: CancellationToken,
-    /// Its sender goes away when the thread ends.
+    /// Disconnected when the thread ends.
     ended: mpsc::Receiver<()>,
     waited: bool,
 }
@@ -58,7 +58,7 @@ impl Server {
             runtime.block_on(async {
                 match listen(port) {
                     Ok((listener, address)) => {
-                        // Nobody left to hear it: not worth serving.
+                        // The caller is gone, so there is no reason to serve.
                         if opened.send(Ok(address)).is_ok() {
                             serve(listener, token).await;
                         }
@@ -96,7 +96,7 @@ impl Server {
         let left = deadline.saturating_duration_since(Instant::now());
         if let Err(mpsc::RecvTimeoutError::Timeout) = self.ended.recv_timeout(left) {
             tracing::warn!(
-                "the local {} server is slow to stop; left behind",
+                "the local {} server is slow to stop; it keeps running in the background",
                 self.name
             );
         }
@@ -105,7 +105,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Also reached when the other server failed to start.
+        // Also runs when the other server failed to start.
         self.stop.cancel();
         self.wait(Instant::now() + STOP_DEADLINE);
     }
@@ -124,8 +124,8 @@ fn build_runtime(name: &str) -> io::Result<tokio::runtime::Runtime> {
 /// TCP_NODELAY, which matters to the DynamoDB server: it sets none itself.
 pub(super) fn listen(port: u16) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = TcpSocket::new_v4()?;
-    // A port of a server that was stopped a moment ago may be taken again. On
-    // Windows the option means something else, and is not needed.
+    // Allows the port of a server that has just stopped. On
+    // Windows the option has another meaning and is not needed.
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     socket.set_nodelay(true)?;

@@ -1,37 +1,37 @@
-//! An S3 and a DynamoDB of one's own, on this machine.
+//! Embedded S3 and DynamoDB on this machine, started and stopped together.
 //!
-//! Trying a load for the first time should need no account, no network and no
-//! bill. [`LocalServers`] starts two small servers on 127.0.0.1, which the rest
-//! of the program then uses through the same AWS SDK clients, requests and
+//! A first test of a load should need no account, no network and no
+//! bill. [`LocalServers`] starts two small servers on 127.0.0.1. The rest
+//! of the program uses them with the same AWS SDK clients, requests and
 //! error handling as the real services: nothing is stubbed on the client side.
 //!
 //! Everything lives in one folder:
 //!
-//! | Path | What |
+//! | Path | Contents |
 //! |---|---|
 //! | `s3/BUCKET/KEY` | each bucket is a folder, each object a plain file in it; files may be dropped in, replaced and removed by hand |
 //! | `s3-meta/` | what a plain file cannot hold: ETags, content types, checksums, unfinished uploads |
 //! | `dynamodb.db` | the tables, a SQLite database |
 //! | `lock` | held while a server runs; names the two addresses and the process |
 //!
-//! The trade-offs, plainly:
+//! Trade-offs:
 //!
-//! * **Real enough to load against, no substitute for the service.** The tables
+//! * **Good enough to test a load, no substitute for the service.** The tables
 //!   report their provisioned capacity and each write reports what it consumed,
-//!   but nothing is ever throttled or handed back, whatever the rate.
+//!   but no call is ever throttled and no item unprocessed, whatever the rate.
 //! * **SQLite on disk, never in memory.** The engine gets slower with every item
-//!   it holds in memory, and stays level on a file; and a table that is still
-//!   there tomorrow is worth more than a little speed. Writes survive a crash of
+//!   it holds in memory, but not on a file. Tables also survive a restart, which
+//!   is worth more than a little speed. Writes survive a crash of
 //!   the program; the last few may be lost if the machine loses power.
 //! * **No security.** Any credentials are accepted, and signatures are not
 //!   checked. Only programs on this machine can connect, and no web pages.
-//! * **One process at a time.** SQLite and the files would stand two, the ETags
-//!   and the unfinished uploads would not, so a lock keeps the second one out and
-//!   tells it where the first one listens.
+//! * **One process at a time.** SQLite and the files would allow two, the ETags
+//!   and the unfinished uploads would not. So a lock stops the second process and
+//!   tells it the endpoints of the first.
 //!
-//! SQLite calls block the thread they run on, and the two servers should not
-//! hold up the program that started them, nor each other. So each has a thread
-//! and a tokio runtime of its own, and [`LocalServers::start`] and
+//! SQLite calls block their thread, and the two servers should not
+//! delay the program that started them, nor each other. So each has a separate
+//! thread and tokio runtime, and [`LocalServers::start`] and
 //! [`LocalServers::stop`] are plain blocking functions that may be called from
 //! anywhere, from inside another runtime too.
 
@@ -44,24 +44,24 @@ use crate::local::server::{STOP_DEADLINE, Server};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Where the servers keep their data and which ports they listen on.
+/// Data folder and ports of the servers.
 #[derive(Debug, Clone)]
 pub struct LocalOptions {
-    /// The folder that holds everything; created when it is missing.
+    /// Data folder; created if it is missing.
     pub dir: PathBuf,
-    /// Port of the S3 server, 0 for any free one.
+    /// Port of the S3 server; 0 for any free port.
     pub s3_port: u16,
-    /// Port of the DynamoDB server, 0 for any free one.
+    /// Port of the DynamoDB server; 0 for any free port.
     pub dynamodb_port: u16,
 }
 
-/// The two servers, running until stopped or dropped.
+/// The two running servers; stopped by [`LocalServers::stop`] or on drop.
 #[derive(Debug)]
 pub struct LocalServers {
     dir: PathBuf,
     s3: Server,
     dynamodb: Server,
-    // Declared last: the lock is given back after the servers are gone.
+    // Declared last, so that the lock is released after the servers are dropped.
     lock: LockFile,
 }
 
@@ -70,9 +70,9 @@ impl LocalServers {
     ///
     /// # Errors
     ///
-    /// When the folder cannot be used or is served by another process, when a
-    /// port is taken, or when the database file cannot be opened. Nothing is left
-    /// running then.
+    /// [`LocalError`] if the folder cannot be used or another process serves it, if a
+    /// port is in use, or if the database file cannot be opened. No server runs
+    /// then.
     pub fn start(options: LocalOptions) -> Result<LocalServers, LocalError> {
         let LocalOptions {
             dir,
@@ -88,7 +88,7 @@ impl LocalServers {
         create_folder(&dir)?;
         let mut lock = LockFile::acquire(&dir)?;
 
-        let front = crate::local::s3::service::Front::open(&dir)?;
+        let front = crate::local::s3::service::EmbeddedS3::open(&dir)?;
         let database = crate::local::dynamodb::open(&dir)?;
         let s3 = Server::spawn("S3", s3_port, "--s3-port", move |listener, stop| {
             crate::local::s3::service::serve(listener, front, stop)
@@ -120,7 +120,7 @@ impl LocalServers {
         &self.dynamodb.endpoint
     }
 
-    /// The folder that holds everything, as an absolute path.
+    /// Data folder, as an absolute path.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -135,7 +135,7 @@ impl LocalServers {
 
 impl Drop for LocalServers {
     fn drop(&mut self) {
-        // Both at once, then wait for both.
+        // Cancels both before it waits, so that they stop in parallel.
         self.s3.stop.cancel();
         self.dynamodb.stop.cancel();
         let deadline = Instant::now() + STOP_DEADLINE;

@@ -1,4 +1,4 @@
-//! The DynamoDB server as clients see it.
+//! Tests of the DynamoDB server with an SDK client.
 
 use std::collections::HashMap;
 
@@ -75,7 +75,7 @@ fn binary(number: usize) -> AttributeValue {
 }
 
 #[tokio::test]
-async fn a_table_reports_the_capacity_it_was_given() {
+async fn a_table_reports_its_provisioned_capacity() {
     let dir = tempfile::tempdir().unwrap();
     let servers = start(dir.path());
     let client = dynamodb_client(&servers);
@@ -96,7 +96,7 @@ async fn a_table_reports_the_capacity_it_was_given() {
 }
 
 #[tokio::test]
-async fn a_batch_of_25_is_taken_whole_and_counted() {
+async fn a_batch_of_25_is_written_and_its_capacity_reported() {
     let dir = tempfile::tempdir().unwrap();
     let servers = start(dir.path());
     let client = dynamodb_client(&servers);
@@ -125,7 +125,7 @@ async fn a_batch_of_25_is_taken_whole_and_counted() {
 }
 
 #[tokio::test]
-async fn a_batch_with_a_key_twice_or_with_26_items_is_refused() {
+async fn a_batch_with_a_duplicate_key_or_26_items_is_invalid() {
     let dir = tempfile::tempdir().unwrap();
     let servers = start(dir.path());
     let client = dynamodb_client(&servers);
@@ -157,7 +157,7 @@ async fn items_are_still_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn the_engines_own_port_is_closed_once_it_answers() {
+async fn the_engine_port_is_closed_after_the_connection() {
     let dir = tempfile::tempdir().unwrap();
     let (listener, address) = listen(0).unwrap();
     let opened = Engine::open(open(dir.path()).unwrap(), (listener, address)).await;

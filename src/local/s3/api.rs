@@ -1,4 +1,4 @@
-//! The S3 operations by their names in the protocol, and where each is done.
+//! Trait implementation: each S3 operation calls its function in another module.
 
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};

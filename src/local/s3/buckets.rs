@@ -5,7 +5,7 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
 use crate::local::access::REGION;
-use crate::local::s3::listing::After;
+use crate::local::s3::listing::ListStart;
 use crate::local::s3::operations::Api;
 
 impl Api {
@@ -21,8 +21,8 @@ impl Api {
             ..
         } = req.input;
         let mut buckets = self.blocking(|store| store.list_buckets()).await?;
-        let after = continuation_token.as_deref().map(After::from_token);
-        if let Some(After::Key(after) | After::Prefix(after)) = after.transpose()? {
+        let after = continuation_token.as_deref().map(ListStart::from_token);
+        if let Some(ListStart::Key(after) | ListStart::Prefix(after)) = after.transpose()? {
             buckets.retain(|(name, _)| *name > after);
         }
         if let Some(prefix) = &prefix {
@@ -34,7 +34,7 @@ impl Api {
             buckets.truncate(max);
         }
         let last = buckets.last().filter(|_| more);
-        let continuation_token = last.map(|(name, _)| After::Key(name.clone()).to_token());
+        let continuation_token = last.map(|(name, _)| ListStart::Key(name.clone()).to_token());
         let buckets = buckets
             .into_iter()
             .map(|(name, created)| Bucket {
@@ -72,7 +72,7 @@ impl Api {
     ) -> S3Result<S3Response<DeleteBucketOutput>> {
         self.blocking(move |store| store.delete_bucket(&req.input.bucket))
             .await?;
-        // The status of the `s3s` output is 200.
+        // `s3s` would respond with 200.
         let mut response = S3Response::new(DeleteBucketOutput::default());
         response.status = Some(StatusCode::NO_CONTENT);
         Ok(response)
@@ -98,7 +98,7 @@ impl Api {
     ) -> S3Result<S3Response<GetBucketLocationOutput>> {
         self.blocking(move |store| store.bucket_dir(&req.input.bucket))
             .await?;
-        // None stands for us-east-1.
+        // No location means us-east-1.
         Ok(S3Response::new(GetBucketLocationOutput::default()))
     }
 }

@@ -1,11 +1,11 @@
 //! The `aws-chunked` content encoding: a body in signed or unsigned chunks, with
-//! checksums behind it.
+//! checksums after it.
 //!
 //! SDK clients send uploads this way, so that they need not read a file twice to
-//! put its checksum in front. Each chunk is `SIZE[;chunk-signature=…]\r\n`, the
+//! send its checksum first. Each chunk is `SIZE[;chunk-signature=…]\r\n`, the
 //! data, `\r\n`; a chunk of size 0 ends them, and lines of `name:value` follow.
 //! Signatures are skipped, as everywhere in the embedded server. The checksums are
-//! kept for whoever stores the body, and there they are checked.
+//! kept for the code that stores the body, which checks them.
 
 use std::io;
 use std::pin::Pin;
@@ -18,10 +18,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use hyper::body::{Body as _, Incoming};
 use s3s::stream::{ByteStream, RemainingLength};
 
-/// Longer than any chunk header or trailer that a client sends.
-const MAX_LINES: usize = 16 * 1024;
+/// Maximum length of a chunk header or trailer, in bytes; clients send far less.
+const MAX_LINE_BYTES: usize = 16 * 1024;
 
-/// The lines behind the last chunk, once the body has been read to its end.
+/// Lines after the last chunk; empty until the body has been read to its end.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trailers(Arc<Mutex<HeaderMap>>);
 
@@ -38,14 +38,14 @@ impl Trailers {
     }
 }
 
-/// Takes the chunks off a request body.
+/// Decodes a chunked request body.
 #[derive(Debug)]
 pub(super) struct Dechunked {
     body: Incoming,
     decoder: Decoder,
     trailers: Trailers,
-    /// The length the client announced, less what was handed on.
-    left: Option<u64>,
+    /// Announced length minus the bytes delivered so far; `None` if not announced.
+    remaining: Option<u64>,
     ended: bool,
 }
 
@@ -55,16 +55,16 @@ impl Dechunked {
             body,
             decoder: Decoder::default(),
             trailers,
-            left: decoded_len,
+            remaining: decoded_len,
             ended: false,
         }
     }
 
-    fn account(&mut self, len: u64) -> io::Result<()> {
-        if let Some(left) = &mut self.left {
+    fn count_decoded(&mut self, len: u64) -> io::Result<()> {
+        if let Some(left) = &mut self.remaining {
             *left = left
                 .checked_sub(len)
-                .ok_or_else(|| bad("the body is longer than x-amz-decoded-content-length"))?;
+                .ok_or_else(|| invalid("the body is longer than x-amz-decoded-content-length"))?;
         }
         Ok(())
     }
@@ -72,18 +72,18 @@ impl Dechunked {
     fn finish(&mut self) -> io::Result<()> {
         self.ended = true;
         self.trailers.set(self.decoder.finish()?);
-        match self.left {
-            Some(left) if left > 0 => {
-                Err(bad("the body is shorter than x-amz-decoded-content-length"))
-            }
+        match self.remaining {
+            Some(left) if left > 0 => Err(invalid(
+                "the body is shorter than x-amz-decoded-content-length",
+            )),
             _ => Ok(()),
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         loop {
-            if let Some(data) = self.decoder.next()? {
-                self.account(data.len() as u64)?;
+            if let Some(data) = self.decoder.next_piece()? {
+                self.count_decoded(data.len() as u64)?;
                 return Poll::Ready(Ok(Some(data)));
             }
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
@@ -116,7 +116,7 @@ impl Stream for Dechunked {
 
 impl ByteStream for Dechunked {
     fn remaining_length(&self) -> RemainingLength {
-        self.left
+        self.remaining
             .and_then(|left| usize::try_from(left).ok())
             .map_or_else(RemainingLength::unknown, RemainingLength::new_exact)
     }
@@ -126,12 +126,12 @@ impl ByteStream for Dechunked {
 enum State {
     /// Before the size of a chunk.
     #[default]
-    Size,
-    /// In a chunk, with so many bytes to come.
-    Data(u64),
-    /// Before the line end behind a chunk.
-    DataEnd,
-    /// Behind the last chunk.
+    ChunkSize,
+    /// In a chunk, with this number of bytes left.
+    ChunkData(u64),
+    /// Before the line end after a chunk.
+    ChunkEnd,
+    /// After the last chunk.
     Trailers,
 }
 
@@ -146,42 +146,42 @@ impl Decoder {
         self.buffer.extend_from_slice(data);
     }
 
-    /// The next piece of a chunk, or `None` when more input is needed first.
-    fn next(&mut self) -> io::Result<Option<Bytes>> {
+    /// Next piece of a chunk; `None` if the decoder needs more input.
+    fn next_piece(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             match self.state {
-                State::Size => {
+                State::ChunkSize => {
                     let Some(end) = memchr::memchr(b'\n', &self.buffer) else {
                         return self.need_more();
                     };
                     let line = self.buffer.split_to(end + 1);
                     self.state = match parse_size(&line)? {
                         0 => State::Trailers,
-                        size => State::Data(size),
+                        size => State::ChunkData(size),
                     };
                 }
-                State::Data(left) => {
+                State::ChunkData(left) => {
                     if self.buffer.is_empty() {
                         return Ok(None);
                     }
-                    // The smaller of the two fits either type.
+                    // The minimum of the two fits both types.
                     let take = left.min(self.buffer.len() as u64);
                     let data = self.buffer.split_to(take as usize).freeze();
                     self.state = match left - take {
-                        0 => State::DataEnd,
-                        left => State::Data(left),
+                        0 => State::ChunkEnd,
+                        left => State::ChunkData(left),
                     };
                     return Ok(Some(data));
                 }
-                State::DataEnd => {
+                State::ChunkEnd => {
                     if self.buffer.len() < 2 {
                         return Ok(None);
                     }
                     if !self.buffer.starts_with(b"\r\n") {
-                        return Err(bad("a chunk is longer than its size says"));
+                        return Err(invalid("a chunk is longer than its announced size"));
                     }
                     self.buffer.advance(2);
-                    self.state = State::Size;
+                    self.state = State::ChunkSize;
                 }
                 State::Trailers => return self.need_more(),
             }
@@ -189,16 +189,16 @@ impl Decoder {
     }
 
     fn need_more(&self) -> io::Result<Option<Bytes>> {
-        if self.buffer.len() > MAX_LINES {
-            return Err(bad("a chunk header or trailer does not end"));
+        if self.buffer.len() > MAX_LINE_BYTES {
+            return Err(invalid("a chunk header or trailer does not end"));
         }
         Ok(None)
     }
 
-    /// The trailers, when the body ended where it should.
+    /// Returns the trailers, or an error if the body is incomplete.
     fn finish(&mut self) -> io::Result<HeaderMap> {
         if !matches!(self.state, State::Trailers) {
-            return Err(bad("the body ended before its last chunk"));
+            return Err(invalid("the body ended before its last chunk"));
         }
         let mut trailers = HeaderMap::new();
         for line in self.buffer[..].split(|byte| *byte == b'\n') {
@@ -206,12 +206,13 @@ impl Decoder {
             if line.is_empty() {
                 continue;
             }
-            let colon = memchr::memchr(b':', line).ok_or_else(|| bad("a trailer has no colon"))?;
+            let colon =
+                memchr::memchr(b':', line).ok_or_else(|| invalid("a trailer has no colon"))?;
             let name = HeaderName::from_bytes(line[..colon].trim_ascii());
             let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
             match (name, value) {
                 (Ok(name), Ok(value)) => trailers.insert(name, value),
-                _ => return Err(bad("a trailer is no header")),
+                _ => return Err(invalid("a trailer is not a valid header")),
             };
         }
         self.buffer.clear();
@@ -225,10 +226,10 @@ fn parse_size(line: &[u8]) -> io::Result<u64> {
         .ok()
         .filter(|digits| !digits.starts_with('+'))
         .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-        .ok_or_else(|| bad("a chunk does not begin with its size"))
+        .ok_or_else(|| invalid("a chunk does not begin with its size"))
 }
 
-fn bad(what: &'static str) -> io::Error {
+fn invalid(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
@@ -241,7 +242,7 @@ mod tests {
         let mut data = Vec::new();
         for piece in input.chunks(step) {
             decoder.push(piece);
-            while let Some(piece) = decoder.next()? {
+            while let Some(piece) = decoder.next_piece()? {
                 data.extend_from_slice(&piece);
             }
         }
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn signed_and_unsigned_chunks_however_they_arrive() {
+    fn signed_and_unsigned_chunks_are_decoded_at_any_split() {
         let signed = b"5;chunk-signature=ab12\r\nhello\r\nA;chunk-signature=cd\r\n, \r\nworld!\r\n\
             0;chunk-signature=ef\r\nx-amz-checksum-crc32:AAAAAA==\r\n\
             x-amz-trailer-signature:0123\r\n\r\n";
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_body_is_one_last_chunk() {
+    fn an_empty_body_is_only_the_last_chunk() {
         let (data, trailers) = decode(b"0\r\n\r\n", 100).unwrap();
         assert!(data.is_empty() && trailers.is_empty());
     }
@@ -287,6 +288,6 @@ mod tests {
             let shown = String::from_utf8_lossy(input).into_owned();
             assert!(decode(input, 3).is_err(), "{shown:?}");
         }
-        assert!(decode(&[b'1'; MAX_LINES * 2], 100).is_err());
+        assert!(decode(&[b'1'; MAX_LINE_BYTES * 2], 100).is_err());
     }
 }

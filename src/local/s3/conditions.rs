@@ -1,16 +1,16 @@
-//! Conditions and ranges: whether a request gets an object, and how much of it.
+//! Conditional requests and byte ranges.
 
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
 use s3s::dto::{ETagCondition, Range, Timestamp, TimestampFormat};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
-use crate::local::s3::object::Version;
+use crate::local::s3::object::StoredVersion;
 
-/// The conditions of a GET or HEAD, in the order of RFC 9110: a failed If-Match or
+/// Checks the conditions of a GET or HEAD in the order of RFC 9110: a failed If-Match or
 /// If-Unmodified-Since is a 412, a failed If-None-Match or If-Modified-Since a 304.
 pub(super) fn check_read(
-    version: &Version,
+    version: &StoredVersion,
     if_match: Option<&ETagCondition>,
     if_unmodified_since: Option<&Timestamp>,
     if_none_match: Option<&ETagCondition>,
@@ -53,9 +53,9 @@ pub(super) fn check_read(
     Err(error)
 }
 
-/// The same for the source of a copy, where all failures are a 412.
+/// Checks the conditions on the source of a copy, where all failures are a 412.
 pub(super) fn check_copy(
-    version: &Version,
+    version: &StoredVersion,
     if_match: Option<&ETagCondition>,
     if_unmodified_since: Option<&Timestamp>,
     if_none_match: Option<&ETagCondition>,
@@ -73,15 +73,15 @@ pub(super) fn check_copy(
 
 /// Part of an object, never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ContentSpan {
+pub(super) struct ResolvedRange {
     pub(super) start: u64,
-    /// Behind the last byte.
+    /// Offset after the last byte.
     end: u64,
     /// Length of the whole object.
     whole: u64,
 }
 
-impl ContentSpan {
+impl ResolvedRange {
     pub(super) fn len(&self) -> u64 {
         self.end - self.start
     }
@@ -91,12 +91,12 @@ impl ContentSpan {
     }
 }
 
-pub(super) fn span(
-    version: &Version,
+pub(super) fn resolve_range(
+    version: &StoredVersion,
     range: Option<Range>,
     part_number: Option<i32>,
-) -> S3Result<Option<ContentSpan>> {
-    // What parts an object was uploaded in is not kept: all of it is part 1.
+) -> S3Result<Option<ResolvedRange>> {
+    // The store does not keep the parts of an upload: the whole object is part 1.
     if part_number.is_some_and(|number| number != 1) {
         let mut error = S3Error::with_message(
             S3ErrorCode::Custom("InvalidPartNumber".into()),
@@ -108,7 +108,7 @@ pub(super) fn span(
     let Some(range) = range else { return Ok(None) };
     let whole = version.len;
     match range.check(whole) {
-        Ok(found) if !found.is_empty() => Ok(Some(ContentSpan {
+        Ok(found) if !found.is_empty() => Ok(Some(ResolvedRange {
             start: found.start,
             end: found.end,
             whole,

@@ -1,4 +1,4 @@
-//! Checking an upload against the checksums that came with it.
+//! Checks of an upload against the checksums of its request.
 
 use http::{Extensions, HeaderMap};
 use s3s::checksum::ChecksumHasher;
@@ -8,7 +8,7 @@ use s3s::{S3Result, s3_error};
 use crate::local::s3::chunked::Trailers;
 use crate::local::s3::object::{Checksums, hex};
 
-/// Hashes a body while it comes in, and compares with what the client said of it.
+/// Hashes a body while it arrives, and compares it with the client's checksums.
 #[derive(Default)]
 pub(super) struct Integrity {
     md5: Md5,
@@ -25,9 +25,9 @@ const SHA1: &str = "x-amz-checksum-sha1";
 const SHA256: &str = "x-amz-checksum-sha256";
 
 impl Integrity {
-    /// Of a request: checksums come as headers, or behind the body, where a header
+    /// Reads the expected checksums of a request: headers, or trailers that a header
     /// announces them.
-    pub(super) fn expected(headers: &HeaderMap, extensions: &Extensions) -> Integrity {
+    pub(super) fn from_headers(headers: &HeaderMap, extensions: &Extensions) -> Integrity {
         let header = |name: &str| {
             let value = headers.get(name)?.to_str().ok()?;
             Some(value.trim().to_owned())
@@ -76,7 +76,7 @@ impl Integrity {
         self.hasher.update(data);
     }
 
-    /// The MD5 in hex, and the checksums the client gave, all found right.
+    /// Returns the MD5 in hex and the client's checksums, or an error if one differs.
     pub(super) fn finish(self) -> S3Result<(String, Checksums)> {
         let md5 = self.md5.finalize();
         if let Some(expected) = self.content_md5
@@ -84,7 +84,7 @@ impl Integrity {
         {
             return Err(s3_error!(
                 BadDigest,
-                "the body does not have the Content-MD5 that came with it"
+                "the body does not match its Content-MD5"
             ));
         }
         let found = self.hasher.finalize();
@@ -96,11 +96,11 @@ impl Integrity {
                 (Some(found), Some(expected)) if *found == expected => Ok(Some(expected)),
                 (Some(found), Some(expected)) => Err(s3_error!(
                     BadDigest,
-                    "the body has {name} {found}, not {expected} as it came with"
+                    "the body has {name} {found}, expected {expected}"
                 )),
                 (Some(_), None) => Err(s3_error!(
                     InvalidRequest,
-                    "the trailer {name} was announced and did not come"
+                    "the trailer {name} was announced but is missing"
                 )),
             }
         };

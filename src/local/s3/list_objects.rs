@@ -1,14 +1,14 @@
-//! Operations that list objects, in both versions, and the form of their answers.
+//! Operations that list objects, in both versions, and the format of their responses.
 
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use crate::local::s3::listing;
-use crate::local::s3::listing::{After, Page, Query};
+use crate::local::s3::listing::{ListQuery, ListStart, Page};
 use crate::local::s3::operations::Api;
 
-/// S3 never lists more than this on one page.
-const MAX_LISTED: i32 = 1000;
+/// Maximum number of keys on a page, as in S3.
+const MAX_KEYS: i32 = 1000;
 
 impl Api {
     /// ListObjectsV2.
@@ -27,11 +27,11 @@ impl Api {
             ..
         } = req.input;
         let after = match (&continuation_token, &start_after) {
-            (Some(token), _) => After::from_token(token)?,
-            (None, start_after) => After::Key(start_after.clone().unwrap_or_default()),
+            (Some(token), _) => ListStart::from_token(token)?,
+            (None, start_after) => ListStart::Key(start_after.clone().unwrap_or_default()),
         };
         let query = |max_keys| {
-            Ok(Query {
+            Ok(ListQuery {
                 prefix: prefix.clone().unwrap_or_default(),
                 delimiter: delimiter.clone().filter(|d| !d.is_empty()),
                 after,
@@ -39,9 +39,9 @@ impl Api {
             })
         };
         let (page, max_keys) = self.list(bucket.clone(), max_keys, query).await?;
-        let encode = encoder(encoding_type.as_ref());
-        let next = page.next.as_ref().map(After::to_token);
-        let (contents, common_prefixes) = listed(page, encode);
+        let encode = key_encoder(encoding_type.as_ref());
+        let next = page.next.as_ref().map(ListStart::to_token);
+        let (contents, common_prefixes) = to_entries(page, encode);
         let count = contents.len() + common_prefixes.len();
         Ok(S3Response::new(ListObjectsV2Output {
             name: Some(bucket),
@@ -60,7 +60,7 @@ impl Api {
         }))
     }
 
-    /// ListObjects, its first version.
+    /// ListObjects, the first version.
     pub(super) async fn list_v1(
         &self,
         req: S3Request<ListObjectsInput>,
@@ -77,12 +77,14 @@ impl Api {
         let delimiter = delimiter.filter(|d| !d.is_empty());
         let query = |max_keys| {
             let marker = marker.clone().unwrap_or_default();
-            // The marker is a key or a common prefix, as listed last.
+            // The marker is the key or common prefix that was listed last.
             let after = match &delimiter {
-                Some(delimiter) if marker.ends_with(delimiter.as_str()) => After::Prefix(marker),
-                _ => After::Key(marker),
+                Some(delimiter) if marker.ends_with(delimiter.as_str()) => {
+                    ListStart::Prefix(marker)
+                }
+                _ => ListStart::Key(marker),
             };
-            Ok(Query {
+            Ok(ListQuery {
                 prefix: prefix.clone().unwrap_or_default(),
                 delimiter: delimiter.clone(),
                 after,
@@ -90,12 +92,12 @@ impl Api {
             })
         };
         let (page, max_keys) = self.list(bucket.clone(), max_keys, query).await?;
-        let encode = encoder(encoding_type.as_ref());
+        let encode = key_encoder(encoding_type.as_ref());
         let next = page.next.as_ref().map(|next| {
-            let (After::Key(next) | After::Prefix(next)) = next;
+            let (ListStart::Key(next) | ListStart::Prefix(next)) = next;
             encode(next.clone())
         });
-        let (contents, common_prefixes) = listed(page, encode);
+        let (contents, common_prefixes) = to_entries(page, encode);
         Ok(S3Response::new(ListObjectsOutput {
             name: Some(bucket),
             prefix: Some(encode(prefix.unwrap_or_default())),
@@ -115,9 +117,9 @@ impl Api {
         &self,
         bucket: String,
         max_keys: Option<i32>,
-        query: impl FnOnce(usize) -> S3Result<Query>,
+        query: impl FnOnce(usize) -> S3Result<ListQuery>,
     ) -> S3Result<(Page, i32)> {
-        let max_keys = max_keys.unwrap_or(MAX_LISTED).min(MAX_LISTED);
+        let max_keys = max_keys.unwrap_or(MAX_KEYS).min(MAX_KEYS);
         let max = usize::try_from(max_keys)
             .map_err(|_| s3_error!(InvalidArgument, "max-keys is negative"))?;
         let query = query(max)?;
@@ -128,7 +130,7 @@ impl Api {
     }
 }
 
-fn encoder(encoding: Option<&EncodingType>) -> fn(String) -> String {
+fn key_encoder(encoding: Option<&EncodingType>) -> fn(String) -> String {
     match encoding {
         Some(encoding) if encoding.as_str() == EncodingType::URL => {
             |text| listing::url_encode(&text)
@@ -137,7 +139,7 @@ fn encoder(encoding: Option<&EncodingType>) -> fn(String) -> String {
     }
 }
 
-fn listed(page: Page, encode: fn(String) -> String) -> (Vec<Object>, Vec<CommonPrefix>) {
+fn to_entries(page: Page, encode: fn(String) -> String) -> (Vec<Object>, Vec<CommonPrefix>) {
     let objects = page.objects.into_iter().map(|(key, version)| Object {
         key: Some(encode(key)),
         e_tag: Some(version.etag()),

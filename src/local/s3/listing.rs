@@ -1,9 +1,9 @@
-//! Listing a bucket: a walk over its folder in the order of the keys.
+//! Listing of a bucket: a walk over its folder in the order of the keys.
 //!
 //! S3 lists keys in the order of their bytes. A folder's files do not come in any
 //! order, but sorting each folder's entries, with folders as `name/`, and walking
-//! depth first gives exactly that order. So a page needs to look only at the
-//! folders its keys are in, not at the whole bucket.
+//! depth first gives exactly that order. So a page reads only the
+//! folders of its keys, not the whole bucket.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -12,79 +12,79 @@ use std::path::Path;
 
 use s3s::{S3ErrorCode, S3Result, s3_error};
 
-use crate::local::s3::object::{Version, hex};
-use crate::local::s3::store::{MAX_KEY, Store};
+use crate::local::s3::object::{StoredVersion, hex};
+use crate::local::s3::store::{MAX_KEY_BYTES, Store};
 use crate::local::s3::store_errors::failed;
 
-/// What to list.
+/// Parameters of a listing.
 #[derive(Debug)]
-pub(super) struct Query {
+pub(super) struct ListQuery {
     pub(super) prefix: String,
     pub(super) delimiter: Option<String>,
-    pub(super) after: After,
+    pub(super) after: ListStart,
     pub(super) max_keys: usize,
 }
 
-/// Where to begin.
+/// Start position of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum After {
-    /// Behind this key; the empty key is before all others.
+pub(super) enum ListStart {
+    /// After this key; the empty key is before all others.
     Key(String),
-    /// Behind all keys with this prefix.
+    /// After all keys with this prefix.
     Prefix(String),
 }
 
-impl After {
-    /// As a continuation token: opaque, and safe in any text.
+impl ListStart {
+    /// Encodes the position as a continuation token: opaque, and safe in any text.
     pub(super) fn to_token(&self) -> String {
         match self {
-            After::Key(key) => format!("k{}", hex(key.as_bytes())),
-            After::Prefix(prefix) => format!("p{}", hex(prefix.as_bytes())),
+            ListStart::Key(key) => format!("k{}", hex(key.as_bytes())),
+            ListStart::Prefix(prefix) => format!("p{}", hex(prefix.as_bytes())),
         }
     }
 
-    pub(super) fn from_token(token: &str) -> S3Result<After> {
+    pub(super) fn from_token(token: &str) -> S3Result<ListStart> {
         let parse = || {
             let (kind, digits) = token.split_at_checked(1)?;
-            let text = String::from_utf8(unhex(digits)?).ok()?;
+            let text = String::from_utf8(decode_hex(digits)?).ok()?;
             match kind {
-                "k" => Some(After::Key(text)),
-                "p" => Some(After::Prefix(text)),
+                "k" => Some(ListStart::Key(text)),
+                "p" => Some(ListStart::Prefix(text)),
                 _ => None,
             }
         };
-        parse().ok_or_else(|| s3_error!(InvalidArgument, "the continuation token is not ours"))
+        parse().ok_or_else(|| s3_error!(InvalidArgument, "the continuation token is not valid"))
     }
 
-    /// Whether a key lies at or before this place.
+    /// True if `key` is at or before this position.
     fn covers_key(&self, key: &str) -> bool {
         match self {
-            After::Key(after) => key <= after.as_str(),
-            After::Prefix(after) => key < after.as_str() || key.starts_with(after.as_str()),
+            ListStart::Key(after) => key <= after.as_str(),
+            ListStart::Prefix(after) => key < after.as_str() || key.starts_with(after.as_str()),
         }
     }
 
-    /// Whether all keys that begin with `folder` do.
+    /// True if all keys that begin with `folder` are at or before this position.
     fn covers_folder(&self, folder: &str) -> bool {
-        let (After::Key(after) | After::Prefix(after)) = self;
+        let (ListStart::Key(after) | ListStart::Prefix(after)) = self;
         let before = folder < after.as_str() && !after.starts_with(folder);
-        before || matches!(self, After::Prefix(after) if folder.starts_with(after.as_str()))
+        before || matches!(self, ListStart::Prefix(after) if folder.starts_with(after.as_str()))
     }
 }
 
 /// One page of a listing.
 #[derive(Debug, Default)]
 pub(super) struct Page {
-    pub(super) objects: Vec<(String, Version)>,
+    pub(super) objects: Vec<(String, StoredVersion)>,
     pub(super) common_prefixes: Vec<String>,
-    /// Where the next page begins, when there is one.
-    pub(super) next: Option<After>,
+    /// Start of the next page; `None` on the last page.
+    pub(super) next: Option<ListStart>,
 }
 
 /// Lists a bucket.
-pub(super) fn list(store: &Store, bucket: &str, query: &Query) -> S3Result<Page> {
+pub(super) fn list(store: &Store, bucket: &str, query: &ListQuery) -> S3Result<Page> {
     let dir = store.bucket_dir(bucket)?;
-    let mut walk = Walk {
+    let mut walk = BucketWalk {
         store,
         bucket,
         query,
@@ -92,40 +92,40 @@ pub(super) fn list(store: &Store, bucket: &str, query: &Query) -> S3Result<Page>
         last: None,
     };
     if query.max_keys > 0 {
-        // Done or full, the page is the same.
-        let _ = walk.folder(&dir, "")?;
+        // The result only says if the page is full.
+        let _ = walk.visit_folder(&dir, "")?;
     }
     Ok(walk.page)
 }
 
-struct Walk<'a> {
+struct BucketWalk<'a> {
     store: &'a Store,
     bucket: &'a str,
-    query: &'a Query,
+    query: &'a ListQuery,
     page: Page,
-    /// What was put on the page last.
-    last: Option<After>,
+    /// Last entry of the page.
+    last: Option<ListStart>,
 }
 
-impl Walk<'_> {
-    /// Walks one folder; `base` is the part of the keys it stands for, ending in a
-    /// slash. Breaks off when the page is full.
-    fn folder(&mut self, dir: &Path, base: &str) -> S3Result<ControlFlow<()>> {
+impl BucketWalk<'_> {
+    /// Walks one folder; `base` is its prefix of the keys, ending in a
+    /// slash. Stops when the page is full.
+    fn visit_folder(&mut self, dir: &Path, base: &str) -> S3Result<ControlFlow<()>> {
         let mut entries = self
-            .entries(dir, base)
+            .sorted_entries(dir, base)
             .map_err(|error| failed("list", dir, error))?;
         entries.sort_unstable();
         for key in entries {
-            // The rest of a common prefix that is on the page already.
-            if let Some(After::Prefix(prefix)) = &self.last
+            // The rest of a common prefix that is already on the page.
+            if let Some(ListStart::Prefix(prefix)) = &self.last
                 && key.starts_with(prefix.as_str())
             {
                 continue;
             }
             let name = key.strip_prefix(base).unwrap_or(&key);
             let flow = match name.strip_suffix('/') {
-                Some(name) => self.folder(&dir.join(name), &key)?,
-                None => self.object(&dir.join(name), &key)?,
+                Some(name) => self.visit_folder(&dir.join(name), &key)?,
+                None => self.visit_object(&dir.join(name), &key)?,
             };
             if flow.is_break() {
                 return Ok(flow);
@@ -134,23 +134,23 @@ impl Walk<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The entries of a folder that may matter, as keys; folders end in a slash.
-    fn entries(&self, dir: &Path, base: &str) -> io::Result<Vec<String>> {
+    /// Sorted keys of a folder's entries that may be listed; folders end in a slash.
+    fn sorted_entries(&self, dir: &Path, base: &str) -> io::Result<Vec<String>> {
         let listing = match fs::read_dir(dir) {
             // Removed since its parent was read.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,
         };
-        let Query { prefix, after, .. } = self.query;
+        let ListQuery { prefix, after, .. } = self.query;
         let mut entries = Vec::new();
         for entry in listing {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else {
-                tracing::debug!(path = %entry.path().display(), "not UTF-8, so no key");
+                tracing::debug!(path = %entry.path().display(), "skipping a file: its name is not UTF-8");
                 continue;
             };
             let mut key = format!("{base}{name}");
-            // Cheap checks first: most entries of a long listing end here.
+            // Cheap checks first: they exclude most entries of a long listing.
             if !key.starts_with(prefix.as_str()) && !prefix.starts_with(key.as_str()) {
                 continue;
             }
@@ -165,11 +165,11 @@ impl Walk<'_> {
                 key.push('/');
                 let wanted = key.starts_with(prefix.as_str()) || prefix.starts_with(key.as_str());
                 // The limit on length also ends a loop of symbolic links.
-                if wanted && key.len() < MAX_KEY && !after.covers_folder(&key) {
+                if wanted && key.len() < MAX_KEY_BYTES && !after.covers_folder(&key) {
                     entries.push(key);
                 }
             } else if kind.is_file() {
-                let wanted = key.starts_with(prefix.as_str()) && key.len() <= MAX_KEY;
+                let wanted = key.starts_with(prefix.as_str()) && key.len() <= MAX_KEY_BYTES;
                 if wanted && !after.covers_key(&key) {
                     entries.push(key);
                 }
@@ -178,8 +178,8 @@ impl Walk<'_> {
         Ok(entries)
     }
 
-    fn object(&mut self, path: &Path, key: &str) -> S3Result<ControlFlow<()>> {
-        let Query {
+    fn visit_object(&mut self, path: &Path, key: &str) -> S3Result<ControlFlow<()>> {
+        let ListQuery {
             prefix, delimiter, ..
         } = self.query;
         let common_prefix = delimiter.as_deref().and_then(|delimiter| {
@@ -205,19 +205,19 @@ impl Walk<'_> {
         self.last = Some(match (found, common_prefix) {
             (Some(version), _) => {
                 page.objects.push((key.to_owned(), version));
-                After::Key(key.to_owned())
+                ListStart::Key(key.to_owned())
             }
             (None, prefix) => {
                 let prefix = prefix.unwrap_or(key).to_owned();
                 page.common_prefixes.push(prefix.clone());
-                After::Prefix(prefix)
+                ListStart::Prefix(prefix)
             }
         });
         Ok(ControlFlow::Continue(()))
     }
 }
 
-/// Encodes a key for `encoding-type=url`, as S3 does in listings.
+/// Percent-encodes a key for `encoding-type=url`, as S3 does in listings.
 pub(super) fn url_encode(text: &str) -> String {
     use std::fmt::Write as _;
     let mut encoded = String::with_capacity(text.len());
@@ -235,7 +235,7 @@ pub(super) fn url_encode(text: &str) -> String {
     encoded
 }
 
-fn unhex(digits: &str) -> Option<Vec<u8>> {
+fn decode_hex(digits: &str) -> Option<Vec<u8>> {
     if !digits.len().is_multiple_of(2) {
         return None;
     }

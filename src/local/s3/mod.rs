@@ -10,7 +10,7 @@
 //! * [`conditions`]: conditional requests and byte ranges;
 //! * [`chunked`]: the `aws-chunked` encoding of uploads;
 //! * [`integrity`]: checksums of uploads;
-//! * [`operations`]: what the S3 operations stand on;
+//! * [`operations`]: common parts of the S3 operations;
 //! * [`buckets`], [`object_reads`], [`object_writes`], [`list_objects`],
 //!   [`multipart`]: the operations, by subject;
 //! * [`api`]: the operations by their names in the protocol;

@@ -1,4 +1,4 @@
-//! Operations on uploads in parts, whose parts `s3s-fs` keeps.
+//! Multipart uploads; `s3s-fs` stores their parts.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,19 +7,19 @@ use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 
-use crate::local::s3::conditions::{check_copy, span};
+use crate::local::s3::conditions::{check_copy, resolve_range};
 use crate::local::s3::integrity::Integrity;
-use crate::local::s3::object::{Attributes, Checksums, Stored, Upload, WriteCondition};
-use crate::local::s3::operations::{Api, source};
+use crate::local::s3::object::{Attributes, Checksums, ContentMetadata, Upload, WriteCondition};
+use crate::local::s3::operations::{Api, parse_copy_source};
 
-/// `s3s-fs` knows uploads by their id only; where the object goes is remembered
-/// here, so that it gets there in one step, with its record, and when the upload
-/// is complete.
+/// `s3s-fs` knows uploads by their id only. The store keeps the object's bucket
+/// and key, so that the object appears in one step, with its record, when the
+/// upload is complete.
 const PARTS_BUCKET: &str = "uploads";
 const PARTS_KEY: &str = "object";
 
-/// S3's least size of a part, the last one excepted.
-const MIN_PART: i64 = 5 * 1024 * 1024;
+/// S3's minimum size of a part except the last, in bytes.
+const MIN_PART_BYTES: i64 = 5 * 1024 * 1024;
 
 impl Api {
     /// CreateMultipartUpload.
@@ -27,7 +27,7 @@ impl Api {
         &self,
         req: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-        let (request, input) = split(req);
+        let (request, input) = split_input(req);
         let upload = Upload {
             bucket: input.bucket,
             key: input.key,
@@ -75,8 +75,8 @@ impl Api {
         &self,
         req: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
-        let integrity = Integrity::expected(&req.headers, &req.extensions);
-        let (request, input) = split(req);
+        let integrity = Integrity::from_headers(&req.headers, &req.extensions);
+        let (request, input) = split_input(req);
         self.load_upload(&input.upload_id, &input.bucket, &input.key)
             .await?;
         let body = input
@@ -107,17 +107,17 @@ impl Api {
         &self,
         req: S3Request<UploadPartCopyInput>,
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
-        let (request, input) = split(req);
+        let (request, input) = split_input(req);
         self.load_upload(&input.upload_id, &input.bucket, &input.key)
             .await?;
-        let (source_bucket, source_key) = source(input.copy_source)?;
-        let range = match &input.copy_source_range {
-            Some(text) => Some(
-                Range::parse(text)
-                    .map_err(|_| s3_error!(InvalidArgument, "the copy range is no byte range"))?,
-            ),
-            None => None,
-        };
+        let (source_bucket, source_key) = parse_copy_source(input.copy_source)?;
+        let range =
+            match &input.copy_source_range {
+                Some(text) => Some(Range::parse(text).map_err(|_| {
+                    s3_error!(InvalidArgument, "the copy range is not a byte range")
+                })?),
+                None => None,
+            };
         let (if_match, if_none_match) =
             (input.copy_source_if_match, input.copy_source_if_none_match);
         let (if_unmodified, if_modified) = (
@@ -133,7 +133,7 @@ impl Api {
                     if_none_match.as_ref(),
                     if_modified.as_ref(),
                 )?;
-                span(version, range, None)
+                resolve_range(version, range, None)
             })
             .await?;
         let (etag, _) = self
@@ -160,7 +160,7 @@ impl Api {
         &self,
         req: S3Request<ListPartsInput>,
     ) -> S3Result<S3Response<ListPartsOutput>> {
-        let (request, input) = split(req);
+        let (request, input) = split_input(req);
         self.load_upload(&input.upload_id, &input.bucket, &input.key)
             .await?;
         let parts = self.list_stored_parts(&request, &input.upload_id).await?;
@@ -179,7 +179,7 @@ impl Api {
         &self,
         req: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        let (request, input) = split(req);
+        let (request, input) = split_input(req);
         let CompleteMultipartUploadInput {
             bucket,
             key,
@@ -192,7 +192,7 @@ impl Api {
         let upload = self.load_upload(&upload_id, &bucket, &key).await?;
         let named = multipart_upload.and_then(|upload| upload.parts);
         let named = named.unwrap_or_default();
-        // `s3s-fs` forgets the upload before it looks, so look first.
+        // `s3s-fs` deletes the upload before it checks the parts, so check them first.
         let stored = self.list_stored_parts(&request, &upload_id).await?;
         check_parts(&named, &stored)?;
 
@@ -213,7 +213,7 @@ impl Api {
             Some(future) => future.await?,
             None => completed,
         };
-        let stored = Stored {
+        let stored = ContentMetadata {
             etag: completed.e_tag.map(ETag::into_value).unwrap_or_default(),
             checksums: Checksums::default(),
             attributes: upload.attributes,
@@ -226,8 +226,8 @@ impl Api {
         let version = self
             .blocking(move |store| {
                 let whole = store.parts_dir().join(PARTS_BUCKET).join(PARTS_KEY);
-                let temp = store.adopt(&whole)?;
-                store.forget_upload(&upload_id);
+                let temp = store.move_to_temp(&whole)?;
+                store.delete_upload(&upload_id);
                 store.commit(temp, &to_bucket, &to_key, &condition, stored)
             })
             .await?;
@@ -246,7 +246,7 @@ impl Api {
         &self,
         req: S3Request<AbortMultipartUploadInput>,
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
-        let (request, input) = split(req);
+        let (request, input) = split_input(req);
         let AbortMultipartUploadInput {
             bucket,
             key,
@@ -264,7 +264,7 @@ impl Api {
             .abort_multipart_upload(request.map_input(|()| input))
             .await?;
         self.blocking(move |store| {
-            store.forget_upload(&upload_id);
+            store.delete_upload(&upload_id);
             Ok(())
         })
         .await?;
@@ -279,7 +279,7 @@ impl Api {
             .await
     }
 
-    /// Hands a part to `s3s-fs` and checks it.
+    /// Stores a part with `s3s-fs` and checks it.
     async fn store_part(
         &self,
         upload: &S3Request<()>,
@@ -289,10 +289,7 @@ impl Api {
         integrity: Integrity,
     ) -> S3Result<(String, Checksums)> {
         if !(1..=10_000).contains(&part_number) {
-            return Err(s3_error!(
-                InvalidArgument,
-                "part numbers go from 1 to 10,000"
-            ));
+            return Err(s3_error!(InvalidArgument, "part numbers are 1 to 10,000"));
         }
         let integrity = Arc::new(Mutex::new(Some(integrity)));
         let hashing = Arc::clone(&integrity);
@@ -314,8 +311,8 @@ impl Api {
         self.parts
             .upload_part(upload.clone().map_input(|()| input))
             .await?;
-        // A part that fails here was kept, but the client will not ask for it, and
-        // sends it again.
+        // A part that fails here is stored, but the client does not name it on
+        // completion and retries it.
         let integrity = integrity.lock().ok().and_then(|mut i| i.take());
         integrity.unwrap_or_default().finish()
     }
@@ -343,20 +340,24 @@ impl Api {
 
 fn check_parts(named: &[CompletedPart], stored: &[Part]) -> S3Result<()> {
     if named.is_empty() {
-        return Err(s3_error!(InvalidPart, "an upload needs a part"));
+        return Err(s3_error!(InvalidPart, "an upload needs at least one part"));
     }
     for (index, part) in named.iter().enumerate() {
         let number = part.part_number;
         if number != i32::try_from(index + 1).ok() {
             return Err(s3_error!(
                 InvalidPartOrder,
-                "parts are numbered from 1 here, without gaps"
+                "this server needs part numbers from 1 without gaps"
             ));
         }
         let Some(found) = stored.iter().find(|stored| stored.part_number == number) else {
-            return Err(s3_error!(InvalidPart, "part {} did not come", index + 1));
+            return Err(s3_error!(
+                InvalidPart,
+                "part {} was not uploaded",
+                index + 1
+            ));
         };
-        if index + 1 < named.len() && found.size.unwrap_or(0) < MIN_PART {
+        if index + 1 < named.len() && found.size.unwrap_or(0) < MIN_PART_BYTES {
             return Err(s3_error!(
                 EntityTooSmall,
                 "part {} is smaller than 5 MiB and not the last",
@@ -367,8 +368,8 @@ fn check_parts(named: &[CompletedPart], stored: &[Part]) -> S3Result<()> {
     Ok(())
 }
 
-/// Takes the input out of a request.
-fn split<T>(request: S3Request<T>) -> (S3Request<()>, T) {
+/// Splits a request into its input and the rest.
+fn split_input<T>(request: S3Request<T>) -> (S3Request<()>, T) {
     let S3Request {
         input,
         method,
@@ -394,7 +395,7 @@ fn split<T>(request: S3Request<T>) -> (S3Request<()>, T) {
     (request, input)
 }
 
-/// An error of a request body, as `s3s-fs` wants it.
+/// Error of a request body, in the type that `s3s-fs` expects.
 #[derive(Debug, thiserror::Error)]
 #[error("the body broke off: {0}")]
 struct BodyError(s3s::StdError);

@@ -1,11 +1,11 @@
-//! An object: its headers, checksums and version, the record beside it, and its times.
+//! Types of an object: headers, checksums, version, record file and times.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use s3s::dto;
 use serde::{Deserialize, Serialize};
 
-/// The headers an object is stored with and comes back with.
+/// Headers of an object, stored on PUT and returned on GET.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Attributes {
@@ -19,7 +19,7 @@ pub(super) struct Attributes {
     pub(super) website_redirect_location: Option<String>,
 }
 
-/// Base64 checksums of the whole object, as far as the client asked for them.
+/// Base64 checksums of the whole object; `None` if the client did not request one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Checksums {
@@ -30,9 +30,9 @@ pub(super) struct Checksums {
     pub(super) sha256: Option<String>,
 }
 
-/// What is known of an object's contents when it is stored.
+/// ETag, checksums and headers of an object's contents.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Stored {
+pub(super) struct ContentMetadata {
     pub(super) etag: String,
     #[serde(default)]
     pub(super) checksums: Checksums,
@@ -40,42 +40,42 @@ pub(super) struct Stored {
     pub(super) attributes: Attributes,
 }
 
-/// The record beside an object.
+/// Record of an object, a JSON file.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(super) struct ObjectRecord {
     pub(super) bucket: String,
     pub(super) key: String,
-    /// Length and modification time of the file the record is about.
+    /// Length and modification time of the record's object file.
     pub(super) len: u64,
     pub(super) modified_ns: i64,
     #[serde(flatten)]
-    pub(super) stored: Stored,
+    pub(super) stored: ContentMetadata,
 }
 
-/// An object as it is now.
+/// Current version of an object.
 #[derive(Debug)]
-pub(super) struct Version {
+pub(super) struct StoredVersion {
     pub(super) len: u64,
     pub(super) modified: dto::Timestamp,
-    /// The modification time in whole seconds, which is what HTTP dates hold.
+    /// The modification time in whole seconds, the precision of HTTP dates.
     pub(super) modified_secs: dto::Timestamp,
-    pub(super) stored: Stored,
+    pub(super) stored: ContentMetadata,
 }
 
-impl Version {
+impl StoredVersion {
     pub(super) fn etag(&self) -> dto::ETag {
         dto::ETag::Strong(self.stored.etag.clone())
     }
 }
 
-/// What a write demands of the object it replaces.
+/// Conditions of a write on the object that it replaces.
 #[derive(Debug, Default)]
 pub(super) struct WriteCondition {
     pub(super) if_match: Option<dto::ETagCondition>,
     pub(super) if_none_match: Option<dto::ETagCondition>,
 }
 
-/// An unfinished upload in parts.
+/// An unfinished multipart upload.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Upload {
     pub(super) bucket: String,
@@ -98,7 +98,7 @@ pub(super) fn whole_seconds(time: SystemTime) -> SystemTime {
 
 const END_OF_9999: u64 = 253_402_300_799;
 
-/// A file may carry any time; the dates of HTTP and XML end with the year 9999.
+/// Maximum timestamp: files may have any time, but HTTP and XML dates end in 9999.
 pub(super) fn timestamp(time: SystemTime) -> dto::Timestamp {
     let last = UNIX_EPOCH + Duration::from_secs(END_OF_9999);
     dto::Timestamp::from(time.clamp(UNIX_EPOCH, last))

@@ -4,8 +4,8 @@ use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Error, S3Request, S3Response, S3Result};
 
-use crate::local::s3::conditions::{ContentSpan, check_read, span};
-use crate::local::s3::object::{Checksums, Stored, Version};
+use crate::local::s3::conditions::{ResolvedRange, check_read, resolve_range};
+use crate::local::s3::object::{Checksums, ContentMetadata, StoredVersion};
 use crate::local::s3::operations::{Api, checksum_type};
 
 impl Api {
@@ -26,10 +26,10 @@ impl Api {
             input.if_none_match.as_ref(),
             input.if_modified_since.as_ref(),
         )?;
-        let span = span(&version, input.range, input.part_number)?;
-        let wanted = checksums_wanted(input.checksum_mode.as_ref(), span.as_ref());
+        let span = resolve_range(&version, input.range, input.part_number)?;
+        let wanted = wants_checksums(input.checksum_mode.as_ref(), span.as_ref());
         let etag = version.etag();
-        let Stored {
+        let ContentMetadata {
             checksums,
             attributes,
             ..
@@ -51,8 +51,10 @@ impl Api {
             content_disposition: attributes.content_disposition,
             content_encoding: attributes.content_encoding,
             content_language: attributes.content_language,
-            content_length: Some(length(span.as_ref().map_or(version.len, ContentSpan::len))?),
-            content_range: span.as_ref().map(ContentSpan::to_header),
+            content_length: Some(content_length(
+                span.as_ref().map_or(version.len, ResolvedRange::len),
+            )?),
+            content_range: span.as_ref().map(ResolvedRange::to_header),
             content_type: Some(content_type(attributes.content_type)),
             e_tag: Some(etag),
             expires: attributes.expires,
@@ -73,7 +75,7 @@ impl Api {
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let input = req.input;
         let checksum_mode = input.checksum_mode;
-        let decide = move |version: &Version| {
+        let decide = move |version: &StoredVersion| {
             check_read(
                 version,
                 input.if_match.as_ref(),
@@ -81,12 +83,12 @@ impl Api {
                 input.if_none_match.as_ref(),
                 input.if_modified_since.as_ref(),
             )?;
-            span(version, input.range, input.part_number)
+            resolve_range(version, input.range, input.part_number)
         };
         let (body, version, span) = self.open(input.bucket, input.key, decide).await?;
-        let wanted = checksums_wanted(checksum_mode.as_ref(), span.as_ref());
+        let wanted = wants_checksums(checksum_mode.as_ref(), span.as_ref());
         let etag = version.etag();
-        let Stored {
+        let ContentMetadata {
             checksums,
             attributes,
             ..
@@ -96,7 +98,7 @@ impl Api {
         } else {
             Checksums::default()
         };
-        // A content range makes it a 206.
+        // A content range sets the status to 206.
         Ok(S3Response::new(GetObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
             body: Some(body),
@@ -110,8 +112,10 @@ impl Api {
             content_disposition: attributes.content_disposition,
             content_encoding: attributes.content_encoding,
             content_language: attributes.content_language,
-            content_length: Some(length(span.as_ref().map_or(version.len, ContentSpan::len))?),
-            content_range: span.as_ref().map(ContentSpan::to_header),
+            content_length: Some(content_length(
+                span.as_ref().map_or(version.len, ResolvedRange::len),
+            )?),
+            content_range: span.as_ref().map(ResolvedRange::to_header),
             content_type: Some(content_type(attributes.content_type)),
             e_tag: Some(etag),
             expires: attributes.expires,
@@ -128,11 +132,11 @@ fn content_type(stored: Option<String>) -> String {
     stored.unwrap_or_else(|| "binary/octet-stream".to_owned())
 }
 
-fn length(len: u64) -> S3Result<i64> {
+fn content_length(len: u64) -> S3Result<i64> {
     i64::try_from(len).map_err(S3Error::internal_error)
 }
 
-fn checksums_wanted(mode: Option<&ChecksumMode>, span: Option<&ContentSpan>) -> bool {
-    // Those kept are of the whole object.
+fn wants_checksums(mode: Option<&ChecksumMode>, span: Option<&ResolvedRange>) -> bool {
+    // The stored checksums are of the whole object.
     mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED) && span.is_none()
 }

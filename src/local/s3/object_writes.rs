@@ -7,7 +7,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use crate::local::s3::conditions::check_copy;
 use crate::local::s3::integrity::Integrity;
 use crate::local::s3::object::{Attributes, WriteCondition};
-use crate::local::s3::operations::{Api, checksum_type, source};
+use crate::local::s3::operations::{Api, checksum_type, parse_copy_source};
 
 impl Api {
     /// PutObject.
@@ -15,7 +15,7 @@ impl Api {
         &self,
         req: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
-        let integrity = Integrity::expected(&req.headers, &req.extensions);
+        let integrity = Integrity::from_headers(&req.headers, &req.extensions);
         let PutObjectInput {
             body,
             bucket,
@@ -49,7 +49,7 @@ impl Api {
             }));
         }
         {
-            // Not after gigabytes have come in.
+            // Checked early, before gigabytes have arrived.
             let (bucket, key) = (bucket.clone(), key.clone());
             self.blocking(move |store| store.check_writable(&bucket, &key))
                 .await?;
@@ -92,7 +92,7 @@ impl Api {
         req: S3Request<CopyObjectInput>,
     ) -> S3Result<S3Response<CopyObjectOutput>> {
         let input = req.input;
-        let (source_bucket, source_key) = source(input.copy_source)?;
+        let (source_bucket, source_key) = parse_copy_source(input.copy_source)?;
         {
             let (bucket, key) = (input.bucket.clone(), input.key.clone());
             self.blocking(move |store| store.check_writable(&bucket, &key))
@@ -132,7 +132,7 @@ impl Api {
             },
             false => version.stored.attributes,
         };
-        // A copy onto itself is no danger: the source stays open, the copy is a new
+        // A copy onto itself is safe: the source stays open, and the copy is a new
         // file until it is complete.
         let copied = self
             .store_object(
@@ -167,7 +167,7 @@ impl Api {
         } = req.input;
         self.blocking(move |store| store.delete(&bucket, &key, if_match))
             .await?;
-        // The status of the `s3s` output is 200.
+        // `s3s` would respond with 200.
         let mut response = S3Response::new(DeleteObjectOutput::default());
         response.status = Some(StatusCode::NO_CONTENT);
         Ok(response)

@@ -1,4 +1,4 @@
-//! Ground of the S3 operations: work on files off the runtime, and bodies out and in.
+//! Common parts of the S3 operations: blocking file work, and sending and receiving bodies.
 
 use std::io::{Seek as _, SeekFrom};
 use std::sync::Arc;
@@ -11,21 +11,23 @@ use s3s_fs::FileSystem;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter};
 use tokio_util::io::ReaderStream;
 
-use crate::local::s3::conditions::ContentSpan;
+use crate::local::s3::conditions::ResolvedRange;
 use crate::local::s3::integrity::Integrity;
-use crate::local::s3::object::{Attributes, Checksums, Stored, Version, WriteCondition};
+use crate::local::s3::object::{
+    Attributes, Checksums, ContentMetadata, StoredVersion, WriteCondition,
+};
 use crate::local::s3::store::Store;
 
-/// Read and written at a time: large enough to be fast, small enough that many
-/// requests at once stay small.
-const BUFFER: usize = 256 * 1024;
+/// Bytes read and written at a time: large enough to be fast, small enough that many
+/// concurrent requests need little memory.
+const BUFFER_BYTES: usize = 256 * 1024;
 
 /// The S3 operations over a [`Store`].
 #[derive(Debug)]
 pub(super) struct Api {
     pub(super) store: Arc<Store>,
     pub(super) parts: FileSystem,
-    /// Held while an upload is put together: all are under the same name then.
+    /// Held while an upload is assembled: all uploads use the same name then.
     pub(super) completing: tokio::sync::Mutex<()>,
 }
 
@@ -38,7 +40,7 @@ impl Api {
         }
     }
 
-    /// Runs work on files where it may block.
+    /// Runs file work on a thread that may block.
     pub(super) async fn blocking<T, F>(&self, work: F) -> S3Result<T>
     where
         T: Send + 'static,
@@ -51,13 +53,13 @@ impl Api {
         }
     }
 
-    /// Opens an object, or the range of it that was asked for, as a stream.
+    /// Opens an object, or the requested range, as a stream.
     pub(super) async fn open(
         &self,
         bucket: String,
         key: String,
-        range: impl FnOnce(&Version) -> S3Result<Option<ContentSpan>> + Send + 'static,
-    ) -> S3Result<(StreamingBlob, Version, Option<ContentSpan>)> {
+        range: impl FnOnce(&StoredVersion) -> S3Result<Option<ResolvedRange>> + Send + 'static,
+    ) -> S3Result<(StreamingBlob, StoredVersion, Option<ResolvedRange>)> {
         let (file, version, span) = self
             .blocking(move |store| {
                 let (mut file, version) = store.read(&bucket, &key)?;
@@ -69,14 +71,14 @@ impl Api {
                 Ok((file, version, span))
             })
             .await?;
-        let len = span.as_ref().map_or(version.len, ContentSpan::len);
+        let len = span.as_ref().map_or(version.len, ResolvedRange::len);
         let mut file = tokio::fs::File::from_std(file);
-        file.set_max_buf_size(BUFFER);
-        let stream = ReaderStream::with_capacity(file.take(len), BUFFER);
+        file.set_max_buf_size(BUFFER_BYTES);
+        let stream = ReaderStream::with_capacity(file.take(len), BUFFER_BYTES);
         Ok((StreamingBlob::wrap(stream), version, span))
     }
 
-    /// Receives a body and makes it the object.
+    /// Receives a body and stores it as the object.
     pub(super) async fn store_object(
         &self,
         bucket: String,
@@ -85,14 +87,14 @@ impl Api {
         mut integrity: Integrity,
         condition: WriteCondition,
         attributes: Attributes,
-    ) -> S3Result<Version> {
+    ) -> S3Result<StoredVersion> {
         let temp = self.store.temp_file();
         let file = tokio::fs::File::create(temp.path())
             .await
             .map_err(S3Error::internal_error)?;
-        let mut writer = BufWriter::with_capacity(BUFFER, file);
+        let mut writer = BufWriter::with_capacity(BUFFER_BYTES, file);
         while let Some(data) = body.next().await {
-            let data = data.map_err(incomplete)?;
+            let data = data.map_err(incomplete_body)?;
             integrity.update(&data);
             writer
                 .write_all(&data)
@@ -102,13 +104,13 @@ impl Api {
         writer.flush().await.map_err(S3Error::internal_error)?;
         let file = writer.into_inner().into_std().await;
         let (md5, checksums) = integrity.finish()?;
-        let stored = Stored {
+        let stored = ContentMetadata {
             etag: md5,
             checksums,
             attributes,
         };
         self.blocking(move |store| {
-            // Closed before it is moved.
+            // Windows cannot move an open file.
             drop(file);
             store.commit(temp, &bucket, &key, &condition, stored)
         })
@@ -116,19 +118,19 @@ impl Api {
     }
 }
 
-pub(super) fn source(source: CopySource) -> S3Result<(String, String)> {
+pub(super) fn parse_copy_source(source: CopySource) -> S3Result<(String, String)> {
     match source {
         CopySource::Bucket {
             bucket,
             key,
             version_id: None,
         } => Ok((bucket.into_string(), key.into_string())),
-        CopySource::Bucket { .. } => Err(s3_error!(NotImplemented, "there are no versions here")),
+        CopySource::Bucket { .. } => Err(s3_error!(NotImplemented, "this server has no versions")),
         _ => Err(s3_error!(NotImplemented, "a copy needs a bucket and a key")),
     }
 }
 
-fn incomplete(error: s3s::StdError) -> S3Error {
+fn incomplete_body(error: s3s::StdError) -> S3Error {
     let message = format!("the body broke off: {error}");
     S3Error::with_message(S3ErrorCode::IncompleteBody, message)
 }

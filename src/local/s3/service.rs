@@ -1,20 +1,20 @@
 //! The embedded S3: plain files behind the S3 protocol of the `s3s` crate.
 //!
-//! `s3s` parses requests and writes responses; what an operation does is ours to
-//! say. Its companion `s3s-fs` does it with files too, but for loading lists it
+//! `s3s` parses requests and writes responses; this module implements the
+//! operations. The companion crate `s3s-fs` also uses files, but for loading lists it
 //! falls short: it ignores If-Match, lists without ETags, keeps the old ETag when
 //! a file is replaced, hashes a whole file to answer a HEAD, and reads in small
 //! pieces. So objects and buckets are handled here ([`crate::local::s3`]), and
 //! `s3s-fs` keeps only the parts of unfinished multipart uploads.
 //!
-//! Signatures are taken off every request before `s3s` sees it. Without a list of
-//! users it would refuse signed requests, and with one it would refuse everybody
-//! else; but any program that can connect to 127.0.0.1 can as well read the files, and
-//! web pages stay outside ([`crate::local::front`]). With the
+//! Signatures are removed from every request before `s3s` sees it. Without a list of
+//! users it would deny signed requests, and with one it would deny all other
+//! users. But any program that can connect to 127.0.0.1 can also read the files, and
+//! web pages are denied ([`crate::local::front`]). With the
 //! signature goes the signed chunking of uploads ([`crate::local::s3::chunked`]);
 //! the checksums that come with it are verified when the body is stored.
 //!
-//! What it does not have: versions, access control, encryption, lifecycles, and
+//! Not implemented: versions, access control, encryption, lifecycles, and
 //! uploads from a browser form.
 
 #[cfg(test)]
@@ -35,20 +35,20 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::local::error::LocalError;
-use crate::local::front::{Answer, BoxError, Service};
+use crate::local::front::{BoxError, HttpResponse, Service};
 use crate::local::s3::chunked::{Dechunked, Trailers};
 use crate::local::s3::operations::Api;
 use crate::local::s3::store::Store;
 
 /// The S3 service over one folder.
 #[derive(Clone)]
-pub(crate) struct Front {
+pub(crate) struct EmbeddedS3 {
     service: S3Service,
 }
 
-impl Front {
-    /// Creates the folders that are missing.
-    pub(crate) fn open(dir: &Path) -> Result<Front, LocalError> {
+impl EmbeddedS3 {
+    /// Opens the folder and creates missing folders in it.
+    pub(crate) fn open(dir: &Path) -> Result<EmbeddedS3, LocalError> {
         let store =
             Store::open(dir).map_err(|(path, source)| LocalError::Folder { path, source })?;
         let parts_dir: PathBuf = store.parts_dir().to_owned();
@@ -57,17 +57,17 @@ impl Front {
             source: std::io::Error::other(format!("{error:?}")),
         })?;
         let service = S3ServiceBuilder::new(Api::new(Arc::new(store), parts)).build();
-        Ok(Front { service })
+        Ok(EmbeddedS3 { service })
     }
 }
 
-impl Service for Front {
+impl Service for EmbeddedS3 {
     const NAME: &'static str = "S3";
 
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
-        let request = unsign(request);
+    async fn handle(&self, request: Request<Incoming>) -> HttpResponse {
+        let request = strip_signature(request);
         let response = self.service.call(request).await.unwrap_or_else(|error| {
-            // Not an S3 error, those are responses; nothing was written yet.
+            // S3 errors are responses; this is another error, before any response.
             tracing::error!(?error, "the local S3 server failed on a request");
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -76,7 +76,7 @@ impl Service for Front {
         response.map(|body| body.map_err(BoxError::from).boxed_unsync())
     }
 
-    fn denied(message: &str) -> (&'static str, String) {
+    fn access_denied(message: &str) -> (&'static str, String) {
         let message = message
             .replace('&', "&amp;")
             .replace('<', "&lt;")
@@ -89,20 +89,20 @@ impl Service for Front {
     }
 }
 
-/// Serves until `stop`, and then for as long as requests run, within limits.
-pub(crate) async fn serve(listener: TcpListener, front: Front, stop: CancellationToken) {
+/// Serves until `stop`, then waits a limited time for running requests.
+pub(crate) async fn serve(listener: TcpListener, front: EmbeddedS3, stop: CancellationToken) {
     crate::local::front::serve(listener, || front.clone(), stop).await;
 }
 
-/// Turns a request, signed or not, into an unsigned one for the same thing, and
-/// mends what S3 takes and `s3s` does not.
-fn unsign(request: Request<Incoming>) -> Request<Body> {
+/// Removes the signature of a request, if any, and
+/// corrects headers that S3 accepts and `s3s` does not.
+fn strip_signature(request: Request<Incoming>) -> Request<Body> {
     let (mut parts, body) = request.into_parts();
     parts.headers.remove(header::AUTHORIZATION);
-    if let Some(uri) = without_signature(&parts.uri) {
+    if let Some(uri) = strip_presigned_query(&parts.uri) {
         parts.uri = uri;
     }
-    mend_conditions(&mut parts.headers);
+    fix_conditions(&mut parts.headers);
     if !is_chunked(&parts.headers) {
         parts.headers.remove(X_AMZ_CONTENT_SHA256);
         return Request::from_parts(parts, Body::from(body));
@@ -119,7 +119,7 @@ fn unsign(request: Request<Incoming>) -> Request<Body> {
             .insert(header::CONTENT_LENGTH, HeaderValue::from(len)),
         None => parts.headers.remove(header::CONTENT_LENGTH),
     };
-    drop_chunked_encoding(&mut parts.headers);
+    remove_chunked_encoding(&mut parts.headers);
     let trailers = Trailers::default();
     parts.extensions.insert(trailers.clone());
     let body = StreamingBlob::new(Dechunked::new(body, decoded_len, trailers));
@@ -130,8 +130,8 @@ const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-
 const X_AMZ_DECODED_CONTENT_LENGTH: HeaderName =
     HeaderName::from_static("x-amz-decoded-content-length");
 
-/// The address without the parameters of a presigned one, if it is one.
-fn without_signature(uri: &Uri) -> Option<Uri> {
+/// URI without the parameters of a presigned one; `None` if it is not presigned.
+fn strip_presigned_query(uri: &Uri) -> Option<Uri> {
     let query = uri.query()?;
     let name = |parameter: &str| {
         let (name, _) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -177,8 +177,8 @@ fn is_chunked(headers: &HeaderMap) -> bool {
             .any(|coding| coding.trim().eq_ignore_ascii_case("aws-chunked"))
 }
 
-/// Leaves the content encoding that the object itself has, if any.
-fn drop_chunked_encoding(headers: &mut HeaderMap) {
+/// Removes `aws-chunked`, but keeps the content encoding of the object, if any.
+fn remove_chunked_encoding(headers: &mut HeaderMap) {
     let kept: Vec<String> = headers
         .get_all(header::CONTENT_ENCODING)
         .iter()
@@ -196,8 +196,8 @@ fn drop_chunked_encoding(headers: &mut HeaderMap) {
     }
 }
 
-/// A Range that makes no sense is ignored, and an ETag may come without quotes.
-fn mend_conditions(headers: &mut HeaderMap) {
+/// Removes an invalid Range, which S3 ignores, and adds missing quotes to ETags.
+fn fix_conditions(headers: &mut HeaderMap) {
     let unusable = |value: &HeaderValue| {
         let text = value.to_str().ok();
         text.is_none_or(|text| Range::parse(text).is_err())

@@ -1,21 +1,21 @@
-//! Objects as plain files, and beside them what a plain file cannot hold.
+//! Object store: plain files, and records of what a plain file cannot hold.
 //!
 //! An object is the file `s3/BUCKET/KEY`. Its ETag, content type, metadata and
-//! checksums are in a JSON file of their own under `s3-meta/objects`, written
-//! when the object came in through the API. That record names the length and the
-//! modification time of the file it was made for, and counts only as long as both
-//! still agree. So a file that was dropped in by hand, or replaced by hand, simply
-//! has no record, and gets an ETag derived from length and modification time: no
-//! hashing of gigabytes for a HEAD, and still a new ETag for new contents. Such
-//! an ETag ends in `-1`, the form S3 gives to objects uploaded in parts, so that
-//! no client takes it for the MD5 of the contents. What this cannot see is a
+//! checksums are in a separate JSON file under `s3-meta/objects`, written
+//! when the API receives the object. That record has the length and the
+//! modification time of its object file, and is valid only as long as both
+//! match. So a file that was added or replaced by hand
+//! has no record. Its ETag is derived from length and modification time: no
+//! hashing of gigabytes for a HEAD, and yet a new ETag for new contents. Such
+//! an ETag ends in `-1`, as for multipart uploads in S3, so that
+//! no client mistakes it for the MD5 of the contents. This does not detect a
 //! replacement of the same length that also carries over the modification time
 //! to the nanosecond.
 //!
-//! Keys that have no place of their own in a folder are refused: those with an
+//! Keys without a unique path in the folder are invalid: those with an
 //! empty, `.` or `..` part, and those that would be both a file and a folder.
 //! Symbolic links are followed, since only the owner of the folder can make them:
-//! a bucket may be a link to where the data lies.
+//! a bucket may be a link to the folder with the data.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
@@ -30,16 +30,17 @@ use s3s::{S3Error, S3Result, s3_error};
 use serde::Serialize;
 
 use crate::local::s3::object::{
-    Record, Stored, Version, WriteCondition, hex, nanoseconds, timestamp, whole_seconds,
+    ContentMetadata, ObjectRecord, StoredVersion, WriteCondition, hex, nanoseconds, timestamp,
+    whole_seconds,
 };
 use crate::local::s3::store_errors::{
     failed, folder_in_the_way, no_such_bucket, no_such_key, write_failed,
 };
 
-/// S3's limit on the length of a key, in bytes.
-pub(super) const MAX_KEY: usize = 1024;
+/// S3's maximum length of a key, in bytes.
+pub(super) const MAX_KEY_BYTES: usize = 1024;
 
-/// A file on its way to become an object; removed unless it does.
+/// A temporary file that may become an object; removed on drop otherwise.
 #[derive(Debug)]
 pub(super) struct TempFile {
     path: PathBuf,
@@ -53,12 +54,12 @@ impl TempFile {
 
 impl Drop for TempFile {
     fn drop(&mut self) {
-        // Gone already when it was renamed into place.
+        // Fails without effect if the file was renamed to its object.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// The folders. All functions block, and none waits for the network.
+/// The store's folders. All functions block, but none on the network.
 #[derive(Debug)]
 pub(super) struct Store {
     buckets: PathBuf,
@@ -68,12 +69,12 @@ pub(super) struct Store {
     temp: PathBuf,
     next_temp: AtomicU64,
     /// Held for writing while an object and its record change together, so that
-    /// no reader sees the one without the other. Never held while data moves.
+    /// no reader sees one without the other. Never held during transfers.
     gate: RwLock<()>,
 }
 
 impl Store {
-    /// Creates the folders that are missing. The error names the folder.
+    /// Opens the store and creates missing folders. The error names the folder.
     pub(super) fn open(dir: &Path) -> Result<Store, (PathBuf, io::Error)> {
         let meta = dir.join("s3-meta");
         let store = Store {
@@ -94,8 +95,8 @@ impl Store {
         ] {
             fs::create_dir_all(folder).map_err(|error| (folder.clone(), error))?;
         }
-        // What a process that died was still receiving. The lock on the whole
-        // folder makes sure it is nobody else's.
+        // Partial files of a process that died. The lock on the whole
+        // folder excludes another owner.
         let left_behind = fs::read_dir(&store.temp).map_err(|error| (store.temp.clone(), error))?;
         for entry in left_behind.flatten() {
             let _ = fs::remove_file(entry.path());
@@ -103,25 +104,25 @@ impl Store {
         Ok(store)
     }
 
-    /// Where the parts of unfinished uploads are kept.
+    /// Folder of the parts of unfinished uploads.
     pub(super) fn parts_dir(&self) -> &Path {
         &self.parts
     }
 
-    fn reading(&self) -> RwLockReadGuard<'_, ()> {
+    fn read_lock(&self) -> RwLockReadGuard<'_, ()> {
         // The lock guards no data that a panic could have left half changed.
         self.gate.read().unwrap_or_else(|error| error.into_inner())
     }
 
-    fn writing(&self) -> RwLockWriteGuard<'_, ()> {
+    fn write_lock(&self) -> RwLockWriteGuard<'_, ()> {
         self.gate.write().unwrap_or_else(|error| error.into_inner())
     }
 
     // Buckets
 
-    /// The folder of a bucket that exists.
+    /// Folder of an existing bucket.
     pub(super) fn bucket_dir(&self, bucket: &str) -> S3Result<PathBuf> {
-        // Not every name reaches us through the checks of the request path.
+        // Some names come from headers, without the checks of the request path.
         if !s3s::path::check_bucket_name(bucket) {
             return Err(no_such_bucket(bucket));
         }
@@ -130,7 +131,7 @@ impl Store {
             Ok(found) if found.is_dir() => Ok(path),
             Ok(_) => Err(no_such_bucket(bucket)),
             Err(error) if error.kind() == ErrorKind::NotFound => Err(no_such_bucket(bucket)),
-            Err(error) => Err(failed("look at", &path, error)),
+            Err(error) => Err(failed("inspect", &path, error)),
         }
     }
 
@@ -143,7 +144,7 @@ impl Store {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(s3_error!(
                 BucketAlreadyOwnedByYou,
-                "the bucket {bucket} exists already"
+                "the bucket {bucket} already exists"
             )),
             Err(error) => Err(failed("create", &path, error)),
         }
@@ -152,7 +153,7 @@ impl Store {
     /// Removes a bucket that holds no object.
     pub(super) fn delete_bucket(&self, bucket: &str) -> S3Result<()> {
         let path = self.bucket_dir(bucket)?;
-        let _gate = self.writing();
+        let _gate = self.write_lock();
         match remove_empty_tree(&path) {
             Ok(()) => {
                 let _ = fs::remove_dir_all(self.objects.join(bucket));
@@ -175,7 +176,7 @@ impl Store {
             let Ok(name) = entry.file_name().into_string() else {
                 continue;
             };
-            // Follows a link to a folder; one that leads nowhere is no bucket.
+            // Follows a link to a folder; a dangling link is no bucket.
             let Ok(found) = fs::metadata(entry.path()) else {
                 continue;
             };
@@ -191,11 +192,11 @@ impl Store {
 
     // Objects
 
-    /// Opens an object for reading, together with what is known of exactly the
+    /// Opens an object for reading, and returns the version of exactly the
     /// contents that were opened.
-    pub(super) fn read(&self, bucket: &str, key: &str) -> S3Result<(File, Version)> {
+    pub(super) fn read(&self, bucket: &str, key: &str) -> S3Result<(File, StoredVersion)> {
         let path = self.existing_path(bucket, key)?;
-        let _gate = self.reading();
+        let _gate = self.read_lock();
         let file = File::open(&path).map_err(|error| self.read_failed(key, &path, error))?;
         let found = file
             .metadata()
@@ -207,15 +208,20 @@ impl Store {
         Ok((file, version))
     }
 
-    /// What [`Store::read`] knows, without opening the file.
-    pub(super) fn stat(&self, bucket: &str, key: &str) -> S3Result<Version> {
+    /// Version of an object as in [`Store::read`], without opening the file.
+    pub(super) fn stat(&self, bucket: &str, key: &str) -> S3Result<StoredVersion> {
         let path = self.existing_path(bucket, key)?;
         self.stat_path(bucket, key, &path)
     }
 
-    /// The same for a caller that knows the path, as a listing does.
-    pub(super) fn stat_path(&self, bucket: &str, key: &str, path: &Path) -> S3Result<Version> {
-        let _gate = self.reading();
+    /// Version of an object for a caller that knows the path, such as a listing.
+    pub(super) fn stat_path(
+        &self,
+        bucket: &str,
+        key: &str,
+        path: &Path,
+    ) -> S3Result<StoredVersion> {
+        let _gate = self.read_lock();
         let found = fs::metadata(path).map_err(|error| self.read_failed(key, path, error))?;
         if !found.is_file() {
             return Err(no_such_key(key));
@@ -225,7 +231,7 @@ impl Store {
 
     fn existing_path(&self, bucket: &str, key: &str) -> S3Result<PathBuf> {
         let dir = self.bucket_dir(bucket)?;
-        // A key that cannot be stored is a key that is not there.
+        // A key that cannot be stored cannot exist.
         object_path(&dir, key).ok_or_else(|| no_such_key(key))
     }
 
@@ -240,7 +246,7 @@ impl Store {
         }
     }
 
-    fn version(&self, bucket: &str, key: &str, found: &Metadata) -> Version {
+    fn version(&self, bucket: &str, key: &str, found: &Metadata) -> StoredVersion {
         let modified = found.modified().unwrap_or(UNIX_EPOCH);
         let len = found.len();
         let modified_ns = nanoseconds(modified);
@@ -248,11 +254,11 @@ impl Store {
             .load_record(bucket, key)
             .filter(|record| record.len == len && record.modified_ns == modified_ns)
             .map(|record| record.stored)
-            .unwrap_or_else(|| Stored {
+            .unwrap_or_else(|| ContentMetadata {
                 etag: format!("{modified_ns:016x}{len:016x}-1"),
-                ..Stored::default()
+                ..ContentMetadata::default()
             });
-        Version {
+        StoredVersion {
             len,
             modified: timestamp(modified),
             modified_secs: timestamp(whole_seconds(modified)),
@@ -260,7 +266,7 @@ impl Store {
         }
     }
 
-    /// A place to receive an object's contents.
+    /// Creates the name of a temporary file for an object's contents.
     pub(super) fn temp_file(&self) -> TempFile {
         let number = self.next_temp.fetch_add(1, Ordering::Relaxed);
         TempFile {
@@ -268,14 +274,14 @@ impl Store {
         }
     }
 
-    /// Checks that an object could be written, before its contents are received.
+    /// Checks that an object can be written, before its contents are received.
     pub(super) fn check_writable(&self, bucket: &str, key: &str) -> S3Result<()> {
         self.writable_path(bucket, key).map(drop)
     }
 
     fn writable_path(&self, bucket: &str, key: &str) -> S3Result<PathBuf> {
         let dir = self.bucket_dir(bucket)?;
-        if key.len() > MAX_KEY {
+        if key.len() > MAX_KEY_BYTES {
             return Err(s3_error!(KeyTooLongError));
         }
         object_path(&dir, key).ok_or_else(|| {
@@ -289,21 +295,21 @@ impl Store {
     /// Creates a folder for a key that ends in a slash, as graphical clients do.
     pub(super) fn create_folder(&self, bucket: &str, key: &str) -> S3Result<()> {
         let path = self.writable_path(bucket, key.trim_end_matches('/'))?;
-        let _gate = self.writing();
+        let _gate = self.write_lock();
         fs::create_dir_all(&path).map_err(|error| write_failed(key, &path, error))
     }
 
-    /// Makes a received file the object, if the condition holds.
+    /// Moves a received file to its object, if the condition holds.
     pub(super) fn commit(
         &self,
         temp: TempFile,
         bucket: &str,
         key: &str,
         condition: &WriteCondition,
-        stored: Stored,
-    ) -> S3Result<Version> {
+        stored: ContentMetadata,
+    ) -> S3Result<StoredVersion> {
         let path = self.writable_path(bucket, key)?;
-        let _gate = self.writing();
+        let _gate = self.write_lock();
         let current = match fs::metadata(&path) {
             Ok(found) if found.is_file() => Some(self.version(bucket, key, &found)),
             Ok(_) => return Err(folder_in_the_way(key)),
@@ -316,9 +322,9 @@ impl Store {
         let received =
             fs::metadata(&temp.path).map_err(|error| failed("read", &temp.path, error))?;
         let modified = received.modified().unwrap_or(UNIX_EPOCH);
-        // The record first: until the file follows, it is about other contents and
-        // does not count.
-        self.save_record(&Record {
+        // The record first: until the file follows, its length or time differ and it
+        // is not valid.
+        self.save_record(&ObjectRecord {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
             len: received.len(),
@@ -326,7 +332,7 @@ impl Store {
             stored: stored.clone(),
         })?;
         move_file(&temp.path, &path, modified).map_err(|error| write_failed(key, &path, error))?;
-        Ok(Version {
+        Ok(StoredVersion {
             len: received.len(),
             modified: timestamp(modified),
             modified_secs: timestamp(whole_seconds(modified)),
@@ -334,7 +340,7 @@ impl Store {
         })
     }
 
-    /// Removes an object; it is no error when there is none.
+    /// Removes an object; a missing object is no error.
     pub(super) fn delete(
         &self,
         bucket: &str,
@@ -346,7 +352,7 @@ impl Store {
         let Some(path) = object_path(&dir, key.trim_end_matches('/')) else {
             return Ok(());
         };
-        let _gate = self.writing();
+        let _gate = self.write_lock();
         let found = fs::metadata(&path).ok();
         if let Some(condition) = if_match {
             let current = found
@@ -375,7 +381,7 @@ impl Store {
             _ => {}
         }
         let _ = fs::remove_file(self.record_path(bucket, key));
-        // S3 has no folders: one left empty would only stand in the way of an
+        // S3 has no folders: an empty one would block an
         // object with its name.
         let mut parent = path.parent();
         while let Some(folder) = parent {
@@ -396,7 +402,7 @@ impl Store {
         self.objects.join(bucket).join(name + ".json")
     }
 
-    fn load_record(&self, bucket: &str, key: &str) -> Option<Record> {
+    fn load_record(&self, bucket: &str, key: &str) -> Option<ObjectRecord> {
         let path = self.record_path(bucket, key);
         let text = match fs::read(&path) {
             Ok(text) => text,
@@ -407,7 +413,7 @@ impl Store {
                 return None;
             }
         };
-        match serde_json::from_slice::<Record>(&text) {
+        match serde_json::from_slice::<ObjectRecord>(&text) {
             Ok(record) => Some(record).filter(|found| found.bucket == bucket && found.key == key),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "ignoring a damaged record");
@@ -416,7 +422,7 @@ impl Store {
         }
     }
 
-    fn save_record(&self, record: &Record) -> S3Result<()> {
+    fn save_record(&self, record: &ObjectRecord) -> S3Result<()> {
         let path = self.record_path(&record.bucket, &record.key);
         self.save_json(&path, record)
     }
@@ -432,10 +438,10 @@ impl Store {
     }
 }
 
-/// The path of a key below its bucket, if it has one that is nobody else's.
+/// Path of a key below its bucket; `None` if the key has no unique path.
 pub(super) fn object_path(bucket: &Path, key: &str) -> Option<PathBuf> {
     let mut path = bucket.to_owned();
-    if key.len() > MAX_KEY {
+    if key.len() > MAX_KEY_BYTES {
         return None;
     }
     for part in key.split('/') {
@@ -449,7 +455,7 @@ pub(super) fn object_path(bucket: &Path, key: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-fn check_condition(condition: &WriteCondition, current: Option<&Version>) -> S3Result<()> {
+fn check_condition(condition: &WriteCondition, current: Option<&StoredVersion>) -> S3Result<()> {
     let holds = |condition: &dto::ETagCondition, strong: bool| match (condition, current) {
         (_, None) => false,
         (dto::ETagCondition::Any, Some(_)) => true,
@@ -460,7 +466,10 @@ fn check_condition(condition: &WriteCondition, current: Option<&Version>) -> S3R
     };
     if let Some(condition) = &condition.if_match {
         if current.is_none() {
-            return Err(s3_error!(NoSuchKey, "there is no object to match"));
+            return Err(s3_error!(
+                NoSuchKey,
+                "If-Match is given, but there is no object"
+            ));
         }
         if !holds(condition, true) {
             return Err(s3_error!(PreconditionFailed));
@@ -486,12 +495,12 @@ fn remove_empty_tree(path: &Path) -> io::Result<()> {
     fs::remove_dir(path)
 }
 
-/// Renames, or copies where a bucket is a link to another file system.
+/// Renames a file, or copies it if a bucket is a link to another file system.
 fn move_file(from: &Path, to: &Path, modified: SystemTime) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(error) if error.kind() == ErrorKind::CrossesDevices => {
             fs::copy(from, to)?;
-            // The record goes by the time.
+            // The record is valid only for this time.
             File::options().write(true).open(to)?.set_modified(modified)
         }
         other => other,

@@ -1,4 +1,4 @@
-//! Errors of the store, as S3 clients see them.
+//! S3 errors of the store.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -20,7 +20,7 @@ pub(super) fn no_such_upload(id: &str) -> S3Error {
 pub(super) fn folder_in_the_way(key: &str) -> S3Error {
     s3_error!(
         InvalidRequest,
-        "objects are files here, and {key} already is a folder of other objects"
+        "objects are files here, and {key} is already a folder of other objects"
     )
 }
 
@@ -28,7 +28,7 @@ pub(super) fn write_failed(key: &str, path: &Path, error: io::Error) -> S3Error 
     match error.kind() {
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => s3_error!(
             InvalidRequest,
-            "objects are files here, and a part of {key} already is an object"
+            "objects are files here, and a part of {key} is already an object"
         ),
         ErrorKind::IsADirectory => folder_in_the_way(key),
         ErrorKind::InvalidFilename => s3_error!(
@@ -39,7 +39,7 @@ pub(super) fn write_failed(key: &str, path: &Path, error: io::Error) -> S3Error 
     }
 }
 
-/// Any other error of the file system, told to the client in full: it is the
+/// Any other error of the file system. The client gets all details, because it is the
 /// owner of the files.
 pub(super) fn failed(what: &str, path: &Path, error: io::Error) -> S3Error {
     let code = match error.kind() {

@@ -1,4 +1,4 @@
-//! Unfinished uploads in parts: for which object each is, and how it becomes one.
+//! Unfinished multipart uploads: the object of each, and its completion.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::local::s3::store_errors::{failed, no_such_upload};
 
 impl Store {
     fn upload_path(&self, id: &str) -> Option<PathBuf> {
-        // An upload id becomes part of a path: nothing but a UUID will do.
+        // An upload id becomes part of a path, so it must be a UUID.
         let valid = id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
         valid.then(|| self.uploads.join(format!("{id}.json")))
     }
@@ -21,7 +21,7 @@ impl Store {
         self.save_json(&path, upload)
     }
 
-    /// The upload with this id, if it is one to this object.
+    /// Upload with this id; an error if it is not of this object.
     pub(super) fn load_upload(&self, id: &str, bucket: &str, key: &str) -> S3Result<Upload> {
         self.bucket_dir(bucket)?;
         self.upload_path(id)
@@ -31,14 +31,14 @@ impl Store {
             .ok_or_else(|| no_such_upload(id))
     }
 
-    pub(super) fn forget_upload(&self, id: &str) {
+    pub(super) fn delete_upload(&self, id: &str) {
         if let Some(path) = self.upload_path(id) {
             let _ = fs::remove_file(path);
         }
     }
 
-    /// Takes over a file as the temporary file of an object to be.
-    pub(super) fn adopt(&self, path: &Path) -> S3Result<TempFile> {
+    /// Moves a file to a temporary file, from which an object can be made.
+    pub(super) fn move_to_temp(&self, path: &Path) -> S3Result<TempFile> {
         let temp = self.temp_file();
         fs::rename(path, temp.path()).map_err(|error| failed("move", path, error))?;
         Ok(temp)

@@ -1,4 +1,4 @@
-//! Starting and stopping, and clients for the tests of both servers.
+//! Tests of start and stop, and clients for the tests of both servers.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -50,7 +50,7 @@ pub(crate) fn dynamodb_client(servers: &LocalServers) -> aws_sdk_dynamodb::Clien
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
-/// Sends bytes as they are, and returns the answer as text.
+/// Sends raw bytes and returns the response as text.
 pub(crate) fn raw(endpoint: &str, request: &str) -> String {
     let address = endpoint.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
@@ -85,7 +85,7 @@ async fn starting_and_stopping_inside_a_runtime() {
 }
 
 #[test]
-fn a_second_one_is_told_where_the_first_one_is() {
+fn a_second_process_gets_the_endpoints_of_the_first() {
     let dir = tempfile::tempdir().unwrap();
     let first = start(dir.path());
     let error = LocalServers::start(options(dir.path())).unwrap_err();
@@ -102,7 +102,7 @@ fn a_second_one_is_told_where_the_first_one_is() {
     ] {
         assert!(message.contains(part), "{part} is missing in: {message}");
     }
-    // The first one is none the worse for it.
+    // The first process is unaffected.
     let answer = raw(
         first.s3_endpoint(),
         "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
@@ -129,7 +129,7 @@ fn a_lock_without_addresses_is_reported_too() {
 }
 
 #[test]
-fn addresses_of_a_process_that_died_are_forgotten() {
+fn endpoints_of_a_dead_process_are_ignored() {
     let dir = tempfile::tempdir().unwrap();
     let lock = dir.path().join("lock");
     std::fs::write(&lock, "http://127.0.0.1:1\nhttp://127.0.0.1:2\n and more\n").unwrap();
@@ -148,7 +148,7 @@ fn addresses_of_a_process_that_died_are_forgotten() {
 }
 
 #[test]
-fn a_taken_port_is_named_with_the_option_that_sets_it() {
+fn a_port_in_use_is_reported_with_its_option() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let dir = tempfile::tempdir().unwrap();
@@ -166,12 +166,12 @@ fn a_taken_port_is_named_with_the_option_that_sets_it() {
             "{message}"
         );
     }
-    // Nothing was left behind, the lock neither.
+    // The failed start released everything, the lock included.
     start(dir.path()).stop();
 }
 
 #[test]
-fn a_stopped_server_gives_its_ports_back() {
+fn a_stopped_server_releases_its_ports() {
     let dir = tempfile::tempdir().unwrap();
     let first = start(dir.path());
     let options = LocalOptions {
@@ -179,7 +179,7 @@ fn a_stopped_server_gives_its_ports_back() {
         s3_port: port(first.s3_endpoint()),
         dynamodb_port: port(first.dynamodb_endpoint()),
     };
-    // Leaves a connection behind that the server closed.
+    // Leaves a connection that the server closed (TIME_WAIT).
     raw(
         first.s3_endpoint(),
         "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
@@ -189,7 +189,7 @@ fn a_stopped_server_gives_its_ports_back() {
 }
 
 #[test]
-fn a_client_that_never_finishes_its_request_does_not_hold_up_the_stop() {
+fn an_unfinished_request_does_not_delay_the_stop() {
     let dir = tempfile::tempdir().unwrap();
     let servers = start(dir.path());
     std::fs::create_dir(servers.dir().join("s3").join("lists")).unwrap();
@@ -197,7 +197,7 @@ fn a_client_that_never_finishes_its_request_does_not_hold_up_the_stop() {
         let mut stream = TcpStream::connect(endpoint.strip_prefix("http://").unwrap()).unwrap();
         let head = "Host: localhost\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n";
         write!(stream, "{line} HTTP/1.1\r\n{head}").unwrap();
-        // Told to go on, so the server is at it.
+        // 100 Continue, so the server has begun to read the body.
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"HTTP/1.1 100");
@@ -211,7 +211,7 @@ fn a_client_that_never_finishes_its_request_does_not_hold_up_the_stop() {
     servers.stop();
     drop(streams);
     start(dir.path()).stop();
-    // What had come in of the object is gone too.
+    // The partial object is removed too.
     let temp = dir.path().join("s3-meta").join("temp");
     assert!(std::fs::read_dir(temp).unwrap().next().is_none());
 }
@@ -225,7 +225,7 @@ async fn accepted_connections_send_without_delay() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_named() {
+fn a_folder_that_cannot_be_created_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -235,7 +235,7 @@ fn a_folder_that_cannot_be_made_is_named() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_named() {
+fn an_invalid_database_file_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(
         dir.path().join("dynamodb.db"),
@@ -247,9 +247,9 @@ fn a_file_that_is_no_database_is_named() {
     assert!(format!("{error:#}").contains("dynamodb.db"), "{error}");
 }
 
-/// Sends a request to both servers, with these lines in its head; the answers of S3 and
+/// Sends a request to both servers, with these header lines; returns the responses of S3 and
 /// of DynamoDB.
-fn ask_both(servers: &LocalServers, head: &str) -> [String; 2] {
+fn send_to_both(servers: &LocalServers, head: &str) -> [String; 2] {
     let s3 = format!("GET / HTTP/1.1\r\n{head}Connection: close\r\n\r\n");
     let dynamodb = format!("POST / HTTP/1.1\r\n{head}{}", operation("ListTables", "{}"));
     [
@@ -258,7 +258,7 @@ fn ask_both(servers: &LocalServers, head: &str) -> [String; 2] {
     ]
 }
 
-/// The rest of a request to DynamoDB, as a signed one looks.
+/// The rest of a signed request to DynamoDB.
 fn operation(name: &str, body: &str) -> String {
     format!(
         "X-Amz-Target: DynamoDB_20120810.{name}\r\nContent-Type: application/x-amz-json-1.0\r\n\
@@ -269,7 +269,7 @@ fn operation(name: &str, body: &str) -> String {
     )
 }
 
-fn assert_refused([s3, dynamodb]: [String; 2], because: &str) {
+fn assert_denied([s3, dynamodb]: [String; 2], because: &str) {
     for answer in [&s3, &dynamodb] {
         assert!(answer.starts_with("HTTP/1.1 403 "), "{because}: {answer}");
         let lower = answer.to_ascii_lowercase();
@@ -284,7 +284,7 @@ fn assert_refused([s3, dynamodb]: [String; 2], because: &str) {
 }
 
 #[test]
-fn web_pages_are_refused_by_both_servers() {
+fn web_pages_are_denied_by_both_servers() {
     let dir = tempfile::tempdir().unwrap();
     let servers = start(dir.path());
     for head in [
@@ -300,13 +300,13 @@ fn web_pages_are_refused_by_both_servers() {
         "Host: localhost\r\nAccess-Control-Request-Method: POST\r\n",
         "Host: evil.example\r\nExpect: 100-continue\r\n",
     ] {
-        assert_refused(ask_both(&servers, head), head);
+        assert_denied(send_to_both(&servers, head), head);
     }
     servers.stop();
 }
 
 #[test]
-fn programs_on_this_machine_are_answered_by_both_servers() {
+fn programs_on_this_machine_are_allowed_by_both_servers() {
     let dir = tempfile::tempdir().unwrap();
     let servers = start(dir.path());
     for head in [
@@ -317,7 +317,7 @@ fn programs_on_this_machine_are_answered_by_both_servers() {
         "Host: localhost\r\nSec-Fetch-Site: none\r\n",
         "Host: localhost\r\nExpect: 100-continue\r\n",
     ] {
-        for answer in ask_both(&servers, head) {
+        for answer in send_to_both(&servers, head) {
             let answer = answer.replace("HTTP/1.1 100 Continue\r\n\r\n", "");
             assert!(answer.starts_with("HTTP/1.1 200 "), "{head}: {answer}");
             assert!(!answer.to_ascii_lowercase().contains("\naccess-control-"));
@@ -353,7 +353,7 @@ fn programs_on_this_machine_are_answered_by_both_servers() {
 }
 
 #[tokio::test]
-async fn a_page_can_neither_make_a_table_nor_learn_that_it_may() {
+async fn a_page_can_neither_create_a_table_nor_pass_a_preflight() {
     let dir = tempfile::tempdir().unwrap();
     let servers = start(dir.path());
     let body = r#"{"TableName":"evil","AttributeDefinitions":[{"AttributeName":"k","AttributeType":"S"}],
@@ -373,7 +373,7 @@ async fn a_page_can_neither_make_a_table_nor_learn_that_it_may() {
     let client = dynamodb_client(&servers);
     let tables = client.list_tables().send().await.unwrap();
     assert!(tables.table_names().is_empty());
-    // The same from a program.
+    // A program may send the same request.
     let answer = raw(
         &endpoint,
         &format!("POST / HTTP/1.1\r\nHost: localhost\r\n{create}"),

@@ -1,4 +1,4 @@
-//! The S3 server as clients see it.
+//! Tests of the S3 server with an SDK client.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -78,7 +78,7 @@ fn status<E>(error: &SdkError<E>) -> u16 {
 }
 
 #[tokio::test]
-async fn an_object_is_a_file_and_comes_back_as_it_was() {
+async fn an_object_is_a_file_and_is_read_back_unchanged() {
     let s = Setup::new().await;
     let body = ByteStream::from_static(b"hello");
     let put = s.client.put_object().bucket("lists").key("a/b c+ä.txt");
@@ -107,14 +107,14 @@ async fn an_object_is_a_file_and_comes_back_as_it_was() {
     );
     assert_eq!(s.get("a/b c+ä.txt").await, "hello");
 
-    // Nothing but the object is in the bucket's folder.
+    // The bucket's folder contains only the object.
     let entries: Vec<_> = fs::read_dir(s.file("")).unwrap().collect();
     assert_eq!(entries.len(), 1);
     s.servers.stop();
 }
 
 #[tokio::test]
-async fn a_large_object_survives_the_way_there_and_back() {
+async fn a_large_object_is_read_back_unchanged() {
     let s = Setup::new().await;
     let large: Vec<u8> = (0..3_000_000u32).flat_map(|n| n.to_le_bytes()).collect();
     let path = s.dir.path().join("large");
@@ -147,16 +147,16 @@ async fn an_empty_object_is_an_object() {
 }
 
 #[tokio::test]
-async fn any_credentials_will_do() {
+async fn any_credentials_are_accepted() {
     let s = Setup::new().await;
     let other = s3_client_as(&s.servers, "AKIAEXAMPLE", "some other secret");
     let body = ByteStream::from_static(b"hello");
     let put = other.put_object().bucket("lists").key("k").body(body);
     put.send().await.unwrap();
-    // None at all.
+    // No credentials.
     let answer = s.raw("GET /lists/k HTTP/1.1");
     assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
-    // A presigned address, long expired.
+    // An expired presigned URL.
     let answer = s.raw(
         "GET /lists/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a%2F20200101%2F\
          us-east-1%2Fs3%2Faws4_request&X-Amz-Date=20200101T000000Z&X-Amz-Expires=60\
@@ -284,7 +284,7 @@ async fn ranges() {
         assert_eq!(response.status().as_u16(), 416);
         assert_eq!(response.headers().get("content-range"), Some("bytes */10"));
     }
-    // What makes no sense counts as no range.
+    // An invalid range is ignored.
     for range in ["bytes=5-2", "lines=1-2", "bytes=0-1,3-4", "nonsense"] {
         let get = s.client.get_object().bucket("lists").key("k").range(range);
         let got = get.send().await.unwrap();
@@ -337,7 +337,7 @@ async fn conditions() {
     get().if_unmodified_since(at(0)).send().await.unwrap();
     let error = get().if_unmodified_since(at(-1)).send().await.unwrap_err();
     assert_eq!(status(&error), 412);
-    // The ETags win.
+    // ETags take precedence over dates.
     get()
         .if_match(&etag)
         .if_unmodified_since(at(-1))
@@ -350,7 +350,7 @@ async fn conditions() {
         .send()
         .await
         .unwrap();
-    // The connection is still good after answers without a body.
+    // The connection stays usable after responses without a body.
     assert_eq!(s.get("k").await, "hello");
     s.servers.stop();
 }
@@ -376,18 +376,18 @@ async fn conditional_writes() {
 }
 
 #[tokio::test]
-async fn a_file_dropped_in_or_replaced_by_hand_gets_an_etag_of_its_own() {
+async fn a_file_added_or_replaced_by_hand_gets_a_new_etag() {
     let s = Setup::new().await;
     s.drop_in("by-hand.txt", "hello");
     let first = s.etag("by-hand.txt").await;
-    // Not the form of an MD5.
+    // Not in the format of an MD5.
     assert!(first.contains('-'), "{first}");
     assert_eq!(s.etag("by-hand.txt").await, first);
 
     s.drop_in("by-hand.txt", "hello, world");
     let second = s.etag("by-hand.txt").await;
     assert_ne!(first, second);
-    // Of the same length, a moment later.
+    // The same length, a later time.
     let later = fs::metadata(s.file("by-hand.txt"))
         .unwrap()
         .modified()
@@ -402,7 +402,7 @@ async fn a_file_dropped_in_or_replaced_by_hand_gets_an_etag_of_its_own() {
     assert_ne!(s.etag("by-hand.txt").await, second);
     assert_eq!(s.get("by-hand.txt").await, "HELLO, WORLD");
 
-    // The record of an upload does not outlive the file it is about.
+    // The record of an upload is ignored after its file was replaced.
     assert_eq!(s.put("put.txt", "hello").await, HELLO_MD5);
     assert_eq!(s.etag("put.txt").await, HELLO_MD5);
     s.drop_in("put.txt", "goodbye");
@@ -411,7 +411,7 @@ async fn a_file_dropped_in_or_replaced_by_hand_gets_an_etag_of_its_own() {
     let get = s.client.get_object().bucket("lists").key("put.txt");
     let error = get.if_match(HELLO_MD5).send().await.unwrap_err();
     assert_eq!(status(&error), 412);
-    // In a listing likewise.
+    // The same ETag in a listing.
     let list = s.client.list_objects_v2().bucket("lists").prefix("put");
     let listed = list.send().await.unwrap().contents.unwrap();
     assert_eq!(listed[0].e_tag.as_deref(), Some(replaced.as_str()));
@@ -436,7 +436,7 @@ async fn etags_survive_a_restart() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_named() {
+async fn missing_buckets_and_objects_are_reported() {
     let s = Setup::new().await;
     let get = |bucket: &str, key: &str| s.client.get_object().bucket(bucket).key(key).send();
     let error = get("lists", "none").await.unwrap_err();
@@ -576,12 +576,12 @@ async fn a_name_is_a_file_or_a_folder() {
         assert_eq!(code(&error).as_deref(), Some("InvalidRequest"), "{key}");
     }
     assert_eq!(s.get("a/b").await, "hello");
-    // The folder goes with its last object.
+    // The folder is removed with its last object.
     let delete = s.client.delete_object().bucket("lists").key("a/b");
     delete.send().await.unwrap();
     assert!(!s.file("a").exists());
     s.put("a", "now a file").await;
-    // A folder made on its own is there, but is no object.
+    // An empty folder can be created, but is no object.
     s.put("folder/", "").await;
     assert!(s.file("folder").is_dir());
     s.put("folder/k", "hello").await;
@@ -627,7 +627,7 @@ async fn listings_are_in_the_order_of_the_bytes() {
     for key in keys {
         s.drop_in(key, key);
     }
-    // An empty folder is nothing to S3.
+    // An empty folder does not appear in listings.
     fs::create_dir_all(s.file("empty/empty")).unwrap();
     keys.sort_unstable();
     for max in [1, 2, 3, 1000] {
@@ -814,7 +814,7 @@ async fn copies() {
 #[tokio::test]
 async fn uploads_in_parts() {
     let s = Setup::new().await;
-    // Longer than a file name may be, in all.
+    // Longer in total than a file name may be.
     let key = format!("{}/{}", "deep".repeat(50), "k".repeat(200));
     let start = s.client.create_multipart_upload().bucket("lists").key(&key);
     let start = start.content_type("text/csv").send().await.unwrap();
@@ -861,7 +861,7 @@ async fn uploads_in_parts() {
     let error = complete(&[&first, &second]).await.unwrap_err();
     assert_eq!(code(&error).as_deref(), Some("NoSuchUpload"));
 
-    // Copied in parts, then given up.
+    // Copied in parts, then aborted.
     let start = s
         .client
         .create_multipart_upload()
