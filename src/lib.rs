@@ -9,9 +9,9 @@
 //! | write a list to a table | [`Ingest::builder`] | [`Report`] |
 //! | write what a new list adds, delete what it lacks | [`Refresh::builder`] | [`Report`] |
 //! | compare a table with a list | [`Verify::builder`] | [`VerifyReport`] |
-//! | ask a table or an API for hashes | [`Lookup::builder`] | [`LookupReport`] |
-//! | know time and cost beforehand | [`Plan`] | [`Forecast`] |
-//! | make paths comparable | [`matchmeta`] | a normalised path, and its hash |
+//! | look up hashes in a table or an API | [`Lookup::builder`] | [`LookupReport`] |
+//! | estimate time and cost | [`Plan`] | [`Forecast`] |
+//! | normalise paths | [`matchmeta`] | a normalised path and its hash |
 //!
 //! # A program that ingests
 //!
@@ -38,8 +38,8 @@
 //! # }
 //! ```
 //!
-//! A program that has the hashes itself hands them over:
-//! [`IngestBuilder::hashes`] takes an iterator, [`IngestBuilder::hash_stream`] a stream.
+//! A program can also pass hashes directly: [`IngestBuilder::hashes`] takes an iterator,
+//! [`IngestBuilder::hash_stream`] a stream.
 //!
 //! # A program that looks up
 //!
@@ -62,22 +62,21 @@
 //!
 //! # Errors
 //!
-//! `build` and `run` fail with an [`Error`] as long as nothing was written. From the first
-//! write on, a failure is in the report: [`Report::outcome`], [`Report::error`]. An error
-//! has a [kind](ErrorKind), a sentence, a [hint](Error::what_to_do) and, as its
-//! [`source`](std::error::Error::source), its cause. `{}` shows the sentence, `{:#}` its
-//! causes, too.
+//! Before the first write, `build` and `run` fail with an [`Error`]. After it, a failure is
+//! in the report: [`Report::outcome`], [`Report::error`]. An error has a
+//! [kind](ErrorKind), a message, a [hint](Error::hint) and a
+//! [`source`](std::error::Error::source). `{}` shows the message, `{:#}` also its causes.
 //!
 //! # Cancellation
 //!
-//! A [`Stop`] ends a run in good order: calls in flight finish, the checkpoint is saved,
-//! and the report says [`Outcome::Interrupted`]. A later run of the same builder resumes.
-//! Dropping the future of a run ends it at once; what was sent may be written or not, and
-//! a later run writes it again.
+//! A [`Stop`] ends a run gracefully: calls in flight finish, the checkpoint is saved, and
+//! the report has [`Outcome::Interrupted`]. A later run with the same options resumes.
+//! Dropping the future of a run ends it at once; calls in flight may be written or not, and
+//! a later run writes them again.
 //!
 //! # Features
 //!
-//! | feature | default | brings |
+//! | feature | default | adds |
 //! |---|---|---|
 //! | `local` | yes | the embedded S3 and DynamoDB (`embedded`) |
 //! | `rds` | yes | NSRL RDS v3 databases as lists |
@@ -85,7 +84,7 @@
 //! | `sso` | yes | profiles that sign in by IAM Identity Center |
 //! | `lambda` | no | the binaries for AWS Lambda |
 //!
-//! Who works on hashferry itself begins with [`guide::architecture`].
+//! Contributors start with [`guide::chapters::architecture`].
 
 pub(crate) mod aws;
 pub(crate) mod base;
@@ -111,7 +110,7 @@ pub use crate::commands::lookup::options::{Lookup, LookupBuilder};
 pub use crate::commands::lookup::report::LookupReport;
 pub use crate::commands::lookup::watch::LookupWatch;
 pub use crate::commands::plan::forecast::Forecast;
-pub use crate::commands::plan::options::Planning as Plan;
+pub use crate::commands::plan::options::PlanOptions as Plan;
 pub use crate::commands::verify::options::{Verify, VerifyBuilder, VerifyWatch};
 pub use crate::commands::verify::report::VerifyReport;
 pub use crate::dynamodb::attribute::{Attribute, Value};
@@ -121,22 +120,22 @@ pub use crate::pipeline::report::{Outcome, Report};
 /// Types that setters of the builders take.
 pub mod options {
     pub use crate::commands::ingest::options::MAX_BURST_SECONDS;
-    pub use crate::commands::ingest::settings::{Keep, MAX_CHANGE_PERCENT};
+    pub use crate::commands::ingest::settings::{CheckpointMode, MAX_CHANGE_PERCENT};
     pub use crate::commands::lookup::answer_pattern::AnswerPattern;
     pub use crate::commands::lookup::api_options::{Api, ApiKey};
-    pub use crate::commands::lookup::output::Existing;
+    pub use crate::commands::lookup::output::IfExists;
     pub use crate::commands::lookup::status::Status;
     pub use crate::dynamodb::attribute_from::{AttributeFrom, ColumnType};
     pub use crate::dynamodb::key_schema::{KeyAttribute, KeyType};
     pub use crate::dynamodb::prices::Prices;
     pub use crate::flow::concurrency::Concurrency;
-    pub use crate::flow::rate_setting::Rate;
-    pub use crate::list::format::kind::{Encoding, Form, Format, OtherAlgorithms};
+    pub use crate::flow::rate_setting::RateSetting;
+    pub use crate::list::format::kind::{Encoding, Format, ListOptions, OtherAlgorithms};
     pub use crate::pipeline::dedup::Distinct;
     pub use crate::pipeline::progress::events::EVENT_INTERVAL;
     pub use crate::pipeline::rejects::MaxRejects;
     pub use crate::pipeline::sample::Sample;
-    pub use crate::source::decompress::codec::{Codec, Compression, Unpack};
+    pub use crate::source::decompress::codec::{Codec, Compression, DecompressOptions};
     pub use crate::source::sources::Globs;
     pub use crate::source::work_dir::WorkDir;
 }
@@ -144,21 +143,21 @@ pub mod options {
 /// Parts of reports and of events.
 pub mod report {
     pub use crate::base::algorithm_counts::AlgorithmCounts;
-    pub use crate::commands::lookup::counts::{LookupBooks, LookupCounts};
-    pub use crate::commands::plan::estimate::{Figure, Span};
-    pub use crate::commands::plan::forecast::{ItemSize, Route, Way};
-    pub use crate::commands::plan::survey::{FurtherSurveyed, Surveyed};
+    pub use crate::commands::lookup::counts::{LookupCounts, LookupLineCounts};
+    pub use crate::commands::plan::estimate::{DecimalEstimate, Estimate};
+    pub use crate::commands::plan::forecast::{ItemSize, Route, RouteKind};
+    pub use crate::commands::plan::survey::{FurtherSurveyedSources, SurveyedSource};
     pub use crate::commands::plan::target::Copies;
-    pub use crate::commands::verify::counts::{Asked, VerifyBooks, VerifyCounts};
-    pub use crate::commands::verify::finding::{Problem, What};
-    pub use crate::commands::verify::report::ProblemReport;
-    pub use crate::pipeline::progress::counts::{Books, Counts};
+    pub use crate::commands::verify::counts::{ReadCounts, VerifyCounts, VerifyLineCounts};
+    pub use crate::commands::verify::finding::{Finding, FindingKind};
+    pub use crate::commands::verify::report::FindingReport;
+    pub use crate::pipeline::progress::counts::{LineCounts, RunCounters};
     pub use crate::pipeline::report::{
-        Columns, FurtherSources, RaisedReport, SourceReport, Verification,
+        FurtherSources, OutcomeCounts, RaisedReport, SourceReport, Verification,
     };
 }
 
-/// MatchMeta: paths that are made comparable, whose hashes are a list like any other.
+/// MatchMeta: normalisation of paths, whose hashes form lists.
 pub mod matchmeta {
     pub use crate::list::matchmeta::given::GivenRules;
     pub use crate::list::matchmeta::normalizer::{Normalizer, Rules, Users};
@@ -172,7 +171,7 @@ pub mod embedded {
     pub use crate::local::servers::{LocalOptions, LocalServers};
 }
 
-/// What the binaries run. No part of the interface.
+/// Entry points of the binaries. Not part of the public interface.
 #[doc(hidden)]
 pub mod binaries {
     pub use crate::cli::command_line::main as hashferry;
@@ -180,29 +179,24 @@ pub mod binaries {
     pub use crate::commands::lambda::{keepalive, serve};
 }
 
-/// Stages that benches and tests drive one by one. No part of the interface.
+/// Pipeline stages for benches and tests. Not part of the public interface.
 #[doc(hidden)]
 pub mod bench {
-    pub use crate::base::record::{Place, Record};
-    pub use crate::dynamodb::batch_get::plain_json::WholeTemplate;
+    pub use crate::base::record::{Position, Record};
+    pub use crate::dynamodb::batch_get::plain_json::ItemJsonTemplate;
     pub use crate::dynamodb::item::ItemTemplate;
     pub use crate::dynamodb::key_schema::KeySchema;
-    pub use crate::flow::token_bucket::{Limiter, TokenBucket};
+    pub use crate::flow::token_bucket::{SharedBucket, TokenBucket};
     pub use crate::list::format::layout::Layout;
     pub use crate::list::format::plain::{LineParser, Parsed};
     pub use crate::list::format::row_parser::RowParser;
     pub use crate::list::lines::{Framer, Line};
     pub use crate::list::objects::Objects;
-    pub use crate::list::prefetch::Ahead;
+    pub use crate::list::prefetch::Prefetch;
     pub use crate::pipeline::progress::checkpoint::Checkpoint;
     pub use crate::pipeline::window::Window;
     pub use crate::source::location::Location;
-    pub use crate::source::open::Source;
-    pub use crate::source::read::STALLED;
+    pub use crate::source::open::OpenSource;
+    pub use crate::source::read::STALL_TIMEOUT;
     pub use crate::source::sources::Sources;
 }
-
-/// The README's example must compile.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -1,5 +1,7 @@
-//! Guides: chapters for who works on hashferry.
+//! Guides: one text each, printed by `hashferry guide` and a chapter here.
 //!
-//! - [`architecture`]: the way of the data, the folders, what always holds
+//! - [`chapters`]: the guides, in reading order
+//! - `page`: a guide as text for a terminal, and the search for a word
 
-pub mod architecture;
+pub mod chapters;
+pub(crate) mod page;
