@@ -1,4 +1,4 @@
-//! The bootstrap of the Lambda function that keeps a table alive.
+//! The bootstrap of the Lambda function for keepalive traffic.
 
 fn main() -> std::process::ExitCode {
     hashferry::binaries::keepalive::main()

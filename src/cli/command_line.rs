@@ -1,15 +1,14 @@
-//! The command line: flags as they are typed, and what each command does.
+//! The commands, their flags, and the `main` of the binary.
 //!
-//! Nothing here decides anything about hashes or tables: a command turns flags
-//! into a call of the library, shows what happens, and ends with the exit status
-//! that scripts rely on.
+//! A command turns flags into a call of the library, shows progress, and returns the
+//! exit status that scripts rely on. It decides nothing about hashes or tables.
 
 use crate::base::error::Result;
 use crate::base::shutdown::Stop;
 use crate::cli::context::{Common, Context};
 use crate::cli::signals::watch_signals;
 use clap::{Parser, Subcommand};
-use futures::future::LocalBoxFuture;
+use futures::future::{LocalBoxFuture, ready};
 use indicatif::MultiProgress;
 use std::process::ExitCode;
 
@@ -40,48 +39,50 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write hash lists into a table
+    /// Write hash lists to a table
     Ingest(Box<crate::cli::ingest::IngestArgs>),
-    /// Write only the difference between two lists: put what is new, delete what is gone
+    /// Write the difference between two lists: put new hashes, delete removed ones
     Refresh(Box<crate::cli::refresh::RefreshArgs>),
-    /// Check that a table holds what a list says
+    /// Check that a table holds every hash of a list
     Verify(Box<crate::cli::verify::VerifyArgs>),
-    /// Say of each hash or path of a list whether a table or an API knows it
+    /// Look up each hash or path of a list in a table or an API
     Lookup(Box<crate::cli::lookup::LookupArgs>),
-    /// Show how much a table can take, and why
+    /// Show a table's write capacity and what limits it
     Capacity(crate::cli::capacity::CapacityArgs),
-    /// Make traffic that changes no data, so that auto scaling brings a table down
+    /// Send traffic that changes no data, so that auto scaling scales a table in
     Keepalive(crate::cli::capacity::KeepaliveArgs),
-    /// Say beforehand what a list will take: lines, write units, time and cost; writes nothing
+    /// Estimate lines, WCU, time and cost of a list before writing it
     Plan(Box<crate::cli::plan::PlanArgs>),
-    /// Make paths comparable (MatchMeta): path, normalised path, SHA-256
+    /// Normalise paths (MatchMeta): print path, normalised path, SHA-256
     Normalize(crate::cli::normalize::NormalizeArgs),
-    /// Serve look-ups over HTTP: whether a table knows a hash or a path
+    /// Serve look-ups of hashes and paths over HTTP
     #[cfg(feature = "serve")]
     Serve(Box<crate::cli::serve::ServeArgs>),
     /// Serve an embedded S3 and DynamoDB on this machine, for any AWS client
     #[cfg(feature = "local")]
     Local(crate::cli::local::LocalArgs),
-    /// The guided tour: a real list through all of it, without an AWS account
+    /// Take a guided tour with a real list, without an AWS account
     #[cfg(feature = "local")]
     Demo(crate::cli::demo::DemoArgs),
+    /// Show a guide: lists, rates, resuming, look-ups and others
+    Guide(crate::cli::guide::GuideArgs),
 }
 
 impl Command {
-    /// What it runs in.
+    /// The Tokio runtime for this command.
     fn runtime(&self) -> tokio::runtime::Builder {
         use tokio::runtime::Builder;
         match self {
-            // Many ask at once, and each of them is work of its own.
+            // Requests are independent of each other and use all cores.
             #[cfg(feature = "serve")]
             Command::Serve(_) => Builder::new_multi_thread(),
-            // One thread is enough: what costs time is waiting, and a second one costs
-            // a quarter more than it brings.
+            // A run mostly waits for the network; measured, a second thread costs a quarter
+            // more than it gains.
             _ => Builder::new_current_thread(),
         }
     }
 
-    /// The file with the least IAM policy that it needs.
+    /// The path of the command's minimum IAM policy.
     fn policy(&self) -> &'static str {
         match self {
             Command::Ingest(args) => args.policy(),
@@ -94,15 +95,16 @@ impl Command {
             #[cfg(feature = "serve")]
             Command::Serve(_) => "scripts/iam/serve.json",
             Command::Lookup(_) => "scripts/iam/lookup.json",
+            Command::Guide(_) => "scripts/iam",
             #[cfg(feature = "local")]
             Command::Local(_) | Command::Demo(_) => "scripts/iam",
         }
     }
 }
 
-/// Runs the command line of this process, and says what it ends with.
+/// Runs the command line of this process and returns its exit code.
 pub fn main() -> ExitCode {
-    crate::cli::environment::leave_out_empty_variables();
+    crate::cli::environment::restart_without_empty_variables();
     let cli = Cli::parse();
     let terminal = MultiProgress::new();
     crate::cli::logging::start(&cli.common, &terminal);
@@ -121,7 +123,7 @@ pub fn main() -> ExitCode {
     };
     let ended = runtime.block_on(async {
         watch_signals(context.stop.clone());
-        // Boxed: the futures of whole runs are large, and a stack holds one frame for each call.
+        // Boxed because the futures of whole runs would need a large stack frame.
         let run: LocalBoxFuture<'_, Result<u8>> = match cli.command {
             Command::Ingest(args) => Box::pin(crate::cli::ingest::run(&context, *args)),
             Command::Refresh(args) => Box::pin(crate::cli::refresh::run(&context, *args)),
@@ -137,15 +139,16 @@ pub fn main() -> ExitCode {
             Command::Local(ref args) => Box::pin(crate::cli::local::run(&context, args)),
             #[cfg(feature = "local")]
             Command::Demo(ref args) => Box::pin(crate::cli::demo::run(&context, args)),
+            Command::Guide(ref args) => Box::pin(ready(crate::cli::guide::run(args))),
         };
         run.await
     });
-    // A read of a terminal that nobody types at would hold the process up.
+    // A pending read of standard input would otherwise block the exit.
     runtime.shutdown_background();
     match ended {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            context.complain(&error);
+            context.print_error(&error);
             ExitCode::from(error.exit_status())
         }
     }

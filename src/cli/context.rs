@@ -1,8 +1,8 @@
-//! The flags of every command, and the context that a command runs in: terminal, stop, connection.
+//! Flags of every command, and the context of a command: terminal, shutdown, connection.
 
 use crate::aws::config::{Aws, AwsOptions};
 use crate::base::error::{Error, Result};
-use crate::base::human::duration;
+use crate::base::human::parse_duration;
 use crate::base::printable;
 use crate::base::shutdown::Stop;
 use clap::{Args, ValueEnum};
@@ -13,22 +13,22 @@ use std::time::Duration;
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Common {
-    /// AWS region [default: by the standard chain]
+    /// AWS region [default: from the standard chain]
     #[arg(long, global = true, value_name = "REGION", help_heading = "AWS")]
     pub(super) region: Option<String>,
-    /// Profile of the shared AWS configuration, even if the environment holds keys; AWS_REGION
-    /// and AWS_ENDPOINT_URL stand above its settings, as for aws-cli
+    /// Profile of the shared AWS configuration, used even if the environment has keys; AWS_REGION
+    /// and AWS_ENDPOINT_URL override its settings, as in the AWS CLI
     #[arg(long, global = true, value_name = "NAME", help_heading = "AWS")]
     pub(super) profile: Option<String>,
     /// Endpoint of S3 and DynamoDB; AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3 and
-    /// AWS_ENDPOINT_URL_DYNAMODB are honoured too
+    /// AWS_ENDPOINT_URL_DYNAMODB work too
     #[arg(long, global = true, value_name = "URL", help_heading = "AWS")]
     pub(super) endpoint_url: Option<String>,
-    /// No AWS account: use an embedded S3 (buckets are folders of DIR/s3) and
-    /// DynamoDB (DIR/dynamodb.db), started for this run
+    /// Use no AWS account but an embedded S3 (buckets are directories in DIR/s3) and DynamoDB
+    /// (DIR/dynamodb.db), started for this run
     #[arg(long, global = true, value_name = "DIR", help_heading = "AWS")]
     pub(super) local: Option<PathBuf>,
-    /// How to show progress, on stderr; auto is a bar on a terminal, else log lines
+    /// Progress on stderr; auto is a bar on a terminal, else log lines
     #[arg(
         long,
         global = true,
@@ -45,14 +45,14 @@ pub(super) struct Common {
         global = true,
         value_name = "TIME",
         default_value = "10s",
-        value_parser = duration,
+        value_parser = parse_duration,
         help_heading = "Output"
     )]
     pub(super) progress_interval: Duration,
-    /// Say more (-vv: still more)
+    /// Log more (-vv: even more)
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
     pub(super) verbose: u8,
-    /// Say nothing but warnings and errors
+    /// Show only warnings and errors
     #[arg(
         short,
         long,
@@ -61,7 +61,7 @@ pub(super) struct Common {
         help_heading = "Output"
     )]
     pub(super) quiet: bool,
-    /// Form of log lines
+    /// Format of log lines
     #[arg(
         long,
         global = true,
@@ -88,53 +88,56 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// What a command works with.
+/// Shared state of a command: flags, terminal, shutdown.
 pub(super) struct Context {
     pub(super) common: Common,
-    /// Whatever draws on the terminal goes through here.
+    /// All terminal output goes through here, so that the bar and the lines do not mix.
     pub(super) terminal: MultiProgress,
     pub(super) stop: Stop,
-    /// The file with the command's least IAM policy.
+    /// The path of the command's minimum IAM policy.
     pub(super) policy: &'static str,
 }
 
 impl Context {
-    /// Says an error on stderr, with what to do about it.
-    pub(super) fn complain(&self, error: &Error) {
+    /// Prints an error and its hint to stderr.
+    pub(super) fn print_error(&self, error: &Error) {
         if self.common.log_format == LogFormat::Json {
-            tracing::error!(hint = error.what_to_do(), "{error:#}");
+            tracing::error!(hint = error.hint(), "{error:#}");
             return;
         }
-        self.say(&format!("error: {error:#}"));
-        if let Some(hint) = error.what_to_do() {
+        self.print(&format!("error: {error:#}"));
+        if let Some(hint) = error.hint() {
             let hint = printable::one_line(hint);
-            self.say(&format!("  what to do: {hint}"));
+            self.print(&format!("  what to do: {hint}"));
         }
     }
 
     /// Writes JSON to stderr, around the bar.
-    pub(super) fn say_json(&self, json: &str) {
-        self.say(&printable::json(json));
+    pub(super) fn print_json(&self, json: &str) {
+        self.print(&printable::escape_json(json));
     }
 
     /// Writes text to stderr, around the bar.
-    pub(super) fn say(&self, text: &str) {
+    pub(super) fn print(&self, text: &str) {
         use std::io::Write as _;
         self.terminal.suspend(|| {
-            // When stderr is gone there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "{}", printable::lines(text));
+            // A closed stderr leaves no place to report the failure.
+            let _ = writeln!(std::io::stderr(), "{}", printable::escape_lines(text));
         });
     }
 
-    /// A connection by the flags: to AWS, or to embedded servers that live as
-    /// long as what is returned.
+    /// Connects as the flags say: to AWS, or to embedded servers that run as long as the
+    /// returned connection.
     pub(super) async fn connect(&self) -> Result<Connection> {
-        self.connect_as(None).await
+        self.connect_with_default_region(None).await
     }
 
-    /// The same, in the region `default` when none is set: for what asks nothing
-    /// of AWS.
-    pub(super) async fn connect_as(&self, default: Option<&str>) -> Result<Connection> {
+    /// Connects like [`Self::connect`], with the region `default` if none is set. For commands
+    /// that may not call AWS at all.
+    pub(super) async fn connect_with_default_region(
+        &self,
+        default: Option<&str>,
+    ) -> Result<Connection> {
         let region = self.common.region.as_deref().or(default);
         let mut options = AwsOptions {
             region: region.map(str::to_owned),
@@ -161,7 +164,7 @@ impl Context {
         {
             if self.common.local.is_some() {
                 return Err(Error::usage("this build has no embedded servers (--local)")
-                    .hint("build it with its default features: cargo install hashferry"));
+                    .with_hint("build it with its default features: cargo install hashferry"));
             }
             options.local = None;
             Ok(Connection {
@@ -171,7 +174,7 @@ impl Context {
     }
 }
 
-/// A connection, and the servers behind it where they are ours.
+/// A connection, with the embedded servers of `--local`.
 pub(super) struct Connection {
     pub(super) aws: Aws,
     #[cfg(feature = "local")]
@@ -179,7 +182,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Stops the servers, if there are any. Blocks for a moment.
+    /// Stops the embedded servers, if any. Blocks briefly.
     pub(super) fn close(self) {
         #[cfg(feature = "local")]
         if let Some(servers) = self.servers {

@@ -6,7 +6,7 @@ use crate::local::access::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
 use crate::local::servers::{LocalOptions, LocalServers};
 use std::path::Path;
 
-/// Starts the servers over `dir`.
+/// Starts the servers with their data in `dir`. Port 0 is any free port.
 pub(super) fn start(dir: &Path, s3_port: u16, dynamodb_port: u16) -> Result<LocalServers> {
     LocalServers::start(LocalOptions {
         dir: dir.to_owned(),
@@ -16,10 +16,10 @@ pub(super) fn start(dir: &Path, s3_port: u16, dynamodb_port: u16) -> Result<Loca
     .map_err(|e| Error::usage(e.to_string()))
 }
 
-/// How a client reaches them.
+/// Endpoints and credentials for clients of the servers.
 pub(super) fn endpoints(servers: &LocalServers) -> LocalEndpoints {
     LocalEndpoints {
-        home: servers.dir().display().to_string(),
+        folder: servers.dir().display().to_string(),
         s3: servers.s3_endpoint().to_owned(),
         dynamodb: servers.dynamodb_endpoint().to_owned(),
         region: REGION.to_owned(),

@@ -1,23 +1,23 @@
-//! The environment of this process: an empty AWS variable is an unset one.
+//! Environment of this process: empty AWS variables are treated as unset.
 //!
-//! aws-config takes an empty AWS_PROFILE for a profile without a name, and an empty
-//! AWS_ENDPOINT_URL for an address. Its view of the environment cannot be set from
-//! outside, and a process cannot safely change its own. So the program starts again
-//! in its place, without those variables.
+//! aws-config reads an empty AWS_PROFILE as a profile without a name, and an empty
+//! AWS_ENDPOINT_URL as an address. Its view of the environment cannot be replaced, and
+//! a process cannot safely change its own environment. So the program re-executes itself
+//! without those variables.
 
 use std::ffi::{OsStr, OsString};
 
-/// Starts the program again without empty `AWS_*` variables, if there are any. Returns
-/// if there are none, or if that cannot be done.
-pub(super) fn leave_out_empty_variables() {
+/// Re-executes the program without empty `AWS_*` variables. Returns if there are none, or
+/// if the execution fails.
+pub(super) fn restart_without_empty_variables() {
     let empty = empty_variables(std::env::vars_os());
     if empty.is_empty() {
         return;
     }
-    if let Err(e) = start_again(&empty) {
+    if let Err(e) = restart(&empty) {
         let names: Vec<_> = empty.iter().map(|n| n.to_string_lossy()).collect();
         let names = names.join(", ");
-        eprintln!("warning: {names}: empty, and cannot be ignored ({e}); unset what is empty");
+        eprintln!("warning: cannot ignore empty variables ({e}); unset {names}");
     }
 }
 
@@ -30,7 +30,7 @@ fn empty_variables(all: impl Iterator<Item = (OsString, OsString)>) -> Vec<OsStr
 }
 
 #[cfg(unix)]
-fn start_again(without: &[OsString]) -> std::io::Result<()> {
+fn restart(without: &[OsString]) -> std::io::Result<()> {
     use std::os::unix::process::CommandExt as _;
     let mut args = std::env::args_os();
     let mut command = std::process::Command::new(std::env::current_exe()?);
@@ -41,7 +41,7 @@ fn start_again(without: &[OsString]) -> std::io::Result<()> {
     for name in without {
         command.env_remove(name);
     }
-    // It returns only if that failed.
+    // `exec` returns only on failure.
     Err(command.exec())
 }
 

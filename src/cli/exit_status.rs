@@ -1,9 +1,10 @@
-//! Exit status of a run, given whether its report was written.
+//! Exit status of a run, combined with the result of writing its report.
 
 use crate::base::error::Result;
 use crate::cli::context::Context;
 
-/// The exit status of a run that has `ended` so, and whose report was written or not.
+/// Combines a run's exit status with the result of writing its report. A report that could
+/// not be written turns a success into a failure.
 pub(super) fn exit_status(
     context: &Context,
     ended: Result<u8>,
@@ -12,7 +13,7 @@ pub(super) fn exit_status(
     match (ended, reported) {
         (Ok(0 | 3), Err(unwritten)) => Err(unwritten),
         (ended, Err(unwritten)) => {
-            context.complain(&unwritten);
+            context.print_error(&unwritten);
             ended
         }
         (ended, Ok(())) => ended,

@@ -1,4 +1,4 @@
-//! `hashferry ingest`: a list into a table.
+//! The `hashferry ingest` command: writes hash lists to a table.
 
 use crate::aws::config::Aws;
 use crate::aws::endpoint;
@@ -10,14 +10,14 @@ use crate::cli::flags::sources::SourceArgs;
 use crate::cli::report_file::ReportFile;
 use crate::cli::{progress, verify};
 use crate::commands::ingest::options::{Ingest, IngestBuilder};
-use crate::commands::ingest::settings::{Keep, Refresh};
+use crate::commands::ingest::settings::{CheckpointMode, Refresh};
 use crate::commands::verify::options::Verify;
 use crate::dynamodb::describe_table;
 use crate::dynamodb::scaling::{auto_scaling, keepalive};
 use crate::pipeline::dedup::Distinct;
 use crate::pipeline::report::{Outcome, Report};
 use crate::pipeline::sample::Sample;
-use crate::source::decompress::codec::Unpack;
+use crate::source::decompress::codec::DecompressOptions;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use std::time::Duration;
@@ -29,16 +29,16 @@ use std::time::Duration;
     hashferry ingest hashes.txt --table sha256 --local ./hashes --attr release:N=2026\n  \
     hashferry ingest s3://my-bucket/RDS_modern_minimal.zip --table sha256 --attr-from-version --work-dir /big\n  \
     hashferry ingest s3://my-bucket/list.txt --table sha256 --raise-to 5000 --settle\n\n\
-    A put replaces the whole item: attributes that others wrote to the same hash are lost, and so is the \
-    source of another list. Of one table for several lists, the last that is written names its hashes. A list \
-    without one hash of the kind is a failure, exit status 1.\n\n\
-    Permissions: scripts/iam/ingest.json (with --raise-to ingest-raise.json), and besides: with --settle \
-    keepalive.json, with --verify verify.json, with --checkpoint s3://… checkpoint.json")]
+    A put replaces the whole item: attributes that another program or list wrote to the same hash are lost, \
+    source included. If several lists share a table, an item names the list that was written last. A list \
+    without a single hash of the algorithm fails with exit status 1.\n\n\
+    Permissions: scripts/iam/ingest.json (with --raise-to: ingest-raise.json); in addition with --settle: \
+    keepalive.json, with --verify: verify.json, with --checkpoint s3://…: checkpoint.json")]
 pub(super) struct IngestArgs {
     #[command(flatten)]
     sources: SourceArgs,
-    /// How repeated hashes are found: among the last ones taken, in a list that is sorted (which is
-    /// checked), or in any list by sorting it on disk first
+    /// Detection of duplicates: among the latest hashes, in a sorted list (the order is checked), or
+    /// in any list, by sorting it on disk first
     #[arg(
         long,
         value_enum,
@@ -49,7 +49,7 @@ pub(super) struct IngestArgs {
     distinct: DistinctArg,
     #[command(flatten)]
     run: RunArgs,
-    /// Read back what was written, and compare: nothing, a sample of 10,000, or all of it
+    /// Read written items from the table and compare them: none, a sample of 10,000, or all
     #[arg(
         long,
         value_enum,
@@ -60,7 +60,7 @@ pub(super) struct IngestArgs {
     verify: VerifyArg,
 }
 
-/// A run that writes, whatever command it is.
+/// A run that writes: the command's name, its lists and its flags.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) command: &'static str,
@@ -72,7 +72,7 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// A refresh.
+    /// The task of `hashferry refresh`.
     pub(super) fn refresh(
         sources: SourceArgs,
         distinct: Distinct,
@@ -90,29 +90,29 @@ impl Task {
     }
 }
 
-/// What is verified after the run.
+/// Items to verify after the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum VerifyArg {
-    /// Nothing
+    /// None
     Off,
     /// 10,000 hashes, drawn at random
     Sample,
-    /// Everything
+    /// All
     All,
 }
 
-/// Hashes that `--verify sample` draws: when none of them is missing, fewer than
-/// 1 in 3,338 of all are, with 95 % certainty.
-const VERIFY_SAMPLE: u64 = 10_000;
+/// Sample size of `--verify sample`. If none of the sample is missing, fewer than 1 in
+/// 3,338 of all hashes are, with 95 % confidence.
+const VERIFY_SAMPLE_HASHES: u64 = 10_000;
 
 impl IngestArgs {
-    /// The file with the least IAM policy.
+    /// The path of the command's minimum IAM policy.
     pub(super) fn policy(&self) -> &'static str {
         self.run.policy()
     }
 }
 
-/// Runs the command; its exit status.
+/// Runs the command and returns its exit status.
 pub(super) async fn run(context: &Context, args: IngestArgs) -> Result<u8> {
     let task = Task {
         command: "ingest",
@@ -125,10 +125,10 @@ pub(super) async fn run(context: &Context, args: IngestArgs) -> Result<u8> {
     run_task(context, task).await
 }
 
-/// Runs what a command is to do; its exit status.
+/// Runs `task`, writes its report and returns the exit status.
 pub(super) async fn run_task(context: &Context, task: Task) -> Result<u8> {
     let args = &task.run;
-    // A report that cannot be written must be known before the first write.
+    // An unwritable report must fail the run before the first write.
     let mut report_file = args.report.as_deref().map(ReportFile::create).transpose()?;
     let started = Timestamp::now();
     let (command, table) = (task.command, args.table.clone());
@@ -143,18 +143,18 @@ pub(super) async fn run_task(context: &Context, task: Task) -> Result<u8> {
     let report = match &ended {
         Ok(report) => report.clone(),
         Err(error) => {
-            let mut report = Report::begun(command, &table, started);
-            report.end(Outcome::Failed, Some(error));
+            let mut report = Report::new(command, &table, started);
+            report.finish(Outcome::Failed, Some(error));
             report
         }
     };
     let reported = match &mut report_file {
-        Some(file) => file.write(&report.to_json(), &report.known()),
+        Some(file) => file.write(&report.to_json(), &report.describe_counts()),
         None => Ok(()),
     };
     if let (Some(connection), Some(interval), true) = (&connection, settle, report.requests > 0) {
         let aws = connection.aws.with_policy("scripts/iam/keepalive.json");
-        settle_down(context, &aws, &table, interval).await;
+        scale_in(context, &aws, &table, interval).await;
     }
     if let Some(connection) = connection {
         connection.close();
@@ -162,30 +162,30 @@ pub(super) async fn run_task(context: &Context, task: Task) -> Result<u8> {
     exit_status(context, ended.map(|report| report.exit), reported)
 }
 
-/// Brings the table down to its auto scaling minimum. The import is done and its
-/// books are closed: what fails here is said, and changes no exit status.
-async fn settle_down(context: &Context, aws: &Aws, table: &str, interval: Duration) {
+/// Scales the table in to its auto scaling minimum. The ingest is complete, so a failure
+/// is logged and does not change the exit status.
+async fn scale_in(context: &Context, aws: &Aws, table: &str, interval: Duration) {
     let command = format!("hashferry keepalive --table {table} --until-min");
     if context.stop.is_requested() {
-        tracing::warn!("the table is not brought down to its minimum: {command} does it");
+        tracing::warn!("the table was not scaled in to its minimum; run: {command}");
         return;
     }
     tracing::info!(
-        "bringing the table down to its minimum; interrupting this changes nothing of the import"
+        "scaling the table in to its minimum; interrupting this does not affect the ingest"
     );
-    match keepalive::until_minimum(aws, table, interval, &context.stop).await {
-        Ok(Some(min)) => tracing::info!("table {table} is at its minimum of {min} write units/s"),
+    match keepalive::run_until_minimum(aws, table, interval, &context.stop).await {
+        Ok(Some(min)) => tracing::info!("table {table} is at its minimum of {min} WCU/s"),
         Ok(None) => {
-            tracing::warn!("the table is not at its minimum yet: {command} goes on with it")
+            tracing::warn!("the table is not at its minimum yet; to continue, run: {command}")
         }
         Err(e) => tracing::warn!(
-            "the table cannot be brought down: {e:#}; {}",
-            e.what_to_do().unwrap_or(&command)
+            "cannot scale the table in: {e:#}; {}",
+            e.hint().unwrap_or(&command)
         ),
     }
 }
 
-/// The builder of a run, as `args` say.
+/// Builds the options of a run from its flags.
 fn builder(
     context: &Context,
     aws: &Aws,
@@ -195,8 +195,8 @@ fn builder(
     let mut builder = Ingest::builder()
         .aws(aws.clone())
         .table(args.table)
-        .form(args.form.form()?)
-        .rules(args.form.given_rules())
+        .form(args.list.list_options()?)
+        .rules(args.list.given_rules())
         .attr_from_version(args.item.attr_from_version)
         .rate(args.rate)
         .concurrency(args.concurrency)
@@ -239,9 +239,9 @@ fn builder(
         .restart(args.restart)
         .save_interval(args.checkpoint_interval)
         .checkpoint(match args.checkpoint {
-            None => Keep::Usual,
-            Some(off) if off == "off" => Keep::Off,
-            Some(place) => Keep::At(place),
+            None => CheckpointMode::Default,
+            Some(off) if off == "off" => CheckpointMode::Off,
+            Some(place) => CheckpointMode::At(place),
         });
     if let Some(key) = key {
         builder = builder.key(key);
@@ -256,8 +256,8 @@ fn builder(
 }
 
 pub(super) async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<Report> {
-    let unpack = task.run.unpack.unpack();
-    let again = again(context, aws, &task, &unpack).await?;
+    let unpack = task.run.decompress.decompress_options();
+    let again = build_verification(context, aws, &task, &unpack).await?;
     let Task {
         sources,
         distinct,
@@ -267,9 +267,9 @@ pub(super) async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<R
     } = task;
     if args.settle {
         let aws = aws.with_policy("scripts/iam/keepalive.json");
-        let table = describe_table::describe(&aws, &args.table, None).await?;
-        if let Err(e) = auto_scaling::descent(&aws, &table).await {
-            tracing::warn!("--settle will not help: {e:#}");
+        let table = describe_table::describe_table(&aws, &args.table, None).await?;
+        if let Err(e) = auto_scaling::describe_scale_in(&aws, &table).await {
+            tracing::warn!("--settle will have no effect: {e:#}");
         }
     }
     let builder = builder(context, aws, sources, args)?.unpack(unpack);
@@ -278,9 +278,9 @@ pub(super) async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<R
         builder = builder.refresh(refresh);
     }
     let ingest = builder.build().await?;
-    let mut report = watched(context, ingest).await?;
+    let mut report = run_with_progress(context, ingest).await?;
     if !context.common.quiet {
-        context.say(report.summary().trim_end());
+        context.print(report.summary().trim_end());
     }
     if let (Some(again), Outcome::Complete | Outcome::Rejects) = (again, report.outcome) {
         verify_after(context, again, &mut report).await;
@@ -288,30 +288,30 @@ pub(super) async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<R
     if let Some(error) = &report.error {
         let mut failure = Error::new(ErrorKind::Write, error.clone());
         if let Some(hint) = &report.hint {
-            failure = failure.hint(hint.clone());
+            failure = failure.with_hint(hint.clone());
         }
-        context.complain(&failure);
+        context.print_error(&failure);
     }
     if report.checkpoint.is_some() {
-        let command = command_again(std::env::args());
+        let command = resume_command(std::env::args());
         if context.common.log_format == LogFormat::Json {
-            tracing::info!(command, "to go on where this run was left");
+            tracing::info!(command, "to resume this run");
         } else {
-            context.say(&format!("To go on where this run was left:\n  {command}"));
+            context.print(&format!("To resume this run:\n  {command}"));
         }
     }
     Ok(report)
 }
 
-/// The command that takes this run up: as it was called, but not to begin again,
-/// and without what may be secret.
-fn command_again(args: impl Iterator<Item = String>) -> String {
+/// The command line that resumes this run: `args` without `--restart`, and without
+/// credentials in endpoint URLs.
+fn resume_command(args: impl Iterator<Item = String>) -> String {
     const ENDPOINT: &str = "--endpoint-url";
     let mut before = String::new();
     let shown = args.map(|arg| {
         let url = match arg.strip_prefix(ENDPOINT).and_then(|a| a.strip_prefix('=')) {
-            Some(url) => endpoint::plain(url).map(|url| format!("{ENDPOINT}={url}")),
-            None if before == ENDPOINT => endpoint::plain(&arg),
+            Some(url) => endpoint::without_secrets(url).map(|url| format!("{ENDPOINT}={url}")),
+            None if before == ENDPOINT => endpoint::without_secrets(&arg),
             None => None,
         };
         before = arg;
@@ -319,35 +319,38 @@ fn command_again(args: impl Iterator<Item = String>) -> String {
     });
     let args: Vec<String> = shown.filter(|a| a != "--restart").collect();
     let words = args.iter().map(String::as_str);
-    // A NUL, which cannot be quoted, cannot be in an argument either.
+    // Quoting fails only on NUL, which no argument can contain.
     shlex::try_join(words).unwrap_or_else(|_| args.join(" "))
 }
 
-/// The verification that is to follow, where one is asked for.
-async fn again(
+/// The verification to run after the ingest; `None` without `--verify`.
+///
+/// # Errors
+/// A usage error if the list is standard input.
+async fn build_verification(
     context: &Context,
     aws: &Aws,
     task: &Task,
-    unpack: &Unpack,
+    unpack: &DecompressOptions,
 ) -> Result<Option<Verify>> {
     let (args, sources) = (&task.run, &task.sources);
     let sample = match task.verify {
         VerifyArg::Off => return Ok(None),
-        VerifyArg::Sample => Sample::Some(VERIFY_SAMPLE),
+        VerifyArg::Sample => Sample::Some(VERIFY_SAMPLE_HASHES),
         VerifyArg::All => Sample::All,
     };
     if sources.has_stdin() {
         return Err(Error::usage(
-            "--verify reads the list a second time, and standard input can be read only once",
+            "--verify reads the list a second time, but standard input can be read only once",
         )
-        .hint("put the list into a file or into S3, or leave --verify out"));
+        .with_hint("put the list into a file or into S3, or remove --verify"));
     }
     let mut builder = Verify::builder()
         .aws(aws.with_policy("scripts/iam/verify.json"))
         .table(&args.table)
         .unpack(unpack.clone())
-        .form(args.form.form()?)
-        .rules(args.form.given_rules())
+        .form(args.list.list_options()?)
+        .rules(args.list.given_rules())
         .attr_from_version(args.item.attr_from_version)
         .sample(sample)
         .rejects_known(true)
@@ -374,42 +377,41 @@ async fn again(
     for a in args.item.clone().into_attributes() {
         builder = builder.attribute(a.name, a.value);
     }
-    // It reads the same copies.
-    unpack.work.one_more_run();
+    // Both runs read the same local copies, which must outlive the first.
+    unpack.work_dir.expect_another_run();
     builder.build().await.map(Some)
 }
 
-/// Verifies what was written, and enters it in the report.
+/// Verifies the written items and adds the result to the report.
 async fn verify_after(context: &Context, again: Verify, report: &mut Report) {
-    let verified = match verify::watched(context, again, |_| Ok(())).await {
+    let verified = match verify::run_with_progress(context, again, |_| Ok(())).await {
         Ok(verified) => verified,
         Err(e) => {
-            let e =
-                Error::new(ErrorKind::Read, "what was written could not be verified").because(e);
-            return report.end(Outcome::Failed, Some(&e));
+            let e = Error::new(ErrorKind::Read, "cannot verify the written items").with_source(e);
+            return report.finish(Outcome::Failed, Some(&e));
         }
     };
     if !context.common.quiet {
-        context.say(verified.summary().trim_end());
+        context.print(verified.summary().trim_end());
     }
     report.verification = Some(verified.verification());
     match verified.outcome {
         Outcome::Complete | Outcome::Rejects => {}
-        Outcome::Mismatch | Outcome::Interrupted => report.end(verified.outcome, None),
+        Outcome::Mismatch | Outcome::Interrupted => report.finish(verified.outcome, None),
         Outcome::Failed => {
             let error = verified.error.unwrap_or_default();
-            let what = format!("what was written could not be verified: {error}");
+            let what = format!("cannot verify the written items: {error}");
             let mut e = Error::new(ErrorKind::Read, what);
             if let Some(hint) = verified.hint {
-                e = e.hint(hint);
+                e = e.with_hint(hint);
             }
-            report.end(Outcome::Failed, Some(&e));
+            report.finish(Outcome::Failed, Some(&e));
         }
     }
 }
 
-/// Runs `ingest` with its progress on show.
-pub(super) async fn watched(context: &Context, ingest: Ingest) -> Result<Report> {
+/// Runs `ingest` and shows its progress.
+pub(super) async fn run_with_progress(context: &Context, ingest: Ingest) -> Result<Report> {
     let watch = ingest.watch();
     tokio::select! {
         biased;
@@ -423,7 +425,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_that_goes_on_can_be_pasted_into_a_shell() {
+    fn the_resume_command_can_be_pasted_into_a_shell() {
         let args = [
             "hashferry",
             "ingest",
@@ -433,7 +435,7 @@ mod tests {
             "it's",
         ];
         assert_eq!(
-            command_again(args.into_iter().map(str::to_owned)),
+            resume_command(args.into_iter().map(str::to_owned)),
             "hashferry ingest 'my list.txt' --desc \"it's\""
         );
         for (args, shown) in [
@@ -447,7 +449,7 @@ mod tests {
             ),
             ("h http://u@h x", "h http://u@h x"),
         ] {
-            assert_eq!(command_again(args.split(' ').map(str::to_owned)), shown);
+            assert_eq!(resume_command(args.split(' ').map(str::to_owned)), shown);
         }
     }
 }

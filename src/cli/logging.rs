@@ -1,4 +1,4 @@
-//! Log lines on stderr, above the bar where there is one.
+//! Log lines on stderr, above the progress bar if there is one.
 
 use crate::base::printable;
 use crate::cli::context::{Common, LogFormat};
@@ -11,8 +11,8 @@ use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Starts logging as the flags say. The SDK's own events are left out: what
-/// matters of them is in our errors, and some show headers.
+/// Starts logging as the flags say. Events of the AWS SDK are left out: errors contain the
+/// important parts, and some events show headers.
 pub(super) fn start(common: &Common, terminal: &MultiProgress) {
     let ours = match (common.quiet, common.verbose) {
         (true, _) => LevelFilter::WARN,
@@ -31,11 +31,11 @@ pub(super) fn start(common: &Common, terminal: &MultiProgress) {
         .with_target("s3s_fs", LevelFilter::OFF)
         .with_target("dynoxide", LevelFilter::ERROR);
     let on_terminal = std::io::stderr().is_terminal();
-    let writer = AroundTheBar {
+    let writer = BarWriter {
         terminal: terminal.clone(),
         json: on_terminal && common.log_format == LogFormat::Json,
     };
-    // Names of others are in what is logged: none of them makes a line of its own.
+    // Logged names come from outside and must not add lines to the log.
     let fields = debug_fn(|out, field, value| {
         let text = format!("{value:?}");
         let text = printable::one_line(&text);
@@ -48,10 +48,10 @@ pub(super) fn start(common: &Common, terminal: &MultiProgress) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(ours.max(others))
         .with_writer(writer)
-        // Where nobody reads the log any more, saying so on stderr would be a panic.
+        // If stderr is closed, reporting that on stderr would panic.
         .log_internal_errors(false)
         .with_target(common.verbose > 0);
-    // A second start, in one process, is a test's: it keeps the first.
+    // Only tests start logging twice in one process; the first start stays in effect.
     let _ = match common.log_format {
         LogFormat::Json => {
             let json = builder.json().flatten_event(true);
@@ -69,16 +69,16 @@ pub(super) fn start(common: &Common, terminal: &MultiProgress) {
 }
 
 #[derive(Clone)]
-struct AroundTheBar {
+struct BarWriter {
     terminal: MultiProgress,
-    /// JSON goes to a terminal.
+    /// True for JSON on a terminal, which needs escaping.
     json: bool,
 }
 
-impl Write for AroundTheBar {
+impl Write for BarWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let text = std::str::from_utf8(bytes).ok().filter(|_| self.json);
-        let safe = text.map(printable::json);
+        let safe = text.map(printable::escape_json);
         let shown = safe.as_ref().map_or(bytes, |safe| safe.as_bytes());
         self.terminal
             .suspend(|| std::io::stderr().write_all(shown))
@@ -90,8 +90,8 @@ impl Write for AroundTheBar {
     }
 }
 
-impl<'a> MakeWriter<'a> for AroundTheBar {
-    type Writer = AroundTheBar;
+impl<'a> MakeWriter<'a> for BarWriter {
+    type Writer = BarWriter;
 
     fn make_writer(&'a self) -> Self::Writer {
         self.clone()

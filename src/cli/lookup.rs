@@ -1,11 +1,11 @@
-//! `hashferry lookup`: whether each hash, or path, of a list is known.
+//! The `hashferry lookup` command: looks up each hash or path of a list.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::Algorithm;
-use crate::base::human::duration;
+use crate::base::human::parse_duration;
 use crate::cli::context::Context;
 use crate::cli::exit_status::exit_status;
-use crate::cli::flags::compression::UnpackArgs;
+use crate::cli::flags::compression::DecompressArgs;
 use crate::cli::flags::item::CaseArg;
 use crate::cli::flags::paths::RulesArgs;
 use crate::cli::report_file::ReportFile;
@@ -13,36 +13,37 @@ use crate::cli::{progress, terminal};
 use crate::commands::lookup::answer_pattern::AnswerPattern;
 use crate::commands::lookup::api_options::{Api, ApiKey};
 use crate::commands::lookup::options::{Lookup, LookupBuilder};
-use crate::commands::lookup::output::{Existing, is_same_file};
+use crate::commands::lookup::output::{IfExists, is_same_file};
 use crate::commands::lookup::report::LookupReport;
 use crate::commands::lookup::status::Status;
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::concurrency::Concurrency;
-use crate::flow::rate_setting::Rate;
+use crate::flow::rate_setting::RateSetting;
 use crate::pipeline::report::Outcome;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where the key of an API is looked for, unless that is said.
+/// Default environment variable of the API key.
 const KEY_VARIABLE: &str = "HASHFERRY_API_KEY";
 
-/// The longest file of a key or of certificates, in bytes.
-const MOST_OF_FILE: u64 = 1 << 20;
+/// Maximum size of a file with a key or certificates: 1 MiB.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, Args)]
 #[command(
     after_help = "Every line gets one answer, a line of JSON, in the order of the list:\n  \
-    {\"input\":…,\"hash\":…,\"status\":\"known\", and the attributes of its item}\n  \
+    {\"input\":…,\"hash\":…,\"status\":\"known\", and the attributes of the item}\n  \
     {\"input\":…,\"hash\":…,\"status\":\"unknown\"}\n  \
-    {\"input\":…,\"hash\":null,\"status\":\"invalid\",\"reason\":…}   no hash, or no path; blank lines too\n  \
-    {\"input\":…,\"hash\":…,\"status\":\"error\",\"error\":…}         could not be found out\n\
-    A line of sha256sum and its like is answered by its hash. With --paths an answer has normalized and rules,\n\
-    too. An attribute that is named like one of these fields is item.NAME.\n\n\
-    Exit status: 0 every line has its answer (unknown is one) · 1 failed, some answers are errors, or not one\n\
-    line is a hash or path · 3 some lines are none · 2 and 4 as ever. What is answered stays: --output FILE --resume goes on after it.\n\
+    {\"input\":…,\"hash\":null,\"status\":\"invalid\",\"reason\":…}   not a hash or path, or a blank line\n  \
+    {\"input\":…,\"hash\":…,\"status\":\"error\",\"error\":…}         the look-up failed\n\
+    For a line as of sha256sum the hash is looked up. With --paths an answer also has normalized and rules.\n\
+    An attribute with the name of one of these fields is printed as item.NAME.\n\n\
+    Exit status: 0 every line is known or unknown · 1 failed, some answers are errors, or no line is a hash\n\
+    or path · 3 some lines are invalid · 2 and 4 as for every command. After a failure, --output FILE --resume\n\
+    continues after the last answer.\n\
     Permissions: scripts/iam/lookup.json; none for an API\n\n\
     Examples:\n  \
     hashferry lookup hashes.txt --table sha256 > answers.jsonl\n  \
@@ -55,7 +56,7 @@ pub(super) struct LookupArgs {
     /// The list: a file, s3://bucket/key, s3://bucket/prefix/, or - for standard input [default: -]
     #[arg(value_name = "FILE")]
     file: Option<String>,
-    /// The table to ask
+    /// Table to look up in
     #[arg(
         long,
         value_name = "NAME",
@@ -63,24 +64,24 @@ pub(super) struct LookupArgs {
         conflicts_with = "api"
     )]
     table: Option<String>,
-    /// The API to ask: GET URL/HASH; 200 is known, 404 unknown, each with a JSON object that
-    /// names the hash, as hashferry serve and CIRCL hashlookup answer. Before the list it is
-    /// asked for a word and for a random hash, which it must not know
+    /// API to look up in, by GET URL/HASH: 200 is known, 404 unknown, each with a JSON object that
+    /// names the hash, as from hashferry serve and CIRCL hashlookup. Before the list, a word and a
+    /// random hash are looked up, which the API must not know
     #[arg(long, value_name = "URL")]
     api: Option<String>,
-    /// Hash algorithm [default: by the name of the table's partition key or the end of the URL,
-    /// else by the length of the table's keys, else by the first hash]
+    /// Hash algorithm [default: from the name of the table's partition key or the end of the URL,
+    /// else from the length of the table's keys, else from the first hash]
     #[arg(long, value_name = "NAME")]
     hash: Option<Algorithm>,
-    /// The list is one of paths: each is normalised, and its SHA-256 looked up
+    /// The list holds paths: normalise each and look up its SHA-256
     #[arg(long, help_heading = "Paths")]
     paths: bool,
     #[command(flatten)]
     rules: RulesArgs,
     #[command(flatten)]
-    unpack: UnpackArgs,
-    /// The table's partition key, where it may not be described (dynamodb:DescribeTable) or its
-    /// name is not that of --hash [default: named as the hash, type S]
+    decompress: DecompressArgs,
+    /// Partition key of the table, needed if dynamodb:DescribeTable is denied or the key is not
+    /// named like the algorithm [default: named like the algorithm, type S]
     #[arg(
         long,
         value_name = "NAME[:S|B]",
@@ -88,11 +89,11 @@ pub(super) struct LookupArgs {
         help_heading = "Table"
     )]
     key: Option<KeyAttribute>,
-    /// Case of the hash as text, in the table's key or the URL [default: as a look at the
-    /// table's items shows, else upper]
+    /// Case of hashes as text, in the table's key or the URL [default: detected from the
+    /// table's items, else upper]
     #[arg(long, value_enum, value_name = "CASE", help_heading = "Table")]
     case: Option<CaseArg>,
-    /// The sort key of the items, where the table has one
+    /// Sort key of the items, if the table has one
     #[arg(
         long = "attr",
         value_name = "NAME=VALUE",
@@ -100,10 +101,10 @@ pub(super) struct LookupArgs {
         help_heading = "Table"
     )]
     attributes: Vec<Attribute>,
-    /// Read strongly consistently, for twice the units
+    /// Use strongly consistent reads, which cost twice the RCU
     #[arg(long, conflicts_with = "api", help_heading = "Table")]
     consistent: bool,
-    /// The environment variable that holds the API's key, sent as x-api-key
+    /// Environment variable with the API key, sent as x-api-key
     /// [default: HASHFERRY_API_KEY, if it is set]
     #[arg(
         long,
@@ -113,11 +114,11 @@ pub(super) struct LookupArgs {
         help_heading = "API"
     )]
     api_key_env: Option<String>,
-    /// The file that holds the API's key
+    /// File with the API key
     #[arg(long, value_name = "PATH", requires = "api", help_heading = "API")]
     api_key_file: Option<PathBuf>,
-    /// What its answer to a known hash holds (status 200), where that does not name the hash: a
-    /// text, a JSON field (.found=true, .data.source), or any (any text but an HTML page)
+    /// Content of the response to a known hash (status 200), if it does not name the hash: a
+    /// text, a JSON field (.found=true, .data.source), or any (anything but an HTML page)
     #[arg(
         long,
         value_name = "TEXT|.FIELD[=VALUE]|any",
@@ -125,7 +126,7 @@ pub(super) struct LookupArgs {
         help_heading = "API"
     )]
     api_known: Option<AnswerPattern>,
-    /// What its answer to an unknown hash holds (status 404 or 200), where that does not name
+    /// Content of the response to an unknown hash (status 404 or 200), if it does not name
     /// the hash: a text, or a JSON field (.found=false)
     #[arg(
         long,
@@ -134,25 +135,25 @@ pub(super) struct LookupArgs {
         help_heading = "API"
     )]
     api_unknown: Option<AnswerPattern>,
-    /// A hash that the API must know: it is asked for first, and the look-up ends (exit 2) if
-    /// it is not known
+    /// A hash that the API must know: it is looked up first, and the command fails (exit 2) if
+    /// it is unknown
     #[arg(long, value_name = "HASH", requires = "api", help_heading = "API")]
     api_check: Option<String>,
-    /// How long one call may take
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, help_heading = "API")]
+    /// Timeout of one API call
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration, help_heading = "API")]
     timeout: Duration,
-    /// How often a hash is asked for, when there is no answer or a failure (5xx), before its
+    /// Calls for one hash, at most, without a response or with a failure (5xx), before its
     /// answer is an error
     #[arg(long, value_name = "N", default_value_t = crate::commands::lookup::api_options::API_TRIES, value_parser = clap::value_parser!(u32).range(1..), help_heading = "API")]
     tries: u32,
     /// Trust the certificates in this file, instead of the system's
     #[arg(long, value_name = "PEM", requires = "api", help_heading = "API")]
     ca_cert: Option<PathBuf>,
-    /// Trust any certificate: whoever is on the way can read the key and make up answers
+    /// Accept any certificate; an attacker on the network can read the key and forge answers
     #[arg(long, requires = "api", help_heading = "API")]
     insecure: bool,
-    /// A table: read capacity units a second: auto (its capacity), a number, a share of the
-    /// table's (80%), or max. An API: calls a second [default: no limit]
+    /// Target rate. Table, in RCU/s: auto (the table's capacity), a number, a percentage of the
+    /// table's capacity (80%), or max. API: calls a second [default: no limit]
     #[arg(
         long,
         value_name = "RATE",
@@ -160,8 +161,8 @@ pub(super) struct LookupArgs {
         allow_hyphen_values = true,
         help_heading = "Speed"
     )]
-    rate: Rate,
-    /// Calls in flight at most: a number, or auto (of a table as the rate and the latency need, of an API 64)
+    rate: RateSetting,
+    /// Maximum of calls in flight: a number, or auto (table: from rate and latency; API: 64)
     #[arg(
         long,
         value_name = "N",
@@ -170,19 +171,19 @@ pub(super) struct LookupArgs {
         help_heading = "Speed"
     )]
     concurrency: Concurrency,
-    /// Give up when not one hash was answered for this long
-    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration, help_heading = "Speed")]
+    /// Stop after this time without a single answer
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_duration, help_heading = "Speed")]
     give_up_after: Duration,
-    /// Write only these answers; the others are counted
+    /// Write only answers with this status; the others are only counted
     #[arg(long, value_enum, value_name = "STATUS", help_heading = "Output")]
     only: Option<OnlyArg>,
-    /// Write answers as they come, not in the order of the list
+    /// Write answers as they arrive, not in the order of the list
     #[arg(long, help_heading = "Output")]
     unordered: bool,
-    /// Write the answers here instead of to standard output
+    /// File for the answers, instead of standard output
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     output: Option<PathBuf>,
-    /// Go on after the last answer in that file, of the same list; it may not be there yet
+    /// Continue after the last answer in FILE, with the same list; FILE need not exist yet
     #[arg(
         long,
         requires = "output",
@@ -190,10 +191,10 @@ pub(super) struct LookupArgs {
         help_heading = "Output"
     )]
     resume: bool,
-    /// Write that file anew though it is there
+    /// Replace FILE if it exists
     #[arg(long, requires = "output", help_heading = "Output")]
     overwrite: bool,
-    /// Write the report here, as JSON
+    /// File for the report, as JSON
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     report: Option<PathBuf>,
 }
@@ -218,7 +219,7 @@ impl LookupArgs {
             .tries(self.tries)
             .insecure(self.insecure);
         if let Some(path) = &self.ca_cert {
-            let pem = small_file(path, "the certificates")?;
+            let pem = read_small_file(path, "the certificates")?;
             api = api.ca_cert(pem.into_bytes());
         }
         if let Some(key) = self.api_key()? {
@@ -236,25 +237,26 @@ impl LookupArgs {
         Ok(Some(api))
     }
 
-    /// The key, from where it is; never from the command line, which others can see.
+    /// The API key from its file or environment variable; `None` if neither is set. No flag
+    /// takes the key itself, since other users can see command lines.
     fn api_key(&self) -> Result<Option<ApiKey>> {
         if let Some(path) = &self.api_key_file {
-            let text = small_file(path, "the key of the API")?;
-            let key = ApiKey::new(&text).map_err(|e| e.of(&path.display().to_string()))?;
+            let text = read_small_file(path, "the key of the API")?;
+            let key = ApiKey::new(&text).map_err(|e| e.in_source(&path.display().to_string()))?;
             return Ok(Some(key));
         }
         let name = self.api_key_env.as_deref().unwrap_or(KEY_VARIABLE);
         match std::env::var_os(name) {
             Some(value) => {
-                let wrong = || Error::usage("the key of the API is not text").of(name);
+                let wrong = || Error::usage("the key of the API is not text").in_source(name);
                 let text = value.to_str().ok_or_else(wrong)?;
-                ApiKey::new(text).map_err(|e| e.of(name)).map(Some)
+                ApiKey::new(text).map_err(|e| e.in_source(name)).map(Some)
             }
             None if self.api_key_env.is_some() => {
-                // Somebody may have given the key itself: it is not repeated.
+                // The value may be the key itself, so the message does not show it.
                 Err(
                     Error::usage("--api-key-env names a variable that is not set")
-                        .hint("give the name of a variable, not the key itself"),
+                        .with_hint("give the name of a variable, not the key itself"),
                 )
             }
             None => Ok(None),
@@ -264,7 +266,7 @@ impl LookupArgs {
     fn builder(&self) -> Result<LookupBuilder> {
         let mut builder = Lookup::builder()
             .input(self.file())
-            .unpack(self.unpack.unpack())
+            .unpack(self.decompress.decompress_options())
             .consistent(self.consistent)
             .rate(self.rate)
             .concurrency(self.concurrency)
@@ -281,9 +283,9 @@ impl LookupArgs {
         }
         if self.paths {
             builder = builder.paths(self.rules.given_rules());
-        } else if let Some(flag) = self.rules.given() {
-            let what = format!("{flag} is about paths");
-            return Err(Error::usage(what).hint("of a list of paths, give --paths"));
+        } else if let Some(flag) = self.rules.first_given() {
+            let what = format!("{flag} needs a list of paths");
+            return Err(Error::usage(what).with_hint("give --paths if the list holds paths"));
         }
         if let Some(algorithm) = self.hash {
             builder = builder.algorithm(algorithm);
@@ -302,9 +304,9 @@ impl LookupArgs {
         }
         if let Some(path) = &self.output {
             let existing = match (self.resume, self.overwrite) {
-                (true, _) => Existing::Resume,
-                (_, true) => Existing::Overwrite,
-                _ => Existing::Refuse,
+                (true, _) => IfExists::Resume,
+                (_, true) => IfExists::Overwrite,
+                _ => IfExists::Fail,
             };
             builder = builder.output(path, existing);
         }
@@ -312,19 +314,19 @@ impl LookupArgs {
     }
 }
 
-/// Reads a file that is named by a person and must be small.
-fn small_file(path: &Path, what: &str) -> Result<String> {
+/// Reads a user's file of at most [`MAX_FILE_BYTES`] bytes.
+fn read_small_file(path: &Path, what: &str) -> Result<String> {
     let cannot = || Error::usage(format!("cannot read {what} from {}", path.display()));
     let length = std::fs::metadata(path)
-        .map_err(|e| cannot().because(e))?
+        .map_err(|e| cannot().with_source(e))?
         .len();
-    if length > MOST_OF_FILE {
-        return Err(cannot().because("it has more than 1 MiB"));
+    if length > MAX_FILE_BYTES {
+        return Err(cannot().with_source("it is larger than 1 MiB"));
     }
-    std::fs::read_to_string(path).map_err(|e| cannot().because(e))
+    std::fs::read_to_string(path).map_err(|e| cannot().with_source(e))
 }
 
-/// Runs the command; its exit status.
+/// Runs the command and returns its exit status.
 pub(super) async fn run(context: &Context, args: LookupArgs) -> Result<u8> {
     let input = Path::new(args.file());
     let of_input = [
@@ -333,8 +335,8 @@ pub(super) async fn run(context: &Context, args: LookupArgs) -> Result<u8> {
     ];
     for (flag, path) in of_input {
         if path.is_some_and(|path| is_same_file(path, input)) {
-            let what = format!("{flag} names the list itself, which would be written over");
-            return Err(Error::usage(what).hint("name another file"));
+            let what = format!("{flag} names the list itself, which would be overwritten");
+            return Err(Error::usage(what).with_hint("name another file"));
         }
     }
     if let (Some(report), Some(output)) = (&args.report, &args.output)
@@ -342,7 +344,7 @@ pub(super) async fn run(context: &Context, args: LookupArgs) -> Result<u8> {
     {
         return Err(Error::usage("--report and --output name the same file"));
     }
-    // A report that cannot be written must be known before the work.
+    // An unwritable report must fail the run before the work.
     let mut report_file = args.report.as_deref().map(ReportFile::create).transpose()?;
     let started = Timestamp::now();
     let (table, input) = (args.table.clone(), args.file().to_owned());
@@ -352,12 +354,12 @@ pub(super) async fn run(context: &Context, args: LookupArgs) -> Result<u8> {
             let report = match &ended {
                 Ok(report) => report.clone(),
                 Err(error) => {
-                    let mut report = LookupReport::begun(table.as_deref(), None, &input, started);
-                    report.end(Outcome::Failed, Some(error));
+                    let mut report = LookupReport::new(table.as_deref(), None, &input, started);
+                    report.finish(Outcome::Failed, Some(error));
                     report
                 }
             };
-            file.write(&report.to_json(), &report.known())
+            file.write(&report.to_json(), &report.describe_counts())
         }
         None => Ok(()),
     };
@@ -368,34 +370,38 @@ async fn lookup(context: &Context, args: LookupArgs) -> Result<LookupReport> {
     let builder = args.builder()?.stop(context.stop.clone());
     let connection = match args.table.is_some() || args.file().starts_with("s3://") {
         true => context.connect().await?,
-        // AWS is not asked.
-        false => context.connect_as(Some("us-east-1")).await?,
+        // No call to AWS follows.
+        false => {
+            context
+                .connect_with_default_region(Some("us-east-1"))
+                .await?
+        }
     };
     let lookup = builder.aws(connection.aws.clone()).build().await?;
-    let ended = watched(context, lookup).await;
+    let ended = run_with_progress(context, lookup).await;
     connection.close();
     let report = ended?;
-    // Whoever reads has all that was wanted, as `head` has.
+    // The reader closed the pipe because it needs no more, as `head` does.
     if !context.common.quiet && !report.closed {
-        context.say(report.summary().trim_end());
+        context.print(report.summary().trim_end());
     }
     if let Some(failure) = &report.failure {
         let mut error = Error::new(ErrorKind::Read, failure.clone());
         if let Some(hint) = &report.hint {
-            error = error.hint(hint.clone());
+            error = error.with_hint(hint.clone());
         }
-        context.complain(&error);
+        context.print_error(&error);
     }
     Ok(report)
 }
 
-/// Runs `lookup` with its progress on show; answers go to standard output unless it has
-/// a file for them.
-pub(super) async fn watched(context: &Context, lookup: Lookup) -> Result<LookupReport> {
+/// Runs `lookup` and shows its progress. Answers go to standard output unless `lookup` has
+/// an output file.
+pub(super) async fn run_with_progress(context: &Context, lookup: Lookup) -> Result<LookupReport> {
     let watch = lookup.watch();
     tokio::select! {
         biased;
-        ended = lookup.run_to(terminal::stdout(terminal::Form::Json)) => ended,
+        ended = lookup.run_to(terminal::stdout(terminal::OutputFormat::Json)) => ended,
         never = progress::show(context, &watch) => match never {},
     }
 }

@@ -1,19 +1,19 @@
-//! The command line: flags as they are typed, and a call of the library for each command.
+//! The command line: parses flags and calls the library for each command.
 //!
 //! Top-down:
 //!
 //! - `command_line`: the commands and their flags, and the `main` of the binary
 //! - `demo`, `refresh`, `ingest`, `verify`, `lookup`, `plan`, `capacity`, `normalize`,
-//!   `serve`, `local`: one file a command; `demo` and `refresh` stand on others of them
+//!   `serve`, `local`, `guide`: one file a command; `demo` and `refresh` reuse others of them
 //! - `progress`: progress of a run, as a bar, as log lines or as JSON
 //! - `logging`: log lines on stderr
 //! - `exit_status`: the exit status of a run, given its report
-//! - `context`: flags of every command, terminal, stop and connection
+//! - `context`: flags of every command, terminal, shutdown and connection
 //! - `embedded_servers`: the servers of `--local`
-//! - `signals`: SIGINT and SIGTERM as requests to stop
+//! - `signals`: SIGINT and SIGTERM as shutdown requests
 //! - `report_file`: the file of `--report`
-//! - `terminal`: text that is safe on a terminal
-//! - `environment`: variables that are set and empty
+//! - `terminal`: output that is safe on a terminal
+//! - `environment`: empty environment variables, treated as unset
 //! - `flags`: groups of flags that several commands share
 
 pub(crate) mod capacity;
@@ -26,6 +26,7 @@ pub(crate) mod embedded_servers;
 pub(crate) mod environment;
 pub(crate) mod exit_status;
 pub(crate) mod flags;
+pub(crate) mod guide;
 pub(crate) mod ingest;
 #[cfg(feature = "local")]
 pub(crate) mod local;

@@ -1,21 +1,21 @@
-//! `hashferry plan`: what a list will take, before it is written.
+//! The `hashferry plan` command: estimates time and cost of writing a list.
 
 use crate::aws::endpoint;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::human::{seconds, thousands};
+use crate::base::human::{format_number, format_seconds};
 use crate::cli::context::Context;
-use crate::cli::flags::compression::UnpackArgs;
-use crate::cli::flags::format::FormArgs;
+use crate::cli::flags::compression::DecompressArgs;
+use crate::cli::flags::format::ListArgs;
 use crate::cli::flags::item::ItemArgs;
-use crate::cli::flags::run::units;
+use crate::cli::flags::run::parse_wcu;
 use crate::cli::flags::sources::SourceArgs;
 use crate::cli::terminal;
-use crate::commands::plan::estimate::{Figure, Span};
-use crate::commands::plan::forecast::{Forecast, Route, Way};
-use crate::commands::plan::options::Planning;
+use crate::commands::plan::estimate::{DecimalEstimate, Estimate};
+use crate::commands::plan::forecast::{Forecast, Route, RouteKind};
+use crate::commands::plan::options::PlanOptions;
 use crate::commands::plan::target::Copies;
 use crate::dynamodb::prices::Prices;
-use crate::pipeline::report::skipped_note;
+use crate::pipeline::report::describe_skipped;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use std::fmt::Write as _;
@@ -28,52 +28,52 @@ use std::fmt::Write as _;
 pub(super) struct PlanArgs {
     #[command(flatten)]
     sources: SourceArgs,
-    /// The table that is to be written to [default: a new one with a text key named as the hash]
+    /// Table to plan for [default: a new one, with a text key named like the algorithm]
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
     #[command(flatten)]
     item: ItemArgs,
     #[command(flatten)]
-    form: FormArgs,
+    list: ListArgs,
     #[command(flatten)]
-    unpack: UnpackArgs,
-    /// Read everything and count, instead of estimating from the beginning (what is compressed is
-    /// always read to its end)
+    decompress: DecompressArgs,
+    /// Read and count whole lists, instead of estimating from their first part (compressed lists are
+    /// always read to the end)
     #[arg(long)]
     exact: bool,
-    /// Reckon with so many provisioned write capacity units a second, too
-    #[arg(long, value_name = "N", value_parser = units, allow_hyphen_values = true, help_heading = "Speed")]
+    /// Estimate also for N provisioned WCU/s
+    #[arg(long, value_name = "N", value_parser = parse_wcu, allow_hyphen_values = true, help_heading = "Speed")]
     at: Option<f64>,
-    /// Regions of a global table, this one included: each write is made in each [default: as the
-    /// table has, else 1]
+    /// Regions of a global table, including this one; every write is replicated to each [default:
+    /// those of the table, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100), help_heading = "Cost")]
     replicas: Option<u64>,
-    /// Global indexes that the items are in: each costs as much as the table [default: as the
-    /// table has, else 0]
+    /// Global secondary indexes that the items are in; each costs as much as the table [default:
+    /// those of the table, else 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=100), help_heading = "Cost")]
     indexes: Option<u64>,
-    /// Price of a million on-demand write units, replicated ones too
-    #[arg(long, value_name = "USD", value_parser = usd, allow_hyphen_values = true, help_heading = "Cost")]
+    /// Price of a million on-demand write request units, also replicated ones
+    #[arg(long, value_name = "USD", value_parser = parse_usd, allow_hyphen_values = true, help_heading = "Cost")]
     price_write_units: Option<f64>,
-    /// Price of a provisioned write capacity unit for an hour, replicated ones too
-    #[arg(long, value_name = "USD", value_parser = usd, allow_hyphen_values = true, help_heading = "Cost")]
+    /// Price of a provisioned WCU for an hour, also replicated ones
+    #[arg(long, value_name = "USD", value_parser = parse_usd, allow_hyphen_values = true, help_heading = "Cost")]
     price_capacity_hour: Option<f64>,
-    /// Price of importing a GB, uncompressed
-    #[arg(long, value_name = "USD", value_parser = usd, allow_hyphen_values = true, help_heading = "Cost")]
+    /// Price of importing an uncompressed GB
+    #[arg(long, value_name = "USD", value_parser = parse_usd, allow_hyphen_values = true, help_heading = "Cost")]
     price_import_gb: Option<f64>,
-    /// One JSON object with all figures
+    /// Print one JSON object with all figures
     #[arg(long, help_heading = "Output")]
     json: bool,
 }
 
-fn usd(text: &str) -> Result<f64, String> {
+fn parse_usd(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|p: &f64| p.is_finite() && *p >= 0.0)
         .ok_or_else(|| format!("expected a price in USD, such as 0.625, got {text:?}"))
 }
 
-/// Runs the command; its exit status.
+/// Runs the command and returns its exit status.
 pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
     let common = &context.common;
     let flag = |name: &str, value: Option<&String>| {
@@ -82,7 +82,10 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
             .into_iter()
             .flatten()
     };
-    let endpoint_url = common.endpoint_url.as_deref().and_then(endpoint::plain);
+    let endpoint_url = common
+        .endpoint_url
+        .as_deref()
+        .and_then(endpoint::without_secrets);
     let local = common.local.as_ref().map(|d| d.display().to_string());
     let prices = Prices::default();
     let json = args.json;
@@ -93,11 +96,11 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
             .iter()
             .chain(&args.sources.manifests)
             .any(|source| source.starts_with("s3://"));
-    let planning = Planning {
+    let planning = PlanOptions {
         globs: args.sources.globs()?,
         manifests: args.sources.manifests.clone(),
-        unpack: args.unpack.unpack(),
-        form: args.form.form()?,
+        unpack: args.decompress.decompress_options(),
+        form: args.list.list_options()?,
         attributes_from: args.item.attributes_from.clone(),
         table: args.table,
         algorithm: args.item.hash,
@@ -106,36 +109,40 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
         attr_from_version: args.item.attr_from_version,
         attributes: args.item.clone().into_attributes(),
         exact: args.exact,
-        at: args.at,
+        rate: args.at,
         replicas: args.replicas,
         indexes: args.indexes,
         prices: Prices {
             write_units: prices
                 .write_units
-                .or(args.price_write_units, "--price-write-units"),
+                .overridden_with(args.price_write_units, "--price-write-units"),
             capacity_hour: prices
                 .capacity_hour
-                .or(args.price_capacity_hour, "--price-capacity-hour"),
+                .overridden_with(args.price_capacity_hour, "--price-capacity-hour"),
             import_gb: prices
                 .import_gb
-                .or(args.price_import_gb, "--price-import-gb"),
+                .overridden_with(args.price_import_gb, "--price-import-gb"),
         },
         aws_flags: flag("--region", common.region.as_ref())
             .chain(flag("--profile", common.profile.as_ref()))
             .chain(flag("--endpoint-url", endpoint_url.as_ref()))
             .collect(),
-        own_flags: flag("--local", local.as_ref())
-            .chain(args.unpack.words())
-            .chain(args.form.words())
-            .chain(args.item.words_from())
-            .chain(args.sources.words())
+        hashferry_flags: flag("--local", local.as_ref())
+            .chain(args.decompress.to_args())
+            .chain(args.list.to_args())
+            .chain(args.item.attributes_from_args())
+            .chain(args.sources.to_args())
             .collect(),
         sources: args.sources.sources,
     };
-    // A list on this machine, for a table that is not there yet: AWS is not asked.
+    // A local list for a new table needs no call to AWS, so no region need be set.
     let connection = match asks_aws {
         true => context.connect().await?,
-        false => context.connect_as(Some("us-east-1")).await?,
+        false => {
+            context
+                .connect_with_default_region(Some("us-east-1"))
+                .await?
+        }
     };
     let ended = tokio::select! {
         biased;
@@ -147,33 +154,34 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<u8> {
         return Ok(4);
     };
     let (text, form) = match json {
-        true => (forecast.to_json(), terminal::Form::Json),
-        false => (shown(&forecast), terminal::Form::Text),
+        true => (forecast.to_json(), terminal::OutputFormat::Json),
+        false => (describe(&forecast), terminal::OutputFormat::Text),
     };
-    terminal::print(&text, form)
-        .map_err(|e| Error::new(ErrorKind::Output, "cannot write the plan to stdout").because(e))?;
+    terminal::print(&text, form).map_err(|e| {
+        Error::new(ErrorKind::Output, "cannot write the plan to stdout").with_source(e)
+    })?;
     Ok(0)
 }
 
-/// The forecast for a person.
-fn shown(f: &Forecast) -> String {
+/// The forecast as text.
+fn describe(f: &Forecast) -> String {
     let mut out = String::new();
     show_list(&mut out, f);
     show_items(&mut out, f);
     show_routes(&mut out, f);
     show_choice(&mut out, f);
     show_prices(&mut out, f);
-    let _ = writeln!(out, "\nTo know:");
+    let _ = writeln!(out, "\nNotes:");
     for note in &f.notes {
         let _ = writeln!(out, "  {note}");
     }
     out
 }
 
-/// Lines and hashes of the list, and how they were counted.
+/// Appends line counts of the list and the method of counting.
 fn show_list(out: &mut String, f: &Forecast) {
     let how = if f.exact {
-        "counted, all of it was read".to_owned()
+        "counted in full".to_owned()
     } else {
         let read: u64 = f.sources.iter().map(|s| s.bytes_read).sum();
         let all: u64 = f.sources.iter().filter_map(|s| s.bytes).sum();
@@ -188,12 +196,12 @@ fn show_list(out: &mut String, f: &Forecast) {
         )
     };
     let _ = writeln!(out, "The list ({how}):");
-    let skipped = skipped_note(&f.other_algorithms);
+    let skipped = describe_skipped(&f.other_algorithms);
     for (name, figure, note) in [
         ("lines", f.lines, ""),
         ("hashes", f.hashes, "each becomes an item"),
-        ("duplicates", f.duplicates, "not sent"),
-        ("rejected", f.rejected, "not a hash of this kind"),
+        ("duplicates", f.duplicates, "not written"),
+        ("rejected", f.rejected, "not a hash of this algorithm"),
         ("skipped", f.skipped, &skipped),
     ] {
         let note = match figure.value == 0 || note.is_empty() {
@@ -205,29 +213,23 @@ fn show_list(out: &mut String, f: &Forecast) {
             out,
             "  {name:<12}{:>15}{}{note}",
             count.to_string(),
-            interval(figure)
+            describe_interval(figure)
         );
     }
 }
 
-/// Size of an item, and the write units of all.
+/// Appends the size of an item and the WCU of all items.
 fn show_items(out: &mut String, f: &Forecast) {
     let item = &f.item;
-    let s = |n: u64| if n == 1 { "" } else { "s" };
     let table = match &f.table {
         Some(name) => format!("table {name}"),
         None => "a new table".to_owned(),
     };
     let _ = writeln!(
         out,
-        "\nThe items, for {table}: {} hashes as key {} ({}), {} bytes and {} write unit{} each \
+        "\nThe items, for {table}: {} hashes as key {} ({}), {} bytes and {} WCU each \
          (DynamoDB's size formula)",
-        f.hash,
-        item.key,
-        item.key_type,
-        item.bytes,
-        item.write_units,
-        s(item.write_units),
+        f.hash, item.key, item.key_type, item.bytes, item.write_units,
     );
     let copies = |c: &Copies, one: &str, more: &str| {
         let what = if c.count == 1 { one } else { more };
@@ -242,43 +244,43 @@ fn show_items(out: &mut String, f: &Forecast) {
     }
     let _ = writeln!(
         out,
-        "  {} write units in all{}: {}",
+        "  {} WCU in total{}: {}",
         HumanCount(f.write_units.value),
-        interval(f.write_units),
+        describe_interval(f.write_units),
         times.join(", ")
     );
 }
 
-/// A table of the routes, with rate and cost of each.
+/// Appends a table of the routes, with rate, time and cost of each.
 fn show_routes(out: &mut String, f: &Forecast) {
-    let _ = writeln!(out, "\nThe ways:");
+    let _ = writeln!(out, "\nRoutes:");
     let _ = writeln!(
         out,
         "  {:<22}{:>14}{:>16}{:>14}",
-        "", "write units/s", "time", "USD"
+        "", "WCU/s", "time", "USD"
     );
     for route in &f.routes {
         let rate = route
             .write_units_per_s
-            .map_or_else(|| "-".to_owned(), thousands);
+            .map_or_else(|| "-".to_owned(), format_number);
         let time = route
             .seconds
-            .map_or_else(|| "not promised".to_owned(), |s| seconds(s.value));
+            .map_or_else(|| "unknown".to_owned(), |s| format_seconds(s.value));
         let _ = writeln!(
             out,
             "  {:<22}{rate:>14}{time:>16}{:>14}",
-            name(route),
-            money(route.usd.value)
+            route_name(route),
+            format_usd(route.usd.value)
         );
         let _ = writeln!(out, "      rate: {}", route.rate_source);
-        let _ = writeln!(out, "      cost: {}", cost(route, f));
+        let _ = writeln!(out, "      cost: {}", describe_cost(route, f));
         for limit in &route.limits {
             let _ = writeln!(out, "      {limit}");
         }
     }
 }
 
-/// The cheapest and the fastest route, with their commands.
+/// Appends the cheapest and the fastest route, with their commands.
 fn show_choice(out: &mut String, f: &Forecast) {
     let named = [
         ("Cheapest", f.cheapest),
@@ -294,13 +296,13 @@ fn show_choice(out: &mut String, f: &Forecast) {
         };
         let time = route
             .seconds
-            .map(|s| format!(" in {}", seconds(s.value)))
+            .map(|s| format!(" in {}", format_seconds(s.value)))
             .unwrap_or_default();
         let _ = writeln!(
             out,
             "\n{title}: {}, {} USD{time}",
-            name(route),
-            money(route.usd.value)
+            route_name(route),
+            format_usd(route.usd.value)
         );
         for command in &route.commands {
             let _ = writeln!(out, "  {command}");
@@ -308,11 +310,11 @@ fn show_choice(out: &mut String, f: &Forecast) {
     }
 }
 
-/// Prices of the forecast, with their source.
+/// Appends the prices of the forecast and their sources.
 fn show_prices(out: &mut String, f: &Forecast) {
     let _ = writeln!(
         out,
-        "\nPrices, {} as of {} (--price-… says otherwise):",
+        "\nPrices, {} as of {} (change them with --price-…):",
         f.prices_region, f.prices_as_of
     );
     let prices = &f.prices;
@@ -329,23 +331,23 @@ fn show_prices(out: &mut String, f: &Forecast) {
     }
 }
 
-fn interval(figure: Figure) -> String {
+fn describe_interval(figure: Estimate) -> String {
     if figure.is_exact() {
         return String::new();
     }
     format!(" ({}–{})", HumanCount(figure.low), HumanCount(figure.high))
 }
 
-fn name(route: &Route) -> &'static str {
-    match route.route {
-        Way::Provisioned => "provisioned",
-        Way::OnDemand => "on demand",
-        Way::Import => "import, a new table",
+fn route_name(route: &Route) -> &'static str {
+    match route.kind {
+        RouteKind::Provisioned => "provisioned",
+        RouteKind::OnDemand => "on-demand",
+        RouteKind::Import => "import, a new table",
     }
 }
 
-/// USD: to the hundredth of a cent, or to the cent from 100 on.
-fn money(usd: f64) -> String {
+/// Formats USD to the hundredth of a cent, or to the cent from 100 USD.
+fn format_usd(usd: f64) -> String {
     if usd > 0.0 && usd < 0.0001 {
         "<0.0001".to_owned()
     } else if usd < 100.0 {
@@ -355,29 +357,29 @@ fn money(usd: f64) -> String {
     }
 }
 
-/// What the cost of `route` is made of.
-fn cost(route: &Route, f: &Forecast) -> String {
-    let Span { low, high, .. } = route.usd;
+/// Describes the calculation of the cost of `route`.
+fn describe_cost(route: &Route, f: &Forecast) -> String {
+    let DecimalEstimate { low, high, .. } = route.usd;
     let range = match low == high {
         true => String::new(),
-        false => format!("; {} to {} USD", money(low), money(high)),
+        false => format!("; {} to {} USD", format_usd(low), format_usd(high)),
     };
-    let of = match route.route {
-        Way::Provisioned => format!(
-            "{} write units provisioned for {} h",
+    let billed = match route.kind {
+        RouteKind::Provisioned => format!(
+            "{} WCU provisioned for {} h",
             HumanCount(route.billed_capacity.unwrap_or(0)),
             HumanCount(route.billed_hours.map_or(0, |h| h.value))
         ),
-        Way::OnDemand => format!("{} write units", HumanCount(f.write_units.value)),
-        Way::Import => format!(
+        RouteKind::OnDemand => format!("{} WCU", HumanCount(f.write_units.value)),
+        RouteKind::Import => format!(
             "{} uncompressed",
             HumanBytes(route.billed_bytes.map_or(0, |b| b.value))
         ),
     };
-    let price = match route.route {
-        Way::Provisioned => &f.prices.capacity_hour,
-        Way::OnDemand => &f.prices.write_units,
-        Way::Import => &f.prices.import_gb,
+    let price = match route.kind {
+        RouteKind::Provisioned => &f.prices.capacity_hour,
+        RouteKind::OnDemand => &f.prices.write_units,
+        RouteKind::Import => &f.prices.import_gb,
     };
-    format!("{of} at {} USD a {}{range}", price.usd, price.per)
+    format!("{billed} at {} USD a {}{range}", price.usd, price.per)
 }

@@ -1,6 +1,6 @@
-//! How far a run is, for a person at a terminal, for a log, or for a program.
+//! Progress of a run: a bar for a terminal, lines for a log, or JSON for a program.
 
-use crate::base::human::{seconds, thousands};
+use crate::base::human::{format_number, format_seconds};
 use crate::cli::context::{Context, Progress};
 use crate::commands::ingest::watch::Watch;
 use crate::commands::lookup::watch::LookupWatch;
@@ -12,54 +12,56 @@ use std::io::IsTerminal;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often the bar is drawn.
+/// Time between two updates of the bar.
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Over how long the rates shown are taken.
+/// Window over which the shown rates are averaged.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
 /// A run whose progress can be shown.
-pub(super) trait Watched {
-    /// How far it is; nothing as long as it has not begun.
-    fn look(&self) -> Option<Look>;
+pub(super) trait Observable {
+    /// The current progress; `None` if the run has not started.
+    fn snapshot(&self) -> Option<Snapshot>;
 }
 
-/// How far a run is, at one moment.
-pub(super) struct Look {
-    begun: Instant,
-    /// Bytes, items and units of an earlier run, which this one has taken up.
-    earlier: (u64, u64, f64),
-    /// Bytes to read in all, where that is known, and bytes read.
+/// Progress of a run at one moment.
+pub(super) struct Snapshot {
+    started: Instant,
+    /// Bytes, items and capacity units of the earlier run that this one resumed; else 0.
+    resumed_from: (u64, u64, f64),
+    /// Total bytes of the list; `None` if unknown.
     bytes: Option<u64>,
     bytes_read: u64,
     lines: u64,
-    /// All lines there are, where that is known.
-    all_lines: Option<u64>,
-    /// The columns of the books, and those of them that are not settled yet or
-    /// never will be.
+    /// Total lines of the list; `None` if unknown.
+    total_lines: Option<u64>,
+    /// Line counts by outcome.
     columns: Vec<(&'static str, u64)>,
-    open: u64,
-    /// Items written or answered for, and the units that it took.
+    /// Lines read that have no outcome yet.
+    pending: u64,
+    /// Items written, or keys read.
     items: u64,
+    /// Consumed capacity in WCU or RCU; for an API, calls.
     units: f64,
-    /// What the units are: `write units` or `read units`, `wcu` or `rcu`; of an API, `calls`.
-    of: &'static str,
-    unit: &'static str,
+    /// Name of the unit in text: `WCU`, `RCU` or `calls`.
+    unit_label: &'static str,
+    /// Name of the unit in JSON fields: `wcu`, `rcu` or `calls`.
+    json_unit: &'static str,
     target: Option<f64>,
     requests: u64,
     in_flight: u64,
     unprocessed: u64,
     throttled: u64,
     retries: u64,
-    /// What the person should know of, where it is not none.
-    trouble: Vec<(u64, &'static str)>,
+    /// Counts to show if they are not 0.
+    notices: Vec<(u64, &'static str)>,
 }
 
-impl Watched for Watch {
-    fn look(&self) -> Option<Look> {
+impl Observable for Watch {
+    fn snapshot(&self) -> Option<Snapshot> {
         let plan = self.plan()?;
-        let counts = self.meters().read();
-        let b = counts.books;
+        let counts = self.counters().snapshot();
+        let b = counts.line_counts;
         let mut columns = vec![
             ("written", b.written),
             ("duplicates", b.duplicates),
@@ -75,52 +77,53 @@ impl Watched for Watch {
             columns.splice(1..1, more);
         }
         let settled: u64 = columns.iter().map(|(_, n)| n).sum();
-        Some(Look {
-            begun: plan.begun,
-            earlier: (
-                plan.earlier.bytes_read,
-                plan.earlier.books.written + plan.earlier.books.deleted,
-                plan.earlier.consumed,
+        Some(Snapshot {
+            started: plan.started,
+            resumed_from: (
+                plan.resumed_counters.bytes_read,
+                plan.resumed_counters.line_counts.written
+                    + plan.resumed_counters.line_counts.deleted,
+                plan.resumed_counters.consumed_wcu,
             ),
-            bytes: plan.bytes,
+            bytes: plan.total_bytes,
             bytes_read: counts.bytes_read,
             lines: b.lines,
-            all_lines: self.lines(),
+            total_lines: self.total_lines(),
             columns,
-            open: b.lines - settled,
+            pending: b.lines - settled,
             items: b.written + b.deleted,
-            units: counts.consumed,
-            of: "write units",
-            unit: "wcu",
-            target: plan.pace.rate(),
+            units: counts.consumed_wcu,
+            unit_label: "WCU",
+            json_unit: "wcu",
+            target: plan.rate_limiter.rate(),
             requests: counts.requests,
             in_flight: counts.in_flight,
             unprocessed: counts.unprocessed,
             throttled: counts.throttled,
             retries: counts.retries,
-            trouble: vec![
+            notices: vec![
                 (b.rejected, "rejected"),
-                (counts.unprocessed, "handed back"),
+                (counts.unprocessed, "unprocessed"),
                 (counts.throttled, "throttled"),
             ],
         })
     }
 }
 
-impl Watched for VerifyWatch {
-    fn look(&self) -> Option<Look> {
+impl Observable for VerifyWatch {
+    fn snapshot(&self) -> Option<Snapshot> {
         let plan = self.plan()?;
-        let counts = self.meters().read();
-        let (b, asked) = (counts.books, counts.asked);
+        let counts = self.counters().snapshot();
+        let (b, asked) = (counts.line_counts, counts.reads);
         let answered = b.found + b.missing + b.different;
         let closed = answered + b.duplicates + b.rejected + b.skipped + b.unchecked;
-        Some(Look {
-            begun: plan.begun,
-            earlier: (0, 0, 0.0),
-            bytes: plan.bytes,
+        Some(Snapshot {
+            started: plan.started,
+            resumed_from: (0, 0, 0.0),
+            bytes: plan.total_bytes,
             bytes_read: counts.bytes_read,
             lines: b.lines,
-            all_lines: None,
+            total_lines: None,
             columns: vec![
                 ("found", b.found),
                 ("missing", b.missing),
@@ -130,67 +133,67 @@ impl Watched for VerifyWatch {
                 ("skipped", b.skipped),
                 ("unchecked", b.unchecked),
             ],
-            open: b.lines.saturating_sub(closed),
+            pending: b.lines.saturating_sub(closed),
             items: answered,
-            units: asked.consumed,
-            of: "read units",
-            unit: "rcu",
-            target: plan.pace.rate(),
+            units: asked.consumed_rcu,
+            unit_label: "RCU",
+            json_unit: "rcu",
+            target: plan.rate_limiter.rate(),
             requests: asked.requests,
             in_flight: asked.in_flight,
             unprocessed: asked.unprocessed,
             throttled: asked.throttled,
             retries: asked.retries,
-            trouble: vec![
+            notices: vec![
                 (b.missing, "missing"),
                 (b.different, "different"),
                 (b.rejected, "rejected"),
-                (asked.unprocessed, "left unread"),
+                (asked.unprocessed, "unprocessed"),
                 (asked.throttled, "throttled"),
             ],
         })
     }
 }
 
-impl Watched for LookupWatch {
-    fn look(&self) -> Option<Look> {
+impl Observable for LookupWatch {
+    fn snapshot(&self) -> Option<Snapshot> {
         let plan = self.plan()?;
-        let counts = self.meters().read();
-        let b = counts.books;
+        let counts = self.counters().snapshot();
+        let b = counts.line_counts;
         let answered = b.known + b.unknown + b.error;
         let (units, of, unit) = match plan.is_api {
             true => (counts.requests as f64, "calls", "calls"),
-            false => (counts.consumed, "read units", "rcu"),
+            false => (counts.consumed_rcu, "RCU", "rcu"),
         };
-        Some(Look {
-            begun: plan.begun,
-            earlier: (0, 0, 0.0),
-            bytes: plan.bytes,
+        Some(Snapshot {
+            started: plan.started,
+            resumed_from: (0, 0, 0.0),
+            bytes: plan.total_bytes,
             bytes_read: counts.bytes_read,
             lines: b.lines,
-            all_lines: None,
+            total_lines: None,
             columns: vec![
                 ("known", b.known),
                 ("unknown", b.unknown),
                 ("invalid", b.invalid),
                 ("error", b.error),
             ],
-            open: b.lines.saturating_sub(answered + b.invalid),
+            pending: b.lines.saturating_sub(answered + b.invalid),
             items: answered,
             units,
-            of,
-            unit,
-            target: plan.pace.rate(),
+            unit_label: of,
+            json_unit: unit,
+            target: plan.rate_limiter.rate(),
             requests: counts.requests,
             in_flight: counts.in_flight,
             unprocessed: counts.unprocessed,
             throttled: counts.throttled,
             retries: counts.retries,
-            trouble: vec![
+            notices: vec![
                 (b.known, "known"),
                 (b.invalid - counts.blank.min(b.invalid), "invalid"),
                 (b.error, "errors"),
-                (counts.unprocessed, "left unread"),
+                (counts.unprocessed, "unprocessed"),
                 (counts.throttled, "throttled"),
             ],
         })
@@ -198,7 +201,7 @@ impl Watched for LookupWatch {
 }
 
 /// Shows the progress of `watch` until it is dropped.
-pub(super) async fn show(context: &Context, watch: &impl Watched) -> Infallible {
+pub(super) async fn show(context: &Context, watch: &impl Observable) -> Infallible {
     let how = match context.common.progress {
         Progress::Auto if context.common.quiet => Progress::None,
         Progress::Auto if std::io::stderr().is_terminal() => Progress::Bar,
@@ -207,12 +210,12 @@ pub(super) async fn show(context: &Context, watch: &impl Watched) -> Infallible 
     };
     match how {
         Progress::None => std::future::pending().await,
-        Progress::Bar => bar(context, watch).await,
-        _ => lines(context, watch, how == Progress::Json).await,
+        Progress::Bar => draw_bar(context, watch).await,
+        _ => print_lines(context, watch, how == Progress::Json).await,
     }
 }
 
-/// Rates over the last seconds.
+/// Rates over the last [`RATE_WINDOW`].
 struct Rates {
     samples: VecDeque<(Instant, u64, f64)>,
 }
@@ -224,8 +227,8 @@ impl Rates {
         }
     }
 
-    /// Items and units a second, up to now.
-    fn take(&mut self, look: &Look) -> (f64, f64) {
+    /// Adds a sample and returns items/s and units/s. Both are 0 until samples are 50 ms apart.
+    fn update(&mut self, look: &Snapshot) -> (f64, f64) {
         let now = Instant::now();
         while self.samples.len() > 1 && now - self.samples[0].0 > RATE_WINDOW {
             self.samples.pop_front();
@@ -243,45 +246,45 @@ impl Rates {
     }
 }
 
-impl Look {
-    /// Lines that are settled: those that are read ahead do not count.
-    fn settled(&self) -> u64 {
-        self.lines.saturating_sub(self.open)
+impl Snapshot {
+    /// Lines with an outcome, without lines read ahead.
+    fn settled_lines(&self) -> u64 {
+        self.lines.saturating_sub(self.pending)
     }
 
-    /// Bytes whose lines are settled.
-    fn done(&self) -> u64 {
-        let settled = self.settled();
+    /// Bytes of lines with an outcome, estimated from the mean line length.
+    fn settled_bytes(&self) -> u64 {
+        let settled = self.settled_lines();
         (self.bytes_read as f64 * settled as f64 / self.lines.max(1) as f64) as u64
     }
 
-    /// How much is done, of how much in all, where that is known.
+    /// Completed and total amount, in lines or bytes; `None` if the total is unknown.
     fn share(&self) -> Option<(u64, u64)> {
-        match (self.all_lines, self.bytes) {
-            (Some(lines), _) => Some((self.settled(), lines)),
-            (None, Some(bytes)) => Some((self.done(), bytes)),
+        match (self.total_lines, self.bytes) {
+            (Some(lines), _) => Some((self.settled_lines(), lines)),
+            (None, Some(bytes)) => Some((self.settled_bytes(), bytes)),
             (None, None) => None,
         }
     }
 
-    /// Time left, from the mean over the whole run so far.
-    fn left(&self) -> Option<f64> {
-        let done = self.done();
-        let ours = done.saturating_sub(self.earlier.0);
+    /// Seconds left, from the mean rate of this run; `None` if it cannot be estimated.
+    fn seconds_left(&self) -> Option<f64> {
+        let done = self.settled_bytes();
+        let ours = done.saturating_sub(self.resumed_from.0);
         let total = self.bytes.filter(|_| ours > 0)?;
-        Some(self.begun.elapsed().as_secs_f64() * total.saturating_sub(done) as f64 / ours as f64)
+        Some(self.started.elapsed().as_secs_f64() * total.saturating_sub(done) as f64 / ours as f64)
     }
 }
 
-async fn bar(context: &Context, watch: &impl Watched) -> Infallible {
+async fn draw_bar(context: &Context, watch: &impl Observable) -> Infallible {
     let bar = context.terminal.add(ProgressBar::no_length());
     bar.set_style(style("{spinner} {msg}"));
-    bar.set_message("opening the source and asking for the table");
+    bar.set_message("opening the source and describing the table");
     let _clear = ClearOnDrop(bar.clone());
     let mut rates = Rates::new();
     let mut styled = false;
     loop {
-        if let Some(look) = watch.look() {
+        if let Some(look) = watch.snapshot() {
             if !styled {
                 styled = look.share().is_some();
                 if styled {
@@ -292,8 +295,8 @@ async fn bar(context: &Context, watch: &impl Watched) -> Infallible {
                 bar.set_length(all.max(1));
                 bar.set_position(done);
             }
-            let (items, units) = rates.take(&look);
-            bar.set_message(message(&look, items, units));
+            let (items, units) = rates.update(&look);
+            bar.set_message(progress_line(&look, items, units));
         }
         bar.tick();
         tokio::time::sleep(BAR_INTERVAL).await;
@@ -301,7 +304,7 @@ async fn bar(context: &Context, watch: &impl Watched) -> Infallible {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    // The templates are constants of this file; a wrong one still shows a bar.
+    // The templates are constants of this file; an invalid one falls back to the default.
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("━╸─")
@@ -315,56 +318,62 @@ impl Drop for ClearOnDrop {
     }
 }
 
-/// One line that says it all.
-fn message(look: &Look, items: f64, units: f64) -> String {
-    let done = look.done();
+/// The progress as one line of text.
+fn progress_line(look: &Snapshot, items: f64, units: f64) -> String {
+    let done = look.settled_bytes();
     let bytes = match look.bytes {
         Some(total) => format!("{} of {}", HumanBytes(done), HumanBytes(total)),
         None => HumanBytes(done).to_string(),
     };
-    let lines = match look.all_lines {
-        Some(all) => format!("{} of {}", HumanCount(look.settled()), HumanCount(all)),
-        None => HumanCount(look.settled()).to_string(),
+    let lines = match look.total_lines {
+        Some(all) => format!(
+            "{} of {}",
+            HumanCount(look.settled_lines()),
+            HumanCount(all)
+        ),
+        None => HumanCount(look.settled_lines()).to_string(),
     };
     let target = look
         .target
-        .map(|t| format!(" of {}", thousands(t)))
+        .map(|t| format!(" of {}", format_number(t)))
         .unwrap_or_default();
     let left = look
-        .left()
-        .map(|s| format!(", {} left", seconds(s)))
+        .seconds_left()
+        .map(|s| format!(", {} left", format_seconds(s)))
         .unwrap_or_default();
     let mut trouble = String::new();
-    for (n, what) in &look.trouble {
+    for (n, what) in &look.notices {
         if *n > 0 {
             trouble.push_str(&format!(", {} {what}", HumanCount(*n)));
         }
     }
     format!(
-        "{bytes}, {lines} lines done, {} items/s, {}{target} {}/s{trouble}{left}",
-        thousands(items.round()),
-        thousands(units.round()),
-        look.of,
+        "{bytes}, {lines} lines done, {} items/s, {} {}/s{target}{trouble}{left}",
+        format_number(items.round()),
+        format_number(units.round()),
+        look.unit_label,
     )
 }
 
-async fn lines(context: &Context, watch: &impl Watched, json: bool) -> Infallible {
+async fn print_lines(context: &Context, watch: &impl Observable, json: bool) -> Infallible {
     let mut rates = Rates::new();
     let mut tick = tokio::time::interval(context.common.progress_interval);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tick.tick().await;
     loop {
         tick.tick().await;
-        let Some(look) = watch.look() else { continue };
-        let (mut items, mut units) = rates.take(&look);
+        let Some(look) = watch.snapshot() else {
+            continue;
+        };
+        let (mut items, mut units) = rates.update(&look);
         if rates.samples.len() < 2 {
-            let elapsed = look.begun.elapsed().as_secs_f64().max(0.001);
-            let (_, items_before, units_before) = look.earlier;
+            let elapsed = look.started.elapsed().as_secs_f64().max(0.001);
+            let (_, items_before, units_before) = look.resumed_from;
             items = look.items.saturating_sub(items_before) as f64 / elapsed;
             units = (look.units - units_before) / elapsed;
         }
         if json {
-            context.say_json(&event(&look, items, units).to_string());
+            context.print_json(&progress_event(&look, items, units).to_string());
         } else {
             let percent = match look.share() {
                 Some((done, total)) if total > 0 => {
@@ -372,26 +381,26 @@ async fn lines(context: &Context, watch: &impl Watched, json: bool) -> Infallibl
                 }
                 _ => String::new(),
             };
-            tracing::info!("{percent}{}", message(&look, items, units));
+            tracing::info!("{percent}{}", progress_line(&look, items, units));
         }
     }
 }
 
-/// The same for a program.
-fn event(look: &Look, items: f64, units: f64) -> serde_json::Value {
+/// The progress as a JSON event.
+fn progress_event(look: &Snapshot, items: f64, units: f64) -> serde_json::Value {
     let mut event = serde_json::json!({
         "event": "progress",
-        "elapsed_s": (look.begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+        "elapsed_s": (look.started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
         "bytes_read": look.bytes_read, "bytes": look.bytes, "lines": look.lines,
         "requests": look.requests, "in_flight": look.in_flight,
         "unprocessed": look.unprocessed, "throttled": look.throttled, "retries": look.retries,
-        "items_per_s": items.round(), "left_s": look.left().map(f64::round),
+        "items_per_s": items.round(), "left_s": look.seconds_left().map(f64::round),
     });
     for (name, count) in &look.columns {
         event[*name] = (*count).into();
     }
-    event[format!("{}_per_s", look.unit)] = units.round().into();
-    event[format!("target_{}_per_s", look.unit)] = look.target.into();
+    event[format!("{}_per_s", look.json_unit)] = units.round().into();
+    event[format!("target_{}_per_s", look.json_unit)] = look.target.into();
     event
 }
 
@@ -399,52 +408,56 @@ fn event(look: &Look, items: f64, units: f64) -> serde_json::Value {
 mod tests {
     use super::*;
 
-    fn look() -> Look {
-        Look {
-            begun: Instant::now(),
-            earlier: (0, 0, 0.0),
+    fn look() -> Snapshot {
+        Snapshot {
+            started: Instant::now(),
+            resumed_from: (0, 0, 0.0),
             bytes: Some(6_600),
             bytes_read: 3_960,
             lines: 60,
-            all_lines: None,
+            total_lines: None,
             columns: vec![("written", 50)],
-            open: 10,
+            pending: 10,
             items: 50,
             units: 50.0,
-            of: "write units",
-            unit: "wcu",
+            unit_label: "WCU",
+            json_unit: "wcu",
             target: Some(1000.0),
             requests: 5,
             in_flight: 1,
             unprocessed: 0,
             throttled: 3,
             retries: 0,
-            trouble: vec![(0, "rejected"), (3, "throttled")],
+            notices: vec![(0, "rejected"), (3, "throttled")],
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_line_says_bytes_lines_rates_trouble_and_time_left() {
+    async fn the_line_shows_bytes_lines_rates_notices_and_time_left() {
         let look = look();
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!(look.done(), 3_300, "ten of sixty lines are read ahead");
         assert_eq!(
-            message(&look, 5.0, 1234.4),
-            "3.22 KiB of 6.45 KiB, 50 lines done, 5 items/s, 1,234 of 1,000 write units/s, 3 throttled, 10.0 s left"
+            look.settled_bytes(),
+            3_300,
+            "ten of sixty lines are read ahead"
         );
-        // Where everything is read, it is said how many lines there are.
-        let all = Look {
-            all_lines: Some(60),
+        assert_eq!(
+            progress_line(&look, 5.0, 1234.4),
+            "3.22 KiB of 6.45 KiB, 50 lines done, 5 items/s, 1,234 WCU/s of 1,000, 3 throttled, 10.0 s left"
+        );
+        // Once the whole list is read, the line shows its total of lines.
+        let all = Snapshot {
+            total_lines: Some(60),
             ..self::look()
         };
         assert_eq!(all.share(), Some((50, 60)));
-        assert!(message(&all, 5.0, 5.0).contains(", 50 of 60 lines done, "));
-        // Of a run that was taken up, only what it has done itself tells how fast it is.
-        let taken_up = Look {
-            earlier: (1_650, 25, 25.0),
+        assert!(progress_line(&all, 5.0, 5.0).contains(", 50 of 60 lines done, "));
+        // The time left of a resumed run follows from its own work only.
+        let resumed = Snapshot {
+            resumed_from: (1_650, 25, 25.0),
             ..look
         };
-        assert_eq!(taken_up.left(), Some(20.0));
+        assert_eq!(resumed.seconds_left(), Some(20.0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -452,7 +465,7 @@ mod tests {
         let look = look();
         tokio::time::advance(Duration::from_secs(10)).await;
         assert_eq!(
-            event(&look, 5.0, 1234.4),
+            progress_event(&look, 5.0, 1234.4),
             serde_json::json!({
                 "event": "progress", "elapsed_s": 10.0, "bytes_read": 3960, "bytes": 6600, "lines": 60,
                 "written": 50, "requests": 5, "in_flight": 1, "unprocessed": 0, "throttled": 3, "retries": 0,
@@ -462,12 +475,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn rates_are_of_the_last_seconds() {
+    async fn rates_are_averaged_over_the_last_seconds() {
         let mut rates = Rates::new();
         let mut look = look();
         let mut last = (0.0, 0.0);
         for second in 0..20 {
-            last = rates.take(&look);
+            last = rates.update(&look);
             look.items += if second < 10 { 100 } else { 1000 };
             tokio::time::advance(Duration::from_secs(1)).await;
         }

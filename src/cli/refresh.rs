@@ -1,4 +1,4 @@
-//! `hashferry refresh`: only the difference between two lists into a table.
+//! The `hashferry refresh` command: writes the difference between two lists to a table.
 
 use crate::base::error::Result;
 use crate::cli::context::Context;
@@ -12,14 +12,14 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Hashes of the new list alone are put, those of the old one alone deleted, and those of both left as \
-                  they are (put again where a column given by --attr-from has changed). Lists that are sorted are \
-                  read twice, side by side, without temporary files; others are sorted on disk first.\n\n\
-                  With --source a delete deletes only items of that source, one call each; others are kept. \
-                  Without --source the hashes that other sets hold too are deleted with the rest. A put \
-                  replaces the whole item: attributes that others wrote are lost, whatever the source.\n\n\
-                  Permissions: scripts/iam/ingest.json, with --source refresh.json (with --raise-to \
-                  ingest-raise.json besides)\n\n\
+    after_help = "Hashes only in the new list are put, hashes only in the old list are deleted, and hashes in both \
+                  are unchanged (put again if a column of --attr-from changed). Sorted lists are read twice, in \
+                  parallel, without temporary files; other lists are sorted on disk first.\n\n\
+                  With --source, only items of that source are deleted, one call each; others are kept. \
+                  Without --source, hashes that other lists hold too are deleted as well. A put replaces the \
+                  whole item: attributes that other programs wrote are lost, whatever the source.\n\n\
+                  Permissions: scripts/iam/ingest.json, with --source refresh.json (in addition with --raise-to: \
+                  ingest-raise.json)\n\n\
                   Examples:\n  \
     hashferry refresh --from s3://my-bucket/nsrl/2026.06.txt.zst --to s3://my-bucket/nsrl/2026.09.txt.zst --table sha256\n  \
     hashferry refresh --from feed-1.txt --to feed-2.txt --table sha256 --source feed --type malicious\n  \
@@ -27,33 +27,33 @@ use clap::Args;
     hashferry refresh --from s3://my-bucket/gold/v1/ --to s3://my-bucket/gold/v2/ --table sha256 --max-change 50%"
 )]
 pub(super) struct RefreshArgs {
-    /// The list that the table was made or refreshed from last; may be given several times
+    /// Old list, which the table was last written from; can be repeated
     #[arg(long, required = true, value_name = "OLD")]
     from: Vec<String>,
-    /// The new list; may be given several times
+    /// New list; can be repeated
     #[arg(long, required = true, value_name = "NEW")]
     to: Vec<String>,
-    /// Leave in the table what is gone from the list
+    /// Keep items whose hashes are no longer in the list
     #[arg(long)]
     no_delete: bool,
-    /// Delete what is gone though the new list has rejected lines. A hash that cannot be read is then
-    /// taken for gone [default: one rejected line holds back all deletes, and the exit status is 3]
+    /// Delete removed hashes even if the new list has rejected lines; an unreadable hash then counts
+    /// as removed [default: a rejected line suspends all deletes, and the exit status is 3]
     #[arg(long, conflicts_with = "no_delete")]
     delete_despite_rejects: bool,
-    /// Stop before anything is written when more of the old list would change than this
-    #[arg(long, value_name = "P%", value_parser = percent, default_value = "20%")]
+    /// Stop before the first write if more of the old list than this would change
+    #[arg(long, value_name = "P%", value_parser = parse_percent, default_value = "20%")]
     max_change: f64,
-    /// Make any change, however large
+    /// Allow a change of any size
     #[arg(long)]
     confirm: bool,
-    /// How the lists are taken: sorted (checked; an error when they are not), or exact, by sorting
-    /// them on disk [default: sorted where they are]
+    /// Order of the lists: sorted (an error if they are not), or exact, by sorting them on disk
+    /// [default: sorted if the lists are]
     #[arg(long, value_enum, value_name = "HOW", help_heading = "Input")]
     distinct: Option<RefreshDistinct>,
-    /// Of prefixes, only objects that match
+    /// Read only matching objects of prefixes
     #[arg(long, value_name = "GLOB", help_heading = "Input")]
     include: Vec<String>,
-    /// Of prefixes, no objects that match
+    /// Skip matching objects of prefixes
     #[arg(long, value_name = "GLOB", help_heading = "Input")]
     exclude: Vec<String>,
     #[command(flatten)]
@@ -62,29 +62,29 @@ pub(super) struct RefreshArgs {
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum RefreshDistinct {
-    /// They are in the order of their hashes
+    /// The lists are sorted by hash
     Sorted,
-    /// In any order: they are sorted on disk
+    /// Sort the lists on disk first
     Exact,
 }
 
-fn percent(text: &str) -> Result<f64, String> {
+fn parse_percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text);
     number
         .parse()
         .ok()
         .filter(|p: &f64| p.is_finite() && *p >= 0.0)
-        .ok_or_else(|| format!("expected a share like 20%, got {text:?}"))
+        .ok_or_else(|| format!("expected a percentage such as 20%, got {text:?}"))
 }
 
 impl RefreshArgs {
-    /// The file with the least IAM policy.
+    /// The path of the command's minimum IAM policy.
     pub(super) fn policy(&self) -> &'static str {
-        self.run.policy_of_refresh()
+        self.run.refresh_policy()
     }
 }
 
-/// Runs the command; its exit status.
+/// Runs the command and returns its exit status.
 pub(super) async fn run(context: &Context, args: RefreshArgs) -> Result<u8> {
     let distinct = match args.distinct {
         None => Distinct::InFlight,
@@ -97,7 +97,7 @@ pub(super) async fn run(context: &Context, args: RefreshArgs) -> Result<u8> {
         max_change: (!args.confirm).then_some(args.max_change),
         delete_despite_rejects: args.delete_despite_rejects,
     };
-    let sources = SourceArgs::of(args.to, args.include, args.exclude);
+    let sources = SourceArgs::without_manifests(args.to, args.include, args.exclude);
     let task = Task::refresh(sources, distinct, refresh, args.run);
     ingest::run_task(context, task).await
 }

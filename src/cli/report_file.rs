@@ -1,4 +1,4 @@
-//! The file that a report goes to: whole, or as it was before.
+//! The file of `--report`: replaced as a whole, or left unchanged.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::state_file;
@@ -6,42 +6,47 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind as IoErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-/// The file that the report goes to, known to be writable before there is one.
+/// Target file of a report, checked for writability before the run.
 #[derive(Debug)]
 pub(super) struct ReportFile {
     path: PathBuf,
-    way: Way,
+    mode: WriteMode,
 }
 
 #[derive(Debug)]
-enum Way {
-    /// Written beside, then renamed over what is there.
-    Beside,
-    /// A pipe or a device, or a file in a folder that takes no other.
-    Open(File),
+enum WriteMode {
+    /// Write a temporary file in the same directory, then rename it to the target.
+    Replace,
+    /// Write to the target itself: a pipe, a device, or a file in a read-only directory.
+    InPlace(File),
 }
 
 impl ReportFile {
-    /// Checks that a report can be written to `path`. What is there stays until then.
+    /// Checks that a report can be written to `path`. An existing file stays unchanged until
+    /// [`Self::write`].
+    ///
+    /// # Errors
+    /// A usage error if `path` cannot be written to.
     pub(super) fn create(path: &Path) -> Result<Self> {
-        let way = way(path).map_err(|e| {
+        let way = choose_mode(path).map_err(|e| {
             Error::usage(format!("cannot write the report to {}", path.display()))
-                .because(e)
-                .hint("name a path in a folder that exists and can be written to")
+                .with_source(e)
+                .with_hint("name a path in an existing, writable directory")
         })?;
         Ok(ReportFile {
             path: path.to_owned(),
-            way,
+            mode: way,
         })
     }
 
-    /// Writes the report; if that fails, the message says what is `known` all the same.
+    /// Writes the report. If that fails, the hint of the error contains `known`, the result of
+    /// the run.
     pub(super) fn write(&mut self, json: &str, known: &str) -> Result<()> {
         let path = self.path.display();
-        let (written, hint) = match &mut self.way {
-            Way::Beside => {
+        let (written, hint) = match &mut self.mode {
+            WriteMode::Replace => {
                 let hint = match self.path.exists() {
-                    true => format!("{known}. The report that was there before is still whole"),
+                    true => format!("{known}. The previous report is unchanged"),
                     false => known.to_owned(),
                 };
                 (
@@ -49,41 +54,47 @@ impl ReportFile {
                     hint,
                 )
             }
-            Way::Open(file) => (write_over(file, json), known.to_owned()),
+            WriteMode::InPlace(file) => (write_in_place(file, json), known.to_owned()),
         };
         written.map_err(|e| {
             Error::new(
                 ErrorKind::Output,
                 format!("cannot write the report to {path}"),
             )
-            .because(e)
-            .hint(hint)
+            .with_source(e)
+            .with_hint(hint)
         })
     }
 }
 
-fn way(path: &Path) -> io::Result<Way> {
+fn choose_mode(path: &Path) -> io::Result<WriteMode> {
     let there = std::fs::metadata(path);
     let is_plain = there.as_ref().map_or(true, std::fs::Metadata::is_file);
-    // Behind a name such as /dev/stdout there may be a file that others have open.
+    // A name such as /dev/stdout may be a file that other processes have open.
     let is_name_of_another = ["/dev", "/proc"]
         .iter()
         .any(|folder| path.starts_with(folder));
     if !is_plain || is_name_of_another {
-        return OpenOptions::new().append(true).open(path).map(Way::Open);
+        return OpenOptions::new()
+            .append(true)
+            .open(path)
+            .map(WriteMode::InPlace);
     }
-    match state_file::can_replace(path) {
-        Ok(()) => Ok(Way::Beside),
+    match state_file::check_replace(path) {
+        Ok(()) => Ok(WriteMode::Replace),
         Err(e) => match (e.kind(), there) {
             (IoErrorKind::PermissionDenied | IoErrorKind::ReadOnlyFilesystem, Ok(_)) => {
-                OpenOptions::new().write(true).open(path).map(Way::Open)
+                OpenOptions::new()
+                    .write(true)
+                    .open(path)
+                    .map(WriteMode::InPlace)
             }
             _ => Err(e),
         },
     }
 }
 
-fn write_over(file: &mut File, json: &str) -> io::Result<()> {
+fn write_in_place(file: &mut File, json: &str) -> io::Result<()> {
     if file.metadata()?.is_file() {
         file.set_len(0)?;
     }
@@ -95,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_there_stays_until_the_report_is_written() {
+    fn an_existing_file_stays_until_the_report_is_written() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("report.json");
         std::fs::write(&path, "old").expect("written");
@@ -107,17 +118,17 @@ mod tests {
         assert_eq!(dir.path().read_dir().expect("a list").count(), 1);
         let error = ReportFile::create(&dir.path().join("no/such")).expect_err("no folder");
         assert_eq!(error.exit_status(), 2);
-        assert!(!dir.path().join("no").exists(), "and none is made");
+        assert!(!dir.path().join("no").exists(), "created a directory");
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_report_that_cannot_be_written_says_what_is_known_all_the_same() {
+    fn the_error_of_an_unwritable_report_contains_the_result() {
         let mut file = ReportFile::create(Path::new("/dev/full")).expect("it can be opened");
         let error = file
             .write("{}", "7 lines are written")
             .expect_err("it is full");
         assert_eq!(error.exit_status(), 1);
-        assert_eq!(error.what_to_do(), Some("7 lines are written"));
+        assert_eq!(error.hint(), Some("7 lines are written"));
     }
 }

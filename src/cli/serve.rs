@@ -1,19 +1,19 @@
-//! `hashferry serve`: the look-up API over HTTP.
+//! The `hashferry serve` command: serves the look-up API over HTTP.
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::Algorithm;
-use crate::base::human::duration;
+use crate::base::human::parse_duration;
 use crate::cli::context::Context;
 use crate::cli::flags::item::CaseArg;
 use crate::cli::flags::paths::RulesArgs;
-use crate::commands::serve::access::Gate;
+use crate::commands::serve::access::AccessControl;
 use crate::commands::serve::app::App;
 use crate::commands::serve::options::{CACHE_ENTRIES, Options};
 use crate::commands::serve::{api_keys, listen};
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::concurrency::Concurrency;
-use crate::flow::rate_setting::Rate;
+use crate::flow::rate_setting::RateSetting;
 use clap::Args;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -21,13 +21,14 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Routes: GET / (a page for people), GET /sha256/HASH (by the table's algorithm), GET /path?p=PATH, \
+    after_help = "Routes: GET / (a web page), GET /sha256/HASH (or the table's algorithm), GET /path?p=PATH, \
                   POST /lookup, GET /healthz, GET /metrics, GET /openapi.json; for clients of CIRCL hashlookup: \
                   GET /info, GET /lookup/sha256/HASH, POST /bulk/sha256.\n\n\
-                  Without API keys only loopback addresses are served. A key is made by --new-key and shown once; \
-                  the file has only its SHA-256, and is read again when it changes. There is no TLS: a server that \
-                  others use belongs behind something that has.\n\n\
-                  Exit status: 0 stopped by a signal (what is under way is finished, for up to 10 s) · 1 and 2 as ever\n\
+                  Without API keys, only loopback addresses are served. --new-key creates a key and prints it once; \
+                  the file stores only its SHA-256, and is reloaded when it changes. There is no TLS: put a proxy \
+                  with TLS in front of a server that other machines use.\n\n\
+                  Exit status: 0 stopped by a signal (requests in flight finish, for up to 10 s) · 1 and 2 as for every \
+                  command\n\
                   Permissions: scripts/iam/serve.json\n\n\
                   Examples:\n  \
     hashferry serve --table sha256\n  \
@@ -36,16 +37,16 @@ use std::time::Duration;
     curl -H \"x-api-key: $KEY\" http://127.0.0.1:8080/sha256/$HASH"
 )]
 pub(super) struct ServeArgs {
-    /// The table to look into
+    /// Table to look up in
     #[arg(long, value_name = "NAME", required_unless_present = "new_key")]
     table: Option<String>,
-    /// Where to listen: an address and a port, 0 for any free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address)]
+    /// Address and port to listen on; port 0 is any free port
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = parse_address)]
     listen: SocketAddr,
-    /// The file of API keys; without it whoever is on this machine may ask
+    /// File of API keys; without it, every user of this machine has access
     #[arg(long, value_name = "FILE", help_heading = "API keys")]
     api_keys: Option<PathBuf>,
-    /// Make an API key of this name, append it to the file, print it, and end
+    /// Create an API key with this name, append it to the file, print it, and exit
     #[arg(
         long,
         value_name = "NAME",
@@ -54,28 +55,27 @@ pub(super) struct ServeArgs {
         help_heading = "API keys"
     )]
     new_key: Option<String>,
-    /// Hashes and paths a second that each key may ask for [default: no limit]
-    #[arg(long, value_name = "N", value_parser = per_second, help_heading = "API keys")]
+    /// Maximum of hashes and paths a second for each key [default: no limit]
+    #[arg(long, value_name = "N", value_parser = parse_per_second, help_heading = "API keys")]
     rate_limit: Option<f64>,
-    /// Hash algorithm [default: by the name of the table's partition key, else by the length
+    /// Hash algorithm [default: from the name of the table's partition key, else from the length
     /// of its keys]
     #[arg(long, value_name = "NAME")]
     hash: Option<Algorithm>,
-    /// The table's partition key, where it may not be described (dynamodb:DescribeTable) or its
-    /// name is not that of --hash [default: named as the hash, type S]
+    /// Partition key of the table, needed if dynamodb:DescribeTable is denied or the key is not
+    /// named like the algorithm [default: named like the algorithm, type S]
     #[arg(long, value_name = "NAME[:S|B]", help_heading = "Item")]
     key: Option<KeyAttribute>,
-    /// Case of the hash as text in the table [default: as a look at its items shows, else
-    /// upper]
+    /// Case of hashes as text in the table [default: detected from its items, else upper]
     #[arg(long, value_enum, value_name = "CASE", help_heading = "Item")]
     case: Option<CaseArg>,
-    /// The value of the sort key, where the table has one: NAME=TEXT, or NAME:TYPE=VALUE
+    /// Sort key of the items, if the table has one: NAME=TEXT, or NAME:TYPE=VALUE
     #[arg(long = "attr", value_name = "NAME=VALUE", help_heading = "Item")]
     attributes: Vec<Attribute>,
     #[command(flatten)]
     rules: RulesArgs,
-    /// Read capacity units a second: auto (the table's capacity), a number, a share of the
-    /// table's (80%), or max (no limit)
+    /// Target rate in RCU/s: auto (the table's capacity), a number, a percentage of the table's
+    /// capacity (80%), or max (no limit)
     #[arg(
         long,
         value_name = "RATE",
@@ -83,8 +83,8 @@ pub(super) struct ServeArgs {
         allow_hyphen_values = true,
         help_heading = "Speed"
     )]
-    rate: Rate,
-    /// BatchGetItem calls in flight at most: auto (as the rate and the latency need) or a number
+    rate: RateSetting,
+    /// Maximum of BatchGetItem calls in flight: auto (from rate and latency) or a number
     #[arg(
         long,
         value_name = "N",
@@ -93,19 +93,19 @@ pub(super) struct ServeArgs {
         help_heading = "Speed"
     )]
     concurrency: Concurrency,
-    /// Read strongly consistently, for twice the units; answers are remembered all the same
+    /// Use strongly consistent reads, which cost twice the RCU; answers are still cached
     #[arg(long, help_heading = "Speed")]
     consistent: bool,
-    /// How long what the table said is remembered, be it that a hash is unknown; 0 for not at all
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time_or_none, help_heading = "Speed")]
+    /// Time that answers are cached, unknown ones included; 0 turns the cache off
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_time_or_zero, help_heading = "Speed")]
     cache_ttl: Duration,
-    /// How many answers are remembered; an item of more than 1 KiB counts as several
+    /// Maximum of cached answers; an item larger than 1 KiB counts as several
     #[arg(long, value_name = "N", default_value_t = CACHE_ENTRIES, help_heading = "Speed")]
     cache_size: u64,
-    /// How long a request may take, its body not counted, before what was not found out by then is an error
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Speed")]
+    /// Timeout of a request, without reading its body; hashes not yet looked up are then errors
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration, help_heading = "Speed")]
     request_timeout: Duration,
-    /// Connections at once; what comes beyond them waits
+    /// Maximum of open connections; further ones wait
     #[arg(
         long,
         value_name = "N",
@@ -116,7 +116,7 @@ pub(super) struct ServeArgs {
     max_connections: u32,
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
     let local = |port: &str| {
         let port = port.parse().ok()?;
         Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
@@ -127,7 +127,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-fn per_second(text: &str) -> Result<f64, String> {
+fn parse_per_second(text: &str) -> Result<f64, String> {
     let number = text
         .parse()
         .ok()
@@ -135,44 +135,44 @@ fn per_second(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| format!("expected a number above 0, got {text:?}"))
 }
 
-fn time_or_none(text: &str) -> Result<Duration, String> {
+fn parse_time_or_zero(text: &str) -> Result<Duration, String> {
     match text {
         "0" | "0s" => Ok(Duration::ZERO),
-        _ => duration(text),
+        _ => parse_duration(text),
     }
 }
 
-/// Runs the command; its exit status.
+/// Runs the command and returns its exit status.
 pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<u8> {
     if let (Some(name), Some(path)) = (&args.new_key, &args.api_keys) {
         let key = api_keys::new_key(name, path)?;
         println!("{key}");
-        context.say(&format!(
-            "This key of {name} is shown once: {} has only its SHA-256.",
+        context.print(&format!(
+            "The key of {name} is shown only once; {} stores its SHA-256.",
             path.display()
         ));
         return Ok(0);
     }
     let Some(table) = args.table else {
-        return Err(Error::usage("no table is named").hint("give --table NAME"));
+        return Err(Error::usage("no table given").with_hint("give --table NAME"));
     };
-    // A name that cannot be a user's is an error before anything is asked.
+    // Invalid user names must fail before the first call to AWS.
     args.rules.normalizer()?;
     let gate = match &args.api_keys {
-        Some(path) => Gate::of_file(path, args.rate_limit)?,
-        None if args.listen.ip().is_loopback() => Gate::open(args.rate_limit),
+        Some(path) => AccessControl::from_file(path, args.rate_limit)?,
+        None if args.listen.ip().is_loopback() => AccessControl::without_keys(args.rate_limit),
         None => {
             let what = format!(
-                "{} can be reached from elsewhere, and there are no API keys",
+                "other machines can reach {}, but there are no API keys",
                 args.listen
             );
-            return Err(Error::usage(what).hint(
-                "make a key (hashferry serve --new-key NAME --api-keys FILE) and give --api-keys FILE, or \
-                 listen at a loopback address: --listen 127.0.0.1:8080",
+            return Err(Error::usage(what).with_hint(
+                "create a key (hashferry serve --new-key NAME --api-keys FILE) and give --api-keys FILE, or \
+                 listen on a loopback address: --listen 127.0.0.1:8080",
             ));
         }
     };
-    // Whoever cannot be served must be known before AWS is asked.
+    // An address in use must fail before the first call to AWS.
     let listener = listen::bind(args.listen).await?;
     let connection = context.connect().await?;
     let started = async {
@@ -180,14 +180,14 @@ pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<u8> {
             algorithm: args.hash,
             key: args.key,
             case: args.case.map(CaseArg::case),
-            sort: args.attributes,
+            sort_key: args.attributes,
             rules: args.rules.given_rules(),
             rate: args.rate,
             concurrency: args.concurrency,
             consistent: args.consistent,
             cache_ttl: args.cache_ttl,
             cache_entries: args.cache_size,
-            request_limit: args.request_timeout,
+            request_timeout: args.request_timeout,
             ..Options::new(&table)
         };
         App::start(&connection.aws, options, gate).await
@@ -198,8 +198,8 @@ pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<u8> {
         started = started => match started {
             Ok(app) => {
                 let at = listener.local_addr().unwrap_or(args.listen);
-                context.say(&announcement(&app, &table, at));
-                let most = listen::connections(args.max_connections as usize);
+                context.print(&announcement(&app, &table, at));
+                let most = listen::connection_limit(args.max_connections as usize);
                 let ended = listen::serve(&app, listener, most, &context.stop).await;
                 drop(app);
                 ended
@@ -213,15 +213,15 @@ pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<u8> {
 
 fn announcement(app: &App, table: &str, at: SocketAddr) -> String {
     let rate = match app.rate() {
-        Some(units) => format!("{} read units/s", crate::base::human::thousands(units)),
-        None => "no limit of read units".to_owned(),
+        Some(units) => format!("{} RCU/s", crate::base::human::format_number(units)),
+        None => "no RCU limit".to_owned(),
     };
-    let who = match app.wants_keys() {
-        true => "whoever has an API key",
+    let who = match app.requires_keys() {
+        true => "clients with an API key",
         false => "this machine only",
     };
     format!(
-        "listening on http://{at} for {who}: table {table} ({}), {rate}; Ctrl-C ends it",
+        "listening on http://{at} for {who}: table {table} ({}), {rate}; press Ctrl-C to stop",
         app.algorithm()
     )
 }
@@ -231,12 +231,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_are_read() {
+    fn flag_values_are_parsed() {
         assert_eq!(
-            address("localhost:80").map(|a| a.to_string()),
+            parse_address("localhost:80").map(|a| a.to_string()),
             Ok("127.0.0.1:80".to_owned())
         );
-        assert!(address("[::1]:0").is_ok());
+        assert!(parse_address("[::1]:0").is_ok());
         for bad in [
             "",
             "localhost",
@@ -245,13 +245,13 @@ mod tests {
             "example.org:80",
             "127.0.0.1:99999",
         ] {
-            assert!(address(bad).is_err(), "{bad}");
+            assert!(parse_address(bad).is_err(), "{bad}");
         }
-        assert_eq!(per_second("0.5"), Ok(0.5));
+        assert_eq!(parse_per_second("0.5"), Ok(0.5));
         for bad in ["0", "-1", "inf", "NaN", "x"] {
-            assert!(per_second(bad).is_err(), "{bad}");
+            assert!(parse_per_second(bad).is_err(), "{bad}");
         }
-        assert_eq!(time_or_none("0"), Ok(Duration::ZERO));
-        assert_eq!(time_or_none("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_time_or_zero("0"), Ok(Duration::ZERO));
+        assert_eq!(parse_time_or_zero("2m"), Ok(Duration::from_secs(120)));
     }
 }

@@ -1,14 +1,15 @@
-//! SIGINT and SIGTERM as requests to stop.
+//! SIGINT and SIGTERM as shutdown requests.
 
 use crate::base::shutdown::Stop;
 
-/// Turns SIGINT and SIGTERM into requests to stop, from now on.
+/// Turns SIGINT and SIGTERM into shutdown requests. The first asks for a graceful stop, the
+/// second forces it, the third exits the process.
 pub(super) fn watch_signals(stop: Stop) {
-    // Registered before anything is opened: one that comes early counts too.
+    // Registered before anything is opened, so that an early signal counts too.
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(e) => {
-            let what = "signals cannot be caught: interrupting ends the program at once";
+            let what = "cannot catch signals; interrupting ends the program at once";
             return tracing::warn!("{what} ({e})");
         }
     };
@@ -17,10 +18,10 @@ pub(super) fn watch_signals(stop: Stop) {
             signals.next().await;
             match count {
                 1 => tracing::warn!(
-                    "stopping: what is in flight may finish; once more stops at once"
+                    "stopping: finishing calls in flight; press Ctrl-C again to stop now"
                 ),
-                2 => tracing::warn!("stopping at once"),
-                // Whatever hangs, the person has the last word.
+                2 => tracing::warn!("stopping now"),
+                // The user can end the process even if the shutdown hangs.
                 _ => std::process::exit(4),
             }
             stop.request();

@@ -1,4 +1,4 @@
-//! Standard output: as it is for a program, harmless on a terminal.
+//! Standard output: raw bytes for a program, escaped text on a terminal.
 
 use crate::base::printable;
 use std::borrow::Cow;
@@ -7,60 +7,60 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
-/// What a command writes as its result.
+/// Format of a command's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// Lines, perhaps with columns between tabs.
+pub(super) enum OutputFormat {
+    /// Lines, possibly with tab-separated columns.
     Text,
-    /// JSON, of one or more lines.
+    /// JSON, on one or more lines.
     Json,
 }
 
-impl Form {
-    fn safe(self, text: &str) -> Cow<'_, str> {
+impl OutputFormat {
+    fn escape(self, text: &str) -> Cow<'_, str> {
         match self {
-            Form::Text => printable::lines(text),
-            Form::Json => printable::json(text),
+            OutputFormat::Text => printable::escape_lines(text),
+            OutputFormat::Json => printable::escape_json(text),
         }
     }
 }
 
-/// Writes `text` to standard output.
-pub(super) fn print(text: &str, form: Form) -> io::Result<()> {
+/// Writes `text` to standard output, escaped on a terminal.
+pub(super) fn print(text: &str, form: OutputFormat) -> io::Result<()> {
     let mut out = io::stdout();
     let text = match out.is_terminal() {
-        true => form.safe(text),
+        true => form.escape(text),
         false => Cow::Borrowed(text),
     };
     out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-/// Standard output, written to in whole lines.
-pub(super) fn stdout(form: Form) -> Guarded<tokio::io::Stdout> {
-    Guarded {
-        form: io::stdout().is_terminal().then_some(form),
-        to: tokio::io::stdout(),
+/// A writer to standard output, for complete lines only.
+pub(super) fn stdout(form: OutputFormat) -> EscapingWriter<tokio::io::Stdout> {
+    EscapingWriter {
+        format: io::stdout().is_terminal().then_some(form),
+        inner: tokio::io::stdout(),
         pending: Vec::new(),
         written: 0,
     }
 }
 
-/// A writer that makes what is written to it safe to show.
+/// A writer that escapes its input for a terminal.
 #[derive(Debug)]
-pub(super) struct Guarded<W> {
-    to: W,
-    /// The form of what is written; nothing when it stays as it is.
-    form: Option<Form>,
-    /// What was made safe, and how much of it is written.
+pub(super) struct EscapingWriter<W> {
+    inner: W,
+    /// Format of the input; `None` if the bytes pass unchanged.
+    format: Option<OutputFormat>,
+    /// Escaped bytes, of which `written` are written.
     pending: Vec<u8>,
     written: usize,
 }
 
-impl<W: AsyncWrite + Unpin> Guarded<W> {
+impl<W: AsyncWrite + Unpin> EscapingWriter<W> {
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.pending.get(self.written..).filter(|r| !r.is_empty()) {
-            match ready!(Pin::new(&mut self.to).poll_write(cx, rest))? {
+            match ready!(Pin::new(&mut self.inner).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 n => self.written += n,
             }
@@ -71,29 +71,30 @@ impl<W: AsyncWrite + Unpin> Guarded<W> {
     }
 }
 
-impl<W: AsyncWrite + Unpin> AsyncWrite for Guarded<W> {
+impl<W: AsyncWrite + Unpin> AsyncWrite for EscapingWriter<W> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let Some(form) = self.form else {
-            return Pin::new(&mut self.to).poll_write(cx, bytes);
+        let Some(form) = self.format else {
+            return Pin::new(&mut self.inner).poll_write(cx, bytes);
         };
         ready!(self.poll_pending(cx))?;
         let text = String::from_utf8_lossy(bytes);
-        self.pending.extend_from_slice(form.safe(&text).as_bytes());
+        self.pending
+            .extend_from_slice(form.escape(&text).as_bytes());
         Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pending(cx))?;
-        Pin::new(&mut self.to).poll_flush(cx)
+        Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pending(cx))?;
-        Pin::new(&mut self.to).poll_shutdown(cx)
+        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
 
@@ -102,12 +103,12 @@ mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt as _;
 
-    async fn written(form: Option<Form>, lines: &[&str]) -> String {
-        // Takes a few bytes at a time.
+    async fn written(form: Option<OutputFormat>, lines: &[&str]) -> String {
+        // A small buffer forces partial writes.
         let (to, mut from) = tokio::io::duplex(3);
-        let mut guarded = Guarded {
-            to,
-            form,
+        let mut guarded = EscapingWriter {
+            inner: to,
+            format: form,
             pending: Vec::new(),
             written: 0,
         };
@@ -130,11 +131,11 @@ mod tests {
         let lines = ["/a\x1b[2J\t/b\u{202e}\n", "", "é\n"];
         assert_eq!(written(None, &lines).await, lines.concat());
         assert_eq!(
-            written(Some(Form::Text), &lines).await,
+            written(Some(OutputFormat::Text), &lines).await,
             "/a\\u{1b}[2J\t/b\\u{202e}\né\n"
         );
         assert_eq!(
-            written(Some(Form::Json), &["{\"a\":\"\u{9b}\"}\n"]).await,
+            written(Some(OutputFormat::Json), &["{\"a\":\"\u{9b}\"}\n"]).await,
             "{\"a\":\"\\u009b\"}\n"
         );
     }

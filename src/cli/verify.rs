@@ -1,20 +1,20 @@
-//! `hashferry verify`: whether a table holds what a list says.
+//! The `hashferry verify` command: compares a table with a list.
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::human::duration;
+use crate::base::human::parse_duration;
 use crate::cli::context::Context;
 use crate::cli::exit_status::exit_status;
-use crate::cli::flags::compression::UnpackArgs;
-use crate::cli::flags::format::FormArgs;
+use crate::cli::flags::compression::DecompressArgs;
+use crate::cli::flags::format::ListArgs;
 use crate::cli::flags::item::ItemArgs;
 use crate::cli::flags::sources::SourceArgs;
 use crate::cli::progress;
 use crate::cli::report_file::ReportFile;
-use crate::commands::verify::finding::{Problem, What};
+use crate::commands::verify::finding::{Finding, FindingKind};
 use crate::commands::verify::options::Verify;
 use crate::commands::verify::report::VerifyReport;
 use crate::flow::concurrency::Concurrency;
-use crate::flow::rate_setting::Rate;
+use crate::flow::rate_setting::RateSetting;
 use crate::pipeline::rejects::MaxRejects;
 use crate::pipeline::report::Outcome;
 use crate::pipeline::sample::Sample;
@@ -26,12 +26,11 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Hashes that are missing or different go to standard output, in the order of the list: an ingest \
-                  of them repairs the table. Which is which is in the report and, for the first ten, on \
-                  standard error. The table is only read.\n\n\
-                  Exit status: 0 all is there · 3 all is there, some lines are no hashes · 5 something is \
-                  missing or different · 1 failed, or nothing was compared: not one line is a hash of the kind · \
-                  2 and 4 as ever\n\
+    after_help = "Hashes that are missing or different are printed to standard output, in the order of the list; \
+                  ingest them to repair the table. The report shows which are missing and which are different; \
+                  standard error shows the first ten. The table is only read.\n\n\
+                  Exit status: 0 all found · 3 all found, some lines rejected · 5 some missing or different · \
+                  1 failed, or no line is a hash of the algorithm · 2 and 4 as for every command\n\
                   Permissions: scripts/iam/verify.json\n\n\
                   Examples:\n  \
     hashferry verify s3://my-bucket/nsrl-sha256.txt --table sha256 --source NSRL --type known\n  \
@@ -41,22 +40,22 @@ use std::time::Duration;
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     sources: SourceArgs,
-    /// The table to read
+    /// Table to read
     #[arg(long, value_name = "NAME")]
     table: String,
     #[command(flatten)]
     item: ItemArgs,
     #[command(flatten)]
-    form: FormArgs,
+    list: ListArgs,
     #[command(flatten)]
-    unpack: UnpackArgs,
-    /// How many of the list's hashes to check: all, or a number drawn at random, 1,000,000 at most
+    decompress: DecompressArgs,
+    /// Number of hashes to check: all, or a random sample of N, at most 1,000,000
     #[arg(long, value_name = "N", default_value = "all", help_heading = "Sample")]
     sample: Sample,
-    /// Draw the sample by this number [default: a random one, which the report names]
+    /// Random seed of the sample [default: random, shown in the report]
     #[arg(long, value_name = "N", help_heading = "Sample")]
     seed: Option<u64>,
-    /// Print only what is missing, not what is different
+    /// Print only missing hashes, not different ones
     #[arg(long, help_heading = "Output")]
     missing_only: bool,
     /// Keep rejected lines here, as JSON lines [default: show the first ten]
@@ -70,8 +69,8 @@ pub(super) struct VerifyArgs {
         help_heading = "Input"
     )]
     max_rejects: MaxRejects,
-    /// Read capacity units a second: auto (the table's capacity), a number, a share of the
-    /// table's (80%), or max (no limit)
+    /// Target rate in RCU/s: auto (the table's capacity), a number, a percentage of the table's
+    /// capacity (80%), or max (no limit)
     #[arg(
         long,
         value_name = "RATE",
@@ -79,12 +78,12 @@ pub(super) struct VerifyArgs {
         allow_hyphen_values = true,
         help_heading = "Speed"
     )]
-    rate: Rate,
-    /// Read strongly consistently at once, for twice the units [default: only what an eventually
-    /// consistent read does not find as it should be]
+    rate: RateSetting,
+    /// Use strongly consistent reads for every hash, which cost twice the RCU [default: only for
+    /// hashes that an eventually consistent read does not find as expected]
     #[arg(long, help_heading = "Speed")]
     consistent: bool,
-    /// Calls in flight at most: auto (as the rate and the latency need) or a number
+    /// Maximum of calls in flight: auto (from rate and latency) or a number
     #[arg(
         long,
         value_name = "N",
@@ -93,17 +92,17 @@ pub(super) struct VerifyArgs {
         help_heading = "Speed"
     )]
     concurrency: Concurrency,
-    /// Give up when not one key could be read for this long
-    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration, help_heading = "Speed")]
+    /// Stop after this time without a single key read
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_duration, help_heading = "Speed")]
     give_up_after: Duration,
-    /// Write the report here, as JSON
+    /// File for the report, as JSON
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     report: Option<PathBuf>,
 }
 
-/// Runs the command; its exit status.
+/// Runs the command and returns its exit status.
 pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<u8> {
-    // A report that cannot be written must be known before the work.
+    // An unwritable report must fail the run before the work.
     let mut report_file = args.report.as_deref().map(ReportFile::create).transpose()?;
     let started = Timestamp::now();
     let (table, sample) = (args.table.clone(), args.sample);
@@ -113,12 +112,12 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<u8> {
             let report = match &ended {
                 Ok(report) => report.clone(),
                 Err(error) => {
-                    let mut report = VerifyReport::begun(&table, sample, started);
-                    report.end(Outcome::Failed, Some(error));
+                    let mut report = VerifyReport::new(&table, sample, started);
+                    report.finish(Outcome::Failed, Some(error));
                     report
                 }
             };
-            file.write(&report.to_json(), &report.known())
+            file.write(&report.to_json(), &report.describe_counts())
         }
         None => Ok(()),
     };
@@ -130,9 +129,9 @@ async fn verify(context: &Context, args: VerifyArgs) -> Result<VerifyReport> {
     let mut builder = Verify::builder()
         .aws(connection.aws.clone())
         .table(args.table)
-        .unpack(args.unpack.unpack())
-        .form(args.form.form()?)
-        .rules(args.form.given_rules())
+        .unpack(args.decompress.decompress_options())
+        .form(args.list.list_options()?)
+        .rules(args.list.given_rules())
         .attr_from_version(args.item.attr_from_version)
         .sample(args.sample)
         .rate(args.rate)
@@ -170,33 +169,33 @@ async fn verify(context: &Context, args: VerifyArgs) -> Result<VerifyReport> {
         builder = builder.rejects(path);
     }
     let verify = builder.build().await?;
-    let mut out = Out::new(context, args.missing_only);
-    let ended = watched(context, verify, |problem| out.print(&problem)).await;
-    // What is known so far is printed, however it ended.
+    let mut out = MismatchPrinter::new(context, args.missing_only);
+    let ended = run_with_progress(context, verify, |problem| out.print(&problem)).await;
+    // Print the findings so far, even after a failure.
     let flushed = out.flush();
     connection.close();
     let mut report = ended?;
     if let (None, Err(e)) = (&report.error, flushed) {
-        report.end(Outcome::Failed, Some(&e));
+        report.finish(Outcome::Failed, Some(&e));
     }
     if !context.common.quiet {
-        context.say(report.summary().trim_end());
+        context.print(report.summary().trim_end());
     }
     if let Some(error) = &report.error {
         let mut failure = Error::new(ErrorKind::Read, error.clone());
         if let Some(hint) = &report.hint {
-            failure = failure.hint(hint.clone());
+            failure = failure.with_hint(hint.clone());
         }
-        context.complain(&failure);
+        context.print_error(&failure);
     }
     Ok(report)
 }
 
-/// Runs `verify` with its progress on show.
-pub(super) async fn watched(
+/// Runs `verify`, shows its progress and passes each finding to `tell`.
+pub(super) async fn run_with_progress(
     context: &Context,
     verify: Verify,
-    tell: impl FnMut(Problem<'_>) -> Result<()>,
+    tell: impl FnMut(Finding<'_>) -> Result<()>,
 ) -> Result<VerifyReport> {
     let watch = verify.watch();
     tokio::select! {
@@ -206,18 +205,18 @@ pub(super) async fn watched(
     }
 }
 
-/// Standard output, around the bar where both are on the terminal.
-struct Out<'a> {
+/// Prints hashes to standard output, without breaking a progress bar on the same terminal.
+struct MismatchPrinter<'a> {
     context: &'a Context,
     missing_only: bool,
     out: BufWriter<Stdout>,
     terminal: bool,
 }
 
-impl<'a> Out<'a> {
+impl<'a> MismatchPrinter<'a> {
     fn new(context: &'a Context, missing_only: bool) -> Self {
         let out = std::io::stdout();
-        Out {
+        MismatchPrinter {
             context,
             missing_only,
             terminal: out.is_terminal(),
@@ -225,8 +224,8 @@ impl<'a> Out<'a> {
         }
     }
 
-    fn print(&mut self, problem: &Problem<'_>) -> Result<()> {
-        if self.missing_only && *problem.what != What::Missing {
+    fn print(&mut self, problem: &Finding<'_>) -> Result<()> {
+        if self.missing_only && *problem.kind != FindingKind::Missing {
             return Ok(());
         }
         writeln!(self.out, "{}", problem.hash).map_err(cannot_print)?;
@@ -245,8 +244,8 @@ impl<'a> Out<'a> {
 fn cannot_print(e: std::io::Error) -> Error {
     Error::new(
         ErrorKind::Output,
-        "cannot write to standard output, where the hashes that are missing or different go",
+        "cannot write missing and different hashes to standard output",
     )
-    .because(e)
-    .hint("send it to a file that has room: … > wrong.txt")
+    .with_source(e)
+    .with_hint("redirect it to a file on a disk with free space: … > wrong.txt")
 }

@@ -1,14 +1,13 @@
-//! The flags that say how a list is compressed, alike for every command that reads
-//! lists.
+//! Flags for compressed lists, shared by every command that reads lists.
 
-use crate::source::decompress::codec::{Codec, Compression, Unpack};
+use crate::source::decompress::codec::{Codec, Compression, DecompressOptions};
 use crate::source::work_dir::WorkDir;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
 #[derive(Debug, Clone, Args)]
-pub(crate) struct UnpackArgs {
-    /// Compression of the list, undone as it is read
+pub(crate) struct DecompressArgs {
+    /// Compression of the list, which is decompressed while it is read
     #[arg(
         long,
         value_enum,
@@ -17,27 +16,27 @@ pub(crate) struct UnpackArgs {
         help_heading = "Input"
     )]
     compression: CompressionArg,
-    /// The member of a ZIP archive that is the list, where it has several
+    /// Member of a ZIP archive to read, if the archive has several
     #[arg(long, value_name = "NAME", help_heading = "Input")]
     member: Option<String>,
-    /// Where large temporary files go: the copy of a database that does not lie on this machine,
-    /// hashes that are sorted [default: the system's folder for them, which TMPDIR names]
+    /// Directory for large temporary files: local copies of remote databases, hashes that are being
+    /// sorted [default: the system's temporary directory, TMPDIR]
     #[arg(long, value_name = "DIR", help_heading = "Input")]
     work_dir: Option<PathBuf>,
 }
 
-/// Compressions.
+/// Values of `--compression`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum CompressionArg {
-    /// As the first bytes show, whatever its name is
+    /// Detect from the first bytes, whatever the file name
     Auto,
-    /// None: the bytes are taken as they are
+    /// No compression
     None,
-    /// gzip, of one member or several (bgzip)
+    /// gzip, with one or several members (bgzip)
     Gzip,
-    /// zstd, with a window of 128 MiB at most
+    /// zstd, with a window of at most 128 MiB
     Zstd,
-    /// xz, with a window of 128 MiB at most
+    /// xz, with a window of at most 128 MiB
     Xz,
     /// bzip2
     Bzip2,
@@ -47,27 +46,27 @@ enum CompressionArg {
     Zip,
 }
 
-impl UnpackArgs {
-    /// What was told.
-    pub(crate) fn unpack(&self) -> Unpack {
-        Unpack {
+impl DecompressArgs {
+    /// The options for decompression.
+    pub(crate) fn decompress_options(&self) -> DecompressOptions {
+        DecompressOptions {
             compression: match self.compression {
                 CompressionArg::Auto => Compression::Auto,
                 CompressionArg::None => Compression::None,
-                CompressionArg::Gzip => Compression::Is(Codec::Gzip),
-                CompressionArg::Zstd => Compression::Is(Codec::Zstd),
-                CompressionArg::Xz => Compression::Is(Codec::Xz),
-                CompressionArg::Bzip2 => Compression::Is(Codec::Bzip2),
-                CompressionArg::Lz4 => Compression::Is(Codec::Lz4),
-                CompressionArg::Zip => Compression::Is(Codec::Zip),
+                CompressionArg::Gzip => Compression::Fixed(Codec::Gzip),
+                CompressionArg::Zstd => Compression::Fixed(Codec::Zstd),
+                CompressionArg::Xz => Compression::Fixed(Codec::Xz),
+                CompressionArg::Bzip2 => Compression::Fixed(Codec::Bzip2),
+                CompressionArg::Lz4 => Compression::Fixed(Codec::Lz4),
+                CompressionArg::Zip => Compression::Fixed(Codec::Zip),
             },
             member: self.member.clone(),
-            work: WorkDir::new(self.work_dir.clone()),
+            work_dir: WorkDir::new(self.work_dir.clone()),
         }
     }
 
-    /// The same as words of a command line.
-    pub(crate) fn words(&self) -> Vec<String> {
+    /// The given flags as command-line arguments.
+    pub(crate) fn to_args(&self) -> Vec<String> {
         let mut words = Vec::new();
         if let Some(how) = self.compression.to_possible_value()
             && self.compression != CompressionArg::Auto

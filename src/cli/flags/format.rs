@@ -1,15 +1,15 @@
-//! The flags that say what form a list has, alike for every command that reads lists.
+//! Flags for the format of lists, shared by every command that reads lists.
 
 use crate::base::error::{Error, Result};
 use crate::cli::flags::paths::RulesArgs;
-use crate::list::format::kind::{Encoding, Form, Format, OtherAlgorithms};
+use crate::list::format::kind::{Encoding, Format, ListOptions, OtherAlgorithms};
 use crate::list::matchmeta::given::GivenRules;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
 #[derive(Debug, Clone, Args)]
-pub(crate) struct FormArgs {
-    /// Form of the lists [default: as the first lines of each show]
+pub(crate) struct ListArgs {
+    /// Format of the lists [default: detected from the first lines of each]
     #[arg(
         long,
         value_enum,
@@ -19,12 +19,11 @@ pub(crate) struct FormArgs {
         help_heading = "Input"
     )]
     format: FormatArg,
-    /// The column that holds the hash, by its name or its number from 1 [default: by its name or
-    /// what stands in it]
+    /// Column of the hash, by name or by number from 1 [default: detected from names and contents]
     #[arg(long, value_name = "NAME|N", help_heading = "Input")]
     column: Option<String>,
-    /// The same of JSON: the field, one inside another as a.b; inside arrays as value[].MD5, which
-    /// reads each element as a line, of a document of any size
+    /// JSON field of the hash: a.b is nested; value[].MD5 reads each array element as a line, in a
+    /// document of any size
     #[arg(
         long,
         value_name = "NAME",
@@ -32,8 +31,8 @@ pub(crate) struct FormArgs {
         help_heading = "Input"
     )]
     field: Option<String>,
-    /// Hashes of other algorithms than the one meant: refuse a list that mixes them line by line, or
-    /// skip them and count them by algorithm [default: refuse]
+    /// Hashes of other algorithms: refuse a list that mixes algorithms line by line, or skip those
+    /// hashes and count them by algorithm [default: refuse]
     #[arg(
         long,
         value_enum,
@@ -42,8 +41,8 @@ pub(crate) struct FormArgs {
         hide_default_value = true,
         help_heading = "Input"
     )]
-    other_algorithms: OthersArg,
-    /// How the hashes are written; base64 of either alphabet, padded or not, also behind
+    other_algorithms: OtherAlgorithmsArg,
+    /// Encoding of the hashes; base64 in either alphabet, padded or not, also after
     /// `sha256-` (SRI) and `sha256=` (Python's RECORD)
     #[arg(
         long,
@@ -54,8 +53,8 @@ pub(crate) struct FormArgs {
         help_heading = "Input"
     )]
     encoding: EncodingArg,
-    /// The lists are of full paths, not of hashes: each is made comparable, as `hashferry
-    /// normalize` does it, and its SHA-256 is the hash
+    /// The lists hold full paths, not hashes: each path is normalised as by `hashferry
+    /// normalize`, and its SHA-256 is the hash
     #[arg(
         long,
         conflicts_with_all = ["format", "column", "field", "encoding"],
@@ -67,10 +66,10 @@ pub(crate) struct FormArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum OthersArg {
-    /// A list that mixes algorithms is refused, and a stray line rejected
+enum OtherAlgorithmsArg {
+    /// Fail on a list that mixes algorithms; reject a stray line
     Refuse,
-    /// They count as skipped, by algorithm
+    /// Count them as skipped, by algorithm
     Skip,
 }
 
@@ -93,12 +92,12 @@ impl ValueEnum for FormatArg {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self.0 {
-            None => PossibleValue::new("auto").help("as the first lines show"),
-            // Other programs' names of it.
+            None => PossibleValue::new("auto").help("detected from the first lines"),
+            // Names that other programs use.
             Some(Format::Semicolon) => PossibleValue::new(Format::Semicolon.name())
                 .aliases(["ssv", "scsv"])
-                .help(Format::Semicolon.described()),
-            Some(format) => PossibleValue::new(format.name()).help(format.described()),
+                .help(Format::Semicolon.describe()),
+            Some(format) => PossibleValue::new(format.name()).help(format.describe()),
         })
     }
 }
@@ -116,43 +115,43 @@ impl ValueEnum for EncodingArg {
     }
 }
 
-impl FormArgs {
-    /// The form.
+impl ListArgs {
+    /// The options of the lists.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when rules for paths are given
-    /// and no paths, or rules that cannot be.
-    pub(crate) fn form(&self) -> Result<Form> {
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if path rules are set without
+    /// `--paths`, or are invalid.
+    pub(crate) fn list_options(&self) -> Result<ListOptions> {
         if self.paths {
-            return Ok(Form::paths(self.rules.normalizer()?));
+            return Ok(ListOptions::paths(self.rules.normalizer()?));
         }
-        if let Some(flag) = self.rules.given() {
+        if let Some(flag) = self.rules.first_given() {
             return Err(Error::usage(format!(
-                "{flag} is about paths, and these are lists of hashes"
+                "{flag} needs lists of paths, but these are lists of hashes"
             ))
-            .hint("give --paths, too, when they are lists of paths; or leave it out"));
+            .with_hint("give --paths if the lists hold paths; otherwise remove the flag"));
         }
-        Ok(Form {
+        Ok(ListOptions {
             format: self.format.0,
             column: self.column.clone().or_else(|| self.field.clone()),
             encoding: self.encoding.0,
-            paths: None,
-            others: match self.other_algorithms {
-                OthersArg::Refuse => OtherAlgorithms::Refuse,
-                OthersArg::Skip => OtherAlgorithms::Skip,
+            path_normalizer: None,
+            other_algorithms: match self.other_algorithms {
+                OtherAlgorithmsArg::Refuse => OtherAlgorithms::Refuse,
+                OtherAlgorithmsArg::Skip => OtherAlgorithms::Skip,
             },
         })
     }
 
-    /// The rules of lists of paths, as far as they are given.
+    /// The given path rules; `None` for each flag that is not set.
     pub(crate) fn given_rules(&self) -> GivenRules {
         self.rules.given_rules()
     }
 
-    /// The flags as they were given, to be given again.
-    pub(crate) fn words(&self) -> Vec<String> {
+    /// The given flags as command-line arguments.
+    pub(crate) fn to_args(&self) -> Vec<String> {
         let format = self.format.0.map(|f| f.name().to_owned());
-        let others = (self.other_algorithms == OthersArg::Skip).then(|| "skip".to_owned());
+        let others = (self.other_algorithms == OtherAlgorithmsArg::Skip).then(|| "skip".to_owned());
         let encoding =
             (self.encoding.0 != Encoding::Hex).then(|| self.encoding.0.name().to_owned());
         let flags = [
@@ -167,7 +166,7 @@ impl FormArgs {
             .filter_map(|(flag, value)| Some([flag.to_owned(), value.clone()?]))
             .flatten()
             .chain(self.paths.then(|| "--paths".to_owned()))
-            .chain(self.rules.words())
+            .chain(self.rules.to_args())
             .collect()
     }
 }

@@ -1,4 +1,4 @@
-//! The flags that say what an item is, alike for every command that makes items.
+//! Flags for the items of a table, shared by every command that builds items.
 
 use crate::base::hash::{Algorithm, Case};
 use crate::dynamodb::attribute::{Attribute, Value};
@@ -8,16 +8,16 @@ use clap::{Args, ValueEnum};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ItemArgs {
-    /// Hash algorithm [default: by the name of the table's partition key, else by the
-    /// length of its keys, else by the first hash]
+    /// Hash algorithm [default: from the name of the table's partition key, else from the
+    /// length of its keys, else from the first hash]
     #[arg(long, value_name = "NAME")]
     pub(crate) hash: Option<Algorithm>,
-    /// The table's partition key, where it may not be described (dynamodb:DescribeTable) or its
-    /// name is not that of --hash [default: named as the hash, type S]
+    /// Partition key of the table, needed if dynamodb:DescribeTable is denied or the key is not
+    /// named like the algorithm [default: named like the algorithm, type S]
     #[arg(long, value_name = "NAME[:S|B]", help_heading = "Item")]
     pub(crate) key: Option<KeyAttribute>,
-    /// Case of the hash as text (a key of type B holds raw bytes) [default: as a look at the
-    /// table's items shows, else upper]
+    /// Case of hashes as text (a key of type B holds raw bytes) [default: detected from the
+    /// table's items, else upper]
     #[arg(long, value_enum, value_name = "CASE", help_heading = "Item")]
     case: Option<CaseArg>,
     /// Attribute `type` of every item
@@ -34,16 +34,16 @@ pub(crate) struct ItemArgs {
     #[arg(long = "attr", value_name = "NAME=VALUE", help_heading = "Item")]
     attributes: Vec<Attribute>,
     /// An attribute from a column of each row: NAME=COLUMN, or NAME:TYPE=COLUMN with type S, N or
-    /// BOOL; the column by its name or number, in JSON the field
+    /// BOOL; COLUMN is a name or number, in JSON a field
     #[arg(long = "attr-from", value_name = "NAME=COLUMN", help_heading = "Item")]
     pub(crate) attributes_from: Vec<AttributeFrom>,
     /// Attributes `version`, `set` and `release_date` of every item, from the table VERSION of the
-    /// NSRL database that is read
+    /// NSRL database
     #[arg(long, help_heading = "Item")]
     pub(crate) attr_from_version: bool,
 }
 
-/// The case of a hash as text.
+/// Letter case of a hash as text.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum CaseArg {
     Upper,
@@ -60,24 +60,24 @@ impl CaseArg {
 }
 
 impl ItemArgs {
-    /// Case of text keys, where it is given.
+    /// Case of text keys; `None` if it is not set.
     pub(crate) fn case(&self) -> Option<Case> {
         self.case.map(CaseArg::case)
     }
 
-    /// Whether every item has the attribute `source`.
+    /// True if every item has the attribute `source`.
     pub(crate) fn has_source(&self) -> bool {
         self.source.is_some() || self.attributes.iter().any(|a| a.name == "source")
     }
 
-    /// The flags for attributes from columns, to be given again.
-    pub(crate) fn words_from(&self) -> Vec<String> {
+    /// The `--attr-from` flags as command-line arguments.
+    pub(crate) fn attributes_from_args(&self) -> Vec<String> {
         let each = self.attributes_from.iter();
         each.flat_map(|a| ["--attr-from".to_owned(), a.to_string()])
             .collect()
     }
 
-    /// The attributes of every item, in the order in which they are written.
+    /// The attributes of every item, in the order of the item's JSON.
     pub(crate) fn into_attributes(self) -> Vec<Attribute> {
         [
             ("type", self.type_),

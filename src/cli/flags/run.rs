@@ -1,19 +1,19 @@
-//! Flags of every run that writes: table, input, speed, checkpoint, report.
+//! Flags shared by `ingest` and `refresh`: table, input, speed, checkpoint, report.
 
 use crate::base::error::Result;
-use crate::base::human::duration;
-use crate::cli::flags::compression::UnpackArgs;
-use crate::cli::flags::format::FormArgs;
+use crate::base::human::parse_duration;
+use crate::cli::flags::compression::DecompressArgs;
+use crate::cli::flags::format::ListArgs;
 use crate::cli::flags::item::ItemArgs;
 use crate::flow::concurrency::Concurrency;
-use crate::flow::rate_setting::Rate;
+use crate::flow::rate_setting::RateSetting;
 use crate::pipeline::dedup::Distinct;
 use crate::pipeline::rejects::MaxRejects;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What is given to every run that writes.
+/// Flags of a run that writes.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// The table to write to
@@ -22,13 +22,13 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) item: ItemArgs,
     #[command(flatten)]
-    pub(crate) form: FormArgs,
+    pub(crate) list: ListArgs,
     #[command(flatten)]
-    pub(crate) unpack: UnpackArgs,
-    /// Keep rejected lines here, as JSON lines [default: show the first ten]
+    pub(crate) decompress: DecompressArgs,
+    /// File for rejected lines, as JSON lines [default: show the first ten]
     #[arg(long, value_name = "PATH", help_heading = "Input")]
     pub(crate) rejects: Option<PathBuf>,
-    /// Stop when more lines than this are rejected: a number, or a share judged from 1,000 lines on
+    /// Stop if more lines than this are rejected: a number, or a percentage checked from line 1,000
     #[arg(
         long,
         value_name = "N|P%",
@@ -36,8 +36,8 @@ pub(crate) struct RunArgs {
         help_heading = "Input"
     )]
     pub(crate) max_rejects: MaxRejects,
-    /// Write capacity units a second: auto (the table's capacity), a number, a share of the
-    /// table's (80%), or max (no limit)
+    /// Target rate in WCU/s: auto (the table's capacity), a number, a percentage of the table's
+    /// capacity (80%), or max (no limit)
     #[arg(
         long,
         value_name = "RATE",
@@ -45,25 +45,25 @@ pub(crate) struct RunArgs {
         allow_hyphen_values = true,
         help_heading = "Speed"
     )]
-    pub(crate) rate: Rate,
-    /// The most that auto or a share may come to, in write capacity units a second
-    #[arg(long, value_name = "N", value_parser = units, allow_hyphen_values = true, help_heading = "Speed")]
+    pub(crate) rate: RateSetting,
+    /// Maximum of auto or of a percentage, in WCU/s
+    #[arg(long, value_name = "N", value_parser = parse_wcu, allow_hyphen_values = true, help_heading = "Speed")]
     pub(crate) max_rate: Option<f64>,
-    /// Spend up to S seconds of the capacity that the table has saved (it keeps 300 at most)
-    #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = burst, help_heading = "Speed")]
+    /// Spend up to S seconds of the table's burst capacity (DynamoDB saves at most 300)
+    #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = parse_burst, help_heading = "Speed")]
     pub(crate) burst: f64,
-    /// How often to look at the table's capacity, with auto or a share
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, help_heading = "Speed")]
+    /// Time between two checks of the table's capacity, with auto or a percentage
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration, help_heading = "Speed")]
     pub(crate) capacity_interval: Duration,
-    /// Write capacity units a second of each replica of a global table, instead of asking its region
-    #[arg(long, value_name = "N", value_parser = units, allow_hyphen_values = true, help_heading = "Speed")]
+    /// WCU/s of each replica of a global table, instead of reading it in the replica's region
+    #[arg(long, value_name = "N", value_parser = parse_wcu, allow_hyphen_values = true, help_heading = "Speed")]
     pub(crate) replica_capacity: Option<f64>,
-    /// Raise the table (and the indexes that the items feed) to N provisioned write capacity units a
-    /// second before the first write, and bring it back at the end, whatever that is
+    /// Raise the table (and the indexes that the items are in) to N provisioned WCU/s before the
+    /// first write, and restore it at the end of the run, even if the run fails
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Speed")]
     pub(crate) raise_to: Option<u64>,
-    /// Where to leave the note by which capacity --restore brings the table back if this process is
-    /// killed [default: in the user's folder for state]
+    /// File of the restore note, which capacity --restore needs if this process is killed
+    /// [default: in the user's state directory]
     #[arg(
         long,
         value_name = "PATH",
@@ -71,14 +71,14 @@ pub(crate) struct RunArgs {
         help_heading = "Speed"
     )]
     pub(crate) raise_note: Option<PathBuf>,
-    /// At the end, go on with traffic that changes no data until auto scaling has brought the table
-    /// down to its minimum
+    /// After the run, send traffic that changes no data until auto scaling has scaled the table in
+    /// to its minimum
     #[arg(long, help_heading = "Speed")]
     pub(crate) settle: bool,
-    /// Time between two rounds of that traffic
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, help_heading = "Speed")]
+    /// Time between two rounds of the traffic of --settle
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration, help_heading = "Speed")]
     pub(crate) settle_interval: Duration,
-    /// Calls in flight at most: auto (as the rate and the latency need) or a number
+    /// Maximum of calls in flight: auto (from rate and latency) or a number
     #[arg(
         long,
         value_name = "N",
@@ -87,34 +87,33 @@ pub(crate) struct RunArgs {
         help_heading = "Speed"
     )]
     pub(crate) concurrency: Concurrency,
-    /// Give up when not one item could be written for this long
-    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration, help_heading = "Speed")]
+    /// Stop after this time without a single written item
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_duration, help_heading = "Speed")]
     pub(crate) give_up_after: Duration,
-    /// Where to keep the checkpoint, by which the same command takes a run up that did not come to its
-    /// end: a path, s3://bucket/key, or off [default: a file in the user's folder for state]. One run
-    /// at a time has it
+    /// Checkpoint, from which the same command resumes an unfinished run: a path, s3://bucket/key, or
+    /// off [default: a file in the user's state directory]. Only one run at a time can use it
     #[arg(long, value_name = "PATH|off", help_heading = "Output")]
     pub(crate) checkpoint: Option<String>,
-    /// Begin again, whatever checkpoint there is
+    /// Begin again from the start and ignore any checkpoint
     #[arg(long)]
     pub(crate) restart: bool,
-    /// Time between two savings of the checkpoint, at most 5s
-    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = save_interval, help_heading = "Output")]
+    /// Time between two saves of the checkpoint, at most 5s
+    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = parse_save_interval, help_heading = "Output")]
     pub(crate) checkpoint_interval: Duration,
-    /// Write the report here, as JSON
+    /// File for the report, as JSON
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
-    /// Do everything but the writes
+    /// Do everything except the writes
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
-/// How repeats are found.
+/// Method to detect duplicates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DistinctArg {
-    /// Among the last 65,536 taken
+    /// Among the latest 65,536 hashes
     InFlight,
-    /// In a list that is in the order of its hashes
+    /// In a list that is sorted by hash
     Sorted,
     /// In any list, by sorting it on disk
     Exact,
@@ -130,28 +129,26 @@ impl DistinctArg {
     }
 }
 
-/// Reads write capacity units a second.
-pub(crate) fn units(text: &str) -> Result<f64, String> {
+/// Parses a rate in WCU/s.
+pub(crate) fn parse_wcu(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(Rate::Units(units)) => Ok(units),
-        _ => Err(format!(
-            "expected write capacity units a second above 0, got {text:?}"
-        )),
+        Ok(RateSetting::Units(units)) => Ok(units),
+        _ => Err(format!("expected a number of WCU/s above 0, got {text:?}")),
     }
 }
 
-pub(crate) fn save_interval(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_save_interval(text: &str) -> Result<Duration, String> {
     let most = Duration::from_secs(5);
-    let interval = duration(text)?;
+    let interval = parse_duration(text)?;
     match interval <= most {
         true => Ok(interval),
         false => Err(format!(
-            "expected 5s at most, got {text:?}: what is not saved is written again"
+            "expected at most 5s, got {text:?}: lines after the last save are written again on resume"
         )),
     }
 }
 
-pub(crate) fn burst(text: &str) -> Result<f64, String> {
+pub(crate) fn parse_burst(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|s| (0.0..=crate::commands::ingest::options::MAX_BURST_SECONDS).contains(s))
@@ -159,15 +156,15 @@ pub(crate) fn burst(text: &str) -> Result<f64, String> {
 }
 
 impl RunArgs {
-    /// The same of a refresh, whose deletes are calls of their own with --source.
-    pub(crate) fn policy_of_refresh(&self) -> &'static str {
+    /// The path of the minimum IAM policy of a refresh, which needs DeleteItem with `--source`.
+    pub(crate) fn refresh_policy(&self) -> &'static str {
         match self.item.has_source() && self.raise_to.is_none() {
             true => "scripts/iam/refresh.json",
             false => self.policy(),
         }
     }
 
-    /// The file with the least IAM policy.
+    /// The path of the minimum IAM policy.
     pub(crate) fn policy(&self) -> &'static str {
         match self.raise_to.is_some() {
             true => "scripts/iam/ingest-raise.json",

@@ -1,4 +1,4 @@
-//! The arguments that say what is read, alike for every command that reads lists.
+//! Arguments that name the lists to read, shared by every command that reads lists.
 
 use crate::base::error::Result;
 use crate::source::sources::Globs;
@@ -10,22 +10,26 @@ pub(crate) struct SourceArgs {
     /// or - for standard input
     #[arg(required_unless_present = "manifests", value_name = "SOURCE")]
     pub(crate) sources: Vec<String>,
-    /// A list of sources, after those named: a file or object with one s3://bucket/key or path a
-    /// line, or the manifest.json of an S3 inventory (CSV)
+    /// Manifest of further sources, read after the named ones: a file or object with one
+    /// s3://bucket/key or path a line, or the manifest.json of an S3 inventory (CSV)
     #[arg(long = "manifest", value_name = "FILE", help_heading = "Input")]
     pub(crate) manifests: Vec<String>,
-    /// Of a prefix or manifest, only objects that match: by what of their key follows the prefix;
-    /// * stands for any characters
+    /// Read only matching objects of a prefix or manifest. GLOB is compared with the key after the
+    /// prefix; * matches any characters
     #[arg(long, value_name = "GLOB", help_heading = "Input")]
     include: Vec<String>,
-    /// Of a prefix or manifest, no objects that match
+    /// Skip matching objects of a prefix or manifest
     #[arg(long, value_name = "GLOB", help_heading = "Input")]
     exclude: Vec<String>,
 }
 
 impl SourceArgs {
-    /// These sources, without a manifest.
-    pub(crate) fn of(sources: Vec<String>, include: Vec<String>, exclude: Vec<String>) -> Self {
+    /// Creates arguments with these sources and no manifests.
+    pub(crate) fn without_manifests(
+        sources: Vec<String>,
+        include: Vec<String>,
+        exclude: Vec<String>,
+    ) -> Self {
         SourceArgs {
             sources,
             manifests: Vec::new(),
@@ -34,8 +38,8 @@ impl SourceArgs {
         }
     }
 
-    /// The flags as they were given, to be given again.
-    pub(crate) fn words(&self) -> Vec<String> {
+    /// The given flags as command-line arguments.
+    pub(crate) fn to_args(&self) -> Vec<String> {
         let flags = [
             ("--manifest", &self.manifests),
             ("--include", &self.include),
@@ -47,12 +51,15 @@ impl SourceArgs {
         words.flatten().collect()
     }
 
-    /// Whether one of them is standard input.
+    /// True if a source or manifest is standard input.
     pub(crate) fn has_stdin(&self) -> bool {
         self.sources.iter().chain(&self.manifests).any(|s| s == "-")
     }
 
-    /// Which of the objects under a prefix or in a manifest.
+    /// The patterns of `--include` and `--exclude`.
+    ///
+    /// # Errors
+    /// A usage error if a pattern is invalid.
     pub(crate) fn globs(&self) -> Result<Globs> {
         Globs::new(&self.include, &self.exclude)
     }
