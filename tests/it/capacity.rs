@@ -1,6 +1,6 @@
 //! `hashferry capacity` and `hashferry keepalive`, by the real binary.
 
-use crate::common::binary::{Ended, Run};
+use crate::common::binary::{Finished, Run};
 use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, FaultPlan, KeyType};
 use crate::common::fake_scaling::{FakeScaling, Target};
 use serde_json::{Value, json};
@@ -25,12 +25,12 @@ fn target(resource: &str, min: u64, max: u64) -> Target {
         resource,
         min,
         max,
-        aim: Some(70.0),
+        target_percent: Some(70.0),
         suspended: false,
     }
 }
 
-fn run(args: &[&str], dynamo: &FakeDynamo, scaling: &FakeScaling) -> Ended {
+fn run(args: &[&str], dynamo: &FakeDynamo, scaling: &FakeScaling) -> Finished {
     let args = [args, &["--table", "sha256"]].concat();
     Run::new(&args)
         .dynamo(dynamo)
@@ -38,7 +38,7 @@ fn run(args: &[&str], dynamo: &FakeDynamo, scaling: &FakeScaling) -> Ended {
             "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING",
             &scaling.endpoint(),
         )
-        .end()
+        .run()
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn capacity_says_what_the_table_takes_and_why() {
         target("table/sha256", 25, 2000),
         Target {
             suspended: true,
-            aim: None,
+            target_percent: None,
             ..target("table/sha256/index/by-source", 5, 300)
         },
         target("table/another", 1, 2),
@@ -56,11 +56,11 @@ fn capacity_says_what_the_table_takes_and_why() {
     let ended = run(&["capacity"], &dynamo, &scaling);
     assert_eq!(ended.status, 0, "{}", ended.stderr);
     for part in [
-        "provisioned: 1,000 write units/s",
-        "index by-source (items with source): 300 write units/s",
-        "auto scaling of table/sha256: 25 to 2000, aims at 70 % in use",
-        "auto scaling of table/sha256/index/by-source: 5 to 300, without a target-tracking policy; does not lower",
-        "begins at 300 write units/s: index by-source is the narrowest part",
+        "provisioned: 1,000 WCU/s",
+        "index by-source (items with source): 300 WCU/s",
+        "auto scaling of table/sha256: 25 to 2000, target utilisation 70 %",
+        "auto scaling of table/sha256/index/by-source: 5 to 300, without a target-tracking policy; scale-in suspended",
+        "starts at 300 WCU/s: index by-source has the lowest capacity",
     ] {
         assert!(
             ended.stdout.contains(part),
@@ -86,21 +86,21 @@ fn capacity_says_what_the_table_takes_and_why() {
         DynamoConfig::new("sha256", "sha256", KeyType::S).billing(Billing::OnDemand { max: None });
     let ended = run(&["capacity"], &FakeDynamo::start(on_demand), &scaling);
     assert!(
-        ended.stdout.contains("on demand, without a maximum"),
+        ended.stdout.contains("on-demand, without a maximum"),
         "{}",
         ended.stdout
     );
     assert!(
-        ended.stdout.contains("begins at 4,000 write units/s"),
+        ended.stdout.contains("starts at 4,000 WCU/s"),
         "{}",
         ended.stdout
     );
 
     let ended = Run::new(&["capacity", "--table", "other"])
         .dynamo(&dynamo)
-        .end();
+        .run();
     assert_eq!(ended.status, 2);
-    ended.assert_says(&["there is no table other"]);
+    ended.assert_stderr(&["there is no table other"]);
 }
 
 #[test]
@@ -111,10 +111,10 @@ fn auto_scaling_that_may_not_be_asked_is_said_and_no_failure() {
     let ended = Run::new(&["capacity", "--table", "sha256"])
         .dynamo(&dynamo)
         .env("AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING", &endpoint)
-        .end();
+        .run();
     assert_eq!(ended.status, 0, "{}", ended.stderr);
     assert!(
-        ended.stdout.contains("auto scaling: not known"),
+        ended.stdout.contains("auto scaling: unknown"),
         "{}",
         ended.stdout
     );
@@ -131,17 +131,14 @@ fn keepalive_consumes_a_unit_and_changes_nothing() {
         let dynamo = FakeDynamo::start(config);
         let ended = run(&["keepalive"], &dynamo, &scaling);
         assert_eq!(ended.status, 0, "{}", ended.stderr);
-        assert!(
-            ended.stdout.contains("Consumed 1 write unit"),
-            "{}",
-            ended.stdout
-        );
+        assert!(ended.stdout.contains("Consumed 1 WCU"), "{}", ended.stdout);
         let stats = dynamo.stop();
         assert_eq!((stats.consumed_units, stats.distinct), (1, 0));
     }
 
     let dynamo = FakeDynamo::start(with_index(table(1000)));
-    run(&["keepalive"], &dynamo, &scaling).assert_says(&["indexes are not helped"]);
+    run(&["keepalive"], &dynamo, &scaling)
+        .assert_stderr(&["does not scale the table's indexes in"]);
     // One that draws on the table's capacity is.
     let local = table(1000).describe(
         "LocalSecondaryIndexes",
@@ -151,12 +148,12 @@ fn keepalive_consumes_a_unit_and_changes_nothing() {
     );
     let ended = run(&["keepalive"], &FakeDynamo::start(local), &scaling);
     assert_eq!(ended.status, 0, "{}", ended.stderr);
-    assert!(!ended.stderr.contains("not helped"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("does not scale"), "{}", ended.stderr);
 
     let denied = table(1000).plan(FaultPlan::default().deny("DeleteItem"));
     let ended = run(&["keepalive"], &FakeDynamo::start(denied), &scaling);
     assert_eq!(ended.status, 1);
-    ended.assert_says(&["dynamodb:DeleteItem"]);
+    ended.assert_stderr(&["dynamodb:DeleteItem"]);
 }
 
 #[test]
@@ -182,7 +179,7 @@ fn keepalive_goes_on_until_the_minimum() {
     });
     assert!(begun.is_some(), "it goes on");
     dynamo.set_billing(Billing::Provisioned { wcu: 25 });
-    let ended = started.end();
+    let ended = started.wait();
     assert_eq!(ended.status, 0, "{}", ended.stderr);
     assert!(
         ended.stdout.contains("at its minimum of 25"),
@@ -198,7 +195,7 @@ fn keepalive_goes_on_until_the_minimum() {
     let none = FakeScaling::start(vec![]);
     let ended = run(&["keepalive", "--until-min"], &dynamo, &none);
     assert_eq!(ended.status, 2);
-    ended.assert_says(&["no auto scaling", "update-table"]);
+    ended.assert_stderr(&["no auto scaling", "update-table"]);
     let on_demand =
         DynamoConfig::new("sha256", "sha256", KeyType::S).billing(Billing::OnDemand { max: None });
     let ended = run(
@@ -207,5 +204,5 @@ fn keepalive_goes_on_until_the_minimum() {
         &scaling,
     );
     assert_eq!(ended.status, 2);
-    ended.assert_says(&["paid per request"]);
+    ended.assert_stderr(&["is on-demand"]);
 }

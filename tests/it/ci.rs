@@ -1,7 +1,7 @@
-//! `scripts/ci/nsrl-refresh.sh`, by file:// URLs and small databases of the RDS's
-//! form: what it asks of hashferry, what it leaves behind whatever fails, and how
-//! the next run takes that up. hashferry itself is a stand-in that notes how it is
-//! called and ends as it is told; at the end, the real one.
+//! `scripts/ci/nsrl-refresh.sh` with file:// URLs and small databases in the RDS's
+//! format: its calls of hashferry, its state after each failure, and the resumption
+//! by the next run. A stand-in for hashferry records its arguments and exits with a
+//! given status; the last test uses the real binary.
 
 #[cfg(feature = "local")]
 use std::collections::BTreeSet;
@@ -17,12 +17,12 @@ use crate::common::fake_s3::{FakeS3, S3Config};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/ci/nsrl-refresh.sh");
 
-/// What the script needs besides what every system has.
+/// Tools of the script that not every system has.
 const TOOLS: [&str; 6] = ["bash", "curl", "sha1sum", "sqlite3", "unzip", "zstd"];
 
-/// Notes its arguments, writes a report, adds to the rejected lines, and ends as
-/// the file named like the command says.
-const HASHFERRY: &str = r#"#!/bin/sh
+/// Stand-in for hashferry: records its arguments, writes a report, adds rejected
+/// lines, and exits as the file named like the command says.
+const FAKE_HASHFERRY: &str = r#"#!/bin/sh
 echo "$*" >>"$STUB/calls"
 before=
 for argument; do
@@ -40,8 +40,8 @@ echo stands >&2
 wait
 "#;
 
-/// The commands that the script gives to aws, on a folder: objects are files.
-const AWS: &str = r#"#!/bin/sh
+/// Stand-in for the script's `aws` commands, on a folder: objects are files.
+const FAKE_AWS: &str = r#"#!/bin/sh
 place() { printf '%s/%s' "$STUB/s3" "${1#s3://}"; }
 case "$1 $2" in
 "s3api list-objects-v2")
@@ -79,7 +79,7 @@ fn sha256(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
 }
 
 /// SQL that adds a file to a package.
-fn add(n: u32, package: u32) -> String {
+fn insert_statements(n: u32, package: u32) -> String {
     let [sha256, sha1, md5] = hashes(n);
     format!(
         "INSERT INTO FILE VALUES('{sha256}','{sha1}','{md5}','0','it''s {n};',{n},{package});\n"
@@ -87,16 +87,16 @@ fn add(n: u32, package: u32) -> String {
 }
 
 /// SQL that takes a file out of a package.
-fn remove(n: u32, package: u32) -> String {
+fn delete_statements(n: u32, package: u32) -> String {
     let sha256 = &hashes(n)[0];
     format!("DELETE FROM FILE WHERE sha256='{sha256}' AND package_id={package};\n")
 }
 
-fn delta(statements: &[String]) -> String {
+fn delta_sql(statements: &[String]) -> String {
     format!("BEGIN TRANSACTION;\n{}COMMIT;\n", statements.concat())
 }
 
-/// A ZIP archive of members that are stored as they are.
+/// A ZIP archive of uncompressed members.
 fn zip(members: &[(String, Vec<u8>)]) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, bytes) in members {
@@ -134,8 +134,8 @@ fn zip(members: &[(String, Vec<u8>)]) -> Vec<u8> {
     out
 }
 
-/// Runs a tool with this input, to its success.
-fn tool(name: &str, arguments: &[&str], input: &Path) -> String {
+/// Runs a tool with this input; it must succeed.
+fn run_tool(name: &str, arguments: &[&str], input: &Path) -> String {
     let output = Command::new(name)
         .args(arguments)
         .stdin(fs::File::open(input).expect("an input"))
@@ -145,22 +145,22 @@ fn tool(name: &str, arguments: &[&str], input: &Path) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// NIST, the account and the machine, in one folder.
-struct World {
+/// Stand-ins for NIST, AWS and the machine, in one folder.
+struct TestBed {
     dir: tempfile::TempDir,
-    /// Environment of the script besides what is always in it.
+    /// Additional environment of the script.
     env: Vec<(&'static str, String)>,
-    /// The releases that are published, with what makes each of them.
+    /// Published releases, with the SQL of each.
     published: Vec<(String, Vec<String>)>,
 }
 
-struct Ended {
+struct Finished {
     status: i32,
     stderr: String,
 }
 
-impl World {
-    /// Nothing where a tool is missing, which is said.
+impl TestBed {
+    /// `None` if a tool is missing, which it prints.
     fn new() -> Option<Self> {
         for tool in TOOLS {
             if let Err(e) = Command::new(tool).arg("--help").output() {
@@ -176,12 +176,12 @@ impl World {
         for folder in ["bin", "stub", "www", "stub/s3/bucket"] {
             fs::create_dir_all(world.path(folder)).expect("a folder");
         }
-        world.program("hashferry", HASHFERRY);
-        world.program("aws", AWS);
-        world.program("date", "#!/bin/sh\necho 2026-11\n");
-        world.program("dbhash", "#!/bin/sh\ncat \"$STUB/dbhash\"\n");
+        world.write_program("hashferry", FAKE_HASHFERRY);
+        world.write_program("aws", FAKE_AWS);
+        world.write_program("date", "#!/bin/sh\necho 2026-11\n");
+        world.write_program("dbhash", "#!/bin/sh\ncat \"$STUB/dbhash\"\n");
         world.write("stub/dbhash", format!("{DBHASH} database\n"));
-        tool(
+        run_tool(
             "mkfifo",
             &[world.path("stub/never").to_str().expect("UTF-8")],
             Path::new("/dev/null"),
@@ -205,7 +205,7 @@ impl World {
         self.path(name).exists()
     }
 
-    fn program(&self, name: &str, text: &str) {
+    fn write_program(&self, name: &str, text: &str) {
         let path = self.path("bin").join(name);
         fs::write(&path, text).expect("a program");
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("its mode");
@@ -216,9 +216,9 @@ impl World {
         self.env.push((name, value.to_owned()));
     }
 
-    /// How a command of the stand-in ends, from now on.
-    fn ends(&self, command: &str, how: &str) {
-        self.write(&format!("stub/{command}"), how);
+    /// Sets the exit status of a command of the stand-in.
+    fn set_exit(&self, command: &str, status: &str) {
+        self.write(&format!("stub/{command}"), status);
     }
 
     /// Publishes a full database, made by SQL.
@@ -228,28 +228,28 @@ impl World {
         fs::write(&script, format!("{MINIMAL}{sql}")).expect("a script");
         let db = self.path("full.db");
         let _ = fs::remove_file(&db);
-        tool("sqlite3", &["-bail", db.to_str().expect("UTF-8")], &script);
+        run_tool("sqlite3", &["-bail", db.to_str().expect("UTF-8")], &script);
         let db = fs::read(db).expect("a database");
         self.published
             .push((release.to_owned(), vec![format!("{name}.db")]));
-        self.archive(release, &name, vec![(format!("{name}/{name}.db"), db)]);
+        self.write_archive(release, &name, vec![(format!("{name}/{name}.db"), db)]);
     }
 
-    /// Publishes a delta onto what the release before is made of.
+    /// Publishes a delta to the previous release.
     fn publish_delta(&mut self, release: &str, sql: &str) {
         let name = format!("RDS_{release}_modern_minimal_delta");
         let mut parts = self.published.last().expect("a release before").1.clone();
         parts.push(format!("{name}.sql"));
         self.published.push((release.to_owned(), parts));
         let members = vec![
-            // What some systems leave beside a file, and is not it.
+            // A metadata file of macOS, which must be ignored.
             (format!("{name}/._{name}.sql"), b"no SQL".to_vec()),
             (format!("{name}/{name}.sql"), sql.as_bytes().to_vec()),
         ];
-        self.archive(release, &name, members);
+        self.write_archive(release, &name, members);
     }
 
-    fn archive(&self, release: &str, name: &str, mut members: Vec<(String, Vec<u8>)>) {
+    fn write_archive(&self, release: &str, name: &str, mut members: Vec<(String, Vec<u8>)>) {
         let folder = format!("www/rds_{release}");
         fs::create_dir_all(self.path(&folder)).expect("a folder");
         members.push((
@@ -258,7 +258,7 @@ impl World {
         ));
         let file = format!("{folder}/{name}.zip");
         self.write(&file, zip(&members));
-        let sum = tool("sha1sum", &[], &self.path(&file));
+        let sum = run_tool("sha1sum", &[], &self.path(&file));
         self.write(
             &format!("{file}.sha"),
             format!("SHA1({name}.zip)= {}\n", &sum[..40]),
@@ -309,13 +309,13 @@ impl World {
     }
 
     /// Runs the script to its end.
-    fn run(&self) -> Ended {
+    fn run(&self) -> Finished {
         let Output { status, stderr, .. } = self.command().output().expect("bash");
-        let ended = Ended {
+        let ended = Finished {
             status: status.code().unwrap_or(-1),
             stderr: String::from_utf8(stderr).expect("UTF-8"),
         };
-        // Whatever happened, nothing large is left behind.
+        // No run leaves large files behind, failed ones included.
         let left: Vec<_> = fs::read_dir(self.path("work"))
             .into_iter()
             .flatten()
@@ -331,8 +331,7 @@ impl World {
         ended
     }
 
-    /// What hashferry was called with since this was asked last, the folder left
-    /// out.
+    /// Arguments of hashferry's calls since the last query, without the folder.
     fn calls(&self) -> Vec<String> {
         let text = self.read("stub/calls");
         let _ = fs::remove_file(self.path("stub/calls"));
@@ -346,7 +345,7 @@ impl World {
         self.calls().into_iter().map(first).collect()
     }
 
-    /// The list of a release, as it lies in the state.
+    /// The list of a release, as stored in the state.
     fn list(&self, release: &str) -> Vec<String> {
         let name = format!("state/RDS_{release}_modern_minimal.sha256.zst");
         let bytes = fs::read(self.path(&name)).expect("a list");
@@ -358,30 +357,38 @@ impl World {
     /// A year: a full database in March and two deltas, of which the first adds
     /// 11 and 12, takes 3 away and 4 out of one of its two packages; the second
     /// adds 13 and takes 12 away again.
-    fn year() -> Option<Self> {
+    fn with_year_of_releases() -> Option<Self> {
         let mut world = Self::new()?;
-        let mut full: String = (1..=10).map(|n| add(n, 1)).collect();
-        full += &add(4, 2);
+        let mut full: String = (1..=10).map(|n| insert_statements(n, 1)).collect();
+        full += &insert_statements(4, 2);
         // In the other case, and the same file in both.
-        full += &add(0xAB, 1);
-        full += &add(0xAB, 2).to_lowercase();
-        full += &add(0xCD, 1).to_lowercase();
+        full += &insert_statements(0xAB, 1);
+        full += &insert_statements(0xAB, 2).to_lowercase();
+        full += &insert_statements(0xCD, 1).to_lowercase();
         world.publish_full("2026.03.1", &full);
         world.publish_delta(
             "2026.06.1",
-            &delta(&[add(11, 1), add(12, 1), remove(3, 1), remove(4, 1)]),
+            &delta_sql(&[
+                insert_statements(11, 1),
+                insert_statements(12, 1),
+                delete_statements(3, 1),
+                delete_statements(4, 1),
+            ]),
         );
-        world.publish_delta("2026.09.1", &delta(&[add(13, 1), remove(12, 1)]));
+        world.publish_delta(
+            "2026.09.1",
+            &delta_sql(&[insert_statements(13, 1), delete_statements(12, 1)]),
+        );
         Some(world)
     }
 
-    /// The same, after the run for the release of June.
-    fn in_june() -> Option<Self> {
-        let mut world = Self::year()?;
+    /// A year, after the run for the release of June.
+    fn with_june_done() -> Option<Self> {
+        let mut world = Self::with_year_of_releases()?;
         world.set("NSRL_RELEASE", "2026.06.1");
         world
             .run()
-            .assert(0, &["table sha256 holds release 2026.06.1"]);
+            .assert_output(0, &["table sha256 holds release 2026.06.1"]);
         assert_eq!(world.commands(), ["ingest", "verify"]);
         world.set("NSRL_RELEASE", "");
         Some(world)
@@ -402,8 +409,8 @@ impl World {
     }
 }
 
-impl Ended {
-    fn assert(&self, status: i32, says: &[&str]) {
+impl Finished {
+    fn assert_output(&self, status: i32, says: &[&str]) {
         assert_eq!(self.status, status, "{}", self.stderr);
         for part in says {
             assert!(
@@ -420,10 +427,12 @@ const SEPTEMBER: [u32; 11] = [1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 13];
 const BOTH_CASES: [u32; 2] = [0xAB, 0xCD];
 
 #[test]
-fn the_first_run_writes_all_of_the_newest_release() {
-    let Some(world) = World::year() else { return };
+fn the_first_run_writes_the_newest_full_release() {
+    let Some(world) = TestBed::with_year_of_releases() else {
+        return;
+    };
     let ended = world.run();
-    ended.assert(
+    ended.assert_output(
         0,
         &[
             "RDS_2026.03.1_modern_minimal.db RDS_2026.06.1_modern_minimal_delta.sql RDS_2026.09.1_modern_minimal_delta.sql",
@@ -458,8 +467,8 @@ fn the_first_run_writes_all_of_the_newest_release() {
 }
 
 #[test]
-fn the_same_release_again_is_left_alone() {
-    let Some(mut world) = World::in_june() else {
+fn an_applied_release_is_not_applied_twice() {
+    let Some(mut world) = TestBed::with_june_done() else {
         return;
     };
     fs::rename(world.path("www/rds_2026.09.1"), world.path("www/later")).expect("taken back");
@@ -467,7 +476,7 @@ fn the_same_release_again_is_left_alone() {
     fs::remove_dir_all(world.path("work")).expect("another machine");
     for asked in ["", "2026.06.1"] {
         world.set("NSRL_RELEASE", asked);
-        world.run().assert(
+        world.run().assert_output(
             0,
             &["table sha256 holds release 2026.06.1: nothing newer to apply"],
         );
@@ -481,8 +490,8 @@ fn the_same_release_again_is_left_alone() {
 }
 
 #[test]
-fn the_next_release_is_written_as_a_difference() {
-    let Some(mut world) = World::in_june() else {
+fn the_next_release_is_applied_as_a_delta() {
+    let Some(mut world) = TestBed::with_june_done() else {
         return;
     };
     assert_eq!(
@@ -492,10 +501,10 @@ fn the_next_release_is_written_as_a_difference() {
     world.set("NSRL_MAX_CHANGE", "5%");
     world.set("NSRL_ITEM_FLAGS", "");
     world.set("HASHFERRY_FLAGS", "--local account --rate 50%");
-    world.run().assert(
+    world.run().assert_output(
         0,
         &[
-            "RDS_2026.03.1_modern_minimal.zip is here already",
+            "RDS_2026.03.1_modern_minimal.zip is already downloaded",
             "releases 2026.06.1 and 2026.09.1",
         ],
     );
@@ -521,22 +530,22 @@ fn the_next_release_is_written_as_a_difference() {
 }
 
 #[test]
-fn other_hashes_have_a_state_of_their_own() {
-    let Some(mut world) = World::in_june() else {
+fn another_hash_type_needs_a_separate_state() {
+    let Some(mut world) = TestBed::with_june_done() else {
         return;
     };
     world.set("NSRL_HASH", "md5");
-    world.run().assert(
+    world.run().assert_output(
         2,
         &[
-            "is that of modern_minimal, sha256, table sha256",
-            "a STATE of its own",
+            "belongs to modern_minimal, sha256, table sha256",
+            "a separate STATE",
         ],
     );
     assert_eq!(world.calls(), [""; 0]);
     let state = world.path("md5").display().to_string();
     world.set("STATE", &state);
-    world.run().assert(0, &["13 distinct hashes"]);
+    world.run().assert_output(0, &["13 distinct hashes"]);
     let bytes = fs::read(world.path("md5/RDS_2026.09.1_modern_minimal.md5.zst")).expect("a list");
     let text = String::from_utf8(zstd::decode_all(&bytes[..]).expect("zstd")).expect("UTF-8");
     let expected: Vec<String> = SEPTEMBER
@@ -548,8 +557,8 @@ fn other_hashes_have_a_state_of_their_own() {
 }
 
 #[test]
-fn what_is_not_as_published_is_not_applied() {
-    let Some(world) = World::in_june() else {
+fn a_download_with_a_wrong_checksum_is_not_applied() {
+    let Some(world) = TestBed::with_june_done() else {
         return;
     };
     let file = "www/rds_2026.09.1/RDS_2026.09.1_modern_minimal_delta.zip";
@@ -557,8 +566,8 @@ fn what_is_not_as_published_is_not_applied() {
     let sound = fs::read(world.path(file)).expect("an archive");
     let mut altered = sound.clone();
     altered[70] ^= 1;
-    let refused = |world: &World, says: &str| {
-        world.run().assert(1, &[says, "nothing was applied"]);
+    let refused = |world: &TestBed, says: &str| {
+        world.run().assert_output(1, &[says, "nothing was applied"]);
         assert_eq!(world.calls(), [""; 0]);
         world.assert_state("2026.06.1", "");
         assert!(!world.has("state/RDS_2026.09.1_modern_minimal.sha256.zst"));
@@ -568,30 +577,30 @@ fn what_is_not_as_published_is_not_applied() {
         world.write(file, broken);
         refused(
             &world,
-            "RDS_2026.09.1_modern_minimal_delta.zip is not what was published",
+            "RDS_2026.09.1_modern_minimal_delta.zip does not match its published SHA-1",
         );
     }
     world.write(file, &sound);
 
-    // What a broken connection left is gone on from, and judged all the same.
+    // A partial download is resumed, and its checksum is still verified.
     world.write(part, &altered[..100]);
-    refused(&world, "is not what was published");
+    refused(&world, "does not match its published SHA-1");
     world.write(part, &sound[..100]);
     world
         .run()
-        .assert(0, &["table sha256 holds release 2026.09.1"]);
+        .assert_output(0, &["table sha256 holds release 2026.09.1"]);
     assert_eq!(world.commands(), ["refresh", "verify"]);
     world.assert_state("2026.09.1", "");
 }
 
 #[test]
-fn an_archive_that_is_not_there_yet_is_said() {
-    let Some(world) = World::in_june() else {
+fn an_unpublished_archive_is_reported() {
+    let Some(world) = TestBed::with_june_done() else {
         return;
     };
     fs::remove_file(world.path("www/rds_2026.09.1/RDS_2026.09.1_modern_minimal_delta.zip.sha"))
         .expect("a sum");
-    world.run().assert(
+    world.run().assert_output(
         1,
         &["RDS_2026.09.1_modern_minimal_delta.zip is not published"],
     );
@@ -601,18 +610,18 @@ fn an_archive_that_is_not_there_yet_is_said() {
 
 #[test]
 fn a_delta_that_cannot_be_applied_changes_nothing() {
-    let Some(mut world) = World::year() else {
+    let Some(mut world) = TestBed::with_year_of_releases() else {
         return;
     };
     let wrong = [
-        (add(13, 1) + "\nno SQL;", "cannot be applied"),
-        (add(1, 1), "cannot be applied"),
+        (insert_statements(13, 1) + "\nno SQL;", "cannot be applied"),
+        (insert_statements(1, 1), "cannot be applied"),
         (
-            "BEGIN TRANSACTION;\n".to_owned() + &add(13, 1),
+            "BEGIN TRANSACTION;\n".to_owned() + &insert_statements(13, 1),
             "cannot be applied",
         ),
         (
-            "BEGIN TRANSACTION;\n".to_owned() + &add(13, 1).replace(";',", ""),
+            "BEGIN TRANSACTION;\n".to_owned() + &insert_statements(13, 1).replace(";',", ""),
             "cannot be applied",
         ),
         (".shell echo >escaped\n".to_owned(), "cannot be applied"),
@@ -622,7 +631,7 @@ fn a_delta_that_cannot_be_applied_changes_nothing() {
         world.publish_delta("2026.09.1", &sql);
         world
             .run()
-            .assert(1, &["RDS_2026.09.1_modern_minimal_delta.sql", says]);
+            .assert_output(1, &["RDS_2026.09.1_modern_minimal_delta.sql", says]);
         assert_eq!(world.calls(), [""; 0], "{sql}");
         world.assert_state("", "");
         assert!(!world.has("state/RDS_2026.09.1_modern_minimal.sha256.zst"));
@@ -630,12 +639,15 @@ fn a_delta_that_cannot_be_applied_changes_nothing() {
     assert!(!world.has("escaped"));
 
     world.published.pop();
-    world.publish_delta("2026.09.1", &delta(&[add(13, 1), remove(12, 1)]));
+    world.publish_delta(
+        "2026.09.1",
+        &delta_sql(&[insert_statements(13, 1), delete_statements(12, 1)]),
+    );
     world.write("stub/dbhash", "0".repeat(40));
-    world.run().assert(
+    world.run().assert_output(
         1,
         &[
-            "the database is not what was published: dbhash 0000",
+            "the database does not match the published dbhash: got 0000",
             DBHASH,
         ],
     );
@@ -643,19 +655,19 @@ fn a_delta_that_cannot_be_applied_changes_nothing() {
     world.write("stub/dbhash", DBHASH);
     world
         .run()
-        .assert(0, &["table sha256 holds release 2026.09.1"]);
+        .assert_output(0, &["table sha256 holds release 2026.09.1"]);
 }
 
 #[test]
-fn a_run_that_failed_is_taken_up_with_the_same_list() {
+fn a_failed_run_is_resumed_with_the_same_list() {
     for status in [1, 4] {
-        let Some(world) = World::in_june() else {
+        let Some(world) = TestBed::with_june_done() else {
             return;
         };
-        world.ends("refresh", &status.to_string());
+        world.set_exit("refresh", &status.to_string());
         world
             .run()
-            .assert(status, &["run this again, and it goes on"]);
+            .assert_output(status, &["run this again to resume"]);
         let first = world.calls();
         assert_eq!(first.len(), 1);
         world.assert_state("2026.06.1", "2026.09.1 writing");
@@ -664,12 +676,12 @@ fn a_run_that_failed_is_taken_up_with_the_same_list() {
         // On another machine, while NIST cannot be reached for the parts.
         fs::remove_dir_all(world.path("work")).expect("another machine");
         fs::rename(world.path("www/rds_2026.03.1"), world.path("www/away")).expect("away");
-        world.ends("refresh", "0");
-        world.run().assert(
+        world.set_exit("refresh", "0");
+        world.run().assert_output(
             0,
             &[
-                "going on with release 2026.09.1",
-                "the list of release 2026.09.1 is in the state",
+                "resuming release 2026.09.1",
+                "the list of release 2026.09.1 is already in the state",
             ],
         );
         let again = world.calls();
@@ -683,38 +695,40 @@ fn a_run_that_failed_is_taken_up_with_the_same_list() {
 }
 
 #[test]
-fn a_release_whose_deletes_are_held_back_is_not_done() {
-    let Some(world) = World::in_june() else {
+fn a_release_with_held_back_deletes_is_not_complete() {
+    let Some(world) = TestBed::with_june_done() else {
         return;
     };
-    world.ends("refresh", "3");
+    world.set_exit("refresh", "3");
     world.write("stub/refresh.report", "{\n  \"deletes_held_back\": 5\n}\n");
     world
         .run()
-        .assert(3, &["nothing was deleted", "run this again"]);
+        .assert_output(3, &["nothing was deleted", "run this again"]);
     world.assert_state("2026.06.1", "2026.09.1 writing");
-    // Lines that are rejected, and nothing to delete.
+    // Rejected lines, and nothing to delete.
     world.write("stub/refresh.report", "{\n  \"deletes_held_back\": 0\n}\n");
-    world.run().assert(3, &["going on with release 2026.09.1"]);
+    world
+        .run()
+        .assert_output(3, &["resuming release 2026.09.1"]);
     world.assert_state("2026.09.1", "");
 }
 
 #[test]
-fn a_begun_release_is_finished_before_a_newer_one() {
-    let Some(mut world) = World::year() else {
+fn an_unfinished_release_is_completed_before_a_newer_one() {
+    let Some(mut world) = TestBed::with_year_of_releases() else {
         return;
     };
     world.set("NSRL_RELEASE", "2026.06.1");
-    world.ends("ingest", "1");
-    world.run().assert(1, &["first time"]);
+    world.set_exit("ingest", "1");
+    world.run().assert_output(1, &["first time"]);
     world.assert_state("", "2026.06.1 writing");
-    world.ends("ingest", "0");
+    world.set_exit("ingest", "0");
     world.set("NSRL_RELEASE", "");
     world.calls();
-    world.run().assert(
+    world.run().assert_output(
         0,
         &[
-            "going on with release 2026.06.1",
+            "resuming release 2026.06.1",
             "table sha256 holds release 2026.09.1",
         ],
     );
@@ -733,60 +747,60 @@ fn a_begun_release_is_finished_before_a_newer_one() {
 }
 
 #[test]
-fn too_large_a_change_waits_for_a_confirmation() {
-    let Some(mut world) = World::in_june() else {
+fn a_too_large_change_needs_confirmation() {
+    let Some(mut world) = TestBed::with_june_done() else {
         return;
     };
-    world.ends("refresh", "1");
-    world.run().assert(
+    world.set_exit("refresh", "1");
+    world.run().assert_output(
         1,
         &["if it stopped because more than 20% changes and that is right, with NSRL_CONFIRM=1"],
     );
     assert!(!world.calls()[0].contains("--confirm"));
-    world.ends("refresh", "0");
+    world.set_exit("refresh", "0");
     world.set("NSRL_CONFIRM", "true");
-    world.run().assert(0, &[]);
+    world.run().assert_output(0, &[]);
     assert!(world.calls()[0].contains(" --max-change 20% --confirm "));
     world.assert_state("2026.09.1", "");
 }
 
 #[test]
-fn rejected_lines_are_done_and_said() {
-    let Some(world) = World::in_june() else {
+fn rejected_lines_are_reported_and_do_not_stop_the_release() {
+    let Some(world) = TestBed::with_june_done() else {
         return;
     };
-    world.ends("refresh", "3");
+    world.set_exit("refresh", "3");
     world
         .run()
-        .assert(3, &["table sha256 holds release 2026.09.1"]);
+        .assert_output(3, &["table sha256 holds release 2026.09.1"]);
     world.assert_state("2026.09.1", "");
 }
 
 #[test]
-fn wrong_usage_leaves_nothing_begun() {
-    let Some(world) = World::in_june() else {
+fn a_usage_error_starts_no_release() {
+    let Some(world) = TestBed::with_june_done() else {
         return;
     };
-    world.ends("refresh", "2");
-    world.run().assert(2, &["nothing was written"]);
+    world.set_exit("refresh", "2");
+    world.run().assert_output(2, &["nothing was written"]);
     world.assert_state("2026.06.1", "");
 }
 
 #[test]
-fn only_what_is_verified_counts() {
-    let Some(world) = World::in_june() else {
+fn only_a_verified_release_counts_as_applied() {
+    let Some(world) = TestBed::with_june_done() else {
         return;
     };
     // Not verified: what is written stays written.
-    world.ends("verify", "1");
+    world.set_exit("verify", "1");
     world
         .run()
-        .assert(1, &["the table is written, but not verified"]);
+        .assert_output(1, &["the table is written, but not verified"]);
     assert_eq!(world.commands(), ["refresh", "verify"]);
     world.assert_state("2026.06.1", "2026.09.1 written");
     // Not all there: written again.
-    world.ends("verify", "5");
-    world.run().assert(
+    world.set_exit("verify", "5");
+    world.run().assert_output(
         5,
         &[
             "not all of the sample is in the table",
@@ -795,18 +809,18 @@ fn only_what_is_verified_counts() {
     );
     assert_eq!(world.commands(), ["verify"]);
     world.assert_state("2026.06.1", "2026.09.1 writing");
-    world.ends("verify", "3");
-    world.run().assert(3, &[]);
+    world.set_exit("verify", "3");
+    world.run().assert_output(3, &[]);
     assert_eq!(world.commands(), ["refresh", "verify"]);
     world.assert_state("2026.09.1", "");
 }
 
 #[test]
-fn a_signal_reaches_hashferry_and_its_end_is_waited_for() {
-    let Some(world) = World::in_june() else {
+fn a_signal_is_forwarded_to_hashferry_and_the_script_waits() {
+    let Some(world) = TestBed::with_june_done() else {
         return;
     };
-    world.ends("refresh", "stands");
+    world.set_exit("refresh", "stands");
     let mut child = world
         .command()
         .stderr(Stdio::piped())
@@ -827,27 +841,29 @@ fn a_signal_reaches_hashferry_and_its_end_is_waited_for() {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
     stderr.read_to_string(&mut said).expect("UTF-8");
     let status = child.wait().expect("it ends").code().unwrap_or(-1);
-    Ended {
+    Finished {
         status,
         stderr: said,
     }
-    .assert(4, &["interrupted: run this again"]);
+    .assert_output(4, &["interrupted: run this again"]);
     world.assert_state("2026.06.1", "2026.09.1 writing");
 }
 
 #[test]
 fn the_state_may_be_in_s3() {
-    let Some(mut world) = World::year() else {
+    let Some(mut world) = TestBed::with_year_of_releases() else {
         return;
     };
     world.set("STATE", "s3://bucket/nsrl/modern/");
     world.set("NSRL_RELEASE", "2026.06.1");
-    world.run().assert(0, &[]);
+    world.run().assert_output(0, &[]);
     world.set("NSRL_RELEASE", "");
-    world.ends("verify", "1");
-    world.run().assert(1, &[]);
-    world.ends("verify", "0");
-    world.run().assert(0, &["going on with release 2026.09.1"]);
+    world.set_exit("verify", "1");
+    world.run().assert_output(1, &[]);
+    world.set_exit("verify", "0");
+    world
+        .run()
+        .assert_output(0, &["resuming release 2026.09.1"]);
     let calls = world.calls();
     assert_eq!(calls.len(), 5, "{calls:?}");
     assert!(
@@ -867,9 +883,9 @@ fn the_state_may_be_in_s3() {
     assert!(!world.has(&format!("{state}/begun")));
     assert!(world.has(&format!("{state}/reports/2026.09.1.verify.json")));
 
-    // A state that cannot be looked at is not an empty one.
+    // A state that cannot be listed is not an empty one.
     world.write("stub/denied", "");
-    world.run().assert(
+    world.run().assert_output(
         1,
         &["cannot list s3://bucket/nsrl/modern/", "s3:ListBucket"],
     );
@@ -877,18 +893,18 @@ fn the_state_may_be_in_s3() {
 }
 
 #[test]
-fn a_failure_to_ask_is_no_answer() {
-    let Some(mut world) = World::in_june() else {
+fn a_failed_state_read_is_not_an_empty_state() {
+    let Some(mut world) = TestBed::with_june_done() else {
         return;
     };
     world.set("NSRL_BASE_URL", "ftp://127.0.0.1/RDS");
-    world.run().assert(
+    world.run().assert_output(
         1,
         &["cannot fetch ftp://127.0.0.1/RDS/rds_2026.09.3/version.txt"],
     );
     assert_eq!(world.calls(), [""; 0]);
-    // Nothing there at all, for a state that has nothing: no file, and what a bucket
-    // that may not be listed says of an object that it has not.
+    // An empty state: no file, or the 403 that S3 sends for a missing object without
+    // the permission to list the bucket.
     let s3 = FakeS3::start(S3Config::default().bucket("rds"));
     let (empty, state) = (world.path("none"), world.path("new").display().to_string());
     fs::create_dir(&empty).expect("a folder");
@@ -900,14 +916,14 @@ fn a_failure_to_ask_is_no_answer() {
         world.set("NSRL_BASE_URL", &url);
         world
             .run()
-            .assert(1, &["no release of the last 8 quarters is published"]);
+            .assert_output(1, &["no release of the last 8 quarters is published"]);
     }
     s3.stop();
 }
 
 #[test]
-fn what_is_configured_wrongly_is_said_before_the_work() {
-    let Some(mut world) = World::year() else {
+fn configuration_errors_are_reported_before_any_work() {
+    let Some(mut world) = TestBed::with_year_of_releases() else {
         return;
     };
     for (name, value, says) in [
@@ -926,26 +942,29 @@ fn what_is_configured_wrongly_is_said_before_the_work() {
     ] {
         let before = world.env.clone();
         world.set(name, value);
-        world.run().assert(2, &[says]);
+        world.run().assert_output(2, &[says]);
         assert!(!world.has("work"), "{name}");
         world.env = before;
     }
     assert_eq!(world.calls(), [""; 0]);
 }
 
-/// The real hashferry, in an account of its own: what is written is asked of the
-/// table.
+/// Uses the real hashferry with an embedded table, and checks the table's items.
 #[cfg(feature = "local")]
 #[test]
-fn the_real_one_follows_the_releases() {
-    let Some(mut world) = World::new() else {
+fn the_real_hashferry_applies_the_releases() {
+    let Some(mut world) = TestBed::new() else {
         return;
     };
-    let full: String = (1..=100).map(|n| add(n, 1)).collect();
+    let full: String = (1..=100).map(|n| insert_statements(n, 1)).collect();
     world.publish_full("2026.03.1", &full);
     world.publish_delta(
         "2026.06.1",
-        &delta(&[add(101, 1), add(102, 1), remove(7, 1)]),
+        &delta_sql(&[
+            insert_statements(101, 1),
+            insert_statements(102, 1),
+            delete_statements(7, 1),
+        ]),
     );
     fs::remove_file(world.path("bin/hashferry")).expect("the stand-in");
     let real = env!("CARGO_BIN_EXE_hashferry");
@@ -954,7 +973,7 @@ fn the_real_one_follows_the_releases() {
     world.set("NSRL_RELEASE", "2026.03.1");
 
     // Which of the first `n` the table has.
-    let known = |world: &World, n: u32| -> BTreeSet<String> {
+    let known = |world: &TestBed, n: u32| -> BTreeSet<String> {
         let all = sha256(1..=n);
         world.write("all.txt", all.join("\n"));
         let output = Command::new(real)
@@ -975,7 +994,7 @@ fn the_real_one_follows_the_releases() {
         sha256(numbers).into_iter().collect()
     };
 
-    world.run().assert(
+    world.run().assert_output(
         0,
         &[
             "100 distinct hashes",
@@ -983,7 +1002,7 @@ fn the_real_one_follows_the_releases() {
         ],
     );
     assert_eq!(known(&world, 110), set(&mut (1..=100)));
-    world.run().assert(0, &["nothing newer to apply"]);
+    world.run().assert_output(0, &["nothing newer to apply"]);
 
     let refresh = Command::new(real)
         .args(["refresh", "--help"])
@@ -996,7 +1015,7 @@ fn the_real_one_follows_the_releases() {
     world.set("NSRL_RELEASE", "");
     world
         .run()
-        .assert(0, &["table sha256 holds release 2026.06.1"]);
+        .assert_output(0, &["table sha256 holds release 2026.06.1"]);
     assert_eq!(known(&world, 110), set(&mut (1..=102).filter(|n| *n != 7)));
     assert!(!world.has("state/RDS_2026.06.1_modern_minimal.sha256.checkpoint"));
     world.assert_state("2026.06.1", "");

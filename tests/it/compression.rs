@@ -1,5 +1,5 @@
-//! Compressed lists, by the real binary: what they hold arrives whole, what is
-//! sound of them arrives when the rest is not, and a run is taken up.
+//! Compressed lists, with the real binary: they are decompressed completely, the valid
+//! part of a damaged list is written, and runs resume.
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -59,8 +59,8 @@ fn lz4(text: &[u8]) -> Vec<u8> {
     w.finish().expect("lz4")
 }
 
-/// A ZIP archive as a program writes it that cannot go back: deflated, with the
-/// sizes behind each member.
+/// A ZIP archive as a streaming program writes it: deflated, with the sizes after each
+/// member.
 fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, text) in members {
@@ -124,7 +124,7 @@ fn set(hashes: &[String]) -> BTreeSet<String> {
 }
 
 #[test]
-fn each_compression_arrives_whole_and_is_verified() {
+fn each_format_is_ingested_and_verified() {
     let hashes = hashes(5000);
     let list = crlf(&hashes);
     let several = [gzip(&list[..1000]), gzip(b""), gzip(&list[1000..])].concat();
@@ -139,21 +139,21 @@ fn each_compression_arrives_whole_and_is_verified() {
     ] {
         let length = packed.len() as u64;
         let (s3, dynamo) = (s3(packed.clone()), FakeDynamo::start(table()));
-        let ended = Run::ingest(URI, &FAST).s3(&s3).dynamo(&dynamo).end();
+        let ended = Run::ingest(URI, &FAST).s3(&s3).dynamo(&dynamo).run();
         ended.assert_status(0);
-        ended.assert_books([5000, 5000, 0, 0, 0, 0]);
-        ended.assert_says(&[&format!("{URI} is {name}-compressed: decompressing it")]);
-        // What lies there, not what it holds.
+        ended.assert_line_counts([5000, 5000, 0, 0, 0, 0]);
+        ended.assert_stderr(&[&format!("{URI} is {name}-compressed: decompressing it")]);
+        // The compressed size, not the decompressed one.
         assert_eq!(ended.number("bytes_read"), length, "{name}");
         assert_eq!(ended.report["sources"][0]["bytes"], length, "{name}");
         assert_eq!(keys(&dynamo), set(&hashes), "{name}");
 
-        // The same through a pipe, by its name.
+        // Through a pipe, with the format named.
         let args = ["--compression", name];
         let verified = Run::verify("-", &[&args[..], &FAST].concat())
             .input(packed)
             .dynamo(&dynamo)
-            .end();
+            .run();
         verified.assert_status(0);
         verified.assert_verified([5000, 5000, 0, 0, 0, 0, 0, 0]);
         assert_eq!(verified.number("bytes_read"), length, "{name}");
@@ -163,7 +163,7 @@ fn each_compression_arrives_whole_and_is_verified() {
 }
 
 #[test]
-fn a_body_that_breaks_off_goes_on_at_its_next_byte() {
+fn a_broken_compressed_body_is_resumed_at_its_next_byte() {
     let hashes = hashes(5000);
     let packed = gzip(&crlf(&hashes));
     let plan = S3Plan::default()
@@ -173,19 +173,19 @@ fn a_body_that_breaks_off_goes_on_at_its_next_byte() {
         .object("lists", "a/list.txt", packed)
         .plan(plan);
     let (s3, dynamo) = (FakeS3::start(config), FakeDynamo::start(table()));
-    let ended = Run::ingest(URI, &FAST).s3(&s3).dynamo(&dynamo).end();
+    let ended = Run::ingest(URI, &FAST).s3(&s3).dynamo(&dynamo).run();
     ended.assert_status(0);
-    ended.assert_says(&["going on from there"]);
+    ended.assert_stderr(&["resuming from there"]);
     assert_eq!(keys(&dynamo), set(&hashes));
     assert_eq!(s3.stop().gets[1].range.as_deref(), Some("bytes=100000-"));
 }
 
 #[test]
-fn of_what_is_cut_off_everything_before_is_written_and_the_place_is_named() {
+fn a_truncated_list_is_written_up_to_the_named_byte() {
     let hashes = hashes(5000);
     let packed = gzip(&crlf(&hashes));
     let half = &packed[..packed.len() / 2];
-    // What is in it, by the decoder alone.
+    // The decompressed text of the truncated list.
     let (mut decoder, mut sound) = (flate2::read::GzDecoder::new(half), Vec::new());
     let mut byte = [0];
     while decoder.read(&mut byte).is_ok_and(|n| n == 1) {
@@ -195,14 +195,11 @@ fn of_what_is_cut_off_everything_before_is_written_and_the_place_is_named() {
     assert!(whole_lines > 2000, "{whole_lines}");
 
     let (s3, dynamo) = (s3(half.to_vec()), FakeDynamo::start(table()));
-    let ended = Run::ingest(URI, &FAST).s3(&s3).dynamo(&dynamo).end();
+    let ended = Run::ingest(URI, &FAST).s3(&s3).dynamo(&dynamo).run();
     ended.assert_status(1);
-    ended.assert_says(&[
+    ended.assert_stderr(&[
         &format!("ended at byte {} of its gzip data", half.len()),
-        &format!(
-            "which is byte {} of the text in it: it is cut off",
-            sound.len()
-        ),
+        &format!("byte {} of its text: it is cut off", sound.len()),
         "fetch the list again",
     ]);
     assert_eq!(ended.report["outcome"], "failed");
@@ -211,26 +208,26 @@ fn of_what_is_cut_off_everything_before_is_written_and_the_place_is_named() {
 }
 
 #[test]
-fn damage_ends_the_run_and_what_was_sound_is_written() {
+fn a_damaged_list_is_written_up_to_the_damage() {
     let hashes = hashes(5000);
     let list = crlf(&hashes);
-    // Whole members, then one that is damaged.
+    // Complete members, then a damaged one.
     let mut last = gzip(&list[66 * 3000..]);
     let middle = last.len() / 2;
     last[middle..middle + 64].fill(0xFF);
     let packed = [gzip(&list[..66 * 3000]), last].concat();
     let (s3, dynamo) = (s3(packed), FakeDynamo::start(table()));
-    let ended = Run::ingest(URI, &FAST).s3(&s3).dynamo(&dynamo).end();
+    let ended = Run::ingest(URI, &FAST).s3(&s3).dynamo(&dynamo).run();
     ended.assert_status(1);
-    ended.assert_says(&["of its gzip data", "of the text in it: it is damaged"]);
+    ended.assert_stderr(&["of its gzip data", "of its text: it is damaged"]);
     assert!(keys(&dynamo).is_superset(&set(&hashes[..3000])));
 }
 
 #[test]
-fn what_a_pipe_has_brought_is_written_while_it_waits_for_more() {
+fn lines_from_a_pipe_are_written_while_it_waits_for_more() {
     let dynamo = FakeDynamo::start(table());
     let hashes = hashes(60);
-    // A whole member, and the beginning of the next.
+    // A complete member, and the start of the next.
     let next = gzip(&crlf(&hashes[30..]));
     let packed = [gzip(&crlf(&hashes[..30])), next[..12].to_vec()].concat();
     let started = Run::ingest("-", &FAST)
@@ -241,33 +238,33 @@ fn what_a_pipe_has_brought_is_written_while_it_waits_for_more() {
         .wait_until(LIMIT, |s| s.items_written >= 30)
         .expect("it writes");
     started.signal(Signal::SIGINT);
-    let ended = started.end();
+    let ended = started.wait();
     ended.assert_status(4);
-    ended.assert_books([30, 30, 0, 0, 0, 0]);
+    ended.assert_line_counts([30, 30, 0, 0, 0, 0]);
 }
 
 #[test]
-fn none_takes_the_bytes_as_they_are() {
+fn compression_none_reads_the_raw_bytes() {
     let dynamo = FakeDynamo::start(table());
     let s3 = s3(zstd(b"hello\n"));
     let ended = Run::ingest(URI, &["--compression", "none"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     assert_ne!(ended.status, 0);
     assert!(!ended.stderr.contains("decompressing"), "{}", ended.stderr);
-    // And what is told and is not so is damage at its first byte.
+    // A wrong format is damage at its first byte.
     let ended = Run::ingest(URI, &["--compression", "xz"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(1);
-    ended.assert_says(&["byte 0 of its xz data"]);
+    ended.assert_stderr(&["byte 0 of its xz data"]);
     assert_eq!(dynamo.stop().calls, 0);
 }
 
 #[test]
-fn what_is_in_it_and_is_no_list_is_refused() {
+fn compressed_data_that_is_no_list_is_an_error() {
     let dynamo = FakeDynamo::start(table());
     let utf32: Vec<u8> = "\u{FEFF}abc\n"
         .chars()
@@ -276,43 +273,43 @@ fn what_is_in_it_and_is_no_list_is_refused() {
     for (packed, says) in [
         (gzip(&utf32), &["UTF-32", "gunzip -c", "iconv"][..]),
         (gzip(b"\x7FELF\0\0\0\n"), &["binary file"]),
-        (xz(&gzip(b"x\n")), &["gzip-compressed once more", "xz -dc"]),
+        (xz(&gzip(b"x\n")), &["is itself gzip-compressed", "xz -dc"]),
         (zstd(b"HASH\r\n\xFF\0"), &["an EnCase hash set"]),
     ] {
         let s3 = s3(packed);
-        let ended = Run::ingest(URI, &FAST).s3(&s3).dynamo(&dynamo).end();
+        let ended = Run::ingest(URI, &FAST).s3(&s3).dynamo(&dynamo).run();
         ended.assert_status(2);
-        ended.assert_says(says);
+        ended.assert_stderr(says);
     }
     assert_eq!(dynamo.stop().calls, 0);
 }
 
 #[test]
-fn an_archive_that_was_to_be_split_is_known_by_itself() {
+fn a_split_archive_marker_is_detected() {
     let list = crlf(&hashes(1000));
     for marker in [&b"PK00"[..], b"PK\x07\x08"] {
         let archive = [marker, &zip(&[("list.txt", &list)])].concat();
         let (s3, dynamo) = (s3(archive), FakeDynamo::start(table()));
-        let ended = Run::ingest(URI, &FAST).s3(&s3).dynamo(&dynamo).end();
+        let ended = Run::ingest(URI, &FAST).s3(&s3).dynamo(&dynamo).run();
         ended.assert_status(0);
-        ended.assert_says(&["zip-compressed"]);
+        ended.assert_stderr(&["zip-compressed"]);
         assert_eq!(keys(&dynamo), set(&hashes(1000)));
     }
 }
 
 #[test]
-fn of_several_members_nothing_is_written_until_one_is_named() {
+fn an_archive_with_several_members_needs_a_named_one() {
     let hashes = hashes(1000);
     let (list, other) = (crlf(&hashes), b"hello\n".repeat(20_000));
     let archive = zip(&[("readme.txt", &other), ("rds/list.txt", &list)]);
     let (s3, dynamo) = (s3(archive.clone()), FakeDynamo::start(table()));
-    let run = |args: &[&str]| Run::ingest(URI, args).s3(&s3).dynamo(&dynamo).end();
+    let run = |args: &[&str]| Run::ingest(URI, args).s3(&s3).dynamo(&dynamo).run();
     let ended = run(&[]);
     ended.assert_status(2);
-    ended.assert_says(&["has 2 members", "readme.txt, rds/list.txt", "--member"]);
+    ended.assert_stderr(&["has 2 members", "readme.txt, rds/list.txt", "--member"]);
     let ended = run(&["--member", "list.txt"]);
     ended.assert_status(2);
-    ended.assert_says(&["no member \"list.txt\"", "rds/list.txt"]);
+    ended.assert_stderr(&["no member \"list.txt\"", "rds/list.txt"]);
     assert_eq!(dynamo.stats().calls, 0);
 
     let ended = run(&["--member", "rds/list.txt", "--rate", "max"]);
@@ -320,24 +317,24 @@ fn of_several_members_nothing_is_written_until_one_is_named() {
     assert_eq!(ended.number("bytes_read"), archive.len() as u64);
     assert_eq!(keys(&dynamo), set(&hashes));
 
-    // A pipe shows its second member only behind the first.
+    // In a pipe, the second member is detected after the first.
     let ended = Run::ingest("-", &FAST)
         .input(zip(&[("a", &list), ("b", b"")]))
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(1);
-    ended.assert_says(&["has 2 members", "a, b"]);
-    ended.assert_books([1000, 1000, 0, 0, 0, 0]);
-    // Only an archive has members.
+    ended.assert_stderr(&["has 2 members", "a, b"]);
+    ended.assert_line_counts([1000, 1000, 0, 0, 0, 0]);
+    // Only archives have members.
     let ended = Run::ingest("-", &["--member", "a"])
         .input(gzip(&list))
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
-    ended.assert_says(&["--member", "is gzip"]);
+    ended.assert_stderr(&["--member", "is gzip"]);
 }
 
-/// `n` different hashes, of every hundredth line something else.
+/// `n` different hashes; every hundredth line is invalid.
 fn list(n: u64) -> Vec<u8> {
     let line = |i: u64| match i % 100 {
         7 => format!("no hash {i}\n"),
@@ -347,7 +344,7 @@ fn list(n: u64) -> Vec<u8> {
 }
 
 #[test]
-fn a_run_that_was_stopped_goes_on_behind_what_it_had_decompressed() {
+fn a_stopped_run_resumes_after_its_decompressed_text() {
     let n = 20_000;
     let whole = list(n);
     let packed = [gzip(&whole[..500_000]), gzip(&whole[500_000..])].concat();
@@ -365,37 +362,37 @@ fn a_run_that_was_stopped_goes_on_behind_what_it_had_decompressed() {
         .wait_until(LIMIT, |s| s.items_written >= 5000)
         .expect("it writes");
     started.signal(Signal::SIGTERM);
-    let first = started.end();
+    let first = started.wait();
     first.assert_status(4);
     let saved = std::fs::read(&place).expect("a checkpoint");
     let checkpoint = Checkpoint::from_text(&saved).expect("whole");
-    let below = checkpoint.read.as_ref().expect("a source");
+    let below = checkpoint.partial_source.as_ref().expect("a source");
     assert!(
-        below.books.lines > 4000 && below.bytes > length.min(200_000),
+        below.line_counts.lines > 4000 && below.bytes > length.min(200_000),
         "{below:?}"
     );
 
-    let second = run(&["--rate", "max"]).end();
+    let second = run(&["--rate", "max"]).run();
     second.assert_status(3);
-    second.assert_says(&[
-        "taking up an earlier run",
+    second.assert_stderr(&[
+        "resuming an earlier run",
         &format!("reading again up to byte {} of its text", below.bytes),
         "nothing is written twice",
     ]);
     assert_eq!(second.number("lines"), n);
     assert_eq!(second.number("rejected"), n / 100);
     assert_eq!(second.number("written"), n - n / 100);
-    assert_eq!(second.report["resumed_from"], checkpoint.books.lines);
+    assert_eq!(second.report["resumed_from"], checkpoint.line_counts.lines);
     assert_eq!(second.number("bytes_read"), length);
     assert_eq!(second.report["sources"][0]["bytes"], length);
     assert!(!place.exists(), "the run is done");
     let gets = s3.stop().gets;
     let last = gets.last().expect("some");
     assert_eq!(last.range.as_deref(), Some("bytes=0-"));
-    assert!(last.if_match.is_some(), "pinned to what it was");
+    assert!(last.if_match.is_some(), "pinned to its version");
     let stats = dynamo.stop();
     assert_eq!(stats.distinct, n - n / 100);
-    // But for what was in flight, nothing was written again.
+    // Only items that were in flight are written again.
     assert!(
         stats.items_written < n - n / 100 + 2000,
         "{}",
@@ -404,7 +401,7 @@ fn a_run_that_was_stopped_goes_on_behind_what_it_had_decompressed() {
 }
 
 #[test]
-fn another_list_is_not_taken_up_for_it() {
+fn a_changed_member_or_object_is_not_resumed() {
     let archive = |n| zip(&[("a", &list(20_000)), ("b", &list(n))]);
     let (s3, dynamo) = (s3(archive(10)), FakeDynamo::start(table()));
     let keep = tempfile::tempdir().expect("a folder");
@@ -419,20 +416,23 @@ fn another_list_is_not_taken_up_for_it() {
         .wait_until(LIMIT, |s| s.items_written >= 1000)
         .expect("it writes");
     started.signal(Signal::SIGTERM);
-    started.end().assert_status(4);
+    started.wait().assert_status(4);
     let calls = dynamo.stats().calls;
-    let ended = run("b").end();
+    let ended = run("b").run();
     ended.assert_status(2);
-    ended.assert_says(&["the member named was \"a\", and is \"b\"", "--restart"]);
+    ended.assert_stderr(&[
+        "its member was \"a\", but the option names \"b\"",
+        "--restart",
+    ]);
     s3.put("lists", "a/list.txt", archive(11));
-    let ended = run("a").end();
+    let ended = run("a").run();
     ended.assert_status(2);
-    ended.assert_says(&["has changed since", "its ETag was"]);
+    ended.assert_stderr(&["has changed since", "its ETag was"]);
     assert_eq!(dynamo.stop().calls, calls);
 }
 
 #[test]
-fn of_several_sources_each_is_read_as_it_is() {
+fn sources_may_have_different_compression() {
     let hashes = hashes(3000);
     let part = |i: usize| crlf(&hashes[i * 1000..(i + 1) * 1000]);
     let config = S3Config::default()
@@ -444,16 +444,16 @@ fn of_several_sources_each_is_read_as_it_is() {
     let ended = Run::ingest("s3://lists/1", &args)
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
     assert_eq!(keys(&dynamo), set(&hashes));
 }
 
 #[test]
-fn a_plan_counts_the_text() {
+fn a_plan_estimates_the_decompressed_text() {
     let hashes = hashes(5000);
     let s3 = s3(gzip(&crlf(&hashes)));
-    let ended = Run::new(&["plan", URI, "--json"]).s3(&s3).end();
+    let ended = Run::new(&["plan", URI, "--json"]).s3(&s3).run();
     assert_eq!(ended.status, 0, "{}", ended.stderr);
     let plan: Value = serde_json::from_str(&ended.stdout).expect("JSON");
     assert_eq!(
@@ -467,7 +467,7 @@ fn a_plan_counts_the_text() {
     assert!(
         import["limits"]
             .to_string()
-            .contains("must first be put into S3"),
+            .contains("first put the list into S3"),
         "{import}"
     );
 }

@@ -1,4 +1,4 @@
-//! Credentials that end before the run does, and what is never shown of them.
+//! Expired credentials, profiles and roles.
 
 use std::path::Path;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn dynamo(plan: FaultPlan) -> FakeDynamo {
     FakeDynamo::start(DynamoConfig::new("md5", "md5", KeyType::S).plan(plan))
 }
 
-/// A run whose credentials come from beside it and from nowhere else.
+/// A run with credentials only from the container endpoint.
 fn ingest(args: &[&str], credentials: &FakeCredentials) -> Run {
     Run::ingest(URI, &[&["--table", "md5", "--rate", "max"], args].concat())
         .without_env("AWS_ACCESS_KEY_ID")
@@ -40,25 +40,25 @@ fn ingest(args: &[&str], credentials: &FakeCredentials) -> Run {
 }
 
 #[test]
-fn credentials_that_expire_while_it_writes_are_renewed() {
+fn credentials_that_expire_during_writes_are_renewed() {
     let (old, new) = (Keys::named("OLD"), Keys::named("NEW"));
     let dynamo = dynamo(FaultPlan::default().expire(40, &old.access_key_id));
     let s3 = s3(5000, S3Plan::default());
-    // They are valid for an hour yet, by what they said of themselves.
+    // By their expiry time they are valid for another hour.
     let credentials = FakeCredentials::start(old);
     let started = ingest(&[], &credentials).s3(&s3).dynamo(&dynamo).start();
-    let refused = dynamo.wait_until(LIMIT, |s| s.expired >= 1);
-    assert!(refused.is_some(), "they expire");
+    let expired = dynamo.wait_until(LIMIT, |s| s.expired >= 1);
+    assert!(expired.is_some(), "the credentials expire");
     credentials.renew(new);
-    let ended = started.end();
+    let ended = started.wait();
     ended.assert_status(0);
-    ended.assert_books([5000, 5000, 0, 0, 0, 0]);
+    ended.assert_line_counts([5000, 5000, 0, 0, 0, 0]);
     assert!(ended.number("requests") > 200);
     assert_eq!(dynamo.stop().distinct, 5000);
 }
 
 #[test]
-fn credentials_that_expire_while_it_reads_are_renewed() {
+fn credentials_that_expire_during_reads_are_renewed() {
     let (old, new) = (Keys::named("OLD"), Keys::named("NEW"));
     let plan = S3Plan::default()
         .get(1, S3Fault::EndAfter(10_000))
@@ -66,21 +66,21 @@ fn credentials_that_expire_while_it_reads_are_renewed() {
     let (s3, dynamo) = (s3(5000, plan), dynamo(FaultPlan::default()));
     let credentials = FakeCredentials::start(old);
     let started = ingest(&[], &credentials).s3(&s3).dynamo(&dynamo).start();
-    let refused = s3.wait_until(LIMIT, |s| s.get_count >= 2);
-    assert!(refused.is_some(), "they expire");
+    let expired = s3.wait_until(LIMIT, |s| s.get_count >= 2);
+    assert!(expired.is_some(), "the credentials expire");
     credentials.renew(new);
-    let ended = started.end();
+    let ended = started.wait();
     ended.assert_status(0);
-    ended.assert_books([5000, 5000, 0, 0, 0, 0]);
+    ended.assert_line_counts([5000, 5000, 0, 0, 0, 0]);
     assert_eq!(dynamo.stop().distinct, 5000);
 }
 
 #[test]
-fn credentials_that_are_renewed_in_the_shared_file_are_read_from_it() {
+fn credentials_renewed_in_the_shared_file_are_loaded() {
     let home = tempfile::tempdir().expect("a folder");
     let file = home.path().join(".aws/credentials");
     std::fs::create_dir(home.path().join(".aws")).expect("a folder");
-    // Whole or not at all, as those who renew them do it.
+    // Replaced atomically, as tools that renew credentials do.
     let write = |keys: &Keys| {
         let text = format!(
             "[work]\naws_access_key_id = {}\naws_secret_access_key = {}\naws_session_token = {}\n",
@@ -102,16 +102,16 @@ fn credentials_that_are_renewed_in_the_shared_file_are_read_from_it() {
         .s3(&s3)
         .dynamo(&dynamo)
         .start();
-    let refused = dynamo.wait_until(LIMIT, |s| s.expired >= 1);
-    assert!(refused.is_some(), "they expire");
+    let expired = dynamo.wait_until(LIMIT, |s| s.expired >= 1);
+    assert!(expired.is_some(), "the credentials expire");
     write(&new);
-    let ended = started.end();
+    let ended = started.wait();
     ended.assert_status(0);
-    ended.assert_books([5000, 5000, 0, 0, 0, 0]);
+    ended.assert_line_counts([5000, 5000, 0, 0, 0, 0]);
 }
 
 #[test]
-fn credentials_that_nobody_renews_end_the_run_which_is_taken_up_with_new_ones() {
+fn a_run_ends_when_credentials_stay_expired_and_resumes_with_new_ones() {
     let (old, new) = (Keys::named("OLD"), Keys::named("NEW"));
     let dynamo = dynamo(FaultPlan::default().expire(40, &old.access_key_id));
     let s3 = s3(5000, S3Plan::default());
@@ -124,30 +124,33 @@ fn credentials_that_nobody_renews_end_the_run_which_is_taken_up_with_new_ones() 
     let started = run().start();
     let begun = dynamo.wait_until(LIMIT, |s| s.calls >= 1);
     assert!(begun.is_some(), "it writes");
-    // By now every client has asked.
-    let asked = credentials.asked();
-    let ended = started.end();
+    // Every client has loaded credentials by now.
+    let requests_before = credentials.request_count();
+    let ended = started.wait();
     ended.assert_status(1);
-    ended.assert_says(&[
+    ended.assert_stderr(&[
         "nothing could be written to table md5 for 2 s",
         "ExpiredTokenException",
         "renew the credentials, then run this again",
     ]);
     let written = dynamo.stats().items_written;
-    assert!(written >= 25 * 30, "it had begun: {written}");
+    assert!(written >= 25 * 30, "some items were written: {written}");
     assert_eq!(ended.number("written"), written);
     assert!(ended.number("failed") > 0);
     assert!(Path::new(text).exists() && ended.report["checkpoint"] == text);
-    assert!(credentials.asked() > asked, "others were asked for");
+    assert!(
+        credentials.request_count() > requests_before,
+        "new ones were requested"
+    );
 
     credentials.renew(new);
-    let ended = run().end();
+    let ended = run().run();
     ended.assert_status(0);
     assert_eq!(ended.number("lines"), 5000);
     assert_eq!(dynamo.stop().distinct, 5000);
 }
 
-/// A home with shared AWS files, and a run that reads them.
+/// A home folder with shared AWS files, and runs that use it.
 struct Home(tempfile::TempDir);
 
 impl Home {
@@ -173,10 +176,10 @@ impl Home {
     }
 }
 
-/// The keys and regions that signed what a run sent, which must have done all.
+/// Runs to completion. Returns the keys and regions of its signatures.
 fn signers(run: Run) -> Vec<(String, String)> {
     let dynamo = dynamo(FaultPlan::default());
-    run.dynamo(&dynamo).end().assert_status(0);
+    run.dynamo(&dynamo).run().assert_status(0);
     let stats = dynamo.stop();
     assert_eq!(stats.distinct, 10);
     stats.signers.into_iter().collect()
@@ -189,11 +192,12 @@ fn signed_by(key: &str, region: &str) -> Vec<(String, String)> {
 const WORK: &str = "[profile work]\naws_access_key_id = AKIDWORK\naws_secret_access_key = secret\n";
 
 #[test]
-fn a_profile_that_is_named_signs_though_the_environment_holds_keys() {
+fn a_named_profile_takes_precedence_over_keys_in_the_environment() {
     let home = Home::new(WORK);
     let by_flag = home.ingest(&["--profile", "work"]);
     assert_eq!(signers(by_flag), signed_by("AKIDWORK", "us-east-1"));
-    // Without the flag, keys in the environment stand above AWS_PROFILE, as for aws-cli.
+    // Without the flag, keys in the environment take precedence over AWS_PROFILE, as in
+    // aws-cli.
     let by_variable = home.ingest(&[]).env("AWS_PROFILE", "work");
     assert_eq!(signers(by_variable), signed_by("AKIDEXAMPLE", "us-east-1"));
     let alone = home
@@ -202,7 +206,7 @@ fn a_profile_that_is_named_signs_though_the_environment_holds_keys() {
         .without_env("AWS_ACCESS_KEY_ID")
         .without_env("AWS_SECRET_ACCESS_KEY");
     assert_eq!(signers(alone), signed_by("AKIDWORK", "us-east-1"));
-    // A role of the pod does not stand above the profile either.
+    // A role of the pod does not take precedence over the profile either.
     let token = home.file("token", "TOKEN");
     let in_pod = home
         .ingest(&["--profile", "work"])
@@ -213,7 +217,7 @@ fn a_profile_that_is_named_signs_though_the_environment_holds_keys() {
 }
 
 #[test]
-fn a_region_is_the_flags_then_the_environments_then_the_profiles() {
+fn region_precedence_is_flag_environment_profile() {
     let home = Home::new(&format!("{WORK}region = eu-west-1\n"));
     let args = ["--profile", "work"];
     let own = home.ingest(&args).without_env("AWS_REGION");
@@ -221,10 +225,10 @@ fn a_region_is_the_flags_then_the_environments_then_the_profiles() {
     let flag = home.ingest(&["--profile", "work", "--region", "eu-north-1"]);
     assert_eq!(signers(flag), signed_by("AKIDWORK", "eu-north-1"));
     let dynamo = dynamo(FaultPlan::default());
-    let ended = home.ingest(&args).dynamo(&dynamo).end();
+    let ended = home.ingest(&args).dynamo(&dynamo).run();
     ended.assert_status(0);
-    ended.assert_says(&[
-        "region us-east-1 of AWS_REGION is used",
+    ended.assert_stderr(&[
+        "using region us-east-1 from AWS_REGION",
         "--region eu-west-1",
     ]);
     let signers: Vec<_> = dynamo.stop().signers.into_iter().collect();
@@ -232,62 +236,62 @@ fn a_region_is_the_flags_then_the_environments_then_the_profiles() {
 }
 
 #[test]
-fn an_endpoint_is_the_flags_then_the_environments_then_the_profiles() {
+fn endpoint_precedence_is_flag_environment_profile() {
     let [of_flag, of_variable, of_profile] = [0; 3].map(|_| dynamo(FaultPlan::default()));
     let home = Home::new(&format!("{WORK}endpoint_url = {}\n", of_profile.endpoint()));
     let calls = || [&of_flag, &of_variable, &of_profile].map(|d| d.stats().calls.min(1));
-    home.ingest(&["--profile", "work"]).end().assert_status(0);
+    home.ingest(&["--profile", "work"]).run().assert_status(0);
     assert_eq!(calls(), [0, 0, 1]);
     let run = home.ingest(&["--profile", "work"]).dynamo(&of_variable);
-    run.end().assert_status(0);
+    run.run().assert_status(0);
     assert_eq!(calls(), [0, 1, 1]);
     let endpoint = of_flag.endpoint();
     let args = ["--profile", "work", "--endpoint-url", &endpoint];
     let nowhere = "http://127.0.0.1:9";
     let run = home.ingest(&args).env("AWS_ENDPOINT_URL_DYNAMODB", nowhere);
     run.env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
-        .end()
+        .run()
         .assert_status(0);
     assert_eq!(calls(), [1, 1, 1]);
 }
 
 #[test]
-fn a_profile_that_is_not_there_is_refused_with_those_that_are() {
+fn a_missing_profile_is_an_error_that_lists_the_others() {
     let home = Home::new("[default]\nregion = us-east-1\n[profile work]\nregion = us-east-1\n");
     let dynamo = dynamo(FaultPlan::default());
-    let flag = home.ingest(&["--profile", "nope"]).dynamo(&dynamo).end();
+    let flag = home.ingest(&["--profile", "nope"]).dynamo(&dynamo).run();
     flag.assert_status(2);
-    flag.assert_says(&["--profile: there is no profile \"nope\"", "default, work"]);
+    flag.assert_stderr(&["--profile: there is no profile \"nope\"", "default, work"]);
     for region in ["us-east-1", ""] {
         let run = home.ingest(&[]).dynamo(&dynamo).env("AWS_PROFILE", "nope");
-        let ended = run.env("AWS_REGION", region).end();
+        let ended = run.env("AWS_REGION", region).run();
         ended.assert_status(2);
-        ended.assert_says(&["AWS_PROFILE: there is no profile \"nope\"", "default, work"]);
+        ended.assert_stderr(&["AWS_PROFILE: there is no profile \"nope\"", "default, work"]);
     }
     let none = Home::new("")
         .ingest(&["--profile", "nope"])
         .dynamo(&dynamo)
-        .end();
+        .run();
     none.assert_status(2);
-    none.assert_says(&["there are none at all", "aws configure --profile nope"]);
+    none.assert_stderr(&["there are no profiles", "aws configure --profile nope"]);
     assert_eq!(dynamo.stop().calls, 0);
-    // What asks nothing of AWS needs no profile.
+    // A command without AWS calls needs no profile.
     let paths = Run::new(&["normalize", "paths.txt"]).file("paths.txt", b"/etc/passwd\n");
-    assert_eq!(paths.env("AWS_PROFILE", "nope").end().status, 0);
+    assert_eq!(paths.env("AWS_PROFILE", "nope").run().status, 0);
 }
 
 #[test]
-fn a_profile_without_credentials_uses_those_of_the_machine_and_not_of_the_environment() {
+fn a_profile_without_credentials_uses_those_of_the_container() {
     let home = Home::new("[profile bare]\nregion = eu-west-1\n");
     let machine = FakeCredentials::start(Keys::named("MACHINE"));
     let run = home.ingest(&["--profile", "bare"]);
     let run = run.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &machine.uri());
     assert_eq!(signers(run), signed_by("AKIDMACHINE", "us-east-1"));
     let dynamo = dynamo(FaultPlan::default());
-    let ended = home.ingest(&["--profile", "bare"]).dynamo(&dynamo).end();
+    let ended = home.ingest(&["--profile", "bare"]).dynamo(&dynamo).run();
     ended.assert_status(2);
-    ended.assert_says(&[
-        "profile bare (no credentials of its own)",
+    ended.assert_stderr(&[
+        "profile bare (no credentials in the profile)",
         "aws configure --profile bare",
     ]);
 }
@@ -302,12 +306,12 @@ fn a_role_is_assumed_with_the_keys_of_its_source_profile() {
     let run = home.ingest(&["--profile", "loader"]);
     let run = run.env("AWS_ENDPOINT_URL_STS", &sts.endpoint());
     assert_eq!(signers(run), signed_by("AKIDROLE", "us-east-1"));
-    let asked = sts.asked();
-    assert_eq!(asked[0].action, "AssumeRole");
-    assert_eq!(asked[0].role, role);
-    assert_eq!(asked[0].signer.as_deref(), Some("AKIDWORK"));
+    let requests = sts.requests();
+    assert_eq!(requests[0].action, "AssumeRole");
+    assert_eq!(requests[0].role, role);
+    assert_eq!(requests[0].signer.as_deref(), Some("AKIDWORK"));
 
-    // Where STS is, the profile can say too.
+    // The profile may hold the endpoint of STS.
     let home = Home::new(&format!(
         "{WORK}[profile loader]\nrole_arn = {role}\nsource_profile = work\nservices = ours\n\
          [services ours]\nsts =\n  endpoint_url = {}\n",
@@ -318,7 +322,7 @@ fn a_role_is_assumed_with_the_keys_of_its_source_profile() {
 }
 
 #[test]
-fn a_role_that_may_not_be_assumed_is_named_with_what_to_do() {
+fn a_denied_role_is_an_error_with_a_hint() {
     let role = "arn:aws:iam::123456789012:role/loader";
     let sts = FakeSignIn::denying();
     let home = Home::new(&format!(
@@ -326,10 +330,10 @@ fn a_role_that_may_not_be_assumed_is_named_with_what_to_do() {
     ));
     let dynamo = dynamo(FaultPlan::default());
     let run = home.ingest(&["--profile", "loader"]).dynamo(&dynamo);
-    let ended = run.env("AWS_ENDPOINT_URL_STS", &sts.endpoint()).end();
+    let ended = run.env("AWS_ENDPOINT_URL_STS", &sts.endpoint()).run();
     ended.assert_status(2);
-    ended.assert_says(&[
-        "no AWS credentials by the profile",
+    ended.assert_stderr(&[
+        "the profile provides no AWS credentials",
         "profile loader",
         "AccessDenied",
         role,
@@ -359,12 +363,12 @@ fn a_role_is_assumed_with_a_web_identity() {
         let run = run.env("AWS_ENDPOINT_URL_STS", &sts.endpoint());
         assert_eq!(signers(run), signed_by("AKIDPOD", "us-east-1"));
     }
-    let asked = sts.asked();
-    assert_eq!(asked.len(), 2);
-    for asked in asked {
-        assert_eq!(asked.action, "AssumeRoleWithWebIdentity");
+    let requests = sts.requests();
+    assert_eq!(requests.len(), 2);
+    for request in requests {
+        assert_eq!(request.action, "AssumeRoleWithWebIdentity");
         assert_eq!(
-            (asked.role.as_str(), asked.token.as_deref()),
+            (request.role.as_str(), request.token.as_deref()),
             (role, Some("TOKEN"))
         );
     }
@@ -372,7 +376,7 @@ fn a_role_is_assumed_with_a_web_identity() {
 
 #[cfg(unix)]
 #[test]
-fn a_process_gives_the_credentials_of_its_profile() {
+fn a_profile_gets_credentials_from_a_process() {
     let home = Home::new("");
     let printed = home.file(
         "credentials.json",
@@ -388,14 +392,14 @@ fn a_process_gives_the_credentials_of_its_profile() {
     let run = home.ingest(&["--profile", "process"]);
     assert_eq!(signers(run), signed_by("AKIDPROCESS", "us-east-1"));
     let dynamo = dynamo(FaultPlan::default());
-    let ended = home.ingest(&["--profile", "broken"]).dynamo(&dynamo).end();
+    let ended = home.ingest(&["--profile", "broken"]).dynamo(&dynamo).run();
     ended.assert_status(2);
-    ended.assert_says(&["profile broken (credential_process)", "by hand"]);
+    ended.assert_stderr(&["profile broken (credential_process)", "by hand"]);
 }
 
 #[cfg(feature = "sso")]
 #[test]
-fn a_sign_in_at_identity_center_gives_the_credentials_of_its_profile() {
+fn a_profile_gets_credentials_from_identity_center() {
     let portal = FakeSignIn::start(Keys::named("SSO"));
     let account = "sso_account_id = 123456789012\nsso_role_name = Loader\n";
     let start = "sso_region = us-east-1\nsso_start_url = https://d-1.awsapps.com/start\n";
@@ -408,13 +412,14 @@ fn a_sign_in_at_identity_center_gives_the_credentials_of_its_profile() {
         run.env("AWS_ENDPOINT_URL_SSO", &portal.endpoint())
     };
     let dynamo = dynamo(FaultPlan::default());
-    let ended = run("signed").dynamo(&dynamo).end();
+    let ended = run("signed").dynamo(&dynamo).run();
     ended.assert_status(2);
-    ended.assert_says(&[
+    ended.assert_stderr(&[
         "profile signed (IAM Identity Center)",
         "aws sso login --profile signed",
     ]);
-    // The files that `aws sso login` leaves: SHA-1 of the session's name, of the URL.
+    // The files that `aws sso login` writes, named by the SHA-1 of the session's name
+    // or of the URL.
     for name in [
         "48537f613ab85111413f2369616ae97481429bd1",
         "0c54b6c27e90660baa89eaad85ac1d5dae26cb7d",
@@ -429,11 +434,11 @@ fn a_sign_in_at_identity_center_gives_the_credentials_of_its_profile() {
     for profile in ["signed", "older"] {
         assert_eq!(signers(run(profile)), signed_by("AKIDSSO", "us-east-1"));
     }
-    let asked = portal.asked();
-    assert_eq!(asked.len(), 2);
-    for asked in asked {
+    let requests = portal.requests();
+    assert_eq!(requests.len(), 2);
+    for request in requests {
         assert_eq!(
-            (asked.role.as_str(), asked.token.as_deref()),
+            (request.role.as_str(), request.token.as_deref()),
             ("Loader", Some("TOKEN"))
         );
     }
@@ -441,7 +446,7 @@ fn a_sign_in_at_identity_center_gives_the_credentials_of_its_profile() {
 
 #[cfg(unix)]
 #[test]
-fn an_empty_variable_of_aws_is_an_unset_one() {
+fn empty_aws_variables_count_as_unset() {
     let home = Home::new(&format!(
         "{}region = eu-west-1\n",
         WORK.replace("profile work", "default")
@@ -471,13 +476,13 @@ fn an_empty_variable_of_aws_is_an_unset_one() {
         .iter()
         .fold(home.ingest(&[]), |run, name| run.env(name, ""));
     assert_eq!(signers(run), signed_by("AKIDWORK", "eu-west-1"));
-    // An empty one hides none of those that say the same.
+    // An empty variable does not hide another one for the same setting.
     let region = home.ingest(&[]).env("AWS_REGION", "");
     let region = region.env("AWS_DEFAULT_REGION", "ap-south-1");
     assert_eq!(signers(region), signed_by("AKIDEXAMPLE", "ap-south-1"));
     let dynamo = dynamo(FaultPlan::default());
     let run = home.ingest(&[]).env("AWS_ENDPOINT_URL_DYNAMODB", "");
     let run = run.env("AWS_ENDPOINT_URL", &dynamo.endpoint());
-    run.end().assert_status(0);
+    run.run().assert_status(0);
     assert_eq!(dynamo.stop().distinct, 10);
 }

@@ -239,7 +239,11 @@ async fn what_dynamodb_refuses_is_refused_whole() {
     assert_eq!(code(elsewhere), "ResourceNotFoundException");
     let stats = fake.stop();
     assert_eq!(
-        (stats.refused, stats.duplicates_in_batch, stats.distinct),
+        (
+            stats.validation_errors,
+            stats.duplicates_in_batch,
+            stats.distinct
+        ),
         (8, 1, 0)
     );
 }
@@ -269,7 +273,7 @@ async fn each_planned_fault_befalls_its_call() {
         .at(6, Fault::AccessDenied)
         .at(7, Fault::ExpiredToken)
         .at(8, Fault::UnknownUnprocessed)
-        .refuse_key(&format!("{:064X}", 77));
+        .reject_key(&format!("{:064X}", 77));
     let fake = FakeDynamo::start(table().plan(plan));
     let client = dynamo_client(&fake);
     let answer = write(&client, hashes(0..10)).await.expect("a part of them");
@@ -308,7 +312,12 @@ async fn each_planned_fault_befalls_its_call() {
     assert_eq!((unprocessed(&answer), fake.items().len()), (0, 27));
     let stats = fake.stop();
     assert_eq!(
-        (stats.throttled, stats.failed, stats.refused, stats.calls),
+        (
+            stats.throttled,
+            stats.failed,
+            stats.validation_errors,
+            stats.calls
+        ),
         (2, 3, 1, 10)
     );
     assert_eq!((stats.unprocessed, stats.items_written), (13, 27));

@@ -1,7 +1,7 @@
-//! Lists in every form, by the real binary: the books of real samples, what columns give
-//! to items, and what cannot be read so and is refused before anything is written.
+//! Lists in every format, read by the binary: line counts of samples, attributes from
+//! columns, and lists that cannot be read.
 
-use crate::common::binary::{Ended, Run};
+use crate::common::binary::{Finished, Run};
 use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use crate::common::fake_s3::{FakeS3, S3Config};
 use hashferry::bench::Checkpoint;
@@ -22,23 +22,23 @@ fn sample(name: &str) -> Vec<u8> {
     std::fs::read(folder.join(name)).expect("a sample")
 }
 
-/// A table whose name and key are these.
+/// A table with this name and partition key.
 fn dynamo(key: &str) -> FakeDynamo {
     FakeDynamo::start(DynamoConfig::new(key, key, KeyType::S))
 }
 
-/// `text` into `dynamo`'s table of that name.
-fn ingest(text: impl AsRef<[u8]>, dynamo: &FakeDynamo, table: &str, args: &[&str]) -> Ended {
+/// Ingests `text` into the table of that name.
+fn ingest(text: impl AsRef<[u8]>, dynamo: &FakeDynamo, table: &str, args: &[&str]) -> Finished {
     let args = [&["--table", table, "--rate", "max"], args].concat();
     Run::ingest("list", &args)
         .file("list", text.as_ref())
         .dynamo(dynamo)
         .rejects()
-        .end()
+        .run()
 }
 
-/// The reasons for which lines were rejected, with their numbers.
-fn rejected(ended: &Ended) -> Vec<(u64, String)> {
+/// The rejected lines: number and reason.
+fn rejected(ended: &Finished) -> Vec<(u64, String)> {
     let one = |r: &Value| {
         let reason = r["reason"].as_str().expect("a reason").to_owned();
         (r["line"].as_u64().expect("a line"), reason)
@@ -51,59 +51,59 @@ fn keys(dynamo: &FakeDynamo) -> BTreeSet<String> {
     dynamo.items().into_keys().map(text).collect()
 }
 
-/// Lines, written, duplicates, rejected, skipped, failed: as Python's csv module counts
-/// the tables, and as the eye does the others.
+/// Expected counts (lines, written, duplicates, rejected, skipped, failed) were computed with
+/// Python's csv module for tables, and by hand for the other samples.
 #[test]
-fn the_books_of_each_sample() {
-    for (name, hash, books, says) in [
+fn every_line_of_each_sample_is_counted() {
+    for (name, hash, line_counts, says) in [
         (
             "NSRL-1.5.txt",
             "sha1",
             [219, 138, 80, 0, 1, 0],
-            "an NSRLFile.txt (RDS 1.x), taking column SHA-1",
+            "an NSRLFile.txt (RDS 1.x), reading column SHA-1",
         ),
         (
             "NSRL-1.5.txt",
             "md5",
             [219, 138, 80, 0, 1, 0],
-            "an NSRLFile.txt (RDS 1.x), taking column MD5",
+            "an NSRLFile.txt (RDS 1.x), reading column MD5",
         ),
         (
             "NSRL-2.0.txt",
             "sha1",
             [219, 138, 80, 0, 1, 0],
-            "an NSRLFile.txt (RDS 2.x), taking column SHA-1",
+            "an NSRLFile.txt (RDS 2.x), reading column SHA-1",
         ),
         (
             "NSRL-2.0.txt",
             "md5",
             [219, 138, 80, 0, 1, 0],
-            "an NSRLFile.txt (RDS 2.x), taking column MD5",
+            "an NSRLFile.txt (RDS 2.x), reading column MD5",
         ),
         (
             "hashkeeper-Z00236.hsh",
             "md5",
             [400, 399, 0, 0, 1, 0],
-            "a HashKeeper hash set, taking column hash",
+            "a HashKeeper hash set, reading column hash",
         ),
         (
             "ilookv3.hsh",
             "md5",
             [6, 5, 0, 0, 1, 0],
-            "an iLook hash set, taking column V3Hash",
+            "an iLook hash set, reading column V3Hash",
         ),
         (
             "ilookv3.hsh",
             "sha1",
             [6, 5, 0, 0, 1, 0],
-            "an iLook hash set, taking column HashSHA1",
+            "an iLook hash set, reading column HashSHA1",
         ),
-        // Its SHA-256 are empty.
+        // All its SHA-256 cells are empty.
         (
             "ilookv3.hsh",
             "sha256",
             [6, 0, 0, 5, 1, 0],
-            "an iLook hash set, taking column HashSHA256",
+            "an iLook hash set, reading column HashSHA256",
         ),
         (
             "bsd-hashes.txt",
@@ -133,27 +133,27 @@ fn the_books_of_each_sample() {
             "hashdeep.txt",
             "md5",
             [7, 3, 0, 0, 4, 0],
-            "the output of hashdeep, taking column md5",
+            "the output of hashdeep, reading column md5",
         ),
         (
             "hashdeep.txt",
             "sha256",
             [7, 3, 0, 0, 4, 0],
-            "the output of hashdeep, taking column sha256",
+            "the output of hashdeep, reading column sha256",
         ),
     ] {
         let dynamo = dynamo(hash);
         let dry = ingest(sample(name), &dynamo, hash, &["--dry-run"]);
-        dry.assert_status(if books[1] > 0 { 0 } else { 1 });
-        dry.assert_books(books);
-        dry.assert_says(&[&format!("list is {says}"), "(--format says otherwise)"]);
+        dry.assert_status(if line_counts[1] > 0 { 0 } else { 1 });
+        dry.assert_line_counts(line_counts);
+        dry.assert_stderr(&[&format!("list is {says}"), "(change with --format)"]);
         assert_eq!(dynamo.stats().calls, 0, "{name}");
         let reasons = rejected(&dry).into_iter().map(|(_, reason)| reason);
         assert!(reasons.into_iter().all(|r| r == "no_hash"), "{name}");
 
         let ended = ingest(sample(name), &dynamo, hash, &[]);
-        ended.assert_books(books);
-        assert_eq!(keys(&dynamo).len() as u64, books[1], "{name}");
+        ended.assert_line_counts(line_counts);
+        assert_eq!(keys(&dynamo).len() as u64, line_counts[1], "{name}");
     }
 }
 
@@ -162,10 +162,10 @@ fn virusshare_and_malwarebazaar_are_plain_lists() {
     let virusshare = format!("{}{MD5}\n{}\n", "#\n".repeat(6), MD5.replace('9', "8"));
     let ended = ingest(&virusshare, &dynamo("md5"), "md5", &[]);
     ended.assert_status(0);
-    ended.assert_books([8, 2, 0, 0, 6, 0]);
+    ended.assert_line_counts([8, 2, 0, 0, 6, 0]);
     assert!(
         !ended.stderr.contains("--format"),
-        "nothing to be said: {}",
+        "no message about the format: {}",
         ended.stderr
     );
     let malwarebazaar = format!(
@@ -173,19 +173,18 @@ fn virusshare_and_malwarebazaar_are_plain_lists() {
     );
     let ended = ingest(&malwarebazaar, &dynamo("sha256"), "sha256", &[]);
     ended.assert_status(0);
-    ended.assert_books([7, 1, 1, 0, 5, 0]);
+    ended.assert_line_counts([7, 1, 1, 0, 5, 0]);
 }
 
-/// `text` as PowerShell 5 writes it into a file.
+/// Encodes `text` as PowerShell 5 writes it to a file.
 fn utf16(text: &str) -> Vec<u8> {
     let marked = format!("\u{FEFF}{text}");
     marked.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
-/// Lists of other tools, made as these make them: what is said of each, its books, and
-/// the name that its first item gets.
+/// For each list: its line counts, its description in the log, and the name in its first item.
 #[test]
-fn lists_of_other_tools_are_read_as_they_are() {
+fn lists_of_other_tools_are_read_unchanged() {
     let hash = |n: u32| format!("{n:064X}");
     let (a, b, c) = (hash(1), hash(2), hash(3));
     let table = format!(
@@ -205,12 +204,12 @@ fn lists_of_other_tools_are_read_as_they_are() {
     );
     let powershell = "the output of PowerShell's Get-FileHash";
     let utf = "UTF-16 text";
-    for (text, books, args, says) in [
+    for (text, line_counts, args, says) in [
         (
             format!("Name;SHA256\n\"C:\\a b\";{a}\nx;{b}\n").into_bytes(),
             [3, 2, 0, 0, 1, 0],
             &["name"][..],
-            &["a table separated by semicolons, taking column SHA256"][..],
+            &["a table separated by semicolons, reading column SHA256"][..],
         ),
         (
             format!("{a}:12:C:73\n{b}:*:D:73\n").into_bytes(),
@@ -282,7 +281,7 @@ fn lists_of_other_tools_are_read_as_they_are() {
             vic.into_bytes(),
             [3, 3, 0, 0, 0, 0],
             &["value[].Name", "--field", "value[].SHA256"],
-            &["taking field value[].SHA256"],
+            &["reading field value[].SHA256"],
         ),
     ] {
         let dynamo = dynamo("sha256");
@@ -294,10 +293,10 @@ fn lists_of_other_tools_are_read_as_they_are() {
         let shown = String::from_utf8_lossy(&text).into_owned();
         let ended = ingest(&text, &dynamo, "sha256", &given);
         ended.assert_status(0);
-        ended.assert_books(books);
-        ended.assert_says(says);
+        ended.assert_line_counts(line_counts);
+        ended.assert_stderr(says);
         let items = dynamo.items();
-        assert_eq!(items.len() as u64, books[1], "{shown}");
+        assert_eq!(items.len() as u64, line_counts[1], "{shown}");
         if from.is_some() {
             assert_eq!(items[a.as_bytes()]["name"]["S"], "C:\\a b", "{shown}");
         }
@@ -308,17 +307,17 @@ fn lists_of_other_tools_are_read_as_they_are() {
 }
 
 #[test]
-fn paths_may_end_in_nuls() {
+fn a_list_of_paths_may_end_in_nuls() {
     let dynamo = dynamo("sha256");
     let ended = ingest("/a\0/b\nc\0/d\0", &dynamo, "sha256", &["--paths"]);
     ended.assert_status(3);
-    ended.assert_books([3, 2, 0, 1, 0, 0]);
-    // What stands for a line feed is no path.
+    ended.assert_line_counts([3, 2, 0, 1, 0, 0]);
+    // A line feed in a path becomes a NUL, which is invalid.
     assert_eq!(rejected(&ended), [(2, "nul".to_owned())]);
 }
 
 #[test]
-fn digests_in_base64_are_read_with_encoding_and_named_without() {
+fn hashes_in_base64_need_the_option_and_the_error_names_it() {
     let digest = "OiEY30e/PwQoVknwRVwvxv4tx/CyNwcwOKoAr0Hw1fI=";
     let url = digest.replace('/', "_").replace('=', "");
     for text in [
@@ -329,11 +328,11 @@ fn digests_in_base64_are_read_with_encoding_and_named_without() {
         let dynamo = dynamo("sha256");
         let ended = ingest(&text, &dynamo, "sha256", &[]);
         ended.assert_status(2);
-        ended.assert_says(&["base64", "--encoding base64"]);
+        ended.assert_stderr(&["base64", "--encoding base64"]);
         assert_eq!(dynamo.stats().calls, 0, "{text}");
         let ended = ingest(&text, &dynamo, "sha256", &["--encoding", "base64"]);
         ended.assert_status(0);
-        ended.assert_books([1, 1, 0, 0, 0, 0]);
+        ended.assert_line_counts([1, 1, 0, 0, 0, 0]);
         assert_eq!(
             keys(&dynamo),
             BTreeSet::from([SHA256.to_uppercase()]),
@@ -342,7 +341,7 @@ fn digests_in_base64_are_read_with_encoding_and_named_without() {
     }
 }
 
-/// `command` of a hint, run on `text`: what it prints.
+/// Runs the `command` of a hint on `text` and returns its output.
 fn piped(command: &str, text: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("list"), text).expect("written");
@@ -354,10 +353,9 @@ fn piped(command: &str, text: &str) -> String {
     String::from_utf8(ended.stdout).expect("text")
 }
 
-/// What is not read is named before anything is written, and the command that the hint
-/// has makes a list of it.
+/// The error comes before the first write, and the command in the hint works.
 #[test]
-fn what_is_not_read_is_named_with_the_command_that_makes_a_list() {
+fn files_in_other_formats_are_an_error_with_a_command_that_converts_them() {
     let dynamo = dynamo("sha256");
     let zeros = "0".repeat(41);
     let misp = format!(
@@ -400,10 +398,10 @@ fn what_is_not_read_is_named_with_the_command_that_makes_a_list() {
     ] {
         let ended = ingest(&text, &dynamo, "sha256", &[]);
         ended.assert_status(2);
-        ended.assert_says(&[says]);
+        ended.assert_stderr(&[says]);
         let hint = ended.stderr.split_once("make a list of it: ");
         let command = hint.and_then(|(_, way)| Some(way.split_once(" | hashferry ingest")?.0));
-        // Long lines of a message may be broken.
+        // The message may be wrapped.
         let command = command.expect("a command").replace("\n  ", " ");
         if command.starts_with("jq") && piped("jq --version", "").is_empty() {
             continue;
@@ -419,7 +417,7 @@ fn what_is_not_read_is_named_with_the_command_that_makes_a_list() {
 }
 
 #[test]
-fn a_document_of_one_long_line_is_split_as_it_streams() {
+fn a_json_document_of_one_line_streams_and_resumes() {
     let n = 20_000u64;
     let one = |i: u64| {
         format!("{{\"id\":{i},\"hashes\":{{\"SHA-256\":\"{i:064x}\"}},\"x\":[{{}},\"]\"]}}")
@@ -444,16 +442,16 @@ fn a_document_of_one_long_line_is_split_as_it_streams() {
         let args = [&args[..], &checkpoint, more].concat();
         Run::ingest("s3://lists/a", &args).s3(&s3).dynamo(&dynamo)
     };
-    // A run that is stopped resumes in the middle of the document.
+    // A stopped run resumes in the middle of the document.
     let started = run(&["--rate", "4000"]).start();
     dynamo
         .wait_until(LIMIT, |s| s.items_written >= 5000)
         .expect("it writes");
     started.signal(Signal::SIGTERM);
-    started.end().assert_status(4);
-    let ended = run(&["--rate", "max"]).end();
+    started.wait().assert_status(4);
+    let ended = run(&["--rate", "max"]).run();
     ended.assert_status(0);
-    ended.assert_books([n, n, 0, 0, 0, 0]);
+    ended.assert_line_counts([n, n, 0, 0, 0, 0]);
     let items = dynamo.items();
     assert_eq!(items.len() as u64, n);
     for i in (0..n).step_by(997) {
@@ -470,7 +468,7 @@ fn a_document_of_one_long_line_is_split_as_it_streams() {
         &["--field", "object[].hashes.SHA-256"],
     );
     ended.assert_status(2);
-    ended.assert_says(&["no array at object[]", "a, type, objects"]);
+    ended.assert_stderr(&["no array at object[]", "a, type, objects"]);
     let ended = ingest(
         &text,
         &dynamo,
@@ -478,11 +476,11 @@ fn a_document_of_one_long_line_is_split_as_it_streams() {
         &["--field", "objects[].hashes.SHA256x"],
     );
     ended.assert_status(1);
-    ended.assert_says(&["none of the 20000 elements", "objects[].hashes.SHA256x"]);
+    ended.assert_stderr(&["none of the 20000 elements", "objects[].hashes.SHA256x"]);
     let cut = &text[..text.len() - 2];
     let ended = ingest(cut, &dynamo, "sha256", &args);
     ended.assert_status(1);
-    ended.assert_says(&["cut off"]);
+    ended.assert_stderr(&["cut off"]);
     let ended = ingest(
         format!("{SHA256}\n"),
         &dynamo,
@@ -490,17 +488,17 @@ fn a_document_of_one_long_line_is_split_as_it_streams() {
         &["--field", "a[].b"],
     );
     ended.assert_status(2);
-    ended.assert_says(&["is no JSON"]);
+    ended.assert_stderr(&["is not JSON"]);
 }
 
 #[test]
-fn the_hash_stands_where_it_is_said_to_stand() {
+fn the_hash_is_read_from_the_column_or_field_in_the_options() {
     let table = format!("name,before,after\nx,{MD5},{}\n", MD5.replace('9', "8"));
     for (column, hash) in [("after", MD5.replace('9', "8")), ("2", MD5.to_owned())] {
         let dynamo = dynamo("md5");
         let ended = ingest(&table, &dynamo, "md5", &["--column", column]);
         ended.assert_status(0);
-        ended.assert_books([2, 1, 0, 0, 1, 0]);
+        ended.assert_line_counts([2, 1, 0, 0, 1, 0]);
         assert_eq!(
             keys(&dynamo),
             BTreeSet::from([hash.to_uppercase()]),
@@ -511,8 +509,8 @@ fn the_hash_stands_where_it_is_said_to_stand() {
     let dynamo = dynamo("md5");
     let ended = ingest(&lines, &dynamo, "md5", &["--field", "file.md5"]);
     ended.assert_status(3);
-    ended.assert_books([3, 1, 0, 2, 0, 0]);
-    ended.assert_says(&["JSON, an object a line, taking field file.md5"]);
+    ended.assert_line_counts([3, 1, 0, 2, 0, 0]);
+    ended.assert_stderr(&["JSON, one object per line, reading field file.md5"]);
     assert_eq!(
         rejected(&ended),
         [(2, "no_hash".to_owned()), (3, "json".to_owned())]
@@ -520,7 +518,7 @@ fn the_hash_stands_where_it_is_said_to_stand() {
 }
 
 #[test]
-fn columns_give_attributes_to_items() {
+fn items_get_attributes_from_columns() {
     let key = MD5.to_uppercase().into_bytes();
     let nsrl = format!(
         "\"SHA-1\",\"MD5\",\"CRC32\",\"FileName\",\"FileSize\",\"ProductCode\",\"OpSystemCode\",\"SpecialCode\"\r\n\
@@ -549,7 +547,7 @@ fn columns_give_attributes_to_items() {
 }
 
 #[test]
-fn what_a_list_has_not_is_refused_before_anything_is_written() {
+fn a_missing_column_is_an_error_before_the_first_write() {
     let table = format!("md5,sha1\n{MD5},{SHA1}\n");
     let bare = format!("{MD5},{MD5}\n");
     let misp = format!("{{\n  \"name\": \"a\",\n  \"list\": [\n    \"{MD5}\"\n  ]\n}}\n");
@@ -561,10 +559,9 @@ fn what_a_list_has_not_is_refused_before_anything_is_written() {
     let other = FakeDynamo::start(DynamoConfig::new("pk", "pk", KeyType::S));
     let ended = ingest(&table, &other, "pk", &[]);
     ended.assert_status(2);
-    ended.assert_says(&["several algorithms", "md5 (md5), sha1 (sha1)", "--hash"]);
+    ended.assert_stderr(&["several algorithms", "md5 (md5), sha1 (sha1)", "--hash"]);
     assert_eq!(other.stats().calls, 0);
-    // Two columns for one algorithm are no question of --hash: the one that is named just
-    // so is meant.
+    // Of two columns for one algorithm the one with the exact name is read.
     let two = format!("file_md5,md5\n{},{MD5}\n", MD5.replace('9', "8"));
     ingest(&two, &other, "pk", &[]).assert_status(0);
     assert_eq!(keys(&other), BTreeSet::from([MD5.to_uppercase()]));
@@ -576,7 +573,7 @@ fn what_a_list_has_not_is_refused_before_anything_is_written() {
             &table,
             &[][..],
             &[
-                "list: no column is named as one of sha256",
+                "list: no column is named for sha256",
                 "md5, sha1",
                 "--column",
             ][..],
@@ -599,14 +596,14 @@ fn what_a_list_has_not_is_refused_before_anything_is_written() {
         (
             &sums,
             &["--hash", "md5", "--key", "sha256", "--attr-from", "n=path2"],
-            &["there are name and size"],
+            &["the columns are name and size"],
         ),
         (&sums, &["--format", "hashdeep"], &["%%%%"]),
         (&sums, &["--format", "csv"], &["no column", "--column"]),
         (
             &sums,
             &["--format", "ndjson"],
-            &["not an object a line", "jq -c"],
+            &["not one object per line", "jq -c"],
         ),
         (
             &misp,
@@ -629,13 +626,13 @@ fn what_a_list_has_not_is_refused_before_anything_is_written() {
     ] {
         let ended = ingest(text, &dynamo, "sha256", args);
         ended.assert_status(2);
-        ended.assert_says(says);
+        ended.assert_stderr(says);
     }
     assert_eq!(dynamo.stop().calls, 0);
 }
 
 #[test]
-fn a_list_in_another_form_than_is_said_is_rejected_by_name() {
+fn lines_of_another_format_than_the_option_are_rejected_with_reasons() {
     let dynamo = dynamo("sha256");
     let ended = ingest(
         sample("debian.sha256sum"),
@@ -644,24 +641,24 @@ fn a_list_in_another_form_than_is_said_is_rejected_by_name() {
         &["--format", "lines"],
     );
     ended.assert_status(1);
-    ended.assert_books([300, 0, 0, 300, 0, 0]);
+    ended.assert_line_counts([300, 0, 0, 300, 0, 0]);
     assert!(
         rejected(&ended)
             .iter()
             .all(|(_, reason)| reason == "length")
     );
-    // A hash by itself is a row of one column.
+    // A line with fewer fields is rejected for its columns.
     let text = format!("name,sha256\nx,{SHA256}\n\"open,{SHA256}\nx\ny,{SHA256}\n");
     let ended = ingest(&text, &dynamo, "sha256", &[]);
     ended.assert_status(3);
-    ended.assert_books([5, 1, 1, 2, 1, 0]);
+    ended.assert_line_counts([5, 1, 1, 2, 1, 0]);
     assert_eq!(
         rejected(&ended),
         [(3, "quote".to_owned()), (4, "columns".to_owned())]
     );
 }
 
-/// A table of `n` rows, every tenth of which is three lines, of every hundredth no hash.
+/// A table of `n` rows. Every tenth row spans three lines, every hundredth has no hash.
 fn table(n: u64) -> Vec<u8> {
     let row = |i: u64| match i % 100 {
         7 => format!("{i},\"\",x\n"),
@@ -673,7 +670,7 @@ fn table(n: u64) -> Vec<u8> {
 }
 
 #[test]
-fn a_table_is_taken_up_in_the_middle_where_no_header_stands() {
+fn a_table_resumes_in_the_middle_without_its_header() {
     let n = 20_000;
     let s3 = FakeS3::start(S3Config::default().object("lists", "a", table(n)));
     let dynamo = dynamo("sha256");
@@ -698,24 +695,24 @@ fn a_table_is_taken_up_in_the_middle_where_no_header_stands() {
         .wait_until(LIMIT, |s| s.items_written >= 5000)
         .expect("it writes");
     started.signal(Signal::SIGTERM);
-    started.end().assert_status(4);
+    started.wait().assert_status(4);
     let saved = Checkpoint::from_text(&std::fs::read(&place).expect("one")).expect("whole");
-    let read = saved.read.as_ref().expect("a source");
+    let read = saved.partial_source.as_ref().expect("a source");
     assert!(
-        read.lines > read.books.lines && read.books.lines > 4000,
+        read.lines > read.line_counts.lines && read.line_counts.lines > 4000,
         "{read:?}"
     );
 
-    // Another column, or another form, is another run.
+    // Another column or format is another run.
     for args in [["--column", "1"], ["--format", "csv"]] {
-        let ended = run(&args).end();
+        let ended = run(&args).run();
         ended.assert_status(2);
-        ended.assert_says(&["is of another run", "--restart"]);
+        ended.assert_stderr(&["belongs to another run", "--restart"]);
     }
-    let ended = run(&["--rate", "max"]).end();
+    let ended = run(&["--rate", "max"]).run();
     ended.assert_status(3);
-    ended.assert_says(&["taking up an earlier run", "taking column sha256"]);
-    ended.assert_books([n + 1, n - n / 100, 0, n / 100, 1, 0]);
+    ended.assert_stderr(&["resuming an earlier run", "reading column sha256"]);
+    ended.assert_line_counts([n + 1, n - n / 100, 0, n / 100, 1, 0]);
     let items = dynamo.items();
     assert_eq!(items.len() as u64, n - n / 100);
     for i in (0..n).filter(|i| i % 100 != 7) {
@@ -726,7 +723,7 @@ fn a_table_is_taken_up_in_the_middle_where_no_header_stands() {
         let item = &items[format!("{i:064X}").as_bytes()];
         assert_eq!(item["name"]["S"], name, "{i}");
     }
-    // Each is named once, by the line that a person finds it at.
+    // Each rejected line is reported once, with its line number in the file.
     let text = String::from_utf8(table(n)).expect("text");
     let lines = text.lines().zip(1u64..);
     let expected: Vec<u64> = (lines.filter(|(line, _)| line.ends_with(",\"\",x")))
@@ -739,7 +736,7 @@ fn a_table_is_taken_up_in_the_middle_where_no_header_stands() {
 }
 
 #[test]
-fn each_object_of_a_prefix_has_its_own_form() {
+fn objects_of_a_prefix_may_have_different_formats() {
     let hash = |i: u64| format!("{i:064x}");
     let config = S3Config::default()
         .object("lists", "p/1", format!("{}  a\n{}  b\n", hash(1), hash(2)))
@@ -753,41 +750,41 @@ fn each_object_of_a_prefix_has_its_own_form() {
         Run::ingest("s3://lists/p/", &args)
             .s3(&s3)
             .dynamo(&dynamo)
-            .end()
+            .run()
     };
     let ended = run(&[]);
     ended.assert_status(0);
-    ended.assert_books([7, 6, 0, 0, 1, 0]);
-    ended.assert_says(&[
+    ended.assert_line_counts([7, 6, 0, 0, 1, 0]);
+    ended.assert_stderr(&[
         "s3://lists/p/1 is the output of a program like sha256sum",
-        "s3://lists/p/3 is a comma-separated table, taking column sha256",
-        "s3://lists/p/5 is JSON, an object a line, taking field sha256",
+        "s3://lists/p/3 is a comma-separated table, reading column sha256",
+        "s3://lists/p/5 is JSON, one object per line, reading field sha256",
     ]);
     assert!(
         !ended.stderr.contains("s3://lists/p/2 is"),
-        "alike: {}",
+        "same format as the first object: {}",
         ended.stderr
     );
     assert_eq!(keys(&dynamo).len(), 6);
     let verified = Run::verify("s3://lists/p/", &["--rate", "max"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     verified.assert_status(0);
     verified.assert_verified([7, 6, 0, 0, 0, 0, 1, 0]);
 
-    // What a later one lacks ends the run; what was read before is written.
+    // A later object without the column ends the run after the earlier ones are written.
     let ended = run(&["--attr-from", "name=name"]);
     ended.assert_status(1);
-    ended.assert_says(&["s3://lists/p/4", "no column \"name\"", "plain list"]);
-    ended.assert_books([5, 4, 0, 0, 1, 0]);
+    ended.assert_stderr(&["s3://lists/p/4", "no column \"name\"", "plain list"]);
+    ended.assert_line_counts([5, 4, 0, 0, 1, 0]);
 }
 
 #[test]
-fn a_plan_reads_rows_and_says_their_form() {
+fn a_plan_counts_rows_and_describes_the_format() {
     let ended = Run::new(&["plan", "list", "--json", "--hash", "sha1"])
         .file("list", &sample("NSRL-2.0.txt"))
-        .end();
+        .run();
     assert_eq!(ended.status, 0, "{}", ended.stderr);
     let plan: Value = serde_json::from_str(&ended.stdout).expect("JSON");
     for (field, value) in [
@@ -798,13 +795,13 @@ fn a_plan_reads_rows_and_says_their_form() {
     ] {
         assert_eq!(plan[field]["value"], value, "{field}");
     }
-    ended.assert_says(&["an NSRLFile.txt (RDS 2.x), taking column SHA-1"]);
-    // The commands that it proposes read the list in the same way.
+    ended.assert_stderr(&["an NSRLFile.txt (RDS 2.x), reading column SHA-1"]);
+    // The suggested commands have the same list options.
     let ended = Run::new(&[
         "plan", "list", "--hash", "md5", "--format", "csv", "--column", "after",
     ])
     .file("list", format!("before,after\n{MD5},{MD5}\n").as_bytes())
-    .end();
+    .run();
     assert_eq!(ended.status, 0, "{}", ended.stderr);
     assert!(
         ended.stdout.contains("--format csv --column after"),
@@ -813,12 +810,12 @@ fn a_plan_reads_rows_and_says_their_form() {
     );
 }
 
-/// A hash of so many digits that no other `n` has.
+/// A hash with `digits` digits, unique for each `n`.
 fn nth(n: u64, digits: usize) -> String {
     format!("{n:0digits$x}")
 }
 
-/// As ThreatFox and MalwareBazaar export it: comments, and blanks behind the commas.
+/// A list in the style of ThreatFox and MalwareBazaar: comments, and blanks after commas.
 fn threatfox(rows: u64) -> String {
     let row = |n| {
         format!(
@@ -831,13 +828,13 @@ fn threatfox(rows: u64) -> String {
 }
 
 #[test]
-fn blanks_behind_commas_cost_no_row_and_stay_out_of_attributes() {
+fn blanks_after_commas_are_dropped_from_hashes_and_attributes() {
     let dynamo = dynamo("sha256");
     let list = threatfox(65);
     let args = ["--attr-from", "name=5", "--attr-from", "id:N=2"];
     let ended = ingest(&list, &dynamo, "sha256", &args);
     ended.assert_status(0);
-    ended.assert_books([68, 65, 0, 0, 3, 0]);
+    ended.assert_line_counts([68, 65, 0, 0, 3, 0]);
     let items = dynamo.items();
     for n in 0..65 {
         let item = &items[nth(n, 64).to_uppercase().as_bytes()];
@@ -847,19 +844,19 @@ fn blanks_behind_commas_cost_no_row_and_stay_out_of_attributes() {
     let verified = Run::verify("list", &[&["--rate", "max"][..], &args].concat())
         .file("list", list.as_bytes())
         .dynamo(&dynamo)
-        .end();
+        .run();
     verified.assert_status(0);
     verified.assert_verified([68, 65, 0, 0, 0, 0, 3, 0]);
 }
 
 #[test]
-fn a_list_that_is_all_headers_does_not_end_well() {
+fn a_list_of_only_headers_does_not_succeed() {
     let dynamo = dynamo("md5");
     for (rows, skipped) in [(5, 1), (100, 1)] {
         let list = format!("kind,md5_of\n{}", "kind,x\n".repeat(rows));
         let ended = ingest(&list, &dynamo, "md5", &["--column", "kind"]);
         assert!(ended.status == 1 || ended.status == 3, "{}", ended.stderr);
-        ended.assert_books([rows as u64 + 1, 0, 0, rows as u64, skipped, 0]);
+        ended.assert_line_counts([rows as u64 + 1, 0, 0, rows as u64, skipped, 0]);
         assert!(
             rejected(&ended)
                 .iter()
@@ -870,7 +867,7 @@ fn a_list_that_is_all_headers_does_not_end_well() {
 }
 
 #[test]
-fn a_column_of_another_name_is_taken_only_when_it_is_said() {
+fn a_column_of_another_name_is_read_only_with_the_option() {
     let rows = (0..30).map(|n| format!("file {n}.exe,{},{n}\n", nth(n, 32)));
     let rows = rows.collect::<String>();
     for name in ["imphash", "ja3", "guid", "authentihash", "pe_sha256"] {
@@ -878,26 +875,22 @@ fn a_column_of_another_name_is_taken_only_when_it_is_said() {
         let list = format!("name,{name},size\n{rows}");
         let ended = ingest(&list, &dynamo, "md5", &[]);
         ended.assert_status(2);
-        let columns = format!("there are name, {name}, size");
-        ended.assert_says(&[
-            "no column is named as one of md5 hashes",
-            &columns,
-            "--column",
-        ]);
+        let columns = format!("the columns are name, {name}, size");
+        ended.assert_stderr(&["no column is named for md5 hashes", &columns, "--column"]);
         assert_eq!(dynamo.stats().items_written, 0);
         let ended = ingest(&list, &dynamo, "md5", &["--column", name]);
         ended.assert_status(0);
-        ended.assert_books([31, 30, 0, 0, 1, 0]);
+        ended.assert_line_counts([31, 30, 0, 0, 1, 0]);
     }
-    // Also where no key names the algorithm.
+    // Also if the partition key does not name the algorithm.
     let dynamo = FakeDynamo::start(DynamoConfig::new("pk", "pk", KeyType::S));
     let ended = ingest(format!("name,imphash,size\n{rows}"), &dynamo, "pk", &[]);
     ended.assert_status(2);
-    ended.assert_says(&["there are name, imphash, size", "--column"]);
+    ended.assert_stderr(&["the columns are name, imphash, size", "--column"]);
 }
 
 #[test]
-fn of_a_table_with_types_the_rows_of_others_are_skipped_by_algorithm() {
+fn rows_of_other_types_are_skipped_and_counted_by_algorithm() {
     let row = |kind: &str, value: &str| format!("\"u\",7,Payload,{kind},\"{value}\",\"\",1\n");
     let each = |n: u64| {
         [
@@ -917,43 +910,43 @@ fn of_a_table_with_types_the_rows_of_others_are_skipped_by_algorithm() {
         let dynamo = dynamo(hash);
         let ended = ingest(&list, &dynamo, hash, &[]);
         ended.assert_status(3);
-        ended.assert_books([81, 20, 0, 20, 41, 0]);
+        ended.assert_line_counts([81, 20, 0, 20, 41, 0]);
         assert_eq!(ended.report["other_algorithms"], others);
         assert!(
             rejected(&ended)
                 .iter()
                 .all(|(_, reason)| reason == "algorithm")
         );
-        ended.assert_says(&["blank, comment, header, or of another algorithm: 20 "]);
+        ended.assert_stderr(&["blank, comment, header, or of another algorithm: 20 "]);
         let written: BTreeSet<_> = (0..20).map(|n| nth(n, digits).to_uppercase()).collect();
         assert_eq!(keys(&dynamo), written, "{hash}");
         let verified = Run::verify("list", &["--table", hash, "--rate", "max"])
             .file("list", list.as_bytes())
             .dynamo(&dynamo)
-            .end();
+            .run();
         verified.assert_status(3);
         verified.assert_verified([81, 20, 0, 0, 0, 20, 41, 0]);
         assert_eq!(verified.report["other_algorithms"], others);
         let plan = Run::new(&["plan", "list", "--json", "--hash", hash])
             .file("list", list.as_bytes())
-            .end();
+            .run();
         let plan: Value = serde_json::from_str(&plan.stdout).expect("JSON");
         assert_eq!(plan["other_algorithms"], others);
         assert_eq!(plan["skipped"]["value"], 41);
     }
-    // A table for hashes of which it has none gets nothing, and the run says so.
+    // A list without hashes of the table's algorithm writes nothing and fails.
     let md5 = list
         .lines()
         .filter(|line| line.contains(",type,") || line.contains(",md5,"));
     let md5 = md5.map(|line| format!("{line}\n")).collect::<String>();
     let ended = ingest(&md5, &dynamo("sha256"), "sha256", &[]);
     ended.assert_status(1);
-    ended.assert_books([21, 0, 0, 0, 21, 0]);
-    ended.assert_says(&["none of the 21 lines is a sha256 hash", "20 md5"]);
+    ended.assert_line_counts([21, 0, 0, 0, 21, 0]);
+    ended.assert_stderr(&["none of the 21 lines is a sha256 hash", "20 md5"]);
 }
 
 #[test]
-fn a_list_that_mixes_algorithms_is_refused_or_read_for_one() {
+fn a_list_that_mixes_algorithms_is_an_error_unless_others_are_skipped() {
     let each = |n: u64| [nth(n, 32), nth(n, 40), nth(n, 64)];
     for end in ["", "  a file"] {
         let lines = (0..500).flat_map(each).map(|hash| format!("{hash}{end}\n"));
@@ -968,9 +961,9 @@ fn a_list_that_mixes_algorithms_is_refused_or_read_for_one() {
             let ended = Run::new(&[command, "list", "--table", "sha256"])
                 .file("list", list.as_bytes())
                 .dynamo(&dynamo)
-                .end();
+                .run();
             assert_eq!(ended.status, 2, "{}", ended.stderr);
-            ended.assert_says(&[
+            ended.assert_stderr(&[
                 "mixes algorithms line by line",
                 " md5",
                 "--other-algorithms skip",
@@ -980,14 +973,14 @@ fn a_list_that_mixes_algorithms_is_refused_or_read_for_one() {
         let skip = ["--other-algorithms", "skip"];
         let ended = ingest(&list, &dynamo, "sha256", &skip);
         ended.assert_status(0);
-        ended.assert_books([1500, 500, 0, 0, 1000, 0]);
+        ended.assert_line_counts([1500, 500, 0, 0, 1000, 0]);
         let others = json!({"md5": 500, "sha1": 500});
         assert_eq!(ended.report["other_algorithms"], others);
         assert_eq!(keys(&dynamo).len(), 500);
         let verified = Run::verify("list", &[&skip[..], &["--rate", "max"]].concat())
             .file("list", list.as_bytes())
             .dynamo(&dynamo)
-            .end();
+            .run();
         verified.assert_status(0);
         verified.assert_verified([1500, 500, 0, 0, 0, 0, 1000, 0]);
         let plan = Run::new(&[
@@ -999,7 +992,7 @@ fn a_list_that_mixes_algorithms_is_refused_or_read_for_one() {
             "skip",
         ])
         .file("list", list.as_bytes())
-        .end();
+        .run();
         assert_eq!(plan.status, 0, "{}", plan.stderr);
         assert!(plan.stdout.contains("500 sha1, 500 md5"), "{}", plan.stdout);
         assert!(
@@ -1007,7 +1000,7 @@ fn a_list_that_mixes_algorithms_is_refused_or_read_for_one() {
             "{}",
             plan.stdout
         );
-        // A refresh counts the others of both lists.
+        // A refresh counts the skipped lines of both lists.
         let report = |args: &[&str]| {
             let args = [
                 &[
@@ -1019,7 +1012,7 @@ fn a_list_that_mixes_algorithms_is_refused_or_read_for_one() {
                 .file("list", list.as_bytes())
                 .file("old", old.as_bytes())
                 .dynamo(&dynamo)
-                .end()
+                .run()
         };
         assert_eq!(report(&[]).status, 2);
         let refreshed = report(&skip);
@@ -1033,7 +1026,7 @@ fn a_list_that_mixes_algorithms_is_refused_or_read_for_one() {
 }
 
 #[test]
-fn several_hashes_on_a_line_are_rejected_by_name() {
+fn a_line_with_several_hashes_is_rejected_with_a_hint() {
     let line = |n: u64| {
         format!(
             "{} {} {}\n",
@@ -1047,7 +1040,7 @@ fn several_hashes_on_a_line_are_rejected_by_name() {
     let dynamo = dynamo("md5");
     let ended = ingest(&list, &dynamo, "md5", &[]);
     ended.assert_status(3);
-    ended.assert_books([20, 1, 0, 19, 0, 0]);
+    ended.assert_line_counts([20, 1, 0, 19, 0, 0]);
     assert!(
         rejected(&ended)
             .iter()
@@ -1056,6 +1049,6 @@ fn several_hashes_on_a_line_are_rejected_by_name() {
     let ended = Run::ingest("list", &["--table", "md5"])
         .file("list", list.as_bytes())
         .dynamo(&dynamo)
-        .end();
-    ended.assert_says(&["put each on a line of its own: tr -s ' ' '\\n' < LIST"]);
+        .run();
+    ended.assert_stderr(&["put one hash on each line: tr -s ' ' '\\n' < LIST"]);
 }

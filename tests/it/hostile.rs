@@ -1,7 +1,7 @@
 //! Names and texts that others wrote, by the real binary: whatever they hold, neither a
 //! terminal nor a reader of the log is misled by them.
 
-use crate::common::binary::{Ended, Run};
+use crate::common::binary::{Finished, Run};
 use crate::common::fake_api::{ApiFault, FakeApi};
 use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use crate::common::fake_s3::{FakeS3, S3Config};
@@ -11,7 +11,7 @@ use serde_json::json;
 /// Sets the title, clears the screen, colours, turns text around, hides.
 const LINE: &str = "\x1b]0;x\x07\x1b[2J\u{9b}31m\u{202e}\u{2066}\u{200b}\u{2028}\u{7f}\u{85}x";
 
-/// The same, and a line of its own.
+/// The same, and a separate line.
 const FORGED: &str =
     "\x1b[2J\u{9b}31m\u{202e}\u{2066}\u{200b}\u{2028}\u{7f}\r\nerror: forged\n WARN forged";
 
@@ -32,11 +32,11 @@ fn assert_harmless(text: &str) {
 
 /// It failed because of the hostile text, which it names.
 #[track_caller]
-fn assert_named(ended: &Ended, status: i32) {
+fn assert_named(ended: &Finished, status: i32) {
     assert_harmless(&ended.stderr);
     assert_harmless(&ended.stdout);
     ended.assert_status(status);
-    ended.assert_says(&["\\u{202e}", "\\u{2066}", "\\u{9b}31m"]);
+    ended.assert_stderr(&["\\u{202e}", "\\u{2066}", "\\u{9b}31m"]);
 }
 
 fn dynamo() -> FakeDynamo {
@@ -87,10 +87,10 @@ fn members_of_an_archive() {
     let ended = Run::ingest("list.zip", &[] as &[&str])
         .dynamo(&dynamo())
         .file("list.zip", &zip(&names.map(String::as_str)))
-        .end();
+        .run();
     assert_harmless(&ended.stderr);
     ended.assert_status(2);
-    ended.assert_says(&["has 2 members", "\\u{202e}"]);
+    ended.assert_stderr(&["has 2 members", "\\u{202e}"]);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn columns_of_a_table_and_fields_of_objects() {
         let ended = Run::ingest(name, &["--hash", "sha256"])
             .dynamo(&dynamo())
             .file(name, list.as_bytes())
-            .end();
+            .run();
         assert_named(&ended, 2);
     }
     // A name of 60,000 characters is cut.
@@ -110,7 +110,7 @@ fn columns_of_a_table_and_fields_of_objects() {
     let ended = Run::ingest("list.jsonl", &[] as &[&str])
         .dynamo(&dynamo())
         .file("list.jsonl", fields.as_bytes())
-        .end();
+        .run();
     ended.assert_status(2);
     assert!(ended.stderr.len() < 2_000, "{}", ended.stderr.len());
 }
@@ -124,7 +124,7 @@ fn the_header_of_hashdeep() {
     let ended = Run::ingest("list.txt", &[] as &[&str])
         .dynamo(&dynamo())
         .file("list.txt", list.as_bytes())
-        .end();
+        .run();
     assert_harmless(&ended.stderr);
     assert_ne!(ended.status, 0);
 }
@@ -143,7 +143,7 @@ fn tables_of_a_database() {
         ))
         .expect("tables");
     drop(database);
-    assert_named(&run.end(), 2);
+    assert_named(&run.run(), 2);
 }
 
 #[test]
@@ -159,15 +159,15 @@ fn keys_of_objects_and_lines_of_a_manifest() {
     let ended = Run::ingest("s3://lists/p/", &["--hash", "sha256"])
         .dynamo(&dynamo)
         .s3(&s3)
-        .end();
+        .run();
     assert_harmless(&ended.stderr);
-    ended.assert_says(&["\\u{202e}"]);
+    ended.assert_stderr(&["\\u{202e}"]);
 
     let ended = Run::new(&["ingest", "--manifest", "list.txt", "--table", "sha256"])
         .dynamo(&dynamo)
         .s3(&s3)
         .file("list.txt", format!("ftp://{LINE}\n").as_bytes())
-        .end();
+        .run();
     assert_harmless(&ended.stderr);
     assert_ne!(ended.status, 0);
 }
@@ -178,10 +178,10 @@ fn rejected_lines() {
     let ended = Run::ingest("list.txt", &["--hash", "sha256"])
         .dynamo(&dynamo())
         .file("list.txt", list.as_bytes())
-        .end();
+        .run();
     ended.assert_status(3);
     assert_harmless(&ended.stderr);
-    ended.assert_says(&["rejected: list.txt, line 2"]);
+    ended.assert_stderr(&["rejected: list.txt, line 2"]);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn checkpoints_and_the_environment() {
             .dynamo(&dynamo())
             .file("list.txt", list.as_bytes())
             .file("c.json", checkpoint.as_bytes())
-            .end();
+            .run();
         ended.assert_status(2);
         assert_harmless(&ended.stderr);
     }
@@ -204,13 +204,13 @@ fn checkpoints_and_the_environment() {
         .env("AWS_CONFIG_FILE", "config")
         .file("list.txt", list.as_bytes())
         .file("config", config.as_bytes())
-        .end();
+        .run();
     assert_ne!(ended.status, 0);
     assert_harmless(&ended.stderr);
     let ended = Run::ingest("list.txt", &[] as &[&str])
         .env("AWS_ENDPOINT_URL", &format!("http://{LINE}"))
         .file("list.txt", list.as_bytes())
-        .end();
+        .run();
     assert_ne!(ended.status, 0);
     assert_harmless(&ended.stderr);
 }
@@ -219,13 +219,13 @@ fn checkpoints_and_the_environment() {
 fn what_an_api_answers() {
     let hash = format!("{:064X}", 1);
     // Numbers from 1 on: the address is probed first, by numbers 0.
-    let api = FakeApi::with([], None, |number, _| {
+    let api = FakeApi::start_with([], None, |number, _| {
         let body = json!({ "message": FORGED }).to_string();
         (number > 0).then(|| ApiFault::Answer(Answer::new(400, body)))
     });
     let ended = Run::lookup("list.txt", &["--api", &api.url("sha256")])
         .file("list.txt", hash.as_bytes())
-        .end();
+        .run();
     assert_harmless(&ended.stderr);
     // A line of JSON is one line, and a program reads what was said.
     assert_eq!(ended.answers().len(), 1);
@@ -238,7 +238,7 @@ fn a_log_in_json_is_json_line_by_line() {
     let ended = Run::ingest("list.jsonl", &["--log-format", "json"])
         .dynamo(&dynamo())
         .file("list.jsonl", list.as_bytes())
-        .end();
+        .run();
     ended.assert_status(2);
     for line in ended.stderr.lines() {
         assert!(line.starts_with('{'), "{line}");

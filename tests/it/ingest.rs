@@ -1,5 +1,4 @@
-//! `hashferry ingest` as it is run: the real binary, real lists, servers that do
-//! as they are told.
+//! `hashferry ingest`: the real binary, real lists, servers that follow a script.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,7 +19,7 @@ fn real_list() -> Vec<u8> {
     zstd::decode_all(&include_bytes!("../data/debian-packages.sha256.txt.zst")[..]).expect("a list")
 }
 
-/// The first `n` hashes of it, upper case.
+/// The first `n` hashes of the real list, in upper case.
 fn hashes(n: usize) -> Vec<String> {
     let list = String::from_utf8(real_list()).expect("text");
     list.lines().take(n).map(|l| l.trim().to_owned()).collect()
@@ -43,7 +42,7 @@ fn s3(list: impl Into<bytes::Bytes>) -> FakeS3 {
 
 const URI: &str = "s3://lists/a/list.txt";
 
-/// The table's keys, as text.
+/// Keys of the table, as text.
 fn keys(dynamo: &FakeDynamo) -> BTreeSet<String> {
     dynamo
         .items()
@@ -53,13 +52,13 @@ fn keys(dynamo: &FakeDynamo) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_real_list_arrives_whole() {
+fn the_real_list_is_written_completely() {
     let list = real_list();
     let (s3, dynamo) = (s3(list.clone()), FakeDynamo::start(table()));
     let args = [&ATTRIBUTES[..], &["--rate", "max"]].concat();
-    let ended = Run::ingest(URI, &args).s3(&s3).dynamo(&dynamo).end();
+    let ended = Run::ingest(URI, &args).s3(&s3).dynamo(&dynamo).run();
     ended.assert_status(0);
-    ended.assert_books([63_663, 63_663, 0, 0, 0, 0]);
+    ended.assert_line_counts([63_663, 63_663, 0, 0, 0, 0]);
     let report = &ended.report;
     assert_eq!(report["outcome"], "complete");
     assert_eq!(report["hash"], "sha256");
@@ -86,7 +85,11 @@ fn the_real_list_arrives_whole() {
     }
     let stats = dynamo.stop();
     assert_eq!(
-        (stats.duplicates_in_batch, stats.refused, stats.unsigned),
+        (
+            stats.duplicates_in_batch,
+            stats.validation_errors,
+            stats.unsigned
+        ),
         (0, 0, 0)
     );
     assert_eq!(s3.stats().get_count, 1, "one GetObject");
@@ -94,7 +97,7 @@ fn the_real_list_arrives_whole() {
 }
 
 #[test]
-fn every_form_of_the_list_gives_the_same_table() {
+fn every_line_format_gives_the_same_table() {
     let hashes = hashes(2000);
     let n = hashes.len() as u64;
     let expected: BTreeSet<String> = hashes.iter().cloned().collect();
@@ -112,7 +115,7 @@ fn every_form_of_the_list_gives_the_same_table() {
         "\u{FEFF}SHA-256\r\n# a list\r\n\r\n   \r\n{}",
         lf.replace('\n', " \t\r\n")
     );
-    for (name, list, books) in [
+    for (name, list, line_counts) in [
         ("CRLF", crlf(&hashes), [n, n, 0, 0, 0, 0]),
         ("LF", lf.clone().into(), [n, n, 0, 0, 0, 0]),
         ("mixed ends", mixed.into(), [n, n, 0, 0, 0, 0]),
@@ -135,17 +138,17 @@ fn every_form_of_the_list_gives_the_same_table() {
             [n + 4, n, 0, 0, 4, 0],
         ),
     ] {
-        // Small pieces cut the lines at odd places.
+        // Small chunks split the lines anywhere.
         let config = S3Config::default().object("lists", "a/list.txt", list);
         let s3 = FakeS3::start(config.plan(S3Plan::default().chunk(1009)));
         let dynamo = FakeDynamo::start(table());
         let ended = Run::ingest(URI, &["--rate", "max"])
             .s3(&s3)
             .dynamo(&dynamo)
-            .end();
+            .run();
         println!("{name}");
         ended.assert_status(0);
-        ended.assert_books(books);
+        ended.assert_line_counts(line_counts);
         assert_eq!(keys(&dynamo), expected, "{name}");
         let stats = dynamo.stop();
         assert_eq!(stats.duplicates_in_batch, 0, "{name}");
@@ -154,7 +157,7 @@ fn every_form_of_the_list_gives_the_same_table() {
 }
 
 #[test]
-fn garbage_lines_are_rejected_by_name_and_place_and_the_rest_is_written() {
+fn invalid_lines_are_rejected_with_reason_and_position_and_the_rest_is_written() {
     let hashes = hashes(3000);
     let mut list = Vec::new();
     let mut expected = Vec::new();
@@ -184,9 +187,9 @@ fn garbage_lines_are_rejected_by_name_and_place_and_the_rest_is_written() {
         .rejects()
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(3);
-    ended.assert_books([3030, 3000, 0, 30, 0, 0]);
+    ended.assert_line_counts([3030, 3000, 0, 30, 0, 0]);
     assert_eq!(ended.report["outcome"], "rejects");
     assert_eq!(keys(&dynamo).len(), 3000);
     let got: Vec<_> = ended
@@ -208,56 +211,56 @@ fn garbage_lines_are_rejected_by_name_and_place_and_the_rest_is_written() {
         .collect();
     assert_eq!(got, expected);
 
-    // Without a file the first ten are shown.
+    // Without a file the first ten are logged.
     let ended = Run::ingest(URI, &["--rate", "max"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     assert_eq!(
         ended.stderr.matches("rejected: ").count(),
         10,
         "{}",
         ended.stderr
     );
-    ended.assert_says(&["line 100 (byte 6534)", "--rejects PATH"]);
+    ended.assert_stderr(&["line 100 (byte 6534)", "--rejects PATH"]);
 }
 
 #[test]
-fn a_list_of_something_else_stops_early() {
+fn a_list_with_too_many_rejected_lines_stops_early() {
     let md5s: String = (0..5000).map(|i| format!("{i:032x}\n")).collect();
     let (s3, dynamo) = (s3(md5s), FakeDynamo::start(table()));
     let ended = Run::ingest(URI, &["--rate", "max"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(1);
     assert_eq!(ended.number("lines"), 1000);
-    ended.assert_says(&[
-        "does not look like such a list",
+    ended.assert_stderr(&[
+        "too many rejected lines: 1000 of 1000",
         "md5 by its length",
         "--max-rejects",
     ]);
     let ended = Run::ingest(URI, &["--max-rejects", "100%"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(1);
-    ended.assert_books([5000, 0, 0, 5000, 0, 0]);
-    ended.assert_says(&["none of the 5,000 lines is a SHA-256"]);
+    ended.assert_line_counts([5000, 0, 0, 5000, 0, 0]);
+    ended.assert_stderr(&["none of the 5,000 lines is a SHA-256"]);
     let ended = Run::ingest(URI, &["--max-rejects", "0"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(1);
     assert_eq!(ended.number("lines"), 1);
 }
 
 #[test]
-fn the_item_follows_the_tables_schema() {
+fn items_follow_the_schema_of_the_table() {
     let hashes = hashes(60);
     let list = crlf(&hashes);
 
-    // A binary key holds the raw bytes.
+    // A binary key is the raw bytes.
     let (store, dynamo) = (
         s3(list.clone()),
         FakeDynamo::start(DynamoConfig::new("sha256", "sha256", KeyType::B)),
@@ -265,7 +268,7 @@ fn the_item_follows_the_tables_schema() {
     Run::ingest(URI, &["--rate", "max"])
         .s3(&store)
         .dynamo(&dynamo)
-        .end()
+        .run()
         .assert_status(0);
     let got: BTreeSet<Vec<u8>> = dynamo.items().into_keys().collect();
     let raw = |h: &String| -> Vec<u8> {
@@ -275,7 +278,7 @@ fn the_item_follows_the_tables_schema() {
     };
     assert_eq!(got, hashes.iter().map(raw).collect());
 
-    // A sort key comes from an attribute; others are typed; text may be lower case.
+    // A sort key from an attribute, typed attributes, text in lower case.
     let dynamo =
         FakeDynamo::start(DynamoConfig::new("t", "hash", KeyType::S).sort("type", KeyType::S));
     let args = [
@@ -290,9 +293,9 @@ fn the_item_follows_the_tables_schema() {
         "--attr",
         "gold:BOOL=true",
     ];
-    let ended = Run::ingest(URI, &args).s3(&store).dynamo(&dynamo).end();
+    let ended = Run::ingest(URI, &args).s3(&store).dynamo(&dynamo).run();
     ended.assert_status(0);
-    ended.assert_says(&["sha256, by the length of its first hash"]);
+    ended.assert_stderr(&["sha256, by the length of its first hash"]);
     let items = dynamo.items();
     assert_eq!(items.len(), 60);
     for item in items.values() {
@@ -303,7 +306,7 @@ fn the_item_follows_the_tables_schema() {
         assert_eq!(item["gold"], json!({"BOOL": true}));
     }
 
-    // What does not fit is refused with what would.
+    // An invalid schema or attribute is an error with a hint.
     for (dynamo, args, says) in [
         (
             DynamoConfig::new("sha256", "sha256", KeyType::N),
@@ -313,7 +316,7 @@ fn the_item_follows_the_tables_schema() {
         (
             table().sort("type", KeyType::S),
             &[],
-            "give it by --type TEXT",
+            "give it with --type TEXT",
         ),
         (
             table().sort("set", KeyType::N),
@@ -324,15 +327,15 @@ fn the_item_follows_the_tables_schema() {
         (table(), &["--type", "a", "--attr", "type=b"], "given twice"),
     ] {
         let dynamo = FakeDynamo::start(dynamo);
-        let ended = Run::ingest(URI, args).s3(&store).dynamo(&dynamo).end();
+        let ended = Run::ingest(URI, args).s3(&store).dynamo(&dynamo).run();
         ended.assert_status(2);
-        ended.assert_says(&["error: ", "what to do: ", says]);
+        ended.assert_stderr(&["error: ", "what to do: ", says]);
         assert_eq!(dynamo.stop().calls, 0, "nothing was written");
     }
 }
 
 #[test]
-fn every_hash_arrives_through_a_service_that_does_everything_wrong() {
+fn every_hash_is_written_despite_every_kind_of_fault() {
     let hashes = hashes(20_000);
     let chance = Chance {
         seed: 2026,
@@ -347,9 +350,9 @@ fn every_hash_arrives_through_a_service_that_does_everything_wrong() {
     let ended = Run::ingest(URI, &["--rate", "max"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
-    ended.assert_books([20_000, 20_000, 0, 0, 0, 0]);
+    ended.assert_line_counts([20_000, 20_000, 0, 0, 0, 0]);
     assert_eq!(keys(&dynamo), hashes.into_iter().collect());
     let stats = dynamo.stop();
     assert!(
@@ -367,7 +370,7 @@ fn every_hash_arrives_through_a_service_that_does_everything_wrong() {
 }
 
 #[test]
-fn broken_answers_lose_nothing() {
+fn broken_responses_lose_no_item() {
     let hashes = hashes(500);
     let plan = FaultPlan::default()
         .at(1, Fault::Garbage)
@@ -385,25 +388,25 @@ fn broken_answers_lose_nothing() {
     let ended = Run::ingest(URI, &["--rate", "max"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
-    ended.assert_books([500, 500, 0, 0, 0, 0]);
+    ended.assert_line_counts([500, 500, 0, 0, 0, 0]);
     assert_eq!(keys(&dynamo), hashes.into_iter().collect());
 }
 
 #[test]
-fn one_refused_item_costs_one_line_not_its_batch() {
+fn one_invalid_item_rejects_one_line_and_not_its_batch() {
     let hashes = hashes(1000);
     let poison = hashes[412].clone();
-    let plan = FaultPlan::default().refuse_key(&poison);
+    let plan = FaultPlan::default().reject_key(&poison);
     let (s3, dynamo) = (s3(crlf(&hashes)), FakeDynamo::start(table().plan(plan)));
     let ended = Run::ingest(URI, &["--rate", "max"])
         .rejects()
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(3);
-    ended.assert_books([1000, 999, 0, 1, 0, 0]);
+    ended.assert_line_counts([1000, 999, 0, 1, 0, 0]);
     assert_eq!(ended.rejects.len(), 1);
     let reject = &ended.rejects[0];
     assert_eq!(
@@ -423,38 +426,42 @@ fn one_refused_item_costs_one_line_not_its_batch() {
 }
 
 #[test]
-fn what_cannot_work_stops_the_run_with_its_books() {
+fn a_permanent_error_stops_the_run_with_balanced_line_counts() {
     let s3 = s3(crlf(&hashes(5000)));
     let dynamo =
         FakeDynamo::start(table().plan(FaultPlan::default().from(20, Fault::AccessDenied)));
     let ended = Run::ingest(URI, &["--rate", "max"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(1);
-    ended.assert_says(&["AccessDeniedException", "dynamodb:BatchWriteItem"]);
+    ended.assert_stderr(&["AccessDeniedException", "dynamodb:BatchWriteItem"]);
     assert_eq!(ended.report["outcome"], "failed");
     assert_eq!(ended.number("written"), dynamo.stop().items_written);
     assert!(ended.number("failed") > 0);
 
-    // Every item refused: the attributes do not fit.
-    let dynamo = FakeDynamo::start(table().plan(FaultPlan::default().refuse(|_| true)));
+    // Every item is invalid: the attributes do not fit.
+    let dynamo = FakeDynamo::start(table().plan(FaultPlan::default().reject_items(|_| true)));
     let ended = Run::ingest(URI, &["--rate", "max"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(1);
-    ended.assert_says(&["refuses every item", "ValidationException", "--attr"]);
+    ended.assert_stderr(&[
+        "reports every item for table sha256 as invalid",
+        "ValidationException",
+        "--attr",
+    ]);
 
-    // Away for longer than one is willing to wait.
+    // Down for longer than --give-up-after.
     let plan = FaultPlan::default().from(3, Fault::Http(500, "InternalServerError"));
     let dynamo = FakeDynamo::start(table().plan(plan));
     let ended = Run::ingest(URI, &["--give-up-after", "1s"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(1);
-    ended.assert_says(&[
+    ended.assert_stderr(&[
         "nothing could be written to table sha256 for 1 s",
         "InternalServerError",
     ]);
@@ -478,10 +485,10 @@ fn an_s3_body_that_breaks_off_is_continued_from_the_next_byte() {
     let ended = Run::ingest(URI, &["--rate", "max"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
-    ended.assert_books([20_000, 20_000, 0, 0, 0, 0]);
-    ended.assert_says(&["broke off at byte 1000003"]);
+    ended.assert_line_counts([20_000, 20_000, 0, 0, 0, 0]);
+    ended.assert_stderr(&["broke off at byte 1000003"]);
     let gets = s3.stats().gets;
     assert!(
         gets[1..].iter().all(|g| g.if_match.is_some()),
@@ -489,7 +496,7 @@ fn an_s3_body_that_breaks_off_is_continued_from_the_next_byte() {
     );
     assert_eq!(gets[1].range.as_deref(), Some("bytes=1000003-"));
 
-    // Replaced in the middle of it: what was read is not what is there.
+    // The object is replaced during the read.
     let plan = S3Plan::default()
         .get(1, S3Fault::EndAfter(500_000))
         .etag_from(2, "\"new\"");
@@ -501,18 +508,18 @@ fn an_s3_body_that_breaks_off_is_continued_from_the_next_byte() {
     let ended = Run::ingest(URI, &["--rate", "max"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(1);
-    ended.assert_says(&["ended at byte 500000", "replaced"]);
+    ended.assert_stderr(&["ended at byte 500000", "replaced"]);
     assert!(
         ended.number("written") > 7000,
-        "what was read before is written"
+        "the lines read before are written"
     );
     assert_eq!(ended.number("failed"), 0);
 }
 
 #[test]
-fn bad_input_is_told_apart_and_says_what_to_do() {
+fn each_kind_of_bad_input_has_its_message_and_hint() {
     let s3 = FakeS3::start(
         S3Config::default()
             .object("lists", "a/list.txt", crlf(&hashes(30)))
@@ -539,14 +546,11 @@ fn bad_input_is_told_apart_and_says_what_to_do() {
         (run("s3://lists", &[]), &["names no object"]),
         (
             run("s3://lists/none/", &[]),
-            &[
-                "there is no object under s3://lists/none/",
-                "case-sensitive",
-            ],
+            &["found no object under s3://lists/none/", "case-sensitive"],
         ),
         (
             run("s3://lists/a", &[]),
-            &["no such object", "ends in / where all objects under it"],
+            &["no such object", "a prefix must end in /"],
         ),
         (run("gs://lists/a", &[]), &["expected s3://bucket/key"]),
         (run("missing.txt", &[]), &["missing.txt", "No such file"]),
@@ -554,7 +558,7 @@ fn bad_input_is_told_apart_and_says_what_to_do() {
         (run("s3://lists/7z", &[]), &["a 7z archive", "extract"]),
         (
             run("s3://lists/elf", &[]),
-            &["binary file", "one hash a line"],
+            &["binary file", "one hash per line"],
         ),
         (run("s3://lists/utf32", &[]), &["UTF-32", "iconv"]),
         (run(URI, &["--rate", "0"]), &["--rate", "above 0"]),
@@ -593,14 +597,14 @@ fn bad_input_is_told_apart_and_says_what_to_do() {
             &["rejected"],
         ),
     ] {
-        let ended = run.end();
-        ended.assert_says(says);
+        let ended = run.run();
+        ended.assert_stderr(says);
         if says == ["rejected"] {
             ended.assert_status(1);
             continue;
         }
         assert_eq!(ended.status, 2, "{}", ended.stderr);
-        ended.assert_says(&["error: "]);
+        ended.assert_stderr(&["error: "]);
     }
     assert_eq!(dynamo.stats().calls, 0, "nothing was written");
 
@@ -614,11 +618,11 @@ fn bad_input_is_told_apart_and_says_what_to_do() {
     ])
     .s3(&s3)
     .dynamo(&dynamo)
-    .end();
+    .run();
     assert_eq!(ended.status, 2);
-    ended.assert_says(&["cannot write the report to no/such/folder/r"]);
+    ended.assert_stderr(&["cannot write the report to no/such/folder/r"]);
 
-    // A bucket of another region.
+    // A bucket in another region.
     let plan = S3Plan::default().gets_from(1, S3Fault::Redirect("eu-central-1"));
     let far = FakeS3::start(
         S3Config::default()
@@ -628,52 +632,52 @@ fn bad_input_is_told_apart_and_says_what_to_do() {
     let ended = Run::ingest(URI, &[] as &[&str])
         .s3(&far)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
-    ended.assert_says(&["region eu-central-1", "--region eu-central-1"]);
+    ended.assert_stderr(&["region eu-central-1", "--region eu-central-1"]);
 
-    // Nobody answers there.
+    // No server at the endpoint.
     let gone = FakeS3::start(S3Config::default());
     let endpoint = gone.endpoint();
     gone.stop();
-    let ended = run(URI, &[]).env("AWS_ENDPOINT_URL_S3", &endpoint).end();
+    let ended = run(URI, &[]).env("AWS_ENDPOINT_URL_S3", &endpoint).run();
     ended.assert_status(1);
-    ended.assert_says(&["cannot be reached", "nothing was written"]);
+    ended.assert_stderr(&["cannot be reached", "nothing was written"]);
 }
 
 #[test]
-fn an_empty_object_is_a_failure_and_an_empty_pipe_is_none() {
+fn an_empty_object_is_an_error_and_an_empty_pipe_is_not() {
     let (s3, dynamo) = (s3(""), FakeDynamo::start(table()));
     let ended = Run::ingest(URI, &[] as &[&str])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(1);
-    ended.assert_books([0; 6]);
-    ended.assert_says(&["is empty", "s3://lists/a/list.txt has no lines"]);
+    ended.assert_line_counts([0; 6]);
+    ended.assert_stderr(&["is empty", "s3://lists/a/list.txt has no lines"]);
     assert_eq!(ended.report["outcome"], "failed");
-    assert!(!ended.stderr.contains("To go on"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("To resume"), "{}", ended.stderr);
 
-    // A verification that found nothing missing pipes nothing.
+    // `verify` without a missing hash pipes nothing.
     let ended = Run::ingest("-", &[] as &[&str])
         .input("")
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
-    ended.assert_books([0; 6]);
-    ended.assert_says(&["standard input has no lines: there is nothing to do"]);
+    ended.assert_line_counts([0; 6]);
+    ended.assert_stderr(&["standard input has no lines: there is nothing to do"]);
     let ended = Run::ingest("-", &["empty"])
         .file("empty", b"")
         .input("")
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(1);
-    ended.assert_says(&["-, empty have no lines"]);
+    ended.assert_stderr(&["-, empty have no lines"]);
 }
 
-/// Below a thousand lines no share of rejected ones stops a run.
+/// Below a thousand lines the percentage limit of rejected lines does not apply.
 #[test]
-fn a_list_without_one_hash_is_a_failure_that_says_what_its_lines_look_like() {
+fn a_list_without_a_hash_is_an_error_that_describes_its_lines() {
     let md5s: String = (0..60).map(|i| format!("{i:032x}\n")).collect();
     let named: String = (0..60).map(|i| format!("{i:032x}  /bin/{i}\n")).collect();
     let dynamo = FakeDynamo::start(table());
@@ -704,35 +708,35 @@ fn a_list_without_one_hash_is_a_failure_that_says_what_its_lines_look_like() {
     ] {
         let s3 = s3(list.clone());
         let args = [&["--rate", "max"], args].concat();
-        let ended = Run::ingest(URI, &args).s3(&s3).dynamo(&dynamo).end();
+        let ended = Run::ingest(URI, &args).s3(&s3).dynamo(&dynamo).run();
         ended.assert_status(1);
-        ended.assert_books([60, 0, 0, rejected, 60 - rejected, 0]);
-        ended.assert_says(says);
+        ended.assert_line_counts([60, 0, 0, rejected, 60 - rejected, 0]);
+        ended.assert_stderr(says);
         let how = match args.contains(&"--dry-run") {
             true => "Failed (dry run: nothing was sent).",
             false => "Failed: nothing was written.",
         };
-        ended.assert_says(&[how]);
+        ended.assert_stderr(&[how]);
         assert_eq!(ended.report["outcome"], "failed", "{args:?}");
         let error = ended.report["error"].as_str().unwrap_or_default();
         assert!(error.contains(none), "{error}");
-        assert!(!ended.stderr.contains("To go on"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("To resume"), "{}", ended.stderr);
     }
     assert_eq!(dynamo.stop().calls, 0, "nothing was written");
 
-    // One hash among them is of use.
+    // A single hash among them is enough.
     let dynamo = FakeDynamo::start(table());
     let s3 = s3(format!("{}{}\n", "hello\n".repeat(60), hashes(1)[0]));
     let ended = Run::ingest(URI, &[] as &[&str])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(3);
-    ended.assert_books([61, 1, 0, 60, 0, 0]);
+    ended.assert_line_counts([61, 1, 0, 60, 0, 0]);
 }
 
 #[test]
-fn a_table_named_for_another_algorithm_is_refused_unless_its_key_is_named_too() {
+fn a_table_whose_key_names_another_algorithm_is_an_error_unless_the_key_is_given() {
     let md5s: String = (0..60).map(|i| format!("{i:032x}\n")).collect();
     let (s3, dynamo) = (s3(md5s), FakeDynamo::start(table()));
     let with = |command: &str, args: &[&str]| {
@@ -740,12 +744,12 @@ fn a_table_named_for_another_algorithm_is_refused_unless_its_key_is_named_too() 
             command, URI, "--table", "sha256", "--hash", "md5", "--rate", "max",
         ];
         let args = [&base[..if command == "plan" { 6 } else { 8 }], args].concat();
-        Run::new(&args).s3(&s3).dynamo(&dynamo).end()
+        Run::new(&args).s3(&s3).dynamo(&dynamo).run()
     };
     for command in ["ingest", "verify", "lookup", "plan"] {
         let ended = with(command, &[]);
         assert_eq!(ended.status, 2, "{command}: {}", ended.stderr);
-        ended.assert_says(&[
+        ended.assert_stderr(&[
             "md5 does not fit table sha256",
             "its partition key is named sha256",
             "--key sha256",
@@ -759,45 +763,45 @@ fn a_table_named_for_another_algorithm_is_refused_unless_its_key_is_named_too() 
     assert_eq!(dynamo.stop().distinct, 60);
 }
 
-/// No byte can be written to any file, as on a disk that is full.
+/// Limits every file to zero bytes, as on a full disk.
 #[cfg(unix)]
 #[test]
-fn a_report_that_finds_no_room_leaves_the_old_one_whole_and_says_what_was_written() {
+fn a_report_that_cannot_be_written_leaves_the_old_one_and_logs_the_counts() {
     let (s3, dynamo) = (s3(crlf(&hashes(60))), FakeDynamo::start(table()));
     let script = format!(
         "trap '' XFSZ; ulimit -f 0; exec '{}' ingest {URI} --table sha256 --checkpoint off \
          --report report.json -q --rate max",
         env!("CARGO_BIN_EXE_hashferry")
     );
-    let run = Run::of("/bin/sh", &["-c", &script])
+    let run = Run::with_binary("/bin/sh", &["-c", &script])
         .file("report.json", b"{\"lines\": 7}")
         .s3(&s3)
         .dynamo(&dynamo);
-    let ended = run.end();
+    let ended = run.run();
     assert_eq!(ended.status, 1, "{}", ended.stderr);
     assert_eq!(ended.report, json!({"lines": 7}), "the old one");
-    ended.assert_says(&[
+    ended.assert_stderr(&[
         "cannot write the report to report.json",
         "of 60 lines 60 are written to table sha256",
-        "still whole",
+        "previous report is unchanged",
     ]);
     assert_eq!(dynamo.stop().distinct, 60);
 }
 
 #[test]
-fn refused_credentials_are_said_and_never_shown() {
+fn denied_credentials_are_reported_but_never_shown() {
     let s3 = FakeS3::start(
         S3Config::default()
             .object("lists", "a/list.txt", crlf(&hashes(30)))
             .secret("other"),
     );
     let dynamo = FakeDynamo::start(table().secret("other"));
-    let ended = Run::ingest(URI, &["-vv"]).s3(&s3).dynamo(&dynamo).end();
+    let ended = Run::ingest(URI, &["-vv"]).s3(&s3).dynamo(&dynamo).run();
     ended.assert_status(2);
-    ended.assert_says(&["credentials"]);
+    ended.assert_stderr(&["credentials"]);
     assert!(!ended.stderr.contains(SECRET) && !ended.report.to_string().contains(SECRET));
 
-    // The right secret: every request of ours is signed, and signed rightly.
+    // With the right secret, every request has a valid signature.
     let s3 = FakeS3::start(
         S3Config::default()
             .object("lists", "a/list.txt", crlf(&hashes(500)))
@@ -808,9 +812,9 @@ fn refused_credentials_are_said_and_never_shown() {
         .env("AWS_SESSION_TOKEN", "SESSIONTOKEN")
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
-    ended.assert_books([500, 500, 0, 0, 0, 0]);
+    ended.assert_line_counts([500, 500, 0, 0, 0, 0]);
     assert_eq!(dynamo.stop().unsigned, 0);
     for secret in [SECRET, "SESSIONTOKEN"] {
         assert!(!ended.stderr.contains(secret) && !ended.report.to_string().contains(secret));
@@ -818,7 +822,7 @@ fn refused_credentials_are_said_and_never_shown() {
 }
 
 #[test]
-fn the_rate_follows_the_table_the_flag_and_the_ceiling() {
+fn the_target_rate_follows_the_table_the_rate_flag_and_max_rate() {
     let s3 = s3(crlf(&hashes(30)));
     let provisioned = |wcu| table().billing(Billing::Provisioned { wcu });
     let on_demand = |max| table().billing(Billing::OnDemand { max });
@@ -832,14 +836,14 @@ fn the_rate_follows_the_table_the_flag_and_the_ceiling() {
         (on_demand(Some(900)), &[], json!(900.0)),
     ] {
         let dynamo = FakeDynamo::start(config);
-        let ended = Run::ingest(URI, args).s3(&s3).dynamo(&dynamo).end();
+        let ended = Run::ingest(URI, args).s3(&s3).dynamo(&dynamo).run();
         ended.assert_status(0);
         assert_eq!(ended.report["target_wcu_per_s"], target, "{args:?}");
     }
 }
 
 #[test]
-fn indexes_and_replicas_that_take_less_set_the_rate() {
+fn an_index_or_replica_with_less_capacity_sets_the_rate() {
     let s3 = s3(crlf(&hashes(30)));
     let index = json!([{"IndexName": "by-source", "IndexStatus": "ACTIVE",
         "KeySchema": [{"AttributeName": "source", "KeyType": "HASH"}],
@@ -863,14 +867,14 @@ fn indexes_and_replicas_that_take_less_set_the_rate() {
         (warm, &[], 9000.0),
     ] {
         let dynamo = FakeDynamo::start(config);
-        let ended = Run::ingest(URI, args).s3(&s3).dynamo(&dynamo).end();
+        let ended = Run::ingest(URI, args).s3(&s3).dynamo(&dynamo).run();
         ended.assert_status(0);
         assert_eq!(ended.report["target_wcu_per_s"], target, "{args:?}");
     }
 }
 
 #[test]
-fn a_table_that_is_lowered_or_raised_is_followed() {
+fn the_rate_follows_a_table_whose_capacity_is_changed() {
     for (from, to) in [(2000, 500), (500, 4000)] {
         let s3 = s3(crlf(&hashes(3000)));
         let dynamo = FakeDynamo::start(table().billing(Billing::Provisioned { wcu: from }));
@@ -881,30 +885,30 @@ fn a_table_that_is_lowered_or_raised_is_followed() {
         let begun = dynamo.wait_until(Duration::from_secs(60), |s| s.items_written >= 200);
         assert!(begun.is_some(), "writing begins");
         dynamo.set_billing(Billing::Provisioned { wcu: to });
-        let ended = started.end();
+        let ended = started.wait();
         ended.assert_status(0);
-        ended.assert_books([3000, 3000, 0, 0, 0, 0]);
+        ended.assert_line_counts([3000, 3000, 0, 0, 0, 0]);
         assert_eq!(ended.report["target_wcu_per_s"], to as f64);
-        ended.assert_says(&["the table's capacity changed: from"]);
+        ended.assert_stderr(&["the table's capacity changed from"]);
     }
 }
 
 #[test]
-fn a_dry_run_counts_everything_and_sends_nothing() {
+fn a_dry_run_counts_every_line_and_sends_nothing() {
     let list = [crlf(&hashes(1000)), b"garbage\n".to_vec()].concat();
     let (s3, dynamo) = (s3(list), FakeDynamo::start(table()));
     let ended = Run::ingest(URI, &["--dry-run"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(3);
-    ended.assert_books([1001, 1000, 0, 1, 0, 0]);
+    ended.assert_line_counts([1001, 1000, 0, 1, 0, 0]);
     assert_eq!(ended.report["dry_run"], true);
     assert_eq!(ended.number("requests"), 0);
-    ended.assert_says(&[
+    ended.assert_stderr(&[
         "nothing was sent",
         "would be written",
-        "it would take 1,000 write units",
+        "a real run would consume 1,000 WCU",
     ]);
     assert!(
         !ended.stderr.contains("acknowledged by"),
@@ -915,7 +919,7 @@ fn a_dry_run_counts_everything_and_sends_nothing() {
 }
 
 #[test]
-fn files_and_standard_input_are_sources_too_several_at_once() {
+fn several_files_and_standard_input_are_sources_of_one_run() {
     let hashes = hashes(900);
     let dynamo = FakeDynamo::start(table());
     let run = Run::ingest("one.txt", &["two.txt", "-", "--rate", "max"])
@@ -923,9 +927,9 @@ fn files_and_standard_input_are_sources_too_several_at_once() {
         .file("two.txt", &crlf(&hashes[200..600]))
         .input(crlf(&hashes[600..]))
         .dynamo(&dynamo);
-    let ended = run.end();
+    let ended = run.run();
     ended.assert_status(0);
-    ended.assert_books([1000, 900, 100, 0, 0, 0]);
+    ended.assert_line_counts([1000, 900, 100, 0, 0, 0]);
     let sources = ended.report["sources"].as_array().expect("a list");
     let lines: Vec<_> = sources.iter().map(|s| s["lines"].as_u64()).collect();
     assert_eq!(lines, [Some(300), Some(400), Some(300)]);
@@ -933,18 +937,18 @@ fn files_and_standard_input_are_sources_too_several_at_once() {
 }
 
 #[test]
-fn a_later_source_that_is_missing_is_a_failure_of_a_run_that_has_written() {
+fn a_missing_later_source_fails_the_run_after_the_first_was_written() {
     let dynamo = FakeDynamo::start(table());
     let run = Run::ingest("one.txt", &["missing.txt"]).file("one.txt", &crlf(&hashes(300)));
-    let ended = run.dynamo(&dynamo).end();
+    let ended = run.dynamo(&dynamo).run();
     ended.assert_status(1);
-    ended.assert_books([300, 300, 0, 0, 0, 0]);
-    ended.assert_says(&["missing.txt"]);
+    ended.assert_line_counts([300, 300, 0, 0, 0, 0]);
+    ended.assert_stderr(&["missing.txt"]);
 }
 
 #[cfg(unix)]
 #[test]
-fn a_signal_lets_finish_what_is_in_flight_and_keeps_the_books() {
+fn after_a_signal_calls_in_flight_finish_and_the_line_counts_balance() {
     use nix::sys::signal::Signal;
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let s3 = s3(crlf(&hashes(30_000)));
@@ -956,15 +960,15 @@ fn a_signal_lets_finish_what_is_in_flight_and_keeps_the_books() {
         let begun = dynamo.wait_until(Duration::from_secs(60), |s| s.items_written >= 500);
         assert!(begun.is_some(), "writing begins");
         started.signal(signal);
-        let ended = started.end();
+        let ended = started.wait();
         ended.assert_status(4);
-        ended.assert_says(&["stopping"]);
+        ended.assert_stderr(&["stopping"]);
         assert_eq!(ended.report["outcome"], "interrupted");
         let stats = dynamo.stop();
         assert_eq!(
             ended.number("written"),
             stats.items_written,
-            "what is acknowledged is in the books"
+            "acknowledged items are counted"
         );
         assert!(ended.number("written") < 30_000 && ended.number("failed") > 0);
     }
@@ -972,10 +976,10 @@ fn a_signal_lets_finish_what_is_in_flight_and_keeps_the_books() {
 
 #[cfg(unix)]
 #[test]
-fn a_run_that_did_not_see_the_end_of_its_input_is_interrupted_not_done() {
+fn a_run_stopped_before_the_end_of_its_input_is_interrupted() {
     use nix::sys::signal::Signal;
     let dynamo = FakeDynamo::start(table());
-    // All that came is written, and more may come.
+    // All lines so far are written, and the pipe is open.
     let started = Run::ingest("-", &[] as &[&str])
         .open_input(crlf(&hashes(30)))
         .dynamo(&dynamo)
@@ -986,29 +990,29 @@ fn a_run_that_did_not_see_the_end_of_its_input_is_interrupted_not_done() {
             .is_some()
     );
     started.signal(Signal::SIGINT);
-    let ended = started.end();
+    let ended = started.wait();
     ended.assert_status(4);
-    ended.assert_books([30, 30, 0, 0, 0, 0]);
+    ended.assert_line_counts([30, 30, 0, 0, 0, 0]);
 
-    // Not a byte has come yet; the table has not been asked for.
+    // No byte was read yet, and the table was not described.
     let mut started = Run::ingest("-", &[] as &[&str])
         .open_input("")
         .dynamo(&dynamo)
         .start();
     started.wait_for_stderr("reading standard input");
     started.signal(Signal::SIGTERM);
-    let ended = started.end();
+    let ended = started.wait();
     ended.assert_status(4);
-    ended.assert_books([0; 6]);
+    ended.assert_line_counts([0; 6]);
 }
 
 #[cfg(unix)]
 #[test]
-fn a_second_signal_waits_for_nothing() {
+fn a_second_signal_stops_at_once() {
     use nix::sys::signal::Signal;
     let s3 = s3(crlf(&hashes(1000)));
     let dynamo = FakeDynamo::start(table().plan(FaultPlan::default().from(2, Fault::Stall)));
-    // The second call is sent once the first one's answer is in the books.
+    // The second call is sent after the response to the first is counted.
     let started = Run::ingest(URI, &["--concurrency", "1"])
         .s3(&s3)
         .dynamo(&dynamo)
@@ -1020,14 +1024,14 @@ fn a_second_signal_waits_for_nothing() {
     );
     started.signal(Signal::SIGTERM);
     started.signal(Signal::SIGINT);
-    let ended = started.end();
+    let ended = started.wait();
     ended.assert_status(4);
     assert_eq!(ended.number("written"), 25);
     assert_eq!(ended.number("failed"), ended.number("lines") - 25);
 }
 
 #[test]
-fn progress_goes_to_stderr_as_it_was_asked_for() {
+fn progress_goes_to_stderr_in_the_requested_format() {
     let s3 = s3(crlf(&hashes(2000)));
     let dynamo = FakeDynamo::start(table());
     let run = |args: &[&str]| {
@@ -1045,14 +1049,14 @@ fn progress_goes_to_stderr_as_it_was_asked_for() {
             args,
         ]
         .concat();
-        let ended = Run::new(&all).s3(&s3).dynamo(&dynamo).end();
+        let ended = Run::new(&all).s3(&s3).dynamo(&dynamo).run();
         assert_eq!(ended.status, 0, "{}", ended.stderr);
         assert!(ended.stdout.is_empty(), "stdout holds only results");
         ended.stderr
     };
     let log = run(&[]);
     assert!(
-        log.contains("of 2,000 write units/s") && log.contains("Done: every line is accounted for"),
+        log.contains("WCU/s of 2,000") && log.contains("Done: every line is accounted for"),
         "{log}"
     );
     assert!(!log.contains('\x1b'), "no colours in a pipe: {log}");
@@ -1080,7 +1084,7 @@ fn help_has_examples() {
         &["local", "--help"],
         &["demo", "--help"],
     ] {
-        let ended = Run::new(args).end();
+        let ended = Run::new(args).run();
         assert_eq!(ended.status, 0);
         assert!(
             ended.stdout.contains("Examples:"),
@@ -1088,6 +1092,6 @@ fn help_has_examples() {
             ended.stdout
         );
     }
-    assert_eq!(Run::new(&["ingest"]).end().status, 2);
-    assert_eq!(Run::new(&["nonsense"]).end().status, 2);
+    assert_eq!(Run::new(&["ingest"]).run().status, 2);
+    assert_eq!(Run::new(&["nonsense"]).run().status, 2);
 }

@@ -1,15 +1,15 @@
-//! The keep-alive as a Lambda function: its binary, started as Lambda starts it,
-//! against a Runtime API, a DynamoDB and an auto scaling of the test's own.
+//! keep-alive as a Lambda function: its binary, started as Lambda starts it, against
+//! fakes of the Runtime API, DynamoDB and Application Auto Scaling.
 
 use crate::common::binary::{Run, SECRET, Started};
 use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, FaultPlan, KeyType};
-use crate::common::fake_lambda::{FakeLambda, Sent};
+use crate::common::fake_lambda::{FakeLambda, FunctionOutput};
 use crate::common::fake_scaling::{FakeScaling, Target};
 use hashferry::binaries::keepalive::{Event, handle};
 use hashferry::{Aws, AwsOptions, ErrorKind, LocalEndpoints};
 use serde_json::{Value, json};
 
-/// What the schedule of scripts/keepalive/lambda.yaml sends.
+/// Event of the schedule in scripts/keepalive/lambda.yaml.
 const EVENT: &str = r#"{"table":"sha256","until_min":true}"#;
 
 fn table(wcu: u64) -> DynamoConfig {
@@ -18,20 +18,20 @@ fn table(wcu: u64) -> DynamoConfig {
         .secret(SECRET)
 }
 
-fn scaling(targets: &[(u64, u64)]) -> FakeScaling {
+fn scaling_targets(targets: &[(u64, u64)]) -> FakeScaling {
     let targets = targets.iter().map(|&(min, max)| Target {
         resource: "table/sha256".to_owned(),
         min,
         max,
-        aim: Some(70.0),
+        target_percent: Some(70.0),
         suspended: false,
     });
     FakeScaling::start(targets.collect())
 }
 
-/// The bootstrap with all that Lambda sets.
+/// The bootstrap binary with the environment that Lambda sets.
 fn bootstrap(lambda: &FakeLambda) -> Run {
-    Run::of(env!("CARGO_BIN_EXE_keepalive-lambda"), &[""; 0])
+    Run::with_binary(env!("CARGO_BIN_EXE_keepalive-lambda"), &[""; 0])
         .env("AWS_LAMBDA_RUNTIME_API", &lambda.host())
         .env("AWS_LAMBDA_FUNCTION_NAME", "keepalive")
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
@@ -48,15 +48,15 @@ fn start(lambda: &FakeLambda, dynamo: &FakeDynamo, scaling: &FakeScaling) -> Sta
         .start()
 }
 
-fn answer(request: u64, body: Value) -> Sent {
-    Sent {
+fn expected_output(request: u64, body: Value) -> FunctionOutput {
+    FunctionOutput {
         path: format!("invocation/request-{request}/response"),
         body,
     }
 }
 
-/// Asserts that the invocation failed, and that its error says each of `parts`.
-fn assert_failed(sent: &Sent, request: u64, kind: &str, parts: &[&str]) {
+/// Asserts that the invocation failed with an error that contains each of `parts`.
+fn assert_failed(sent: &FunctionOutput, request: u64, kind: &str, parts: &[&str]) {
     assert_eq!(sent.path, format!("invocation/request-{request}/error"));
     assert_eq!(sent.body["errorType"], kind, "{}", sent.body);
     let message = sent.body["errorMessage"].as_str().expect("a text");
@@ -66,7 +66,7 @@ fn assert_failed(sent: &Sent, request: u64, kind: &str, parts: &[&str]) {
 }
 
 /// The lines of a log, each of which is one JSON object.
-fn log(stderr: &str) -> Vec<Value> {
+fn log_lines(stderr: &str) -> Vec<Value> {
     let lines = stderr.lines();
     lines
         .map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}")))
@@ -74,14 +74,14 @@ fn log(stderr: &str) -> Vec<Value> {
 }
 
 #[test]
-fn one_event_is_one_round_until_the_minimum() {
-    let (lambda, scaling) = (FakeLambda::start(), scaling(&[(25, 2000)]));
+fn each_event_is_one_round_until_the_minimum() {
+    let (lambda, scaling) = (FakeLambda::start(), scaling_targets(&[(25, 2000)]));
     let dynamo = FakeDynamo::start(table(1000));
     let mut started = start(&lambda, &dynamo, &scaling);
 
     let expected = json!({"table": "sha256", "write_units": 1000, "min": 25,
         "consumed": 1.0, "at_minimum": false, "not_helped": []});
-    assert_eq!(lambda.invoke(EVENT), answer(1, expected));
+    assert_eq!(lambda.invoke(EVENT), expected_output(1, expected));
     let stats = dynamo.stats();
     assert_eq!((stats.consumed_units, stats.distinct), (1, 0));
     assert_eq!(
@@ -93,29 +93,31 @@ fn one_event_is_one_round_until_the_minimum() {
     dynamo.set_billing(Billing::Provisioned { wcu: 25 });
     let expected = json!({"table": "sha256", "write_units": 25, "min": 25,
         "consumed": 0.0, "at_minimum": true, "not_helped": []});
-    assert_eq!(lambda.invoke(EVENT), answer(2, expected));
+    assert_eq!(lambda.invoke(EVENT), expected_output(2, expected));
     assert_eq!(
         (calls(&dynamo, "DeleteItem"), calls(&dynamo, "GetItem")),
         (1, 1)
     );
 
-    // Without until_min there is traffic all the same, and nobody is asked about
-    // a minimum.
+    // Without until_min the round writes anyway, and does not read the minimum.
     let asked = scaling.calls().len();
     let expected = json!({"table": "sha256", "write_units": 25, "min": null,
         "consumed": 1.0, "at_minimum": null, "not_helped": []});
-    assert_eq!(lambda.invoke(r#"{"table":"sha256"}"#), answer(3, expected));
+    assert_eq!(
+        lambda.invoke(r#"{"table":"sha256"}"#),
+        expected_output(3, expected)
+    );
     assert_eq!(dynamo.stats().consumed_units, 2);
     assert_eq!(scaling.calls().len(), asked);
     assert!(scaling.calls().iter().all(|c| c.starts_with("Describe")));
     assert_eq!(dynamo.stats().unsigned, 0, "by the credentials given");
 
     started.kill();
-    let ended = started.end();
+    let ended = started.wait();
     assert_eq!(ended.status, -1, "a signal ended it");
     assert_eq!(ended.stdout, "");
     assert!(!ended.stderr.contains(SECRET), "{}", ended.stderr);
-    let lines = log(&ended.stderr);
+    let lines = log_lines(&ended.stderr);
     assert_eq!(lines.len(), 3, "one line an event: {}", ended.stderr);
     assert_eq!(lines[0]["span"]["requestId"], "request-1", "{}", lines[0]);
     assert_eq!(
@@ -134,8 +136,8 @@ fn calls(dynamo: &FakeDynamo, operation: &str) -> u64 {
 }
 
 #[test]
-fn an_invocation_that_fails_says_why_and_the_next_one_is_served() {
-    let (lambda, targets) = (FakeLambda::start(), scaling(&[(25, 2000)]));
+fn a_failed_invocation_reports_its_error_and_the_next_one_succeeds() {
+    let (lambda, targets) = (FakeLambda::start(), scaling_targets(&[(25, 2000)]));
     let dynamo = FakeDynamo::start(table(1000));
     let mut started = start(&lambda, &dynamo, &targets);
 
@@ -163,23 +165,23 @@ fn an_invocation_that_fails_says_why_and_the_next_one_is_served() {
         &lambda.invoke(EVENT),
         4,
         "hashferry.Usage",
-        &["paid per request"],
+        &["is on-demand"],
     );
     dynamo.set_billing(Billing::Provisioned { wcu: 1000 });
     assert_eq!(lambda.invoke(EVENT).path, "invocation/request-5/response");
     assert_eq!(dynamo.stats().consumed_units, 1, "one round only");
 
     started.kill();
-    let ended = started.end();
-    ended.assert_says(&["unknown field: untilmin", "there is no table other"]);
+    let ended = started.wait();
+    ended.assert_stderr(&["unknown field: untilmin", "there is no table other"]);
     assert!(!ended.stderr.contains(SECRET), "{}", ended.stderr);
-    let lines = log(&ended.stderr);
+    let lines = log_lines(&ended.stderr);
     let levels: Vec<_> = lines.iter().map(|l| l["level"].as_str()).collect();
     let error = Some("ERROR");
     assert_eq!(levels, [error, error, error, error, Some("INFO")]);
 
-    // Nothing would ever bring this one down.
-    let (lambda, none) = (FakeLambda::start(), scaling(&[]));
+    // Nothing would ever scale this one in.
+    let (lambda, none) = (FakeLambda::start(), scaling_targets(&[]));
     let mut started = start(&lambda, &dynamo, &none);
     let sent = lambda.invoke(EVENT);
     assert_failed(
@@ -190,40 +192,44 @@ fn an_invocation_that_fails_says_why_and_the_next_one_is_served() {
     );
     assert_eq!(dynamo.stats().consumed_units, 1, "no round");
     started.kill();
-    started.end();
+    started.wait();
 }
 
 #[test]
-fn it_ends_when_it_is_not_in_lambda() {
+fn the_binary_exits_outside_lambda() {
     let lambda = FakeLambda::start();
     for (name, value, why) in [
         ("AWS_LAMBDA_RUNTIME_API", None, "not set"),
         ("AWS_LAMBDA_FUNCTION_NAME", None, "not set"),
         ("AWS_LAMBDA_FUNCTION_VERSION", None, "not set"),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", Some("much"), "no number"),
+        (
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+            Some("much"),
+            "not a number",
+        ),
     ] {
         let run = match value {
             None => bootstrap(&lambda).without_env(name),
             Some(value) => bootstrap(&lambda).env(name, value),
         };
-        let ended = run.end();
+        let ended = run.run();
         assert_eq!(ended.status, 2, "{}", ended.stderr);
-        ended.assert_says(&[name, why, "hashferry keepalive --table NAME"]);
+        ended.assert_stderr(&[name, why, "hashferry keepalive --table NAME"]);
     }
-    let ended = bootstrap(&lambda).without_env("AWS_REGION").end();
+    let ended = bootstrap(&lambda).without_env("AWS_REGION").run();
     assert_eq!(ended.status, 2, "{}", ended.stderr);
-    ended.assert_says(&["no AWS region"]);
+    ended.assert_stderr(&["no AWS region"]);
 
-    // The API is gone: nothing to wait for.
+    // The API is closed, so there is nothing to wait for.
     let run = bootstrap(&lambda);
     drop(lambda);
-    let ended = run.end();
+    let ended = run.run();
     assert_eq!(ended.status, 1, "{}", ended.stderr);
-    ended.assert_says(&["the Lambda runtime API does not answer as it should"]);
+    ended.assert_stderr(&["the Lambda runtime API sent an unexpected response"]);
 }
 
 #[tokio::test]
-async fn the_handler_is_of_use_without_lambda_too() {
+async fn the_handler_works_without_lambda() {
     let index = |name| {
         json!([{"IndexName": name, "IndexStatus": "ACTIVE",
         "KeySchema": [{"AttributeName": "source", "KeyType": "HASH"}],
@@ -235,7 +241,7 @@ async fn the_handler_is_of_use_without_lambda_too() {
         .describe("LocalSecondaryIndexes", index("local"));
     let dynamo = FakeDynamo::start(config);
     let local = LocalEndpoints {
-        home: String::new(),
+        folder: String::new(),
         s3: dynamo.endpoint(),
         dynamodb: dynamo.endpoint(),
         region: "us-east-1".to_owned(),
@@ -257,8 +263,8 @@ async fn the_handler_is_of_use_without_lambda_too() {
 }
 
 #[test]
-fn an_event_that_is_not_the_schedules_is_refused() {
-    let read = |text: &str| Event::read(&serde_json::from_str(text).expect("JSON"));
+fn an_event_of_another_source_is_an_error() {
+    let read = |text: &str| Event::parse(&serde_json::from_str(text).expect("JSON"));
     let event = |until_min| Event {
         table: "sha256".to_owned(),
         until_min,
@@ -281,7 +287,7 @@ fn an_event_that_is_not_the_schedules_is_refused() {
             r#"{"table":"sha256","Until_Min":"hunter2"}"#,
             "unknown field: Until_Min",
         ),
-        // What a schedule without an input sends.
+        // Event of a schedule without an input.
         (
             r#"{"version":"0","id":"hunter2","detail-type":"Scheduled Event","detail":"{}"}"#,
             "unknown field",
@@ -292,7 +298,7 @@ fn an_event_that_is_not_the_schedules_is_refused() {
         let said = error.to_string();
         assert!(said.contains(why), "{text}: {said}");
         assert!(!said.contains("hunter2"), "it shows no values: {said}");
-        let hint = error.what_to_do().expect("what was expected");
+        let hint = error.hint().expect("what was expected");
         assert!(
             hint.contains(r#"{"table":"NAME","until_min":true}"#),
             "{hint}"
@@ -300,7 +306,7 @@ fn an_event_that_is_not_the_schedules_is_refused() {
     }
 }
 
-/// A request as a function URL hands it over.
+/// A request in the event format of a function URL.
 fn request(method: &str, path: &str, key: Option<&str>, body: Option<&str>) -> String {
     let mut headers =
         json!({"host": "abc.lambda-url.us-east-1.on.aws", "content-type": "application/json"});
@@ -319,25 +325,25 @@ fn request(method: &str, path: &str, key: Option<&str>, body: Option<&str>) -> S
 }
 
 #[test]
-fn look_ups_are_answered_as_the_command_answers_them() {
+fn look_ups_get_the_answers_of_the_serve_command() {
     let dynamo = FakeDynamo::start(table(1000));
-    // The SHA-256 of "test", which is a key here and a hash there.
+    // SHA-256 of "test": both an API key and a hash of the table.
     let digest = "9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08";
     dynamo.put(json!({"sha256": {"S": digest}, "source": {"S": "NSRL"}}));
     let lambda = FakeLambda::start();
     let bootstrap = || {
-        Run::of(env!("CARGO_BIN_EXE_serve-lambda"), &[""; 0])
+        Run::with_binary(env!("CARGO_BIN_EXE_serve-lambda"), &[""; 0])
             .env("AWS_LAMBDA_RUNTIME_API", &lambda.host())
             .env("AWS_LAMBDA_FUNCTION_NAME", "serve")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
             .dynamo(&dynamo)
     };
-    let ended = bootstrap().env("HASHFERRY_TABLE", "sha256").end();
+    let ended = bootstrap().env("HASHFERRY_TABLE", "sha256").run();
     ended.assert_status(2);
-    ended.assert_says(&["HASHFERRY_API_KEYS is not set", "--new-key"]);
+    ended.assert_stderr(&["HASHFERRY_API_KEYS is not set", "--new-key"]);
 
-    // What contradicts the table is known at the start.
+    // Options that contradict the table are an error at the start.
     for (name, value, hint) in [
         ("HASHFERRY_CASE", "lower", "HASHFERRY_CASE=upper"),
         ("HASHFERRY_HASH", "md5", "HASHFERRY_KEY=sha256"),
@@ -346,9 +352,9 @@ fn look_ups_are_answered_as_the_command_answers_them() {
             .env("HASHFERRY_TABLE", "sha256")
             .env("HASHFERRY_API_KEYS", &format!("alice sha256:{digest}"))
             .env(name, value)
-            .end();
+            .run();
         ended.assert_status(2);
-        ended.assert_says(&["does not fit table sha256", hint]);
+        ended.assert_stderr(&["does not fit table sha256", hint]);
     }
 
     let mut started = bootstrap()
@@ -387,7 +393,7 @@ fn look_ups_are_answered_as_the_command_answers_them() {
     );
     assert_eq!(ask("GET", "/healthz", None, None).0, Some(200));
     started.kill();
-    let ended = started.end();
+    let ended = started.wait();
     assert!(
         ended.stderr.contains("\"key\":\"alice\""),
         "{}",

@@ -1,10 +1,9 @@
-//! The library as a program embeds it: hashes that the program has, events, a refresh,
-//! causes of errors.
+//! The library in a program: hashes from the program, events, a refresh, causes of errors.
 
 use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
 use futures::stream;
-use hashferry::options::Existing;
-use hashferry::report::Counts;
+use hashferry::options::IfExists;
+use hashferry::report::RunCounters;
 use hashferry::{
     Algorithm, Aws, AwsOptions, ErrorKind, Event, Hash, Ingest, IngestBuilder, LocalEndpoints,
     Lookup, Outcome, Plan, Refresh, Stop, Verify,
@@ -21,7 +20,7 @@ fn dynamo() -> FakeDynamo {
 async fn aws(dynamo: &FakeDynamo) -> Aws {
     let options = AwsOptions {
         local: Some(LocalEndpoints {
-            home: "a test".into(),
+            folder: "a test".into(),
             s3: dynamo.endpoint(),
             dynamodb: dynamo.endpoint(),
             region: "us-east-1".into(),
@@ -68,7 +67,7 @@ async fn hashes_of_an_iterator_are_written_and_accounted_for() {
 }
 
 #[tokio::test]
-async fn what_a_stream_brings_before_its_error_is_written_and_the_cause_is_told() {
+async fn hashes_of_a_stream_before_its_error_are_written_and_the_cause_is_reported() {
     let dynamo = dynamo();
     let fails = io::Error::other("the feed is gone");
     let hashes = stream::iter((0..100).map(|n| Ok(hash(n))).chain([Err(fails)]));
@@ -81,7 +80,7 @@ async fn what_a_stream_brings_before_its_error_is_written_and_the_cause_is_told(
 }
 
 #[tokio::test]
-async fn no_hashes_and_no_source_are_refused_and_an_empty_iterator_is_a_run() {
+async fn a_builder_without_a_source_is_an_error_and_an_empty_iterator_is_a_run() {
     let dynamo = dynamo();
     let none = ingest(&dynamo).await.build().await.expect_err("no source");
     assert_eq!(none.kind(), ErrorKind::Usage);
@@ -92,13 +91,13 @@ async fn no_hashes_and_no_source_are_refused_and_an_empty_iterator_is_a_run() {
 }
 
 #[tokio::test]
-async fn a_run_tells_its_start_its_progress_and_its_end() {
-    // Calls that fail for a while make it last for some intervals.
+async fn a_run_reports_its_start_its_progress_and_its_end() {
+    // Throttled calls prolong the run to several intervals.
     let plan = FaultPlan::default()
         .at(2, Fault::Throttle)
         .at(3, Fault::Throttle);
     let dynamo = FakeDynamo::start(DynamoConfig::new("sha256", "sha256", KeyType::S).plan(plan));
-    let events = Arc::new(Mutex::new(Vec::<Event<Counts>>::new()));
+    let events = Arc::new(Mutex::new(Vec::<Event<RunCounters>>::new()));
     let into = events.clone();
     let builder = ingest(&dynamo).await.hashes((0..500).map(hash));
     let run = builder
@@ -108,7 +107,7 @@ async fn a_run_tells_its_start_its_progress_and_its_end() {
         .await
         .expect("a run");
     let watch = run.watch();
-    assert!(watch.progress().is_none(), "it has not begun");
+    assert!(watch.progress().is_none(), "it has not started");
     let report = run.run().await.expect("a report");
     assert_eq!(report.written, 500);
     let events = events.lock().expect("a lock");
@@ -117,16 +116,19 @@ async fn a_run_tells_its_start_its_progress_and_its_end() {
         "{events:?}"
     );
     let Some(Event::Ended(last)) = events.last() else {
-        panic!("the last is no end: {events:?}");
+        panic!("the last event is not Ended: {events:?}");
     };
     assert_eq!(
-        (last.counts.books.written, last.counts.books.lines),
+        (
+            last.counts.line_counts.written,
+            last.counts.line_counts.lines
+        ),
         (500, 500)
     );
     let between = &events[1..events.len() - 1];
     assert!(!between.is_empty());
     let written = between.iter().map(|event| match event {
-        Event::Progress(now) => now.counts.books.written,
+        Event::Progress(now) => now.counts.line_counts.written,
         other => panic!("between start and end: {other:?}"),
     });
     assert!(written.is_sorted());
@@ -134,7 +136,7 @@ async fn a_run_tells_its_start_its_progress_and_its_end() {
 }
 
 #[tokio::test]
-async fn a_refresh_writes_the_new_ones_and_deletes_what_is_gone() {
+async fn a_refresh_writes_new_hashes_and_deletes_removed_ones() {
     let dynamo = dynamo();
     let folder = tempfile::tempdir().expect("a folder");
     let list = |name: &str, numbers: std::ops::Range<u64>| {
@@ -156,7 +158,7 @@ async fn a_refresh_writes_the_new_ones_and_deletes_what_is_gone() {
 }
 
 #[tokio::test]
-async fn a_verification_a_look_up_and_a_plan_have_a_front_too() {
+async fn verify_lookup_and_plan_run_from_a_program() {
     let dynamo = dynamo();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("list.txt").display().to_string();
@@ -174,7 +176,9 @@ async fn a_verification_a_look_up_and_a_plan_have_a_front_too() {
     let verify = Verify::builder().aws(aws(&dynamo).await).table("sha256");
     let verify = verify.source(&path).on_event(move |event| {
         if let Event::Ended(end) = event {
-            into.lock().expect("a lock").push(end.counts.books.missing);
+            into.lock()
+                .expect("a lock")
+                .push(end.counts.line_counts.missing);
         }
     });
     let report = verify.build().await.expect("a run").run().await;
@@ -184,7 +188,7 @@ async fn a_verification_a_look_up_and_a_plan_have_a_front_too() {
 
     let answers = folder.path().join("answers.jsonl");
     let lookup = Lookup::builder().aws(aws(&dynamo).await).table("sha256");
-    let lookup = lookup.input(&path).output(&answers, Existing::Refuse);
+    let lookup = lookup.input(&path).output(&answers, IfExists::Fail);
     let report = lookup.build().await.expect("a run").run().await;
     let report = report.expect("a report");
     assert_eq!((report.known, report.unknown), (50, 10));
@@ -197,7 +201,7 @@ async fn a_verification_a_look_up_and_a_plan_have_a_front_too() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_a_run_before_it_begins_and_an_error_has_its_source() {
+async fn a_stop_before_the_start_interrupts_a_run_and_an_error_has_its_source() {
     let dynamo = dynamo();
     let stop = Stop::new();
     stop.request();

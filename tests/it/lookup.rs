@@ -1,10 +1,9 @@
-//! `hashferry lookup` of a table as it is run: the real binary, servers that do as they
-//! are told.
+//! Tests of `hashferry lookup --table`: the real binary, scripted fake servers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::common::binary::{Ended, Run, SECRET, answers};
+use crate::common::binary::{Finished, Run, SECRET, answers};
 use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
 use crate::common::fake_s3::{FakeS3, S3Config};
 use serde_json::{Value, json};
@@ -24,7 +23,7 @@ fn table() -> DynamoConfig {
     DynamoConfig::new("sha256", "sha256", KeyType::S)
 }
 
-/// A table with every second of these.
+/// A table with every second hash.
 fn every_second(config: DynamoConfig, hashes: &[String]) -> FakeDynamo {
     let dynamo = FakeDynamo::start(config);
     for hash in hashes.iter().step_by(2) {
@@ -33,7 +32,7 @@ fn every_second(config: DynamoConfig, hashes: &[String]) -> FakeDynamo {
     dynamo
 }
 
-/// The answers to a list of them.
+/// The expected answers for a table of [`every_second`].
 fn expected(hashes: &[String]) -> Vec<Value> {
     let each = hashes.iter().enumerate();
     each.map(|(i, hash)| match i % 2 {
@@ -43,11 +42,11 @@ fn expected(hashes: &[String]) -> Vec<Value> {
     .collect()
 }
 
-fn assert_answers(ended: &Ended, expected: &[Value]) {
+fn assert_answers(ended: &Finished, expected: &[Value]) {
     assert_same(&ended.answers(), expected);
 }
 
-/// Says the first difference, not both lists.
+/// Shows the first difference instead of both lists.
 fn assert_same(got: &[Value], expected: &[Value]) {
     for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
         assert_eq!(got, expected, "answer {i}");
@@ -58,7 +57,7 @@ fn assert_same(got: &[Value], expected: &[Value]) {
 const FAST: [&str; 2] = ["--rate", "max"];
 
 #[test]
-fn each_line_has_its_answer_in_order_whatever_befalls_the_calls() {
+fn answers_are_complete_and_in_list_order_despite_faults_of_the_service() {
     let hashes = hashes(5000);
     let plan = FaultPlan::default()
         .read_at(1, Fault::HoldUntil(4))
@@ -75,7 +74,7 @@ fn each_line_has_its_answer_in_order_whatever_befalls_the_calls() {
     let ended = Run::lookup("s3://lists/a.txt", &FAST)
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
     assert_answers(&ended, &expected(&hashes));
     ended.assert_looked_up([5000, 2500, 2500, 0, 0, 0]);
@@ -90,16 +89,16 @@ fn each_line_has_its_answer_in_order_whatever_befalls_the_calls() {
         (ended.number("throttled"), ended.number("unprocessed")),
         (1, 140)
     );
-    // Half a unit of it is the look at the table.
+    // 0.5 RCU of it are the Scan that detects the table's contents.
     assert_eq!(report["consumed_rcu"], 2500.5);
-    ended.assert_says(&["every line has its answer", "eventually consistent reads"]);
+    ended.assert_stderr(&["every line has its answer", "eventually consistent reads"]);
     let stats = dynamo.stop();
     assert_eq!(stats.keys_asked[1], 0);
     assert_eq!(stats.calls, 0, "nothing is written");
 }
 
 #[test]
-fn what_is_no_hash_is_answered_too_and_told_from_what_is_not_meant_as_one() {
+fn invalid_lines_have_answers_with_their_reasons() {
     let hashes = hashes(2);
     let dynamo = every_second(table(), &hashes);
     let lower = hashes[0].to_lowercase();
@@ -110,8 +109,8 @@ fn what_is_no_hash_is_answered_too_and_told_from_what_is_not_meant_as_one() {
     let ended = Run::lookup("-", &FAST)
         .input(list.clone())
         .dynamo(&dynamo)
-        .end();
-    // Nothing of that is a line gone wrong.
+        .run();
+    // None of these lines is an error of the list.
     ended.assert_status(0);
     let blank = |input: &str, reason: &str| json!({"input": input, "hash": null, "status": "invalid", "reason": reason});
     let known = |input: &str| json!({"input": input, "hash": hashes[0], "status": "known", "source": "debian", "n": 7});
@@ -130,7 +129,7 @@ fn what_is_no_hash_is_answered_too_and_told_from_what_is_not_meant_as_one() {
     let mut bytes = list.into_bytes();
     bytes.extend(b"no hash\ncaf\xE9\na\0b\n");
     bytes.extend([b'x'; 70_000]);
-    let ended = Run::lookup("-", &FAST).input(bytes).dynamo(&dynamo).end();
+    let ended = Run::lookup("-", &FAST).input(bytes).dynamo(&dynamo).run();
     ended.assert_status(3);
     let got = ended.answers();
     assert_same(&got[..6], &start);
@@ -149,42 +148,42 @@ fn what_is_no_hash_is_answered_too_and_told_from_what_is_not_meant_as_one() {
     );
     assert_eq!(ended.report["outcome"], "rejects");
 
-    // An empty list has no answers, and that is none too few.
-    let ended = Run::lookup("-", &FAST).input("").dynamo(&dynamo).end();
+    // An empty list is complete without answers.
+    let ended = Run::lookup("-", &FAST).input("").dynamo(&dynamo).run();
     ended.assert_status(0);
     assert_eq!(ended.stdout, "");
 }
 
 #[test]
-fn a_list_without_one_hash_is_a_failure_though_each_line_has_its_answer() {
+fn a_list_without_a_hash_is_a_failure() {
     let dynamo = FakeDynamo::start(table());
     let md5s: String = (0..60).map(|i| format!("{i:032x}\n")).collect();
     let look_up = |list: &str, args: &[&str]| {
         let run = Run::lookup("list.txt", &[&FAST[..], args].concat());
-        run.file("list.txt", list.as_bytes()).dynamo(&dynamo).end()
+        run.file("list.txt", list.as_bytes()).dynamo(&dynamo).run()
     };
     let ended = look_up(&md5s, &[]);
     ended.assert_status(1);
     ended.assert_looked_up([60, 0, 0, 60, 0, 0]);
     assert!(ended.answers().iter().all(|a| a["status"] == "invalid"));
     assert_eq!(ended.report["outcome"], "failed");
-    ended.assert_says(&[
+    ended.assert_stderr(&[
         "none of the 60 lines is a SHA-256",
         "they look like MD5 (32 hexadecimal digits)",
     ]);
     let ended = look_up("\n# x\n", &[]);
     ended.assert_status(1);
-    ended.assert_says(&["none of the 2 lines is a SHA-256: all of them are skipped"]);
+    ended.assert_stderr(&["none of the 2 lines is a SHA-256: all of them are skipped"]);
     let ended = look_up("", &[]);
     ended.assert_status(1);
-    ended.assert_says(&["list.txt has no lines"]);
+    ended.assert_stderr(&["list.txt has no lines"]);
     let ended = look_up("\0\n", &["--paths"]);
     ended.assert_status(1);
-    ended.assert_says(&["none of the 1 lines is a path"]);
+    ended.assert_stderr(&["none of the 1 lines is a path"]);
 }
 
 #[test]
-fn a_hash_that_comes_again_is_asked_once() {
+fn a_duplicate_hash_is_requested_once() {
     let few = hashes(150);
     let many: Vec<String> = (0..6000).map(|i| few[i * 7 % 150].clone()).collect();
     let dynamo = every_second(table(), &few);
@@ -192,7 +191,7 @@ fn a_hash_that_comes_again_is_asked_once() {
     let ended = Run::lookup("-", &FAST)
         .input(text(&many))
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
     let expected: Vec<Value> = many.iter().map(|h| answer[h].clone()).collect();
     assert_answers(&ended, &expected);
@@ -201,7 +200,7 @@ fn a_hash_that_comes_again_is_asked_once() {
 }
 
 #[test]
-fn only_some_answers_or_in_any_order() {
+fn only_and_unordered_change_the_output_and_not_the_counts() {
     let hashes = hashes(2000);
     let dynamo = every_second(
         table().plan(FaultPlan::default().read_at(1, Fault::HoldUntil(15))),
@@ -211,7 +210,7 @@ fn only_some_answers_or_in_any_order() {
     let ended = Run::lookup("-", &["--rate", "max", "--unordered", "--consistent"])
         .input(text(&hashes))
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
     let by_input = |answers: Vec<Value>| -> BTreeMap<String, Value> {
         let each = answers.into_iter();
@@ -220,7 +219,7 @@ fn only_some_answers_or_in_any_order() {
     };
     let got = ended.answers();
     assert_eq!(got.len(), 2000);
-    assert!(got[0] != all[0], "the first call's answers came last");
+    assert!(got[0] != all[0], "the first call's answers are last");
     assert_eq!(by_input(got), by_input(all.clone()));
     assert_eq!(dynamo.stats().keys_asked, [0, 2000]);
 
@@ -228,7 +227,7 @@ fn only_some_answers_or_in_any_order() {
         let ended = Run::lookup("-", &["--rate", "max", "--only", only])
             .input(text(&hashes))
             .dynamo(&dynamo)
-            .end();
+            .run();
         ended.assert_status(0);
         let expected: Vec<Value> = all
             .iter()
@@ -241,12 +240,12 @@ fn only_some_answers_or_in_any_order() {
 }
 
 #[test]
-fn keys_of_bytes_sort_keys_and_other_algorithms() {
+fn binary_keys_sort_keys_and_other_algorithms_are_looked_up() {
     let md5 = [
         "92E792C43C35E96FED3F9566083326FC",
         "00112233445566778899AABBCCDDEEFF",
     ];
-    // Which algorithm it is shows the list alone.
+    // The name of the key does not give the algorithm.
     let dynamo =
         FakeDynamo::start(DynamoConfig::new("t", "pk", KeyType::B).sort("kind", KeyType::S));
     use base64::Engine as _;
@@ -260,7 +259,7 @@ fn keys_of_bytes_sort_keys_and_other_algorithms() {
     let ended = Run::lookup("-", &["--table", "t", "--attr", "kind=md5"])
         .input(list.clone())
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
     assert_answers(
         &ended,
@@ -270,37 +269,37 @@ fn keys_of_bytes_sort_keys_and_other_algorithms() {
             json!({"input": md5[1], "hash": md5[1], "status": "unknown"}),
         ],
     );
-    ended.assert_says(&["taking the keys of table t for md5"]);
+    ended.assert_stderr(&["using md5 for table t, by the length of its keys"]);
     let ended = Run::lookup("-", &["--table", "t"])
         .input(list)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
-    ended.assert_says(&["kind"]);
+    ended.assert_stderr(&["kind"]);
     let nothing = || {
         Run::lookup("-", &["--table", "t", "--attr", "kind=x"])
             .input("nothing\nhere\n")
             .dynamo(&dynamo)
-            .end()
+            .run()
     };
-    // The table shows the algorithm, or else the list must.
+    // The algorithm comes from the table's items, or else from the list.
     nothing().assert_looked_up([2, 0, 0, 2, 0, 0]);
     dynamo.deny("Scan");
     let ended = nothing();
     ended.assert_status(2);
-    ended.assert_says(&["shows no hash", "--hash"]);
+    ended.assert_stderr(&["have no hash", "--hash"]);
 }
 
 #[test]
-fn paths_are_asked_by_the_rules_and_items_of_other_ones_are_seen() {
-    // The table cannot be looked at: what is found shows its rules.
+fn items_with_other_path_rules_cause_a_warning() {
+    // Without the Scan, only found items have the table's rules.
     let dynamo = FakeDynamo::start(table().plan(FaultPlan::default().deny("Scan")));
     let ingest = |rules: &[&str]| {
         let args = [&["--paths", "--rate", "max", "--source", "gold"], rules].concat();
         let ended = Run::ingest("-", &args)
             .input("/home/a/x\n/bin/sh\n")
             .dynamo(&dynamo)
-            .end();
+            .run();
         ended.assert_status(0);
     };
     ingest(&[]);
@@ -309,11 +308,11 @@ fn paths_are_asked_by_the_rules_and_items_of_other_ones_are_seen() {
         Run::lookup("-", &args)
             .input("/home/bob/x\n/bin/sh\n\n/bin/other\n/a\0b")
             .dynamo(&dynamo)
-            .end()
+            .run()
     };
     let ended = lookup(&[]);
     ended.assert_status(3);
-    let of = |a: &Value| {
+    let fields = |a: &Value| {
         json!([
             a["status"],
             a["normalized"],
@@ -323,7 +322,7 @@ fn paths_are_asked_by_the_rules_and_items_of_other_ones_are_seen() {
             a["reason"]
         ])
     };
-    let got: Vec<Value> = ended.answers().iter().map(of).collect();
+    let got: Vec<Value> = ended.answers().iter().map(fields).collect();
     assert_eq!(
         got,
         [
@@ -340,7 +339,7 @@ fn paths_are_asked_by_the_rules_and_items_of_other_ones_are_seen() {
     );
     assert!(!ended.stderr.contains("other rules"), "{}", ended.stderr);
 
-    // By other rules or users, what is found all the same shows it: once in the log.
+    // With other rules or users, the found items cause one warning in the log.
     for args in [&["--rules", "v3"][..], &["--unix-user", "admin"]] {
         let ended = lookup(args);
         ended.assert_status(3);
@@ -355,18 +354,18 @@ fn paths_are_asked_by_the_rules_and_items_of_other_ones_are_seen() {
             "{}",
             ended.stderr
         );
-        ended.assert_says(&["unknown answers mean nothing"]);
+        ended.assert_stderr(&["unknown answers mean nothing"]);
     }
     let ended = Run::lookup("-", &["--rules", "v3"])
         .input("x\n")
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
-    ended.assert_says(&["--rules is about paths", "--paths"]);
+    ended.assert_stderr(&["--rules needs a list of paths", "--paths"]);
 }
 
 #[test]
-fn a_run_that_was_killed_goes_on_after_its_last_answer_wherever_that_was() {
+fn a_killed_run_resumes_after_its_last_whole_answer() {
     let hashes = hashes(3000);
     let dynamo = every_second(table(), &hashes);
     let whole = Run::lookup("list", &["--rate", "max", "--output", "answers"])
@@ -376,7 +375,7 @@ fn a_run_that_was_killed_goes_on_after_its_last_answer_wherever_that_was() {
     let mut started = whole.start();
     started.wait_for_stderr("every line has its answer");
     let whole = std::fs::read_to_string(dir.join("answers")).expect("answers");
-    started.end().assert_status(0);
+    started.wait().assert_status(0);
     assert_same(&answers(&whole), &expected(&hashes));
 
     for cut in [
@@ -400,25 +399,25 @@ fn a_run_that_was_killed_goes_on_after_its_last_answer_wherever_that_was() {
         let mut started = run.start();
         started.wait_for_stderr("every line has its answer");
         let got = std::fs::read_to_string(dir.join("answers")).expect("answers");
-        let ended = started.end();
+        let ended = started.wait();
         ended.assert_status(0);
         assert_eq!(ended.stdout, "");
         assert_same(&answers(&got), &expected(&hashes));
         ended.assert_looked_up([3000, 1500, 1500, 0, 0, 0]);
-        let behind = whole[..cut].matches('\n').count() as u64;
+        let answered = whole[..cut].matches('\n').count() as u64;
         assert_eq!(
             dynamo.stats().keys_asked[0] - before,
-            3000 - behind,
+            3000 - answered,
             "cut at {cut}"
         );
-        let resumed = Some(behind).filter(|n| *n > 0);
+        let resumed = Some(answered).filter(|n| *n > 0);
         assert_eq!(ended.report["resumed_from"], json!(resumed));
     }
 }
 
 #[cfg(unix)]
 #[test]
-fn killed_in_the_middle_and_taken_up() {
+fn a_run_killed_at_any_call_resumes() {
     let hashes = hashes(4000);
     for at in [2, 11, 29] {
         let plan = FaultPlan::default().reads_from(at, Fault::Stall);
@@ -442,12 +441,12 @@ fn killed_in_the_middle_and_taken_up() {
             .wait_until(Duration::from_secs(60), |s| s.gets >= at + 2)
             .expect("calls");
         started.kill();
-        assert_eq!(started.end().status, -1);
+        assert_eq!(started.wait().status, -1);
         dynamo.set_plan(FaultPlan::default());
         let ended = Run::lookup("-", &args)
             .input(text(&hashes))
             .dynamo(&dynamo)
-            .end();
+            .run();
         ended.assert_status(0);
         let got = std::fs::read_to_string(&path).expect("answers");
         assert_same(&answers(&got), &expected(&hashes));
@@ -455,7 +454,7 @@ fn killed_in_the_middle_and_taken_up() {
 }
 
 #[test]
-fn a_file_that_is_not_this_lists_is_left_alone() {
+fn a_file_with_answers_to_another_list_is_not_changed() {
     let hashes = hashes(50);
     let dynamo = every_second(table(), &hashes);
     let answer = |h: &String| {
@@ -464,9 +463,9 @@ fn a_file_that_is_not_this_lists_is_left_alone() {
     };
     let answered: String = hashes[..10].iter().map(answer).collect();
     let other = text(&hashes[1..]);
-    // One line is another; the last is the same.
-    let mut but_one = hashes.clone();
-    but_one.swap(3, 40);
+    // Line 4 differs; the last answered line is the same.
+    let mut changed = hashes.clone();
+    changed.swap(3, 40);
     for (list, answers, says) in [
         (
             other.as_str(),
@@ -474,16 +473,16 @@ fn a_file_that_is_not_this_lists_is_left_alone() {
             "no answer to line 1 of the input",
         ),
         (
-            &text(&but_one),
+            &text(&changed),
             &answered,
             "no answer to line 4 of the input",
         ),
         (
             &text(&hashes[..5]),
             &answered,
-            "another list: it has 5 lines",
+            "another list: this list has 5 lines",
         ),
-        (&text(&hashes), "a list\n", "no answer of a look-up"),
+        (&text(&hashes), "a list\n", "not an answer of a look-up"),
     ] {
         let run = Run::lookup("list", &["--output", "answers", "--resume"])
             .file("list", list.as_bytes())
@@ -493,15 +492,15 @@ fn a_file_that_is_not_this_lists_is_left_alone() {
         let mut started = run.start();
         started.wait_for_stderr("error:");
         let left = std::fs::read_to_string(dir.join("answers")).expect("answers");
-        let ended = started.end();
+        let ended = started.wait();
         ended.assert_status(2);
-        ended.assert_says(&[says]);
+        ended.assert_stderr(&[says]);
         assert_eq!(left, answers);
     }
     assert_eq!(dynamo.stats().gets, 0);
 
     for (args, says) in [
-        (&["--output", "answers"][..], "answers is there already"),
+        (&["--output", "answers"][..], "answers exists already"),
         (
             &["--output", "list", "--overwrite"],
             "names the list itself",
@@ -521,21 +520,21 @@ fn a_file_that_is_not_this_lists_is_left_alone() {
             .file("list", text(&hashes).as_bytes())
             .file("answers", b"mine")
             .dynamo(&dynamo)
-            .end();
+            .run();
         assert_eq!(ended.status, 2, "{}", ended.stderr);
-        ended.assert_says(&[says]);
+        ended.assert_stderr(&[says]);
     }
     let ended = Run::lookup("list", &["--output", "answers", "--overwrite"])
         .file("list", text(&hashes).as_bytes())
         .file("answers", b"mine")
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
 }
 
 #[cfg(unix)]
 #[test]
-fn answers_that_were_chosen_are_not_gone_on_with() {
+fn a_run_does_not_resume_a_file_written_with_only() {
     let hashes = hashes(6);
     let dynamo = every_second(table(), &hashes);
     let list = [&hashes[0], &hashes[1], &hashes[1]]
@@ -548,20 +547,20 @@ fn answers_that_were_chosen_are_not_gone_on_with() {
     let dir = first.dir();
     let mut first = first.start();
     first.wait_for_stderr("every line has its answer");
-    let chosen = std::fs::read(dir.join("answers")).expect("answers");
-    first.end().assert_status(0);
-    assert!(!chosen.is_empty());
+    let filtered = std::fs::read(dir.join("answers")).expect("answers");
+    first.wait().assert_status(0);
+    assert!(!filtered.is_empty());
     let ended = Run::lookup("list", &["--output", "answers", "--resume"])
         .file("list", list.as_bytes())
-        .file("answers", &chosen)
+        .file("answers", &filtered)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
-    ended.assert_says(&["no answer to line 1 of the input", "--only"]);
+    ended.assert_stderr(&["no answer to line 1 of the input", "--only"]);
 }
 
 #[test]
-fn no_report_is_written_over_the_list_or_the_answers() {
+fn report_and_answers_never_overwrite_the_list() {
     let dynamo = every_second(table(), &hashes(2));
     for (args, says) in [
         (
@@ -586,33 +585,33 @@ fn no_report_is_written_over_the_list_or_the_answers() {
         let mut started = run.start();
         started.wait_for_stderr("error:");
         let left = std::fs::read(dir.join("list")).expect("the list");
-        let ended = started.end();
+        let ended = started.wait();
         assert_eq!((ended.status, &left[..]), (2, &b"x\n"[..]), "{args:?}");
-        ended.assert_says(&[says]);
+        ended.assert_stderr(&[says]);
     }
 }
 
 #[test]
-fn a_table_that_cannot_know_them_is_spoken_of() {
+fn a_table_without_known_hashes_causes_a_warning() {
     let hashes = hashes(12);
     let dynamo = every_second(table(), &[]);
     let ended = Run::lookup("list", &FAST)
         .file("list", text(&hashes).as_bytes())
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
-    ended.assert_says(&["table sha256 is empty", "not one of 12 hashes is known"]);
+    ended.assert_stderr(&["table sha256 is empty", "not one of 12 hashes is known"]);
     let dynamo = FakeDynamo::start(DynamoConfig::new("md5", "md5", KeyType::S));
     let ended = Run::lookup("list", &["--table", "md5", "--paths"])
         .file("list", b"/a\n")
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
-    ended.assert_says(&["paths are looked up by their SHA-256"]);
+    ended.assert_stderr(&["paths are looked up by their SHA-256"]);
 }
 
 #[test]
-fn a_signal_leaves_whole_answers_and_what_they_are_of() {
+fn a_signal_leaves_whole_answers_and_a_report() {
     use nix::sys::signal::Signal;
     let hashes = hashes(3000);
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
@@ -620,7 +619,7 @@ fn a_signal_leaves_whole_answers_and_what_they_are_of() {
             table().plan(FaultPlan::default().read_at(3, Fault::HoldUntil(1000))),
             &hashes,
         );
-        // What is written fits into the pipe: nobody reads it yet.
+        // The answers fit into the pipe, so they need no reader yet.
         let mut started = Run::lookup("-", &["--rate", "max", "--concurrency", "2"])
             .open_input(text(&hashes[..500]))
             .dynamo(&dynamo)
@@ -629,10 +628,10 @@ fn a_signal_leaves_whole_answers_and_what_they_are_of() {
             .wait_until(Duration::from_secs(60), |s| s.gets >= 5)
             .expect("calls");
         started.signal(signal);
-        // Twice: nothing is waited for.
-        started.wait_for_stderr("once more stops at once");
+        // The second signal forces the stop.
+        started.wait_for_stderr("press Ctrl-C again to stop now");
         started.signal(signal);
-        let ended = started.end();
+        let ended = started.wait();
         ended.assert_status(4);
         assert_eq!(ended.report["outcome"], "interrupted");
         assert_answers(&ended, &expected(&hashes[..200]));
@@ -641,7 +640,7 @@ fn a_signal_leaves_whole_answers_and_what_they_are_of() {
 }
 
 #[test]
-fn whoever_reads_no_more_ends_it_quietly() {
+fn a_closed_pipe_ends_the_run_without_an_error() {
     use std::io::{BufRead as _, BufReader};
     use std::process::{Command, Stdio};
     let hashes = hashes(60_000);
@@ -681,7 +680,7 @@ fn whoever_reads_no_more_ends_it_quietly() {
 }
 
 #[test]
-fn a_table_that_refuses_for_good_or_for_long_ends_the_run_and_says_how_to_go_on() {
+fn denied_or_throttled_reads_end_the_run_with_a_hint_to_resume() {
     let hashes = hashes(2000);
     for (plan, says) in [
         (
@@ -705,19 +704,19 @@ fn a_table_that_refuses_for_good_or_for_long_ends_the_run_and_says_how_to_go_on(
         let ended = Run::lookup("-", &args)
             .input(text(&hashes))
             .dynamo(&dynamo)
-            .end();
+            .run();
         ended.assert_status(1);
-        ended.assert_says(&[says, "--resume goes on"]);
+        ended.assert_stderr(&[says, "--resume to resume after the last answer"]);
         assert_answers(&ended, &expected(&hashes[..300]));
         assert_eq!(ended.number("error"), 0);
         assert!(ended.report["failure"].is_string());
     }
-    // No table, no permission to describe one.
+    // A missing table, and a table that the caller may not describe.
     let dynamo = FakeDynamo::start(table());
     let ended = Run::lookup("-", &["--table", "other"])
         .input("x\n")
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
     let dynamo = every_second(
         table().plan(FaultPlan::default().deny("DescribeTable")),
@@ -726,13 +725,13 @@ fn a_table_that_refuses_for_good_or_for_long_ends_the_run_and_says_how_to_go_on(
     let ended = Run::lookup("-", &[] as &[&str])
         .input(text(&hashes[..10]))
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
     assert_answers(&ended, &expected(&hashes[..10]));
 }
 
 #[test]
-fn the_rate_of_the_table_is_kept_and_progress_is_told() {
+fn progress_events_have_the_target_rate() {
     let hashes = hashes(1500);
     let config = table().billing(Billing::OnDemand { max: None });
     let dynamo = every_second(config, &hashes);
@@ -750,7 +749,7 @@ fn the_rate_of_the_table_is_kept_and_progress_is_told() {
     ])
     .input(text(&hashes))
     .dynamo(&dynamo)
-    .end();
+    .run();
     assert_eq!(ended.status, 0, "{}", ended.stderr);
     let event = ended
         .stderr
@@ -766,37 +765,37 @@ fn the_rate_of_the_table_is_kept_and_progress_is_told() {
 }
 
 #[test]
-fn the_embedded_table_answers() {
+fn the_embedded_table_is_looked_up() {
     let hashes = hashes(300);
     let folder = tempfile::tempdir().expect("a folder");
     let local = folder.path().display().to_string();
     Run::ingest("-", &["--local", &local, "--rate", "max", "--type", "t"])
         .input(text(&hashes[..200]))
-        .end()
+        .run()
         .assert_status(0);
     let ended = Run::lookup("-", &["--local", &local])
         .input(text(&hashes))
-        .end();
+        .run();
     ended.assert_status(0);
     ended.assert_looked_up([300, 200, 100, 0, 0, 0]);
     assert_eq!(ended.answers()[0]["type"], "t");
 }
 
 #[test]
-fn an_answer_that_does_not_name_the_table_makes_nothing_unknown() {
+fn an_invalid_response_is_retried_and_makes_no_hash_unknown() {
     let hashes = hashes(30);
     let item = |h: &str| json!({"sha256": {"S": h}, "source": {"S": "NSRL"}});
     let stranger = json!({"Responses": {"another": [item(&hashes[0])]}}).to_string();
     let twice = json!({"Responses": {"sha256": [item(&hashes[0]), item(&hashes[0])]}}).to_string();
     let arn = "arn:aws:dynamodb:us-east-1:111122223333:table/another";
     let plan = FaultPlan::default()
-        .read_at(1, Fault::Says(r#"{"Responses":{}}"#.to_owned()))
-        .read_at(2, Fault::Says(stranger))
-        .read_at(3, Fault::Says(twice))
-        .read_at(4, Fault::Says(json!({"Responses": {arn: []}}).to_string()))
+        .read_at(1, Fault::Body(r#"{"Responses":{}}"#.to_owned()))
+        .read_at(2, Fault::Body(stranger))
+        .read_at(3, Fault::Body(twice))
+        .read_at(4, Fault::Body(json!({"Responses": {arn: []}}).to_string()))
         .read_at(
             5,
-            Fault::Says(r#"{"Responses":{"sha256":[],"sha256":[]}}"#.to_owned()),
+            Fault::Body(r#"{"Responses":{"sha256":[],"sha256":[]}}"#.to_owned()),
         );
     let dynamo = FakeDynamo::start(table().plan(plan));
     for h in hashes.iter().step_by(2) {
@@ -806,36 +805,36 @@ fn an_answer_that_does_not_name_the_table_makes_nothing_unknown() {
     let ended = Run::lookup::<&str>("-", &[])
         .input(list)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
     ended.assert_looked_up([30, 15, 15, 0, 0, 0]);
     assert_eq!(ended.number("retries"), 5);
 }
 
 #[test]
-fn two_equal_lookups_give_equal_bytes_whatever_the_order_of_attributes() {
+fn the_output_does_not_depend_on_the_order_of_attributes() {
     let h = hashes(1).remove(0);
-    let ask = |attributes: [&str; 3]| {
+    let look_up = |attributes: [&str; 3]| {
         let key = format!(r#""sha256":{{"S":"{h}"}}"#);
         let body = format!(
             r#"{{"Responses":{{"sha256":[{{{},{key}}}]}}}}"#,
             attributes.join(",")
         );
-        let plan = FaultPlan::default().read_at(1, Fault::Says(body));
+        let plan = FaultPlan::default().read_at(1, Fault::Body(body));
         let dynamo = FakeDynamo::start(table().plan(plan));
         let ended = Run::lookup::<&str>("-", &[])
             .input(format!("{h}\n"))
             .dynamo(&dynamo)
-            .end();
+            .run();
         ended.assert_status(0);
         ended.stdout
     };
-    let one = ask([
+    let one = look_up([
         r#""type":{"S":"linux"}"#,
         r#""m":{"M":{"b":{"SS":["y","x"]},"a":{"NS":["10","9"]}}}"#,
         r#""status":{"S":"q"}"#,
     ]);
-    let other = ask([
+    let other = look_up([
         r#""status":{"S":"q"}"#,
         r#""type":{"S":"linux"}"#,
         r#""m":{"M":{"a":{"NS":["9","10"]},"b":{"SS":["x","y"]}}}"#,

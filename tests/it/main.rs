@@ -1,14 +1,14 @@
-//! hashferry as it is run: the real binary, its scripts and its Lambda functions,
-//! against servers of the tests' own that misbehave on demand.
+//! End-to-end tests: the real binary, its scripts and its Lambda functions against fake
+//! servers that fail on demand.
 //!
-//! One program holds all of them, and a module each subject; `cargo test --test it
-//! lookup::` runs one subject. They share a process and run at once, so a test changes
-//! nothing that belongs to the process. Environment, folder, signals and limits are
-//! those of the processes it starts; only the limit of open files may be raised.
+//! One program holds all tests, with a module for each subject; `cargo test --test it
+//! lookup::` runs one subject. The tests run concurrently in one process, so a test
+//! must not change process-wide state. Environment, folder, signals and limits apply to
+//! the processes that it starts. The limit of open files may be raised.
 
 mod common;
 
-// What the commands do.
+// Commands.
 mod capacity;
 mod contents;
 mod ingest;
@@ -18,10 +18,10 @@ mod normalize;
 mod plan;
 mod verify;
 
-// What a program embeds.
+// The library.
 mod library;
 
-// What a list is and where it lies.
+// Lists and sources.
 #[cfg(unix)]
 mod compression;
 #[cfg(unix)]
@@ -36,7 +36,7 @@ mod rds;
 mod refresh;
 mod source;
 
-// What befalls a run, and what it leaves behind.
+// Failures of a run, and its files.
 mod credentials;
 #[cfg(unix)]
 mod hostile;
@@ -46,7 +46,7 @@ mod raise;
 mod resume;
 mod secrets;
 
-// What else is served and shipped.
+// Servers and distribution.
 #[cfg(unix)]
 mod ci;
 #[cfg(feature = "lambda")]
@@ -56,5 +56,9 @@ mod local;
 #[cfg(all(unix, feature = "serve"))]
 mod serve;
 
-// The tests' own servers.
+// What the guides say.
+#[cfg(all(unix, feature = "local", feature = "rds", feature = "serve"))]
+mod guide;
+
+// The fake servers.
 mod fakes;

@@ -1,14 +1,14 @@
-//! Many objects as one source, by the real binary: what is under a prefix or in a
-//! manifest is read, all of it, in order, once; and what is none says so.
+//! Many objects as one source, with the real binary: prefixes, manifests and
+//! inventories are read completely, in order and once.
 
 use std::io::Write as _;
 use std::time::Duration;
 
-use crate::common::binary::{Ended, Run};
+use crate::common::binary::{Finished, Run};
 use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use crate::common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
-use hashferry::bench::{Ahead, Objects, Sources};
-use hashferry::options::{Form, Globs, Unpack};
+use hashferry::bench::{Objects, Prefetch, Sources};
+use hashferry::options::{DecompressOptions, Globs, ListOptions};
 use hashferry::{Aws, AwsOptions, LocalEndpoints};
 use nix::sys::signal::Signal;
 
@@ -16,14 +16,14 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 const PREFIX: &str = "s3://lists/p/";
 
-/// Keys in a page: few, so that a few objects make several.
+/// Keys in a page: few, so that a few objects need several pages.
 const PAGE: usize = 7;
 
 fn dynamo() -> FakeDynamo {
     FakeDynamo::start(DynamoConfig::new("sha256", "sha256", KeyType::S))
 }
 
-/// `lines` hashes that no other `n` has.
+/// `lines` hashes, distinct for each `n`.
 fn list(n: u64, lines: u64) -> Vec<u8> {
     (0..lines)
         .map(|i| format!("{:064X}\n", n * 1_000_000 + i))
@@ -31,7 +31,7 @@ fn list(n: u64, lines: u64) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Objects of these keys in the bucket `lists`, of two hashes each.
+/// Objects with these keys in the bucket `lists`, with two hashes each.
 fn objects(keys: &[&str]) -> S3Config {
     let config = S3Config::default().bucket("lists");
     (0..)
@@ -47,13 +47,13 @@ fn keys() -> Vec<String> {
     (0..17).map(|n| format!("p/{n:02}")).collect()
 }
 
-fn seventeen() -> S3Config {
+fn seventeen_objects() -> S3Config {
     let keys = keys();
     objects(&keys.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// The report's sources.
-fn uris(ended: &Ended) -> Vec<&str> {
+fn uris(ended: &Finished) -> Vec<&str> {
     let sources = ended.report["sources"].as_array().expect("sources");
     sources
         .iter()
@@ -67,8 +67,8 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn every_object_under_a_prefix_is_read_once_in_the_order_of_the_keys() {
-    // S3's order is that of the bytes; of these, the last three are not under it.
+fn objects_under_a_prefix_are_read_once_in_key_order() {
+    // S3 orders keys by their bytes. The last three keys are not under the prefix.
     let keys = [
         "p/0/deep/er.txt",
         "p/0a",
@@ -93,9 +93,9 @@ fn every_object_under_a_prefix_is_read_once_in_the_order_of_the_keys() {
     let ended = Run::ingest(PREFIX, &[] as &[&str])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
-    ended.assert_books([20, 20, 0, 0, 0, 0]);
+    ended.assert_line_counts([20, 20, 0, 0, 0, 0]);
     let expected: Vec<_> = keys[..10]
         .iter()
         .map(|k| format!("s3://lists/{k}"))
@@ -104,36 +104,39 @@ fn every_object_under_a_prefix_is_read_once_in_the_order_of_the_keys() {
     assert_eq!(dynamo.stop().distinct, 20);
 
     let stats = s3.stop();
-    // Twelve keys, the folders' own included, are two pages.
+    // Twelve keys, including those of folders, make two pages.
     assert_eq!(stats.list_count, 2);
     assert!(stats.lists.iter().all(|l| l.prefix == "p/"));
     assert_eq!(stats.lists[0].token, None);
-    assert!(stats.lists[1].token.is_some(), "the second goes on");
-    assert_eq!(stats.get_count, 10, "what is empty is not read");
+    assert!(
+        stats.lists[1].token.is_some(),
+        "the second page has a token"
+    );
+    assert_eq!(stats.get_count, 10, "empty objects are not read");
 }
 
 #[test]
-fn the_whole_bucket_is_a_prefix_too() {
-    let (s3, dynamo) = (FakeS3::start(seventeen()), dynamo());
+fn a_whole_bucket_is_a_prefix() {
+    let (s3, dynamo) = (FakeS3::start(seventeen_objects()), dynamo());
     let ended = Run::ingest("s3://lists/", &[] as &[&str])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
-    ended.assert_books([34, 34, 0, 0, 0, 0]);
+    ended.assert_line_counts([34, 34, 0, 0, 0, 0]);
     let stats = s3.stop();
     assert_eq!(stats.lists.len(), 3);
     assert!(stats.lists.iter().all(|l| l.prefix.is_empty()));
 }
 
 #[tokio::test]
-async fn what_is_still_to_come_is_known_from_the_last_page_on() {
-    // The last but one is too large to be opened ahead.
+async fn the_remaining_bytes_are_known_from_the_last_page_on() {
+    // The last object but one is too large for prefetching.
     let large = 1024 * 1024 + 65;
-    let config = seventeen().object("lists", "p/15", list(99, large / 65 + 1));
+    let config = seventeen_objects().object("lists", "p/15", list(99, large / 65 + 1));
     let s3 = FakeS3::start(config);
     let local = LocalEndpoints {
-        home: "a test".into(),
+        folder: "a test".into(),
         s3: s3.endpoint(),
         dynamodb: s3.endpoint(),
         region: "us-east-1".into(),
@@ -147,30 +150,36 @@ async fn what_is_still_to_come_is_known_from_the_last_page_on() {
     let aws = Aws::load(&options).await.expect("a configuration");
     let exclude = ["07".to_owned()];
     let globs = Globs::new(&[], &exclude).expect("patterns");
-    let sources = Sources::read(&[PREFIX.to_owned()], &[], globs).expect("a prefix");
-    // Eight are opened ahead: with the seventh, the fourteenth, the first of the last page.
+    let sources = Sources::parse(&[PREFIX.to_owned()], &[], globs).expect("a prefix");
+    // Eight objects are prefetched: at the seventh, the fourteenth is open, which is on
+    // the last page.
     for (page, known_from) in [(100, 0), (PAGE, 6)] {
         s3.set_plan(S3Plan::default().page(page));
         let objects = Objects::new(&sources, &aws);
-        let mut ahead = Ahead::new(objects, &aws, &Unpack::default(), &Form::default());
-        let mut said = Vec::new();
+        let mut ahead = Prefetch::new(
+            objects,
+            &aws,
+            &DecompressOptions::default(),
+            &ListOptions::default(),
+        );
+        let mut reported = Vec::new();
         let mut lengths = Vec::new();
         while let Some(opened) = ahead.next().await.expect("it opens") {
             lengths.push(opened.length().expect("known"));
-            said.push(ahead.bytes_to_come());
+            reported.push(ahead.remaining_bytes());
         }
         assert_eq!(lengths.len(), 16, "one is excluded");
-        for (n, said) in said.into_iter().enumerate() {
+        for (n, reported) in reported.into_iter().enumerate() {
             let to_come = lengths[n + 1..].iter().sum::<u64>();
-            assert_eq!(said, (n >= known_from).then_some(to_come), "after {n}");
+            assert_eq!(reported, (n >= known_from).then_some(to_come), "after {n}");
         }
     }
 }
 
 #[test]
-fn a_page_that_fails_or_is_not_whole_is_asked_for_again() {
-    let (s3, dynamo) = (FakeS3::start(seventeen()), dynamo());
-    // Each page first comes wrong; the call after that is as it should be.
+fn failed_and_incomplete_pages_are_retried() {
+    let (s3, dynamo) = (FakeS3::start(seventeen_objects()), dynamo());
+    // Each page is invalid at first; the retry succeeds.
     let plan = S3Plan::default()
         .page(PAGE)
         .list(1, S3Fault::KeyLost)
@@ -180,25 +189,25 @@ fn a_page_that_fails_or_is_not_whole_is_asked_for_again() {
     let ended = Run::ingest(PREFIX, &[] as &[&str])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
-    ended.assert_books([34, 34, 0, 0, 0, 0]);
-    ended.assert_says(&[
-        "listing s3://lists/p/ broke off",
-        "another number of keys than it counts",
-        "where the next page begins",
+    ended.assert_line_counts([34, 34, 0, 0, 0, 0]);
+    ended.assert_stderr(&[
+        "listing s3://lists/p/ failed",
+        "its KeyCount differs from its number of keys",
+        "its continuation token is missing",
     ]);
     assert_eq!(uris(&ended).len(), 17);
     let tokens: Vec<_> = s3.stop().lists.into_iter().map(|l| l.token).collect();
     assert_eq!(tokens.len(), 6);
-    for again in tokens.chunks(2) {
-        assert_eq!(again[0], again[1], "the same page");
+    for pair in tokens.chunks(2) {
+        assert_eq!(pair[0], pair[1], "the same page");
     }
 }
 
 #[test]
-fn a_page_that_never_comes_ends_the_run_with_what_is_before_it_written() {
-    let (s3, dynamo) = (FakeS3::start(seventeen()), dynamo());
+fn a_page_that_keeps_failing_ends_the_run_after_the_pages_before() {
+    let (s3, dynamo) = (FakeS3::start(seventeen_objects()), dynamo());
     let broken = (2..20).fold(S3Plan::default().page(PAGE), |plan, k| {
         plan.list(k, S3Fault::TokenLost)
     });
@@ -210,22 +219,22 @@ fn a_page_that_never_comes_ends_the_run_with_what_is_before_it_written() {
         Run::ingest(PREFIX, &["--checkpoint", checkpoint])
             .s3(&s3)
             .dynamo(&dynamo)
-            .end()
+            .run()
     };
     let ended = run();
     ended.assert_status(1);
-    ended.assert_books([14, 14, 0, 0, 0, 0]);
-    ended.assert_says(&["cannot list s3://lists/p/", "run this again"]);
+    ended.assert_line_counts([14, 14, 0, 0, 0, 0]);
+    ended.assert_stderr(&["cannot list s3://lists/p/", "run this again"]);
     s3.set_plan(S3Plan::default().page(PAGE));
     let ended = run();
     ended.assert_status(0);
-    ended.assert_books([34, 34, 0, 0, 0, 0]);
+    ended.assert_line_counts([34, 34, 0, 0, 0, 0]);
     assert_eq!(dynamo.stop().distinct, 34);
 }
 
 #[test]
-fn what_cannot_be_listed_says_why_and_what_to_do() {
-    let (s3, dynamo) = (FakeS3::start(seventeen()), dynamo());
+fn listing_errors_name_the_reason_and_a_fix() {
+    let (s3, dynamo) = (FakeS3::start(seventeen_objects()), dynamo());
     let commands: [(&[&str], &str); 3] = [
         (&["ingest", PREFIX, "--table", "sha256"], "ingest.json"),
         (&["verify", PREFIX, "--table", "sha256"], "verify.json"),
@@ -233,9 +242,9 @@ fn what_cannot_be_listed_says_why_and_what_to_do() {
     ];
     for (args, policy) in commands {
         s3.set_plan(S3Plan::default().list(1, S3Fault::AccessDenied));
-        let ended = Run::new(args).s3(&s3).dynamo(&dynamo).end();
+        let ended = Run::new(args).s3(&s3).dynamo(&dynamo).run();
         assert_eq!(ended.status, 2, "{}", ended.stderr);
-        ended.assert_says(&[
+        ended.assert_stderr(&[
             "cannot list s3://lists/p/",
             "s3:ListBucket",
             &format!("scripts/iam/{policy}"),
@@ -245,9 +254,9 @@ fn what_cannot_be_listed_says_why_and_what_to_do() {
     let ended = Run::ingest(PREFIX, &[] as &[&str])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
-    ended.assert_says(&["in region eu-west-1", "--region eu-west-1"]);
+    ended.assert_stderr(&["in region eu-west-1", "--region eu-west-1"]);
 
     s3.set_plan(S3Plan::default());
     let nothing: [(&str, &[&str], &[&str]); 5] = [
@@ -260,34 +269,34 @@ fn what_cannot_be_listed_says_why_and_what_to_do() {
         (
             PREFIX,
             &["--include", "*.txt"],
-            &["leave no object of s3://lists/p/"],
+            &["match no object of s3://lists/p/"],
         ),
-        ("list.txt", &["--include", "*"], &["name a prefix"]),
+        ("list.txt", &["--include", "*"], &["give a prefix"]),
         (
             PREFIX,
             &["--exclude", "[a"],
-            &["--exclude [a", "no pattern"],
+            &["--exclude [a", "not a valid pattern"],
         ),
     ];
     for (source, args, says) in nothing {
-        let ended = Run::ingest(source, args).s3(&s3).dynamo(&dynamo).end();
+        let ended = Run::ingest(source, args).s3(&s3).dynamo(&dynamo).run();
         ended.assert_status(2);
-        ended.assert_says(says);
+        ended.assert_stderr(says);
     }
     assert_eq!(dynamo.stop().calls, 0, "nothing was written");
 
-    // What is empty beside what is not is no mistake, but it is said.
+    // An empty prefix beside another source is no error, but a warning.
     let dynamo = self::dynamo();
     let ended = Run::ingest(PREFIX, &["s3://lists/P/"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
-    ended.assert_says(&["no object under s3://lists/P/: nothing is read there"]);
+    ended.assert_stderr(&["no object under s3://lists/P/; skipping it"]);
 }
 
 #[test]
-fn patterns_choose_what_is_read_and_exclude_wins() {
+fn patterns_select_objects_and_exclude_takes_precedence() {
     let keys = [
         "p/2025/a.txt",
         "p/2025/b.csv",
@@ -304,7 +313,7 @@ fn patterns_choose_what_is_read_and_exclude_wins() {
         "--exclude",
         "2026/old/*",
     ];
-    let ended = Run::ingest(PREFIX, &patterns).s3(&s3).dynamo(&dynamo).end();
+    let ended = Run::ingest(PREFIX, &patterns).s3(&s3).dynamo(&dynamo).run();
     ended.assert_status(0);
     assert_eq!(
         uris(&ended),
@@ -314,13 +323,13 @@ fn patterns_choose_what_is_read_and_exclude_wins() {
             "s3://lists/p/README"
         ]
     );
-    // What was not chosen is not in the table either.
-    let verified = Run::verify(PREFIX, &patterns).s3(&s3).dynamo(&dynamo).end();
+    // The other objects are not in the table.
+    let verified = Run::verify(PREFIX, &patterns).s3(&s3).dynamo(&dynamo).run();
     verified.assert_status(0);
     let all = Run::verify(PREFIX, &[] as &[&str])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     all.assert_status(5);
     assert_eq!(all.number("missing"), 4);
     assert_eq!(s3.stop().get_count, 3 + 3 + 5);
@@ -329,7 +338,7 @@ fn patterns_choose_what_is_read_and_exclude_wins() {
 #[test]
 fn a_manifest_names_objects_and_files() {
     let manifest = "\u{FEFF}# what there is\n\n  s3://lists/p/03  \r\nlocal.txt\ns3://lists/p/01";
-    let s3 = FakeS3::start(seventeen().object("lists", "m.gz", gzip(manifest.as_bytes())));
+    let s3 = FakeS3::start(seventeen_objects().object("lists", "m.gz", gzip(manifest.as_bytes())));
     let dynamo = dynamo();
     let expected = ["s3://lists/p/03", "local.txt", "s3://lists/p/01"];
     let run = |source: &str, args: &[&str]| {
@@ -339,16 +348,16 @@ fn a_manifest_names_objects_and_files() {
             .file("m.txt", manifest.as_bytes())
             .file("local.txt", &list(99, 3))
     };
-    // As a file, as an object that is compressed, and through a pipe.
-    let file = run("--manifest=m.txt", &[]).end();
-    let object = run("--manifest=s3://lists/m.gz", &[]).end();
-    let pipe = run("--manifest=-", &[]).input(manifest).end();
+    // As a file, as a compressed object, and through a pipe.
+    let file = run("--manifest=m.txt", &[]).run();
+    let object = run("--manifest=s3://lists/m.gz", &[]).run();
+    let pipe = run("--manifest=-", &[]).input(manifest).run();
     for ended in [file, object, pipe] {
         ended.assert_status(0);
-        ended.assert_books([7, 7, 0, 0, 0, 0]);
+        ended.assert_line_counts([7, 7, 0, 0, 0, 0]);
         assert_eq!(uris(&ended), expected);
     }
-    let ended = run("--manifest=m.txt", &["--exclude", "p/*", "s3://lists/p/09"]).end();
+    let ended = run("--manifest=m.txt", &["--exclude", "p/*", "s3://lists/p/09"]).run();
     ended.assert_status(0);
     assert_eq!(
         uris(&ended),
@@ -359,7 +368,7 @@ fn a_manifest_names_objects_and_files() {
         .s3(&s3)
         .file("m.txt", manifest.as_bytes())
         .file("local.txt", &list(99, 3))
-        .end();
+        .run();
     assert_eq!(plan.status, 0, "{}", plan.stderr);
     assert!(
         plan.stdout.contains("\"s3://lists/p/03\""),
@@ -369,14 +378,14 @@ fn a_manifest_names_objects_and_files() {
 }
 
 #[test]
-fn a_manifest_that_is_none_says_where() {
-    let (s3, dynamo) = (FakeS3::start(seventeen()), dynamo());
+fn an_invalid_manifest_is_an_error_with_its_line() {
+    let (s3, dynamo) = (FakeS3::start(seventeen_objects()), dynamo());
     let run = |manifest: &[u8], args: &[&str]| {
         Run::ingest("--manifest=m", args)
             .s3(&s3)
             .dynamo(&dynamo)
             .file("m", manifest)
-            .end()
+            .run()
     };
     let orc = br#"{"destinationBucket":"arn:aws:s3:::inv","fileFormat":"ORC","fileSchema":"x","files":[]}"#;
     let no_key = br#"{"destinationBucket":"arn:aws:s3:::inv","fileFormat":"CSV","fileSchema":"Bucket, Size","files":[]}"#;
@@ -389,21 +398,21 @@ fn a_manifest_that_is_none_says_where() {
         (b"\n-\n", &["m, line 2"]),
         (
             b"https://lists/p\n",
-            &["m, line 1", "one s3://bucket/key or path a line"],
+            &["m, line 1", "one s3://bucket/key or path per line"],
         ),
         (b"# nothing\n", &["the manifest m names no object"]),
         (
             b"{\"files\": 7}",
-            &["m is no manifest", "not of an S3 inventory"],
+            &["m is not a manifest", "not of an S3 inventory"],
         ),
-        (orc, &["files are ORC", "made as CSV"]),
+        (orc, &["files are ORC", "expected CSV"]),
         (no_key, &["fileSchema has no Bucket and Key"]),
         (none, &["the manifest m names no object"]),
     ];
     for (manifest, says) in cases {
         let ended = run(manifest, &[]);
         ended.assert_status(2);
-        ended.assert_says(says);
+        ended.assert_stderr(says);
     }
     for (names, says) in [
         (
@@ -420,26 +429,26 @@ fn a_manifest_that_is_none_says_where() {
             "missing",
         ),
     ] {
-        let ended = Run::new(names).s3(&s3).dynamo(&dynamo).end();
+        let ended = Run::new(names).s3(&s3).dynamo(&dynamo).run();
         assert_eq!(ended.status, 2, "{}", ended.stderr);
-        ended.assert_says(&[says]);
+        ended.assert_stderr(&[says]);
     }
     assert_eq!(dynamo.stop().calls, 0, "nothing was written");
 
-    // Once something is written, it is no wrong usage any more.
+    // After the first write it is not a usage error any more.
     let dynamo = self::dynamo();
     let ended = Run::ingest("s3://lists/p/00", &["--manifest", "m"])
         .s3(&s3)
         .dynamo(&dynamo)
         .file("m", b"-\n")
-        .end();
+        .run();
     ended.assert_status(1);
-    ended.assert_books([2, 2, 0, 0, 0, 0]);
-    ended.assert_says(&["m, line 1"]);
+    ended.assert_line_counts([2, 2, 0, 0, 0, 0]);
+    ended.assert_stderr(&["m, line 1"]);
 }
 
 #[test]
-fn an_inventory_names_the_latest_versions_in_all_its_files() {
+fn an_inventory_lists_the_latest_versions_in_all_its_files() {
     let keys = [
         "p/a b.txt",
         "p/c+d.txt",
@@ -470,11 +479,11 @@ fn an_inventory_names_the_latest_versions_in_all_its_files() {
         )
         .s3(&s3)
         .dynamo(&dynamo)
-        .end()
+        .run()
     };
     let ended = run();
     ended.assert_status(0);
-    ended.assert_books([6, 6, 0, 0, 0, 0]);
+    ended.assert_line_counts([6, 6, 0, 0, 0, 0]);
     assert_eq!(
         uris(&ended),
         [
@@ -489,22 +498,22 @@ fn an_inventory_names_the_latest_versions_in_all_its_files() {
         "an inventory is read in place of listing"
     );
 
-    // A row that is not as the manifest says, and a file of it that is not there.
+    // A row that does not match the manifest, and a missing file.
     s3.put("inventories", "data/2.csv.gz", gzip(b"\"lists\"\n"));
     let ended = run();
     assert_ne!(ended.status, 0);
-    ended.assert_says(&[
+    ended.assert_stderr(&[
         "s3://inventories/data/2.csv.gz, line 1",
-        "the columns that its manifest.json names",
+        "the columns named in its manifest.json",
     ]);
     s3.delete("inventories", "data/1.csv.gz");
     let ended = run();
     ended.assert_status(2);
-    ended.assert_says(&["s3://inventories/data/1.csv.gz", "no such object"]);
+    ended.assert_stderr(&["s3://inventories/data/1.csv.gz", "no such object"]);
 }
 
 #[test]
-fn a_run_is_taken_up_though_its_inventory_is_older_than_its_objects() {
+fn a_run_resumes_although_the_inventory_is_older_than_its_objects() {
     let row = |n: u64, tag: &str| format!("\"lists\",\"p/{n}\"{tag}\n");
     for (schema, tag) in [
         ("Bucket, Key", ""),
@@ -529,37 +538,37 @@ fn a_run_is_taken_up_though_its_inventory_is_older_than_its_objects() {
             Run::ingest(manifest, &["--checkpoint", checkpoint])
                 .s3(&s3)
                 .dynamo(&dynamo)
-                .end()
+                .run()
         };
         let first = run();
         first.assert_status(1);
-        first.assert_says(&["s3://lists/p/2"]);
+        first.assert_stderr(&["s3://lists/p/2"]);
         s3.put("lists", "p/2", list(2, 10));
         let last = run();
         last.assert_status(0);
-        last.assert_books([30, 30, 0, 0, 0, 0]);
+        last.assert_line_counts([30, 30, 0, 0, 0, 0]);
         assert_eq!(dynamo.stop().distinct, 30, "{schema}");
     }
 }
 
 #[test]
-fn a_manifest_from_a_pipe_cannot_be_read_again() {
+fn a_manifest_from_a_pipe_cannot_be_resumed() {
     let (s3, dynamo) = (FakeS3::start(objects(&["p/00"])), dynamo());
     let run = |args: &[&str]| {
         Run::ingest("--manifest=-", args)
             .s3(&s3)
             .dynamo(&dynamo)
             .input("s3://lists/p/00\n")
-            .end()
+            .run()
     };
     let ended = run(&["--checkpoint", "checkpoint"]);
     ended.assert_status(2);
-    ended.assert_says(&["comes through a pipe cannot be read again"]);
+    ended.assert_stderr(&["a source that can be read again: a pipe cannot"]);
     run(&[]).assert_status(0);
 }
 
 #[test]
-fn a_run_is_taken_up_among_its_objects_and_only_if_they_are_the_same() {
+fn a_run_resumes_among_its_objects_only_if_they_are_unchanged() {
     const LINES: u64 = 200;
     let key = |n: u64| format!("p/{n:02}");
     let fresh = || {
@@ -580,39 +589,39 @@ fn a_run_is_taken_up_among_its_objects_and_only_if_they_are_the_same() {
         .wait_until(LIMIT, |s| s.items_written >= 4 * LINES)
         .expect("it writes");
     started.signal(Signal::SIGTERM);
-    let first = started.end();
+    let first = started.wait();
     first.assert_status(4);
     assert!(first.number("lines") < 20 * LINES, "it was not at its end");
 
     let calls = dynamo.stats().calls;
-    let refused = |says: &[&str]| {
-        let ended = run("max").end();
+    let assert_not_resumed = |says: &[&str]| {
+        let ended = run("max").run();
         ended.assert_status(2);
-        ended.assert_says(says);
+        ended.assert_stderr(says);
     };
     let name = |n: u64| format!("s3://lists/{}", key(n));
     s3.delete("lists", &key(1));
-    refused(&[&name(1), &name(2), "the sources have changed"]);
+    assert_not_resumed(&[&name(1), &name(2), "the sources have changed"]);
     s3.put("lists", &key(1), list(77, LINES));
-    refused(&[&name(1), "has changed since", "ETag"]);
+    assert_not_resumed(&[&name(1), "has changed since", "ETag"]);
     s3.put("lists", &key(1), list(1, LINES));
     s3.put("lists", "p/00a", list(78, LINES));
-    refused(&["s3://lists/p/00a", "the sources have changed"]);
+    assert_not_resumed(&["s3://lists/p/00a", "the sources have changed"]);
     s3.delete("lists", "p/00a");
     assert_eq!(dynamo.stats().calls, calls, "nothing was written");
 
-    // What is still to come may change: it was not read.
+    // Objects after the checkpoint may change.
     s3.put("lists", "p/21", list(21, LINES));
-    let last = run("max").end();
+    let last = run("max").run();
     last.assert_status(0);
-    last.assert_says(&["taking up an earlier run"]);
-    last.assert_books([21 * LINES, 21 * LINES, 0, 0, 0, 0]);
+    last.assert_stderr(&["resuming an earlier run"]);
+    last.assert_line_counts([21 * LINES, 21 * LINES, 0, 0, 0, 0]);
     assert_eq!(uris(&last).last(), Some(&"s3://lists/p/21"));
     assert_eq!(dynamo.stop().distinct, 21 * LINES);
 }
 
 #[test]
-fn a_prefix_of_the_embedded_s3_is_listed_too() {
+fn a_prefix_of_the_embedded_s3_is_listed() {
     let run = Run::ingest(PREFIX, &["--local", "data"]);
     let folder = run.dir().join("data/s3/lists/p/deep");
     std::fs::create_dir_all(&folder).expect("a folder");
@@ -620,9 +629,9 @@ fn a_prefix_of_the_embedded_s3_is_listed_too() {
         let path = run.dir().join("data/s3/lists/p").join(name);
         std::fs::write(path, list(n, 2)).expect("a list");
     }
-    let ended = run.end();
+    let ended = run.run();
     ended.assert_status(0);
-    ended.assert_books([8, 8, 0, 0, 0, 0]);
+    ended.assert_line_counts([8, 8, 0, 0, 0, 0]);
     assert_eq!(
         uris(&ended),
         ["a.txt", "b.txt", "deep.txt", "deep/a.txt"].map(|k| format!("{PREFIX}{k}"))
@@ -630,9 +639,9 @@ fn a_prefix_of_the_embedded_s3_is_listed_too() {
 }
 
 #[test]
-fn help_says_that_a_prefix_is_a_source() {
+fn help_names_prefixes_and_manifests_as_sources() {
     for command in ["ingest", "verify", "plan"] {
-        let ended = Run::new(&[command, "--help"]).end();
+        let ended = Run::new(&[command, "--help"]).run();
         assert_eq!(ended.status, 0);
         for word in [
             "s3://bucket/prefix/",
@@ -645,8 +654,8 @@ fn help_says_that_a_prefix_is_a_source() {
     }
 }
 
-/// 1,200 small objects, of which the 700th is a gzip that is cut off.
-fn with_one_broken() -> (S3Config, Vec<u8>) {
+/// 1,200 small objects. Number 700 is a truncated gzip file.
+fn objects_with_one_broken() -> (S3Config, Vec<u8>) {
     let whole = gzip(&list(700, 40));
     let config = (0..1200).fold(S3Config::default(), |config, n| {
         let object = match n {
@@ -659,8 +668,8 @@ fn with_one_broken() -> (S3Config, Vec<u8>) {
 }
 
 #[test]
-fn one_broken_object_among_1200_is_named_and_once_mended_the_run_goes_on_with_it() {
-    let (config, whole) = with_one_broken();
+fn a_run_stops_at_a_broken_object_and_resumes_after_it_is_fixed() {
+    let (config, whole) = objects_with_one_broken();
     let (s3, dynamo) = (FakeS3::start(config), dynamo());
     let folder = tempfile::tempdir().expect("a folder");
     let checkpoint = folder.path().join("checkpoint");
@@ -671,26 +680,26 @@ fn one_broken_object_among_1200_is_named_and_once_mended_the_run_goes_on_with_it
             .s3(&s3)
             .dynamo(&dynamo)
     };
-    let first = run().end();
+    let first = run().run();
     first.assert_status(1);
-    first.assert_says(&["s3://lists/many/0700", "cut off", "Failed"]);
-    // Everything before it is written, and what of it was sound.
+    first.assert_stderr(&["s3://lists/many/0700", "cut off", "Failed"]);
+    // Every object before it is written, and its valid part.
     let written = first.number("written");
     assert!((28_000..28_040).contains(&written), "{written}");
     assert_eq!(first.number("failed"), 0);
     let sources = first.report["sources"].as_array().expect("a list").len();
     assert_eq!(sources, 701);
-    // Unmended, it stops there again.
-    let again = run().end();
+    // While it stays broken, the run stops there again.
+    let again = run().run();
     again.assert_status(1);
-    again.assert_says(&["taking up an earlier run", "s3://lists/many/0700"]);
+    again.assert_stderr(&["resuming an earlier run", "s3://lists/many/0700"]);
 
     s3.put("lists", "many/0700", whole);
     let before = s3.stats().gets.len();
-    let last = run().end();
+    let last = run().run();
     last.assert_status(0);
-    last.assert_says(&["taking up an earlier run at the beginning of s3://lists/many/0700"]);
-    last.assert_books([48_000, 48_000, 0, 0, 0, 0]);
+    last.assert_stderr(&["resuming an earlier run at the start of s3://lists/many/0700"]);
+    last.assert_line_counts([48_000, 48_000, 0, 0, 0, 0]);
     let report = last.report["sources"].as_array().expect("a list").clone();
     assert_eq!(report.len(), 1200);
     assert!(
@@ -698,14 +707,15 @@ fn one_broken_object_among_1200_is_named_and_once_mended_the_run_goes_on_with_it
             .iter()
             .all(|s| s["lines"] == 40 && s["written"] == 40)
     );
-    // The first is opened to see what it is; of the others behind, none.
+    // The first object is opened to detect its format; the others before the checkpoint
+    // are not.
     let gets = s3.stats().gets;
-    let behind = |key: &str| key < "many/0700" && key > "many/0008";
-    assert!(!gets[before..].iter().any(|g| behind(&g.key)));
+    let is_skipped = |key: &str| key < "many/0700" && key > "many/0008";
+    assert!(!gets[before..].iter().any(|g| is_skipped(&g.key)));
     assert_eq!(dynamo.stop().distinct, 48_000);
 }
 
-/// md5sums files as packages have them: some are empty, one has only comments.
+/// md5sums files as in packages: some are empty, one has only comments.
 fn md5sums(keys: u64) -> S3Config {
     let object = |n: u64| match n {
         0 | 5 | 6 => String::new(),
@@ -718,34 +728,34 @@ fn md5sums(keys: u64) -> S3Config {
 }
 
 #[test]
-fn an_object_without_rows_lacks_no_column_and_shows_nothing_of_the_lists() {
+fn objects_without_rows_do_not_determine_columns_or_algorithm() {
     let s3 = FakeS3::start(md5sums(17));
     let args = ["--attr-from", "name=name", "--rate", "max", "--table", "t"];
-    // No key names the algorithm: the first object with rows does.
+    // The key's name does not tell the algorithm: the first object with rows does.
     let dynamo = FakeDynamo::start(DynamoConfig::new("t", "pk", KeyType::S));
-    let ended = Run::ingest(PREFIX, &args).s3(&s3).dynamo(&dynamo).end();
+    let ended = Run::ingest(PREFIX, &args).s3(&s3).dynamo(&dynamo).run();
     ended.assert_status(0);
-    ended.assert_books([16, 12, 0, 0, 4, 0]);
-    ended.assert_says(&["taking the list for md5"]);
+    ended.assert_line_counts([16, 12, 0, 0, 4, 0]);
+    ended.assert_stderr(&["reading the list as md5"]);
     assert_eq!(uris(&ended).len(), 17);
     let items = dynamo.items();
     let item = &items[format!("{:032X}", 12).as_bytes()];
     assert_eq!(item["name"], serde_json::json!({"S": "usr/share/doc/12"}));
-    let verified = Run::verify(PREFIX, &args).s3(&s3).dynamo(&dynamo).end();
+    let verified = Run::verify(PREFIX, &args).s3(&s3).dynamo(&dynamo).run();
     verified.assert_status(0);
     verified.assert_verified([16, 12, 0, 0, 0, 0, 4, 0]);
-    // What the first one with rows lacks is known before anything is written.
+    // A missing column in the first object with rows is an error before any write.
     let ended = Run::ingest(PREFIX, &["--attr-from", "n=nope", "--table", "t"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
-    ended.assert_says(&[
+    ended.assert_stderr(&[
         "s3://lists/p/02: ",
         "no column \"nope\"",
-        "there are name and size",
+        "the columns are name and size",
     ]);
-    // And so is which of several algorithms is meant.
+    // So is an ambiguous algorithm.
     let table = S3Config::default().object("lists", "p/0", "").object(
         "lists",
         "p/1",
@@ -756,13 +766,16 @@ fn an_object_without_rows_lacks_no_column_and_shows_nothing_of_the_lists() {
     let ended = Run::ingest(PREFIX, &["--table", "t"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
-    ended.assert_says(&["s3://lists/p/1 has hashes of several algorithms", "--hash"]);
+    ended.assert_stderr(&[
+        "s3://lists/p/1 has hash columns of several algorithms",
+        "--hash",
+    ]);
 }
 
 #[test]
-fn a_run_goes_on_at_and_behind_objects_without_rows() {
+fn a_run_resumes_at_and_after_objects_without_rows() {
     let comments = "# nothing\n".repeat(5000);
     let rows = |from: u64| {
         let row = |n: u64| format!("{n:032x}  file {n}\n");
@@ -791,16 +804,16 @@ fn a_run_goes_on_at_and_behind_objects_without_rows() {
             .wait_until(LIMIT, |s| s.items_written >= written)
             .expect("it writes");
         started.signal(Signal::SIGTERM);
-        started.end().assert_status(4);
+        started.wait().assert_status(4);
     }
-    let ended = run("max").end();
+    let ended = run("max").run();
     ended.assert_status(0);
-    ended.assert_books([16_000, 6000, 0, 0, 10_000, 0]);
+    ended.assert_line_counts([16_000, 6000, 0, 0, 10_000, 0]);
     assert_eq!(dynamo.stop().distinct, 6000);
 }
 
 #[test]
-fn tables_of_a_prefix_have_their_headers_each() {
+fn each_table_under_a_prefix_has_its_own_header() {
     let config = (0..40u64).fold(S3Config::default(), |config, n| {
         let rows = match n % 3 {
             0 => String::new(),
@@ -816,7 +829,7 @@ fn tables_of_a_prefix_have_their_headers_each() {
     let ended = Run::ingest(PREFIX, &["--rate", "max"])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
-    ended.assert_books([66, 26, 0, 0, 40, 0]);
+    ended.assert_line_counts([66, 26, 0, 0, 40, 0]);
 }

@@ -1,7 +1,7 @@
-//! Tables of paths, by the real binary: each line is made comparable and hashed as
-//! `hashferry normalize` does it, and items tell the rules.
+//! Tables of paths, written by the binary: each line is normalised and hashed as by
+//! `hashferry normalize`, and items store the rules.
 
-use crate::common::binary::{Ended, Run};
+use crate::common::binary::{Finished, Run};
 use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -23,14 +23,14 @@ fn run(command: &str, list: impl AsRef<[u8]>, dynamo: &FakeDynamo, args: &[&str]
     run.file("list", list.as_ref()).dynamo(dynamo)
 }
 
-fn ingest(list: impl AsRef<[u8]>, dynamo: &FakeDynamo, args: &[&str]) -> Ended {
-    run("ingest", list, dynamo, args).rejects().end()
+fn ingest(list: impl AsRef<[u8]>, dynamo: &FakeDynamo, args: &[&str]) -> Finished {
+    run("ingest", list, dynamo, args).rejects().run()
 }
 
-/// Hashes of paths by `hashferry normalize`, which has tests of its own.
+/// Hashes of paths by `hashferry normalize`, which has separate tests.
 fn hashes(list: &str, args: &[&str]) -> BTreeMap<String, (String, String)> {
     let args = [&["normalize", "--json"], args].concat();
-    let ended = Run::new(&args).input(list).end();
+    let ended = Run::new(&args).input(list).run();
     assert_eq!(ended.status, 0, "{}", ended.stderr);
     let lines = ended.stdout.lines();
     lines
@@ -51,16 +51,16 @@ fn items(dynamo: &FakeDynamo) -> BTreeMap<String, Value> {
 }
 
 #[test]
-fn a_table_of_paths_has_their_hashes_and_the_rules() {
+fn items_hold_the_hash_of_a_path_and_the_rules() {
     let list = "/home/alice/.bashrc\n/etc/passwd\n\nD:\\Users\\bob\\x.exe\r\n# no comment\n/home/carol/.bashrc\n";
     let dynamo = dynamo("sha256");
     let ended = ingest(list, &dynamo, &["--source", "gold"]);
     ended.assert_status(0);
-    // Both .bashrc are one.
-    ended.assert_books([6, 4, 1, 0, 1, 0]);
-    ended.assert_says(&[
-        "list is a list of paths, one a line, made comparable by rules v2 (users: ubuntu, Administrator) and \
-         hashed by SHA-256",
+    // Both .bashrc have the same normalised path.
+    ended.assert_line_counts([6, 4, 1, 0, 1, 0]);
+    ended.assert_stderr(&[
+        "list is a list of paths, one per line, normalised by rules v2 (users: ubuntu, Administrator) and \
+         hashed with SHA-256",
     ]);
     let got = items(&dynamo);
     let expected = hashes(list, &[]).into_keys().map(|hash| {
@@ -69,13 +69,13 @@ fn a_table_of_paths_has_their_hashes_and_the_rules() {
     });
     assert_eq!(got, expected.collect());
 
-    let verified = run("verify", list, &dynamo, &[]).end();
+    let verified = run("verify", list, &dynamo, &[]).run();
     verified.assert_status(0);
     verified.assert_verified([6, 4, 0, 0, 1, 0, 1, 0]);
 }
 
 #[test]
-fn other_rules_and_users_make_other_items() {
+fn other_rules_and_users_are_stored_and_must_match() {
     let list = "/home/alice/.bashrc\nD:\\Users\\bob\\x.exe\n/usr/bin/env\n";
     for (args, rules) in [
         (&["--rules", "v3"][..], json!({"rules": {"S": "v3"}})),
@@ -96,19 +96,19 @@ fn other_rules_and_users_make_other_items() {
             (hash, item)
         });
         assert_eq!(items(&dynamo), expected.collect(), "{args:?}");
-        run("verify", list, &dynamo, args).end().assert_status(0);
-        // What is left open, the table shows; what contradicts it is refused.
-        run("verify", list, &dynamo, &[]).end().assert_status(0);
+        run("verify", list, &dynamo, args).run().assert_status(0);
+        // The table completes missing options; contradicting options are an error.
+        run("verify", list, &dynamo, &[]).run().assert_status(0);
         for command in ["ingest", "verify"] {
-            let other = run(command, list, &dynamo, &["--unix-user", "someone"]).end();
+            let other = run(command, list, &dynamo, &["--unix-user", "someone"]).run();
             other.assert_status(2);
-            other.assert_says(&["the rules given do not fit table sha256", "give --rules v"]);
+            other.assert_stderr(&["the given rules do not fit table sha256", "give --rules v"]);
         }
     }
 }
 
 #[test]
-fn a_path_can_be_kept_as_it_stands_and_as_it_was_hashed() {
+fn items_can_hold_the_original_and_the_normalised_path() {
     let list = "\u{FEFF}/home/\u{E9}lo\u{EF}se/a \"b\"\n/home/x\ty\r\n";
     let dynamo = dynamo("sha256");
     let columns = ["--attr-from", "path=path", "--attr-from", "as=normalized"];
@@ -124,38 +124,41 @@ fn a_path_can_be_kept_as_it_stands_and_as_it_was_hashed() {
     assert!(got.contains(&("/home/x\ty".into(), "/home/ubuntu".into())));
     let ended = ingest(list, &dynamo, &["--attr-from", "x=inode"]);
     ended.assert_status(2);
-    ended.assert_says(&["no column \"inode\"", "there are path and normalized"]);
+    ended.assert_stderr(&[
+        "no column \"inode\"",
+        "the columns of a list of paths are path and normalized",
+    ]);
 }
 
 #[test]
-fn what_is_no_path_is_rejected_by_name() {
+fn invalid_paths_are_rejected_with_their_reason() {
     let mut list = b"/a\n/\xFF\n/\xED\xA0\x80\n/a\0b\n".to_vec();
     list.extend(std::iter::repeat_n(b'x', 65_537));
     let dynamo = dynamo("sha256");
     let ended = ingest(list, &dynamo, &["--max-rejects", "10"]);
     ended.assert_status(3);
-    ended.assert_books([5, 1, 0, 4, 0, 0]);
+    ended.assert_line_counts([5, 1, 0, 4, 0, 0]);
     let reason = |r: &Value| r["reason"].as_str().expect("a reason").to_owned();
     let reasons: Vec<String> = ended.rejects.iter().map(reason).collect();
     assert_eq!(reasons, ["utf8", "utf8", "nul", "overlong"]);
 }
 
 #[test]
-fn what_does_not_go_with_paths_is_refused_before_anything_is_written() {
+fn options_that_contradict_paths_are_an_error_before_the_first_write() {
     let dynamo = dynamo("md5");
-    let refused = |args: &[&str], says: &[&str]| {
+    let assert_error = |args: &[&str], says: &[&str]| {
         let ended = ingest("/a\n", &dynamo, args);
         assert_eq!(ended.status, 2, "{args:?}: {}", ended.stderr);
-        ended.assert_says(says);
+        ended.assert_stderr(says);
     };
-    refused(&["--table", "md5"], &["hashed by SHA-256", "says md5"]);
-    let refused_key = ["--table", "md5", "--hash", "sha256"];
-    refused(&refused_key, &["its partition key is named md5"]);
-    let rules = [&refused_key[..], &["--key", "md5", "--attr", "rules=v1"]].concat();
-    refused(&rules, &["the attribute rules is given twice"]);
-    refused(&["--format", "csv"], &["cannot be used with"]);
-    refused(&["--unix-user", "a/b"], &["one component of a path"]);
-    refused(&["--rules", "v4"], &["expected v2 or v3"]);
+    assert_error(&["--table", "md5"], &["hashed with SHA-256", "says md5"]);
+    let other_key = ["--table", "md5", "--hash", "sha256"];
+    assert_error(&other_key, &["its partition key is named md5"]);
+    let rules = [&other_key[..], &["--key", "md5", "--attr", "rules=v1"]].concat();
+    assert_error(&rules, &["the attribute rules is given twice"]);
+    assert_error(&["--format", "csv"], &["cannot be used with"]);
+    assert_error(&["--unix-user", "a/b"], &["one component of a path"]);
+    assert_error(&["--rules", "v4"], &["expected v2 or v3"]);
     assert_eq!(dynamo.stats().calls, 0);
 
     for flag in [
@@ -164,14 +167,14 @@ fn what_does_not_go_with_paths_is_refused_before_anything_is_written() {
         ["--windows-user", "x"],
     ] {
         let args = [&["--table", "md5"], &flag[..]].concat();
-        let ended = Run::ingest("list", &args).file("list", b"x").end();
+        let ended = Run::ingest("list", &args).file("list", b"x").run();
         assert_eq!(ended.status, 2, "{}", ended.stderr);
-        ended.assert_says(&[flag[0], "is about paths", "give --paths"]);
+        ended.assert_stderr(&[flag[0], "needs lists of paths", "give --paths"]);
     }
 }
 
 #[test]
-fn a_run_is_taken_up_by_the_same_rules_only() {
+fn a_run_resumes_only_with_the_same_rules() {
     let n = 20_000;
     let list: String = (0..n).map(|i| format!("/home/u/{i}\n")).collect();
     let dynamo = dynamo("sha256");
@@ -182,30 +185,30 @@ fn a_run_is_taken_up_by_the_same_rules_only() {
         path.to_str().expect("text"),
         keep.path().join("checkpoint").display().to_string(),
     );
-    let again = |args: &[&str]| {
+    let run_with = |args: &[&str]| {
         let args = [&["--paths", "--checkpoint", &checkpoint], args].concat();
         Run::ingest(path, &args).dynamo(&dynamo)
     };
-    let started = again(&["--rate", "4000"]).start();
+    let started = run_with(&["--rate", "4000"]).start();
     dynamo
         .wait_until(LIMIT, |s| s.items_written >= 5000)
         .expect("it writes");
     started.signal(Signal::SIGTERM);
-    started.end().assert_status(4);
+    started.wait().assert_status(4);
     for args in [["--rules", "v3"], ["--unix-user", "admin"]] {
-        let ended = again(&args).end();
+        let ended = run_with(&args).run();
         ended.assert_status(2);
-        ended.assert_says(&["the rules given do not fit table sha256", "give --rules v2"]);
+        ended.assert_stderr(&["the given rules do not fit table sha256", "give --rules v2"]);
     }
-    let ended = again(&["--rate", "max"]).end();
+    let ended = run_with(&["--rate", "max"]).run();
     ended.assert_status(0);
-    ended.assert_books([n, n, 0, 0, 0, 0]);
+    ended.assert_line_counts([n, n, 0, 0, 0, 0]);
     let expected: Vec<String> = hashes(&list, &[]).into_keys().collect();
     assert_eq!(items(&dynamo).into_keys().collect::<Vec<_>>(), expected);
 }
 
 #[test]
-fn a_plan_counts_paths_and_its_command_has_them() {
+fn a_plan_counts_paths_and_suggests_commands_for_paths() {
     let list: String = (0..2_000).map(|i| format!("/home/u/{i}\n")).collect();
     let args = [
         "plan",
@@ -215,9 +218,9 @@ fn a_plan_counts_paths_and_its_command_has_them() {
         "ec2-user",
         "--exact",
     ];
-    let ended = Run::new(&args).file("list", list.as_bytes()).end();
+    let ended = Run::new(&args).file("list", list.as_bytes()).run();
     assert_eq!(ended.status, 0, "{}", ended.stderr);
-    let said = &ended.stdout;
-    assert!(said.contains("2,000"), "{said}");
-    assert!(said.contains("--paths --unix-user ec2-user"), "{said}");
+    let output = &ended.stdout;
+    assert!(output.contains("2,000"), "{output}");
+    assert!(output.contains("--paths --unix-user ec2-user"), "{output}");
 }

@@ -1,6 +1,6 @@
-//! `hashferry plan` as it is run: what it foretells, and that it writes nothing.
+//! Tests of `hashferry plan`: its forecast, and that it writes nothing.
 
-use crate::common::binary::{Ended, Run};
+use crate::common::binary::{Finished, Run};
 use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, FaultPlan, KeyType};
 use crate::common::fake_s3::{FakeS3, S3Config};
 use serde_json::{Value, json};
@@ -25,9 +25,9 @@ fn plan(source: &str, args: &[&str]) -> Run {
     Run::new(&[&["plan", source, "--json"], args].concat())
 }
 
-fn read(ended: &Ended) -> Value {
+fn read(ended: &Finished) -> Value {
     assert_eq!(ended.status, 0, "{}", ended.stderr);
-    ended.assert_says(&[]);
+    ended.assert_stderr(&[]);
     serde_json::from_str(&ended.stdout).expect("one JSON object and nothing else")
 }
 
@@ -42,41 +42,41 @@ fn route<'a>(plan: &'a Value, way: &str) -> &'a Value {
 }
 
 #[test]
-fn what_is_foretold_of_the_real_list_is_what_the_run_reports() {
+fn the_exact_forecast_of_the_real_list_equals_the_report_of_the_run() {
     let (s3, dynamo) = (s3(real_list()), FakeDynamo::start(table()));
     let attributes = ["--type", "known", "--source", "Debian", "--table", "sha256"];
     let args = [&["--exact"], &attributes[..]].concat();
-    let foretold = read(&plan(URI, &args).s3(&s3).dynamo(&dynamo).end());
+    let forecast = read(&plan(URI, &args).s3(&s3).dynamo(&dynamo).run());
     assert_eq!(dynamo.stats().calls, 0, "nothing was written");
     assert!(dynamo.items().is_empty());
 
     let args = [&attributes[..], &["--rate", "max"]].concat();
-    let ended = Run::ingest(URI, &args).s3(&s3).dynamo(&dynamo).end();
+    let ended = Run::ingest(URI, &args).s3(&s3).dynamo(&dynamo).run();
     ended.assert_status(0);
     let report = &ended.report;
-    assert_eq!(foretold["exact"], true);
-    assert_eq!(foretold["lines"], exactly(ended.number("lines")));
-    assert_eq!(foretold["hashes"], exactly(ended.number("written")));
+    assert_eq!(forecast["exact"], true);
+    assert_eq!(forecast["lines"], exactly(ended.number("lines")));
+    assert_eq!(forecast["hashes"], exactly(ended.number("written")));
     assert_eq!(
-        foretold["write_units"],
+        forecast["write_units"],
         exactly(ended.number("consumed_wcu"))
     );
     assert_eq!(ended.number("consumed_wcu"), 63_663);
-    let usd = &route(&foretold, "on_demand")["usd"];
+    let usd = &route(&forecast, "on_demand")["usd"];
     assert_eq!(usd["value"], report["estimated_cost_usd"]);
     assert_eq!(usd["value"], 0.0398);
-    assert_eq!(foretold["sources"][0]["bytes"], 4_201_758);
-    assert_eq!(foretold["sources"][0]["bytes_read"], 4_201_758);
-    assert_eq!(foretold["hash"], report["hash"]);
+    assert_eq!(forecast["sources"][0]["bytes"], 4_201_758);
+    assert_eq!(forecast["sources"][0]["bytes_read"], 4_201_758);
+    assert_eq!(forecast["hash"], report["hash"]);
 }
 
 #[test]
-fn the_real_list_is_estimated_from_its_beginning() {
+fn the_real_list_is_estimated_from_a_sample() {
     let s3 = s3(real_list());
-    let got = read(&plan(URI, &[]).s3(&s3).end());
+    let got = read(&plan(URI, &[]).s3(&s3).run());
     assert_eq!(got["exact"], false);
     assert_eq!(got["sources"][0]["bytes_read"], 2 * 1024 * 1024);
-    // Every line has 66 bytes: the sample leaves nothing open.
+    // Every line has 66 bytes, so the estimate is exact.
     assert_eq!(got["lines"], exactly(63_663));
     assert_eq!(got["write_units"], exactly(63_663));
     let notes = got["notes"].to_string();
@@ -87,8 +87,8 @@ fn the_real_list_is_estimated_from_its_beginning() {
 }
 
 #[test]
-fn an_estimate_holds_the_truth_within_its_margin() {
-    // Comments of every length, headers, doubled neighbours, garbage.
+fn an_estimate_has_the_true_value_in_its_interval() {
+    // Comments of any length, duplicates, garbage.
     let mut random = fastrand::Rng::with_seed(2026);
     let mut list = String::new();
     for i in 0..120_000u32 {
@@ -101,9 +101,9 @@ fn an_estimate_holds_the_truth_within_its_margin() {
         }
     }
     let s3 = s3(list);
-    let truth = read(&plan(URI, &["--exact"]).s3(&s3).end());
-    let guess = read(&plan(URI, &[]).s3(&s3).end());
-    assert_eq!(guess["exact"], false);
+    let truth = read(&plan(URI, &["--exact"]).s3(&s3).run());
+    let estimate = read(&plan(URI, &[]).s3(&s3).run());
+    assert_eq!(estimate["exact"], false);
     for column in [
         "lines",
         "hashes",
@@ -114,18 +114,22 @@ fn an_estimate_holds_the_truth_within_its_margin() {
     ] {
         let true_value = truth[column]["value"].as_u64().expect("a number");
         let [low, value, high] =
-            ["low", "value", "high"].map(|end| guess[column][end].as_u64().expect("a number"));
+            ["low", "value", "high"].map(|end| estimate[column][end].as_u64().expect("a number"));
         assert_eq!(truth[column], exactly(true_value));
-        assert!(low < value && value < high, "{column}: {}", guess[column]);
+        assert!(
+            low < value && value < high,
+            "{column}: {}",
+            estimate[column]
+        );
         assert!(
             (low..=high).contains(&true_value),
             "{column}: {true_value} in {}",
-            guess[column]
+            estimate[column]
         );
-        // And the margin says something: within a tenth of it, for the rarest.
-        assert!((high - low) * 5 < value, "{column}: {}", guess[column]);
+        // The interval is narrow: at most a fifth of the value, even of the rarest lines.
+        assert!((high - low) * 5 < value, "{column}: {}", estimate[column]);
     }
-    let usd = &route(&guess, "on_demand")["usd"];
+    let usd = &route(&estimate, "on_demand")["usd"];
     assert!(usd["low"].as_f64() < usd["high"].as_f64(), "{usd}");
 }
 
@@ -133,10 +137,10 @@ fn an_estimate_holds_the_truth_within_its_margin() {
 fn standard_input_is_read_to_its_end() {
     let list = String::from_utf8(real_list()).expect("text");
     let twice = format!("sha256\n{}{}not a hash\n", list, &list[..66 * 100]);
-    let got = read(&plan("-", &[]).input(twice).end());
+    let got = read(&plan("-", &[]).input(twice).run());
     assert_eq!(got["exact"], true);
     assert_eq!(got["lines"], exactly(63_663 + 102));
-    // The window holds 65,536: the hundred are still in it.
+    // The window has 65,536 hashes, so the hundred duplicates are still in it.
     assert_eq!(got["hashes"], exactly(63_663));
     assert_eq!(got["duplicates"], exactly(100));
     assert_eq!(
@@ -146,12 +150,12 @@ fn standard_input_is_read_to_its_end() {
 }
 
 #[test]
-fn several_sources_are_one_list() {
+fn several_sources_count_as_one_list() {
     let list = real_list();
     let run = plan("one.txt", &["two.txt"])
         .file("one.txt", &list[..66 * 300])
         .file("two.txt", &list[66 * 200..]);
-    let got = read(&run.end());
+    let got = read(&run.run());
     assert_eq!(got["lines"], exactly(63_763));
     assert_eq!(
         got["duplicates"]["value"].as_u64().map(|n| n >= 100),
@@ -162,7 +166,7 @@ fn several_sources_are_one_list() {
 }
 
 #[test]
-fn a_list_that_a_manifest_or_a_prefix_names_is_imported_from_where_it_lies() {
+fn an_import_uses_the_object_that_a_manifest_or_a_prefix_names() {
     let mut list = real_list()[..66 * 300].to_ascii_uppercase();
     list.retain(|b| *b != b'\r');
     let s3 = s3(list);
@@ -178,7 +182,7 @@ fn a_list_that_a_manifest_or_a_prefix_names_is_imported_from_where_it_lies() {
         plan(&prefix, &[]),
         Run::new(&["plan", "--json", "--manifest", "manifest"]).file("manifest", URI.as_bytes()),
     ] {
-        let got = read(&run.s3(&s3).end());
+        let got = read(&run.s3(&s3).run());
         let command = &route(&got, "import")["commands"][0];
         let command = command.as_str().expect("a command");
         assert!(
@@ -202,7 +206,7 @@ fn time_and_cost_follow_the_table() {
         );
     let dynamo = FakeDynamo::start(provisioned);
     let args = ["--table", "sha256", "--source", "Debian", "--at", "1000"];
-    let got = read(&plan(URI, &args).s3(&s3).dynamo(&dynamo).end());
+    let got = read(&plan(URI, &args).s3(&s3).dynamo(&dynamo).run());
     assert_eq!(
         got["indexes"],
         json!({"count": 1, "source": "DescribeTable"})
@@ -240,7 +244,7 @@ fn time_and_cost_follow_the_table() {
         &plan(URI, &[&args[..], &prices].concat())
             .s3(&s3)
             .dynamo(&dynamo)
-            .end(),
+            .run(),
     );
     assert_eq!(got["write_units"], exactly(9 * 63_663));
     assert_eq!(route(&got, "on_demand")["usd"]["value"], 0.573);
@@ -252,28 +256,28 @@ fn time_and_cost_follow_the_table() {
         &plan(URI, &["--table", "sha256"])
             .s3(&s3)
             .dynamo(&small)
-            .end(),
+            .run(),
     );
     assert_eq!(route(&got, "on_demand")["write_units_per_s"], 100.0);
     assert_eq!((dynamo.stats().calls, small.stats().calls), (0, 0));
 }
 
 #[test]
-fn a_person_reads_the_ways_the_commands_and_where_figures_come_from() {
+fn the_text_has_the_routes_the_commands_and_the_sources_of_numbers() {
     let list: String = (0..500).map(|i| format!("{i:064X}\n")).collect();
     let s3 = s3(list);
-    let ended = Run::new(&["plan", URI]).s3(&s3).end();
+    let ended = Run::new(&["plan", URI]).s3(&s3).run();
     assert_eq!(ended.status, 0, "{}", ended.stderr);
     for part in [
-        "counted, all of it was read",
-        "70 bytes and 1 write unit each (DynamoDB's size formula)",
+        "counted in full",
+        "70 bytes and 1 WCU each (DynamoDB's size formula)",
         "Cheapest: import, a new table, <0.0001 USD",
-        // A clean list of keys is a CSV file as it lies there.
+        // A list of keys only is a valid CSV file.
         r#"'{"S3Bucket":"lists","S3KeyPrefix":"a/list.txt"}' --input-format CSV"#,
-        "Cheapest without an import: on demand, 0.0003 USD in 0.1 s",
+        "Cheapest without an import: on-demand, 0.0003 USD in 0.1 s",
         "--billing-mode PAY_PER_REQUEST",
         "hashferry ingest s3://lists/a/list.txt --table sha256\n",
-        "Fastest: on demand",
+        "Fastest: on-demand",
         "0.625 USD a million write units on demand (us-east-1: AWS price list of August 2026)",
         "into a new table only",
     ] {
@@ -286,7 +290,7 @@ fn a_person_reads_the_ways_the_commands_and_where_figures_come_from() {
 }
 
 #[test]
-fn what_cannot_be_planned_says_why() {
+fn errors_have_a_cause() {
     let garbage: String = (0..2000).map(|i| format!("{i:032x}\n")).collect();
     let s3 = FakeS3::start(
         S3Config::default()
@@ -308,29 +312,29 @@ fn what_cannot_be_planned_says_why() {
         (URI, &["--replicas", "0"], "--replicas"),
         (URI, &["--price-import-gb", "-1"], "a price in USD"),
     ] {
-        let ended = plan(source, args).s3(&s3).dynamo(&dynamo).end();
+        let ended = plan(source, args).s3(&s3).dynamo(&dynamo).run();
         assert_eq!(ended.status, 2, "{}", ended.stderr);
-        ended.assert_says(&["error: ", says]);
-        assert!(ended.stdout.is_empty(), "stdout holds only results");
+        ended.assert_stderr(&["error: ", says]);
+        assert!(ended.stdout.is_empty(), "stdout has only results");
     }
-    assert_eq!(Run::new(&["plan"]).end().status, 2);
+    assert_eq!(Run::new(&["plan"]).run().status, 2);
     assert!(
         Run::new(&["plan", "--help"])
-            .end()
+            .run()
             .stdout
             .contains("Examples:")
     );
 
-    // A list that ingest would stop at.
-    let got = read(&plan("s3://lists/most", &["--hash", "sha256"]).s3(&s3).end());
+    // An ingest would stop at this list.
+    let got = read(&plan("s3://lists/most", &["--hash", "sha256"]).s3(&s3).run());
     assert_eq!(got["rejected"], exactly(2000));
     assert!(got["notes"].to_string().contains("--max-rejects"));
 
-    // A list that holds nothing of the kind.
-    let ended = plan("s3://lists/md5", &["--hash", "sha256"]).s3(&s3).end();
+    // A list without a hash of the algorithm.
+    let ended = plan("s3://lists/md5", &["--hash", "sha256"]).s3(&s3).run();
     assert_eq!(ended.status, 1, "{}", ended.stderr);
-    assert!(ended.stdout.is_empty(), "stdout holds only results");
-    ended.assert_says(&[
+    assert!(ended.stdout.is_empty(), "stdout has only results");
+    ended.assert_stderr(&[
         "none of the 2,000 lines is a SHA-256",
         "they look like MD5 (32 hexadecimal digits)",
     ]);
@@ -338,35 +342,35 @@ fn what_cannot_be_planned_says_why() {
 }
 
 #[test]
-fn an_empty_list_is_a_failure_and_an_empty_pipe_takes_nothing() {
-    let ended = plan(URI, &[]).s3(&s3("")).end();
+fn an_empty_list_is_a_failure_and_an_empty_pipe_costs_nothing() {
+    let ended = plan(URI, &[]).s3(&s3("")).run();
     assert_eq!(ended.status, 1, "{}", ended.stderr);
-    ended.assert_says(&["s3://lists/a/list.txt has no lines"]);
-    let got = read(&plan("-", &[]).input("").end());
+    ended.assert_stderr(&["s3://lists/a/list.txt has no lines"]);
+    let got = read(&plan("-", &[]).input("").run());
     assert_eq!(got["lines"], exactly(0));
     assert_eq!(route(&got, "on_demand")["usd"]["value"], 0.0);
 }
 
 #[cfg(unix)]
 #[test]
-fn a_signal_ends_it() {
+fn a_signal_ends_the_plan() {
     let mut started = plan("-", &[]).open_input("").start();
     started.wait_for_stderr("reading standard input");
     started.signal(nix::sys::signal::Signal::SIGTERM);
-    let ended = started.end();
+    let ended = started.wait();
     assert_eq!(ended.status, 4, "{}", ended.stderr);
     assert!(ended.stdout.is_empty());
 }
 
 #[cfg(feature = "local")]
 #[test]
-fn a_local_table_is_not_made_for_a_plan() {
+fn a_plan_does_not_create_a_local_table() {
     let run = plan(
         "list.txt",
         &["--local", "data", "--table", "known", "--exact"],
     )
     .file("list.txt", &real_list()[..6600]);
-    let ended = run.end();
+    let ended = run.run();
     let got = read(&ended);
     assert_eq!(got["hashes"], exactly(100));
     assert!(!ended.stderr.contains("created table"), "{}", ended.stderr);
@@ -378,23 +382,19 @@ fn a_local_table_is_not_made_for_a_plan() {
 }
 
 #[test]
-fn a_list_on_this_machine_needs_no_aws_at_all() {
+fn a_local_list_needs_no_aws_settings() {
     let ended = Run::new(&["plan", "list.txt"])
         .file("list.txt", format!("{:064x}\n", 7).as_bytes())
         .without_env("AWS_REGION")
         .without_env("AWS_ACCESS_KEY_ID")
         .without_env("AWS_SECRET_ACCESS_KEY")
-        .end();
+        .run();
     assert_eq!(ended.status, 0, "{}", ended.stderr);
-    assert!(
-        ended.stdout.contains("1 write units in all"),
-        "{}",
-        ended.stdout
-    );
+    assert!(ended.stdout.contains("1 WCU in total"), "{}", ended.stdout);
 }
 
 #[test]
-fn a_table_that_may_not_be_described_is_planned_for_as_a_new_one() {
+fn a_table_without_permission_to_describe_is_planned_as_a_new_one() {
     let denied = DynamoConfig::new("sha256", "sha256", KeyType::S)
         .plan(FaultPlan::default().deny("DescribeTable"));
     let dynamo = FakeDynamo::start(denied);
@@ -402,12 +402,12 @@ fn a_table_that_may_not_be_described_is_planned_for_as_a_new_one() {
     let ended = Run::new(&["plan", "-", "--table", "sha256"])
         .input(list)
         .dynamo(&dynamo)
-        .end();
+        .run();
     assert_eq!(ended.status, 0, "{}", ended.stderr);
-    ended.assert_says(&[
+    ended.assert_stderr(&[
         "dynamodb:DescribeTable",
         "scripts/iam/plan.json",
-        "reckoning as for a new table",
+        "planning for a new table",
     ]);
     assert!(ended.stdout.contains("create-table"), "{}", ended.stdout);
 }

@@ -1,7 +1,7 @@
 //! `ingest --raise-to`, `ingest --settle` and `capacity --restore`, by the real
 //! binary: whatever becomes of a run, the table ends as it began.
 
-use crate::common::binary::{Ended, Run};
+use crate::common::binary::{Finished, Run};
 use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
 use crate::common::fake_scaling::{FakeScaling, Target};
 use nix::sys::signal::Signal;
@@ -40,11 +40,11 @@ fn list(n: usize) -> Vec<u8> {
         .into_bytes()
 }
 
-fn restore(dynamo: &FakeDynamo, note: &Path) -> Ended {
+fn restore(dynamo: &FakeDynamo, note: &Path) -> Finished {
     let note = note.to_str().expect("text");
     Run::new(&["capacity", "--table", "sha256", "--restore", note])
         .dynamo(dynamo)
-        .end()
+        .run()
 }
 
 /// Looks at the table until the last change of it is done.
@@ -52,7 +52,7 @@ fn settle(dynamo: &FakeDynamo) {
     for _ in 0..2 {
         Run::new(&["capacity", "--table", "sha256"])
             .dynamo(dynamo)
-            .end();
+            .run();
     }
 }
 
@@ -69,9 +69,9 @@ fn the_table_and_the_index_that_is_fed_are_raised_and_brought_back() {
     let run = raised(&dynamo, &["--source", "NSRL"]);
     let dir = run.dir();
     let started = run.start();
-    let ended = started.end();
+    let ended = started.wait();
     ended.assert_status(0);
-    ended.assert_books([100, 100, 0, 0, 0, 0]);
+    ended.assert_line_counts([100, 100, 0, 0, 0, 0]);
     assert_eq!(
         ended.report["raised"],
         json!([{"index": null, "from_wcu": 5, "to_wcu": 1000, "restored": true},
@@ -81,11 +81,11 @@ fn the_table_and_the_index_that_is_fed_are_raised_and_brought_back() {
         ended.report["target_wcu_per_s"], 1000.0,
         "the rate is that of the raised table"
     );
-    ended.assert_says(&[
-        "from 5 to 1,000 write units/s",
+    ended.assert_stderr(&[
+        "from 5 to 1,000 WCU/s",
         "--restore",
         "from 1,000 to 5",
-        "26 times more today",
+        "26 more decreases today",
     ]);
     // Asked once more, so that the last change is done.
     settle(&dynamo);
@@ -103,7 +103,7 @@ fn the_table_and_the_index_that_is_fed_are_raised_and_brought_back() {
 #[test]
 fn an_index_that_is_not_fed_is_left_alone() {
     let dynamo = FakeDynamo::start(with_index(table(5), 7));
-    raised(&dynamo, &[]).end().assert_status(0);
+    raised(&dynamo, &[]).run().assert_status(0);
     assert_eq!(dynamo.stop().updates[0], units(&[("sha256", 1000)]));
 }
 
@@ -111,9 +111,9 @@ fn an_index_that_is_not_fed_is_left_alone() {
 fn after_a_failure_the_table_is_brought_back() {
     let plan = FaultPlan::default().from(2, Fault::AccessDenied);
     let dynamo = FakeDynamo::start(table(5).plan(plan));
-    let ended = raised(&dynamo, &[]).end();
+    let ended = raised(&dynamo, &[]).run();
     ended.assert_status(1);
-    ended.assert_says(&["dynamodb:BatchWriteItem"]);
+    ended.assert_stderr(&["dynamodb:BatchWriteItem"]);
     assert_eq!(ended.report["raised"][0]["restored"], true);
     settle(&dynamo);
     assert_eq!(dynamo.write_units(), Some(5));
@@ -133,7 +133,7 @@ fn after_a_signal_the_table_is_brought_back() {
             .wait_until(LIMIT, |s| s.items_written == 100)
             .expect("written");
         started.signal(signal);
-        let ended = started.end();
+        let ended = started.wait();
         ended.assert_status(4);
         assert_eq!(ended.report["raised"][0]["restored"], true);
         settle(&dynamo);
@@ -166,13 +166,13 @@ fn a_run_that_is_killed_leaves_a_note_by_which_the_table_is_brought_back() {
     // While it is at work, nobody else takes its note.
     let busy = restore(&dynamo, &note);
     assert_eq!(busy.status, 2);
-    busy.assert_says(&["at work"]);
-    let busy = Run::ingest("-", &args).input(list(1)).dynamo(&dynamo).end();
+    busy.assert_stderr(&["running ingest"]);
+    let busy = Run::ingest("-", &args).input(list(1)).dynamo(&dynamo).run();
     assert_eq!(busy.status, 2);
-    busy.assert_says(&["at work"]);
+    busy.assert_stderr(&["running ingest"]);
 
     started.kill();
-    started.end();
+    started.wait();
     assert_eq!(dynamo.write_units(), Some(1000));
     assert!(note.exists());
 
@@ -185,7 +185,7 @@ fn a_run_that_is_killed_leaves_a_note_by_which_the_table_is_brought_back() {
     let ended = restore(&dynamo, &note);
     assert_eq!(ended.status, 0, "{}", ended.stderr);
     assert!(
-        ended.stdout.contains("back at its capacity"),
+        ended.stdout.contains("The capacity of table"),
         "{}",
         ended.stdout
     );
@@ -198,7 +198,7 @@ fn a_run_that_is_killed_leaves_a_note_by_which_the_table_is_brought_back() {
 
     let again = restore(&dynamo, &note);
     assert_eq!(again.status, 2);
-    again.assert_says(&["cannot read the note"]);
+    again.assert_stderr(&["cannot read the restore note"]);
 }
 
 #[test]
@@ -209,9 +209,9 @@ fn a_run_after_one_that_was_killed_brings_back_what_was_before_both() {
         "parts": [{"index": null, "write_units": 5, "raised_to": 1000, "minimum": null}]});
     let ended = raised(&dynamo, &[])
         .file("note.json", note.to_string().as_bytes())
-        .end();
+        .run();
     ended.assert_status(0);
-    ended.assert_says(&["left raised by a run that was killed"]);
+    ended.assert_stderr(&["a run that was killed left the table raised"]);
     settle(&dynamo);
     assert_eq!(dynamo.write_units(), Some(5));
 }
@@ -221,7 +221,7 @@ fn target(min: u64, max: u64) -> Target {
         resource: "table/sha256".into(),
         min,
         max,
-        aim: Some(70.0),
+        target_percent: Some(70.0),
         suspended: false,
     }
 }
@@ -243,9 +243,9 @@ const SCALING: &str = "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING";
 #[test]
 fn where_auto_scaling_looks_after_the_table_its_minimum_is_moved() {
     let (dynamo, scaling) = scaled(FakeDynamo::start(table(5)), target(5, 2000));
-    let ended = raised(&dynamo, &[]).env(SCALING, &scaling.endpoint()).end();
+    let ended = raised(&dynamo, &[]).env(SCALING, &scaling.endpoint()).run();
     ended.assert_status(0);
-    ended.assert_says(&["by the minimum of its auto scaling"]);
+    ended.assert_stderr(&["through the minimum of its auto scaling"]);
     assert_eq!(ended.report["target_wcu_per_s"], 1000.0);
     settle(&dynamo);
     assert_eq!(
@@ -264,18 +264,18 @@ fn what_cannot_work_is_refused_before_anything_is_changed() {
             run = run.env(SCALING, &scaling.endpoint());
         }
         let dir = run.dir();
-        let ended = run.end();
+        let ended = run.run();
         ended.assert_status(2);
-        ended.assert_says(words);
+        ended.assert_stderr(words);
         let stats = dynamo.stats();
         assert_eq!((stats.updates.len(), stats.calls), (0, 0));
         assert!(!dir.join("note.json").exists());
     };
     let on_demand =
         DynamoConfig::new("sha256", "sha256", KeyType::S).billing(Billing::OnDemand { max: None });
-    refused(&FakeDynamo::start(on_demand), None, &["paid per request"]);
+    refused(&FakeDynamo::start(on_demand), None, &["is on-demand"]);
     let (dynamo, scaling) = scaled(FakeDynamo::start(table(5)), target(5, 999));
-    refused(&dynamo, Some(&scaling), &["maximum of 999", "999 at most"]);
+    refused(&dynamo, Some(&scaling), &["maximum of 999", "at most 999"]);
     let denied = table(5).plan(FaultPlan::default().deny("UpdateTable"));
     refused(
         &FakeDynamo::start(denied),
@@ -299,9 +299,9 @@ fn what_cannot_work_is_refused_before_anything_is_changed() {
         .file("list.txt", b"")
         .input(list(1))
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
-    ended.assert_says(&["--raise-note"]);
+    ended.assert_stderr(&["--raise-note"]);
     assert_eq!(dynamo.stats().updates.len(), 0);
 }
 
@@ -320,14 +320,14 @@ fn a_table_that_may_not_be_lowered_any_more_is_said_to_be_raised_still() {
     let ended = Run::ingest("-", &args)
         .input(list(100))
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(1);
-    ended.assert_says(&[
-        "still raised, and paid for",
+    ended.assert_stderr(&[
+        "still raised, and charged",
         "LimitExceededException",
         "--restore",
     ]);
-    ended.assert_books([100, 100, 0, 0, 0, 0]);
+    ended.assert_line_counts([100, 100, 0, 0, 0, 0]);
     assert_eq!(ended.report["raised"][0]["restored"], false);
 
     dynamo.set_decreases_left(1);
@@ -337,14 +337,14 @@ fn a_table_that_may_not_be_lowered_any_more_is_said_to_be_raised_still() {
 #[test]
 fn a_table_that_has_enough_is_not_touched() {
     let dynamo = FakeDynamo::start(table(1000));
-    let ended = raised(&dynamo, &[]).end();
+    let ended = raised(&dynamo, &[]).run();
     ended.assert_status(0);
-    ended.assert_says(&["nothing is raised"]);
+    ended.assert_stderr(&["nothing to raise"]);
     assert_eq!(ended.report.get("raised"), None);
     let ended = Run::ingest("-", &["--raise-to", "2000", "--dry-run"])
         .input(list(1))
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
     assert_eq!(dynamo.stop().updates.len(), 0);
 }
@@ -364,18 +364,18 @@ fn an_import_settles_until_auto_scaling_has_lowered_the_table() {
         .wait_until(LIMIT, |s| s.consumed_units >= 103)
         .expect("it goes on");
     dynamo.set_billing(Billing::Provisioned { wcu: 25 });
-    let ended = started.end();
+    let ended = started.wait();
     ended.assert_status(0);
-    ended.assert_books([100, 100, 0, 0, 0, 0]);
-    ended.assert_says(&["is at its minimum"]);
+    ended.assert_line_counts([100, 100, 0, 0, 0, 0]);
+    ended.assert_stderr(&["is at its minimum"]);
 
     // Without auto scaling there is nothing to wait for, and that is said at once.
     let ended = Run::ingest("-", &["--settle"])
         .input(list(100))
         .dynamo(dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
-    ended.assert_says(&["--settle will not help", "no auto scaling"]);
+    ended.assert_stderr(&["--settle will have no effect", "no auto scaling"]);
 }
 
 #[test]
@@ -385,13 +385,13 @@ fn a_table_that_may_not_be_described_is_written_all_the_same() {
     let ended = Run::ingest::<&str>("-", &[])
         .input(list(100))
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
-    ended.assert_books([100, 100, 0, 0, 0, 0]);
-    ended.assert_says(&[
+    ended.assert_line_counts([100, 100, 0, 0, 0, 0]);
+    ended.assert_stderr(&[
         "dynamodb:DescribeTable",
         "scripts/iam/ingest.json",
-        "taken to be sha256 (S",
+        "assumed to be sha256 (S",
     ]);
 
     let binary = DynamoConfig::new("known", "hash", KeyType::B).plan(denied());
@@ -400,23 +400,23 @@ fn a_table_that_may_not_be_described_is_written_all_the_same() {
     let ended = Run::ingest("-", &args)
         .input(list(100))
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
-    ended.assert_books([100, 100, 0, 0, 0, 0]);
+    ended.assert_line_counts([100, 100, 0, 0, 0, 0]);
     assert_eq!(ended.report["target_wcu_per_s"], Value::from(1000.0));
 
     // A wrong guess is found out by the look at the table, and without it by the first write.
     let ended = Run::ingest("-", &["--table", "known"])
         .input(list(100))
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
-    ended.assert_says(&["the partition key of table known is not sha256", "--key"]);
+    ended.assert_stderr(&["the partition key of table known is not sha256", "--key"]);
     dynamo.deny("Scan");
     let ended = Run::ingest("-", &["--table", "known"])
         .input(list(100))
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(1);
-    ended.assert_says(&["refuses every item", "--key"]);
+    ended.assert_stderr(&["every item for table", "as invalid", "--key"]);
 }

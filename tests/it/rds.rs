@@ -1,12 +1,12 @@
-//! NSRL databases, by the real binary: from where they lie and from copies, taken up
-//! in the middle of either, and refused when they are others.
+//! NSRL databases, read by the binary: in place and from local copies, with resumed runs,
+//! and with errors for other databases.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::common::binary::{Ended, Run, Started};
+use crate::common::binary::{Finished, Run, Started};
 use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, KeyType};
 use crate::common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
 use nix::sys::signal::Signal;
@@ -30,7 +30,7 @@ const MINIMAL: &str = "
         description VARCHAR NOT NULL, CONSTRAINT PK_VERSION__VERSION PRIMARY KEY (version));
     CREATE VIEW DISTINCT_HASH AS SELECT DISTINCT sha256, sha1, md5, crc32 FROM FILE;";
 
-/// A number's hash of so many digits.
+/// The hash of a number, with `digits` digits.
 fn hash(n: u64, digits: usize) -> String {
     let mixed = n.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31);
     format!("{mixed:016X}{n:0rest$X}", rest = digits - 16)
@@ -40,8 +40,8 @@ fn hashes(numbers: std::ops::RangeInclusive<u64>, digits: usize) -> BTreeSet<Str
     numbers.map(|n| hash(n, digits)).collect()
 }
 
-/// The file of a database that `make` fills.
-fn made(make: impl FnOnce(&Connection)) -> Vec<u8> {
+/// Returns the file of a database that `make` fills.
+fn database_file(make: impl FnOnce(&Connection)) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("made.db");
     let connection = Connection::open(&path).expect("opened");
@@ -52,9 +52,9 @@ fn made(make: impl FnOnce(&Connection)) -> Vec<u8> {
     std::fs::read(path).expect("read")
 }
 
-/// A minimal database of this release with the files `numbers`, each in two packages.
-fn minimal(release: &str, numbers: std::ops::RangeInclusive<u64>) -> Vec<u8> {
-    made(|c| {
+/// A minimal database of a release with the files `numbers`, each in two packages.
+pub(crate) fn minimal(release: &str, numbers: std::ops::RangeInclusive<u64>) -> Vec<u8> {
+    database_file(|c| {
         c.execute_batch(MINIMAL).expect("SQL");
         let sql =
             "INSERT INTO VERSION VALUES (?1, 'modern minimal', '2026-08-30', '2026-09-01', 'x')";
@@ -69,13 +69,13 @@ fn minimal(release: &str, numbers: std::ops::RangeInclusive<u64>) -> Vec<u8> {
     })
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut w = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     w.write_all(bytes).and_then(|()| w.finish()).expect("gzip")
 }
 
 /// A ZIP archive with one stored member.
-fn zip(name: &str, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn zip(name: &str, bytes: &[u8]) -> Vec<u8> {
     let mut crc = flate2::Crc::new();
     crc.update(bytes);
     let length = (bytes.len() as u32).to_le_bytes();
@@ -101,7 +101,7 @@ fn zip(name: &str, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// On demand: a verification behind an ingest reads as fast as it may.
+/// An on-demand table: the verification after an ingest is not throttled.
 fn table() -> DynamoConfig {
     DynamoConfig::new("sha256", "sha256", KeyType::S).billing(Billing::OnDemand { max: None })
 }
@@ -116,7 +116,7 @@ fn keys(dynamo: &FakeDynamo) -> BTreeSet<String> {
     dynamo.items().into_keys().map(text).collect()
 }
 
-/// A folder for copies, and what lies in it.
+/// A folder for local copies.
 struct Work(tempfile::TempDir);
 
 impl Work {
@@ -140,7 +140,7 @@ impl Work {
         files.map(|f| f.expect("an entry").path()).collect()
     }
 
-    /// Waits until a file there has so many bytes.
+    /// Waits until a file in the folder has at least `bytes` bytes.
     fn wait_for(&self, bytes: u64) -> PathBuf {
         let begun = Instant::now();
         loop {
@@ -159,7 +159,7 @@ fn ingest(source: &str, args: &[String], dynamo: &FakeDynamo) -> Run {
 }
 
 #[test]
-fn a_file_is_read_where_it_lies_and_verified_and_planned() {
+fn a_local_file_is_read_in_place() {
     let database = minimal("2026.09.1", 1..=3000);
     let length = database.len() as u64;
     let dynamo = FakeDynamo::start(table());
@@ -173,9 +173,9 @@ fn a_file_is_read_where_it_lies_and_verified_and_planned() {
     )
     .expect("read-only");
     let started = run.start();
-    let ended = started.end();
+    let ended = started.wait();
     ended.assert_status(0);
-    ended.assert_books([3000, 3000, 0, 0, 0, 0]);
+    ended.assert_line_counts([3000, 3000, 0, 0, 0, 0]);
     assert_eq!(ended.number("bytes_read"), length);
     assert_eq!(ended.report["sources"][0]["bytes"], length);
     assert_eq!(ended.report["verification"]["found"], 3000);
@@ -183,9 +183,9 @@ fn a_file_is_read_where_it_lies_and_verified_and_planned() {
 
     let ended = Run::new(&["plan", "rds.db", "--json"])
         .file("rds.db", &database)
-        .end();
+        .run();
     assert_eq!(ended.status, 0, "{}", ended.stderr);
-    ended.assert_says(&["reading the column sha256"]);
+    ended.assert_stderr(&["reading column sha256"]);
     let plan: Value = serde_json::from_str(&ended.stdout).expect("JSON");
     assert_eq!(plan["hash"], "sha256");
     assert_eq!(
@@ -197,13 +197,13 @@ fn a_file_is_read_where_it_lies_and_verified_and_planned() {
     assert!(
         import["limits"]
             .to_string()
-            .contains("must first be put into S3"),
+            .contains("first put the list into S3"),
         "{import}"
     );
 }
 
 #[test]
-fn the_table_s_key_says_which_column_and_what_is_not_there_is_refused() {
+fn the_partition_key_selects_the_column_and_a_missing_one_is_an_error() {
     let database = minimal("2026.09.1", 1..=2000);
     let dynamo = FakeDynamo::start(DynamoConfig::new("h", "md5", KeyType::B));
     let run = |args: &[&str]| {
@@ -212,9 +212,9 @@ fn the_table_s_key_says_which_column_and_what_is_not_there_is_refused() {
             .file("rds.db", &database)
             .dynamo(&dynamo)
     };
-    let ended = run(&FAST).end();
+    let ended = run(&FAST).run();
     ended.assert_status(0);
-    ended.assert_says(&["its rows, 4000 at most, are sorted first"]);
+    ended.assert_stderr(&["sorting its rows first (at most 4000)"]);
     let raw: BTreeSet<String> = dynamo
         .items()
         .into_keys()
@@ -222,14 +222,14 @@ fn the_table_s_key_says_which_column_and_what_is_not_there_is_refused() {
         .collect();
     assert_eq!(raw, hashes(1..=2000, 32));
     let calls = dynamo.stats().calls;
-    let ended = run(&["--hash", "sha512", "--key", "md5:B"]).end();
+    let ended = run(&["--hash", "sha512", "--key", "md5:B"]).run();
     ended.assert_status(2);
-    ended.assert_says(&["FILE of rds.db has no column sha512", "sha256, sha1, md5"]);
+    ended.assert_stderr(&["FILE of rds.db has no column sha512", "sha256, sha1, md5"]);
     assert_eq!(dynamo.stop().calls, calls);
 }
 
 #[test]
-fn what_lies_elsewhere_is_read_from_a_copy_that_is_gone_afterwards() {
+fn a_remote_database_is_read_from_a_copy_that_is_removed_afterwards() {
     let database = minimal("2026.09.1", 1..=3000);
     let length = database.len();
     for (name, object) in [
@@ -243,37 +243,40 @@ fn what_lies_elsewhere_is_read_from_a_copy_that_is_gone_afterwards() {
             FakeDynamo::start(table()),
         );
         let args = [work.args(), vec!["--verify".into(), "all".into()]].concat();
-        let ended = ingest(URI, &args, &dynamo).s3(&server).end();
+        let ended = ingest(URI, &args, &dynamo).s3(&server).run();
         ended.assert_status(0);
-        ended.assert_books([3000, 3000, 0, 0, 0, 0]);
+        ended.assert_line_counts([3000, 3000, 0, 0, 0, 0]);
         let folder = work.path().display();
-        ended.assert_says(&[&format!("read from a copy: {length} bytes in {folder}")]);
+        ended.assert_stderr(&[&format!(
+            "reading it from a local copy, {length} bytes in {folder}"
+        )]);
         assert_eq!(ended.report["verification"]["found"], 3000, "{name}");
         assert_eq!(ended.number("bytes_read"), object.len() as u64, "{name}");
         assert_eq!(keys(&dynamo), hashes(1..=3000, 64), "{name}");
         assert_eq!(work.files(), [] as [PathBuf; 0], "{name}");
-        // The verification found it there.
+        // The verification uses the same copy.
         assert_eq!(
-            ended.stderr.matches("read from a copy").count(),
+            ended.stderr.matches("from a local copy").count(),
             1,
             "{}",
             ended.stderr
         );
 
-        // A pipe cannot be read twice, nor be known again.
-        let ended = ingest("-", &work.args(), &dynamo).input(object).end();
+        // A pipe cannot be read twice, and has no identity.
+        let ended = ingest("-", &work.args(), &dynamo).input(object).run();
         ended.assert_status(0);
         assert_eq!(work.files(), [] as [PathBuf; 0], "{name}");
     }
 }
 
-/// A copy that stops after `bytes`, is ended by `end`, and is taken up then.
-fn broken_off(
+/// Stalls a copy after `cut` bytes, ends the run by `end` once `least` bytes are stored, and
+/// runs it a second time.
+fn stopped_copy(
     object: Vec<u8>,
     cut: u64,
     least: u64,
-    end: impl FnOnce(Started) -> Ended,
-) -> (Ended, FakeS3) {
+    end: impl FnOnce(Started) -> Finished,
+) -> (Finished, FakeS3) {
     let work = Work::new();
     let plan = S3Plan::default().get(1, S3Fault::StallAfter(cut));
     let (server, dynamo) = (
@@ -283,51 +286,51 @@ fn broken_off(
     let started = ingest(URI, &work.args(), &dynamo).s3(&server).start();
     let part = work.wait_for(least);
     end(started);
-    assert!(part.exists(), "it is kept");
+    assert!(part.exists(), "the partial copy is kept");
     assert_eq!(dynamo.stats().calls, 0);
-    let again = ingest(URI, &work.args(), &dynamo).s3(&server).end();
-    again.assert_status(0);
-    again.assert_books([3000, 3000, 0, 0, 0, 0]);
+    let second = ingest(URI, &work.args(), &dynamo).s3(&server).run();
+    second.assert_status(0);
+    second.assert_line_counts([3000, 3000, 0, 0, 0, 0]);
     assert_eq!(keys(&dynamo), hashes(1..=3000, 64));
     assert_eq!(work.files(), [] as [PathBuf; 0]);
-    (again, server)
+    (second, server)
 }
 
 #[test]
-fn a_copy_that_was_killed_goes_on_behind_what_lies_there() {
+fn a_copy_continues_after_the_stored_bytes_of_a_killed_run() {
     let database = minimal("2026.09.1", 1..=3000);
     let cut = database.len() as u64 - 1000;
-    let (again, server) = broken_off(database, cut, cut, |mut started| {
+    let (second, server) = stopped_copy(database, cut, cut, |mut started| {
         started.kill();
-        started.end()
+        started.wait()
     });
-    again.assert_says(&[&format!("of which {cut} are there already")]);
+    second.assert_stderr(&[&format!("{cut} of them already there")]);
     let gets = server.stop().gets;
     let from = format!("bytes={cut}-");
     let last = gets.last().expect("some");
     assert_eq!(last.range.as_deref(), Some(&from[..]));
-    assert!(last.if_match.is_some(), "pinned to what it was");
+    assert!(last.if_match.is_some(), "pinned to the same version");
 }
 
 #[test]
-fn of_a_compressed_one_what_lies_there_is_compared_and_not_written_again() {
+fn a_compressed_source_is_compared_with_the_stored_bytes() {
     let database = minimal("2026.09.1", 1..=3000);
     let object = gzip(&database);
     let cut = object.len() as u64 / 2;
-    let (again, server) = broken_off(object, cut, 100_000, |started| {
+    let (second, server) = stopped_copy(object, cut, 100_000, |started| {
         started.signal(Signal::SIGTERM);
-        let ended = started.end();
+        let ended = started.wait();
         ended.assert_status(4);
-        ended.assert_says(&["the copy of s3://nsrl/rds.db is kept in"]);
+        ended.assert_stderr(&["keeping the copy of s3://nsrl/rds.db in"]);
         ended
     });
-    again.assert_says(&["are there already"]);
-    assert!(!again.stderr.contains("written again"), "{}", again.stderr);
+    second.assert_stderr(&["already there"]);
+    assert!(!second.stderr.contains("rewriting it"), "{}", second.stderr);
     assert_eq!(server.stop().get_count, 2);
 }
 
 #[test]
-fn a_part_that_is_not_of_the_source_is_written_again() {
+fn a_partial_copy_of_another_source_is_rewritten() {
     let work = Work::new();
     let database = minimal("2026.09.1", 1..=3000);
     let plan = S3Plan::default().get(1, S3Fault::StallAfter(200_000));
@@ -336,22 +339,22 @@ fn a_part_that_is_not_of_the_source_is_written_again() {
     let mut started = ingest(URI, &work.args(), &dynamo).s3(&server).start();
     let part = work.wait_for(100_000);
     started.kill();
-    started.end();
+    started.wait();
     let length = std::fs::metadata(&part).expect("there").len();
     std::fs::write(&part, vec![0xEE; usize::try_from(length).expect("small")]).expect("written");
-    let ended = ingest(URI, &work.args(), &dynamo).s3(&server).end();
+    let ended = ingest(URI, &work.args(), &dynamo).s3(&server).run();
     ended.assert_status(0);
-    ended.assert_says(&["from byte 0 on: it is written again"]);
+    ended.assert_stderr(&["from byte 0 on: rewriting it"]);
     assert_eq!(keys(&dynamo), hashes(1..=3000, 64));
-    // Another version of the object has another copy.
+    // A new version of the object has a separate copy.
     server.put("nsrl", "rds.db", minimal("2026.12.1", 1..=3001));
-    let ended = ingest(URI, &work.args(), &dynamo).s3(&server).end();
+    let ended = ingest(URI, &work.args(), &dynamo).s3(&server).run();
     ended.assert_status(0);
     assert_eq!(ended.number("lines"), 3001);
 }
 
 #[test]
-fn a_run_that_was_stopped_goes_on_at_its_line_and_with_its_copy() {
+fn a_stopped_run_resumes_at_its_line_with_its_copy() {
     let n = 20_000;
     let database = minimal("2026.09.1", 1..=n);
     let work = Work::new();
@@ -372,15 +375,15 @@ fn a_run_that_was_stopped_goes_on_at_its_line_and_with_its_copy() {
         .wait_until(LIMIT, |s| s.items_written >= 5000)
         .expect("it writes");
     started.signal(Signal::SIGTERM);
-    let first = started.end();
+    let first = started.wait();
     first.assert_status(4);
-    first.assert_says(&["is kept in", "the same command goes on with it"]);
+    first.assert_stderr(&["keeping the copy of", "the same command resumes with it"]);
     assert_eq!(work.files().len(), 2, "a checkpoint and a copy");
-    let second = run("max").end();
+    let second = run("max").run();
     second.assert_status(0);
-    second.assert_says(&[
+    second.assert_stderr(&[
         "the copy of s3://nsrl/rds.db in",
-        "is whole",
+        "is complete",
         "is a database: reading again up to byte",
     ]);
     assert_eq!(second.number("written"), n);
@@ -397,14 +400,14 @@ fn a_run_that_was_stopped_goes_on_at_its_line_and_with_its_copy() {
 }
 
 #[test]
-fn what_is_no_such_database_or_has_no_room_is_refused() {
+fn another_database_or_missing_space_is_an_error() {
     let work = Work::new();
     let dynamo = FakeDynamo::start(table());
-    let other = made(|c| {
+    let other = database_file(|c| {
         c.execute_batch("CREATE TABLE a (x); CREATE TABLE b (y)")
             .expect("SQL")
     });
-    // Of 281 TB, by its header.
+    // Its header claims 281 TB.
     let mut vast = minimal("2026.09.1", 1..=10);
     vast[16..18].copy_from_slice(&1_u16.to_be_bytes());
     vast[28..32].copy_from_slice(&u32::MAX.to_be_bytes());
@@ -425,31 +428,31 @@ fn what_is_no_such_database_or_has_no_room_is_refused() {
     ] {
         let server = FakeS3::start(s3(object));
         let args = ["--work-dir", folder.to_str().expect("text")];
-        let ended = Run::ingest(URI, &args).s3(&server).dynamo(&dynamo).end();
+        let ended = Run::ingest(URI, &args).s3(&server).dynamo(&dynamo).run();
         ended.assert_status(2);
-        ended.assert_says(says);
+        ended.assert_stderr(says);
     }
     assert_eq!(work.files(), [] as [PathBuf; 0]);
     assert_eq!(dynamo.stop().calls, 0);
 }
 
 #[test]
-fn of_a_damaged_database_everything_before_is_written_and_no_copy_is_kept() {
+fn hashes_before_the_damage_are_written_and_no_copy_is_kept() {
     let work = Work::new();
     let mut database = minimal("2026.09.1", 1..=20_000);
     let from = database.len() - 400_000;
     database[from..].fill(0xA5);
     let (server, dynamo) = (FakeS3::start(s3(database)), FakeDynamo::start(table()));
-    let ended = ingest(URI, &work.args(), &dynamo).s3(&server).end();
+    let ended = ingest(URI, &work.args(), &dynamo).s3(&server).run();
     ended.assert_status(1);
-    ended.assert_says(&[
+    ended.assert_stderr(&[
         "reading the database s3://nsrl/rds.db ended after",
         "malformed",
     ]);
     let written = ended.number("written");
     assert!(written > 0 && written < 20_000, "{written}");
-    // Of every hash there are two rows: none that SQLite gave is missing.
-    let rows = ended.stderr.split("ended after ").nth(1).expect("said");
+    // Every hash has two rows, and all rows that SQLite returned are written.
+    let rows = ended.stderr.split("ended after ").nth(1).expect("a count");
     let rows: u64 = rows
         .split(' ')
         .next()
@@ -459,33 +462,36 @@ fn of_a_damaged_database_everything_before_is_written_and_no_copy_is_kept() {
     assert_eq!(keys(&dynamo).len() as u64, written);
     assert_eq!(work.files(), [] as [PathBuf; 0]);
 
-    // One that is longer than it says may be anything.
+    // A database longer than its header says is damaged.
     let longer = [minimal("2026.09.1", 1..=1000), vec![0; 4096]].concat();
     let ended = ingest("-", &work.args(), &dynamo)
         .input(gzip(&longer))
-        .end();
+        .run();
     ended.assert_status(1);
-    ended.assert_says(&["the database - says that it has", "bytes, and has more"]);
+    ended.assert_stderr(&[
+        "the database - is longer than expected: it should have",
+        "bytes",
+    ]);
     assert_eq!(ended.number("written"), 0);
 
-    // One that is cut off is known to be before anything is written.
+    // A database that is cut off is an error before the first write.
     let whole = minimal("2026.09.1", 1..=1000);
     let dynamo = FakeDynamo::start(table());
     let half = &whole[..whole.len() / 2];
     let ended = ingest("rds.db", &work.args(), &dynamo)
         .file("rds.db", half)
-        .end();
+        .run();
     ended.assert_status(1);
-    ended.assert_says(&["the database rds.db cannot be read", "malformed"]);
-    let ended = ingest("-", &work.args(), &dynamo).input(half).end();
+    ended.assert_stderr(&["the database rds.db cannot be read", "malformed"]);
+    let ended = ingest("-", &work.args(), &dynamo).input(half).run();
     ended.assert_status(1);
-    ended.assert_says(&["the database - is cut off"]);
+    ended.assert_stderr(&["the database - is cut off"]);
     assert_eq!(dynamo.stop().calls, 0);
     assert_eq!(work.files(), [] as [PathBuf; 0]);
 }
 
 #[test]
-fn items_name_the_release_that_they_come_from() {
+fn items_get_the_release_as_attributes() {
     let dynamo = FakeDynamo::start(table());
     let flag = "--attr-from-version";
     let run = |args: &[&str]| {
@@ -495,7 +501,7 @@ fn items_name_the_release_that_they_come_from() {
             .file("c.db", &minimal("2026.12.1", 1..=30))
             .file(
                 "d.db",
-                &made(|c| {
+                &database_file(|c| {
                     c.execute_batch("CREATE TABLE FILE (sha256 TEXT)")
                         .expect("SQL");
                 }),
@@ -503,7 +509,7 @@ fn items_name_the_release_that_they_come_from() {
             .file("e.txt", format!("{}\n", hash(1, 64)).as_bytes())
             .dynamo(&dynamo)
     };
-    let ended = run(&["b.db"]).end();
+    let ended = run(&["b.db"]).run();
     ended.assert_status(0);
     assert_eq!(keys(&dynamo), hashes(1..=50, 64));
     for item in dynamo.items().into_values() {
@@ -514,7 +520,7 @@ fn items_name_the_release_that_they_come_from() {
     let verified = Run::verify("c.db", &[&FAST[..], &[flag]].concat())
         .file("c.db", &minimal("2026.12.1", 1..=30))
         .dynamo(&dynamo)
-        .end();
+        .run();
     verified.assert_status(5);
     assert_eq!(verified.number("different"), 30);
 
@@ -524,18 +530,18 @@ fn items_name_the_release_that_they_come_from() {
             &["c.db"][..],
             &[
                 "version=2026.09.1",
-                "of c.db version=2026.12.1",
-                "ingest each by itself",
+                "that of c.db is version=2026.12.1",
+                "ingest each in a separate run",
             ][..],
         ),
         (&["--attr", "set=x"], &["the attribute set is given twice"]),
-        (&["d.db"], &["of d.db it has no table VERSION"]),
-        (&["e.txt"], &["of e.txt there is none"]),
+        (&["d.db"], &["d.db: it has no table VERSION"]),
+        (&["e.txt"], &["e.txt: it is not an NSRL database"]),
         (&["s3://nsrl/all/"], &["s3://nsrl/all/ may hold several"]),
     ] {
-        let ended = run(args).end();
+        let ended = run(args).run();
         ended.assert_status(2);
-        ended.assert_says(says);
+        ended.assert_stderr(says);
     }
     assert_eq!(dynamo.stop().calls, calls);
 }
@@ -570,9 +576,9 @@ fn a_table_is_refreshed_from_one_release_to_the_next() {
             .file("new.db", &new)
             .s3(&s3)
             .dynamo(&dynamo)
-            .end();
+            .run();
         assert_eq!(ended.status, 0, "{}", ended.stderr);
-        ended.assert_says(&["70 hashes to put and 50 to delete, 1,950 in both lists"]);
+        ended.assert_stderr(&["70 hashes to put and 50 to delete, 1,950 in both lists"]);
         assert_eq!(keys(&dynamo), hashes(51..=2070, 64), "{uri}");
         assert_eq!(dynamo.stop().items_written, 120);
         assert_eq!(work.files(), [] as [PathBuf; 0]);
@@ -580,17 +586,17 @@ fn a_table_is_refreshed_from_one_release_to_the_next() {
 }
 
 #[test]
-fn a_database_says_which_attributes_it_has() {
+fn a_column_of_a_database_is_an_error_that_lists_its_attributes() {
     let dynamo = FakeDynamo::start(table());
     let ended = Run::ingest("rds.db", &["--attr-from", "name=file_name"])
         .file("rds.db", &minimal("2026.09.1", 1..=3))
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
-    ended.assert_says(&[
-        "is an NSRL database: of its rows only the hash is read",
+    ended.assert_stderr(&[
+        "is an NSRL database: only its hashes are read",
         "no column \"file_name\"",
-        "--attr-from-version gives the attributes that it has: version, set, release_date",
+        "--attr-from-version for the attributes that it has: version, set, release_date",
     ]);
     assert_eq!(dynamo.stop().items_written, 0);
 }

@@ -1,7 +1,7 @@
-//! Each hash once of whole lists, and the difference of two lists, by the real binary:
-//! the table ends up as the new list is, nothing else is written, and the books balance.
+//! Runs with `--distinct exact` and refreshes, with the real binary: afterwards the table
+//! equals the new list, nothing else was written, and the line counts balance.
 
-use crate::common::binary::{Ended, Run};
+use crate::common::binary::{Finished, Run};
 use crate::common::fake_dynamo::{Chance, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
 use crate::common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
 use nix::sys::signal::Signal;
@@ -16,7 +16,7 @@ fn table() -> DynamoConfig {
     DynamoConfig::new("sha256", "sha256", KeyType::S)
 }
 
-/// A hash for each number, in an order that is not that of the numbers.
+/// A hash for each number; hashes and numbers sort differently.
 fn hash(n: u64) -> String {
     format!("{:016X}{n:048X}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
@@ -97,7 +97,7 @@ impl Folder {
     }
 }
 
-/// A table with what the old list holds.
+/// A table with the hashes of the old list.
 fn filled(numbers: impl IntoIterator<Item = u64>) -> FakeDynamo {
     let dynamo = FakeDynamo::start(table());
     for n in numbers {
@@ -117,17 +117,17 @@ fn hashes(numbers: impl IntoIterator<Item = u64>) -> BTreeSet<String> {
     numbers.into_iter().map(hash).collect()
 }
 
-fn assert_ended(ended: &Ended, status: i32) {
+fn assert_ended(ended: &Finished, status: i32) {
     assert_eq!(ended.status, status, "{}", ended.stderr);
 }
 
 #[test]
-fn only_the_difference_is_written_whatever_the_order_of_the_lists() {
+fn a_refresh_writes_only_the_difference_for_any_order_of_the_lists() {
     let folder = Folder::new();
     for (how, old, new, args) in [
         ("sorted", sorted(0..2000), sorted(50..2070), &[][..]),
         (
-            "said to be sorted",
+            "given as sorted",
             sorted(0..2000),
             sorted(50..2070),
             &["--distinct", "sorted"],
@@ -142,9 +142,9 @@ fn only_the_difference_is_written_whatever_the_order_of_the_lists() {
     ] {
         let dynamo = filled(0..2000);
         let (old, new) = (folder.with("old", old), folder.with("new", new));
-        let ended = folder.refresh(&old, &new, args).dynamo(&dynamo).end();
+        let ended = folder.refresh(&old, &new, args).dynamo(&dynamo).run();
         assert_ended(&ended, 0);
-        ended.assert_says(&["70 hashes to put and 50 to delete, 1,950 in both lists: 6.0 %"]);
+        ended.assert_stderr(&["70 hashes to put and 50 to delete, 1,950 in both lists: 6.0 %"]);
         assert_eq!(holds(&dynamo), hashes(50..2070), "{how}");
         folder.assert_books([4020, 70, 50, 3900, 0, 0, 0, 0]);
         let sources = folder.report()["sources"].clone();
@@ -172,9 +172,9 @@ fn only_the_difference_is_written_whatever_the_order_of_the_lists() {
     }
 }
 
-/// The reading of the other list ends early, too: it must not be taken for an interruption.
+/// The reader of the other list ends early, too, which must not count as an interruption.
 #[test]
-fn when_one_list_is_not_in_order_both_are_sorted() {
+fn if_one_list_is_not_in_order_both_are_sorted() {
     let folder = Folder::new();
     for (old, new) in [
         (list(0..20_000), sorted(50..20_050)),
@@ -182,15 +182,15 @@ fn when_one_list_is_not_in_order_both_are_sorted() {
     ] {
         let dynamo = filled(0..20_000);
         let (old, new) = (folder.with("old", old), folder.with("new", new));
-        let ended = folder.refresh(&old, &new, &[]).dynamo(&dynamo).end();
+        let ended = folder.refresh(&old, &new, &[]).dynamo(&dynamo).run();
         assert_ended(&ended, 0);
-        ended.assert_says(&["sorting both lists on disk"]);
+        ended.assert_stderr(&["sorting both lists on disk"]);
         folder.assert_books([40_000, 50, 50, 39_900, 0, 0, 0, 0]);
     }
 }
 
 #[test]
-fn equal_lists_write_nothing_and_what_is_gone_can_be_left() {
+fn equal_lists_write_nothing_and_deletes_are_optional() {
     let folder = Folder::new();
     let (old, same) = (
         folder.with("old", sorted(0..1000)),
@@ -198,9 +198,9 @@ fn equal_lists_write_nothing_and_what_is_gone_can_be_left() {
     );
     let dynamo = filled(0..1000);
     for new in [&old, &same] {
-        let ended = folder.refresh(&old, new, &[]).dynamo(&dynamo).end();
+        let ended = folder.refresh(&old, new, &[]).dynamo(&dynamo).run();
         assert_ended(&ended, 0);
-        ended.assert_says(&["nothing is to be written: 1,000 hashes are in both lists"]);
+        ended.assert_stderr(&["nothing to write: the 1,000 hashes of both lists are the same"]);
         folder.assert_books([2000, 0, 0, 2000, 0, 0, 0, 0]);
         assert_eq!(folder.report()["requests"], 0);
     }
@@ -209,54 +209,54 @@ fn equal_lists_write_nothing_and_what_is_gone_can_be_left() {
     let ended = folder
         .refresh(&old, &new, &["--no-delete"])
         .dynamo(&dynamo)
-        .end();
+        .run();
     assert_ended(&ended, 0);
     folder.assert_books([2000, 10, 0, 1990, 0, 0, 0, 0]);
     assert_eq!(holds(&dynamo), hashes(0..1010));
 }
 
 #[test]
-fn too_large_a_change_stops_before_anything_is_written_unless_it_is_confirmed() {
+fn a_change_above_the_maximum_is_an_error_unless_it_is_confirmed() {
     let folder = Folder::new();
     let (old, new) = (
         folder.with("old", list(0..1000)),
         folder.with("new", list(150..1100)),
     );
     let dynamo = filled(0..1000);
-    let ended = folder.refresh(&old, &new, &[]).dynamo(&dynamo).end();
+    let ended = folder.refresh(&old, &new, &[]).dynamo(&dynamo).run();
     assert_ended(&ended, 1);
-    ended.assert_says(&[
-        "25.0 % of the old one changes",
-        "--max-change lets 20 % pass",
+    ended.assert_stderr(&[
+        "25.0 % of the old list changes",
+        "--max-change allows 20 %",
         "--confirm",
     ]);
     assert_eq!((dynamo.stats().calls, holds(&dynamo).len()), (0, 1000));
     assert_eq!(folder.report()["outcome"], "failed");
-    // Once more is not a confirmation, whatever the first run has left behind.
+    // A second run is no confirmation, whatever the first has saved.
     let checkpoint = folder.text("checkpoint");
     let args = ["--checkpoint", &checkpoint];
     for _ in 0..2 {
-        let ended = folder.refresh(&old, &new, &args).dynamo(&dynamo).end();
+        let ended = folder.refresh(&old, &new, &args).dynamo(&dynamo).run();
         assert_ended(&ended, 1);
         assert_eq!((dynamo.stats().calls, holds(&dynamo).len()), (0, 1000));
-        assert!(!ended.stderr.contains("To go on"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("To resume"), "{}", ended.stderr);
         assert!(!folder.path("checkpoint").exists());
     }
     for args in [&["--max-change", "25%"][..], &["--confirm"]] {
         let dynamo = filled(0..1000);
-        let ended = folder.refresh(&old, &new, args).dynamo(&dynamo).end();
+        let ended = folder.refresh(&old, &new, args).dynamo(&dynamo).run();
         assert_ended(&ended, 0);
         assert_eq!(holds(&dynamo), hashes(150..1100));
     }
 }
 
-/// Only a run that has begun to write was let through: what one that was killed before
-/// leaves is no confirmation.
+/// Only a run that has started to write has passed the check. The checkpoint of a run that
+/// was killed earlier confirms nothing.
 #[test]
-fn a_run_that_was_killed_while_it_read_has_confirmed_nothing() {
+fn a_run_killed_while_reading_does_not_confirm_the_change() {
     let folder = Folder::new();
     let old = folder.with("old", sorted(0..1000));
-    // The first GET is when the run begins, the second when the list is read.
+    // The first GET is at the start of the run, the second at the read of the list.
     let plan = S3Plan::default().get(2, S3Fault::StallAfter(100));
     let config = S3Config::default().object("lists", "new", sorted(150..1100));
     let (s3, dynamo) = (FakeS3::start(config.plan(plan)), filled(0..1000));
@@ -270,20 +270,17 @@ fn a_run_that_was_killed_while_it_read_has_confirmed_nothing() {
     s3.wait_until(LIMIT, |s| s.gets.len() >= 2)
         .expect("it reads");
     started.kill();
-    started.end();
+    started.wait();
     assert!(folder.path("checkpoint").exists());
     s3.set_plan(S3Plan::default());
-    let ended = run().end();
+    let ended = run().run();
     assert_ended(&ended, 1);
-    ended.assert_says(&[
-        "25.0 % of the old one changes",
-        "--max-change lets 20 % pass",
-    ]);
+    ended.assert_stderr(&["25.0 % of the old list changes", "--max-change allows 20 %"]);
     assert_eq!((dynamo.stats().calls, holds(&dynamo).len()), (0, 1000));
 }
 
 #[test]
-fn what_is_in_the_lists_besides_is_in_the_books() {
+fn duplicates_rejected_and_skipped_lines_of_both_lists_are_counted() {
     let folder = Folder::new();
     let mut old = list(0..1000);
     old.extend_from_slice(b"# a comment\nno hash\n");
@@ -297,7 +294,7 @@ fn what_is_in_the_lists_besides_is_in_the_books() {
     let ended = folder
         .refresh(&old, &new, &["--rejects", &rejects])
         .dynamo(&dynamo)
-        .end();
+        .run();
     assert_ended(&ended, 3);
     folder.assert_books([2010, 1, 0, 2000, 5, 2, 2, 0]);
     let text = std::fs::read_to_string(&rejects).expect("a file");
@@ -305,7 +302,7 @@ fn what_is_in_the_lists_besides_is_in_the_books() {
     assert_eq!(named, [true, false], "{text}");
 }
 
-/// Lines whose last digit was cut off.
+/// A list in which the lines of `numbers` lack their last digit.
 fn damaged(list: &[u8], numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
     let mut text = String::from_utf8(list.to_vec()).expect("text");
     for n in numbers {
@@ -326,12 +323,12 @@ fn a_rejected_line_of_the_new_list_holds_back_all_deletes() {
         let (old, new) = (folder.with("old", old), folder.with("new", new));
         for args in [&[][..], &["--dry-run"]] {
             let dynamo = filled(0..1000);
-            let ended = folder.refresh(&old, &new, args).dynamo(&dynamo).end();
+            let ended = folder.refresh(&old, &new, args).dynamo(&dynamo).run();
             assert_ended(&ended, 3);
-            ended.assert_says(&[
+            ended.assert_stderr(&[
                 "55 deletes are held back: 5 lines of the new list are rejected",
                 "--delete-despite-rejects",
-                "their deletes are held back",
+                "deletes held back",
             ]);
             folder.assert_books([1970, 20, 0, 1890, 0, 5, 0, 0]);
             let report = folder.report();
@@ -349,23 +346,23 @@ fn a_rejected_line_of_the_new_list_holds_back_all_deletes() {
         let ended = folder
             .refresh(&old, &new, &["--delete-despite-rejects"])
             .dynamo(&dynamo)
-            .end();
+            .run();
         assert_ended(&ended, 3);
         folder.assert_books([1970, 20, 55, 1890, 0, 5, 0, 0]);
         assert_eq!(folder.report()["deletes_held_back"], 0);
         assert_eq!(holds(&dynamo), hashes((50..100).chain(105..1020)));
     }
-    // A rejected line of the old list says nothing of the new one.
+    // A rejected line of the old list does not hold back deletes.
     let old = folder.with("old", damaged(&sorted(0..1000), [0]));
     let new = folder.with("new", sorted(50..1000));
     let dynamo = filled(0..1000);
-    let ended = folder.refresh(&old, &new, &[]).dynamo(&dynamo).end();
+    let ended = folder.refresh(&old, &new, &[]).dynamo(&dynamo).run();
     assert_ended(&ended, 3);
     folder.assert_books([1950, 0, 49, 1900, 0, 1, 0, 0]);
 }
 
 #[test]
-fn a_list_without_one_hash_is_no_list_to_refresh_from_or_to() {
+fn a_list_without_a_hash_is_an_error_as_old_and_as_new_list() {
     let folder = Folder::new();
     let (good, dynamo) = (folder.with("good", list(0..100)), filled(0..100));
     let md5s: String = (0..60).map(|n| format!("{n:032x}\n")).collect();
@@ -383,16 +380,16 @@ fn a_list_without_one_hash_is_no_list_to_refresh_from_or_to() {
             .refresh(old, new, &["--confirm"])
             .input("")
             .dynamo(&dynamo)
-            .end();
+            .run();
         assert_ended(&ended, 1);
-        ended.assert_says(&[words, "nothing was written"]);
+        ended.assert_stderr(&[words, "nothing was written"]);
         assert_eq!(folder.report()["outcome"], "failed");
-        assert!(!ended.stderr.contains("To go on"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("To resume"), "{}", ended.stderr);
     }
     assert_eq!((dynamo.stats().calls, holds(&dynamo).len()), (0, 100));
 }
 
-/// A table of `numbers`; another list has put every tenth.
+/// A table of `numbers` in which every tenth item comes from another list.
 fn of_two_sources(numbers: std::ops::Range<u64>) -> FakeDynamo {
     let dynamo = FakeDynamo::start(table());
     for n in numbers {
@@ -412,7 +409,7 @@ fn with_a_source_only_items_of_that_source_are_deleted() {
         folder.with("new", list(100..1020)),
     );
     let dynamo = of_two_sources(0..1000);
-    // One of them is gone already: that is no other source's.
+    // One item is missing already: it does not count as another source's.
     dynamo.delete(hash(1).as_bytes());
     dynamo.set_plan(
         FaultPlan::default()
@@ -420,7 +417,7 @@ fn with_a_source_only_items_of_that_source_are_deleted() {
             .delete_at(4, Fault::DropAfter)
             .delete_at(6, Fault::Http(500, "InternalServerError")),
     );
-    let ended = folder.refresh(&old, &new, &FEED).dynamo(&dynamo).end();
+    let ended = folder.refresh(&old, &new, &FEED).dynamo(&dynamo).run();
     assert_ended(&ended, 0);
     folder.assert_books([1920, 20, 90, 1800, 0, 0, 0, 0]);
     let report = folder.report();
@@ -428,29 +425,29 @@ fn with_a_source_only_items_of_that_source_are_deleted() {
         (&report["kept"], &report["deletes_held_back"]),
         (&json!(10), &json!(0))
     );
-    // Each delete is a call, and costs its units whether it was kept or not.
+    // Each delete is a call and consumes WCU, even if the item is kept.
     assert_eq!(report["retries"], 3);
     assert_eq!(report["throttled"], 1);
     assert_eq!(report["requests"], 1 + 100 + 3);
     assert_eq!(report["consumed_wcu"], 120.0);
-    ended.assert_says(&["of another source in the table"]);
+    ended.assert_stderr(&["of another source in the table"]);
     let tens = (0..100).filter(|n| n % 10 == 0);
     assert_eq!(holds(&dynamo), hashes(tens.chain(100..1020)));
 
-    // Without it they are deleted, as the help says.
+    // Without --source they are deleted, as the help says.
     let dynamo = of_two_sources(0..1000);
-    let ended = folder.refresh(&old, &new, &[]).dynamo(&dynamo).end();
+    let ended = folder.refresh(&old, &new, &[]).dynamo(&dynamo).run();
     assert_ended(&ended, 0);
     folder.assert_books([1920, 20, 100, 1800, 0, 0, 0, 0]);
     assert_eq!(holds(&dynamo), hashes(100..1020));
-    let help = Run::new(&["refresh", "--help"]).end().stdout;
+    let help = Run::new(&["refresh", "--help"]).run().stdout;
     let words: Vec<&str> = help.split_whitespace().collect();
-    let says = "Without --source the hashes that other sets hold too are deleted";
+    let says = "Without --source, hashes that other lists hold too are deleted";
     assert!(words.join(" ").contains(says), "{help}");
 }
 
 #[test]
-fn a_delete_that_is_not_allowed_ends_the_run_and_names_the_policy() {
+fn a_denied_delete_ends_the_run_and_the_hint_names_the_policy() {
     let folder = Folder::new();
     let (old, new) = (
         folder.with("old", list(0..1000)),
@@ -458,18 +455,18 @@ fn a_delete_that_is_not_allowed_ends_the_run_and_names_the_policy() {
     );
     let dynamo = of_two_sources(0..1000);
     dynamo.set_plan(FaultPlan::default().deny("DeleteItem"));
-    let ended = folder.refresh(&old, &new, &FEED).dynamo(&dynamo).end();
+    let ended = folder.refresh(&old, &new, &FEED).dynamo(&dynamo).run();
     assert_ended(&ended, 1);
-    ended.assert_says(&["dynamodb:DeleteItem", "scripts/iam/refresh.json"]);
+    ended.assert_stderr(&["dynamodb:DeleteItem", "scripts/iam/refresh.json"]);
     assert_eq!(holds(&dynamo).len(), 1000);
     dynamo.set_plan(FaultPlan::default());
-    let ended = folder.refresh(&old, &new, &FEED).dynamo(&dynamo).end();
+    let ended = folder.refresh(&old, &new, &FEED).dynamo(&dynamo).run();
     assert_ended(&ended, 0);
     folder.assert_books([1900, 0, 90, 1800, 0, 0, 0, 0]);
 }
 
 #[test]
-fn a_refresh_of_one_source_that_was_killed_goes_on_with_its_books() {
+fn a_killed_refresh_of_one_source_resumes_with_its_line_counts() {
     let folder = Folder::new();
     let (old, new) = (
         folder.with("old", list(0..6000)),
@@ -484,13 +481,13 @@ fn a_refresh_of_one_source_that_was_killed_goes_on_with_its_books() {
         .wait_until(LIMIT, |s| s.distinct < 5500)
         .expect("it deletes");
     started.kill();
-    started.end();
+    started.wait();
     let ended = folder
         .refresh(&old, &new, &[&keep[..], &FEED].concat())
         .dynamo(&dynamo)
-        .end();
+        .run();
     assert_ended(&ended, 0);
-    ended.assert_says(&["taking up an earlier run"]);
+    ended.assert_stderr(&["resuming an earlier run"]);
     folder.assert_books([10_000, 0, 1800, 8000, 0, 0, 0, 0]);
     assert_eq!(folder.report()["kept"], 200);
     assert_eq!(folder.report()["sources"][0]["kept"], 200);
@@ -508,19 +505,19 @@ fn the_embedded_table_keeps_items_of_another_source_too() {
     let shared = folder.with("shared", list(0..5));
     for (list, source) in [(&old, "feed"), (&shared, "NSRL")] {
         let args = ["--local", &local, "--source", source];
-        Run::ingest(list, &args).end().assert_status(0);
+        Run::ingest(list, &args).run().assert_status(0);
     }
     let args = [&FEED[..], &["--local", &local]].concat();
-    let ended = folder.refresh(&old, &new, &args).end();
+    let ended = folder.refresh(&old, &new, &args).run();
     assert_ended(&ended, 0);
     folder.assert_books([180, 0, 15, 160, 0, 0, 0, 0]);
     assert_eq!(folder.report()["kept"], 5);
     let left = ["--local", &local, "--source", "NSRL"];
-    Run::verify(&shared, &left).end().assert_status(0);
+    Run::verify(&shared, &left).run().assert_status(0);
 }
 
 #[test]
-fn a_refresh_that_was_stopped_or_killed_goes_on_and_writes_the_rest() {
+fn a_stopped_or_killed_refresh_resumes_and_writes_the_rest() {
     let folder = Folder::new();
     let (old, new) = (
         folder.with("old", list(0..20_000)),
@@ -557,27 +554,27 @@ fn a_refresh_that_was_stopped_or_killed_goes_on_and_writes_the_rest() {
             .wait_until(LIMIT, |s| s.items_written >= 2000)
             .expect("it writes");
         started.signal(signal);
-        let first = started.end();
+        let first = started.wait();
         if signal == Signal::SIGTERM {
             assert_ended(&first, 4);
-            first.assert_says(&["To go on where this run was left:"]);
+            first.assert_stderr(&["To resume this run:"]);
         }
         assert!(folder.path("checkpoint").exists(), "{}", first.stderr);
         let before = dynamo.stats().items_written;
-        // Without --confirm: it was let through when it began.
-        let ended = folder.refresh(&old, &new, &args[..4]).dynamo(&dynamo).end();
+        // Without --confirm: the first run has passed the check.
+        let ended = folder.refresh(&old, &new, &args[..4]).dynamo(&dynamo).run();
         assert_ended(&ended, 0);
-        ended.assert_says(&["taking up an earlier run", "nothing is written twice"]);
+        ended.assert_stderr(&["resuming an earlier run", "nothing is written twice"]);
         folder.assert_books([40_000, 3000, 3000, 34_000, 0, 0, 0, 0]);
         assert_eq!(holds(&dynamo), hashes(3000..23_000));
-        let again = dynamo.stop().items_written - before;
-        assert!(again < 5000, "{again} of 6,000 were written after {before}");
+        let written = dynamo.stop().items_written - before;
+        assert!(written < 5000, "{written} of 6,000 items after {before}");
         assert!(!folder.path("checkpoint").exists());
     }
 }
 
 #[test]
-fn faults_lose_no_put_and_no_delete() {
+fn a_refresh_under_faults_loses_no_put_and_no_delete() {
     let folder = Folder::new();
     let (old, new) = (
         folder.with("old", list(0..4000)),
@@ -594,14 +591,14 @@ fn faults_lose_no_put_and_no_delete() {
             .at(2, Fault::Throttle)
             .at(4, Fault::DropAfter),
     );
-    let ended = folder.refresh(&old, &new, &[]).dynamo(&dynamo).end();
+    let ended = folder.refresh(&old, &new, &[]).dynamo(&dynamo).run();
     assert_ended(&ended, 0);
     assert_eq!(holds(&dynamo), hashes(400..4400));
     folder.assert_books([8000, 400, 400, 7200, 0, 0, 0, 0]);
 }
 
 #[test]
-fn an_item_whose_column_has_changed_is_put_again() {
+fn an_item_with_a_changed_row_attribute_is_put() {
     let folder = Folder::new();
     let row = |n: u64, size: u64| format!("{},{size}\n", hash(n));
     let table = |size: &dyn Fn(u64) -> u64| (0..1000).map(|n| row(n, size(n))).collect::<String>();
@@ -612,7 +609,7 @@ fn an_item_whose_column_has_changed_is_put_again() {
     );
     let dynamo = filled([]);
     let args = ["--attr-from", "size:N=size"];
-    let ended = folder.refresh(&old, &new, &args).dynamo(&dynamo).end();
+    let ended = folder.refresh(&old, &new, &args).dynamo(&dynamo).run();
     assert_ended(&ended, 0);
     folder.assert_books([2002, 3, 0, 1997, 0, 0, 2, 0]);
     let sizes: BTreeSet<String> = dynamo
@@ -624,7 +621,7 @@ fn an_item_whose_column_has_changed_is_put_again() {
 }
 
 #[test]
-fn prefixes_are_refreshed_too() {
+fn a_refresh_reads_prefixes() {
     let folder = Folder::new();
     let part = |from: u64| list(from..from + 100);
     let s3 = (0..5).fold(FakeS3Config::default(), |config, n| {
@@ -637,7 +634,7 @@ fn prefixes_are_refreshed_too() {
         .refresh("s3://lists/v1/", "s3://lists/v2/", &[])
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     assert_ended(&ended, 0);
     assert_eq!(holds(&dynamo), hashes(10..510));
     assert_eq!(
@@ -649,7 +646,7 @@ fn prefixes_are_refreshed_too() {
 type FakeS3Config = S3Config;
 
 #[test]
-fn patterns_choose_among_the_objects_of_both_lists() {
+fn patterns_select_objects_of_both_lists() {
     let folder = Folder::new();
     let s3 = FakeS3::start(
         S3Config::default()
@@ -665,7 +662,7 @@ fn patterns_choose_among_the_objects_of_both_lists() {
             .refresh("s3://lists/v1/", to, &["--include", "*.txt"])
             .s3(&s3)
             .dynamo(&dynamo)
-            .end();
+            .run();
         assert_ended(&ended, 0);
         assert_eq!(holds(&dynamo), hashes(5..200), "{to}");
         folder.assert_books([200, 5, 5, 190, 0, 0, 0, 0]);
@@ -674,12 +671,12 @@ fn patterns_choose_among_the_objects_of_both_lists() {
     let ended = folder
         .refresh(&new, &new, &["--include", "*.txt"])
         .dynamo(&dynamo)
-        .end();
+        .run();
     assert_ended(&ended, 2);
 }
 
 #[test]
-fn progress_counts_what_is_deleted_and_what_needs_nothing() {
+fn progress_counts_deleted_and_unchanged_lines() {
     let folder = Folder::new();
     let (old, new) = (
         folder.with("old", sorted(0..4000)),
@@ -704,7 +701,7 @@ fn progress_counts_what_is_deleted_and_what_needs_nothing() {
         "off",
     ])
     .dynamo(&dynamo)
-    .end();
+    .run();
     assert_ended(&ended, 0);
     let mut events = ended
         .stderr
@@ -718,10 +715,10 @@ fn progress_counts_what_is_deleted_and_what_needs_nothing() {
     assert!(last["deleted"].as_u64() > Some(0), "{last}");
 }
 
-/// Lists that lie in order are read twice. The old one is a file, so that the GETs are
-/// those of the new one: when the run begins, in the first reading, and in the second.
+/// Sorted lists are read twice. The old list is a file, so all GETs are for the new one: at
+/// the start of the run, at the first read, and at the second.
 #[test]
-fn what_is_lost_between_two_readings_is_not_gone_from_the_list() {
+fn a_list_that_changes_between_two_reads_is_an_error_and_deletes_nothing() {
     let folder = Folder::new();
     let old = folder.with("old", sorted(0..20_000));
     let text = sorted(100..20_100);
@@ -745,7 +742,7 @@ fn what_is_lost_between_two_readings_is_not_gone_from_the_list() {
             .refresh(&old, "s3://lists/new", &["--checkpoint", "off"])
             .s3(&s3)
             .dynamo(&dynamo)
-            .end();
+            .run();
         assert_ended(&ended, 1);
         let lost: Vec<String> = hashes(100..20_000)
             .difference(&holds(&dynamo))
@@ -753,14 +750,18 @@ fn what_is_lost_between_two_readings_is_not_gone_from_the_list() {
             .collect();
         assert_eq!(lost.len(), 0, "{what}: {}", ended.stderr);
         if what == "replaced" {
-            ended.assert_says(&["between its two readings", "ETag", "be written whole"]);
+            ended.assert_stderr(&[
+                "between its first and its second read",
+                "ETag",
+                "completely written",
+            ]);
             assert_eq!(dynamo.stats().calls, 0);
         }
     }
 }
 
 #[test]
-fn each_hash_is_written_once_of_a_whole_list() {
+fn an_exact_run_writes_each_hash_once() {
     // 500 hashes six times, further apart than any window.
     let rows = |n: u64| (0..6).flat_map(move |_| 0..n);
     let folder = Folder::new();
@@ -769,10 +770,10 @@ fn each_hash_is_written_once_of_a_whole_list() {
     let work = folder.text("work");
     std::fs::create_dir(&work).expect("a folder");
     let exact = ["--distinct", "exact", "--work-dir", &work, "--rate", "max"];
-    let ended = Run::ingest(&unsorted, &exact).dynamo(&dynamo).end();
+    let ended = Run::ingest(&unsorted, &exact).dynamo(&dynamo).run();
     ended.assert_status(0);
-    ended.assert_books([420_000, 70_000, 350_000, 0, 0, 0]);
-    ended.assert_says(&[&format!("sorting in {work}"), "on disk"]);
+    ended.assert_line_counts([420_000, 70_000, 350_000, 0, 0, 0]);
+    ended.assert_stderr(&[&format!("sorting in {work}"), "on disk"]);
     assert_eq!(dynamo.stop().items_written, 70_000);
     assert_eq!(std::fs::read_dir(&work).expect("there").count(), 0);
 
@@ -782,29 +783,29 @@ fn each_hash_is_written_once_of_a_whole_list() {
     let dynamo = FakeDynamo::start(table());
     let ended = Run::ingest(&sorted, &["--distinct", "sorted", "--rate", "max"])
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
-    ended.assert_books([12_000, 2000, 10_000, 0, 0, 0]);
+    ended.assert_line_counts([12_000, 2000, 10_000, 0, 0, 0]);
     assert_eq!(dynamo.stop().items_written, 2000);
 }
 
 #[test]
-fn a_list_that_is_not_sorted_is_named_and_what_came_before_is_written() {
+fn an_unsorted_list_is_an_error_with_its_line_and_earlier_lines_are_written() {
     let folder = Folder::new();
     let mut text = sorted(0..1000);
     text.extend(list([0]));
     let (file, dynamo) = (folder.with("list", text), FakeDynamo::start(table()));
     let ended = Run::ingest(&file, &["--distinct", "sorted", "--rate", "max"])
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(1);
-    ended.assert_says(&["not sorted", "line 1001 (byte 65000)", "--distinct exact"]);
-    ended.assert_books([1001, 1000, 0, 0, 0, 1]);
+    ended.assert_stderr(&["not sorted", "line 1001 (byte 65000)", "--distinct exact"]);
+    ended.assert_line_counts([1001, 1000, 0, 0, 0, 1]);
     assert_eq!(dynamo.stop().distinct, 1000);
 }
 
 #[test]
-fn an_exact_run_that_was_killed_goes_on_by_its_place_in_the_order() {
+fn a_killed_exact_run_resumes_at_its_position_in_hash_order() {
     let folder = Folder::new();
     let file = folder.with("list", list((0..30_000).chain(0..30_000)));
     let dynamo = FakeDynamo::start(table());
@@ -823,34 +824,34 @@ fn an_exact_run_that_was_killed_goes_on_by_its_place_in_the_order() {
         .wait_until(LIMIT, |s| s.items_written >= 5000)
         .expect("it writes");
     started.kill();
-    started.end();
+    started.wait();
     let before = dynamo.stats().items_written;
     let fast = [&args[..], &["--rate", "max"]].concat();
-    let ended = Run::ingest(&file, &fast).dynamo(&dynamo).end();
+    let ended = Run::ingest(&file, &fast).dynamo(&dynamo).run();
     ended.assert_status(0);
-    ended.assert_books([60_000, 30_000, 30_000, 0, 0, 0]);
+    ended.assert_line_counts([60_000, 30_000, 30_000, 0, 0, 0]);
     let stats = dynamo.stop();
     assert_eq!(stats.distinct, 30_000);
     assert!(
         stats.items_written - before < 28_000,
-        "it begins where it was"
+        "it resumes where it was"
     );
 
-    // Another way of finding repeats is another run.
+    // Another method of finding duplicates is another run.
     let left = FakeDynamo::start(table());
     left.set_plan(FaultPlan::default().from(60, Fault::AccessDenied));
     Run::ingest(&file, &args)
         .dynamo(&left)
-        .end()
+        .run()
         .assert_status(1);
     left.set_plan(FaultPlan::default());
-    let ended = Run::ingest(&file, &args[2..]).dynamo(&left).end();
+    let ended = Run::ingest(&file, &args[2..]).dynamo(&left).run();
     ended.assert_status(2);
-    ended.assert_says(&["another run", "exact"]);
+    ended.assert_stderr(&["another run", "exact"]);
 }
 
 #[test]
-fn what_cannot_work_is_known_before_anything_is_done() {
+fn invalid_options_of_a_refresh_are_errors_before_any_call() {
     let folder = Folder::new();
     let (old, dynamo) = (folder.with("old", list(0..10)), filled([]));
     let rows = folder.with("rows", format!("sha1,name\n{:040X},x\n", 7));
@@ -859,20 +860,20 @@ fn what_cannot_work_is_known_before_anything_is_done() {
         (&nowhere, &[][..], "cannot read"),
         (&rows, &[], "sha256"),
         (&old, &["--work-dir", &nowhere], "--work-dir DIR"),
-        (&old, &["--max-change", "x"], "expected a share"),
+        (&old, &["--max-change", "x"], "expected a percentage"),
     ] {
-        let ended = folder.refresh(from, &old, args).dynamo(&dynamo).end();
+        let ended = folder.refresh(from, &old, args).dynamo(&dynamo).run();
         assert_ended(&ended, 2);
-        ended.assert_says(&[words]);
-        assert!(!ended.stderr.contains("To go on"), "{}", ended.stderr);
+        ended.assert_stderr(&[words]);
+        assert!(!ended.stderr.contains("To resume"), "{}", ended.stderr);
     }
     assert_eq!(dynamo.stop().calls, 0);
 }
 
-/// A run that is taken up reads everything again first. What befalls it then must not cost
-/// the place that the one before had come to.
+/// A resumed run reads everything again first. An error then must not lose the position of
+/// the earlier run.
 #[test]
-fn a_run_that_fails_while_it_sorts_again_leaves_the_checkpoint_as_it_was() {
+fn a_resumed_run_that_fails_while_sorting_keeps_the_checkpoint() {
     let folder = Folder::new();
     let text = list(0..5000);
     let half = text.len() as u64 / 2;
@@ -884,7 +885,7 @@ fn a_run_that_fails_while_it_sorts_again_leaves_the_checkpoint_as_it_was() {
         Run::ingest("s3://lists/new", &args)
             .s3(&s3)
             .dynamo(&dynamo)
-            .end()
+            .run()
     };
     dynamo.set_plan(FaultPlan::default().from(60, Fault::AccessDenied));
     run().assert_status(1);
@@ -897,18 +898,18 @@ fn a_run_that_fails_while_it_sorts_again_leaves_the_checkpoint_as_it_was() {
     );
     let ended = run();
     ended.assert_status(1);
-    ended.assert_says(&["To go on where this run was left"]);
+    ended.assert_stderr(&["To resume this run"]);
     let left = std::fs::read(folder.path("checkpoint")).expect("a checkpoint");
     assert!(saved == left, "{}", String::from_utf8_lossy(&left));
     s3.set_plan(S3Plan::default());
     let ended = run();
     ended.assert_status(0);
-    ended.assert_books([5000, 5000, 0, 0, 0, 0]);
+    ended.assert_line_counts([5000, 5000, 0, 0, 0, 0]);
     assert_eq!(dynamo.stop().distinct, 5000);
 }
 
 #[test]
-fn a_list_that_changes_while_a_refresh_is_taken_up_is_not_written() {
+fn a_list_that_changes_while_a_refresh_resumes_is_not_written() {
     let folder = Folder::new();
     let old = folder.with("old", sorted(0..10_000));
     let config = S3Config::default().object("lists", "new", sorted(1000..11_000));
@@ -917,17 +918,17 @@ fn a_list_that_changes_while_a_refresh_is_taken_up_is_not_written() {
     let run = || {
         let args = ["--checkpoint", &checkpoint];
         let run = folder.refresh(&old, "s3://lists/new", &args);
-        run.s3(&s3).dynamo(&dynamo).end()
+        run.s3(&s3).dynamo(&dynamo).run()
     };
     dynamo.set_plan(FaultPlan::default().from(50, Fault::AccessDenied));
     assert_ended(&run(), 1);
     dynamo.set_plan(FaultPlan::default());
     let calls = dynamo.stats().calls;
-    // The first GET is when it is looked at.
+    // The first GET is the check of the list.
     s3.set_plan(S3Plan::default().etag_from(2, "\"other\""));
     let ended = run();
     assert_ended(&ended, 1);
-    ended.assert_says(&["a list has changed since the run that is to be taken up"]);
+    ended.assert_stderr(&["a list has changed since the run that is to be resumed"]);
     assert_eq!(dynamo.stats().calls, calls);
     s3.set_plan(S3Plan::default());
     assert_ended(&run(), 0);

@@ -1,4 +1,4 @@
-//! Nothing secret is shown or kept, whatever fails and however much is logged.
+//! No secret is shown or stored, in any failure and at any log level.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,56 +12,56 @@ const TOKEN: &str = "FwoGZXIvYXdzEXAMPLEsession+token/of==";
 const PASSWORD: &str = "passw0rd-of-a-proxy";
 const SIGNATURE: &str = "5EC2E7516";
 
-/// One way to fail, and what is expected of it.
+/// A failure, with its expected results.
 struct Case {
     name: &'static str,
     dynamo: FaultPlan,
     s3: S3Plan,
-    /// What stands before `--table`, with `{dynamo}` and `{dead}` for endpoints.
+    /// Arguments before `--table`; `{dynamo}` and `{dead}` stand for endpoints.
     args: &'static [&'static str],
-    /// The secret that the table wants requests to be signed with.
+    /// Secret that the table requires for signatures.
     signed: Option<&'static str>,
     status: i32,
-    says: &'static [&'static str],
-    /// Files that must be left, for it is they that are looked through.
-    leaves: &'static [&'static str],
+    expected: &'static [&'static str],
+    /// Files that must exist, because they are searched for secrets.
+    expected_files: &'static [&'static str],
 }
 
 fn cases() -> Vec<Case> {
-    let usual = || Case {
+    let default = || Case {
         name: "",
         dynamo: FaultPlan::default(),
         s3: S3Plan::default(),
         args: &[URI],
         signed: None,
         status: 1,
-        says: &[],
-        leaves: &["report", "rejects"],
+        expected: &[],
+        expected_files: &["report", "rejects"],
     };
     vec![
         Case {
-            name: "403 of DynamoDB, and the command that goes on",
+            name: "403 of DynamoDB, and the command that resumes",
             dynamo: FaultPlan::default().from(3, Fault::AccessDenied),
             args: &["list.txt", "--endpoint-url", "{dynamo}"],
-            says: &["AccessDeniedException", "--endpoint-url http://127.0.0.1:"],
-            leaves: &["report", "rejects", "checkpoint"],
-            ..usual()
+            expected: &["AccessDeniedException", "--endpoint-url http://127.0.0.1:"],
+            expected_files: &["report", "rejects", "checkpoint"],
+            ..default()
         },
         Case {
             name: "403 of S3",
             s3: S3Plan::default().gets_from(1, S3Fault::AccessDenied),
             status: 2,
-            says: &["access is denied"],
-            leaves: &["report"],
-            ..usual()
+            expected: &["access is denied"],
+            expected_files: &["report"],
+            ..default()
         },
         Case {
             name: "an expired token",
             dynamo: FaultPlan::default().from(3, Fault::ExpiredToken),
             args: &[URI, "--give-up-after", "1s"],
-            says: &["ExpiredTokenException", "loading them anew"],
-            leaves: &["report", "rejects", "checkpoint"],
-            ..usual()
+            expected: &["ExpiredTokenException", "loading new ones"],
+            expected_files: &["report", "rejects", "checkpoint"],
+            ..default()
         },
         Case {
             name: "resets, and an object that is replaced",
@@ -70,16 +70,16 @@ fn cases() -> Vec<Case> {
                 .get(1, S3Fault::EndAfter(5000))
                 .get(2, S3Fault::Reset)
                 .etag_from(3, "\"new\""),
-            says: &["broke off at byte 5000", "replaced"],
-            leaves: &["report", "rejects", "checkpoint"],
-            ..usual()
+            expected: &["broke off at byte 5000", "replaced"],
+            expected_files: &["report", "rejects", "checkpoint"],
+            ..default()
         },
         Case {
             name: "a dead endpoint",
             args: &[URI, "--endpoint-url", "{dead}"],
-            says: &["cannot be reached"],
-            leaves: &["report"],
-            ..usual()
+            expected: &["cannot be reached"],
+            expected_files: &["report"],
+            ..default()
         },
         Case {
             name: "no endpoint at all",
@@ -88,38 +88,38 @@ fn cases() -> Vec<Case> {
                 "--endpoint-url=user:passw0rd-of-a-proxy@h?X-Amz-Signature=5EC2E7516",
             ],
             status: 2,
-            says: &["no URL of a server", "not shown"],
-            leaves: &["report"],
-            ..usual()
+            expected: &["is not a server URL", "not shown"],
+            expected_files: &["report"],
+            ..default()
         },
         Case {
             name: "a damaged checkpoint",
             args: &[URI, "--checkpoint", "list.txt"],
             status: 2,
-            says: &["the checkpoint list.txt is damaged"],
-            leaves: &["report"],
-            ..usual()
+            expected: &["the checkpoint list.txt is damaged"],
+            expected_files: &["report"],
+            ..default()
         },
         Case {
             name: "a signature that does not fit",
             signed: Some("other"),
             status: 2,
-            says: &["InvalidSignatureException", "does not match the signature"],
-            leaves: &["report"],
-            ..usual()
+            expected: &["InvalidSignatureException", "does not match the signature"],
+            expected_files: &["report"],
+            ..default()
         },
         Case {
             name: "a table that is not there",
             args: &[URI, "--table", "other"],
             status: 2,
-            says: &["there is no table other at http://127.0.0.1:"],
-            leaves: &["report"],
-            ..usual()
+            expected: &["there is no table other at http://127.0.0.1:"],
+            expected_files: &["report"],
+            ..default()
         },
     ]
 }
 
-/// The endpoint with a password, and a query as of a presigned URL.
+/// Adds a password, and the query of a presigned URL, to an endpoint.
 fn with_secrets(endpoint: &str) -> String {
     let server = endpoint.strip_prefix("http://").expect("an endpoint");
     format!("http://user:{PASSWORD}@{server}/?X-Amz-Signature={SIGNATURE}")
@@ -140,7 +140,7 @@ fn s3(plan: S3Plan) -> FakeS3 {
     FakeS3::start(config.plan(plan))
 }
 
-/// `hashferry ingest` that leaves all its files in `folder`, and its home there.
+/// `hashferry ingest` with all its files, and its home, in `folder`.
 fn run(args: &[String], folder: &Path, s3: &FakeS3, dynamo: &FakeDynamo) -> Run {
     let place = |name: &str| folder.join(name).to_str().expect("text").to_owned();
     let mut all = vec!["ingest".to_owned()];
@@ -173,7 +173,7 @@ fn assert_nothing_secret(text: &str, place: &str) {
     }
 }
 
-/// Looks through every file in `folder`; their names.
+/// Searches every file in `folder` for secrets. Returns their names.
 fn assert_nothing_secret_in(folder: &Path, name: &str) -> Vec<String> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder") {
@@ -194,7 +194,7 @@ fn assert_nothing_secret_in(folder: &Path, name: &str) -> Vec<String> {
     names
 }
 
-fn fails_without_a_word(case: &Case, format: &str) {
+fn assert_fails_without_secrets(case: &Case, format: &str) {
     let name = format!("{}, {format}", case.name);
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = table().plan(case.dynamo.clone());
@@ -210,10 +210,10 @@ fn fails_without_a_word(case: &Case, format: &str) {
         .map(|a| a.replace("{dynamo}", &live).replace("{dead}", &dead))
         .collect();
     args.extend(["-vv", "--progress", "none", "--log-format", format].map(str::to_owned));
-    let ended = run(&args, folder.path(), &s3, &dynamo).end();
+    let ended = run(&args, folder.path(), &s3, &dynamo).run();
     assert_eq!(ended.status, case.status, "{name}: {}", ended.stderr);
-    for part in case.says {
-        // Within JSON a quotation mark has a stroke before it.
+    for part in case.expected {
+        // In JSON, quotation marks are escaped.
         assert!(
             ended.stderr.contains(part),
             "{name}: expected {part:?} in {}",
@@ -223,7 +223,7 @@ fn fails_without_a_word(case: &Case, format: &str) {
     assert_nothing_secret(&ended.stderr, &format!("stderr ({name})"));
     assert_nothing_secret(&ended.stdout, &format!("stdout ({name})"));
     let names = assert_nothing_secret_in(folder.path(), &name);
-    for left in case.leaves {
+    for left in case.expected_files {
         assert!(
             names.iter().any(|n| n == left),
             "{name}: no {left} in {names:?}"
@@ -232,20 +232,20 @@ fn fails_without_a_word(case: &Case, format: &str) {
 }
 
 #[test]
-fn nothing_secret_is_shown_or_kept_whatever_fails() {
-    // Side by side: some of them wait before they give up.
+fn no_failure_shows_or_stores_a_secret() {
+    // Concurrently, because some wait before they give up.
     std::thread::scope(|scope| {
         for case in cases() {
             scope.spawn(move || {
-                fails_without_a_word(&case, "text");
-                fails_without_a_word(&case, "json");
+                assert_fails_without_secrets(&case, "text");
+                assert_fails_without_secrets(&case, "json");
             });
         }
     });
 }
 
 #[test]
-fn the_note_of_a_raised_table_keeps_nothing_secret() {
+fn the_raise_note_stores_no_secret() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = table().billing(Billing::Provisioned { wcu: 5 });
     let dynamo = FakeDynamo::start(config.plan(FaultPlan::default().from(1, Fault::Stall)));
@@ -261,7 +261,7 @@ fn the_note_of_a_raised_table_keeps_nothing_secret() {
     let writes = dynamo.wait_until(Duration::from_secs(60), |s| s.calls >= 1);
     assert!(writes.is_some(), "it is raised, and writes");
     started.kill();
-    let ended = started.end();
+    let ended = started.wait();
     assert_nothing_secret(&ended.stderr, "stderr");
     let names = assert_nothing_secret_in(folder.path(), "killed");
     assert!(names.iter().any(|n| n == "note"), "{names:?}");

@@ -1,25 +1,24 @@
-//! `hashferry serve` as it is run: the real binary, sockets, and a table that does as it
-//! is told.
+//! `hashferry serve` from outside: the real binary, sockets, and a scripted table.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::common::binary::{Ended, Run, SECRET, Started};
+use crate::common::binary::{Finished, Run, SECRET, Started};
 use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// The longest that anything may take before a test gives up.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Maximum time of any single step of a test.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn hash(n: usize) -> String {
     hex(format!("{n}").as_bytes())
 }
 
-/// The SHA-256 of `bytes`, upper case.
+/// SHA-256 of `bytes`, in upper case.
 fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()
@@ -31,8 +30,8 @@ fn table() -> DynamoConfig {
     DynamoConfig::new("sha256", "sha256", KeyType::S)
 }
 
-/// A table that knows the first `n` hashes.
-fn filled(config: DynamoConfig, n: usize) -> FakeDynamo {
+/// A table with the first `n` hashes.
+fn with_items(config: DynamoConfig, n: usize) -> FakeDynamo {
     let dynamo = FakeDynamo::start(config);
     for i in 0..n {
         dynamo.put(json!({"sha256": {"S": hash(i)}, "type": {"S": "linux"}, "source": {"S": "debian"},
@@ -42,22 +41,25 @@ fn filled(config: DynamoConfig, n: usize) -> FakeDynamo {
 }
 
 /// A server under test. Stopped when it is dropped.
-struct Serving {
+struct RunningServer {
     started: Option<Started>,
     address: SocketAddr,
-    /// What it said at the beginning.
+    /// Its log lines at the start.
     said: String,
 }
 
-impl Serving {
-    fn start(run: Run) -> Serving {
-        Serving::start_read_by(run, Started::follow_stderr)
+impl RunningServer {
+    fn start(run: Run) -> RunningServer {
+        RunningServer::start_with_reader(run, Started::follow_stderr)
     }
 
-    /// `read` waits for what it says at the beginning.
-    fn start_read_by(run: Run, read: impl FnOnce(&mut Started, &str) -> String) -> Serving {
-        // Held at once, so that it ends whatever fails.
-        let mut serving = Serving {
+    /// Starts a server; `read` waits for the log line with its address.
+    fn start_with_reader(
+        run: Run,
+        read: impl FnOnce(&mut Started, &str) -> String,
+    ) -> RunningServer {
+        // Wrapped at once, so that a failure stops the server.
+        let mut serving = RunningServer {
             started: Some(run.start()),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             said: String::new(),
@@ -74,35 +76,36 @@ impl Serving {
     }
 
     /// `hashferry serve --table sha256` at any port, over `dynamo`.
-    fn of<S: AsRef<str>>(dynamo: &FakeDynamo, args: &[S]) -> Serving {
-        Serving::start(run(args).dynamo(dynamo))
+    fn start_with_args<S: AsRef<str>>(dynamo: &FakeDynamo, args: &[S]) -> RunningServer {
+        RunningServer::start(run(args).dynamo(dynamo))
     }
 
     fn signal(&self, signal: Signal) {
         self.started.as_ref().expect("it runs").signal(signal);
     }
 
-    /// Asks it to end, and waits for that.
-    fn end(mut self) -> Ended {
+    /// Sends SIGTERM and waits for the exit.
+    fn stop(mut self) -> Finished {
         let started = self.started.take().expect("it runs");
         started.signal(Signal::SIGTERM);
-        started.end()
+        started.wait()
     }
 
     fn connect(&self) -> Client {
-        Client::to(self.address)
+        Client::connect(self.address)
     }
 
     fn get(&self, path: &str) -> Answer {
-        self.connect().ask("GET", path, &[], "")
+        self.connect().exchange("GET", path, &[], "")
     }
 
     fn post(&self, path: &str, body: &Value) -> Answer {
-        self.connect().ask("POST", path, &[], &body.to_string())
+        self.connect()
+            .exchange("POST", path, &[], &body.to_string())
     }
 }
 
-impl Drop for Serving {
+impl Drop for RunningServer {
     fn drop(&mut self) {
         if let Some(started) = &mut self.started {
             started.kill();
@@ -112,7 +115,7 @@ impl Drop for Serving {
 
 fn run<S: AsRef<str>>(args: &[S]) -> Run {
     let mut all = vec!["serve", "--table", "sha256", "--listen", "127.0.0.1:0"];
-    // The table says that it takes five reads a second.
+    // The table describes a capacity of 5 RCU/s.
     if !args.iter().any(|a| a.as_ref() == "--rate") {
         all.extend(["--rate", "max"]);
     }
@@ -140,9 +143,9 @@ impl Answer {
 }
 
 impl Client {
-    fn to(address: SocketAddr) -> Client {
+    fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).expect("it listens");
-        stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a limit");
         Client(BufReader::new(stream))
     }
 
@@ -170,7 +173,7 @@ impl Client {
         self.send(text + "\r\n" + body);
     }
 
-    /// The next answer; a request by HEAD has no body in it.
+    /// Reads the next response; one to HEAD has no body.
     fn answer(&mut self, head_only: bool) -> Answer {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -198,38 +201,44 @@ impl Client {
         answer
     }
 
-    fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         self.request(method, path, headers, body);
         self.answer(method == "HEAD")
     }
 
-    /// What comes until the other end closes.
-    fn rest(&mut self) -> String {
+    /// Reads until the server closes the connection.
+    fn read_to_end(&mut self) -> String {
         let mut rest = Vec::new();
-        // A reset is an end too.
+        // A reset also ends the connection.
         let _ = self.0.read_to_end(&mut rest);
         String::from_utf8_lossy(&rest).into_owned()
     }
 }
 
-/// Waits until `found` finds something, and returns it.
-fn until<T>(mut found: impl FnMut() -> Option<T>) -> T {
+/// Polls `found` until it returns a value.
+fn poll_until<T>(mut found: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = found() {
             return found;
         }
-        assert!(begun.elapsed() < LIMIT, "it does not come");
+        assert!(begun.elapsed() < TIMEOUT, "it does not come");
         std::thread::yield_now();
     }
 }
 
-fn upper(status: &str, n: usize) -> Value {
+fn answer_upper(status: &str, n: usize) -> Value {
     json!({"input": hash(n), "hash": hash(n), "status": status})
 }
 
-fn known(n: usize) -> Value {
-    let mut known = upper("known", n);
+fn known_answer(n: usize) -> Value {
+    let mut known = answer_upper("known", n);
     let item: Value = serde_json::from_str(
         r#"{"type":"linux","source":"debian","file-name":"ls","item.status":"x"}"#,
     )
@@ -240,8 +249,8 @@ fn known(n: usize) -> Value {
     known
 }
 
-/// Without the number, which has more digits than this test's JSON keeps.
-fn sizeless(mut result: Value) -> Value {
+/// Removes the number, which has more digits than this test's JSON keeps.
+fn without_size(mut result: Value) -> Value {
     if let Some(object) = result.as_object_mut() {
         object.remove("size");
     }
@@ -249,12 +258,15 @@ fn sizeless(mut result: Value) -> Value {
 }
 
 #[test]
-fn a_hash_is_known_unknown_or_none_and_any_other_route_is_told_apart() {
-    let dynamo = filled(table(), 3);
-    let serving = Serving::of(&dynamo, &[""; 0]);
+fn hashes_are_known_unknown_or_invalid_and_other_routes_are_not_found() {
+    let dynamo = with_items(table(), 3);
+    let serving = RunningServer::start_with_args(&dynamo, &[""; 0]);
     let of = |n: usize| format!("/sha256/{}", hash(n).to_lowercase());
     let answer = serving.get(&format!("/sha256/{}", hash(1)));
-    assert_eq!((answer.status, sizeless(answer.json)), (200, known(1)));
+    assert_eq!(
+        (answer.status, without_size(answer.json)),
+        (200, known_answer(1))
+    );
     assert!(
         answer.text.contains("\"size\":123456789012345678901"),
         "{}",
@@ -267,7 +279,10 @@ fn a_hash_is_known_unknown_or_none_and_any_other_route_is_told_apart() {
     );
     assert_eq!(answer.json["input"], hash(2).to_lowercase());
     let answer = serving.get(&format!("/sha256/{}", hash(9)));
-    assert_eq!((answer.status, answer.json), (404, upper("unknown", 9)));
+    assert_eq!(
+        (answer.status, answer.json),
+        (404, answer_upper("unknown", 9))
+    );
     for (path, input) in [
         ("/sha256/abc", "abc"),
         ("/sha256/%20%22", " \""),
@@ -293,13 +308,13 @@ fn a_hash_is_known_unknown_or_none_and_any_other_route_is_told_apart() {
         );
         assert!(answer.text.contains("no such route"), "{}", answer.text);
     }
-    let answer = serving.connect().ask("HEAD", &of(1), &[], "");
+    let answer = serving.connect().exchange("HEAD", &of(1), &[], "");
     assert_eq!((answer.status, answer.text.as_str()), (200, ""));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
-    let ended = serving.end();
+    let ended = serving.stop();
     ended.assert_status(0);
     assert_eq!(ended.stdout, "");
-    ended.assert_says(&[
+    ended.assert_stderr(&[
         "route=\"/sha256/{hash}\" status=200",
         "route=\"other\" status=404",
         "method=HEAD",
@@ -312,9 +327,9 @@ fn a_hash_is_known_unknown_or_none_and_any_other_route_is_told_apart() {
 }
 
 #[test]
-fn many_are_answered_in_order_each_with_its_status() {
-    let dynamo = filled(table(), 500);
-    let serving = Serving::of(&dynamo, &[""; 0]);
+fn batch_answers_have_the_order_of_the_request_and_a_status_each() {
+    let dynamo = with_items(table(), 500);
+    let serving = RunningServer::start_with_args(&dynamo, &[""; 0]);
     let mut hashes: Vec<Value> = (0..999).map(|n| hash(n).into()).collect();
     hashes.push("nonsense".into());
     let answer = serving.post("/lookup", &json!({"hashes": hashes}));
@@ -323,8 +338,8 @@ fn many_are_answered_in_order_each_with_its_status() {
     assert_eq!(results.len(), 1000);
     for (n, result) in results.iter().enumerate() {
         match n {
-            0..500 => assert_eq!(sizeless(result.clone()), known(n)),
-            500..999 => assert_eq!(*result, upper("unknown", n)),
+            0..500 => assert_eq!(without_size(result.clone()), known_answer(n)),
+            500..999 => assert_eq!(*result, answer_upper("unknown", n)),
             _ => assert_eq!(
                 (&result["status"], &result["input"]),
                 (&"invalid".into(), &"nonsense".into())
@@ -334,7 +349,10 @@ fn many_are_answered_in_order_each_with_its_status() {
     assert_eq!(dynamo.stats().gets, 10);
     hashes.push("one more".into());
     for (body, why) in [
-        (json!({"hashes": hashes}).to_string(), "1001 at once"),
+        (
+            json!({"hashes": hashes}).to_string(),
+            "1001 entries are too many",
+        ),
         ("{".to_owned(), "the body must be"),
         ("[]".to_owned(), "the body must be"),
         (r#"{"hashes":[1]}"#.to_owned(), "the body must be"),
@@ -342,7 +360,7 @@ fn many_are_answered_in_order_each_with_its_status() {
         (r#"{"hashes":[],"paths":[]}"#.to_owned(), "either"),
         ("{}".to_owned(), "either"),
     ] {
-        let answer = serving.connect().ask("POST", "/lookup", &[], &body);
+        let answer = serving.connect().exchange("POST", "/lookup", &[], &body);
         assert_eq!(answer.status, 400, "{body:.80}");
         assert!(
             answer.json["error"]
@@ -354,14 +372,14 @@ fn many_are_answered_in_order_each_with_its_status() {
     }
     let answer = serving.post("/lookup", &json!({"hashes": []}));
     assert_eq!((answer.status, answer.json), (200, json!({"results": []})));
-    serving.end().assert_status(0);
+    serving.stop().assert_status(0);
 }
 
 #[test]
-fn paths_are_made_comparable_by_the_rules_that_were_given() {
+fn paths_are_normalised_by_the_rules_of_the_options() {
     let dynamo = FakeDynamo::start(table());
     dynamo.put(json!({"sha256": {"S": hex(b"/home/user/x")}, "source": {"S": "gold"}}));
-    let serving = Serving::of(&dynamo, &["--rules", "v3"]);
+    let serving = RunningServer::start_with_args(&dynamo, &["--rules", "v3"]);
     let answer = serving.get("/path?p=/home/alice/x");
     let alice = json!({"input": "/home/alice/x", "normalized": "/home/user/x", "rules": "v3",
         "hash": hex(b"/home/user/x"), "status": "known", "source": "gold"});
@@ -403,24 +421,24 @@ fn paths_are_made_comparable_by_the_rules_that_were_given() {
         (&results[2]["status"], &results[2]["hash"]),
         (&"invalid".into(), &Value::Null)
     );
-    serving.end().assert_status(0);
+    serving.stop().assert_status(0);
 
-    // Items tell by which rules their paths were made comparable.
+    // Items name the rules that normalised their paths.
     dynamo.put(
         json!({"sha256": {"S": hex(b"/etc/x")}, "rules": {"S": "v2"}, "source": {"S": "gold"}}),
     );
     dynamo.deny("Scan");
-    let serving = Serving::of(&dynamo, &["--rules", "v3"]);
+    let serving = RunningServer::start_with_args(&dynamo, &["--rules", "v3"]);
     for _ in 0..2 {
         assert_eq!(serving.get("/path?p=/etc/x").json["item.rules"], "v2");
     }
-    let ended = serving.end();
+    let ended = serving.stop();
     let warnings = ended.stderr.matches("give --rules v2").count();
     assert_eq!(warnings, 1, "{}", ended.stderr);
 
     // No path is in a table of other hashes.
     let md5 = FakeDynamo::start(DynamoConfig::new("sha256", "md5", KeyType::B));
-    let serving = Serving::of(&md5, &[""; 0]);
+    let serving = RunningServer::start_with_args(&md5, &[""; 0]);
     assert_eq!(serving.get("/path?p=/x").status, 400);
     assert_eq!(
         serving.post("/lookup", &json!({"paths": ["/x"]})).status,
@@ -431,11 +449,11 @@ fn paths_are_made_comparable_by_the_rules_that_were_given() {
         (answer.status, &answer.json["status"]),
         (404, &"unknown".into())
     );
-    serving.end().assert_status(0);
+    serving.stop().assert_status(0);
 }
 
 #[test]
-fn hashes_are_asked_for_in_the_case_of_the_table() {
+fn hashes_are_read_in_the_case_of_the_table() {
     let lower = |n: usize| format!("{n:062x}ab");
     for is_looked_at in [true, false] {
         let dynamo = FakeDynamo::start(table());
@@ -445,34 +463,34 @@ fn hashes_are_asked_for_in_the_case_of_the_table() {
         if !is_looked_at {
             dynamo.deny("Scan");
         }
-        let serving = Serving::of(&dynamo, &[""; 0]);
+        let serving = RunningServer::start_with_args(&dynamo, &[""; 0]);
         let status = |n| serving.get(&format!("/sha256/{}", lower(n))).json["status"].clone();
         let got = [status(99), status(7), status(98), status(8)];
         assert_eq!(
             got,
             ["unknown", "known", "unknown", "known"].map(Value::from)
         );
-        serving.end().assert_status(0);
+        serving.stop().assert_status(0);
     }
     let dynamo = FakeDynamo::start(table());
     dynamo.put(json!({"sha256": {"S": lower(7)}}));
-    let ended = run(&["--case", "upper"]).dynamo(&dynamo).end();
+    let ended = run(&["--case", "upper"]).dynamo(&dynamo).run();
     ended.assert_status(2);
-    ended.assert_says(&["give --case lower (in Lambda: HASHFERRY_CASE=lower)"]);
-    // Without a look, a question in the wrong case is an error and never «unknown».
+    ended.assert_stderr(&["give --case lower (in Lambda: HASHFERRY_CASE=lower)"]);
+    // Without a sample of the table, a hash in the wrong case is an error, never «unknown».
     dynamo.deny("Scan");
-    let serving = Serving::of(&dynamo, &["--case", "upper"]);
+    let serving = RunningServer::start_with_args(&dynamo, &["--case", "upper"]);
     let answer = serving.get(&format!("/sha256/{}", lower(7)));
     assert_eq!(answer.json["status"], "error", "{}", answer.text);
     assert_eq!(answer.status / 100, 5, "{}", answer.text);
-    let ended = serving.end();
-    ended.assert_says(&["holds hashes in lower case", "give --case lower"]);
+    let ended = serving.stop();
+    ended.assert_stderr(&["has hashes in lower case", "give --case lower"]);
 }
 
 #[test]
-fn clients_of_circl_find_what_they_know() {
-    let dynamo = filled(table(), 3);
-    let serving = Serving::of(&dynamo, &[""; 0]);
+fn circl_clients_get_the_circl_api() {
+    let dynamo = with_items(table(), 3);
+    let serving = RunningServer::start_with_args(&dynamo, &[""; 0]);
     let info = serving.get("/info");
     assert_eq!(
         (info.status, &info.json["algorithms"]),
@@ -516,7 +534,7 @@ fn clients_of_circl_find_what_they_know() {
     );
     let head = serving
         .connect()
-        .ask("HEAD", &format!("/lookup/sha256/{}", hash(1)), &[], "");
+        .exchange("HEAD", &format!("/lookup/sha256/{}", hash(1)), &[], "");
     assert_eq!(head.status, 200);
     let some = json!({"hashes": [hash(2), "nonsense", hash(8), hash(0).to_lowercase()]});
     let answer = serving.post("/bulk/sha256", &some);
@@ -533,19 +551,19 @@ fn clients_of_circl_find_what_they_know() {
     );
     assert_eq!(serving.post("/bulk/sha1", &some).status, 400);
     assert_eq!(serving.post("/bulk/sha256", &json!([])).status, 400);
-    serving.end().assert_status(0);
+    serving.stop().assert_status(0);
 }
 
 #[test]
-fn a_lookup_at_each_route_of_a_server_tells_what_is_known_and_refuses_another() {
-    let dynamo = filled(table(), 20);
-    let serving = Serving::of(&dynamo, &[] as &[&str]);
+fn lookup_works_with_each_route_of_a_server_and_rejects_others() {
+    let dynamo = with_items(table(), 20);
+    let serving = RunningServer::start_with_args(&dynamo, &[] as &[&str]);
     let list: String = (10..30).map(|n| hash(n) + "\n").collect();
     let lookup = |route: &str, hash: &str| {
         let url = format!("http://{}{route}", serving.address);
         Run::lookup("-", &["--api", &url, "--hash", hash])
             .input(list.clone())
-            .end()
+            .run()
     };
     for route in ["/sha256", "/lookup/sha256"] {
         let ended = lookup(route, "sha256");
@@ -553,7 +571,7 @@ fn a_lookup_at_each_route_of_a_server_tells_what_is_known_and_refuses_another() 
         ended.assert_looked_up([20, 10, 10, 0, 0, 0]);
     }
     for (route, hash) in [
-        // Another algorithm's, as CIRCL tells it; no route; and one that says so of everything.
+        // A hash of another algorithm in CIRCL's form; no route; a server that answers so always.
         ("/lookup/sha1", "sha256"),
         ("/lookup/md5", "md5"),
         ("/v1/sha256", "sha256"),
@@ -562,21 +580,21 @@ fn a_lookup_at_each_route_of_a_server_tells_what_is_known_and_refuses_another() 
         let ended = lookup(route, hash);
         ended.assert_status(2);
         assert_eq!(ended.stdout, "", "{route}");
-        ended.assert_says(&["a random hash: status ", "check the address"]);
+        ended.assert_stderr(&["a random hash: status ", "check the URL"]);
     }
 }
 
 #[test]
-fn two_equal_answers_have_equal_bytes_whatever_the_order_of_attributes() {
+fn equal_answers_are_identical_whatever_the_order_of_attributes() {
     let ask = |attributes: [&str; 2]| {
         let key = format!(r#""sha256":{{"S":"{}"}}"#, hash(1));
         let body = format!(
             r#"{{"Responses":{{"sha256":[{{{},{key}}}]}}}}"#,
             attributes.join(",")
         );
-        let plan = FaultPlan::default().reads_from(1, Fault::Says(body));
+        let plan = FaultPlan::default().reads_from(1, Fault::Body(body));
         let dynamo = FakeDynamo::start(table().plan(plan));
-        let serving = Serving::of(&dynamo, &["--cache-ttl", "0s"]);
+        let serving = RunningServer::start_with_args(&dynamo, &["--cache-ttl", "0s"]);
         let hashes = json!({ "hashes": [hash(1)] });
         [
             serving.get(&format!("/sha256/{}", hash(1))),
@@ -604,10 +622,10 @@ fn two_equal_answers_have_equal_bytes_whatever_the_order_of_attributes() {
 }
 
 #[test]
-fn what_could_not_be_found_out_is_an_error_and_never_unknown() {
+fn a_failed_read_is_an_error_and_never_unknown() {
     let plan = FaultPlan::default().reads_from(1, Fault::Throttle);
-    let dynamo = filled(table().plan(plan), 3);
-    let serving = Serving::of(&dynamo, &["--request-timeout", "300ms"]);
+    let dynamo = with_items(table().plan(plan), 3);
+    let serving = RunningServer::start_with_args(&dynamo, &["--request-timeout", "300ms"]);
     let answer = serving.get(&format!("/sha256/{}", hash(1)));
     assert_eq!(
         (answer.status, &answer.json["status"]),
@@ -640,14 +658,15 @@ fn what_could_not_be_found_out_is_an_error_and_never_unknown() {
         (health.status, &health.json["table"]),
         (200, &"failing".into())
     );
-    // It recovers by itself.
+    // The server recovers without a restart.
     dynamo.set_plan(
         FaultPlan::default()
             .read_at(1, Fault::UnprocessedAll)
             .read_at(2, Fault::Unprocessed(1)),
     );
-    let answer =
-        until(|| Some(serving.get(&format!("/sha256/{}", hash(1)))).filter(|a| a.status != 503));
+    let answer = poll_until(|| {
+        Some(serving.get(&format!("/sha256/{}", hash(1)))).filter(|a| a.status != 503)
+    });
     assert_eq!(answer.status, 200);
     assert_eq!(serving.get("/healthz").json["table"], "answering");
     dynamo.set_plan(FaultPlan::default().reads_from(1, Fault::AccessDenied));
@@ -655,7 +674,7 @@ fn what_could_not_be_found_out_is_an_error_and_never_unknown() {
     assert_eq!(answer.status, 503);
     assert_eq!(
         answer.json["error"],
-        "the table cannot be asked (AccessDeniedException)"
+        "cannot read the table (AccessDeniedException)"
     );
     let metrics = serving.get("/metrics").text;
     let throttled = metrics
@@ -665,13 +684,13 @@ fn what_could_not_be_found_out_is_an_error_and_never_unknown() {
         throttled.is_some_and(|n| n.parse::<u64>().expect("a number") > 0),
         "{metrics}"
     );
-    serving.end().assert_status(0);
+    serving.stop().assert_status(0);
 }
 
 #[test]
-fn five_hundred_at_once_share_calls_and_what_they_found_is_remembered() {
-    let dynamo = filled(table().latency(Duration::from_millis(50)), 250);
-    let serving = Serving::of(&dynamo, &["--concurrency", "2"]);
+fn five_hundred_requests_share_calls_and_their_results_are_cached() {
+    let dynamo = with_items(table().latency(Duration::from_millis(50)), 250);
+    let serving = RunningServer::start_with_args(&dynamo, &["--concurrency", "2"]);
     let mut clients: Vec<_> = (0..500).map(|_| serving.connect()).collect();
     for (n, client) in clients.iter_mut().enumerate() {
         client.request("GET", &format!("/sha256/{}", hash(n)), &[], "");
@@ -682,9 +701,9 @@ fn five_hundred_at_once_share_calls_and_what_they_found_is_remembered() {
     let stats = dynamo.stats();
     assert_eq!(stats.keys_asked, [500, 0]);
     assert!((5..=60).contains(&stats.gets), "{}", stats.gets);
-    // The connections are kept.
+    // The clients reuse their connections.
     for (n, client) in clients.iter_mut().enumerate() {
-        let answer = client.ask("GET", &format!("/sha256/{}", hash(n)), &[], "");
+        let answer = client.exchange("GET", &format!("/sha256/{}", hash(n)), &[], "");
         assert_eq!(answer.status, if n < 250 { 200 } else { 404 });
     }
     assert_eq!(dynamo.stats().gets, stats.gets, "all of it was remembered");
@@ -701,13 +720,13 @@ fn five_hundred_at_once_share_calls_and_what_they_found_is_remembered() {
         assert!(metrics.lines().any(|l| l == line), "{line} in:\n{metrics}");
     }
     drop(clients);
-    serving.end().assert_status(0);
+    serving.stop().assert_status(0);
 }
 
 #[test]
-fn the_same_hash_asked_for_by_many_is_one_key() {
-    let dynamo = filled(table().latency(Duration::from_millis(100)), 1);
-    let serving = Serving::of(&dynamo, &["--cache-ttl", "0"]);
+fn concurrent_requests_for_one_hash_read_one_key() {
+    let dynamo = with_items(table().latency(Duration::from_millis(100)), 1);
+    let serving = RunningServer::start_with_args(&dynamo, &["--cache-ttl", "0"]);
     let mut clients: Vec<_> = (0..50).map(|_| serving.connect()).collect();
     for client in &mut clients {
         client.request("GET", &format!("/sha256/{}", hash(0)), &[], "");
@@ -715,18 +734,18 @@ fn the_same_hash_asked_for_by_many_is_one_key() {
     for client in &mut clients {
         assert_eq!(client.answer(false).status, 200);
     }
-    // Without a cache, who comes after the answer asks anew.
+    // Without a cache, a request after the response reads the table again.
     assert!(dynamo.stats().gets <= 5, "{}", dynamo.stats().gets);
-    serving.end().assert_status(0);
+    serving.stop().assert_status(0);
 }
 
 fn new_key(name: &str, file: &Path) -> String {
     let file = file.to_str().expect("UTF-8");
-    let ended = Run::new(&["serve", "--new-key", name, "--api-keys", file]).end();
+    let ended = Run::new(&["serve", "--new-key", name, "--api-keys", file]).run();
     ended.assert_status(0);
     let key = ended.stdout.trim_end().to_owned();
     assert!(key.starts_with("hf_") && key.len() == 67, "{key}");
-    ended.assert_says(&["shown once"]);
+    ended.assert_stderr(&["shown only once"]);
     key
 }
 
@@ -737,17 +756,17 @@ fn keys() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn a_key_is_needed_and_the_file_is_read_again_and_no_key_is_ever_logged() {
+fn keys_are_required_reloaded_and_never_logged() {
     let (_dir, path) = keys();
     let alice = new_key("alice", &path);
     let file = path.to_str().expect("UTF-8").to_owned();
-    let dynamo = filled(table(), 3);
-    let serving = Serving::of(&dynamo, &["--api-keys", &file, "-vv"]);
+    let dynamo = with_items(table(), 3);
+    let serving = RunningServer::start_with_args(&dynamo, &["--api-keys", &file, "-vv"]);
     let get = |name: &str, key: &str| {
         let path = format!("/sha256/{}", hash(1));
         serving
             .connect()
-            .ask("GET", &path, &[("host", "lookup.example"), (name, key)], "")
+            .exchange("GET", &path, &[("host", "lookup.example"), (name, key)], "")
     };
     let denied = serving.get(&format!("/sha256/{}", hash(1)));
     assert_eq!(
@@ -762,7 +781,7 @@ fn a_key_is_needed_and_the_file_is_read_again_and_no_key_is_ever_logged() {
     let many = json!({"hashes": [hash(1)]}).to_string();
     let answer = serving
         .connect()
-        .ask("POST", "/lookup", &[("x-api-key", &alice)], &many);
+        .exchange("POST", "/lookup", &[("x-api-key", &alice)], &many);
     assert_eq!(answer.status, 200);
     for path in ["/", "/healthz", "/openapi.json"] {
         assert_eq!(serving.get(path).status, 200, "{path}");
@@ -770,41 +789,42 @@ fn a_key_is_needed_and_the_file_is_read_again_and_no_key_is_ever_logged() {
     assert_eq!(serving.get("/metrics").status, 401);
     let metrics = serving
         .connect()
-        .ask("GET", "/metrics", &[("x-api-key", &alice)], "");
+        .exchange("GET", "/metrics", &[("x-api-key", &alice)], "");
     assert_eq!(metrics.status, 200);
 
     let bob = new_key("bob", &path);
-    until(|| (get("x-api-key", &bob).status == 200).then_some(()));
+    poll_until(|| (get("x-api-key", &bob).status == 200).then_some(()));
     let text = std::fs::read_to_string(&path).expect("keys");
     let without = text.lines().filter(|l| !l.starts_with("alice "));
     std::fs::write(&path, without.map(|l| format!("{l}\n")).collect::<String>()).expect("written");
     serving.signal(Signal::SIGHUP);
-    until(|| (get("x-api-key", &alice).status == 401).then_some(()));
+    poll_until(|| (get("x-api-key", &alice).status == 401).then_some(()));
     assert_eq!(get("x-api-key", &bob).status, 200);
     std::fs::write(&path, format!("bob {bob}\n")).expect("written");
     serving.signal(Signal::SIGHUP);
-    // A file that is none changes nothing.
+    // An invalid file changes nothing.
     assert_eq!(get("x-api-key", &bob).status, 200);
-    let ended = serving.end();
+    let ended = serving.stop();
     ended.assert_status(0);
-    ended.assert_says(&["key=\"alice\"", "key=\"bob\"", "was read again"]);
+    ended.assert_stderr(&["key=\"alice\"", "key=\"bob\"", "was reloaded"]);
     for secret in [alice.as_str(), &alice[3..], &bob, &bob[3..], wrong, SECRET] {
         assert!(!ended.stderr.contains(secret), "{}", ended.stderr);
     }
 }
 
 #[test]
-fn each_key_has_its_own_rate() {
+fn each_key_has_a_separate_rate_limit() {
     let (_dir, path) = keys();
     let (alice, bob) = (new_key("alice", &path), new_key("bob", &path));
-    let dynamo = filled(table(), 3);
+    let dynamo = with_items(table(), 3);
     let file = path.to_str().expect("UTF-8");
-    let serving = Serving::of(&dynamo, &["--api-keys", file, "--rate-limit", "0.01"]);
+    let serving =
+        RunningServer::start_with_args(&dynamo, &["--api-keys", file, "--rate-limit", "0.01"]);
     let get = |key: &str| {
         let path = format!("/sha256/{}", hash(1));
         serving
             .connect()
-            .ask("GET", &path, &[("x-api-key", key)], "")
+            .exchange("GET", &path, &[("x-api-key", key)], "")
     };
     assert_eq!(get(&alice).status, 200);
     let answer = get(&alice);
@@ -819,19 +839,19 @@ fn each_key_has_its_own_rate() {
         .expect("a number");
     assert!((90..=100).contains(&wait), "{wait}");
     assert_eq!(get(&bob).status, 200);
-    serving.end().assert_status(0);
+    serving.stop().assert_status(0);
 }
 
 #[test]
 fn without_keys_only_this_machine_is_served() {
-    let dynamo = filled(table(), 1);
+    let dynamo = with_items(table(), 1);
     for listen in ["0.0.0.0:0", "[::]:0"] {
         let args = ["serve", "--table", "sha256", "--listen", listen];
-        let ended = Run::new(&args).dynamo(&dynamo).end();
+        let ended = Run::new(&args).dynamo(&dynamo).run();
         ended.assert_status(2);
-        ended.assert_says(&["can be reached from elsewhere", "--api-keys"]);
+        ended.assert_stderr(&["other machines can reach", "--api-keys"]);
     }
-    let serving = Serving::of(&dynamo, &[""; 0]);
+    let serving = RunningServer::start_with_args(&dynamo, &[""; 0]);
     assert!(
         serving.said.contains("for this machine only"),
         "{}",
@@ -845,26 +865,28 @@ fn without_keys_only_this_machine_is_served() {
         ("rebound.example", 403),
         ("rebound.example:8080", 403),
     ] {
-        let answer = serving.connect().ask("GET", &path, &[("host", host)], "");
+        let answer = serving
+            .connect()
+            .exchange("GET", &path, &[("host", host)], "");
         assert_eq!(answer.status, status, "{host}");
     }
-    serving.end().assert_status(0);
+    serving.stop().assert_status(0);
 }
 
 #[test]
-fn heads_and_bodies_that_are_too_large_are_refused() {
-    let dynamo = filled(table(), 1);
-    let serving = Serving::of(&dynamo, &[""; 0]);
+fn too_large_heads_and_bodies_get_an_error() {
+    let dynamo = with_items(table(), 1);
+    let serving = RunningServer::start_with_args(&dynamo, &[""; 0]);
     let long = "x".repeat(20_000);
     let answer = serving
         .connect()
-        .ask("GET", "/healthz", &[("x-long", &long)], "");
+        .exchange("GET", "/healthz", &[("x-long", &long)], "");
     assert_eq!(answer.status, 431);
     assert_eq!(serving.get("/healthz").status, 200);
     let mut client = serving.connect();
     client.send("POST /lookup HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1048577\r\n\r\n");
     assert_eq!(client.answer(false).status, 413);
-    // Found out as it comes.
+    // Detected while the body arrives.
     let mut client = serving.connect();
     client.send("POST /lookup HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n");
     let chunk = format!("{:x}\r\n{}\r\n", 65_536, " ".repeat(65_536));
@@ -874,19 +896,19 @@ fn heads_and_bodies_that_are_too_large_are_refused() {
     assert_eq!(client.answer(false).status, 413);
     let mut body = json!({"hashes": [hash(0)]}).to_string();
     body += &" ".repeat(1_048_576 - body.len());
-    let answer = serving.connect().ask("POST", "/lookup", &[], &body);
+    let answer = serving.connect().exchange("POST", "/lookup", &[], &body);
     assert_eq!(answer.status, 200, "exactly as large as it may be");
-    // What is no HTTP at all.
+    // Bytes that are not HTTP.
     let mut client = serving.connect();
     client.send("\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n");
-    assert!(client.rest().starts_with("HTTP/1.1 400"));
-    serving.end().assert_status(0);
+    assert!(client.read_to_end().starts_with("HTTP/1.1 400"));
+    serving.stop().assert_status(0);
 }
 
 #[test]
-fn slow_clients_hold_up_nobody() {
-    let dynamo = filled(table(), 1);
-    let serving = Serving::of(&dynamo, &[""; 0]);
+fn slow_clients_do_not_delay_others() {
+    let dynamo = with_items(table(), 1);
+    let serving = RunningServer::start_with_args(&dynamo, &[""; 0]);
     let mut slow: Vec<_> = (0..200).map(|_| serving.connect()).collect();
     for (n, client) in slow.iter_mut().enumerate() {
         match n % 3 {
@@ -899,64 +921,67 @@ fn slow_clients_hold_up_nobody() {
     for _ in 0..20 {
         assert_eq!(serving.get(&format!("/sha256/{}", hash(0))).status, 200);
     }
-    let ended = until_ended(serving, &mut slow);
+    let ended = wait_until_ended(serving, &mut slow);
     ended.assert_status(0);
 }
 
-/// Ends it while clients are connected that say nothing more, and go away.
-fn until_ended(mut serving: Serving, slow: &mut Vec<Client>) -> Ended {
+/// Stops the server while idle clients are connected, and closes them.
+fn wait_until_ended(mut serving: RunningServer, slow: &mut Vec<Client>) -> Finished {
     serving.signal(Signal::SIGTERM);
-    until(|| TcpStream::connect(serving.address).is_err().then_some(()));
+    poll_until(|| TcpStream::connect(serving.address).is_err().then_some(()));
     slow.clear();
-    serving.started.take().expect("it runs").end()
+    serving.started.take().expect("it runs").wait()
 }
 
 #[test]
-fn what_is_under_way_is_finished_when_it_is_stopped() {
+fn requests_in_flight_finish_on_shutdown() {
     let plan = FaultPlan::default().reads_from(1, Fault::Throttle);
-    let dynamo = filled(table().plan(plan), 1);
-    let mut serving = Serving::of(&dynamo, &[""; 0]);
+    let dynamo = with_items(table().plan(plan), 1);
+    let mut serving = RunningServer::start_with_args(&dynamo, &[""; 0]);
     let mut idle = serving.connect();
-    assert_eq!(idle.ask("GET", "/healthz", &[], "").status, 200);
+    assert_eq!(idle.exchange("GET", "/healthz", &[], "").status, 200);
     let mut client = serving.connect();
     client.request("GET", &format!("/sha256/{}", hash(0)), &[], "");
-    dynamo.wait_until(LIMIT, |s| s.gets > 0).expect("it asks");
+    dynamo.wait_until(TIMEOUT, |s| s.gets > 0).expect("it asks");
     serving.signal(Signal::SIGINT);
-    until(|| TcpStream::connect(serving.address).is_err().then_some(()));
-    assert_eq!(idle.rest(), "", "an idle connection is closed");
+    poll_until(|| TcpStream::connect(serving.address).is_err().then_some(()));
+    assert_eq!(idle.read_to_end(), "", "an idle connection is closed");
     dynamo.set_plan(FaultPlan::default());
     let answer = client.answer(false);
-    assert_eq!((answer.status, sizeless(answer.json)), (200, known(0)));
-    assert_eq!(client.rest(), "");
+    assert_eq!(
+        (answer.status, without_size(answer.json)),
+        (200, known_answer(0))
+    );
+    assert_eq!(client.read_to_end(), "");
     serving
         .started
         .take()
         .expect("it runs")
-        .end()
+        .wait()
         .assert_status(0);
 }
 
 #[test]
-fn a_server_whose_log_nobody_reads_any_more_goes_on_and_ends_when_it_is_asked_to() {
-    let dynamo = filled(table(), 1);
+fn a_closed_log_pipe_does_not_stop_the_server_or_its_shutdown() {
+    let dynamo = with_items(table(), 1);
     let run = run(&[""; 0]).dynamo(&dynamo);
-    let serving = Serving::start_read_by(run, Started::close_stderr);
+    let serving = RunningServer::start_with_reader(run, Started::close_stderr);
     for _ in 0..2 {
         assert_eq!(serving.get(&format!("/sha256/{}", hash(0))).status, 200);
     }
-    serving.end().assert_status(0);
+    serving.stop().assert_status(0);
 }
 
 #[test]
-fn no_more_connections_than_allowed_are_taken_and_the_rest_waits() {
-    let dynamo = filled(table(), 1);
-    let serving = Serving::of(&dynamo, &["--max-connections", "2"]);
+fn connections_above_the_limit_wait() {
+    let dynamo = with_items(table(), 1);
+    let serving = RunningServer::start_with_args(&dynamo, &["--max-connections", "2"]);
     let (mut first, mut second) = (serving.connect(), serving.connect());
-    assert_eq!(first.ask("GET", "/healthz", &[], "").status, 200);
-    assert_eq!(second.ask("GET", "/healthz", &[], "").status, 200);
+    assert_eq!(first.exchange("GET", "/healthz", &[], "").status, 200);
+    assert_eq!(second.exchange("GET", "/healthz", &[], "").status, 200);
     let mut third = serving.connect();
     third.request("GET", "/metrics", &[], "");
-    assert_eq!(first.ask("GET", "/healthz", &[], "").status, 200);
+    assert_eq!(first.exchange("GET", "/healthz", &[], "").status, 200);
     drop(second);
     let answer = third.answer(false);
     assert!(
@@ -965,13 +990,13 @@ fn no_more_connections_than_allowed_are_taken_and_the_rest_waits() {
         answer.text
     );
     drop((first, third));
-    serving.end().assert_status(0);
+    serving.stop().assert_status(0);
 }
 
 #[test]
 fn the_page_and_the_description_are_served_with_their_headers() {
-    let dynamo = filled(table(), 1);
-    let serving = Serving::of(&dynamo, &[""; 0]);
+    let dynamo = with_items(table(), 1);
+    let serving = RunningServer::start_with_args(&dynamo, &[""; 0]);
     let page = serving.get("/");
     assert_eq!(page.status, 200);
     assert!(page.text.contains("Look up hashes and paths"));
@@ -987,15 +1012,15 @@ fn the_page_and_the_description_are_served_with_their_headers() {
     assert_eq!(document.header("content-type"), Some("application/json"));
     assert_eq!(document.json["openapi"], "3.1.0");
     assert!(document.json["paths"]["/sha256/{hash}"].is_object());
-    serving.end().assert_status(0);
+    serving.stop().assert_status(0);
 }
 
 #[test]
-fn log_lines_are_json_where_that_is_asked_for() {
-    let dynamo = filled(table(), 1);
-    let serving = Serving::of(&dynamo, &["--log-format", "json"]);
+fn log_lines_are_json_with_log_format_json() {
+    let dynamo = with_items(table(), 1);
+    let serving = RunningServer::start_with_args(&dynamo, &["--log-format", "json"]);
     assert_eq!(serving.get(&format!("/sha256/{}", hash(0))).status, 200);
-    let ended = serving.end();
+    let ended = serving.stop();
     let lines = ended
         .stderr
         .lines()
@@ -1035,41 +1060,41 @@ fn an_embedded_table_is_served() {
         "none",
     ])
     .input(list)
-    .end()
+    .run()
     .assert_status(0);
-    let serving = Serving::start(run(&["--local", data]));
+    let serving = RunningServer::start(run(&["--local", data]));
     let answer = serving.get(&format!("/sha256/{}", hash(3)));
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json["source"], "NSRL");
     assert_eq!(serving.get(&format!("/sha256/{}", hash(30))).status, 404);
-    serving.end().assert_status(0);
+    serving.stop().assert_status(0);
 }
 
 #[test]
-fn what_cannot_be_served_is_said_before_anything_is() {
-    let dynamo = filled(table(), 1);
+fn configuration_errors_are_reported_at_the_start() {
+    let dynamo = with_items(table(), 1);
     let at = |args: &[&str]| {
         Run::new(&[&["serve", "--listen", "127.0.0.1:0"], args].concat())
             .dynamo(&dynamo)
-            .end()
+            .run()
     };
     let ended = at(&["--table", "other"]);
     ended.assert_status(2);
-    ended.assert_says(&["there is no table other"]);
+    ended.assert_stderr(&["there is no table other"]);
     let ended = at(&["--table", "sha256", "--api-keys", "nowhere.txt"]);
     ended.assert_status(2);
-    ended.assert_says(&["cannot read the API keys in nowhere.txt", "--new-key"]);
+    ended.assert_stderr(&["cannot read the API keys in nowhere.txt", "--new-key"]);
     at(&[]).assert_status(2);
     at(&["--new-key", "alice"]).assert_status(2);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let ended = Run::new(&["serve", "--table", "sha256", "--listen", &address])
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
-    ended.assert_says(&["cannot listen at", "--listen 127.0.0.1:0"]);
+    ended.assert_stderr(&["cannot listen at", "--listen 127.0.0.1:0"]);
     let other = FakeDynamo::start(DynamoConfig::new("sha256", "pk", KeyType::S));
-    let ended = run(&[""; 0]).dynamo(&other).end();
+    let ended = run(&[""; 0]).dynamo(&other).run();
     ended.assert_status(2);
-    ended.assert_says(&["named pk", "--hash sha256"]);
+    ended.assert_stderr(&["the key pk of table", "--hash sha256"]);
 }

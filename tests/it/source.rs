@@ -1,12 +1,12 @@
-//! Reading an S3 object to its end through whatever befalls the connection:
-//! byte for byte what it holds, once, or an error that says where it ended.
+//! Reads of an S3 object through connection failures: every byte once, or an error that
+//! names the position.
 
 use std::time::Duration;
 
 use crate::common::binary::Run;
 use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, KeyType};
 use crate::common::fake_s3::{FakeS3, Get, S3Config, S3Fault, S3Plan, S3Stats};
-use hashferry::bench::{Location, STALLED, Source};
+use hashferry::bench::{Location, OpenSource, STALL_TIMEOUT};
 use hashferry::{Aws, AwsOptions, LocalEndpoints, Result};
 
 const URI: &str = "s3://lists/a/list.txt";
@@ -29,7 +29,7 @@ fn s3(list: Vec<u8>, plan: S3Plan) -> FakeS3 {
 
 async fn connect(s3: &FakeS3) -> Aws {
     let local = LocalEndpoints {
-        home: "a test".into(),
+        folder: "a test".into(),
         s3: s3.endpoint(),
         dynamodb: s3.endpoint(),
         region: "us-east-1".into(),
@@ -43,10 +43,10 @@ async fn connect(s3: &FakeS3) -> Aws {
     Aws::load(&options).await.expect("a configuration")
 }
 
-/// All that is read.
+/// Reads the whole object.
 async fn read(aws: &Aws) -> Result<Vec<u8>> {
     let location: Location = URI.parse().expect("a location");
-    let mut source = Source::open(&location, aws).await?;
+    let mut source = OpenSource::open(&location, aws).await?;
     let mut all = Vec::new();
     while let Some(chunk) = source.next().await? {
         all.extend_from_slice(&chunk);
@@ -60,9 +60,9 @@ fn ranges(stats: &S3Stats) -> Vec<Option<&str>> {
 }
 
 #[tokio::test]
-async fn a_body_that_is_cut_at_any_byte_comes_whole() {
+async fn a_body_that_breaks_at_any_byte_is_read_completely() {
     let list = list(3);
-    // The first GET of each reading is cut, the second is not.
+    // The first GET of each read is cut, the second is not.
     let cuts = 0..list.len() as u64;
     let plan = cuts.clone().fold(S3Plan::default(), |plan, n| {
         plan.get(2 * n + 1, S3Fault::EndAfter(n))
@@ -81,24 +81,24 @@ async fn a_body_that_is_cut_at_any_byte_comes_whole() {
 }
 
 #[tokio::test]
-async fn a_body_that_falls_silent_is_continued() {
+async fn a_stalled_body_is_resumed() {
     let list = list(3);
     for at in [0, 5, 34, list.len() as u64 - 1] {
         let plan = S3Plan::default().get(1, S3Fault::StallAfter(at));
         let s3 = s3(list.clone(), plan);
         let aws = connect(&s3).await;
         let location: Location = URI.parse().expect("a location");
-        let mut source = Source::open(&location, &aws).await.expect("it opens");
+        let mut source = OpenSource::open(&location, &aws).await.expect("it opens");
         let mut all = Vec::new();
         while (all.len() as u64) < at {
             let chunk = source.next().await.expect("it came").expect("some");
             all.extend_from_slice(&chunk);
         }
-        // The clock is moved while the next bytes are waited for, and only then:
-        // a clock at rest runs ahead of answers that are under way.
+        // The clock advances only during this wait: a paused clock would run ahead of
+        // responses in flight.
         let (next, ()) = tokio::join!(biased; source.next(), async {
             tokio::time::pause();
-            tokio::time::advance(STALLED + Duration::from_secs(1)).await;
+            tokio::time::advance(STALL_TIMEOUT + Duration::from_secs(1)).await;
             tokio::time::resume();
         });
         let mut next = next.expect("it goes on");
@@ -113,7 +113,7 @@ async fn a_body_that_falls_silent_is_continued() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_cut_off_while_it_is_read_is_not_taken_for_whole() {
+async fn a_file_truncated_during_the_read_is_an_error() {
     let (s3, mut file) = (
         s3(Vec::new(), S3Plan::default()),
         tempfile::NamedTempFile::new().expect("a file"),
@@ -121,33 +121,36 @@ async fn a_file_that_is_cut_off_while_it_is_read_is_not_taken_for_whole() {
     let text = list(50_000);
     std::io::Write::write_all(&mut file, &text).expect("written");
     let location = Location::File(file.path().to_owned());
-    let mut source = Source::open(&location, &connect(&s3).await)
+    let mut source = OpenSource::open(&location, &connect(&s3).await)
         .await
         .expect("opened");
     let first = source.next().await.expect("read").expect("a chunk");
     assert!(first.len() < text.len(), "one chunk is not all of it");
     file.as_file().set_len(10).expect("cut off");
     let error = source.next().await.expect_err("it had more");
-    assert!(format!("{error:#}").contains("was cut off"), "{error:#}");
+    assert!(
+        format!("{error:#}").contains("has been truncated since"),
+        "{error:#}"
+    );
     assert_eq!(error.exit_status(), 1);
 }
 
 #[tokio::test]
-async fn what_is_not_the_rest_is_never_taken_for_it() {
+async fn a_wrong_range_in_a_response_is_an_error() {
     let list = list(100);
     let cut = || S3Plan::default().get(1, S3Fault::EndAfter(1000));
     for (plan, says) in [
-        // A part that overlaps what was read.
+        // A part that overlaps the bytes before.
         (
             cut().get(2, S3Fault::Earlier(34)),
             &["at byte 1000", "bytes 966-3399/3400"][..],
         ),
-        // All of it, with status 200.
+        // The whole object, with status 200.
         (cut().ignore_ranges(), &["at byte 1000", "from 1000 on"]),
-        // More than the object has.
+        // More bytes than the object has.
         (
             cut().get(2, S3Fault::Longer(3)),
-            &["the object has 3400 bytes, and 3403 have come"],
+            &["the object has 3400 bytes, but 3403 arrived"],
         ),
     ] {
         let s3 = s3(list.clone(), plan);
@@ -171,9 +174,10 @@ fn ingest(args: &[&str]) -> Run {
 }
 
 #[test]
-fn a_list_arrives_whole_through_every_break() {
-    // 34 bytes a line: cut before the first byte, within a line, at a line's
-    // end, between CR and LF, before the last byte; refused and reset between.
+fn a_list_is_written_completely_despite_broken_bodies() {
+    // 34 bytes a line. The body is cut before the first byte, within a line, at a
+    // line's end, between CR and LF, and before the last byte, with errors and resets
+    // between.
     let plan = S3Plan::default()
         .get(1, S3Fault::EndAfter(0))
         .get(2, S3Fault::EndAfter(7))
@@ -184,9 +188,9 @@ fn a_list_arrives_whole_through_every_break() {
         .get(7, S3Fault::SlowDown)
         .get(8, S3Fault::EndAfter(34_000 - 3400 - 33 - 1));
     let (s3, dynamo) = (s3(list(1000), plan), FakeDynamo::start(table()));
-    let ended = ingest(&[]).s3(&s3).dynamo(&dynamo).end();
+    let ended = ingest(&[]).s3(&s3).dynamo(&dynamo).run();
     ended.assert_status(0);
-    ended.assert_books([1000, 1000, 0, 0, 0, 0]);
+    ended.assert_line_counts([1000, 1000, 0, 0, 0, 0]);
     assert_eq!(ended.number("bytes_read"), 34_000);
     assert_eq!(dynamo.stop().distinct, 1000);
     let stats = s3.stop();
@@ -199,40 +203,40 @@ fn a_list_arrives_whole_through_every_break() {
 }
 
 #[test]
-fn a_body_that_never_goes_on_ends_the_run_and_can_be_taken_up() {
+fn a_body_that_cannot_be_resumed_ends_the_run_with_a_checkpoint() {
     let plan = S3Plan::default()
         .get(1, S3Fault::EndAfter(1000))
         .gets_from(2, S3Fault::EndAfter(0));
     let (s3, dynamo) = (s3(list(1000), plan), FakeDynamo::start(table()));
-    let ended = ingest(&[]).s3(&s3).dynamo(&dynamo).end();
+    let ended = ingest(&[]).s3(&s3).dynamo(&dynamo).run();
     ended.assert_status(1);
-    ended.assert_says(&["ended at byte 1000", "end of file before message length"]);
-    // 29 lines and a part of one.
-    ended.assert_books([29, 29, 0, 0, 0, 0]);
+    ended.assert_stderr(&["ended at byte 1000", "end of file before message length"]);
+    // 29 lines and a part of the next.
+    ended.assert_line_counts([29, 29, 0, 0, 0, 0]);
     assert!(ended.report["checkpoint"].is_string());
-    assert_eq!(s3.stop().get_count, 1 + 8, "it is tried so often");
+    assert_eq!(s3.stop().get_count, 1 + 8, "the maximum number of resumes");
 }
 
 #[test]
-fn an_object_that_is_replaced_is_named_by_both_its_tags() {
+fn a_replaced_object_is_an_error_with_both_etags() {
     let plan = S3Plan::default()
         .get(1, S3Fault::EndAfter(1000))
         .etag_from(2, "\"new\"");
     let (s3, dynamo) = (s3(list(1000), plan), FakeDynamo::start(table()));
-    let ended = ingest(&[]).s3(&s3).dynamo(&dynamo).end();
+    let ended = ingest(&[]).s3(&s3).dynamo(&dynamo).run();
     ended.assert_status(1);
     let before = s3.stats().gets[1].if_match.clone().expect("pinned");
     let both = format!("its ETag was {before} and is \"new\"");
-    ended.assert_says(&["ended at byte 1000", "replaced", &both]);
+    ended.assert_stderr(&["ended at byte 1000", "replaced", &both]);
     assert_eq!(s3.stop().head_count, 1);
 
-    // Where it may not be asked for, that is said.
+    // Without permission for HeadObject, the error says so.
     let plan = S3Plan::default()
         .get(1, S3Fault::EndAfter(1000))
         .etag_from(2, "\"new\"")
         .head(1, S3Fault::AccessDenied);
     let (s3, dynamo) = (self::s3(list(1000), plan), FakeDynamo::start(table()));
-    let ended = ingest(&[]).s3(&s3).dynamo(&dynamo).end();
+    let ended = ingest(&[]).s3(&s3).dynamo(&dynamo).run();
     ended.assert_status(1);
-    ended.assert_says(&["replaced", &before, "not to be learnt"]);
+    ended.assert_stderr(&["replaced", &before, "unknown ("]);
 }

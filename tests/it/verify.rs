@@ -1,5 +1,4 @@
-//! `hashferry verify` as it is run: the real binary, real lists, servers that do
-//! as they are told.
+//! Tests of `hashferry verify`: the real binary, real lists, scripted fake servers.
 
 use std::time::Duration;
 
@@ -34,7 +33,7 @@ fn table() -> DynamoConfig {
     DynamoConfig::new("sha256", "sha256", KeyType::S)
 }
 
-/// A table with these items, and the attributes of [`ATTRIBUTES`].
+/// A table with an item for each hash, with the attributes of [`ATTRIBUTES`].
 fn filled(config: DynamoConfig, hashes: &[String]) -> FakeDynamo {
     let dynamo = FakeDynamo::start(config);
     for hash in hashes {
@@ -54,22 +53,22 @@ fn s3(list: impl Into<bytes::Bytes>) -> FakeS3 {
 
 const URI: &str = "s3://lists/a/list.txt";
 
-/// With no limit but the table's speed.
+/// The arguments, without a rate limit.
 fn fast(args: &[&'static str]) -> Vec<&'static str> {
     [args, &["--rate", "max"]].concat()
 }
 
 #[test]
-fn a_table_that_holds_the_list_is_found_whole() {
+fn every_hash_of_a_complete_table_is_found() {
     let hashes = hashes(5000);
     let (s3, dynamo) = (s3(crlf(&hashes)), filled(table(), &hashes));
     let ended = Run::verify(URI, &fast(&ATTRIBUTES))
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
     ended.assert_verified([5000, 5000, 0, 0, 0, 0, 0, 0]);
-    ended.assert_says(&[
+    ended.assert_stderr(&[
         "every hash of the list is in the table",
         "compared: type, source, desc",
     ]);
@@ -81,7 +80,7 @@ fn a_table_that_holds_the_list_is_found_whole() {
     assert_eq!(report["hash"], "sha256");
     assert_eq!(report["sample"], "all");
     assert_eq!(report["requests"], 50);
-    // Half a unit of it is the look at the table.
+    // 0.5 RCU of it are the Scan that detects the table's contents.
     assert_eq!(report["consumed_rcu"], 2500.5);
     assert_eq!(report["target_rcu_per_s"], Value::Null);
     assert_eq!(report["sources"][0]["lines"], 5000);
@@ -96,11 +95,11 @@ fn a_table_that_holds_the_list_is_found_whole() {
 }
 
 #[test]
-fn what_is_missing_or_different_is_printed_in_the_lists_order_and_case() {
+fn missing_and_different_hashes_are_printed_in_the_order_and_case_of_the_list() {
     let hashes = hashes(3000);
     let dynamo = filled(table(), &hashes);
-    let gone = [2999, 17, 1502];
-    for i in gone {
+    let deleted = [2999, 17, 1502];
+    for i in deleted {
         dynamo.delete(hashes[i].as_bytes()).expect("was there");
     }
     let mut other = item(&hashes[40]);
@@ -114,7 +113,7 @@ fn what_is_missing_or_different_is_printed_in_the_lists_order_and_case() {
 
     let s3 = s3(crlf(&hashes));
     let run = |args: &[&'static str]| {
-        let ended = Run::verify(URI, &fast(args)).s3(&s3).dynamo(&dynamo).end();
+        let ended = Run::verify(URI, &fast(args)).s3(&s3).dynamo(&dynamo).run();
         ended.assert_status(5);
         ended
     };
@@ -133,39 +132,39 @@ fn what_is_missing_or_different_is_printed_in_the_lists_order_and_case() {
             {"hash": wrong[4], "what": "missing", "source": URI, "line": 3000},
         ])
     );
-    ended.assert_says(&[
+    ended.assert_stderr(&[
         &format!("{} is missing: {URI}, line 18", wrong[0]),
         &format!("{} is different (source is S \"Debian\")", wrong[1]),
         &format!("{} is different (it has no desc)", wrong[3]),
     ]);
 
-    // What is not named is not judged.
+    // Only the given attributes are compared.
     let ended = run(&["--type", "linux"]);
     ended.assert_verified([3000, 2997, 3, 0, 0, 0, 0, 0]);
     assert_eq!(ended.stdout, text(&missing));
     let ended = run(&[]);
     ended.assert_verified([3000, 2997, 3, 0, 0, 0, 0, 0]);
-    ended.assert_says(&["nothing but the key is compared"]);
+    ended.assert_stderr(&["compared: the key only"]);
     let ended = run(&[&ATTRIBUTES[..], &["--missing-only"]].concat());
     ended.assert_verified([3000, 2995, 3, 2, 0, 0, 0, 0]);
     assert_eq!(ended.stdout, text(&missing));
 
-    // A list in lower case is answered in lower case.
+    // The output has the case of the list.
     let lower = String::from_utf8(crlf(&hashes))
         .expect("text")
         .to_lowercase();
     let ended = Run::verify("-", &fast(&[]))
         .input(lower)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(5);
     assert_eq!(ended.stdout, text(&missing).to_lowercase());
 
-    // Ten are shown, all are printed.
+    // Ten findings are logged, all are printed.
     let ended = Run::verify(URI, &fast(&["--type", "windows"]))
         .s3(&s3)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(5);
     ended.assert_verified([3000, 0, 3, 2997, 0, 0, 0, 0]);
     assert_eq!(
@@ -182,13 +181,13 @@ fn what_is_missing_or_different_is_printed_in_the_lists_order_and_case() {
 }
 
 #[test]
-fn what_verify_prints_is_what_ingest_repairs() {
+fn an_ingest_of_the_printed_hashes_repairs_the_table() {
     let hashes = hashes(4000);
     let (store, dynamo) = (s3(crlf(&hashes)), FakeDynamo::start(table()));
     let ended = Run::ingest(URI, &fast(&ATTRIBUTES))
         .s3(&store)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(0);
     for hash in hashes.iter().step_by(300) {
         dynamo.delete(hash.as_bytes()).expect("was there");
@@ -197,7 +196,7 @@ fn what_verify_prints_is_what_ingest_repairs() {
 
     let verify = || {
         let run = Run::verify(URI, &fast(&ATTRIBUTES));
-        run.s3(&store).dynamo(&dynamo).end()
+        run.s3(&store).dynamo(&dynamo).run()
     };
     let ended = verify();
     ended.assert_status(5);
@@ -205,28 +204,28 @@ fn what_verify_prints_is_what_ingest_repairs() {
     let repair = Run::ingest("-", &fast(&ATTRIBUTES))
         .input(ended.stdout)
         .dynamo(&dynamo)
-        .end();
+        .run();
     repair.assert_status(0);
-    repair.assert_books([15, 15, 0, 0, 0, 0]);
+    repair.assert_line_counts([15, 15, 0, 0, 0, 0]);
     let ended = verify();
     ended.assert_status(0);
     assert_eq!(ended.stdout, "");
 }
 
 #[test]
-fn an_eventually_consistent_read_that_is_behind_is_not_believed() {
+fn a_missing_hash_counts_only_after_a_strongly_consistent_read() {
     let hashes = hashes(1000);
-    let (late, gone) = (hashes[3].clone(), hashes[700].clone());
+    let (late, missing) = (hashes[3].clone(), hashes[700].clone());
     let hidden = late.clone();
-    let plan = FaultPlan::default().unseen(move |item| item["sha256"]["S"] == *hidden);
+    let plan = FaultPlan::default().stale(move |item| item["sha256"]["S"] == *hidden);
     let dynamo = filled(table().plan(plan), &hashes);
-    dynamo.delete(gone.as_bytes());
+    dynamo.delete(missing.as_bytes());
     let s3 = s3(crlf(&hashes));
     let run = |args: &[&'static str]| {
-        let ended = Run::verify(URI, &fast(args)).s3(&s3).dynamo(&dynamo).end();
+        let ended = Run::verify(URI, &fast(args)).s3(&s3).dynamo(&dynamo).run();
         ended.assert_status(5);
         ended.assert_verified([1000, 999, 1, 0, 0, 0, 0, 0]);
-        assert_eq!(ended.stdout, format!("{gone}\n"));
+        assert_eq!(ended.stdout, format!("{missing}\n"));
         ended
     };
     let ended = run(&[]);
@@ -238,7 +237,7 @@ fn an_eventually_consistent_read_that_is_behind_is_not_believed() {
 }
 
 #[test]
-fn a_service_that_does_everything_wrong_changes_nothing_about_the_answer() {
+fn faults_of_the_service_do_not_change_the_result() {
     let hashes = hashes(3000);
     let plan = FaultPlan::default()
         .read_at(1, Fault::Garbage)
@@ -254,10 +253,10 @@ fn a_service_that_does_everything_wrong_changes_nothing_about_the_answer() {
         .read_at(8, Fault::Throttle)
         .read_at(9, Fault::Http(503, "ServiceUnavailable"))
         .read_at(10, Fault::DropBefore)
-        .read_at(11, Fault::Says(r#"{"Responses":{}}"#.to_owned()))
+        .read_at(11, Fault::Body(r#"{"Responses":{}}"#.to_owned()))
         .read_at(
             12,
-            Fault::Says(r#"{"Responses":{"another":[]}}"#.to_owned()),
+            Fault::Body(r#"{"Responses":{"another":[]}}"#.to_owned()),
         )
         .read_at(30, Fault::UnprocessedAll)
         .read_at(31, Fault::Unprocessed(1));
@@ -268,7 +267,7 @@ fn a_service_that_does_everything_wrong_changes_nothing_about_the_answer() {
     let ended = Run::verify(URI, &fast(&ATTRIBUTES))
         .s3(&s3(crlf(&hashes)))
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(5);
     ended.assert_verified([3000, 2997, 3, 0, 0, 0, 0, 0]);
     let missing = [5, 1234, 2345].map(|i| &hashes[i]);
@@ -282,7 +281,7 @@ fn a_service_that_does_everything_wrong_changes_nothing_about_the_answer() {
 }
 
 #[test]
-fn a_list_of_every_kind_of_line_is_in_the_books() {
+fn every_kind_of_line_is_accounted_for() {
     let hashes = hashes(500);
     let list = format!(
         "\u{FEFF}SHA-256\r\n# a list\r\n\r\n{}{}\r\nno hash\r\n",
@@ -292,35 +291,35 @@ fn a_list_of_every_kind_of_line_is_in_the_books() {
     let dynamo = filled(table(), &hashes);
     let run = |args: &[&'static str]| {
         let run = Run::verify("-", &fast(args)).input(list.clone());
-        run.rejects().dynamo(&dynamo).end()
+        run.rejects().dynamo(&dynamo).run()
     };
     let ended = run(&[]);
     ended.assert_status(3);
     ended.assert_verified([505, 500, 0, 0, 1, 1, 3, 0]);
     assert_eq!(ended.report["outcome"], "rejects");
     assert_eq!(ended.rejects[0]["line"], 505);
-    ended.assert_says(&["some lines are no hashes"]);
-    // What is missing outweighs what is rejected.
+    ended.assert_stderr(&["some lines are not hashes"]);
+    // A missing hash counts more than a rejected line.
     dynamo.delete(hashes[0].as_bytes());
     let ended = run(&[]);
     ended.assert_status(5);
     ended.assert_verified([505, 499, 1, 0, 1, 1, 3, 0]);
-    // Too many rejected lines: no such list.
+    // Too many rejected lines end the run.
     let ended = run(&["--max-rejects", "0"]);
     ended.assert_status(1);
-    ended.assert_says(&["does not look like such a list"]);
+    ended.assert_stderr(&["too many rejected lines"]);
 }
 
 #[test]
-fn a_sample_is_bounded_repeatable_and_says_what_it_proves() {
+fn a_sample_is_limited_and_repeatable_and_gives_an_upper_limit_of_errors() {
     let hashes = hashes(5000);
     let dynamo = filled(table(), &hashes);
     let s3 = s3(crlf(&hashes));
-    let run = |args: &[&'static str]| Run::verify(URI, &fast(args)).s3(&s3).dynamo(&dynamo).end();
+    let run = |args: &[&'static str]| Run::verify(URI, &fast(args)).s3(&s3).dynamo(&dynamo).run();
     let ended = run(&["--sample", "400"]);
     ended.assert_status(0);
     ended.assert_verified([5000, 400, 0, 0, 0, 0, 0, 4600]);
-    ended.assert_says(&[
+    ended.assert_stderr(&[
         "a sample of 400 sha256",
         "every hash of the sample",
         "With 95 % certainty fewer than 1 in 134",
@@ -328,7 +327,7 @@ fn a_sample_is_bounded_repeatable_and_says_what_it_proves() {
     assert_eq!(ended.report["sample"], 400);
     assert!(ended.report["seed"].is_u64());
     assert_eq!(dynamo.stats().keys_asked, [400, 0]);
-    // A sample that is larger than the list is the list.
+    // A sample larger than the list has every hash.
     let ended = run(&["--sample", "1000000"]);
     ended.assert_verified([5000, 5000, 0, 0, 0, 0, 0, 0]);
 
@@ -355,7 +354,7 @@ fn a_sample_is_bounded_repeatable_and_says_what_it_proves() {
 }
 
 #[test]
-fn keys_are_asked_for_as_the_tables_schema_has_them() {
+fn requested_keys_follow_the_schema_of_the_table() {
     let hashes = hashes(250);
     let list = crlf(&hashes);
     for (config, args) in [
@@ -391,36 +390,36 @@ fn keys_are_asked_for_as_the_tables_schema_has_them() {
         let ended = Run::ingest("-", &args)
             .input(list.clone())
             .dynamo(&dynamo)
-            .end();
+            .run();
         ended.assert_status(0);
         let ended = Run::verify("-", &args)
             .input(list.clone())
             .dynamo(&dynamo)
-            .end();
+            .run();
         ended.assert_status(0);
         ended.assert_verified([250, 250, 0, 0, 0, 0, 0, 0]);
     }
-    // The key is text in upper case there, and another is asked for.
+    // The table has keys in upper case; lower case is not accepted.
     let dynamo = filled(table(), &hashes);
     let ended = Run::verify("-", &fast(&["--case", "lower"]))
         .input(list.clone())
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
-    ended.assert_says(&["lower case does not fit table sha256", "give --case upper"]);
-    // A sort key that is not given.
+    ended.assert_stderr(&["lower case does not fit table sha256", "give --case upper"]);
+    // The table has a sort key, and none is given.
     let dynamo = FakeDynamo::start(table().sort("type", KeyType::S));
     let ended = Run::verify("-", &fast(&[]))
         .input(list)
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
-    ended.assert_says(&["give it by --type TEXT"]);
+    ended.assert_stderr(&["give it with --type TEXT"]);
     assert_eq!(dynamo.stop().gets, 0);
 }
 
 #[test]
-fn an_s3_body_that_breaks_off_is_continued_from_the_next_byte() {
+fn an_interrupted_s3_body_resumes_at_the_next_byte() {
     let hashes = hashes(20_000);
     let plan = S3Plan::default()
         .get(1, S3Fault::EndAfter(700_001))
@@ -428,27 +427,27 @@ fn an_s3_body_that_breaks_off_is_continued_from_the_next_byte() {
     let config = S3Config::default().object("lists", "a/list.txt", crlf(&hashes));
     let s3 = FakeS3::start(config.plan(plan));
     let dynamo = filled(table(), &hashes);
-    let ended = Run::verify(URI, &fast(&[])).s3(&s3).dynamo(&dynamo).end();
+    let ended = Run::verify(URI, &fast(&[])).s3(&s3).dynamo(&dynamo).run();
     ended.assert_status(0);
     ended.assert_verified([20_000, 20_000, 0, 0, 0, 0, 0, 0]);
-    ended.assert_says(&["broke off at byte 700001"]);
+    ended.assert_stderr(&["broke off at byte 700001"]);
     assert_eq!(s3.stats().gets[2].range.as_deref(), Some("bytes=700001-"));
 
-    // Replaced in the middle of it: what was read before is checked.
+    // The object is replaced while it is read: the lines read before are still checked.
     let plan = S3Plan::default()
         .get(1, S3Fault::EndAfter(500_000))
         .etag_from(2, "\"new\"");
     s3.set_plan(plan);
     dynamo.delete(hashes[9].as_bytes());
-    let ended = Run::verify(URI, &fast(&[])).s3(&s3).dynamo(&dynamo).end();
+    let ended = Run::verify(URI, &fast(&[])).s3(&s3).dynamo(&dynamo).run();
     ended.assert_status(1);
-    ended.assert_says(&["ended at byte 500000", "replaced"]);
+    ended.assert_stderr(&["ended at byte 500000", "replaced"]);
     assert_eq!((ended.number("missing"), ended.number("unchecked")), (1, 0));
     assert_eq!(ended.stdout, format!("{}\n", hashes[9]));
 }
 
 #[test]
-fn the_rate_is_the_tables_read_capacity_or_what_was_told() {
+fn the_target_rate_comes_from_the_flag_or_from_the_read_capacity() {
     let hashes = hashes(300);
     let s3 = s3(crlf(&hashes));
     let provisioned = |rcu: u64| {
@@ -477,27 +476,27 @@ fn the_rate_is_the_tables_read_capacity_or_what_was_told() {
         (warm, &[], json!(30_000.0)),
     ] {
         let dynamo = filled(config, &hashes);
-        let ended = Run::verify(URI, args).s3(&s3).dynamo(&dynamo).end();
+        let ended = Run::verify(URI, args).s3(&s3).dynamo(&dynamo).run();
         ended.assert_status(0);
         assert_eq!(ended.report["target_rcu_per_s"], target, "{args:?}");
     }
 }
 
 #[test]
-fn what_cannot_work_is_told_with_what_to_do() {
+fn permanent_errors_have_a_hint() {
     let hashes = hashes(1000);
     let list = crlf(&hashes);
     let s3 = s3(list);
     let run = |dynamo: &FakeDynamo, args: &[&'static str]| {
-        Run::verify(URI, &fast(args)).s3(&s3).dynamo(dynamo).end()
+        Run::verify(URI, &fast(args)).s3(&s3).dynamo(dynamo).run()
     };
     let dynamo = FakeDynamo::start(table().plan(FaultPlan::default().deny("BatchGetItem")));
     let ended = run(&dynamo, &[]);
     ended.assert_status(1);
-    ended.assert_says(&[
-        "DynamoDB refuses to read from table sha256",
+    ended.assert_stderr(&[
+        "cannot read from table sha256",
         "AccessDeniedException",
-        "need dynamodb:BatchGetItem",
+        "allow dynamodb:BatchGetItem",
         "scripts/iam/verify.json",
     ]);
     assert_eq!(ended.report["outcome"], "failed");
@@ -506,7 +505,7 @@ fn what_cannot_work_is_told_with_what_to_do() {
     let dynamo = FakeDynamo::start(table());
     let ended = run(&dynamo, &["--table", "other"]);
     ended.assert_status(2);
-    ended.assert_says(&["there is no table other"]);
+    ended.assert_stderr(&["there is no table other"]);
     for (args, says) in [
         (&["--sample", "0"][..], "all or a number from 1 to 1000000"),
         (
@@ -518,16 +517,16 @@ fn what_cannot_work_is_told_with_what_to_do() {
     ] {
         let ended = run(&dynamo, args);
         assert_eq!(ended.status, 2, "{}", ended.stderr);
-        ended.assert_says(&[says]);
+        ended.assert_stderr(&[says]);
     }
-    assert_eq!(dynamo.stop().gets, 0, "nothing was asked");
+    assert_eq!(dynamo.stop().gets, 0, "no key was read");
 
-    // Away for longer than one is willing to wait.
+    // The service fails for longer than --give-up-after.
     let plan = FaultPlan::default().reads_from(3, Fault::Http(500, "InternalServerError"));
     let dynamo = filled(table().plan(plan), &hashes);
     let ended = run(&dynamo, &["--give-up-after", "1s"]);
     ended.assert_status(1);
-    ended.assert_says(&[
+    ended.assert_stderr(&[
         "nothing could be read from table sha256 for 1 s",
         "InternalServerError",
     ]);
@@ -536,7 +535,7 @@ fn what_cannot_work_is_told_with_what_to_do() {
 }
 
 #[test]
-fn nothing_compared_is_not_verified() {
+fn a_list_without_a_hash_fails_verification() {
     let dynamo = FakeDynamo::start(table());
     let md5s: String = (0..60).map(|i| format!("{i:032x}\n")).collect();
     let comments = "# x\n".repeat(60);
@@ -550,9 +549,9 @@ fn nothing_compared_is_not_verified() {
     ] {
         for args in [&[][..], &["--sample", "10"]] {
             let run = Run::verify("list.txt", &fast(args)).file("list.txt", list.as_bytes());
-            let ended = run.dynamo(&dynamo).end();
+            let ended = run.dynamo(&dynamo).run();
             ended.assert_status(1);
-            ended.assert_says(&[says]);
+            ended.assert_stderr(&[says]);
             assert_eq!(ended.report["outcome"], "failed");
             assert!(!ended.stderr.contains("Verified"), "{}", ended.stderr);
         }
@@ -560,57 +559,57 @@ fn nothing_compared_is_not_verified() {
 }
 
 #[test]
-fn an_empty_pipe_is_in_order_and_a_local_table_is_not_made_by_looking() {
+fn an_empty_pipe_is_verified() {
     let dynamo = FakeDynamo::start(table());
-    let ended = Run::verify("-", &fast(&[])).input("").dynamo(&dynamo).end();
+    let ended = Run::verify("-", &fast(&[])).input("").dynamo(&dynamo).run();
     ended.assert_status(0);
     ended.assert_verified([0; 8]);
     for sample in ["all", "10"] {
         let ended = Run::verify("-", &["--sample", sample])
             .input("")
             .dynamo(&dynamo)
-            .end();
+            .run();
         ended.assert_status(0);
     }
 }
 
 #[cfg(feature = "local")]
 #[test]
-fn the_embedded_servers_are_verified_too() {
+fn the_embedded_table_is_verified() {
     let list: Vec<u8> = (0..1000)
         .flat_map(|i| format!("{i:064X}\r\n").into_bytes())
         .collect();
     let dir = tempfile::tempdir().expect("a folder");
     let data = dir.path().join("data").display().to_string();
     let args = ["--local", &data, "--type", "known", "--attr", "n:N=1.50"];
-    // The table is made by an ingest, not by looking.
-    let ended = Run::verify("-", &args).input(list.clone()).end();
+    // Only an ingest creates a local table.
+    let ended = Run::verify("-", &args).input(list.clone()).run();
     ended.assert_status(2);
-    ended.assert_says(&["there is no table sha256"]);
+    ended.assert_stderr(&["there is no table sha256"]);
 
-    let ended = Run::ingest("-", &args).input(list.clone()).end();
+    let ended = Run::ingest("-", &args).input(list.clone()).run();
     ended.assert_status(0);
     let more = [&list[..], format!("{:064X}\n", 5000).as_bytes()].concat();
-    let ended = Run::verify("-", &args).input(more).end();
+    let ended = Run::verify("-", &args).input(more).run();
     ended.assert_status(5);
     ended.assert_verified([1001, 1000, 1, 0, 0, 0, 0, 0]);
     assert_eq!(ended.stdout, format!("{:064X}\n", 5000));
     assert_eq!(ended.report["consumed_rcu"], 502.0);
 
     let args = ["--local", &data, "--type", "unknown", "--sample", "100"];
-    let ended = Run::verify("-", &args).input(list).end();
+    let ended = Run::verify("-", &args).input(list).run();
     ended.assert_status(5);
     ended.assert_verified([1000, 0, 0, 100, 0, 0, 0, 900]);
 }
 
 #[test]
-fn an_ingest_can_be_followed_by_a_verification() {
+fn ingest_with_verify_reports_the_verification() {
     let hashes = hashes(12_000);
     let list = [crlf(&hashes), b"no hash\n".to_vec()].concat();
     let s3 = s3(list);
     let run = |dynamo: &FakeDynamo, args: &[&'static str]| {
         let args = [&ATTRIBUTES[..], &["--rate", "max"], args].concat();
-        Run::ingest(URI, &args).s3(&s3).dynamo(dynamo).end()
+        Run::ingest(URI, &args).s3(&s3).dynamo(dynamo).run()
     };
     let read_capacity = || {
         table().describe(
@@ -621,7 +620,7 @@ fn an_ingest_can_be_followed_by_a_verification() {
     let dynamo = FakeDynamo::start(read_capacity());
     let ended = run(&dynamo, &["--verify", "all"]);
     ended.assert_status(3);
-    ended.assert_books([12_001, 12_000, 0, 1, 0, 0]);
+    ended.assert_line_counts([12_001, 12_000, 0, 1, 0, 0]);
     assert_eq!(
         ended.report["verification"],
         json!({"sample": "all", "found": 12_000, "missing": 0, "different": 0, "unchecked": 0})
@@ -642,32 +641,32 @@ fn an_ingest_can_be_followed_by_a_verification() {
     let ended = run(&dynamo, &[]);
     assert_eq!(ended.report["verification"], Value::Null);
 
-    // A service that says it has written, and has not.
+    // A service that confirms writes without storing them.
     let dynamo = FakeDynamo::start(read_capacity().plan(FaultPlan::default().at(3, Fault::Forget)));
     let ended = run(&dynamo, &["--verify", "all"]);
     ended.assert_status(5);
-    ended.assert_books([12_001, 12_000, 0, 1, 0, 0]);
+    ended.assert_line_counts([12_001, 12_000, 0, 1, 0, 0]);
     assert_eq!(ended.report["outcome"], "mismatch");
     assert_eq!(ended.report["verification"]["missing"], 25);
-    ended.assert_says(&["is missing"]);
+    ended.assert_stderr(&["is missing"]);
 
     let dynamo = FakeDynamo::start(read_capacity().plan(FaultPlan::default().deny("BatchGetItem")));
     let ended = run(&dynamo, &["--verify", "all"]);
     ended.assert_status(1);
-    ended.assert_says(&["could not be verified", "dynamodb:BatchGetItem"]);
+    ended.assert_stderr(&["cannot verify the written items", "dynamodb:BatchGetItem"]);
     assert_eq!(ended.number("written"), 12_000);
 
     let ended = Run::ingest("-", &["--verify", "all"])
         .input("")
         .dynamo(&dynamo)
-        .end();
+        .run();
     ended.assert_status(2);
-    ended.assert_says(&["standard input can be read only once"]);
+    ended.assert_stderr(&["standard input can be read only once"]);
 }
 
 #[cfg(unix)]
 #[test]
-fn a_signal_keeps_the_books_and_prints_what_is_known() {
+fn a_signal_prints_the_findings_and_accounts_for_every_line() {
     use nix::sys::signal::Signal;
     let hashes = hashes(30_000);
     let s3 = s3(crlf(&hashes));
@@ -678,32 +677,32 @@ fn a_signal_keeps_the_books_and_prints_what_is_known() {
         .dynamo(&dynamo)
         .start();
     let begun = dynamo.wait_until(Duration::from_secs(60), |s| {
-        // The first is looked at again once hundreds of others have been read.
+        // The first hash is read again after some hundred other hashes.
         s.keys_asked[0] >= 500 && s.keys_asked[1] == 1
     });
-    assert!(begun.is_some(), "reading begins");
+    assert!(begun.is_some(), "reading starts");
     started.signal(Signal::SIGINT);
-    let ended = started.end();
+    let ended = started.wait();
     ended.assert_status(4);
-    ended.assert_says(&["stopping", "Interrupted"]);
+    ended.assert_stderr(&["stopping", "Interrupted"]);
     assert_eq!(ended.report["outcome"], "interrupted");
     assert_eq!(ended.stdout, format!("{}\n", hashes[0]));
     assert!(ended.number("found") >= 400 && ended.number("unchecked") > 0);
 
-    // In the middle of a sample nothing has been asked yet.
+    // While the sample is drawn, no key has been read.
     let mut started = Run::verify("-", &["--sample", "10"])
         .open_input(crlf(&hashes[..100]))
         .dynamo(&dynamo)
         .start();
     started.wait_for_stderr("verifying a sample of 10");
     started.signal(Signal::SIGTERM);
-    let ended = started.end();
+    let ended = started.wait();
     ended.assert_status(4);
     assert_eq!(ended.number("unchecked"), ended.number("lines"));
 }
 
 #[test]
-fn progress_and_quiet_are_as_everywhere() {
+fn progress_and_quiet_flags_control_the_output() {
     let hashes = hashes(2000);
     let s3 = s3(crlf(&hashes));
     let dynamo = filled(table(), &hashes);
@@ -723,13 +722,13 @@ fn progress_and_quiet_are_as_everywhere() {
             args,
         ]
         .concat();
-        let ended = Run::new(&all).s3(&s3).dynamo(&dynamo).end();
+        let ended = Run::new(&all).s3(&s3).dynamo(&dynamo).run();
         assert_eq!(ended.status, 5, "{}", ended.stderr);
         assert_eq!(ended.stdout, format!("{}\n", hashes[0]));
         ended.stderr
     };
     let log = run(&[]);
-    assert!(log.contains("of 1,000 read units/s"), "{log}");
+    assert!(log.contains("RCU/s of 1,000"), "{log}");
     let json = run(&["--progress", "json", "--log-format", "json", "-q"]);
     let event = json
         .lines()
@@ -747,8 +746,8 @@ fn progress_and_quiet_are_as_everywhere() {
 }
 
 #[test]
-fn help_has_examples_and_names_the_policy() {
-    let ended = Run::new(&["verify", "--help"]).end();
+fn help_has_examples_and_the_policy_file() {
+    let ended = Run::new(&["verify", "--help"]).run();
     assert_eq!(ended.status, 0);
     for part in [
         "Examples:",
@@ -758,11 +757,11 @@ fn help_has_examples_and_names_the_policy() {
     ] {
         assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
     }
-    assert_eq!(Run::new(&["verify"]).end().status, 2);
+    assert_eq!(Run::new(&["verify"]).run().status, 2);
 }
 
 #[test]
-fn a_table_that_may_not_be_described_is_verified_all_the_same() {
+fn a_table_is_verified_without_permission_to_describe_it() {
     let list: String = (0..300).map(|i| format!("{i:064X}\n")).collect();
     let dynamo = FakeDynamo::start(
         DynamoConfig::new("sha256", "sha256", KeyType::S)
@@ -771,7 +770,7 @@ fn a_table_that_may_not_be_described_is_verified_all_the_same() {
     Run::ingest::<&str>("-", &[])
         .input(list.clone())
         .dynamo(&dynamo)
-        .end()
+        .run()
         .assert_status(0);
     dynamo
         .delete(format!("{:064X}", 7).as_bytes())
@@ -779,8 +778,8 @@ fn a_table_that_may_not_be_described_is_verified_all_the_same() {
     let ended = Run::new(&["verify", "-", "--table", "sha256"])
         .input(list)
         .dynamo(&dynamo)
-        .end();
+        .run();
     assert_eq!(ended.status, 5, "{}", ended.stderr);
     assert_eq!(ended.stdout, format!("{:064X}\n", 7));
-    ended.assert_says(&["dynamodb:DescribeTable", "scripts/iam/verify.json"]);
+    ended.assert_stderr(&["dynamodb:DescribeTable", "scripts/iam/verify.json"]);
 }

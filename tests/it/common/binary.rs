@@ -1,4 +1,4 @@
-//! The real binary, as a person or a script runs it.
+//! Runs the real binary, as a user or a script does.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::fake_dynamo::FakeDynamo;
 use super::fake_s3::FakeS3;
 
-/// The secret that must never be seen anywhere.
+/// The secret that must never appear in any output.
 pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
-/// The columns of a verification's books; the first is the sum of the others.
+/// The line counts of a verification; the first is the sum of the others.
 pub const VERIFY_COLUMNS: [&str; 8] = [
     "lines",
     "found",
@@ -24,7 +24,7 @@ pub const VERIFY_COLUMNS: [&str; 8] = [
     "unchecked",
 ];
 
-/// The same of a look-up.
+/// The line counts of a look-up.
 pub const LOOKUP_COLUMNS: [&str; 6] = [
     "lines",
     "known",
@@ -34,37 +34,37 @@ pub const LOOKUP_COLUMNS: [&str; 6] = [
     "unanswered",
 ];
 
-/// How the binary is run: its arguments, environment and input.
+/// A run of the binary: arguments, environment and input.
 pub struct Run {
     command: Command,
     input: Option<Vec<u8>>,
-    /// Whether standard input stays open after the input.
+    /// True if standard input stays open after the input.
     open: bool,
     report: PathBuf,
     dir: tempfile::TempDir,
 }
 
-/// How it ended.
-pub struct Ended {
-    /// Exit status; -1 when a signal ended it.
+/// Result of a run.
+pub struct Finished {
+    /// Exit status; -1 if a signal ended it.
     pub status: i32,
     pub stdout: String,
     pub stderr: String,
-    /// The report, when one was written.
+    /// The report; null if none was written.
     pub report: Value,
-    /// The rejected lines, when a file was asked for.
+    /// The rejected lines; empty without --rejects.
     pub rejects: Vec<Value>,
 }
 
 impl Run {
-    /// `hashferry ARGS…` with no AWS configuration but static credentials and a
-    /// region, in an empty folder.
+    /// `hashferry ARGS…` in an empty folder. The AWS configuration consists of static
+    /// credentials and a region.
     pub fn new<S: AsRef<str>>(args: &[S]) -> Self {
-        Self::of(env!("CARGO_BIN_EXE_hashferry"), args)
+        Self::with_binary(env!("CARGO_BIN_EXE_hashferry"), args)
     }
 
-    /// The same with another of the package's binaries, by its path.
-    pub fn of<S: AsRef<str>>(binary: &str, args: &[S]) -> Self {
+    /// As [`new`](Self::new), with the path of another binary of the package.
+    pub fn with_binary<S: AsRef<str>>(binary: &str, args: &[S]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new(binary);
         command
@@ -89,16 +89,16 @@ impl Run {
 
     /// `hashferry ingest SOURCE --table sha256 ARGS…` with a report.
     pub fn ingest<S: AsRef<str>>(source: &str, args: &[S]) -> Self {
-        Self::reported("ingest", source, args)
+        Self::with_report("ingest", source, args)
     }
 
     /// `hashferry verify SOURCE --table sha256 ARGS…` with a report.
     pub fn verify<S: AsRef<str>>(source: &str, args: &[S]) -> Self {
-        Self::reported("verify", source, args)
+        Self::with_report("verify", source, args)
     }
 
-    /// `hashferry lookup LIST ARGS…` with a report; of table sha256, unless another or an
-    /// API is named.
+    /// `hashferry lookup LIST ARGS…` with a report; of table sha256, unless ARGS name a
+    /// table or an API.
     pub fn lookup<S: AsRef<str>>(list: &str, args: &[S]) -> Self {
         match args.iter().any(|a| a.as_ref() == "--api") {
             true => {
@@ -108,11 +108,11 @@ impl Run {
                 run.command.arg("--report").arg(report);
                 run
             }
-            false => Self::reported("lookup", list, args),
+            false => Self::with_report("lookup", list, args),
         }
     }
 
-    fn reported<S: AsRef<str>>(command: &str, source: &str, args: &[S]) -> Self {
+    fn with_report<S: AsRef<str>>(command: &str, source: &str, args: &[S]) -> Self {
         let mut run = Self::new(&[command, source]);
         run.command.args(["--progress", "none"]);
         if !args.iter().any(|a| a.as_ref() == "--table") {
@@ -159,25 +159,25 @@ impl Run {
         self.input(bytes)
     }
 
-    /// Keeps the rejected lines.
+    /// Adds --rejects.
     pub fn rejects(mut self) -> Self {
         let path = self.dir.path().join("rejects.jsonl");
         self.command.arg("--rejects").arg(path);
         self
     }
 
-    /// Puts a file into the folder it runs in.
+    /// Writes a file to the run's folder.
     pub fn file(self, name: &str, bytes: &[u8]) -> Self {
         std::fs::write(self.dir.path().join(name), bytes).expect("a file");
         self
     }
 
-    /// The folder it runs in.
+    /// The run's folder.
     pub fn dir(&self) -> PathBuf {
         self.dir.path().to_owned()
     }
 
-    /// Starts it, to be signalled or waited for.
+    /// Starts the binary.
     pub fn start(mut self) -> Started {
         self.command
             .stdin(if self.input.is_some() {
@@ -192,7 +192,7 @@ impl Run {
         let feeder = self.input.take().map(|bytes| {
             let mut stdin = child.stdin.take().expect("piped");
             std::thread::spawn(move || {
-                // One that stops reading early breaks the pipe: its right.
+                // A program that stops reading early breaks the pipe, which is allowed.
                 let _ = stdin.write_all(&bytes);
                 open.then_some(stdin)
             })
@@ -201,27 +201,27 @@ impl Run {
             child,
             feeder,
             run: self,
-            said: String::new(),
+            stderr_text: String::new(),
             stderr: None,
             follower: None,
         }
     }
 
-    /// Runs it to its end.
-    pub fn end(self) -> Ended {
-        self.start().end()
+    /// Runs the binary to its end.
+    pub fn run(self) -> Finished {
+        self.start().wait()
     }
 }
 
-/// A binary that is running.
+/// A running binary.
 pub struct Started {
     child: Child,
     feeder: Option<std::thread::JoinHandle<Option<ChildStdin>>>,
     run: Run,
-    /// What was read of stderr so far, and the rest of it.
-    said: String,
+    /// Text read from stderr so far, and its reader.
+    stderr_text: String,
     stderr: Option<BufReader<ChildStderr>>,
-    /// Who reads the rest, where somebody does.
+    /// Thread that reads the rest of stderr, if started.
     follower: Option<std::thread::JoinHandle<String>>,
 }
 
@@ -233,24 +233,24 @@ impl Started {
         nix::sys::signal::kill(pid, signal).expect("it runs");
     }
 
-    /// Ends it as the system does when there is no asking.
+    /// Kills the process.
     pub fn kill(&mut self) {
         self.child.kill().expect("it runs");
     }
 
-    /// Waits until it has said `text` on stderr.
+    /// Waits until stderr contains `text`.
     pub fn wait_for_stderr(&mut self, text: &str) {
         let stderr = self.child.stderr.take().expect("piped, and not taken yet");
         let mut stderr = BufReader::new(stderr);
-        while !self.said.contains(text) {
-            let n = stderr.read_line(&mut self.said).expect("UTF-8");
-            assert!(n > 0, "expected {text:?} in:\n{}", self.said);
+        while !self.stderr_text.contains(text) {
+            let n = stderr.read_line(&mut self.stderr_text).expect("UTF-8");
+            assert!(n > 0, "expected {text:?} in:\n{}", self.stderr_text);
         }
         self.stderr = Some(stderr);
     }
 
-    /// Waits until it has said `text` on stderr, and has the rest read beside, so that
-    /// it never waits for a reader. What it has said so far.
+    /// Waits until stderr contains `text`, then reads the rest in a thread, so that the
+    /// process never blocks. Returns the text so far.
     #[cfg_attr(not(feature = "serve"), allow(dead_code))]
     pub fn follow_stderr(&mut self, text: &str) -> String {
         self.wait_for_stderr(text);
@@ -260,25 +260,24 @@ impl Started {
             stderr.read_to_string(&mut rest).expect("UTF-8");
             rest
         }));
-        self.said.clone()
+        self.stderr_text.clone()
     }
 
-    /// Waits until it has said `text` on stderr, and closes that: nobody reads it any
-    /// more. What it has said so far.
+    /// Waits until stderr contains `text`, then closes it. Returns the text so far.
     #[cfg_attr(not(feature = "serve"), allow(dead_code))]
     pub fn close_stderr(&mut self, text: &str) -> String {
         self.wait_for_stderr(text);
         self.stderr = None;
-        self.said.clone()
+        self.stderr_text.clone()
     }
 
-    /// Waits for its end.
-    pub fn end(mut self) -> Ended {
+    /// Waits until the process ends.
+    pub fn wait(mut self) -> Finished {
         if let Some(follower) = self.follower.take() {
-            self.said += &follower.join().expect("it reads");
+            self.stderr_text += &follower.join().expect("it reads");
         }
         if let Some(stderr) = &mut self.stderr {
-            stderr.read_to_string(&mut self.said).expect("UTF-8");
+            stderr.read_to_string(&mut self.stderr_text).expect("UTF-8");
         }
         let Output {
             status,
@@ -297,25 +296,25 @@ impl Started {
             .lines()
             .map(|l| serde_json::from_str(l).expect("a JSON line"))
             .collect();
-        Ended {
+        Finished {
             status: status.code().unwrap_or(-1),
             stdout: String::from_utf8(stdout).expect("UTF-8"),
-            stderr: self.said + &String::from_utf8(stderr).expect("UTF-8"),
+            stderr: self.stderr_text + &String::from_utf8(stderr).expect("UTF-8"),
             report,
             rejects,
         }
     }
 }
 
-/// The lines of `text`, each JSON.
+/// Parses each line of `text` as JSON.
 pub fn answers(text: &str) -> Vec<Value> {
     text.lines()
         .map(|l| serde_json::from_str(l).expect("a JSON line"))
         .collect()
 }
 
-impl Ended {
-    /// A number of the report.
+impl Finished {
+    /// A number in the report.
     pub fn number(&self, field: &str) -> u64 {
         self.report[field]
             .as_f64()
@@ -323,7 +322,7 @@ impl Ended {
             as u64
     }
 
-    /// Asserts the exit status, and books that balance.
+    /// Asserts the exit status, and that every line is accounted for.
     pub fn assert_status(&self, status: i32) {
         assert_eq!(
             self.status, status,
@@ -342,9 +341,8 @@ impl Ended {
         }
     }
 
-    /// Asserts what the columns of the books hold: lines, written, duplicates,
-    /// rejected, skipped, failed.
-    pub fn assert_books(&self, expected: [u64; 6]) {
+    /// Asserts the line counts: lines, written, duplicates, rejected, skipped, failed.
+    pub fn assert_line_counts(&self, expected: [u64; 6]) {
         let columns = [
             "lines",
             "written",
@@ -362,8 +360,7 @@ impl Ended {
         );
     }
 
-    /// Asserts what the columns of a verification's books hold: as
-    /// [`VERIFY_COLUMNS`].
+    /// Asserts the line counts of a verification, in the order of [`VERIFY_COLUMNS`].
     pub fn assert_verified(&self, expected: [u64; 8]) {
         assert_eq!(
             VERIFY_COLUMNS.map(|c| self.number(c)),
@@ -374,7 +371,7 @@ impl Ended {
         );
     }
 
-    /// Asserts what the columns of a look-up's books hold: as [`LOOKUP_COLUMNS`].
+    /// Asserts the line counts of a look-up, in the order of [`LOOKUP_COLUMNS`].
     pub fn assert_looked_up(&self, expected: [u64; 6]) {
         assert_eq!(
             LOOKUP_COLUMNS.map(|c| self.number(c)),
@@ -385,13 +382,13 @@ impl Ended {
         );
     }
 
-    /// The answers of a look-up, one a line.
+    /// The answers of a look-up, one per line.
     pub fn answers(&self) -> Vec<Value> {
         answers(&self.stdout)
     }
 
-    /// Asserts that stderr says each of `parts`, and nothing of a panic.
-    pub fn assert_says(&self, parts: &[&str]) {
+    /// Asserts that stderr contains each of `parts`, and no panic.
+    pub fn assert_stderr(&self, parts: &[&str]) {
         for part in parts {
             assert!(
                 self.stderr.contains(part),

@@ -1,12 +1,12 @@
-//! An API for look-ups over HTTP, with or without TLS, which answers as it is told.
+//! A fake look-up API over HTTP, with or without TLS.
 //!
-//! `GET /v1/ALGORITHM/HASH` is 200 with the item of a hash that it knows, 404 with a JSON
-//! object of one that it does not, and 400 of what is no hash; each names what was asked, as
-//! CIRCL's does. What goes wrong at the k-th request is a value. It counts what it was
-//! asked and with which keys.
+//! `GET /v1/ALGORITHM/HASH` returns 200 with the item of a known hash, 404 with a JSON
+//! object for an unknown one, and 400 for an invalid one. Each response names the
+//! query, as CIRCL's does. A fault of the k-th request is a value. The server counts
+//! requests and their keys.
 //!
-//! What is no hash is a probe, and so is the request after it: probes have number 0, and are
-//! counted apart.
+//! A request with an invalid hash is a probe, and so is the one after it. Probes have
+//! number 0 and a separate count.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,34 +23,34 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::wire::{Answer, Connection, Server};
 
-/// What befalls one request.
+/// A fault of one request.
 #[derive(Clone, Debug)]
 pub enum ApiFault {
-    /// This answer.
+    /// This response.
     Answer(Answer),
-    /// The connection closes without one.
+    /// The connection closes without a response.
     Drop,
-    /// None, until the server stops.
+    /// No response until the server stops.
     Stall,
-    /// What would have been answered, once so many requests have come in, or a while
-    /// has passed in vain.
+    /// The normal response, delayed until so many requests have arrived, or until a
+    /// timeout.
     HoldUntil(u64),
 }
 
 type Plan = Arc<dyn Fn(u64, &str) -> Option<ApiFault> + Send + Sync>;
 
-/// What it has seen.
+/// Counts of the server.
 #[derive(Clone, Debug, Default)]
 pub struct ApiStats {
     pub requests: u64,
-    /// Requests for what is no hash, and those after them.
+    /// Requests with an invalid hash, and those directly after them.
     pub probes: u64,
     pub connections: u64,
-    /// How often each path was asked for.
+    /// Number of requests by path.
     pub paths: BTreeMap<String, u64>,
-    /// Values of `x-api-key`; nothing where there was none.
+    /// Number of requests by value of `x-api-key`; `None` without one.
     pub keys: BTreeMap<Option<String>, u64>,
-    /// When each request came in.
+    /// Arrival time of each request.
     pub times: Vec<Instant>,
 }
 
@@ -59,7 +59,7 @@ struct Shared {
     key: Option<String>,
     plan: Plan,
     stats: Mutex<ApiStats>,
-    /// Whether the next request is a probe.
+    /// True if the next request is a probe.
     probing: AtomicBool,
     arrived: Notify,
 }
@@ -71,14 +71,14 @@ pub struct FakeApi {
 }
 
 impl FakeApi {
-    /// Knows these hashes, in upper case, without any fault.
+    /// Starts a server that knows these upper-case hashes, without faults.
     pub fn start(known: impl IntoIterator<Item = (String, Value)>) -> Self {
-        Self::with(known, None, |_, _| None)
+        Self::start_with(known, None, |_, _| None)
     }
 
-    /// The same with a key that every request must have, and faults by the number of the request,
-    /// from 1 or 0 for a probe, and its path.
-    pub fn with(
+    /// As [`start`](Self::start), with a required key and a plan of faults. The plan
+    /// gets the request's number (from 1, or 0 for a probe) and path.
+    pub fn start_with(
         known: impl IntoIterator<Item = (String, Value)>,
         key: Option<&str>,
         plan: impl Fn(u64, &str) -> Option<ApiFault> + Send + Sync + 'static,
@@ -96,7 +96,7 @@ impl FakeApi {
         Self { server, shared }
     }
 
-    /// Where hashes of `algorithm` are asked for.
+    /// The URL for hashes of `algorithm`.
     pub fn url(&self, algorithm: &str) -> String {
         format!("{}/v1/{algorithm}", self.server.endpoint())
     }
@@ -105,7 +105,7 @@ impl FakeApi {
         self.shared.stats().clone()
     }
 
-    /// Waits until so many requests have come in.
+    /// Waits until so many requests have arrived.
     pub fn wait_for(&self, requests: u64) {
         let limit = Instant::now() + Duration::from_secs(60);
         while self.stats().requests < requests {
@@ -124,8 +124,8 @@ impl Shared {
         self.stats().connections += 1;
         while let Some(request) = connection.read_request().await? {
             let key = request.header("x-api-key").map(str::to_owned);
-            let asked = request.path.rsplit('/').next().unwrap_or_default();
-            let is_word = !asked.bytes().all(|b| b.is_ascii_hexdigit());
+            let queried = request.path.rsplit('/').next().unwrap_or_default();
+            let is_word = !queried.bytes().all(|b| b.is_ascii_hexdigit());
             let is_probe = self.probing.swap(is_word, Ordering::SeqCst) || is_word;
             let k = {
                 let mut stats = self.stats();
@@ -163,8 +163,8 @@ impl Shared {
                 None => {}
             }
             let answer = if self.key.is_some() && self.key != key {
-                let said = format!("no such key: {}", key.unwrap_or_default());
-                json_answer(401, &json!({ "message": said }))
+                let message = format!("no such key: {}", key.unwrap_or_default());
+                json_answer(401, &json!({ "message": message }))
             } else {
                 self.look_up(&request.path)
             };
@@ -190,14 +190,14 @@ impl Shared {
     }
 }
 
-/// An answer in JSON, as people write it.
+/// A response of pretty-printed JSON.
 pub fn json_answer(status: u16, body: &Value) -> Answer {
     Answer::new(status, serde_json::to_vec_pretty(body).expect("JSON"))
         .header("Content-Type", "application/json")
 }
 
-/// TLS before a server that has none, with a certificate for `localhost` of an authority
-/// of its own.
+/// A TLS proxy in front of a server, with a certificate for `localhost` from a test
+/// authority.
 pub struct Tls {
     port: u16,
     /// The authority's certificate, in PEM.
@@ -207,7 +207,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    pub fn before(api: &FakeApi) -> Self {
+    pub fn in_front_of(api: &FakeApi) -> Self {
         let mut authority = rcgen::CertificateParams::new(Vec::new()).expect("no names");
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let authority_key = rcgen::KeyPair::generate().expect("a key");
@@ -227,7 +227,7 @@ impl Tls {
             .expect("they fit");
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        listener.set_nonblocking(true).expect("a socket of ours");
+        listener.set_nonblocking(true).expect("a local socket");
         let port = listener.local_addr().expect("bound").port();
         let to = api.server.endpoint().replace("http://", "");
         let (stop, stopped) = oneshot::channel();

@@ -1,5 +1,5 @@
-//! The credentials of a container, as the agent beside it serves them: whoever
-//! asks gets those that are current, which a test can change.
+//! A fake container credentials endpoint: it returns the current credentials, which a
+//! test can change.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::wire::{Answer, Server};
 
-/// Credentials as AWS gives them for a while.
+/// Temporary AWS credentials.
 #[derive(Clone, Debug)]
 pub struct Keys {
     pub access_key_id: String,
@@ -16,7 +16,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Credentials that are all of one name.
+    /// Credentials that contain `name`.
     pub fn named(name: &str) -> Self {
         Self {
             access_key_id: format!("AKID{name}"),
@@ -34,7 +34,7 @@ pub struct FakeCredentials {
 }
 
 impl FakeCredentials {
-    /// Serves these, as valid for an hour.
+    /// Serves these keys, valid for an hour.
     pub fn start(keys: Keys) -> Self {
         let state = Arc::new(Mutex::new((keys, 0)));
         let serving = Arc::clone(&state);
@@ -50,17 +50,17 @@ impl FakeCredentials {
         Self { server, state }
     }
 
-    /// Serves these from now on.
+    /// Serves these keys from now on.
     pub fn renew(&self, keys: Keys) {
         self.state.lock().expect("the server has not panicked").0 = keys;
     }
 
-    /// How often it was asked.
-    pub fn asked(&self) -> u64 {
+    /// Number of requests.
+    pub fn request_count(&self) -> u64 {
         self.state.lock().expect("the server has not panicked").1
     }
 
-    /// Where they are, for AWS_CONTAINER_CREDENTIALS_FULL_URI.
+    /// The URL, for AWS_CONTAINER_CREDENTIALS_FULL_URI.
     pub fn uri(&self) -> String {
         format!("{}/creds", self.server.endpoint())
     }

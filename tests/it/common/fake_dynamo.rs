@@ -1,10 +1,10 @@
-//! A DynamoDB with one table, which keeps the rules and breaks them on demand.
+//! A fake DynamoDB with one table, which follows the rules and fails on demand.
 //!
-//! It answers DescribeTable, BatchWriteItem, BatchGetItem, GetItem, DeleteItem and
-//! Scan over HTTP on the loopback interface, refuses what DynamoDB refuses in
-//! DynamoDB's own words, and counts: what was offered, stored, handed back and
-//! acknowledged, how often and how large. A test runs a client against it and
-//! then compares the client's books with these.
+//! It supports DescribeTable, BatchWriteItem, BatchGetItem, GetItem, DeleteItem and
+//! Scan over HTTP on the loopback interface. It rejects invalid requests with
+//! DynamoDB's error texts. It counts the items that were offered, stored, unprocessed
+//! and acknowledged, and the calls and their sizes. A test runs a client, then compares
+//! the client's line counts with these.
 //!
 //! ```ignore
 //! let plan = FaultPlan::default().at(3, Fault::DropAfter).refuse_key("AB12…");
@@ -13,16 +13,15 @@
 //! assert_eq!(dynamo.stats().items_written, 1_000);
 //! ```
 //!
-//! **Faults are a value, not a script.** A [`FaultPlan`] says what befalls the
-//! k-th BatchWriteItem, from 1 in order of arrival; or draws it by rates from a
-//! seed, where what is drawn depends on the seed and k alone; or names items
-//! that are never taken; or sets a capacity, beyond which items come back.
-//! [`FakeDynamo::set_plan`] replaces it while the table stays: one run fails,
-//! the next resumes.
+//! **Faults are a value, not a script.** A [`FaultPlan`] defines the fault of the k-th
+//! BatchWriteItem, from 1 in order of arrival. It can also draw faults by rates, which
+//! depend on the seed and k alone. It can name items that are always invalid, or set a
+//! capacity above which items are unprocessed. [`FakeDynamo::set_plan`] replaces it
+//! while the table stays: one run fails, the next resumes.
 //!
-//! **Written and acknowledged are two counts.** A lost answer leaves an item
-//! stored that nobody was told about: it is in [`Stats::items_stored`], but not
-//! in [`Stats::items_written`].
+//! **Written and acknowledged are separate counts.** A lost response leaves an item
+//! stored without the client's knowledge. It is in [`Stats::items_stored`], but not in
+//! [`Stats::items_written`].
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
@@ -33,59 +32,58 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
-use super::item::{self, Item, KeySchema, Refusal};
+use super::item::{self, Item, KeySchema, RequestError};
 use super::wire::{Answer, Connection, Request, Server};
 
 pub use super::item::KeyType;
 
-/// Most requests in one BatchWriteItem. Source: API reference, BatchWriteItem.
+/// Maximum number of requests in a BatchWriteItem. Source: API reference,
+/// BatchWriteItem.
 const MAX_BATCH: usize = 25;
-/// Largest BatchWriteItem as sent. Source: API reference, BatchWriteItem.
+/// Maximum size of a BatchWriteItem. Source: API reference, BatchWriteItem.
 const MAX_REQUEST: usize = 16 * 1024 * 1024;
-/// Most keys in one BatchGetItem. Source: API reference, BatchGetItem.
+/// Maximum number of keys in a BatchGetItem. Source: API reference, BatchGetItem.
 const MAX_GET: usize = 100;
 
 const ACCOUNT: &str = "123456789012";
 const REGION: &str = "us-east-1";
 
-/// How the table is paid for.
+/// Billing mode of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Billing {
-    /// So many write units a second.
+    /// Provisioned.
     Provisioned {
-        /// Write capacity units.
+        /// Provisioned WCU.
         wcu: u64,
     },
-    /// By the request.
+    /// On-demand.
     OnDemand {
-        /// `OnDemandThroughput.MaxWriteRequestUnits`, if set.
+        /// `OnDemandThroughput.MaxWriteRequestUnits`; `None` if not set.
         max: Option<u64>,
     },
 }
 
-/// The table and how it behaves.
+/// Configuration of the table.
 #[derive(Clone, Debug)]
 pub struct DynamoConfig {
     /// The table's name.
     pub table: String,
     /// The table's key.
     pub key: KeySchema,
-    /// What DescribeTable says of its capacity. Not enforced: see
-    /// [`FaultPlan::capacity`].
+    /// Capacity in DescribeTable. Not enforced: see [`FaultPlan::capacity`].
     pub billing: Billing,
-    /// What goes wrong.
+    /// Faults.
     pub plan: FaultPlan,
-    /// Time between a call and its answer, by the real clock.
+    /// Latency of a call, by the real clock.
     pub latency: Duration,
     /// Fields that replace or add to DescribeTable's `Table`.
     pub describe: Map<String, Value>,
-    /// The secret access key requests must be signed with. Without one,
-    /// signatures are not looked at.
+    /// Secret access key that signatures must match; `None` to accept any request.
     pub secret: Option<String>,
 }
 
 impl DynamoConfig {
-    /// A table of this name and partition key, 40,000 write units, no faults.
+    /// Creates a table with this name and partition key, 40,000 WCU and no faults.
     pub fn new(table: &str, partition: &str, kind: KeyType) -> Self {
         Self {
             table: table.to_owned(),
@@ -101,7 +99,7 @@ impl DynamoConfig {
         }
     }
 
-    /// Refuses whatever isn't signed with this secret access key.
+    /// Requires signatures with this secret access key.
     pub fn secret(mut self, secret: &str) -> Self {
         self.secret = Some(secret.to_owned());
         self
@@ -131,61 +129,61 @@ impl DynamoConfig {
         self
     }
 
-    /// Sets one field of what DescribeTable says: `GlobalSecondaryIndexes`,
-    /// `Replicas`, `TableStatus`, …
+    /// Sets one field of DescribeTable's `Table`: `GlobalSecondaryIndexes`, `Replicas`,
+    /// `TableStatus`, …
     pub fn describe(mut self, field: &str, value: Value) -> Self {
         self.describe.insert(field.to_owned(), value);
         self
     }
 }
 
-/// What befalls one call.
+/// A fault of one call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
-    /// The last n items (or keys, for a read) come back unprocessed. When
-    /// these are all, DynamoDB would throttle instead; this answers 200.
+    /// The last n items (or keys of a read) are unprocessed. If that is all of them,
+    /// DynamoDB would throttle; this server returns 200.
     Unprocessed(usize),
-    /// All of them come back.
+    /// All items are unprocessed.
     UnprocessedAll,
-    /// Everything is written, and an item nobody sent comes back.
+    /// All items are written, and an item that nobody sent is unprocessed.
     UnknownUnprocessed,
-    /// Everything is acknowledged; nothing written.
+    /// All items are acknowledged; nothing is written.
     Forget,
-    /// ProvisionedThroughputExceededException; nothing written.
+    /// ProvisionedThroughputExceededException; nothing is written.
     Throttle,
-    /// ThrottlingException with these reasons; nothing written.
+    /// ThrottlingException with these reasons; nothing is written.
     Throttling(Vec<&'static str>),
-    /// This status and error code; nothing written. Without a code the body is
-    /// the HTML of some machine in between.
+    /// This status and error code; nothing is written. Without a code the body is HTML,
+    /// as from a proxy.
     Http(u16, &'static str),
-    /// AccessDeniedException; nothing written.
+    /// AccessDeniedException; nothing is written.
     AccessDenied,
-    /// ExpiredTokenException; nothing written.
+    /// ExpiredTokenException; nothing is written.
     ExpiredToken,
-    /// The connection closes without an answer; nothing written.
+    /// The connection closes without a response; nothing is written.
     DropBefore,
-    /// Everything is written; the connection closes without an answer.
+    /// All items are written; the connection closes without a response.
     DropAfter,
-    /// Everything is written; the answer breaks off halfway.
+    /// All items are written; the response breaks off halfway.
     CutAnswer,
-    /// Status 200 and a body that isn't JSON; nothing written, so that a
-    /// client that takes it for success loses items.
+    /// Status 200 and a body that is not JSON. Nothing is written, so a client that
+    /// assumes success loses items.
     Garbage,
-    /// Status 200 and this body; nothing read or written.
-    Says(String),
-    /// No answer, until the server stops; nothing written.
+    /// Status 200 and this body; nothing is read or written.
+    Body(String),
+    /// No response until the server stops; nothing is written.
     Stall,
-    /// Everything is written; the answer waits until the k-th call has come
-    /// in, or until the server stops. Reorders answers without a clock.
+    /// All items are written; the response waits for the k-th call, or until the server
+    /// stops. Reorders responses without a clock.
     HoldUntil(u64),
 }
 
-/// Faults by rates. All zero unless set; each is between 0 and 1.
+/// Random faults by rates from 0 to 1; the default is 0.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Chance {
-    /// The same seed draws the same for the same k.
+    /// Seed: equal seeds give equal faults for the same k.
     pub seed: u64,
-    /// Share of items handed back.
+    /// Share of unprocessed items.
     pub unprocessed: f64,
     /// Share of calls throttled.
     pub throttled: f64,
@@ -219,20 +217,20 @@ impl Chance {
     }
 }
 
-/// A table's capacity, as a bucket of write units filled by the real clock.
+/// A table's capacity: a bucket of WCU, filled by the real clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
-    /// Units a second.
+    /// WCU/s.
     pub rate: f64,
-    /// How many seconds' worth of unused units are kept.
+    /// Seconds of unused capacity that the bucket holds.
     pub burst: f64,
-    /// How many seconds' worth there are at the start.
+    /// Seconds of unused capacity at the start.
     pub saved: f64,
 }
 
-type Refuse = Arc<dyn Fn(&Item) -> bool + Send + Sync>;
+type ItemPredicate = Arc<dyn Fn(&Item) -> bool + Send + Sync>;
 
-/// What goes wrong, and when. The default is: nothing.
+/// A plan of faults. The default has none.
 #[derive(Clone, Default)]
 pub struct FaultPlan {
     /// The k-th BatchWriteItem's fault, from 1.
@@ -245,19 +243,19 @@ pub struct FaultPlan {
     pub reads: BTreeMap<u64, Fault>,
     /// From the k-th BatchGetItem on, this fault.
     pub reads_from: Option<(u64, Fault)>,
-    /// Items that an eventually consistent read does not see yet.
-    pub unseen: Option<Refuse>,
+    /// Items that eventually consistent reads do not return yet.
+    pub stale: Option<ItemPredicate>,
     /// Faults by rates, for BatchWriteItem calls without one of the above.
     pub chance: Chance,
-    /// Items that make their whole batch fail with ValidationException.
-    pub refuse: Option<Refuse>,
-    /// The table's capacity. Items beyond it come back unprocessed; a call of
-    /// which none fits is throttled.
+    /// Invalid items: their whole batch fails with ValidationException.
+    pub invalid_items: Option<ItemPredicate>,
+    /// Capacity of the table. Items above it are unprocessed; a call without any
+    /// fitting item is throttled.
     pub capacity: Option<Capacity>,
-    /// From the k-th BatchWriteItem on, whatever comes with this access key is
-    /// refused with ExpiredTokenException.
+    /// From the k-th BatchWriteItem on, this access key fails with
+    /// ExpiredTokenException.
     pub expired: Option<(u64, String)>,
-    /// Operations (`DescribeTable`, …) refused with AccessDeniedException.
+    /// Operations (`DescribeTable`, …) denied with AccessDeniedException.
     pub denied: BTreeSet<&'static str>,
 }
 
@@ -292,51 +290,49 @@ impl FaultPlan {
         self
     }
 
-    /// Hides the items of which this is true from eventually consistent reads.
-    pub fn unseen(mut self, unseen: impl Fn(&Item) -> bool + Send + Sync + 'static) -> Self {
-        self.unseen = Some(Arc::new(unseen));
+    /// Hides these items from eventually consistent reads.
+    pub fn stale(mut self, unseen: impl Fn(&Item) -> bool + Send + Sync + 'static) -> Self {
+        self.stale = Some(Arc::new(unseen));
         self
     }
 
-    /// These rates.
+    /// Sets the rates.
     pub fn chance(mut self, chance: Chance) -> Self {
         self.chance = chance;
         self
     }
 
-    /// Refuses every batch with an item of which this is true, besides those
-    /// refused already.
-    pub fn refuse(mut self, refuse: impl Fn(&Item) -> bool + Send + Sync + 'static) -> Self {
-        let before = self.refuse.take();
-        self.refuse = Some(Arc::new(move |item| {
+    /// Adds invalid items, which fail their batch.
+    pub fn reject_items(mut self, refuse: impl Fn(&Item) -> bool + Send + Sync + 'static) -> Self {
+        let before = self.invalid_items.take();
+        self.invalid_items = Some(Arc::new(move |item| {
             refuse(item) || before.as_ref().is_some_and(|before| before(item))
         }));
         self
     }
 
-    /// Refuses every batch with an item of which some attribute has this
-    /// content: text, number, or base64.
-    pub fn refuse_key(self, key: &str) -> Self {
+    /// Adds invalid items by the content of any attribute: text, number, or base64.
+    pub fn reject_key(self, key: &str) -> Self {
         let key = key.to_owned();
-        self.refuse(move |item| {
+        self.reject_items(move |item| {
             let mut values = item.values().filter_map(Value::as_object);
             values.any(|value| value.values().any(|content| *content == *key))
         })
     }
 
-    /// This capacity.
+    /// Sets the capacity.
     pub fn capacity(mut self, capacity: Capacity) -> Self {
         self.capacity = Some(capacity);
         self
     }
 
-    /// Refuses this access key as expired from the k-th BatchWriteItem on.
+    /// Lets this access key expire at the k-th BatchWriteItem.
     pub fn expire(mut self, k: u64, access_key_id: &str) -> Self {
         self.expired = Some((k, access_key_id.to_owned()));
         self
     }
 
-    /// Refuses an operation with AccessDeniedException.
+    /// Denies an operation with AccessDeniedException.
     pub fn deny(mut self, operation: &'static str) -> Self {
         self.denied.insert(operation);
         self
@@ -351,9 +347,9 @@ impl fmt::Debug for FaultPlan {
             .field("deletes", &self.deletes)
             .field("reads", &self.reads)
             .field("reads_from", &self.reads_from)
-            .field("unseen", &self.unseen.is_some())
+            .field("unseen", &self.stale.is_some())
             .field("chance", &self.chance)
-            .field("refuse", &self.refuse.is_some())
+            .field("refuse", &self.invalid_items.is_some())
             .field("capacity", &self.capacity)
             .field("expired", &self.expired)
             .field("denied", &self.denied)
@@ -361,63 +357,62 @@ impl fmt::Debug for FaultPlan {
     }
 }
 
-/// What the server has seen and done.
+/// Counts of the server.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
-    /// BatchWriteItem calls, whatever became of them.
+    /// BatchWriteItem calls, with any result.
     pub calls: u64,
     /// Items in these calls.
     pub items_offered: u64,
-    /// Puts and deletes acknowledged to the client.
+    /// Acknowledged puts and deletes.
     pub items_written: u64,
-    /// Puts and deletes done, acknowledged or not.
+    /// Executed puts and deletes, acknowledged or not.
     pub items_stored: u64,
-    /// Items in the table now.
+    /// Present number of items in the table.
     pub distinct: u64,
-    /// Items handed back unprocessed.
+    /// Unprocessed items.
     pub unprocessed: u64,
-    /// Calls throttled whole.
+    /// Throttled calls.
     pub throttled: u64,
-    /// Calls whose connection was closed before or within the answer.
+    /// Calls whose connection closed before or within the response.
     pub dropped: u64,
-    /// Calls answered with an error other than a throttle or a refusal, with
-    /// garbage, or not at all.
+    /// Calls with another error, an invalid response, or none.
     pub failed: u64,
-    /// Calls refused by validation, poisoned items included.
-    pub refused: u64,
-    /// Items that repeated a key of their own batch. A good client has none.
+    /// Calls that failed validation, including those with planned invalid items.
+    pub validation_errors: u64,
+    /// Items with a duplicate key in their batch. A correct client sends none.
     pub duplicates_in_batch: u64,
-    /// Most BatchWriteItem calls in the server at once.
+    /// Maximum number of concurrent BatchWriteItem calls.
     pub max_concurrent: u64,
     /// Calls by the number of their items.
     pub batch_sizes: BTreeMap<usize, u64>,
-    /// The longest BatchWriteItem body.
+    /// Size of the largest BatchWriteItem body.
     pub largest_request: usize,
     /// All calls by their X-Amz-Target.
     pub targets: BTreeMap<String, u64>,
-    /// The access keys that signed, and the regions they signed for.
+    /// Access keys and regions of the signatures.
     pub signers: BTreeSet<(String, String)>,
-    /// Requests refused for their signature.
+    /// Requests with a wrong signature.
     pub unsigned: u64,
-    /// Requests refused because their access key has expired.
+    /// Requests with an expired access key.
     pub expired: u64,
-    /// Write units consumed.
+    /// Consumed WCU.
     pub consumed_units: u64,
-    /// BatchGetItem calls, whatever became of them.
+    /// BatchGetItem calls, with any result.
     pub gets: u64,
-    /// Keys in those that were carried out, by consistency: eventual, strong.
+    /// Keys in executed BatchGetItem calls, by consistency: eventual, strong.
     pub keys_asked: [u64; 2],
-    /// Keys handed back unread.
+    /// Unprocessed keys.
     pub keys_unprocessed: u64,
-    /// BatchGetItem calls throttled whole.
+    /// Throttled BatchGetItem calls.
     pub gets_throttled: u64,
-    /// Read units consumed.
+    /// Consumed RCU.
     pub consumed_read_units: f64,
-    /// The attribute names that BatchGetItem calls asked for.
+    /// Attribute names in projections of BatchGetItem calls.
     pub projected: BTreeSet<String>,
-    /// Connections accepted.
+    /// Accepted connections.
     pub connections: u64,
-    /// Write units of the table and its indexes after each UpdateTable.
+    /// WCU of the table and its indexes after each UpdateTable.
     pub updates: Vec<BTreeMap<String, u64>>,
 }
 
@@ -429,7 +424,7 @@ pub struct FakeDynamo {
 }
 
 impl FakeDynamo {
-    /// Starts it. Works inside and outside of any runtime.
+    /// Starts the server, inside or outside of a runtime.
     pub fn start(config: DynamoConfig) -> Self {
         let shared = Arc::new(Shared {
             table: config.table,
@@ -448,9 +443,9 @@ impl FakeDynamo {
                 requests: 0,
                 billing: config.billing,
                 update: None,
-                looks: 0,
+                describes_left: 0,
                 decreases: 0,
-                most_decreases: u64::MAX,
+                max_decreases: u64::MAX,
                 describe: config.describe,
                 items: BTreeMap::new(),
                 stats: Stats::default(),
@@ -461,7 +456,7 @@ impl FakeDynamo {
         Self { server, shared }
     }
 
-    /// Where it listens, for AWS_ENDPOINT_URL_DYNAMODB.
+    /// The endpoint, for AWS_ENDPOINT_URL_DYNAMODB.
     pub fn endpoint(&self) -> String {
         self.server.endpoint()
     }
@@ -471,7 +466,7 @@ impl FakeDynamo {
         self.shared.state().snapshot()
     }
 
-    /// The table: whole items by their key's bytes, see [`KeySchema::key_of`].
+    /// The items by their key's bytes; see [`KeySchema::key_of`].
     pub fn items(&self) -> BTreeMap<Vec<u8>, Value> {
         let state = self.shared.state();
         let items = state.items.iter();
@@ -480,10 +475,10 @@ impl FakeDynamo {
             .collect()
     }
 
-    /// Puts an item (`{"sha256": {"S": "…"}}`) past the wire and the counts.
+    /// Writes an item (`{"sha256": {"S": "…"}}`) directly, without counting it.
     ///
     /// # Panics
-    /// When it isn't an item of this table.
+    /// If it is not an item of this table.
     pub fn put(&self, item: Value) {
         let Value::Object(item) = item else {
             panic!("an item is an object");
@@ -496,17 +491,17 @@ impl FakeDynamo {
         self.shared.state().items.insert(key, item);
     }
 
-    /// Refuses an operation with AccessDeniedException from now on.
+    /// Denies an operation with AccessDeniedException from now on.
     pub fn deny(&self, operation: &'static str) {
         self.shared.state().plan.denied.insert(operation);
     }
 
-    /// Takes an item out of the table, past the wire and the counts.
+    /// Deletes an item directly, without counting it.
     pub fn delete(&self, key: &[u8]) -> Option<Value> {
         self.shared.state().items.remove(key).map(Value::Object)
     }
 
-    /// Replaces the plan. Its k counts from 1 again; table and counts stay.
+    /// Replaces the plan and restarts its count at 1. Table and statistics stay.
     pub fn set_plan(&self, plan: FaultPlan) {
         let mut state = self.shared.state();
         state.bucket = plan.capacity.map(Bucket::new);
@@ -516,12 +511,12 @@ impl FakeDynamo {
         state.deletes = 0;
     }
 
-    /// Changes what DescribeTable says of the capacity.
+    /// Changes the capacity in DescribeTable.
     pub fn set_billing(&self, billing: Billing) {
         self.shared.state().billing = billing;
     }
 
-    /// Provisioned write units of the table now; nothing when it is on demand.
+    /// The provisioned WCU of the table; `None` if it is on-demand.
     pub fn write_units(&self) -> Option<u64> {
         match self.shared.state().billing {
             Billing::Provisioned { wcu } => Some(wcu),
@@ -529,19 +524,19 @@ impl FakeDynamo {
         }
     }
 
-    /// Lets the capacity be lowered so many times more.
+    /// Sets the number of further decreases of the capacity.
     pub fn set_decreases_left(&self, left: u64) {
         let mut state = self.shared.state();
-        state.most_decreases = state.decreases + left;
+        state.max_decreases = state.decreases + left;
     }
 
-    /// Changes another field of what DescribeTable says.
+    /// Changes another field in DescribeTable.
     pub fn set_describe(&self, field: &str, value: Value) {
         self.shared.state().describe.insert(field.to_owned(), value);
     }
 
-    /// Blocks until the counts satisfy `wanted`, and returns them; or `None`
-    /// when that takes longer than `limit`.
+    /// Blocks until the counts satisfy `wanted`, and returns them; `None` after the
+    /// timeout `limit`.
     pub fn wait_until(&self, limit: Duration, wanted: impl Fn(&Stats) -> bool) -> Option<Stats> {
         let state = self.shared.state();
         let (state, waited) = self
@@ -552,7 +547,7 @@ impl FakeDynamo {
         (!waited.timed_out()).then(|| state.snapshot())
     }
 
-    /// Stops it, as dropping does, and returns the final counts.
+    /// Stops the server and returns the final counts.
     pub fn stop(self) -> Stats {
         let Self { server, shared } = self;
         drop(server);
@@ -568,8 +563,7 @@ struct Shared {
     secret: Option<String>,
     state: Mutex<State>,
     changed: Condvar,
-    /// How many BatchWriteItem calls of the present plan have come in.
-    /// BatchWriteItem and BatchGetItem calls that have come in.
+    /// BatchWriteItem and BatchGetItem calls of the present plan that have arrived.
     arrived: watch::Sender<(u64, u64)>,
 }
 
@@ -584,11 +578,12 @@ struct State {
     in_flight: u64,
     requests: u64,
     billing: Billing,
-    /// The UpdateTable under way, and how many more descriptions show that.
+    /// The UpdateTable in progress, and the number of further descriptions that show
+    /// it.
     update: Option<BTreeMap<Option<String>, u64>>,
-    looks: u64,
+    describes_left: u64,
     decreases: u64,
-    most_decreases: u64,
+    max_decreases: u64,
     describe: Map<String, Value>,
     items: BTreeMap<Vec<u8>, Item>,
     stats: Stats,
@@ -626,8 +621,8 @@ impl Bucket {
         self.filled = now;
     }
 
-    /// Takes so many units if they are there. An item larger than the bucket
-    /// fits once it is full, and leaves it in debt: it would never fit else.
+    /// Takes units if they are available. An item larger than the bucket fits when the
+    /// bucket is full, and leaves a debt; otherwise it would never fit.
     fn take(&mut self, units: u64) -> bool {
         let units = units as f64;
         let fits = self.level >= units.min(self.capacity.rate * self.capacity.burst);
@@ -638,7 +633,7 @@ impl Bucket {
     }
 }
 
-/// How an answer reaches the client.
+/// Delivery of a response.
 #[derive(Clone, Copy, PartialEq)]
 enum Delivery {
     Whole,
@@ -651,7 +646,7 @@ enum Delivery {
 struct Reply {
     answer: Answer,
     delivery: Delivery,
-    /// Puts this answer acknowledges.
+    /// Puts that this response acknowledges.
     acknowledged: u64,
 }
 
@@ -676,7 +671,7 @@ fn ok(body: &Value) -> Answer {
     Answer::new(200, body.to_string())
 }
 
-/// An error in DynamoDB's form, under the name space the real one uses.
+/// An error response in DynamoDB's format and name space.
 fn error(status: u16, code: &str, message: &str) -> Answer {
     let space = match code {
         "SerializationException"
@@ -704,27 +699,27 @@ fn throttled() -> Answer {
     )
 }
 
-impl From<Refusal> for Answer {
-    fn from(refusal: Refusal) -> Self {
+impl From<RequestError> for Answer {
+    fn from(refusal: RequestError) -> Self {
         match refusal {
-            Refusal::Validation(why) => error(400, "ValidationException", &why),
-            Refusal::Serialization(why) => error(400, "SerializationException", &why),
+            RequestError::Validation(why) => error(400, "ValidationException", &why),
+            RequestError::Serialization(why) => error(400, "SerializationException", &why),
         }
     }
 }
 
 fn invalid(why: impl Into<String>) -> Answer {
-    Refusal::Validation(why.into()).into()
+    RequestError::Validation(why.into()).into()
 }
 
 fn malformed(why: impl Into<String>) -> Answer {
-    Refusal::Serialization(why.into()).into()
+    RequestError::Serialization(why.into()).into()
 }
 
-/// A key, the item to be put under it (nothing where one is deleted), and the request.
+/// A key, the item to put (`None` for a delete), and the request.
 type Write = (Vec<u8>, Option<Item>, Value);
 
-/// A BatchWriteItem that may be carried out.
+/// A valid BatchWriteItem.
 struct Batch {
     requests: Vec<Write>,
     capacity: String,
@@ -796,7 +791,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Does what the request asks, and counts it; also gives it an id.
+    /// Executes a request and counts it. Returns the response and its id.
     fn begin(&self, request: &Request, target: String, operation: Option<&str>) -> (Reply, String) {
         let mut state = self.state();
         state.requests += 1;
@@ -827,18 +822,18 @@ impl Shared {
         };
         let writes = state.writes + u64::from(operation == "BatchWriteItem");
         let expired = state.plan.expired.as_ref();
-        if expired.is_some_and(|(k, key)| writes >= *k && request.is_of_key(key)) {
+        if expired.is_some_and(|(k, key)| writes >= *k && request.is_signed_by(key)) {
             state.stats.expired += 1;
-            return (unread(&Fault::ExpiredToken).expect("an answer"), id);
+            return (early_reply(&Fault::ExpiredToken).expect("an answer"), id);
         }
         if state.plan.denied.contains(operation) {
-            let what = format!(
+            let message = format!(
                 "User: arn:aws:iam::{ACCOUNT}:user/test is not authorized to perform: \
                  dynamodb:{operation} on resource: {} because no identity-based policy \
                  allows the dynamodb:{operation} action",
                 self.arn()
             );
-            return (error(400, "AccessDeniedException", &what).into(), id);
+            return (error(400, "AccessDeniedException", &message).into(), id);
         }
         let body = serde_json::from_slice::<Value>(&request.body);
         let body = match body.map_err(|e| e.to_string()) {
@@ -853,11 +848,11 @@ impl Shared {
             }
             (_, Err(why)) => malformed(why).into(),
             ("BatchGetItem", Ok(body)) => self.batch_get(&mut state, &body),
-            ("DescribeTable", Ok(body)) => either(self.describe(&mut state, &body)).into(),
-            ("UpdateTable", Ok(body)) => either(self.update(&mut state, &body)).into(),
-            ("GetItem", Ok(body)) => either(self.get(&state, &body)).into(),
+            ("DescribeTable", Ok(body)) => into_answer(self.describe(&mut state, &body)).into(),
+            ("UpdateTable", Ok(body)) => into_answer(self.update(&mut state, &body)).into(),
+            ("GetItem", Ok(body)) => into_answer(self.get(&state, &body)).into(),
             ("DeleteItem", Ok(body)) => self.delete_item(&mut state, &body),
-            ("Scan", Ok(body)) => either(self.scan(&mut state, &body)).into(),
+            ("Scan", Ok(body)) => into_answer(self.scan(&mut state, &body)).into(),
             _ => error(400, "UnknownOperationException", "").into(),
         };
         (reply, id)
@@ -867,7 +862,7 @@ impl Shared {
         state.writes += 1;
         state.stats.calls += 1;
         state.stats.largest_request = state.stats.largest_request.max(length);
-        // Looked at before any fault, so that the counts miss nothing.
+        // Checked before any fault, so that the counts are complete.
         let batch = body.and_then(|body| self.check_batch(&mut state.stats, &body, length));
 
         let k = state.writes;
@@ -882,7 +877,7 @@ impl Shared {
             })
             .cloned()
             .or_else(|| state.plan.chance.fault(&mut rng));
-        if let Some(reply) = fault.as_ref().and_then(unread) {
+        if let Some(reply) = fault.as_ref().and_then(early_reply) {
             match reply.delivery {
                 Delivery::Close => state.stats.dropped += 1,
                 _ => state.stats.failed += 1,
@@ -890,7 +885,7 @@ impl Shared {
             return reply;
         }
         let batch = batch.and_then(|batch| {
-            let refuse = state.plan.refuse.as_ref();
+            let refuse = state.plan.invalid_items.as_ref();
             match batch
                 .requests
                 .iter()
@@ -906,7 +901,7 @@ impl Shared {
         let batch = match batch {
             Ok(batch) => batch,
             Err(refusal) => {
-                state.stats.refused += 1;
+                state.stats.validation_errors += 1;
                 return refusal.into();
             }
         };
@@ -929,14 +924,14 @@ impl Shared {
         } else {
             0.0
         };
-        let (mut stored, mut units, mut back) = (0, 0, Vec::new());
+        let (mut stored, mut units, mut unprocessed) = (0, 0, Vec::new());
         for (index, (key, item, request)) in batch.requests.into_iter().enumerate() {
             let old = state.items.get(&key).map_or(0, units_of);
             let cost = old.max(item.as_ref().map_or(1, units_of));
-            let taken = index < kept
+            let succeeds = index < kept
                 && !(by_chance > 0.0 && rng.f64() < by_chance)
                 && state.bucket.as_mut().is_none_or(|bucket| bucket.take(cost));
-            if taken {
+            if succeeds {
                 match item {
                     _ if fault == Some(Fault::Forget) => {}
                     Some(item) => drop(state.items.insert(key, item)),
@@ -945,7 +940,7 @@ impl Shared {
                 stored += 1;
                 units += cost;
             } else {
-                back.push(request);
+                unprocessed.push(request);
             }
         }
         if stored == 0 && fault.is_none() {
@@ -954,15 +949,15 @@ impl Shared {
         }
         state.stats.items_stored += stored;
         state.stats.consumed_units += units;
-        state.stats.unprocessed += back.len() as u64;
+        state.stats.unprocessed += unprocessed.len() as u64;
         if fault == Some(Fault::UnknownUnprocessed) {
-            back.push(json!({ "PutRequest": { "Item": self.stranger() } }));
+            unprocessed.push(json!({ "PutRequest": { "Item": self.unsent_item() } }));
         }
         let mut answer = json!({ "UnprocessedItems": {} });
-        if !back.is_empty() {
-            answer["UnprocessedItems"][&self.table] = Value::Array(back);
+        if !unprocessed.is_empty() {
+            answer["UnprocessedItems"][&self.table] = Value::Array(unprocessed);
         }
-        self.consumed(&mut answer, &batch.capacity, units as f64);
+        self.add_consumed(&mut answer, &batch.capacity, units as f64);
         let delivery = match fault {
             Some(Fault::DropAfter) => Delivery::Close,
             Some(Fault::CutAnswer) => Delivery::Half,
@@ -980,7 +975,7 @@ impl Shared {
         }
     }
 
-    /// DynamoDB's validation of a BatchWriteItem, in its order.
+    /// Validates a BatchWriteItem in DynamoDB's order.
     fn check_batch(&self, stats: &mut Stats, body: &Item, length: usize) -> Result<Batch, Answer> {
         let tables = tables(body, "RequestItems", "requestItems")?;
         let mut offered = Vec::new();
@@ -1006,8 +1001,7 @@ impl Shared {
         if offered.iter().any(|(table, _)| !self.is_table(table)) {
             return Err(not_found("Requested resource not found"));
         }
-        // Every item is looked at, also behind a bad one: the repeated keys
-        // are counted.
+        // Every item is checked, even after an invalid one, to count duplicate keys.
         let mut seen = HashSet::new();
         let mut repeated = 0;
         let requests: Vec<Result<Write, Answer>> = offered
@@ -1050,7 +1044,7 @@ impl Shared {
         Ok(Batch { requests, capacity })
     }
 
-    /// The answer to a call that is throttled whole.
+    /// The response to a throttled call; `None` for other faults.
     fn throttle(&self, fault: &Fault) -> Option<Answer> {
         match fault {
             Fault::Throttle => Some(throttled()),
@@ -1071,7 +1065,7 @@ impl Shared {
     }
 
     /// An item of this table that no client sent.
-    fn stranger(&self) -> Item {
+    fn unsent_item(&self) -> Item {
         let keys = [Some(&self.key.partition), self.key.sort.as_ref()];
         let keys = keys.into_iter().flatten();
         keys.map(|(name, kind)| {
@@ -1085,9 +1079,9 @@ impl Shared {
         .collect()
     }
 
-    fn consumed(&self, answer: &mut Value, how: &str, units: f64) {
+    fn add_consumed(&self, answer: &mut Value, detail: &str, units: f64) {
         let mut consumed = json!({ "TableName": self.table, "CapacityUnits": units });
-        match how {
+        match detail {
             "TOTAL" => {}
             "INDEXES" => consumed["Table"] = json!({ "CapacityUnits": units }),
             _ => return,
@@ -1101,8 +1095,8 @@ impl Shared {
             .and_then(Value::as_str)
             .unwrap_or_default();
         if !self.is_table(name) {
-            let what = format!("Requested resource not found: Table: {name} not found");
-            return Err(not_found(&what));
+            let message = format!("Requested resource not found: Table: {name} not found");
+            return Err(not_found(&message));
         }
         let keys = [
             (Some(&self.key.partition), "HASH"),
@@ -1158,10 +1152,10 @@ impl Shared {
         for (field, value) in &state.describe {
             table[field] = value.clone();
         }
-        match (&state.update, state.looks) {
+        match (&state.update, state.describes_left) {
             (Some(_), 1..) => {
                 table["TableStatus"] = json!("UPDATING");
-                state.looks -= 1;
+                state.describes_left -= 1;
             }
             (Some(_), 0) => {
                 self.finish_update(state);
@@ -1172,16 +1166,16 @@ impl Shared {
         Ok(ok(&json!({ "Table": table })))
     }
 
-    /// UpdateTable of provisioned capacity: it takes effect when the table has been
-    /// described once or more.
+    /// UpdateTable of provisioned capacity. It takes effect after one or more
+    /// descriptions of the table.
     fn update(&self, state: &mut State, body: &Item) -> Result<Answer, Answer> {
-        self.own_table(body)?;
+        self.check_table(body)?;
         if state.update.is_some() {
-            let what = format!(
+            let message = format!(
                 "Attempt to change a resource which is still in use: Table is being updated: {}",
                 self.table
             );
-            return Err(error(400, "ResourceInUseException", &what));
+            return Err(error(400, "ResourceInUseException", &message));
         }
         let Billing::Provisioned { wcu } = state.billing else {
             return Err(invalid(
@@ -1227,13 +1221,13 @@ impl Shared {
             }
             lowers |= *units < now;
         }
-        if lowers && state.decreases >= state.most_decreases {
-            let what = "Subscriber limit exceeded: Provisioned throughput decreases are limited within a given UTC day";
-            return Err(error(400, "LimitExceededException", what));
+        if lowers && state.decreases >= state.max_decreases {
+            let message = "Subscriber limit exceeded: Provisioned throughput decreases are limited within a given UTC day";
+            return Err(error(400, "LimitExceededException", message));
         }
         state.decreases += u64::from(lowers);
         state.update = Some(wanted);
-        state.looks = 1;
+        state.describes_left = 1;
         Ok(ok(
             &json!({ "TableDescription": { "TableName": self.table, "TableStatus": "UPDATING" } }),
         ))
@@ -1271,7 +1265,7 @@ impl Shared {
         let planned = state.plan.reads.get(&state.reads);
         let fault = planned.or(lasting.map(|(_, fault)| fault)).cloned();
         if let Some(fault) = &fault {
-            if let Some(reply) = unread(fault) {
+            if let Some(reply) = early_reply(fault) {
                 return reply;
             }
             if let Some(refusal) = self.throttle(fault) {
@@ -1279,7 +1273,7 @@ impl Shared {
                 return refusal.into();
             }
         }
-        let answer = either(self.batch_get_answer(state, body, fault.as_ref()));
+        let answer = into_answer(self.batch_get_answer(state, body, fault.as_ref()));
         Reply::from(answer).deliver(match fault {
             Some(Fault::DropAfter) => Delivery::Close,
             Some(Fault::CutAnswer) => Delivery::Half,
@@ -1320,7 +1314,7 @@ impl Shared {
             Some(Fault::UnprocessedAll) => 0,
             _ => keys.len(),
         };
-        let projection = Projection::of(wanted)?;
+        let projection = Projection::from_request(wanted)?;
         if let Some(names) = wanted.get("ExpressionAttributeNames") {
             projection.uses_all(names)?;
         }
@@ -1329,9 +1323,9 @@ impl Shared {
         for key in &keys[..kept] {
             let key = key.as_object().map(|key| self.key.exact_key(key));
             let item = key.transpose()?.and_then(|key| state.items.get(&key));
-            let behind = state.plan.unseen.as_ref().filter(|_| !strong);
-            let item = item.filter(|item| !behind.is_some_and(|unseen| unseen(item)));
-            // What is not there costs as much as the smallest item.
+            let is_stale = state.plan.stale.as_ref().filter(|_| !strong);
+            let item = item.filter(|item| !is_stale.is_some_and(|unseen| unseen(item)));
+            // A missing item costs as much as the smallest item.
             let size = item.map_or(0, |item| item::size(item).unwrap_or(0));
             let four_kb = size.div_ceil(4096).max(1) as f64;
             units += if strong { four_kb } else { four_kb / 2.0 };
@@ -1345,39 +1339,39 @@ impl Shared {
         }
         let mut answer = json!({ "Responses": { *table: found }, "UnprocessedKeys": {} });
         if kept < keys.len() {
-            let mut back = wanted.clone();
-            back.insert("Keys".to_owned(), keys[kept..].into());
-            answer["UnprocessedKeys"][*table] = Value::Object(back);
+            let mut unprocessed = wanted.clone();
+            unprocessed.insert("Keys".to_owned(), keys[kept..].into());
+            answer["UnprocessedKeys"][*table] = Value::Object(unprocessed);
         }
         let capacity = body.get("ReturnConsumedCapacity").and_then(Value::as_str);
-        self.consumed(&mut answer, capacity.unwrap_or("NONE"), units);
+        self.add_consumed(&mut answer, capacity.unwrap_or("NONE"), units);
         Ok(ok(&answer))
     }
 
     fn get(&self, state: &State, body: &Item) -> Result<Answer, Answer> {
-        self.own_table(body)?;
+        self.check_table(body)?;
         let key = body.get("Key").and_then(Value::as_object);
         let key = self
             .key
             .exact_key(key.ok_or_else(|| malformed("not a key"))?)?;
-        let projection = Projection::of(body)?;
+        let projection = Projection::from_request(body)?;
         Ok(ok(&match state.items.get(&key) {
             Some(item) => json!({ "Item": projection.apply(item) }),
             None => json!({}),
         }))
     }
 
-    /// A delete of what is not there costs one unit and leaves nothing.
+    /// DeleteItem. A delete of a missing item costs one unit.
     fn delete_item(&self, state: &mut State, body: &Item) -> Reply {
         state.deletes += 1;
         let fault = state.plan.deletes.get(&state.deletes).cloned();
-        if let Some(reply) = fault.as_ref().and_then(unread) {
+        if let Some(reply) = fault.as_ref().and_then(early_reply) {
             return reply;
         }
         if let Some(refusal) = fault.as_ref().and_then(|fault| self.throttle(fault)) {
             return refusal.into();
         }
-        let reply = Reply::from(either(self.delete_one(state, body)));
+        let reply = Reply::from(into_answer(self.delete_one(state, body)));
         match fault {
             Some(Fault::DropAfter) => reply.deliver(Delivery::Close),
             Some(Fault::CutAnswer) => reply.deliver(Delivery::Half),
@@ -1386,7 +1380,7 @@ impl Shared {
     }
 
     fn delete_one(&self, state: &mut State, body: &Item) -> Result<Answer, Answer> {
-        self.own_table(body)?;
+        self.check_table(body)?;
         let key = body.get("Key").and_then(Value::as_object);
         let key = key.ok_or_else(|| malformed("not a key"))?;
         let key = self.key.exact_key(key)?;
@@ -1395,7 +1389,7 @@ impl Shared {
         state.stats.consumed_units += units;
         if let Some(condition) = body.get("ConditionExpression") {
             let condition = condition.as_str().ok_or_else(|| malformed("no text"))?;
-            if !holds(condition, body, old)? {
+            if !condition_holds(condition, body, old)? {
                 return Err(error(
                     400,
                     "ConditionalCheckFailedException",
@@ -1409,8 +1403,8 @@ impl Shared {
     }
 
     fn scan(&self, state: &mut State, body: &Item) -> Result<Answer, Answer> {
-        self.own_table(body)?;
-        let projection = Projection::of(body)?;
+        self.check_table(body)?;
+        let projection = Projection::from_request(body)?;
         let limit = body.get("Limit").and_then(Value::as_u64);
         let limit = limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         let count = state.items.len().min(limit);
@@ -1433,7 +1427,7 @@ impl Shared {
         Ok(ok(&answer))
     }
 
-    fn own_table(&self, body: &Item) -> Result<(), Answer> {
+    fn check_table(&self, body: &Item) -> Result<(), Answer> {
         match body.get("TableName").and_then(Value::as_str) {
             Some(name) if self.is_table(name) => Ok(()),
             _ => Err(not_found("Requested resource not found")),
@@ -1441,9 +1435,9 @@ impl Shared {
     }
 }
 
-/// Whether a condition holds of `item`: `attribute_not_exists(#a)` and `#a = :b`, joined
-/// by OR. No other is known here.
-fn holds(condition: &str, body: &Item, item: Option<&Item>) -> Result<bool, Answer> {
+/// True if a condition holds for `item`. Supports `attribute_not_exists(#a)` and `#a =
+/// :b`, joined by OR.
+fn condition_holds(condition: &str, body: &Item, item: Option<&Item>) -> Result<bool, Answer> {
     let look_up = |map: &str, name: &str| {
         let known = body.get(map).and_then(|map| map.get(name));
         known
@@ -1472,7 +1466,7 @@ fn holds(condition: &str, body: &Item, item: Option<&Item>) -> Result<bool, Answ
     Ok(any)
 }
 
-fn either(answer: Result<Answer, Answer>) -> Answer {
+fn into_answer(answer: Result<Answer, Answer>) -> Answer {
     answer.unwrap_or_else(|error| error)
 }
 
@@ -1480,14 +1474,14 @@ fn units_of(item: &Item) -> u64 {
     item::write_units(item::size(item).unwrap_or(0))
 }
 
-/// The answer to a call that is not even looked at.
-fn unread(fault: &Fault) -> Option<Reply> {
+/// The response to a call that is not executed; `None` for other faults.
+fn early_reply(fault: &Fault) -> Option<Reply> {
     let closed = || Reply::from(ok(&json!({}))).deliver(Delivery::Close);
     Some(match fault {
         Fault::DropBefore => closed(),
         Fault::Stall => closed().deliver(Delivery::Never),
         Fault::Garbage => Answer::new(200, "<html>It works!</html>").into(),
-        Fault::Says(body) => Answer::new(200, body.clone()).into(),
+        Fault::Body(body) => Answer::new(200, body.clone()).into(),
         Fault::Http(status, "") => Answer::new(*status, "<html>Try again later</html>").into(),
         Fault::Http(status, code) => error(*status, code, "The request failed").into(),
         Fault::AccessDenied => {
@@ -1503,7 +1497,7 @@ fn unread(fault: &Fault) -> Option<Reply> {
     })
 }
 
-/// A map by table name that a request must have.
+/// A required map by table name.
 fn tables<'a>(body: &'a Item, field: &str, as_told: &str) -> Result<&'a Item, Answer> {
     match body.get(field) {
         Some(Value::Object(tables)) if tables.is_empty() => Err(invalid(format!(
@@ -1524,8 +1518,8 @@ fn list(value: &Value) -> Result<&[Value], Answer> {
     list.ok_or_else(|| malformed("Unexpected value type in payload"))
 }
 
-/// Words an expression can't use as names, those that are likely here. Source:
-/// Developer Guide, "Reserved words in DynamoDB".
+/// Reserved words that expressions cannot use as names; those that are likely here.
+/// Source: Developer Guide, "Reserved words in DynamoDB".
 const RESERVED: [&str; 10] = [
     "COMMENT", "DATE", "DESC", "HASH", "KEY", "NAME", "SIZE", "SOURCE", "STATUS", "TYPE",
 ];
@@ -1534,7 +1528,7 @@ const RESERVED: [&str; 10] = [
 struct Projection(Option<Vec<String>>);
 
 impl Projection {
-    fn of(body: &Item) -> Result<Self, Answer> {
+    fn from_request(body: &Item) -> Result<Self, Answer> {
         let Some(expression) = body.get("ProjectionExpression").and_then(Value::as_str) else {
             return Ok(Self(None));
         };
@@ -1565,7 +1559,7 @@ impl Projection {
         Ok(Self(Some(names.collect::<Result<_, _>>()?)))
     }
 
-    /// DynamoDB refuses names that an expression does not use.
+    /// Checks that the expression uses all names, as DynamoDB does.
     fn uses_all(&self, names: &Value) -> Result<(), Answer> {
         let used = self.0.as_deref().unwrap_or_default();
         let unused = names.as_object().into_iter().flatten().find(|(_, name)| {

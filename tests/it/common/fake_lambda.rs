@@ -1,6 +1,5 @@
-//! The Lambda Runtime API: hands a function its events, one at a time, and
-//! takes its answers. When there is no event, the function waits, as it does in
-//! Lambda.
+//! A fake Lambda Runtime API: it passes events to a function, one at a time, and
+//! records its responses. Without an event the function waits, as in Lambda.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,16 +10,16 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::wire::{Answer, Request, Server};
 
-/// The version of the API, which is its path.
+/// API version, as a path.
 const API: &str = "/2018-06-01/runtime";
 
-/// How long a function may take before it is taken for dead.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Timeout of an invocation.
+const INVOKE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a function sent back.
+/// Response of a function.
 #[derive(Debug, PartialEq)]
-pub struct Sent {
-    /// What follows the version in the path: `invocation/ID/response`, …
+pub struct FunctionOutput {
+    /// Path after the version: `invocation/ID/response`, …
     pub path: String,
     /// The body.
     pub body: Value,
@@ -30,7 +29,7 @@ pub struct Sent {
 pub struct FakeLambda {
     server: Server,
     events: mpsc::UnboundedSender<String>,
-    sent: Receiver<Sent>,
+    sent: Receiver<FunctionOutput>,
 }
 
 impl FakeLambda {
@@ -45,7 +44,7 @@ impl FakeLambda {
                     let path = request.path.strip_prefix(API).unwrap_or_default();
                     let answer = match (request.method.as_str(), path) {
                         ("GET", "/invocation/next") => next(&waiting).await,
-                        _ => taken(&request, path, &answers),
+                        _ => record_output(&request, path, &answers),
                     };
                     connection.answer(&answer).await?;
                 }
@@ -64,16 +63,15 @@ impl FakeLambda {
         self.server.endpoint().replace("http://", "")
     }
 
-    /// Hands over an event, as it goes over the wire, and waits for what comes
-    /// of it.
-    pub fn invoke(&self, event: &str) -> Sent {
+    /// Sends an event as raw text, and waits for the function's response.
+    pub fn invoke(&self, event: &str) -> FunctionOutput {
         self.events.send(event.to_owned()).expect("it runs");
-        let sent = self.sent.recv_timeout(LIMIT);
+        let sent = self.sent.recv_timeout(INVOKE_TIMEOUT);
         sent.expect("the function answers")
     }
 }
 
-/// The next event, with a number of its own from 1.
+/// The next event, numbered from 1.
 async fn next(waiting: &Mutex<(u64, mpsc::UnboundedReceiver<String>)>) -> Answer {
     let mut waiting = waiting.lock().await;
     let Some(event) = waiting.1.recv().await else {
@@ -93,9 +91,9 @@ async fn next(waiting: &Mutex<(u64, mpsc::UnboundedReceiver<String>)>) -> Answer
         )
 }
 
-fn taken(request: &Request, path: &str, answers: &Sender<Sent>) -> Answer {
-    // A test that has ended takes no more answers.
-    let _ = answers.send(Sent {
+fn record_output(request: &Request, path: &str, answers: &Sender<FunctionOutput>) -> Answer {
+    // The test may have ended.
+    let _ = answers.send(FunctionOutput {
         path: path.trim_start_matches('/').to_owned(),
         body: serde_json::from_slice(&request.body).unwrap_or_default(),
     });

@@ -1,9 +1,9 @@
-//! An S3 that serves objects from memory and breaks off where it is told to.
+//! A fake S3 that serves objects from memory and fails on demand.
 //!
-//! It answers GetObject (ranges, If-Match), HeadObject, ListObjectsV2, and PutObject
-//! and DeleteObject with their conditions, by path (`/bucket/key`) over HTTP on the loopback interface, with S3's own
-//! headers and XML errors, and keeps a record of every GET, so that a test can
-//! see from which byte a broken read went on.
+//! It supports GetObject (ranges, If-Match), HeadObject, ListObjectsV2, and conditional
+//! PutObject and DeleteObject. Requests use paths (`/bucket/key`) over HTTP on the
+//! loopback interface; responses have S3's headers and XML errors. It records every
+//! GET, so that a test can check the byte of each resume.
 //!
 //! ```ignore
 //! let plan = S3Plan::default().get(1, S3Fault::EndAfter(1_000));
@@ -12,11 +12,10 @@
 //! assert_eq!(s3.stats().gets[1].range.as_deref(), Some("bytes=1000-"));
 //! ```
 //!
-//! An object is bytes, or a length and a function that fills in any part of
-//! it: a list of a hundred gigabytes costs no memory. What goes wrong is a
-//! value, the [`S3Plan`]: a fault for the k-th GET, HEAD or listing, from 1 in
-//! order of arrival, over all objects. Reads are refused or cut by it alone: this
-//! server never fails by chance.
+//! An object is bytes, or a length and a function that generates any part of it, so a
+//! list of 100 GB needs no memory. A failure is a value, the [`S3Plan`]: a fault for
+//! the k-th GET, HEAD or listing. Calls count from 1 in order of arrival, over all
+//! objects. Nothing fails by chance.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,27 +31,28 @@ mod saves;
 
 pub use saves::{Save, SaveFault};
 
-/// Bytes written at once where the plan doesn't say.
+/// Default size of one write, in bytes.
 const CHUNK: usize = 64 * 1024;
-/// GETs recorded in full; later ones are only counted.
+/// Maximum number of recorded GETs; later ones are only counted.
 const MAX_RECORDS: usize = 10_000;
-/// Most keys in one page of a list. Source: API reference, ListObjectsV2.
+/// Maximum number of keys in one page of a listing. Source: API reference,
+/// ListObjectsV2.
 const MAX_KEYS: usize = 1000;
 
 /// Fills a buffer with an object's bytes from an offset on.
 pub type Fill = Arc<dyn Fn(u64, &mut [u8]) + Send + Sync>;
 
-/// What an object holds.
+/// Content of an object.
 #[derive(Clone)]
 pub enum Content {
     /// These bytes.
     Bytes(Bytes),
-    /// As many bytes, made when they are asked for.
+    /// A number of bytes, generated on demand.
     Generated(u64, Fill),
 }
 
 impl Content {
-    /// Its length.
+    /// The length in bytes.
     pub fn length(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
@@ -80,7 +80,7 @@ impl fmt::Debug for Content {
 /// An object and its headers.
 #[derive(Clone, Debug)]
 pub struct Object {
-    /// What it holds.
+    /// Content of the object.
     pub content: Content,
     /// Its ETag, in quotes.
     pub etag: String,
@@ -91,8 +91,8 @@ pub struct Object {
 }
 
 impl Object {
-    /// An object with an ETag that follows from its bytes, or from its length
-    /// where these are made on demand.
+    /// Creates an object. Its ETag depends on its bytes, or on the length of generated
+    /// content.
     pub fn new(content: Content) -> Self {
         let tag = match &content {
             Content::Bytes(bytes) => fnv(bytes),
@@ -115,15 +115,15 @@ fn fnv(bytes: &[u8]) -> u128 {
     bytes.iter().fold(BASIS, step)
 }
 
-/// What befalls one GET, HEAD or listing.
+/// A fault of one GET, HEAD or listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum S3Fault {
-    /// The headers promise the whole body; it ends after so many bytes, and
-    /// the connection closes. (A HEAD is answered as usual.)
+    /// The body ends after so many bytes, below its Content-Length, and the connection
+    /// closes. A HEAD is not affected.
     EndAfter(u64),
-    /// The connection is reset instead of an answer.
+    /// The connection is reset without a response.
     Reset,
-    /// So many bytes of the body come, then nothing, until the server stops.
+    /// The body stalls after so many bytes, until the server stops.
     StallAfter(u64),
     /// 500 InternalError.
     InternalError,
@@ -131,23 +131,20 @@ pub enum S3Fault {
     SlowDown,
     /// 403 AccessDenied.
     AccessDenied,
-    /// So many bytes more than there are, made up, and a Content-Length that
-    /// counts them.
+    /// The body has so many extra bytes, counted in its Content-Length.
     Longer(u64),
-    /// A ranged answer that begins so many bytes before what was asked for, and
-    /// says so.
+    /// A ranged response that starts so many bytes too early, with a matching
+    /// Content-Range.
     Earlier(u64),
-    /// 301 PermanentRedirect to the region where the bucket is.
+    /// 301 PermanentRedirect to the bucket's region.
     Redirect(&'static str),
-    /// A page of a listing whose last key is left out, though it counts it. (Of a
-    /// listing only.)
+    /// A page without its last key, which its count includes. For listings only.
     KeyLost,
-    /// A page of a listing that says there are further ones, and not where. (Of a
-    /// listing only.)
+    /// A truncated page without a continuation token. For listings only.
     TokenLost,
 }
 
-/// What goes wrong, and when. The default is: nothing.
+/// A plan of faults. The default has none.
 #[derive(Clone, Debug, Default)]
 pub struct S3Plan {
     /// The k-th GET's fault, from 1.
@@ -160,18 +157,16 @@ pub struct S3Plan {
     pub lists: BTreeMap<u64, S3Fault>,
     /// The fault of the k-th PUT or DELETE of an object, from 1.
     pub saves: BTreeMap<u64, SaveFault>,
-    /// Keys in one page of a listing at most, whatever was asked for.
+    /// Maximum number of keys in one page.
     pub page: Option<usize>,
-    /// From the k-th GET on, every object has this ETag, as if it had been
-    /// replaced: given with its quotes.
+    /// From the k-th GET on, every object has this ETag (with its quotes), as if it had
+    /// been replaced.
     pub etag_from: Option<(u64, String)>,
-    /// From the k-th GET on, whatever comes with this access key is refused with
-    /// ExpiredToken.
+    /// From the k-th GET on, this access key fails with ExpiredToken.
     pub expired: Option<(u64, String)>,
-    /// Bytes of a body written at once. Small ones cut lines at odd places.
+    /// Size of one write of a body. Small ones split lines.
     pub chunk: Option<usize>,
-    /// Whether ranges are ignored, as simple servers do: status 200 and the
-    /// whole object.
+    /// True to ignore ranges, as simple servers do: status 200 and the whole object.
     pub ignore_ranges: bool,
 }
 
@@ -206,7 +201,7 @@ impl S3Plan {
         self
     }
 
-    /// Listings in pages of so many keys.
+    /// Sets the page size of listings.
     pub fn page(mut self, keys: usize) -> Self {
         self.page = Some(keys);
         self
@@ -218,13 +213,13 @@ impl S3Plan {
         self
     }
 
-    /// Refuses this access key as expired from the k-th GET on.
+    /// Lets this access key expire at the k-th GET.
     pub fn expire(mut self, k: u64, access_key_id: &str) -> Self {
         self.expired = Some((k, access_key_id.to_owned()));
         self
     }
 
-    /// Bodies in pieces of this size.
+    /// Sets the size of one write of a body.
     pub fn chunk(mut self, bytes: usize) -> Self {
         self.chunk = Some(bytes);
         self
@@ -237,20 +232,19 @@ impl S3Plan {
     }
 }
 
-/// The buckets and what goes wrong.
+/// Configuration: the buckets and the plan.
 #[derive(Clone, Debug, Default)]
 pub struct S3Config {
     /// Objects by key, by bucket.
     pub buckets: BTreeMap<String, BTreeMap<String, Object>>,
-    /// What goes wrong.
+    /// Faults.
     pub plan: S3Plan,
-    /// The secret access key requests must be signed with. Without one,
-    /// signatures are not looked at.
+    /// Secret access key that signatures must match; `None` to accept any request.
     pub secret: Option<String>,
 }
 
 impl S3Config {
-    /// Refuses whatever isn't signed with this secret access key.
+    /// Requires signatures with this secret access key.
     pub fn secret(mut self, secret: &str) -> Self {
         self.secret = Some(secret.to_owned());
         self
@@ -264,10 +258,10 @@ impl S3Config {
 
     /// Adds an object of these bytes.
     pub fn object(self, bucket: &str, key: &str, bytes: impl Into<Bytes>) -> Self {
-        self.with(bucket, key, Object::new(Content::Bytes(bytes.into())))
+        self.with_object(bucket, key, Object::new(Content::Bytes(bytes.into())))
     }
 
-    /// Adds an object of this length, whose bytes `fill` makes.
+    /// Adds an object of this length, generated by `fill`.
     pub fn generated(
         self,
         bucket: &str,
@@ -276,11 +270,11 @@ impl S3Config {
         fill: impl Fn(u64, &mut [u8]) + Send + Sync + 'static,
     ) -> Self {
         let content = Content::Generated(length, Arc::new(fill));
-        self.with(bucket, key, Object::new(content))
+        self.with_object(bucket, key, Object::new(content))
     }
 
     /// Adds an object.
-    pub fn with(mut self, bucket: &str, key: &str, object: Object) -> Self {
+    pub fn with_object(mut self, bucket: &str, key: &str, object: Object) -> Self {
         let bucket = self.buckets.entry(bucket.to_owned()).or_default();
         bucket.insert(key.to_owned(), object);
         self
@@ -293,46 +287,46 @@ impl S3Config {
     }
 }
 
-/// One GetObject.
+/// A recorded GetObject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Get {
     /// The bucket.
     pub bucket: String,
     /// The key.
     pub key: String,
-    /// The Range header, as it was sent.
+    /// The Range header as sent.
     pub range: Option<String>,
-    /// The If-Match header, as it was sent.
+    /// The If-Match header as sent.
     pub if_match: Option<String>,
-    /// The status it was answered with; 0 when it wasn't.
+    /// Status of the response; 0 without one.
     pub status: u16,
-    /// Bytes of the body that were sent so far.
+    /// Bytes of the body sent so far.
     pub sent: u64,
 }
 
-/// One ListObjectsV2.
+/// A recorded ListObjectsV2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List {
     /// The bucket.
     pub bucket: String,
-    /// The prefix, as it was sent.
+    /// The prefix as sent.
     pub prefix: String,
-    /// The continuation token, as it was sent.
+    /// The continuation token as sent.
     pub token: Option<String>,
 }
 
-/// What the server has seen and done.
+/// Counts and records of the server.
 #[derive(Clone, Debug, Default)]
 pub struct S3Stats {
     /// The first 10,000 GETs of objects, in order of arrival.
     pub gets: Vec<Get>,
-    /// All of them.
+    /// Number of all GETs.
     pub get_count: u64,
     /// HEADs of objects or buckets.
     pub head_count: u64,
     /// ListObjectsV2 calls.
     pub list_count: u64,
-    /// The first 10,000 of them, in order of arrival.
+    /// The first 10,000 ListObjectsV2 calls, in order of arrival.
     pub lists: Vec<List>,
     /// PUTs and DELETEs of objects, in order of arrival.
     pub saves: Vec<Save>,
@@ -366,7 +360,7 @@ struct State {
 }
 
 impl FakeS3 {
-    /// Starts it. Works inside and outside of any runtime.
+    /// Starts the server, inside or outside of a runtime.
     pub fn start(config: S3Config) -> Self {
         let shared = Arc::new(Shared {
             changed: Condvar::new(),
@@ -385,7 +379,7 @@ impl FakeS3 {
         Self { server, shared }
     }
 
-    /// Where it listens, for AWS_ENDPOINT_URL_S3.
+    /// The endpoint, for AWS_ENDPOINT_URL_S3.
     pub fn endpoint(&self) -> String {
         self.server.endpoint()
     }
@@ -405,7 +399,7 @@ impl FakeS3 {
         etag
     }
 
-    /// The bytes of an object, if it is there and has any of its own.
+    /// The bytes of an object; `None` if it does not exist or is generated.
     pub fn bytes(&self, bucket: &str, key: &str) -> Option<Bytes> {
         match &self
             .shared
@@ -421,14 +415,14 @@ impl FakeS3 {
         }
     }
 
-    /// Takes an object away.
+    /// Deletes an object.
     pub fn delete(&self, bucket: &str, key: &str) {
         if let Some(bucket) = self.shared.state().config.buckets.get_mut(bucket) {
             bucket.remove(key);
         }
     }
 
-    /// Replaces the plan. Its k counts from 1 again; objects and counts stay.
+    /// Replaces the plan and restarts its count at 1. Objects and statistics stay.
     pub fn set_plan(&self, plan: S3Plan) {
         let mut state = self.shared.state();
         state.config.plan = plan;
@@ -438,8 +432,8 @@ impl FakeS3 {
         state.lists = 0;
     }
 
-    /// Blocks until the counts satisfy `wanted`, and returns them; or `None`
-    /// when that takes longer than `limit`.
+    /// Blocks until the counts satisfy `wanted`, and returns them; `None` after the
+    /// timeout `limit`.
     pub fn wait_until(
         &self,
         limit: Duration,
@@ -454,7 +448,7 @@ impl FakeS3 {
         (!waited.timed_out()).then(|| state.stats.clone())
     }
 
-    /// Stops it, as dropping does, and returns the final counts.
+    /// Stops the server and returns the final counts.
     pub fn stop(self) -> S3Stats {
         let Self { server, shared } = self;
         drop(server);
@@ -462,7 +456,7 @@ impl FakeS3 {
     }
 }
 
-/// What to send, decided under the lock and sent without it.
+/// A response, decided under the lock and sent without it.
 enum Reply {
     Answer(Answer),
     Body(Body),
@@ -475,11 +469,11 @@ struct Body {
     from: u64,
     length: u64,
     chunk: usize,
-    /// Made-up bytes that follow.
+    /// Extra bytes after the body.
     more: u64,
-    /// Ends after so many bytes, by closing or by falling silent.
+    /// End of the body after so many bytes: by stalling if true, else by closing.
     cut: Option<(u64, bool)>,
-    /// Where this GET is recorded.
+    /// Index of the record of this GET.
     record: usize,
 }
 
@@ -510,7 +504,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Sends a body in its pieces; false when it was cut off.
+    /// Sends a body in pieces. Returns false if it was cut.
     async fn send(&self, connection: &mut Connection, body: &Body) -> io::Result<bool> {
         connection.answer(&body.head).await?;
         let end = body.cut.map_or(body.length, |(at, _)| at.min(body.length));
@@ -526,12 +520,12 @@ impl Shared {
                 record.sent = sent;
             }
             self.changed.notify_all();
-            // Gives the pieces a chance to arrive one by one.
+            // Lets the pieces arrive one by one.
             tokio::task::yield_now().await;
         }
         if body.cut.is_none() {
-            let more = vec![b'0'; usize::try_from(body.more).expect("a few")];
-            connection.write(&more).await?;
+            let extra = vec![b'0'; usize::try_from(body.more).expect("a few")];
+            connection.write(&extra).await?;
         }
         match body.cut {
             None => Ok(true),
@@ -565,9 +559,9 @@ impl State {
             ("HEAD", key) => self.head(request, &bucket, key),
             ("PUT" | "DELETE", key) if !key.is_empty() => self.save(request, &bucket, key),
             _ => {
-                let what =
+                let message =
                     "A header or query you provided implies functionality that is not implemented";
-                Reply::Answer(error(501, "NotImplemented", what, ""))
+                Reply::Answer(error(501, "NotImplemented", message, ""))
             }
         };
         (reply, id)
@@ -589,8 +583,8 @@ impl State {
             (fault.cloned(), self.body(request, bucket, key, record))
         };
         let expired = self.config.plan.expired.as_ref();
-        let expired = expired.is_some_and(|(k, id)| self.gets >= *k && request.is_of_key(id));
-        let reply = match fault.map(|fault| (cut(&fault), fault)) {
+        let expired = expired.is_some_and(|(k, id)| self.gets >= *k && request.is_signed_by(id));
+        let reply = match fault.map(|fault| (cut_of_fault(&fault), fault)) {
             _ if expired => {
                 let why = "The provided token has expired.";
                 Reply::Answer(error(400, "ExpiredToken", why, key))
@@ -603,9 +597,9 @@ impl State {
                 }),
                 other => other,
             },
-            Some((None, S3Fault::Longer(more))) => longer(reply, more),
-            Some((None, S3Fault::Earlier(by))) => earlier(reply, by),
-            Some((None, fault)) => instead(&fault, bucket, key),
+            Some((None, S3Fault::Longer(extra))) => longer(reply, extra),
+            Some((None, S3Fault::Earlier(offset))) => earlier(reply, offset),
+            Some((None, fault)) => fault_reply(&fault, bucket, key),
         };
         if record < MAX_RECORDS {
             self.stats.gets.push(Get {
@@ -628,14 +622,14 @@ impl State {
         self.heads += 1;
         self.stats.head_count += 1;
         let fault = self.config.plan.heads.get(&self.heads);
-        let reply = match fault.filter(|fault| cut(fault).is_none()) {
-            Some(fault) => instead(fault, bucket, key),
+        let reply = match fault.filter(|fault| cut_of_fault(fault).is_none()) {
+            Some(fault) => fault_reply(fault, bucket, key),
             None if key.is_empty() && self.config.buckets.contains_key(bucket) => {
                 Reply::Answer(Answer::new(200, ""))
             }
             None => self.body(request, bucket, key, usize::MAX),
         };
-        // The same headers as a GET's, and no body.
+        // The headers of a GET, without a body.
         match reply {
             Reply::Body(body) => Reply::Answer(body.head),
             Reply::Answer(mut answer) => {
@@ -647,14 +641,14 @@ impl State {
         }
     }
 
-    /// The answer to a GET with which nothing is wrong.
+    /// The response to a GET without a fault.
     fn body(&self, request: &Request, bucket: &str, key: &str, record: usize) -> Reply {
-        let refuse = |status, code, why| Reply::Answer(error(status, code, why, key));
+        let error_reply = |status, code, why| Reply::Answer(error(status, code, why, key));
         let Some(objects) = self.config.buckets.get(bucket) else {
-            return refuse(404, "NoSuchBucket", "The specified bucket does not exist");
+            return error_reply(404, "NoSuchBucket", "The specified bucket does not exist");
         };
         let Some(object) = objects.get(key) else {
-            return refuse(404, "NoSuchKey", "The specified key does not exist.");
+            return error_reply(404, "NoSuchKey", "The specified key does not exist.");
         };
         let plan = &self.config.plan;
         let etag = match &plan.etag_from {
@@ -665,7 +659,7 @@ impl State {
         match request.header("if-match") {
             Some(wanted) if wanted != "*" && bare(wanted) != bare(etag) => {
                 let why = "At least one of the pre-conditions you specified did not hold";
-                return refuse(412, "PreconditionFailed", why);
+                return error_reply(412, "PreconditionFailed", why);
             }
             _ => {}
         }
@@ -676,7 +670,7 @@ impl State {
             Some(Some((first, last))) => (206, first, last - first + 1),
             Some(None) => {
                 let why = "The requested range is not satisfiable";
-                return refuse(416, "InvalidRange", why);
+                return error_reply(416, "InvalidRange", why);
             }
         };
         let mut head = Answer::new(status, "")
@@ -722,11 +716,11 @@ impl State {
             fault @ (None | Some(S3Fault::KeyLost | S3Fault::TokenLost)) => {
                 Reply::Answer(self.page(request, bucket, fault))
             }
-            Some(fault) => instead(fault, bucket, ""),
+            Some(fault) => fault_reply(fault, bucket, ""),
         }
     }
 
-    /// A page of a listing, with the fault that befalls it.
+    /// A page of a listing, with its fault.
     fn page(&self, request: &Request, bucket: &str, fault: Option<&S3Fault>) -> Answer {
         let Some(objects) = self.config.buckets.get(bucket) else {
             return error(
@@ -742,8 +736,8 @@ impl State {
             .or_else(|| request.parameter("start-after"))
             .unwrap_or_default();
         let limit = request.parameter("max-keys").and_then(|n| n.parse().ok());
-        let most = self.config.plan.page.unwrap_or(MAX_KEYS);
-        let limit = limit.unwrap_or(MAX_KEYS).min(most).clamp(1, MAX_KEYS);
+        let page_size = self.config.plan.page.unwrap_or(MAX_KEYS);
+        let limit = limit.unwrap_or(MAX_KEYS).min(page_size).clamp(1, MAX_KEYS);
         let mut found = objects
             .iter()
             .filter(|(key, _)| key.starts_with(&prefix) && **key > after)
@@ -788,8 +782,8 @@ impl State {
     }
 }
 
-/// Where a fault cuts the body, and whether it falls silent there.
-fn cut(fault: &S3Fault) -> Option<(u64, bool)> {
+/// The byte where a fault ends the body, and true if it stalls there.
+fn cut_of_fault(fault: &S3Fault) -> Option<(u64, bool)> {
     match fault {
         S3Fault::EndAfter(bytes) => Some((*bytes, false)),
         S3Fault::StallAfter(bytes) => Some((*bytes, true)),
@@ -797,36 +791,36 @@ fn cut(fault: &S3Fault) -> Option<(u64, bool)> {
     }
 }
 
-/// The same with `more` bytes than there are.
-fn longer(reply: Reply, more: u64) -> Reply {
+/// Extends a body by `extra` bytes.
+fn longer(reply: Reply, extra: u64) -> Reply {
     let Reply::Body(mut body) = reply else {
         return reply;
     };
-    body.more = more;
-    body.head.length = Some(body.length + more);
+    body.more = extra;
+    body.head.length = Some(body.length + extra);
     Reply::Body(body)
 }
 
-/// The same from `by` bytes before what was asked for.
-fn earlier(reply: Reply, by: u64) -> Reply {
+/// Starts a body `offset` bytes too early.
+fn earlier(reply: Reply, offset: u64) -> Reply {
     let Reply::Body(mut body) = reply else {
         return reply;
     };
-    let by = by.min(body.from);
-    let (from, total) = (body.from - by, body.content.length());
+    let offset = offset.min(body.from);
+    let (from, total) = (body.from - offset, body.content.length());
     for (name, value) in &mut body.head.headers {
         if *name == "Content-Range" {
             *value = format!("bytes {from}-{}/{total}", body.from + body.length - 1);
         }
     }
     body.from = from;
-    body.length += by;
+    body.length += offset;
     body.head.length = Some(body.length);
     Reply::Body(body)
 }
 
-/// What comes instead of an object.
-fn instead(fault: &S3Fault, bucket: &str, key: &str) -> Reply {
+/// The response to a fault, instead of an object.
+fn fault_reply(fault: &S3Fault, bucket: &str, key: &str) -> Reply {
     Reply::Answer(match fault {
         S3Fault::EndAfter(_)
         | S3Fault::StallAfter(_)
@@ -859,10 +853,10 @@ fn error(status: u16, code: &str, message: &str, key: &str) -> Answer {
     xml_error(status, code, message, &key)
 }
 
-fn xml_error(status: u16, code: &str, message: &str, more: &str) -> Answer {
+fn xml_error(status: u16, code: &str, message: &str, details: &str) -> Answer {
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code>\
-         <Message>{message}</Message>{more}<RequestId>0000</RequestId>\
+         <Message>{message}</Message>{details}<RequestId>0000</RequestId>\
          <HostId>fake</HostId></Error>"
     );
     Answer::new(status, body).header("Content-Type", "application/xml")
@@ -876,9 +870,8 @@ fn escape(text: &str) -> String {
         .replace('\r', "&#13;")
 }
 
-/// A Range header: `None` when it isn't one this server understands (which is
-/// then ignored, as S3 does), `Some(None)` when nothing lies in it, else the
-/// first and last byte.
+/// Parses a Range header. `None` if it is not understood, and so ignored, as in S3;
+/// `Some(None)` if it is out of range; else the first and last byte.
 fn parse_range(range: &str, total: u64) -> Option<Option<(u64, u64)>> {
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
     let (first, last) = match (first, last) {

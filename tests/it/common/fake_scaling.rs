@@ -1,4 +1,4 @@
-//! An Application Auto Scaling that knows what it is told of one table.
+//! A fake Application Auto Scaling for one table.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,35 +13,35 @@ pub struct Target {
     pub resource: String,
     pub min: u64,
     pub max: u64,
-    /// In percent, when a target-tracking policy is attached.
-    pub aim: Option<f64>,
-    /// Whether lowering is suspended.
+    /// Target utilisation in percent; `None` without a target-tracking policy.
+    pub target_percent: Option<f64>,
+    /// True if scale-in is suspended.
     pub suspended: bool,
 }
 
 /// The running server.
 pub struct FakeScaling {
     server: Server,
-    /// Calls by the name of the operation.
+    /// Operations called, in order.
     calls: Arc<Mutex<Vec<String>>>,
     targets: Arc<Mutex<Vec<Target>>>,
 }
 
-/// Called with a target after it was moved.
-type Moved = Arc<dyn Fn(&Target) + Send + Sync>;
+/// Callback for a target that was changed.
+type OnMoved = Arc<dyn Fn(&Target) + Send + Sync>;
 
 impl FakeScaling {
     pub fn start(targets: Vec<Target>) -> Self {
         Self::start_with(targets, |_| {})
     }
 
-    /// The same; `moved` sees each target that RegisterScalableTarget has moved,
-    /// and does what auto scaling would do.
+    /// As [`start`](Self::start); `moved` gets each target that RegisterScalableTarget
+    /// has changed, and acts as auto scaling.
     pub fn start_with(
         targets: Vec<Target>,
         moved: impl Fn(&Target) + Send + Sync + 'static,
     ) -> Self {
-        let moved: Moved = Arc::new(moved);
+        let moved: OnMoved = Arc::new(moved);
         let calls = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&calls);
         let targets = Arc::new(Mutex::new(targets));
@@ -74,30 +74,30 @@ impl FakeScaling {
         }
     }
 
-    /// The targets as they are now.
+    /// The present targets.
     pub fn targets(&self) -> Vec<Target> {
         self.targets.lock().expect("whole").clone()
     }
 
-    /// Where it listens, for AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING.
+    /// The endpoint, for AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING.
     pub fn endpoint(&self) -> String {
         self.server.endpoint()
     }
 
-    /// The operations that were asked for, in order.
+    /// The operations called, in order.
     pub fn calls(&self) -> Vec<String> {
         self.calls.lock().expect("whole").clone()
     }
 }
 
-fn answer(targets: &mut [Target], operation: &str, body: &Value, moved: &Moved) -> (u16, Value) {
+fn answer(targets: &mut [Target], operation: &str, body: &Value, moved: &OnMoved) -> (u16, Value) {
     let dimension = |resource: &str| match resource.contains("/index/") {
         true => "dynamodb:index:WriteCapacityUnits",
         false => "dynamodb:table:WriteCapacityUnits",
     };
     match operation {
         "DescribeScalableTargets" => {
-            let asked = |t: &&Target| {
+            let is_requested = |t: &&Target| {
                 let ids = body["ResourceIds"].as_array();
                 ids.is_none_or(|ids| ids.iter().any(|id| *id == t.resource.as_str()))
             };
@@ -109,14 +109,14 @@ fn answer(targets: &mut [Target], operation: &str, body: &Value, moved: &Moved) 
                     "SuspendedState": {"DynamicScalingInSuspended": t.suspended,
                         "DynamicScalingOutSuspended": false, "ScheduledScalingSuspended": false}})
             };
-            let found: Vec<Value> = targets.iter().filter(asked).map(one).collect();
+            let found: Vec<Value> = targets.iter().filter(is_requested).map(one).collect();
             (200, json!({ "ScalableTargets": found }))
         }
         "DescribeScalingPolicies" => {
             let aim = targets
                 .iter()
                 .find(|t| body["ResourceId"] == t.resource.as_str())
-                .and_then(|t| t.aim);
+                .and_then(|t| t.target_percent);
             let policy = aim.map(|aim| {
                 json!({"PolicyName": "p", "PolicyARN": "arn:p", "ServiceNamespace": "dynamodb",
                     "ResourceId": body["ResourceId"], "ScalableDimension": body["ScalableDimension"],

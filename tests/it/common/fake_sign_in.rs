@@ -1,4 +1,4 @@
-//! The services that give credentials for a while: STS (AssumeRole and
+//! Fake services of temporary credentials: STS (AssumeRole and
 //! AssumeRoleWithWebIdentity) and the portal of IAM Identity Center.
 
 use std::sync::{Arc, Mutex};
@@ -8,16 +8,16 @@ use serde_json::json;
 use super::fake_credentials::Keys;
 use super::wire::{Answer, Request, Server, percent_decode};
 
-/// What was asked for.
+/// A request for credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct CredentialRequest {
     /// `AssumeRole`, `AssumeRoleWithWebIdentity` or `GetRoleCredentials`.
     pub action: String,
-    /// The role: its ARN, or its name at the portal.
+    /// The role's ARN, or its name at the portal.
     pub role: String,
-    /// The access key that signed.
+    /// Access key of the signature.
     pub signer: Option<String>,
-    /// The token that stands for a signature.
+    /// Token in place of a signature.
     pub token: Option<String>,
 }
 
@@ -25,7 +25,7 @@ pub struct Asked {
 struct State {
     keys: Keys,
     denied: bool,
-    asked: Vec<Asked>,
+    requests: Vec<CredentialRequest>,
 }
 
 /// The running server.
@@ -36,21 +36,21 @@ pub struct FakeSignIn {
 }
 
 impl FakeSignIn {
-    /// Gives these to every client, as valid for an hour.
+    /// Returns these keys to every client, valid for an hour.
     pub fn start(keys: Keys) -> Self {
-        Self::with(keys, false)
+        Self::start_with(keys, false)
     }
 
-    /// Gives nothing to anybody.
+    /// Denies every request.
     pub fn denying() -> Self {
-        Self::with(Keys::named("NONE"), true)
+        Self::start_with(Keys::named("NONE"), true)
     }
 
-    fn with(keys: Keys, denied: bool) -> Self {
+    fn start_with(keys: Keys, denied: bool) -> Self {
         let state = Arc::new(Mutex::new(State {
             keys,
             denied,
-            asked: Vec::new(),
+            requests: Vec::new(),
         }));
         let serving = Arc::clone(&state);
         let server = Server::start(move |mut connection| {
@@ -66,15 +66,15 @@ impl FakeSignIn {
         Self { server, state }
     }
 
-    /// Where it listens.
+    /// The endpoint.
     pub fn endpoint(&self) -> String {
         self.server.endpoint()
     }
 
-    /// What it was asked for so far.
-    pub fn asked(&self) -> Vec<Asked> {
+    /// The requests so far.
+    pub fn requests(&self) -> Vec<CredentialRequest> {
         let state = self.state.lock().expect("the server has not panicked");
-        state.asked.clone()
+        state.requests.clone()
     }
 }
 
@@ -90,7 +90,7 @@ impl State {
             found.map(|(_, value)| percent_decode(value))
         };
         let action = field("Action").unwrap_or_default();
-        self.asked.push(Asked {
+        self.requests.push(CredentialRequest {
             action: action.clone(),
             role: field("RoleArn").unwrap_or_default(),
             signer: request.signer().map(|(key, _)| key),
@@ -122,7 +122,7 @@ impl State {
     }
 
     fn portal(&mut self, request: &Request) -> Answer {
-        self.asked.push(Asked {
+        self.requests.push(CredentialRequest {
             action: "GetRoleCredentials".to_owned(),
             role: request.parameter("role_name").unwrap_or_default(),
             signer: None,

@@ -1,9 +1,7 @@
-//! What DynamoDB thinks of an item: whether it is one, how large it is, and
-//! under which key it lies.
+//! DynamoDB's rules for an item: validity, size and key.
 //!
-//! Written from DynamoDB's documentation and from its own error messages, and
-//! sharing nothing with the program under test, so that the two can't be wrong
-//! in the same way.
+//! Written from DynamoDB's documentation and error messages. It shares no code with the
+//! program under test, so that both cannot have the same error.
 
 use aws_smithy_types::base64;
 use serde_json::{Map, Value};
@@ -11,30 +9,30 @@ use serde_json::{Map, Value};
 /// An item, or a key: attribute names and `{"S": "…"}`-like values.
 pub type Item = Map<String, Value>;
 
-/// Largest item, by [`size`]. Source: Developer Guide, "Quotas": 400 KB.
+/// Maximum item size, by [`size`]. Source: Developer Guide, "Quotas": 400 KB.
 pub const MAX_ITEM: usize = 400 * 1024;
-/// Largest partition key. Source: Developer Guide, "Quotas".
+/// Maximum size of a partition key. Source: Developer Guide, "Quotas".
 pub const MAX_PARTITION_KEY: usize = 2048;
-/// Largest sort key. Source: Developer Guide, "Quotas".
+/// Maximum size of a sort key. Source: Developer Guide, "Quotas".
 pub const MAX_SORT_KEY: usize = 1024;
-/// Most digits a number can have. Source: Developer Guide, "Quotas".
+/// Maximum number of digits in a number. Source: Developer Guide, "Quotas".
 const MAX_DIGITS: usize = 38;
 
-/// A refusal, in DynamoDB's words.
+/// An error response with DynamoDB's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RequestError {
     /// `ValidationException`: well formed, but not allowed.
     Validation(String),
-    /// `SerializationException`: not even well formed.
+    /// `SerializationException`: not well formed.
     Serialization(String),
 }
 
-fn validation<T>(why: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal::Validation(why.into()))
+fn validation<T>(why: impl Into<String>) -> Result<T, RequestError> {
+    Err(RequestError::Validation(why.into()))
 }
 
-fn serialization<T>(why: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal::Serialization(why.into()))
+fn serialization<T>(why: impl Into<String>) -> Result<T, RequestError> {
+    Err(RequestError::Serialization(why.into()))
 }
 
 /// The type of a key attribute.
@@ -49,7 +47,7 @@ pub enum KeyType {
 }
 
 impl KeyType {
-    /// As it stands in a request.
+    /// The name in a request.
     pub fn name(self) -> &'static str {
         match self {
             Self::S => "S",
@@ -64,16 +62,15 @@ impl KeyType {
 pub struct KeySchema {
     /// The partition key's name and type.
     pub partition: (String, KeyType),
-    /// The sort key's, if the table has one.
+    /// The sort key's name and type; `None` without a sort key.
     pub sort: Option<(String, KeyType)>,
 }
 
 impl KeySchema {
-    /// The bytes under which an item lies: text as UTF-8, binary decoded, a
-    /// number in one spelling; then, with a sort key, a zero byte and that.
-    /// Fails as PutItem does when the item's key is missing, empty, too long
-    /// or of another type.
-    pub fn key_of(&self, item: &Item) -> Result<Vec<u8>, Refusal> {
+    /// The bytes that identify an item: text as UTF-8, binary decoded, a number in one
+    /// spelling; with a sort key, then a zero byte and that. Fails as PutItem does if a
+    /// key is missing, empty, too long or of another type.
+    pub fn key_of(&self, item: &Item) -> Result<Vec<u8>, RequestError> {
         let (name, kind) = &self.partition;
         let mut key = key_bytes(item, name, *kind)?;
         if key.len() > MAX_PARTITION_KEY {
@@ -94,25 +91,24 @@ impl KeySchema {
         Ok(key)
     }
 
-    /// Like [`key_of`](Self::key_of), for requests that give a key and nothing
-    /// but a key.
-    pub fn exact_key(&self, key: &Item) -> Result<Vec<u8>, Refusal> {
+    /// As [`key_of`](Self::key_of), for requests with only a key.
+    pub fn exact_key(&self, key: &Item) -> Result<Vec<u8>, RequestError> {
         let attributes = 1 + usize::from(self.sort.is_some());
         match self.key_of(key) {
             Ok(bytes) if key.len() == attributes => Ok(bytes),
-            Err(Refusal::Validation(why)) if why.contains("empty") => validation(why),
+            Err(RequestError::Validation(why)) if why.contains("empty") => validation(why),
             _ => validation("The provided key element does not match the schema"),
         }
     }
 }
 
-fn key_bytes(item: &Item, name: &str, kind: KeyType) -> Result<Vec<u8>, Refusal> {
+fn key_bytes(item: &Item, name: &str, kind: KeyType) -> Result<Vec<u8>, RequestError> {
     let Some(value) = item.get(name) else {
         return validation(format!(
             "One or more parameter values were invalid: Missing the key {name} in the item"
         ));
     };
-    let (actual, content) = typed(value)?;
+    let (actual, content) = type_and_content(value)?;
     if actual != kind.name() {
         return validation(format!(
             "One or more parameter values were invalid: Type mismatch for key {name} expected: {} actual: {actual}",
@@ -125,34 +121,34 @@ fn key_bytes(item: &Item, name: &str, kind: KeyType) -> Result<Vec<u8>, Refusal>
         KeyType::N => Decimal::parse(string(content)?)?.to_string().into_bytes(),
     };
     if bytes.is_empty() {
-        let what = if kind == KeyType::B {
+        let type_name = if kind == KeyType::B {
             "binary"
         } else {
             "string"
         };
         return validation(format!(
-            "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty {what} value. Key: {name}"
+            "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty {type_name} value. Key: {name}"
         ));
     }
     Ok(bytes)
 }
 
-/// The size DynamoDB bills: names and values, by the Developer Guide's
-/// "DynamoDB item sizes and formats". Fails when it isn't an item.
-pub fn size(item: &Item) -> Result<usize, Refusal> {
+/// The billed size: names and values, by the Developer Guide's "DynamoDB item sizes and
+/// formats". Fails for an invalid item.
+pub fn size(item: &Item) -> Result<usize, RequestError> {
     let sizes = item
         .iter()
         .map(|(name, value)| Ok(name.len() + value_size(value)?));
     sizes.sum()
 }
 
-/// Write units for a put of an item of this size.
+/// WCU for a put of an item of this size.
 pub fn write_units(size: usize) -> u64 {
     size.div_ceil(1024).max(1) as u64
 }
 
-fn value_size(value: &Value) -> Result<usize, Refusal> {
-    let (kind, content) = typed(value)?;
+fn value_size(value: &Value) -> Result<usize, RequestError> {
+    let (kind, content) = type_and_content(value)?;
     Ok(match kind {
         "S" => string(content)?.len(),
         "B" => binary(content)?.len(),
@@ -188,8 +184,8 @@ fn value_size(value: &Value) -> Result<usize, Refusal> {
     })
 }
 
-/// The one type and the content of an attribute value.
-fn typed(value: &Value) -> Result<(&str, &Value), Refusal> {
+/// The type and the content of an attribute value.
+fn type_and_content(value: &Value) -> Result<(&str, &Value), RequestError> {
     const TYPES: [&str; 10] = ["S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"];
     let Value::Object(fields) = value else {
         return serialization("Unexpected value type in payload");
@@ -207,7 +203,7 @@ fn typed(value: &Value) -> Result<(&str, &Value), Refusal> {
     }
 }
 
-fn string(content: &Value) -> Result<&str, Refusal> {
+fn string(content: &Value) -> Result<&str, RequestError> {
     match content {
         Value::String(text) => Ok(text),
         Value::Number(_) => serialization("NUMBER_VALUE cannot be converted to String"),
@@ -217,19 +213,19 @@ fn string(content: &Value) -> Result<&str, Refusal> {
     }
 }
 
-fn binary(content: &Value) -> Result<Vec<u8>, Refusal> {
+fn binary(content: &Value) -> Result<Vec<u8>, RequestError> {
     base64::decode(string(content)?)
         .or_else(|_| serialization("Invalid Base64 content in an attribute of type B"))
 }
 
-fn array(content: &Value) -> Result<&[Value], Refusal> {
+fn array(content: &Value) -> Result<&[Value], RequestError> {
     match content {
         Value::Array(elements) => Ok(elements),
         _ => serialization("Unexpected token where a list was expected"),
     }
 }
 
-/// A number, kept as its significant digits and the power of ten of the last.
+/// A number, stored as its significant digits and the power of ten of the last.
 #[derive(Debug)]
 struct Decimal {
     negative: bool,
@@ -238,9 +234,9 @@ struct Decimal {
 }
 
 impl Decimal {
-    fn parse(text: &str) -> Result<Self, Refusal> {
+    fn parse(text: &str) -> Result<Self, RequestError> {
         let wrong = || {
-            Refusal::Validation(format!(
+            RequestError::Validation(format!(
                 "The parameter cannot be converted to a numeric value: {text}"
             ))
         };
@@ -278,7 +274,7 @@ impl Decimal {
         })
     }
 
-    /// One byte for two digits, one more, and one for a minus.
+    /// One byte for two digits, one more, and one for a minus sign.
     fn size(&self) -> usize {
         self.digits.len().div_ceil(2) + 1 + usize::from(self.negative)
     }

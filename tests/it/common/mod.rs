@@ -1,14 +1,12 @@
-//! The servers the tests run against: a DynamoDB and an S3 that live in the
-//! test's own process, do what the real ones do, and misbehave on demand.
+//! The fake servers of the tests, such as a DynamoDB and an S3. They run in the test's
+//! process, behave like the real ones, and fail on demand.
 //!
-//! Both are reached over real TCP by the real AWS SDK and by the real binary.
-//! What goes wrong, and at which call, is a *value* (a plan) handed to the
-//! server when it starts or while it runs; nothing depends on the clock except
-//! where a plan asks for it. Each server has a thread and a runtime of its own,
-//! so it neither notices a paused clock in the test nor blocks it, and stops
-//! when it is dropped.
+//! The real AWS SDK and the real binary reach them over TCP. A failure, and its call,
+//! is a *value* (a plan) that a server gets at its start or later. Nothing depends on
+//! the clock, unless a plan says so. Each server has a separate thread and runtime, so
+//! a paused clock in the test does not affect it. Dropping a server stops it.
 
-// Nothing in a program can be public in the sense of the lint.
+// The lint does not apply to a test program.
 #![allow(unreachable_pub)]
 
 pub mod binary;

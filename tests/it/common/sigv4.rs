@@ -1,6 +1,5 @@
-//! Signature version 4, from its description in AWS's "Signing AWS API
-//! requests": for servers that check what a client signed, and for a client
-//! that signs by hand. Shares no code with the SDK's signer.
+//! Signature version 4, written from AWS's "Signing AWS API requests". Servers use it
+//! to check signatures, and a client to sign. It shares no code with the SDK's signer.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -28,8 +27,8 @@ pub fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// The key for one day, region and service (`20261124`, `us-east-1`,
-/// `dynamodb`). It can be kept for that day.
+/// The signing key for one day, region and service (`20261124`, `us-east-1`,
+/// `dynamodb`), valid for that day.
 pub fn signing_key(secret: &str, day: &str, region: &str, service: &str) -> [u8; 32] {
     let secret = format!("AWS4{secret}");
     let parts = [day, region, service, "aws4_request"];

@@ -1,12 +1,11 @@
-//! As much HTTP/1.1 as a test server needs, and no more.
+//! Minimal HTTP/1.1 for the fake servers.
 //!
-//! A handler gets the connection itself, not a request-to-response function,
-//! because the point of these servers is to break the rules: to answer half a
-//! body, to close without a word, to never answer. [`Connection`] reads whole
-//! requests (a declared length or chunked, keep-alive, pipelining) and writes
-//! whatever bytes it is told to.
+//! A handler gets the connection, not a request-to-response function. These servers
+//! must break the rules: send half a body, close without a response, never respond.
+//! [`Connection`] reads complete requests (Content-Length or chunked, keep-alive,
+//! pipelining) and writes any bytes.
 //!
-//! Everything has a bound: the head, the body, and the number of connections.
+//! Head, body, and the number of connections have maximum sizes.
 
 use std::future::Future;
 use std::io;
@@ -21,27 +20,27 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::sigv4;
 
-/// The longest request line and headers taken.
+/// Maximum size of request line and headers.
 const MAX_HEAD: usize = 64 * 1024;
-/// The longest body taken. Above BatchWriteItem's 16 MB, so that the limit
-/// itself can be tested.
+/// Maximum body size. Above BatchWriteItem's 16 MB, so that tests can exceed that
+/// limit.
 const MAX_BODY: usize = 32 * 1024 * 1024;
-/// Connections open at once; more wait in the listen queue.
+/// Maximum number of open connections; more wait in the listen queue.
 const MAX_CONNECTIONS: usize = 1024;
-/// Files that the process asks to have open at most; every system allows as many.
+/// Open file limit that the process requests; every system allows as many.
 #[cfg(unix)]
 const MAX_FILES: u64 = 8192;
 
-/// One request, read to its end.
+/// A complete request.
 #[derive(Debug)]
 pub struct Request {
     /// `GET`, `POST`, …
     pub method: String,
-    /// The path as it was sent, still percent-encoded.
+    /// The path as sent, still percent-encoded.
     pub path: String,
-    /// What followed the `?`, as it was sent.
+    /// The query string as sent.
     pub query: String,
-    /// Names in lower case, values trimmed, in the order they came.
+    /// Names in lower case, trimmed values, in order.
     pub headers: Vec<(String, String)>,
     /// The body, without its chunking.
     pub body: Bytes,
@@ -65,14 +64,14 @@ impl Request {
 }
 
 impl Request {
-    /// Whether this access key signed the request, or says so.
-    pub fn is_of_key(&self, access_key_id: &str) -> bool {
+    /// True if the request's signature names this access key.
+    pub fn is_signed_by(&self, access_key_id: &str) -> bool {
         let credential = format!("Credential={access_key_id}/");
         self.header("authorization")
             .is_some_and(|a| a.contains(&credential))
     }
 
-    /// The access key that signed the request, or says so, and the region it signed for.
+    /// The access key and region that the signature names.
     pub fn signer(&self) -> Option<(String, String)> {
         let (_, scope) = self.header("authorization")?.split_once("Credential=")?;
         let mut parts = scope.split('/');
@@ -80,14 +79,13 @@ impl Request {
         Some((key.to_owned(), region.to_owned()))
     }
 
-    /// Whether the request is signed for this service with this secret: the
-    /// signature fits what arrived, all headers that matter are under it, and
-    /// the body is the one that was signed.
+    /// True if the request is signed for this service with this secret. The signature
+    /// must match, cover all relevant headers, and cover the body.
     pub fn is_signed(&self, secret: &str, service: &str) -> bool {
-        self.signature_fits(secret, service) == Some(true)
+        self.check_signature(secret, service) == Some(true)
     }
 
-    fn signature_fits(&self, secret: &str, service: &str) -> Option<bool> {
+    fn check_signature(&self, secret: &str, service: &str) -> Option<bool> {
         let fields = self
             .header("authorization")?
             .strip_prefix("AWS4-HMAC-SHA256 ")?;
@@ -102,7 +100,7 @@ impl Request {
             return None;
         };
         let names: Vec<&str> = field("SignedHeaders")?.split(';').collect();
-        // What isn't signed could be changed on the way.
+        // An unsigned header could be changed in transit.
         let must = |name: &str| name == "host" || name.starts_with("x-amz-");
         let left_out = self
             .headers
@@ -136,7 +134,7 @@ impl Request {
     }
 }
 
-/// Undoes percent-encoding; what is not valid stays as it is.
+/// Decodes percent-encoding; invalid sequences stay.
 pub fn percent_decode(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -160,12 +158,12 @@ pub fn percent_decode(text: &str) -> String {
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
-    /// Read but not yet used.
+    /// Bytes read but not yet used.
     unread: Vec<u8>,
 }
 
 impl Connection {
-    /// The next request, or `None` when the client has closed between two.
+    /// The next request; `None` if the client has closed between two requests.
     pub async fn read_request(&mut self) -> io::Result<Option<Request>> {
         let end = loop {
             if let Some(at) = memchr::memmem::find(&self.unread, b"\r\n\r\n") {
@@ -220,17 +218,17 @@ impl Connection {
         Ok(Some(request))
     }
 
-    /// Writes bytes as they are.
+    /// Writes raw bytes.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
     }
 
-    /// Writes a whole answer.
+    /// Writes a complete response.
     pub async fn answer(&mut self, answer: &Answer) -> io::Result<()> {
         self.write(&answer.encode()).await
     }
 
-    /// Closes in the hardest way: the client sees "connection reset".
+    /// Resets the connection: the client sees "connection reset".
     pub fn reset(self) -> io::Result<()> {
         self.stream.set_zero_linger()
     }
@@ -292,7 +290,7 @@ fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-/// An answer to be written.
+/// A response to write.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status code.
@@ -301,12 +299,12 @@ pub struct Answer {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// What Content-Length says, where that is not the body's own length.
+    /// Content-Length, if it differs from the body's length.
     pub length: Option<u64>,
 }
 
 impl Answer {
-    /// An answer with a body and no headers yet.
+    /// Creates a response with a body and no headers.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self {
             status,
@@ -322,16 +320,16 @@ impl Answer {
         self
     }
 
-    /// The answer as it goes over the wire.
+    /// The bytes of the response.
     pub fn encode(&self) -> Vec<u8> {
         let length = self.length.unwrap_or(self.body.len() as u64);
         let mut out = format!(
             "HTTP/1.1 {} {}\r\nServer: fake\r\nDate: {}\r\nContent-Length: {length}\r\n",
             self.status,
-            phrase(self.status),
+            reason_phrase(self.status),
             jiff::fmt::rfc2822::DateTimePrinter::new()
                 .timestamp_to_rfc9110_string(&jiff::Timestamp::now())
-                .expect("the date of today can be written"),
+                .expect("today's date can be formatted"),
         );
         for (name, value) in &self.headers {
             out.push_str(name);
@@ -346,13 +344,15 @@ impl Answer {
     }
 }
 
-fn phrase(status: u16) -> &'static str {
+fn reason_phrase(status: u16) -> &'static str {
     let known = http::StatusCode::from_u16(status).ok();
-    known.and_then(|s| s.canonical_reason()).unwrap_or("Odd")
+    known
+        .and_then(|s| s.canonical_reason())
+        .unwrap_or("Unknown")
 }
 
-/// A listening server on a thread of its own. Dropping it stops it and closes
-/// every connection, also those that are waiting for something.
+/// A listening server on a separate thread. Dropping it stops it and closes every
+/// connection.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -368,9 +368,9 @@ impl Server {
         H: Fn(Connection) -> F + Send + 'static,
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
-        make_room_for_sockets();
+        raise_file_limit();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        listener.set_nonblocking(true).expect("a socket of ours");
+        listener.set_nonblocking(true).expect("a local socket");
         let address = listener.local_addr().expect("a bound socket");
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -394,7 +394,7 @@ impl Server {
         }
     }
 
-    /// Where it listens, as `http://127.0.0.1:PORT`.
+    /// The endpoint, as `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -404,16 +404,16 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic in there has been printed; it must not become a second
-            // one while the test unwinds.
+            // The thread's panic is already printed. It must not become a second one
+            // while the test unwinds.
             let _ = thread.join();
         }
     }
 }
 
-/// Lets the process have more files open than the usual 1024: it holds the sockets of
-/// every test that runs.
-fn make_room_for_sockets() {
+/// Raises the open file limit above the usual 1024: the process holds the sockets of
+/// every running test.
+fn raise_file_limit() {
     #[cfg(unix)]
     {
         use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -437,7 +437,7 @@ where
     loop {
         let place = Arc::clone(&places).acquire_owned().await;
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of file descriptors, most likely: let the others finish.
+            // Probably out of file descriptors: let other connections finish.
             tokio::task::yield_now().await;
             continue;
         };

@@ -1,64 +1,64 @@
-//! PutObject and DeleteObject with If-Match and If-None-Match, and what befalls them.
+//! PutObject and DeleteObject with If-Match and If-None-Match, and their faults.
 
 use bytes::Bytes;
 
 use super::super::wire::{Answer, Request};
 use super::{Content, Object, Reply, State, error};
 
-/// What befalls one PUT or DELETE.
+/// A fault of one PUT or DELETE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SaveFault {
-    /// It is done, and answered by 412: the answer to a first try that was lost.
+    /// The change is made, but the response is 412, as after a lost first response.
     DoneThen412,
-    /// It is done, and the connection is reset instead of an answer.
+    /// The change is made, but the connection is reset without a response.
     DoneThenReset,
-    /// Another client puts these bytes there just before it.
+    /// Another client writes these bytes just before.
     After(Bytes),
-    /// Another client takes the object away just before it.
+    /// Another client deletes the object just before.
     AfterDelete,
     /// 409 ConditionalRequestConflict.
     Conflict,
-    /// 501 NotImplemented, as of a server that knows no conditions.
+    /// 501 NotImplemented, as from a server without conditional writes.
     NotImplemented,
 }
 
-/// One PutObject or DeleteObject.
+/// A recorded PutObject or DeleteObject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Save {
     /// `PUT` or `DELETE`.
     pub method: String,
     /// The key.
     pub key: String,
-    /// The If-Match header, as it was sent.
+    /// The If-Match header as sent.
     pub if_match: Option<String>,
-    /// The If-None-Match header, as it was sent.
+    /// The If-None-Match header as sent.
     pub if_none_match: Option<String>,
-    /// The status it was answered with; 0 when it wasn't.
+    /// Status of the response; 0 without one.
     pub status: u16,
 }
 
 impl State {
-    /// Answers a PUT or DELETE of an object.
+    /// Responds to a PUT or DELETE.
     pub(super) fn save(&mut self, request: &Request, bucket: &str, key: &str) -> Reply {
         self.saves += 1;
         let fault = self.config.plan.saves.get(&self.saves).cloned();
         let reply = match fault {
-            None => Reply::Answer(self.saved(request, bucket, key)),
+            None => Reply::Answer(self.apply_save(request, bucket, key)),
             Some(SaveFault::DoneThen412) => {
-                self.saved(request, bucket, key);
+                self.apply_save(request, bucket, key);
                 Reply::Answer(failed_condition(key))
             }
             Some(SaveFault::DoneThenReset) => {
-                self.saved(request, bucket, key);
+                self.apply_save(request, bucket, key);
                 Reply::Reset
             }
             Some(SaveFault::After(bytes)) => {
-                self.object(bucket, key, Some(bytes));
-                Reply::Answer(self.saved(request, bucket, key))
+                self.set_object(bucket, key, Some(bytes));
+                Reply::Answer(self.apply_save(request, bucket, key))
             }
             Some(SaveFault::AfterDelete) => {
-                self.object(bucket, key, None);
-                Reply::Answer(self.saved(request, bucket, key))
+                self.set_object(bucket, key, None);
+                Reply::Answer(self.apply_save(request, bucket, key))
             }
             Some(SaveFault::Conflict) => {
                 let why = "The conditional request cannot succeed due to a conflicting operation \
@@ -84,8 +84,8 @@ impl State {
         reply
     }
 
-    /// Puts or removes an object, whatever is there.
-    fn object(&mut self, bucket: &str, key: &str, bytes: Option<Bytes>) -> Option<String> {
+    /// Writes or deletes an object unconditionally.
+    fn set_object(&mut self, bucket: &str, key: &str, bytes: Option<Bytes>) -> Option<String> {
         let objects = self.config.buckets.get_mut(bucket)?;
         match bytes {
             Some(bytes) => {
@@ -98,8 +98,8 @@ impl State {
         }
     }
 
-    /// The answer of a server with which nothing is wrong.
-    fn saved(&mut self, request: &Request, bucket: &str, key: &str) -> Answer {
+    /// The response without a fault.
+    fn apply_save(&mut self, request: &Request, bucket: &str, key: &str) -> Answer {
         let Some(objects) = self.config.buckets.get(bucket) else {
             let why = "The specified bucket does not exist";
             return error(404, "NoSuchBucket", why, "");
@@ -120,11 +120,11 @@ impl State {
         }
         match request.method.as_str() {
             "PUT" => {
-                let etag = self.object(bucket, key, Some(request.body.clone()));
+                let etag = self.set_object(bucket, key, Some(request.body.clone()));
                 Answer::new(200, "").header("ETag", etag.unwrap_or_default())
             }
             _ => {
-                self.object(bucket, key, None);
+                self.set_object(bucket, key, None);
                 Answer::new(204, "")
             }
         }
