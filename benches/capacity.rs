@@ -1,32 +1,32 @@
-//! How well hashferry follows what a table takes, by the real clock.
+//! Adaptation of hashferry's write rate to a table's capacity, in real time.
 //!
 //! ```text
 //! cargo bench --bench capacity -- [SCENARIO...] [--python /path/to/python]
 //! ```
 //!
-//! A model of DynamoDB in this process refuses what exceeds its capacity; the
+//! A model of DynamoDB in this process throttles writes above its capacity. The
 //! real binary writes a list of hashes to it with `--rate auto`, until the
-//! scenario's time is up and it gets a SIGTERM. One table says how much of what
-//! was available was used, how much of what was offered was refused, and how
-//! long it took to follow. With `--python` the usual boto3 script does the
-//! same, as long as `--python-seconds` says. The scenarios are those of
-//! `tests/scenarios`, which are played in paused time, with sockets, timers and
-//! a machine that others use, too.
+//! scenario's time is up and it gets a SIGTERM. A table shows the share of the
+//! available capacity that was used, the share of the offered items that were
+//! throttled, and the time until the rate followed a change. With `--python` the
+//! usual boto3 script does the same, for `--python-seconds`. The scenarios are
+//! those of `tests/scenarios`, but with sockets, real timers and a shared machine
+//! instead of paused time.
 //!
-//! The model saves nothing beyond `--slack-ms` and one batch: see `table.rs`. It
-//! answers after `--latency-ms`. Its auto scaling has periods of three seconds
-//! instead of a minute, and hashferry, which would look at the capacity every
-//! ten seconds, then looks every half: a twentieth of both.
+//! The model's buckets hold `--slack-ms` of capacity and one batch: see
+//! `table.rs`. It responds after `--latency-ms`. Its auto scaling has periods of
+//! three seconds instead of a minute. hashferry describes the table every half
+//! second there instead of every ten seconds: a twentieth of both.
 //!
 //! «Followed in» is the time from a change of the capacity until both the
-//! offered rate and the accepted one are within a tenth of it for half a second,
-//! or ten batches where that is longer; a step of auto scaling that is shorter is
-//! not counted. It is exact to some 50 ms.
+//! offered and the accepted rate stay within a tenth of it for half a second, or
+//! for ten batches if that is longer. A step of auto scaling that is shorter does
+//! not count. The figure is exact to some 50 ms.
 //!
-//! Figures are printed, not judged. What fails the bench: a client that ends in
-//! another way than it was told to, a report that differs from what the model
-//! knows, and a model that gave more than it had. boto3 may fail: how is a note.
-//! `--quick`, and without `--bench` as a mere test, takes seconds a scenario.
+//! Figures are printed, not judged. The bench fails if a client exits otherwise
+//! than expected, if a report differs from the model's counts, or if the model
+//! accepted more than its capacity. A failure of boto3 is printed as a note.
+//! `--quick`, or no `--bench` (`cargo test`), takes a few seconds per scenario.
 
 #[path = "capacity/service.rs"]
 mod service;
@@ -61,66 +61,65 @@ use table::{Scaling, Shape};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Longest time for a client to begin, and, once it was told to end, to end.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Maximum time for a client to begin, and to exit after SIGTERM.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How often clients and clocks are looked at.
-const LOOK: Duration = Duration::from_millis(5);
+/// Interval at which clients and clocks are polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Runs hashferry against a table whose capacity is limited, and shows how much
-/// of it was used.
+/// Runs hashferry against a table of limited capacity and shows the share it used.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Arguments {
     /// Only scenarios whose name contains one of these.
     scenarios: Vec<String>,
-    /// Each scenario takes a few seconds.
+    /// Shortens each scenario to a few seconds.
     #[arg(long)]
     quick: bool,
-    /// The hashferry to run [default: the one cargo has built].
+    /// hashferry binary to run [default: the one cargo has built].
     #[arg(long)]
     binary: Option<PathBuf>,
     /// Also runs scripts/baseline.py, with this interpreter.
     #[arg(long, num_args = 0..=1, default_missing_value = "python3")]
     python: Option<PathBuf>,
-    /// How long scripts/baseline.py runs, at most.
+    /// Maximum run time of scripts/baseline.py, in seconds.
     #[arg(long, default_value_t = 30.0)]
     python_seconds: f64,
-    /// Seconds by which steps come later: hashferry looks at the capacity about
-    /// once in a whole second, so 0 is with a look.
+    /// Delay of the steps, in seconds: hashferry describes the table about once
+    /// every whole second, so with 0 a step coincides with such a call.
     #[arg(long, default_value_t = 0.45)]
     phase: f64,
-    /// Milliseconds of its capacity that the model saves.
+    /// Milliseconds of capacity that the model's buckets hold.
     #[arg(long, default_value_t = 100)]
     slack_ms: u64,
-    /// Milliseconds between a call and the model's answer.
+    /// Milliseconds between a call and the model's response.
     #[arg(long, default_value_t = 5)]
     latency_ms: u64,
-    /// Shows what the clients say.
+    /// Prints the clients' stderr.
     #[arg(long)]
     verbose: bool,
-    /// What cargo passes.
+    /// Set by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// One course of things.
+/// A table, the client's options, and the duration of a run.
 struct Scenario {
     name: &'static str,
-    /// What the figures are compared with.
+    /// Description of the capacity that the figures are compared with.
     compared: String,
     shape: Shape,
     seconds: f64,
-    /// The part before this second is not looked at when the use is reckoned.
+    /// Second from which on the used share is calculated.
     settled: f64,
-    /// The model's latency, where it isn't that of the others.
+    /// The model's latency; `None` for the default.
     latency_ms: Option<u64>,
-    /// What hashferry is told besides the usual.
+    /// Further options for hashferry.
     options: &'static [&'static str],
 }
 
 fn scenarios(quick: bool, phase: f64) -> Vec<Scenario> {
-    // A quick one, or the real one.
+    // Value of a quick run, or of a full one.
     let or = |short: f64, long: f64| if quick { short } else { long };
     let steady = |units: f64| Shape {
         provisioned: vec![(0.0, units)],
@@ -194,13 +193,13 @@ fn scenarios(quick: bool, phase: f64) -> Vec<Scenario> {
             },
             seconds: or(8.0, 100.0),
             settled: 0.0,
-            // As much less than ten seconds as the period is less than a minute.
+            // Scaled from ten seconds as the period is scaled from a minute.
             latency_ms: None,
             options: &["--capacity-interval", "500ms"],
         },
         Scenario {
             name: "on-demand",
-            compared: format!("an untold 3,000, from {settled} s on"),
+            compared: format!("an undescribed 3,000, from {settled} s on"),
             shape: Shape {
                 provisioned: Vec::new(),
                 hidden: Some(3000.0),
@@ -238,18 +237,18 @@ fn main() -> ExitCode {
 
 fn compare(arguments: &Arguments) -> Result {
     if !cfg!(unix) {
-        println!("A run is ended by SIGTERM, which there is none of here: nothing to do.");
+        println!("This bench needs SIGTERM, which this system does not have: nothing is measured.");
         return Ok(());
     }
     let mut scenarios = scenarios(arguments.quick || !arguments.bench, arguments.phase);
     let wanted = &arguments.scenarios;
     scenarios.retain(|s| wanted.is_empty() || wanted.iter().any(|part| s.name.contains(part)));
     if scenarios.is_empty() {
-        return Err(format!("no scenario is named like {wanted:?}").into());
+        return Err(format!("no scenario matches {wanted:?}").into());
     }
     let built = option_env!("CARGO_BIN_EXE_hashferry").map(PathBuf::from);
     let binary = arguments.binary.clone().or(built);
-    let binary = binary.ok_or("no hashferry: give --binary")?;
+    let binary = binary.ok_or("no hashferry binary found; give --binary")?;
     let mut rows = Vec::new();
     for scenario in &scenarios {
         let clients = [Some(Client::Hashferry(&binary))].into_iter();
@@ -280,7 +279,7 @@ impl Client<'_> {
     }
 }
 
-/// What one run of one client came to.
+/// Result of one run of one client.
 struct Row {
     scenario: &'static str,
     client: &'static str,
@@ -288,11 +287,11 @@ struct Row {
     seconds: f64,
     available: f64,
     accepted: f64,
-    /// Share of what was offered, from the beginning on.
-    refused: f64,
+    /// Throttled share of the offered items, over the whole run.
+    throttled: f64,
     followed: String,
-    /// Lines that the client took, and that are neither in the table nor in its
-    /// account as not written.
+    /// Lines that the client read, and that are neither in the table nor reported
+    /// as not written.
     lost: u64,
     outcome: Outcome,
     note: Option<String>,
@@ -303,15 +302,15 @@ impl Row {
         let counts = self.outcome.counts;
         let changes = self.outcome.table.changes().len() - 1;
         format!(
-            "{}, {}: {} s, {changes} changes of capacity, {} descriptions, {} items handed back, \
-             {} calls throttled, the model late by {:.1} ms at most{}",
+            "{}, {}: {} s, {changes} changes of capacity, {} descriptions, {} items unprocessed, \
+             {} calls throttled, maximum delay of the model {:.1} ms{}",
             self.scenario,
             self.client,
             self.seconds,
             counts.described,
-            thousands(counts.handed_back as f64),
+            thousands(counts.unprocessed as f64),
             thousands(counts.throttled as f64),
-            counts.late.as_secs_f64() * 1e3,
+            counts.max_delay.as_secs_f64() * 1e3,
             self.note
                 .iter()
                 .map(|note| format!("; {note}"))
@@ -328,10 +327,10 @@ fn run(scenario: &Scenario, client: Client<'_>, arguments: &Arguments) -> Result
         Client::Boto3(_) => scenario.seconds.min(arguments.python_seconds),
     };
     let list = folder.path().join("list");
-    // As if the whole time were the best there is, and ten seconds more.
+    // Enough lines for the maximum rate over the whole run and ten seconds more.
     let provisioned = scenario.shape.provisioned.iter().map(|(_, units)| *units);
-    let most = provisioned.fold(4000.0, f64::max);
-    write_list(&list, (most * (seconds + 10.0)) as u64)?;
+    let max_rate = provisioned.fold(4000.0, f64::max);
+    write_list(&list, (max_rate * (seconds + 10.0)) as u64)?;
     let slack = Duration::from_millis(arguments.slack_ms).as_secs_f64();
     let latency = scenario.latency_ms.unwrap_or(arguments.latency_ms);
     let latency = Duration::from_millis(latency);
@@ -341,60 +340,69 @@ fn run(scenario: &Scenario, client: Client<'_>, arguments: &Arguments) -> Result
         Client::Hashferry(_) => {
             process.wait_for(&service, seconds)?;
             process.terminate()?;
-            process.wait(PATIENCE)?
+            process.wait(CLIENT_TIMEOUT)?
         }
-        // It ends by itself.
-        Client::Boto3(_) => process.wait(Duration::from_secs_f64(seconds) + PATIENCE)?,
+        // The script stops by itself.
+        Client::Boto3(_) => process.wait(Duration::from_secs_f64(seconds) + CLIENT_TIMEOUT)?,
     };
     let outcome = service.stop();
-    let said = std::fs::read_to_string(folder.path().join("stderr"))?;
+    let stderr = std::fs::read_to_string(folder.path().join("stderr"))?;
     if arguments.verbose {
-        eprint!("{said}");
+        eprint!("{stderr}");
     }
-    if outcome.counts.strange > 0 {
-        return Err(format!("{} calls were no batches of puts", outcome.counts.strange).into());
+    if outcome.counts.invalid > 0 {
+        return Err(format!(
+            "{} calls were not valid batches of puts",
+            outcome.counts.invalid
+        )
+        .into());
     }
-    if outcome.table.gave_too_much(seconds) {
-        return Err("the model gave more than it had".into());
+    if outcome.table.exceeded_capacity(seconds) {
+        return Err("the model accepted more than its capacity".into());
     }
     let (lost, note) = match client {
         Client::Hashferry(_) => {
             let report = folder.path().join("report.json");
-            check_report(&report, ended, &outcome).map_err(|error| format!("{error}\n{said}"))?;
+            check_report(&report, ended, &outcome).map_err(|error| format!("{error}\n{stderr}"))?;
             (0, None)
         }
         Client::Boto3(_) => {
             let read: u64 = std::fs::read_to_string(folder.path().join("stdout"))?
                 .trim()
                 .parse()
-                .map_err(|_| format!("it does not say what it read\n{said}"))?;
+                .map_err(|_| {
+                    format!("the script did not print how many lines it read\n{stderr}")
+                })?;
             let failed = (!ended.success()).then(|| {
-                let last = said.lines().rfind(|line| !line.trim().is_empty());
-                format!("it failed: {}", last.unwrap_or("without a word"))
+                let last = stderr.lines().rfind(|line| !line.trim().is_empty());
+                format!(
+                    "the script failed: {}",
+                    last.unwrap_or("no message on stderr")
+                )
             });
             (read.saturating_sub(outcome.counts.stored), failed)
         }
     };
     let table = &outcome.table;
     let from = scenario.settled.min(seconds / 2.0);
-    let (_, offered) = table.taken(0.0, seconds);
-    let refused = offered - table.taken(0.0, seconds).0;
+    let (_, offered) = table.written(0.0, seconds);
+    let throttled = offered - table.written(0.0, seconds).0;
     Ok(Row {
         scenario: scenario.name,
         client: client.name(),
         compared: scenario.compared.clone(),
         seconds,
         available: table.available(from, seconds),
-        accepted: table.taken(from, seconds).0,
-        refused: refused / offered.max(1.0),
-        followed: followed(scenario, table, seconds),
+        accepted: table.written(from, seconds).0,
+        throttled: throttled / offered.max(1.0),
+        followed: describe_following(scenario, table, seconds),
         lost,
         outcome,
         note,
     })
 }
 
-/// Writes a list of so many lines.
+/// Writes a list with this number of lines.
 fn write_list(path: &Path, lines: u64) -> Result {
     let mut file = File::create(path)?;
     let mut chunk = vec![0; 1000 * list::LINE as usize];
@@ -405,11 +413,11 @@ fn write_list(path: &Path, lines: u64) -> Result {
     Ok(())
 }
 
-/// How long it took to follow each change, the beginning excepted where there
-/// are others; of auto scaling, which has many, the longest.
-fn followed(scenario: &Scenario, table: &table::Table, end: f64) -> String {
+/// Describes the time to follow each change, without the start if there are
+/// other changes. For the many changes of auto scaling it is the maximum.
+fn describe_following(scenario: &Scenario, table: &table::Table, end: f64) -> String {
     let changes = table.changes();
-    let show = |change: usize| match table.followed(change, end) {
+    let show = |change: usize| match table.seconds_to_follow(change, end) {
         Some(after) => format!("{after:.2} s"),
         None => "never".to_owned(),
     };
@@ -417,14 +425,14 @@ fn followed(scenario: &Scenario, table: &table::Table, end: f64) -> String {
     match scenario.shape.scaling {
         Some(_) => {
             let (at, units) = changes[last];
-            let each = (1..=last).map(|change| table.followed(change, end));
+            let each = (1..=last).map(|change| table.seconds_to_follow(change, end));
             let each: Vec<f64> = each.flatten().collect();
             let longest = match each.iter().copied().reduce(f64::max) {
                 Some(longest) => format!(", {longest:.2} s at most"),
                 None => String::new(),
             };
-            let (followed, most) = (each.len(), thousands(units));
-            format!("{followed} of {last} steps{longest}; {most} after {at:.1} s")
+            let (followed, final_units) = (each.len(), thousands(units));
+            format!("{followed} of {last} steps{longest}; {final_units} after {at:.1} s")
         }
         None if last == 0 => show(0),
         None => {
@@ -434,15 +442,17 @@ fn followed(scenario: &Scenario, table: &table::Table, end: f64) -> String {
     }
 }
 
-/// Compares a report with what the model knows.
+/// Compares a report with the model's counts.
 fn check_report(path: &Path, ended: ExitStatus, outcome: &Outcome) -> Result {
     let report: Value = match std::fs::read(path) {
         Ok(text) if !text.is_empty() => serde_json::from_slice(&text)?,
-        _ => return Err(format!("no report ({ended})").into()),
+        _ => return Err(format!("no report was written ({ended})").into()),
     };
-    // Interrupted: it was.
+    // 4: interrupted, by SIGTERM.
     if ended.code() != Some(4) {
-        return Err(format!("it ended with {ended}, expected exit status 4: {report}").into());
+        return Err(
+            format!("hashferry ended with {ended}, expected exit status 4: {report}").into(),
+        );
     }
     let number = |field: &str| {
         let number = report[field].as_u64();
@@ -451,20 +461,20 @@ fn check_report(path: &Path, ended: ExitStatus, outcome: &Outcome) -> Result {
     let columns = ["written", "duplicates", "rejected", "skipped", "failed"].map(number);
     let sum: u64 = columns.into_iter().sum::<std::result::Result<_, _>>()?;
     let counts = outcome.counts;
-    for (what, reported, known) in [
+    for (field, reported, expected) in [
         ("lines", number("lines")?, sum),
         ("written", number("written")?, counts.stored),
-        ("unprocessed", number("unprocessed")?, counts.handed_back),
+        ("unprocessed", number("unprocessed")?, counts.unprocessed),
         ("throttled", number("throttled")?, counts.throttled),
     ] {
-        if reported != known {
-            return Err(format!("{what}: {reported} in the report, {known} in truth").into());
+        if reported != expected {
+            return Err(format!("{field}: the report has {reported}, expected {expected}").into());
         }
     }
     Ok(())
 }
 
-/// A client that runs; killed when dropped.
+/// A running client; killed when dropped.
 struct Process(Child);
 
 impl Process {
@@ -515,27 +525,27 @@ impl Process {
         Ok(Self(child))
     }
 
-    /// Waits until so many seconds have passed since the first write.
+    /// Waits until this many seconds have passed since the first write.
     fn wait_for(&mut self, service: &Service, seconds: f64) -> Result {
         let started = Instant::now();
-        let limit = Duration::from_secs_f64(seconds) + PATIENCE;
+        let limit = Duration::from_secs_f64(seconds) + CLIENT_TIMEOUT;
         while service.elapsed().is_none_or(|elapsed| elapsed < seconds) {
             if self.0.try_wait()?.is_some() || started.elapsed() > limit {
-                // What it did is looked at all the same: its end says why.
+                // An early exit is no error here: the exit status is checked later.
                 return Ok(());
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }
 
-    /// Asks it to end.
+    /// Sends SIGTERM.
     fn terminate(&self) -> Result {
         #[cfg(unix)]
         {
             use nix::sys::signal::{Signal, kill};
             let id = nix::unistd::Pid::from_raw(i32::try_from(self.0.id())?);
-            // One that has ended, and was not waited for, takes it well.
+            // A zombie also accepts the signal.
             kill(id, Signal::SIGTERM)?;
         }
         Ok(())
@@ -548,16 +558,16 @@ impl Process {
                 return Ok(status);
             }
             if started.elapsed() > limit {
-                return Err(format!("it did not end within {} s", limit.as_secs()).into());
+                return Err(format!("the client did not exit within {} s", limit.as_secs()).into());
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Nothing happens to one that has ended.
+        // Without effect on a client that has exited.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -570,7 +580,7 @@ fn print(arguments: &Arguments, rows: &[Row]) {
         "available",
         "accepted",
         "use",
-        "refused",
+        "throttled",
         "followed in",
         "lost",
         "compared with",
@@ -583,18 +593,18 @@ fn print(arguments: &Arguments, rows: &[Row]) {
             thousands(row.available),
             thousands(row.accepted),
             format!("{:.1} %", 100.0 * row.accepted / row.available),
-            format!("{:.2} %", 100.0 * row.refused),
+            format!("{:.2} %", 100.0 * row.throttled),
             row.followed.clone(),
             thousands(row.lost as f64),
             row.compared.clone(),
         ]);
     }
     println!(
-        "\nUnits that were available and accepted, items refused of those offered. The model saves \
-         {} ms and one batch, and answers after {} ms where nothing else is said.\n",
+        "\nAvailable and accepted WCU, and the throttled share of the offered items. The model holds \
+        {} ms and one batch of capacity, and responds after {} ms by default.\n",
         arguments.slack_ms, arguments.latency_ms
     );
-    // Numbers to the right, words to the left.
+    // Numbers are right-aligned, text left-aligned.
     let right = |column: usize| (2..6).contains(&column) || column == 7;
     let width = |column: usize| lines.iter().map(move |line| line[column].chars().count());
     let widths: Vec<usize> = (0..heads.len())
@@ -615,7 +625,7 @@ fn print(arguments: &Arguments, rows: &[Row]) {
     }
 }
 
-/// A whole number with its thousands set apart.
+/// Formats a number without decimals, with a comma between thousands.
 fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut out = String::new();

@@ -1,36 +1,35 @@
-//! How much a client costs, from the list's first byte to the last answer.
+//! Cost of a client, from the list's first byte to the last response.
 //!
 //! ```text
 //! cargo bench --bench end_to_end -- --lines 2000000 --rounds 5 --binary target/dist/hashferry
 //! ```
 //!
 //! One server in this process plays S3 and DynamoDB on the loopback interface
-//! and answers at once. Each client is a process of its own that reads the
-//! same list by GetObject and writes every line by BatchWriteItem; then its
-//! wall time, its processor time (user and system) and its peak memory are
-//! taken from the operating system. The server sums up what it got: a client
-//! that loses an item, or sends one twice, has no result, and the bench fails.
+//! and responds without delay. Each client is a separate process that reads the
+//! same list by GetObject and writes every line by BatchWriteItem. The operating
+//! system reports its wall time, CPU time (user and system) and peak memory. The
+//! server keeps a checksum of the items: the bench fails if a client loses an
+//! item or sends one twice.
 //!
 //! The clients: **hashferry**; a good program on the generated SDK client; the
 //! floor, written by hand for this list and this server (see `clients.rs`);
-//! and with `--python` the well-known boto3 script, on fewer lines, since it
-//! takes its time. The rounds are interleaved, so that all clients share the
-//! machine's moods. Two cores are enough, one for the server.
+//! and with `--python` the well-known boto3 script, on fewer lines because it is
+//! slow. The rounds are interleaved, so that all clients see the same noise of
+//! the machine. Two cores are enough, one for the server.
 //!
-//! Processor time says more than items per second: that number is for a server
+//! CPU time says more than items per second: the latter holds for a server
 //! without latency, where all work is the client's, and includes the start of
-//! the process. TLS isn't part of it. What a server is worth that takes its time
-//! is in the rows «away»: the default flags and no others, against one that is
-//! provisioned with 40,000 units and answers after so many milliseconds, and the
-//! same as fast as it goes.
+//! the process. TLS is not part of it. The rows «away» use a server that
+//! responds after so many milliseconds and has 40,000 provisioned WCU: once with
+//! the default flags only, once with `--rate max`.
 //!
-//! «verify» and «lookup» read all of it back, a hundred keys a call; «lookup» answers
-//! with a line of JSON each, into nowhere.
+//! «verify» and «lookup» read every item back, a hundred keys a call; «lookup»
+//! prints a line of JSON for each, which is discarded.
 //!
-//! In the end, how soon: from the start of the process to the first item that is
-//! acknowledged, and to the end of `--help`.
+//! The last lines are start times: from the start of the process to the first
+//! acknowledged item, and to the end of `--help`.
 //!
-//! Without `--bench`, as a mere test, it makes one short round.
+//! Without `--bench` (`cargo test`) it runs one short round.
 
 #[path = "end_to_end/clients.rs"]
 mod clients;
@@ -51,21 +50,20 @@ use sink::{Counts, Sink};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Runs clients against a server that answers at once and compares their cost.
+/// Runs clients against a server without latency and compares their cost.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Arguments {
-    /// Lines of the list [default: 50,000, as a test 2,000].
+    /// Lines of the list [default: 50,000; 2,000 as a test].
     #[arg(long)]
     lines: Option<u64>,
-    /// How often each client runs.
+    /// Runs of each client.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
-    /// The hashferry to measure [default: the one cargo has built].
+    /// hashferry binary to measure [default: the one cargo has built].
     #[arg(long)]
     binary: Option<PathBuf>,
-    /// Lines of the list that goes to a server which takes its time [default: 400,000,
-    /// as a test 500].
+    /// Lines of the list for a server with latency [default: 400,000; 500 as a test].
     #[arg(long)]
     far_lines: Option<u64>,
     /// Only clients whose name contains this.
@@ -77,16 +75,16 @@ struct Arguments {
     /// Lines for scripts/baseline.py.
     #[arg(long, default_value_t = 50_000)]
     python_lines: u64,
-    /// Longest time for one run, in seconds.
+    /// Maximum time for one run, in seconds.
     #[arg(long, default_value_t = 1800)]
     limit: u64,
-    /// What cargo passes.
+    /// Set by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
-    /// Is this client, instead of measuring it.
+    /// Runs this client, instead of measuring it.
     #[arg(long, hide = true)]
     self_client: Option<SelfClient>,
-    /// Runs this command, and prints what it cost.
+    /// Runs this command and prints its cost.
     #[arg(last = true, hide = true)]
     measure: Vec<String>,
 }
@@ -100,7 +98,7 @@ enum SelfClient {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match (arguments.self_client, arguments.measure.is_empty()) {
-        (Some(client), _) => be(client),
+        (Some(client), _) => run_as_client(client),
         (None, false) => measure(&arguments),
         (None, true) => compare(&arguments),
     };
@@ -113,7 +111,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn be(client: SelfClient) -> Outcome {
+fn run_as_client(client: SelfClient) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -123,7 +121,7 @@ fn be(client: SelfClient) -> Outcome {
     }
 }
 
-/// What one run of one client cost.
+/// Cost of one run of one client.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Cost {
     wall_s: f64,
@@ -131,8 +129,8 @@ struct Cost {
     peak_mib: f64,
 }
 
-/// Runs one command as the only child of this process, so that all the system
-/// knows of this process's children is that command's.
+/// Runs one command as the only child of this process, so that the usage of
+/// this process's children is the usage of that command.
 fn measure(arguments: &Arguments) -> Outcome {
     let started = Instant::now();
     let mut child = Command::new(&arguments.measure[0])
@@ -147,7 +145,11 @@ fn measure(arguments: &Arguments) -> Outcome {
         if started.elapsed() > Duration::from_secs(arguments.limit) {
             child.kill()?;
             child.wait()?;
-            return Err(format!("took longer than {} s", arguments.limit).into());
+            return Err(format!(
+                "the command took longer than {} s; give more with --limit",
+                arguments.limit
+            )
+            .into());
         }
         std::thread::sleep(Duration::from_millis(1));
     };
@@ -155,7 +157,7 @@ fn measure(arguments: &Arguments) -> Outcome {
     if !status.success() {
         return Err(status.to_string().into());
     }
-    let (cpu_s, peak_mib) = usage_of_children()?;
+    let (cpu_s, peak_mib) = children_usage()?;
     let cost = Cost {
         wall_s,
         cpu_s,
@@ -166,13 +168,13 @@ fn measure(arguments: &Arguments) -> Outcome {
 }
 
 #[cfg(unix)]
-fn usage_of_children() -> Outcome<(f64, f64)> {
+fn children_usage() -> Outcome<(f64, f64)> {
     use nix::sys::resource::{UsageWho, getrusage};
     use nix::sys::time::TimeValLike;
 
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let cpu = usage.user_time() + usage.system_time();
-    // Kilobytes, but bytes on macOS.
+    // `ru_maxrss` is in KiB, but in bytes on macOS.
     let unit = if cfg!(target_os = "macos") {
         1.0
     } else {
@@ -187,7 +189,7 @@ fn usage_of_children() -> Outcome<(f64, f64)> {
     Ok((f64::NAN, f64::NAN))
 }
 
-/// A client, its command, and what its runs cost.
+/// A client, its command, and the cost of its runs.
 struct Client {
     name: &'static str,
     command: Vec<String>,
@@ -196,12 +198,12 @@ struct Client {
     costs: Vec<Cost>,
 }
 
-/// The client that this is about, and those that it is compared with.
+/// The client under test, and the two it is compared with.
 const HASHFERRY: &str = "hashferry";
 const GENERATED: &str = "generated SDK client";
 const FLOOR: &str = "floor, by hand";
 
-/// Stands for a path in a command that is another in each run.
+/// Placeholder for the report's path, which differs from run to run.
 const REPORT: &str = "{report}";
 
 fn clients(arguments: &Arguments) -> Outcome<Vec<Client>> {
@@ -234,7 +236,7 @@ fn clients(arguments: &Arguments) -> Outcome<Vec<Client>> {
                            --progress none --report {report}";
             let max = ["--rate", "max"];
             let many = ["--rate", "max", "--concurrency", "256"];
-            for (name, lines, latency, more) in [
+            for (name, lines, latency, extra) in [
                 (HASHFERRY, lines, 0, &max[..]),
                 ("hashferry, 256 calls", lines, 0, &many),
                 ("hashferry, 5 ms away", far_lines, 5, &[]),
@@ -244,10 +246,10 @@ fn clients(arguments: &Arguments) -> Outcome<Vec<Client>> {
             ] {
                 let mut command = vec![text(&binary)?, "ingest", "s3://bench/list"];
                 command.extend(options.split_whitespace());
-                command.extend(more);
+                command.extend(extra);
                 add(name, lines, latency, &command);
             }
-            for (name, verb, more) in [
+            for (name, verb, extra) in [
                 (
                     "hashferry verify",
                     "verify",
@@ -261,11 +263,11 @@ fn clients(arguments: &Arguments) -> Outcome<Vec<Client>> {
             ] {
                 let mut command = vec![text(&binary)?, verb, "s3://bench/list"];
                 command.extend(max);
-                command.extend(more);
+                command.extend(extra);
                 add(name, lines, 0, &command);
             }
         }
-        None => println!("Without hashferry: give --binary."),
+        None => println!("hashferry is left out: no binary found. Give --binary."),
     }
     let own = std::env::current_exe()?;
     for (name, mode) in [(GENERATED, "generated"), (FLOOR, "floor")] {
@@ -274,11 +276,11 @@ fn clients(arguments: &Arguments) -> Outcome<Vec<Client>> {
     if let Some(python) = &arguments.python {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/baseline.py");
         let base = [text(python)?, text(&script)?, "s3://bench/list", "sha256"];
-        for (name, more) in [
+        for (name, extra) in [
             ("boto3, readline", None),
             ("boto3, iter_lines", Some("--iter-lines")),
         ] {
-            let command: Vec<&str> = base.into_iter().chain(more).collect();
+            let command: Vec<&str> = base.into_iter().chain(extra).collect();
             add(name, arguments.python_lines, 0, &command);
         }
     }
@@ -286,7 +288,9 @@ fn clients(arguments: &Arguments) -> Outcome<Vec<Client>> {
 }
 
 fn text(path: &Path) -> Outcome<&str> {
-    Ok(path.to_str().ok_or("a path that isn't UTF-8")?)
+    Ok(path
+        .to_str()
+        .ok_or_else(|| format!("the path {} is not valid UTF-8", path.display()))?)
 }
 
 fn compare(arguments: &Arguments) -> Outcome {
@@ -297,7 +301,7 @@ fn compare(arguments: &Arguments) -> Outcome {
             let cost = run(client, &sink, arguments.limit)
                 .map_err(|error| format!("{}: {error}", client.name))?;
             eprintln!(
-                "round {round} of {}: {}, {} items in {:.2} s, {:.2} s of processor time",
+                "round {round} of {}: {}, {} items in {:.2} s, {:.2} s of CPU time",
                 arguments.rounds, client.name, client.lines, cost.wall_s, cost.cpu_s
             );
             client.costs.push(cost);
@@ -305,13 +309,13 @@ fn compare(arguments: &Arguments) -> Outcome {
     }
     print(&clients, arguments.rounds);
     if let Some(client) = clients.iter().find(|c| c.name == HASHFERRY) {
-        starts(client, &sink, arguments)?;
+        measure_start(client, &sink, arguments)?;
     }
     Ok(())
 }
 
-/// How soon the first items are acknowledged, and `--help` is told.
-fn starts(client: &Client, sink: &Sink, arguments: &Arguments) -> Outcome {
+/// Measures the time to the first acknowledged items and the time of `--help`.
+fn measure_start(client: &Client, sink: &Sink, arguments: &Arguments) -> Outcome {
     let (mut first, mut help) = (Vec::new(), Vec::new());
     for _ in 0..if arguments.bench { 11 } else { 1 } {
         let client = Client {
@@ -320,27 +324,27 @@ fn starts(client: &Client, sink: &Sink, arguments: &Arguments) -> Outcome {
             command: client.command.clone(),
             ..*client
         };
-        let begun = Instant::now();
+        let started = Instant::now();
         run(&client, sink, arguments.limit)?;
         let acknowledged = sink.first().ok_or("no item was acknowledged")?;
-        first.push(acknowledged.duration_since(begun).as_secs_f64() * 1e3);
-        let begun = Instant::now();
-        let told = Command::new(&client.command[0]).arg("--help").output()?;
-        help.push(begun.elapsed().as_secs_f64() * 1e3);
-        if !told.status.success() {
-            return Err("--help fails".into());
+        first.push(acknowledged.duration_since(started).as_secs_f64() * 1e3);
+        let started = Instant::now();
+        let output = Command::new(&client.command[0]).arg("--help").output()?;
+        help.push(started.elapsed().as_secs_f64() * 1e3);
+        if !output.status.success() {
+            return Err(format!("--help failed: {}", output.status).into());
         }
     }
-    let show = |values| Spread::of_values(values).show(|ms| format!("{ms:.0}"));
+    let show = |values| Spread::from_values(values).show(|ms| format!("{ms:.0}"));
     println!(
-        "\nFrom the start of the process: first items acknowledged after {} ms, --help told after {} ms",
+        "\nFrom the start of the process: first items acknowledged after {} ms, --help printed after {} ms",
         show(first),
         show(help)
     );
     Ok(())
 }
 
-/// Runs a client once, and checks that each line has arrived once.
+/// Runs a client once and checks that each line has arrived exactly once.
 fn run(client: &Client, sink: &Sink, limit: u64) -> Outcome<Cost> {
     let state = tempfile::tempdir()?;
     let report = state.path().join("report.json");
@@ -385,41 +389,41 @@ fn run(client: &Client, sink: &Sink, limit: u64) -> Outcome<Cost> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// The median, the least and the greatest.
+/// Median, minimum and maximum.
 #[derive(Clone, Copy)]
 struct Spread {
     median: f64,
-    least: f64,
-    greatest: f64,
+    minimum: f64,
+    maximum: f64,
 }
 
 impl Spread {
-    fn of(client: &Client, value: impl Fn(&Cost) -> f64) -> Self {
-        Self::of_values(client.costs.iter().map(value).collect())
+    fn from_costs(client: &Client, value: impl Fn(&Cost) -> f64) -> Self {
+        Self::from_values(client.costs.iter().map(value).collect())
     }
 
-    fn of_values(mut values: Vec<f64>) -> Self {
+    fn from_values(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         Self {
             median: values[values.len() / 2],
-            least: values[0],
-            greatest: values[values.len() - 1],
+            minimum: values[0],
+            maximum: values[values.len() - 1],
         }
     }
 
     fn show(&self, digits: impl Fn(f64) -> String) -> String {
         let Self {
             median,
-            least,
-            greatest,
+            minimum,
+            maximum,
         } = *self;
-        match least == greatest {
+        match minimum == maximum {
             true => digits(median),
             false => format!(
                 "{} ({}–{})",
                 digits(median),
-                digits(least),
-                digits(greatest)
+                digits(minimum),
+                digits(maximum)
             ),
         }
     }
@@ -436,15 +440,16 @@ fn print(clients: &[Client], rounds: usize) {
         "CPU ÷ floor",
     ];
     let mut rows = vec![heads.map(str::to_owned)];
-    let cpu = |client: &Client| Spread::of(client, |cost| cost.cpu_s * 1e6 / client.lines as f64);
-    let of = |name: &str| {
+    let cpu =
+        |client: &Client| Spread::from_costs(client, |cost| cost.cpu_s * 1e6 / client.lines as f64);
+    let cpu_by_name = |name: &str| {
         let client = clients.iter().find(|c| c.name == name);
         client.filter(|c| !c.costs.is_empty()).map(cpu)
     };
-    let (generated, floor) = (of(GENERATED), of(FLOOR));
+    let (generated, floor) = (cpu_by_name(GENERATED), cpu_by_name(FLOOR));
     for client in clients.iter().filter(|client| !client.costs.is_empty()) {
-        let rate = Spread::of(client, |cost| client.lines as f64 / cost.wall_s);
-        let peak = Spread::of(client, |cost| cost.peak_mib);
+        let rate = Spread::from_costs(client, |cost| client.lines as f64 / cost.wall_s);
+        let peak = Spread::from_costs(client, |cost| cost.peak_mib);
         let ratio = |to: Option<Spread>| match to {
             Some(to) => format!("{:.2}", cpu(client).median / to.median),
             None => "-".to_owned(),
@@ -467,7 +472,7 @@ fn print(clients: &[Client], rounds: usize) {
                 .unwrap_or(0)
         })
         .collect();
-    println!("\nMedian of rounds (least–greatest); rounds: {rounds}\n");
+    println!("\nMedian of rounds (minimum–maximum); rounds: {rounds}\n");
     for row in rows {
         let cells =
             row.iter()
@@ -481,7 +486,7 @@ fn print(clients: &[Client], rounds: usize) {
     }
 }
 
-/// A whole number with its thousands set apart.
+/// Formats a number without decimals, with a comma between thousands.
 fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut out = String::new();

@@ -1,29 +1,30 @@
-//! Runs that are killed at random moments, and servers that do everything wrong.
+//! Soak test: runs killed at random moments, and services with random faults.
 //!
 //! ```text
 //! cargo bench --profile dev --bench soak -- [kills] [chaos] [--kills 200] [--seed 1]
 //! ```
 //!
-//! `kills`: the real binary is killed by SIGKILL at a random moment, after as many
-//! items as were drawn, or after as many milliseconds, so that its beginning and
-//! its end are hit too; it is started again, killed again or not, until it is
-//! done. Every second round the service hands items back, throttles, breaks
-//! connections before and after the write, and answers out of order. `chaos`: the
-//! whole real list, with every S3 body cut at a random place, 2 % of the writes
-//! answered with 500, 2 % with a broken connection of which half were written,
-//! and 5 % of the items handed back, all at once, beside a run that nothing
-//! disturbs.
+//! `kills`: SIGKILL ends the real binary after a random number of items or
+//! milliseconds, so that start-up and shutdown are hit too. It is restarted, and
+//! perhaps killed again, until it finishes. Every second round the service leaves
+//! items unprocessed, throttles, breaks connections before and after the write,
+//! and responds out of order.
 //!
-//! What fails: a hash that is lost, books of the whole that are not those of the
-//! list, a rejected line that is not named once, a run that cannot be taken up.
-//! Times are printed, not judged.
+//! `chaos`: the whole real list, with several faults at once. Every S3 body is cut
+//! at a random offset, 2 % of the writes get status 500, 2 % a broken connection
+//! (half of them after the write), and 5 % of the items stay unprocessed. A run
+//! without faults is the comparison.
+//!
+//! The test fails on a lost hash, on line counts that differ from the list's, on
+//! a rejected line that is not recorded exactly once, and on a run that cannot
+//! resume. Times are printed, not judged.
 
 #[path = "../tests/it/common/mod.rs"]
-#[allow(dead_code)] // what only the tests take of it
+#[allow(dead_code)] // some of it is for the tests only
 mod common;
 
 use clap::Parser;
-use common::binary::{Ended, Run};
+use common::binary::{Finished, Run};
 use common::fake_dynamo::{Chance, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
 use common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
 use std::collections::BTreeSet;
@@ -32,12 +33,12 @@ use std::time::{Duration, Instant};
 
 const URI: &str = "s3://lists/list.txt";
 
-/// How long a run may take to get as far as it is to be killed at.
-const LIMIT: Duration = Duration::from_secs(120);
+/// Maximum time until a run reaches the point at which it is killed.
+const RUN_TIMEOUT: Duration = Duration::from_secs(120);
 
 #[derive(Parser)]
 struct Args {
-    /// What to run [default: both]
+    /// Parts to run [default: both]
     only: Vec<String>,
     /// Rounds of `kills`.
     #[arg(long, default_value_t = 20)]
@@ -45,31 +46,31 @@ struct Args {
     /// Lines of the list that `kills` uses.
     #[arg(long, default_value_t = 20_000)]
     lines: usize,
-    /// Write units a second of `chaos`.
+    /// Rate of `chaos`, in WCU/s.
     #[arg(long, default_value_t = 5000)]
     rate: u64,
-    /// Of all chance.
+    /// Seed of all random choices.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Given by cargo.
+    /// Set by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// A list, and what must become of it.
+/// A list and the expected outcome of its lines.
 struct List {
     text: Vec<u8>,
     hashes: BTreeSet<Vec<u8>>,
-    /// Lines that are hashes, the repeated ones too.
+    /// Lines that are hashes, duplicates included.
     hash_lines: u64,
     skipped: u64,
-    /// Numbers of the lines that are none.
+    /// Numbers of the lines that are no hashes.
     rejected: Vec<u64>,
 }
 
 impl List {
-    /// The first `n` lines of the real list, and of every hundred one comment, one
-    /// line that is no hash and one hash once more.
+    /// Builds a list from the first `n` lines of the real one. Each hundred lines
+    /// get a comment, a line that is no hash, and a duplicate.
     fn new(n: usize) -> Self {
         let real = &include_bytes!("../tests/data/debian-packages.sha256.txt.zst")[..];
         let real = String::from_utf8(zstd::decode_all(real).expect("a list")).expect("text");
@@ -117,12 +118,12 @@ impl List {
         self.hash_lines + self.skipped + self.rejected.len() as u64
     }
 
-    /// What is wrong with a run that is done: nothing, when nothing is.
-    fn against(&self, ended: &Ended, dynamo: &FakeDynamo, rejects: &str) -> Vec<String> {
+    /// Describes each deviation of a finished run; empty if there is none.
+    fn deviations(&self, ended: &Finished, dynamo: &FakeDynamo, rejects: &str) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut expect = |what: &str, got: u64, wanted: u64| {
             if got != wanted {
-                wrong.push(format!("{what}: {got}, not {wanted}"));
+                wrong.push(format!("{what}: {got}, expected {wanted}"));
             }
         };
         let there: BTreeSet<Vec<u8>> = dynamo.items().into_keys().collect();
@@ -156,7 +157,7 @@ impl List {
             .collect();
         if named != self.rejected {
             wrong.push(format!(
-                "{} rejected lines are named, not the {} there are",
+                "{} rejected lines are recorded, expected {}",
                 named.len(),
                 self.rejected.len()
             ));
@@ -182,7 +183,7 @@ fn table() -> FakeDynamo {
     FakeDynamo::start(DynamoConfig::new("sha256", "sha256", KeyType::S))
 }
 
-/// What the service does wrong in a round of `kills`.
+/// Faults of the service in a round of `kills`.
 fn faults(random: &mut fastrand::Rng) -> FaultPlan {
     let plan = FaultPlan::default().chance(Chance {
         seed: random.u64(..),
@@ -192,7 +193,7 @@ fn faults(random: &mut fastrand::Rng) -> FaultPlan {
         drop_after: 0.01,
         server_error: 0.01,
     });
-    // Some answers come when dozens of later calls have come in.
+    // Some responses are held back until dozens of later calls have arrived.
     (0..20).fold(plan, |plan, _| {
         let k = random.u64(1..600);
         plan.at(k, Fault::HoldUntil(k + random.u64(1..40)))
@@ -202,8 +203,8 @@ fn faults(random: &mut fastrand::Rng) -> FaultPlan {
 fn kills(args: &Args) -> u64 {
     let list = List::new(args.lines);
     let mut random = fastrand::Rng::with_seed(args.seed);
-    let (mut killed, mut taken_up, mut from_begin, mut again, mut wrong) = (0, 0, 0, 0, 0);
-    let begun = Instant::now();
+    let (mut killed, mut resumed, mut from_start, mut rewritten, mut wrong) = (0, 0, 0, 0, 0);
+    let started_at = Instant::now();
     println!(
         "kills: {} rounds on a list of {} lines, {} different hashes; seed {}",
         args.kills,
@@ -219,18 +220,18 @@ fn kills(args: &Args) -> u64 {
         let keep = tempfile::tempdir().expect("a folder");
         let path = |name: &str| keep.path().join(name).to_str().expect("text").to_owned();
         let (checkpoint, rejects) = (path("checkpoint"), path("rejects"));
-        let kept = [
+        let options = [
             "--rate",
             "max",
             "--checkpoint",
             &checkpoint,
-            // So often that even these short runs are taken up in the middle.
+            // Short enough that even these short runs resume in the middle.
             "--checkpoint-interval",
             "20ms",
             "--rejects",
             &rejects,
         ];
-        let run = || Run::ingest(URI, &kept).s3(&s3).dynamo(&dynamo);
+        let run = || Run::ingest(URI, &options).s3(&s3).dynamo(&dynamo);
         let mut done = None;
         for _ in 0..random.u64(1..4) {
             if random.bool() && round % 2 == 0 {
@@ -240,14 +241,14 @@ fn kills(args: &Args) -> u64 {
             if random.f64() < 0.7 {
                 let items = dynamo.stats().items_written + random.u64(0..list.hash_lines);
                 dynamo.wait_until(
-                    LIMIT.min(Duration::from_millis(random.u64(50..1200))),
+                    RUN_TIMEOUT.min(Duration::from_millis(random.u64(50..1200))),
                     |s| s.items_written >= items,
                 );
             } else {
                 std::thread::sleep(Duration::from_millis(random.u64(0..800)));
             }
             started.kill();
-            let ended = started.end();
+            let ended = started.wait();
             if ended.status == -1 {
                 killed += 1;
             } else {
@@ -256,25 +257,25 @@ fn kills(args: &Args) -> u64 {
             }
         }
         let ended = done.unwrap_or_else(|| {
-            let last = run().end();
+            let last = run().run();
             match last.report["resumed_from"].as_u64() {
-                Some(0) | None => from_begin += 1,
-                Some(_) => taken_up += 1,
+                Some(0) | None => from_start += 1,
+                Some(_) => resumed += 1,
             }
             last
         });
         let named = std::fs::read_to_string(&rejects).unwrap_or_default();
-        for what in list.against(&ended, &dynamo, &named) {
+        for what in list.deviations(&ended, &dynamo, &named) {
             wrong += 1;
             println!("round {round}: {what}\n{}", ended.stderr);
         }
         let stats = dynamo.stop();
-        again += stats.items_stored - stats.distinct;
+        rewritten += stats.items_stored - stats.distinct;
         if round % 10 == 0 || round == args.kills {
             println!(
-                "  {round} rounds: {killed} kills; last runs: {taken_up} taken up at a mark, {from_begin} at the \
-                 beginning; {again} items written again; {wrong} things wrong; {:.0} s",
-                begun.elapsed().as_secs_f64()
+                "  {round} rounds: {killed} kills; last runs: {resumed} resumed in the middle, {from_start} at the \
+                 start; {rewritten} items rewritten; {wrong} deviations; {:.0} s",
+                started_at.elapsed().as_secs_f64()
             );
         }
     }
@@ -285,7 +286,7 @@ fn chaos(args: &Args) -> u64 {
     let list = List::new(usize::MAX);
     let mut random = fastrand::Rng::with_seed(args.seed);
     println!(
-        "chaos: the real list, {} lines, at {} write units/s; seed {}",
+        "chaos: the real list, {} lines, at {} WCU/s; seed {}",
         list.lines(),
         args.rate,
         args.seed
@@ -293,7 +294,7 @@ fn chaos(args: &Args) -> u64 {
     let cuts = (1..2000).fold(S3Plan::default(), |plan, k| {
         plan.get(k, S3Fault::EndAfter(random.u64(1..200_000)))
     });
-    let wrongs = FaultPlan::default().chance(Chance {
+    let faults = FaultPlan::default().chance(Chance {
         seed: args.seed,
         unprocessed: 0.05,
         throttled: 0.0,
@@ -304,8 +305,8 @@ fn chaos(args: &Args) -> u64 {
     let mut wrong = 0;
     let mut times = Vec::new();
     for (name, s3_plan, plan) in [
-        ("undisturbed", S3Plan::default(), FaultPlan::default()),
-        ("disturbed", cuts, wrongs),
+        ("without faults", S3Plan::default(), FaultPlan::default()),
+        ("with faults", cuts, faults),
     ] {
         let s3 = FakeS3::start(
             S3Config::default()
@@ -317,25 +318,25 @@ fn chaos(args: &Args) -> u64 {
         let keep = tempfile::tempdir().expect("a folder");
         let rejects = keep.path().join("rejects");
         let rate = args.rate.to_string();
-        let kept = [
+        let options = [
             "--rate",
             &rate,
             "--rejects",
             rejects.to_str().expect("text"),
         ];
-        let begun = Instant::now();
-        let ended = Run::ingest(URI, &kept).s3(&s3).dynamo(&dynamo).end();
-        times.push(begun.elapsed().as_secs_f64());
+        let started_at = Instant::now();
+        let ended = Run::ingest(URI, &options).s3(&s3).dynamo(&dynamo).run();
+        times.push(started_at.elapsed().as_secs_f64());
         let named = std::fs::read_to_string(&rejects).unwrap_or_default();
-        let found = list.against(&ended, &dynamo, &named);
+        let found = list.deviations(&ended, &dynamo, &named);
         wrong += found.len() as u64;
         for what in found {
             println!("{name}: {what}\n{}", ended.stderr);
         }
         let stats = dynamo.stop();
         println!(
-            "  {name}: {:.1} s; {} GETs, {} calls, {} items handed back, {} connections broken, {} answers with 500; \
-             {} of {} hashes there, {} items written again",
+            "  {name}: {:.1} s; {} GETs, {} calls, {} items unprocessed, {} connections broken, {} responses with status 500; \
+             {} of {} hashes in the table, {} items rewritten",
             times[times.len() - 1],
             s3.stop().get_count,
             stats.calls,
@@ -348,7 +349,7 @@ fn chaos(args: &Args) -> u64 {
         );
     }
     println!(
-        "  time, disturbed to undisturbed: {:.2}",
+        "  time with faults, relative to the time without: {:.2}",
         times[1] / times[0]
     );
     wrong

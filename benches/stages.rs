@@ -1,8 +1,8 @@
-//! The pure stages, each by itself: `cargo bench --bench stages [-- FILTER]`.
+//! Benches of single stages: `cargo bench --bench stages [-- FILTER]`.
 //!
-//! Bytes a second are bytes of the list, so that the stages can be set against each
-//! other and against what the network brings. `end_to_end` says what they cost
-//! together; here is seen which one it was.
+//! Throughput is in bytes of the list, so that the stages compare with each other
+//! and with the network. `end_to_end` measures their total cost; this bench shows
+//! the share of each.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use hashferry::Algorithm;
@@ -10,32 +10,32 @@ use hashferry::Attribute;
 use hashferry::Case;
 use hashferry::Hash;
 use hashferry::bench::Framer;
+use hashferry::bench::ItemJsonTemplate;
 use hashferry::bench::ItemTemplate;
 use hashferry::bench::KeySchema;
 use hashferry::bench::Layout;
-use hashferry::bench::Limiter;
 use hashferry::bench::LineParser;
 use hashferry::bench::Parsed;
-use hashferry::bench::Place;
+use hashferry::bench::Position;
 use hashferry::bench::Record;
 use hashferry::bench::RowParser;
-use hashferry::bench::WholeTemplate;
+use hashferry::bench::SharedBucket;
 use hashferry::bench::Window;
 use hashferry::matchmeta::Normalizer;
-use hashferry::options::Form;
 use hashferry::options::Format;
 use hashferry::options::KeyAttribute;
 use hashferry::options::KeyType;
+use hashferry::options::ListOptions;
 use std::hint::black_box;
 use std::sync::Arc;
 
-/// Lines of each list.
+/// Number of lines of each list.
 const LINES: u32 = 20_000;
 
-/// As large as the chunks that S3 sends.
+/// Size of the chunks, as S3 sends them.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Hashes without a pattern, and always the same.
+/// Pseudo-random hashes from a fixed seed.
 fn hashes() -> Vec<Hash> {
     let mut random = fastrand::Rng::with_seed(1);
     let mut raw = [0; 32];
@@ -57,7 +57,7 @@ fn list(hashes: &[Hash], end: &str) -> Vec<u8> {
 }
 
 fn records(hashes: &[Hash]) -> Vec<Record> {
-    let place = |line| Place {
+    let place = |line| Position {
         source: 0,
         line,
         byte: line * 66,
@@ -77,7 +77,7 @@ fn schema() -> KeySchema {
     }
 }
 
-/// Calls `each` with the lines of `text`, which comes in chunks.
+/// Calls `each` with the lines of `text`, which it feeds in chunks.
 fn framed(text: &[u8], mut each: impl FnMut(&hashferry::bench::Line<'_>)) {
     let mut framer = Framer::new();
     for chunk in text.chunks(CHUNK_BYTES) {
@@ -113,7 +113,7 @@ fn reading(c: &mut Criterion) {
             assert_eq!(count, LINES);
         });
     });
-    group.bench_function("lines, records and the window of repeats", |b| {
+    group.bench_function("lines, records and the window of duplicates", |b| {
         let parser = LineParser::new(Algorithm::Sha256);
         b.iter_batched(
             || Window::new(Algorithm::Sha256),
@@ -121,7 +121,7 @@ fn reading(c: &mut Criterion) {
                 let mut fresh = 0u32;
                 framed(&text, |line| {
                     if let Parsed::Hash(hash) = parser.parse(line) {
-                        fresh += u32::from(window.take(&hash));
+                        fresh += u32::from(window.insert(&hash));
                     }
                 });
                 window
@@ -135,8 +135,8 @@ fn reading(c: &mut Criterion) {
 fn rows(c: &mut Criterion) {
     let hashes = hashes();
     let mut group = c.benchmark_group("rows");
-    let mut row = |name: &str, format: Format, form: Form, text: String| {
-        let layout = Layout::seen(name, text.as_bytes(), true, &form).expect("a list");
+    let mut row = |name: &str, format: Format, form: ListOptions, text: String| {
+        let layout = Layout::detect(name, text.as_bytes(), true, &form).expect("a list");
         assert_eq!(layout.format, format);
         let mut parser =
             RowParser::new(&layout, &form, Algorithm::Sha256, &[]).expect("its hashes");
@@ -154,7 +154,7 @@ fn rows(c: &mut Criterion) {
     let joined = |each: &dyn Fn(String) -> String| -> String {
         hashes.iter().map(|h| each(h.to_hex(Case::Lower))).collect()
     };
-    let form = Form::default;
+    let form = ListOptions::default;
     let sums = joined(&|h| format!("{h}  usr/lib/{}.so\n", &h[..8]));
     row("sums", Format::Sums, form(), sums);
     let csv = joined(&|h| format!("\"{h}\",\"a name, {}\",17\n", &h[..8]));
@@ -163,7 +163,7 @@ fn rows(c: &mut Criterion) {
     let json = joined(&|h| format!("{{\"name\":\"{}\",\"sha256\":\"{h}\"}}\n", &h[..8]));
     row("ndjson", Format::Ndjson, form(), json);
     let paths = joined(&|h| format!("/home/{}/lib/python3/dist-packages/{h}.py\n", &h[..4]));
-    let form = Form::paths(Normalizer::default());
+    let form = ListOptions::paths(Normalizer::default());
     row("paths", Format::Paths, form, paths);
     group.finish();
 }
@@ -192,7 +192,7 @@ fn requests(c: &mut Criterion) {
             body.len()
         });
     });
-    let whole = WholeTemplate::new("sha256", &schema(), Algorithm::Sha256, Case::Upper, &[])
+    let whole = ItemJsonTemplate::new("sha256", &schema(), Algorithm::Sha256, Case::Upper, &[])
         .expect("it fits");
     group.throughput(Throughput::Elements(100));
     group.bench_function("a batch of 100 keys to look up", |b| {
@@ -209,10 +209,10 @@ fn requests(c: &mut Criterion) {
     });
     let items = items.collect::<Vec<_>>().join(",");
     let answer = format!(r#"{{"Responses":{{"sha256":[{items}]}},"UnprocessedKeys":{{}}}}"#);
-    group.bench_function("an answer with 100 whole items", |b| {
+    group.bench_function("a response with 100 whole items", |b| {
         b.iter(|| {
             let answer = whole.read_answer(black_box(answer.as_bytes()), 100);
-            assert_eq!(answer.expect("an answer").items.len(), 100);
+            assert_eq!(answer.expect("a response").items.len(), 100);
         });
     });
     group.finish();
@@ -223,29 +223,26 @@ fn limiter(c: &mut Criterion) {
     const TAKES: u64 = 6_400;
     group.throughput(Throughput::Elements(TAKES));
     for takers in [1, 8, 64] {
-        group.bench_function(
-            format!("{takers} takers at a bucket that is never empty"),
-            |b| {
-                let runtime = tokio::runtime::Builder::new_multi_thread()
-                    .worker_threads(2)
-                    .enable_time()
-                    .build()
-                    .expect("a runtime");
-                let limiter = Arc::new(Limiter::new(1e12));
-                b.iter(|| {
-                    let each = |_| {
-                        let limiter = limiter.clone();
-                        runtime.spawn(async move {
-                            for _ in 0..TAKES / takers {
-                                limiter.take(25.0).await;
-                            }
-                        })
-                    };
-                    let takers: Vec<_> = (0..takers).map(each).collect();
-                    runtime.block_on(futures::future::join_all(takers));
-                });
-            },
-        );
+        group.bench_function(format!("{takers} takers at a full bucket"), |b| {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_time()
+                .build()
+                .expect("a runtime");
+            let limiter = Arc::new(SharedBucket::new(1e12));
+            b.iter(|| {
+                let each = |_| {
+                    let limiter = limiter.clone();
+                    runtime.spawn(async move {
+                        for _ in 0..TAKES / takers {
+                            limiter.take(25.0).await;
+                        }
+                    })
+                };
+                let takers: Vec<_> = (0..takers).map(each).collect();
+                runtime.block_on(futures::future::join_all(takers));
+            });
+        });
     }
     group.finish();
 }

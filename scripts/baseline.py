@@ -1,4 +1,4 @@
-"""Ingests a list of hashes the way it is usually done: boto3, one thread.
+"""Ingests a list of hashes with the usual script: boto3, one thread.
 
     baseline.py SOURCE TABLE [--iter-lines] [--seconds S]
 

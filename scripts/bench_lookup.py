@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures `hashferry lookup` beside the usual asyncio client, and `hashferry serve`
+"""Compares `hashferry lookup` with the usual asyncio client, and measures `hashferry serve`
 under load, on a table on this machine. Prints tables.
 
     scripts/bench_lookup.py BINARY [--hashes N] [--rounds N] [--seconds N] [--connections N]
@@ -44,8 +44,8 @@ def rss_mib(pid):
 
 
 class Servers:
-    """The embedded table in a process of its own, and the API in another, so that each
-    one's time can be told."""
+    """The embedded table and the API in separate processes, so that the CPU time of each
+    can be measured."""
 
     def __init__(self, binary, work):
         self.binary, self.work = binary, work
@@ -64,11 +64,11 @@ class Servers:
         self.api = None
 
     def serve(self, *args):
-        """The API anew, with an empty cache: its address."""
+        """Restarts the API with an empty cache and returns its address."""
         self.stop_api()
         log = self.work / "serve.log"
         with log.open("wb") as out:
-            # With its access log, as it is run.
+            # With the access log, as in production.
             self.api = subprocess.Popen(
                 [self.binary, "serve", "--table", "sha256", "--listen", "127.0.0.1:0", "--rate", "max", *args],
                 env=self.env, cwd=self.work, stderr=out)
@@ -126,10 +126,10 @@ asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))
 
 
 def timed(command, **more):
-    """Wall and processor seconds, and peak MiB, of a command that must succeed."""
+    """Wall and CPU seconds, and peak MiB, of a command that must succeed."""
     begun = time.monotonic()
     process = subprocess.Popen(command, **more)
-    # Not by rusage: that begins with what this process held when it was forked.
+    # Not from rusage: it begins with the memory of this process at the fork.
     peak = 0
     while True:
         done, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -228,7 +228,7 @@ def load(servers, work, seconds, connections):
     row("a wrong key", wrk(url, work, seconds, connections, '["x-api-key"] = "wrong"'))
     row("no key", wrk(url, work, seconds, connections))
 
-    # Whoever behaves badly, and meanwhile one who does not.
+    # Abusive clients, and a well-behaved one meanwhile.
     host, port = url.removeprefix("http://").split(":")
     stop = threading.Event()
 
@@ -264,7 +264,7 @@ def load(servers, work, seconds, connections):
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     idle = []
     for _ in range(min(10_000, wanted - 500)):
-        # Each asks once and is kept open.
+        # Each connection sends one request and stays open.
         idle.append(connect())
         idle[-1].sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
     answered = sum(s.recv(64).startswith(b"HTTP/1.1 200") for s in idle)

@@ -34,9 +34,9 @@ BUCKET = "lists"
 ATTRS = {"type": "linux", "source": "debian", "desc": "packages"}
 ATTR_FLAGS = ["--type", "linux", "--source", "debian", "--desc", "packages"]
 BOOKS = ["written", "duplicates", "rejected", "skipped", "failed"]
-RUN_LIMIT_S = 300  # a run that hangs must not take the whole of CI with it
+RUN_LIMIT_S = 300  # a run that hangs must not use up the time of CI
 
-# Few retries: a server that refuses is a finding, not weather.
+# Few retries: an error of a server is a finding here.
 CLIENT = Config(retries={"total_max_attempts": 3, "mode": "standard"}, max_pool_connections=16)
 
 
@@ -45,7 +45,7 @@ class Results:
         self.passed = self.failed = self.skipped = 0
 
     def check(self, name, why):
-        """`why` says what is wrong; None or empty when nothing is."""
+        """Records a check; `why` describes the failure, None or empty if there is none."""
         if why:
             self.failed += 1
             print(f"FAIL {name}: {why}", flush=True)
@@ -64,7 +64,7 @@ class Results:
 
 
 def differ(want, got, limit=4):
-    """What differs between two dicts, or None."""
+    """Describes the differences between two dicts, or None."""
     out = []
     for k in want.keys() | got.keys():
         if want.get(k) != got.get(k):
@@ -86,7 +86,7 @@ class Bench:
     # -- servers ----------------------------------------------------------
 
     def wait(self, pids, seconds):
-        """Until both servers do real work: a port that answers is not enough,
+        """Waits until both servers do real work: an open port is not enough,
         SeaweedFS accepts buckets before it has a volume for their objects."""
         end = time.monotonic() + seconds
         todo = {"DynamoDB Local": self.try_dynamodb, "SeaweedFS": self.try_s3}
@@ -159,8 +159,8 @@ class Bench:
     # -- the binary -------------------------------------------------------
 
     def env(self, case, **extra):
-        # A home of its own for every case: no profile or checkpoint of the
-        # person who runs this, and none of another case.
+        # A separate home for every case: no profile or checkpoint of the
+        # user, and none of another case.
         home = self.work / "home" / case
         home.mkdir(parents=True, exist_ok=True)
         env = {k: v for k, v in os.environ.items() if k.startswith("AWS_")}
@@ -177,7 +177,7 @@ class Bench:
                 timeout=RUN_LIMIT_S,
             )
         except subprocess.TimeoutExpired as e:
-            return subprocess.CompletedProcess(e.cmd, "none: it hung", e.stdout, e.stderr)
+            return subprocess.CompletedProcess(e.cmd, "none: timeout", e.stdout, e.stderr)
 
     def ingest_args(self, uri, table, report, *flags):
         return [
@@ -186,7 +186,7 @@ class Bench:
         ]  # fmt: skip
 
     def ingest(self, case, uri, table, *flags, exit=0, **extra_env):
-        """Runs it, checks exit status, and books; returns the report or {}."""
+        """Runs hashferry and checks its exit status and line counts; returns the report or {}."""
         report = self.work / f"{case}.report.json"
         report.unlink(missing_ok=True)
         done = self.run(case, self.ingest_args(uri, table, report, *flags), **extra_env)
@@ -205,12 +205,12 @@ class Bench:
             report = json.loads(path.read_text())
             lines, books = report["lines"], {k: report[k] for k in BOOKS}
         except (OSError, ValueError, KeyError, TypeError) as e:
-            self.results.check(f"{case}: books", f"no usable report: {e!r}")
+            self.results.check(f"{case}: line counts", f"no usable report: {e!r}")
             return {}
         why = None
         if lines != sum(books.values()):
             why = f"{lines} lines, but {books} make {sum(books.values())}"
-        self.results.check(f"{case}: books", why)
+        self.results.check(f"{case}: line counts", why)
         return report
 
     def fields(self, case, report, **want):
@@ -218,7 +218,7 @@ class Bench:
         self.results.check(f"{case}: report", differ(want, got))
 
     def counts(self, case, report, **want):
-        """The books exactly; what is not named is 0."""
+        """Checks the exact line counts; a count that is not named must be 0."""
         books = dict.fromkeys(BOOKS, 0) | want
         self.fields(case, report, lines=sum(books.values()), **books)
 
@@ -399,7 +399,7 @@ def blank_and_comment_lines(b, me, full, part):
 def with_garbage(part, share):
     """The list with lines that are no SHA-256 strewn in: the body, and for
     each reject (line from 1, byte from 0, text or None where a program may
-    well shorten or mend it)."""
+    well shorten or correct it)."""
     rng = random.Random(7)
     kinds = [
         lambda h: (h[:-1], True),
@@ -414,7 +414,7 @@ def with_garbage(part, share):
     body, rejects, line, n = bytearray(), [], 0, 0
     at = set(rng.sample(range(2, len(part)), round(len(part) * share) - 1))
     for i, h in enumerate([*part, None]):
-        # None: the end, since the last line is a place of its own.
+        # None: the end, because a rejected line may also be the last one.
         if i in at or h is None:
             text, exact = kinds[n % len(kinds)](part[i - 1])
             n, line = n + 1, line + 1
@@ -615,7 +615,7 @@ def resumed(b, me, full, part):
             first.send_signal(signal.SIGINT)
             status = first.wait(30)
         except subprocess.TimeoutExpired:
-            status = "none: it went on for 30 s"
+            status = "none: still running after 30 s"
         finally:
             first.kill()
             first.wait()
@@ -623,13 +623,13 @@ def resumed(b, me, full, part):
     b.exit_status(f"{me}, interrupted", done, 4)
     books = b.read_report(f"{me}, interrupted", report)
     b.fields(f"{me}, interrupted", books, outcome="interrupted", exit=4)
-    # What was on its way at the signal may have arrived unacknowledged.
+    # Calls in flight at the signal may have arrived unacknowledged.
     there, written = len(b.scan(table)), books.get("written", 0)
     most = written + books.get("failed", 0)
     why = None
     if not 0 < written <= there <= most or there == len(part):
-        why = f"{there} items there, {written} written and {most - written} failed by the books"
-    b.results.check(f"{me}, interrupted: table agrees with the books", why)
+        why = f"{there} items there, {written} written and {most - written} failed in the report"
+    b.results.check(f"{me}, interrupted: table agrees with the report", why)
 
     report.unlink(missing_ok=True)
     done = b.run(me, args)
@@ -659,7 +659,7 @@ def raised(b, me, full, part):
         end = time.monotonic() + 30
         while (got := provisioned()["WriteCapacityUnits"]) != units and time.monotonic() < end:
             time.sleep(0.1)
-        why = got != units and f"{got} write units, not {units}"
+        why = got != units and f"{got} WCU, expected {units}"
         b.results.check(f"{me}, {what}: the capacity is as before", why)
 
     provisioned(5)
@@ -695,7 +695,7 @@ def raised(b, me, full, part):
 
 
 def refused(b, me, uri, table, names, **extra_env):
-    """Exit 2, with nothing written and a message that names the culprit."""
+    """Expects exit status 2, no items, and a message that names the cause."""
     report = b.work / f"{me}.report.json"
     done = b.run(me, b.ingest_args(uri, table, report), **extra_env)
     b.exit_status(me, done, 2)
@@ -793,7 +793,7 @@ def refreshed(b, me, full, part):
     b.items(f"{me}, equal lists", table, new)
 
 
-# What other programs find in the samples: for each algorithm its hashes, and how many
+# Counts of other programs in the samples: the hashes of each algorithm, and how many
 # lines are rejected and skipped.
 
 
@@ -840,7 +840,7 @@ SAMPLES = {
 
 @case
 def formats(b, me, full, part):
-    """The books of real samples in every form, against what other programs count."""
+    """Line counts of real samples in every format, compared with those of other programs."""
     if b"nsrl" not in (b.run(me, ["ingest", "--help"]).stdout or b""):
         b.results.skip(me, "this binary reads plain lists only")
         return
@@ -1007,7 +1007,7 @@ def main():
         print(f"   {name} took {time.monotonic() - begun:.1f} s", flush=True)
 
     print(results.closing_line())
-    # No check at all is no success.
+    # A run without checks is no success.
     return 0 if results.failed == 0 and results.passed else 1
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks what asks a table, by clients that are not ours: `hashferry lookup` and
+"""Checks look-ups by third-party clients: `hashferry lookup` and
 `hashferry serve` against a table on this machine.
 
     scripts/lookup_check.py BINARY [--paths LIST] [--browser CHROMIUM] [--screenshot PNG]
@@ -93,7 +93,7 @@ class Bench:
 
     @contextlib.contextmanager
     def serve(self, *args, table="sha256", listen="127.0.0.1:0"):
-        """The address of a server that stops when this ends."""
+        """Yields the address of a server, which stops at the end of the block."""
         server = subprocess.Popen(
             [self.binary, "serve", "--local", str(self.local), "--table", table,
              "--listen", listen, *map(str, args)],
@@ -134,8 +134,8 @@ def answers(text):
 
 
 def looked_up_paths(b, r, paths):
-    """1,000 paths that are there, 1,000 altered by a character, 10 invalid lines: asked
-    for by the table and by the API, each answered right and in order."""
+    """1,000 known paths, 1,000 changed by a character, 10 invalid lines: looked up
+    in the table and with the API; each answer must be correct and in order."""
     rng = random.Random(7)
     there = rng.sample(paths, 1_000)
     all_normal = {normalized(p) for p in paths}
@@ -238,7 +238,7 @@ def served(b, r, _):
         metrics = requests.get(f"{url}/metrics", timeout=30)
         r.check("/metrics", metrics.ok and "# TYPE" in metrics.text, metrics.text[:300])
         r.equal("/healthz", requests.get(f"{url}/healthz", timeout=30).status_code, 200)
-        # A page of another site must not ask by the name it made point here.
+        # A page of another site must not send requests (DNS rebinding).
         got = requests.get(f"{url}/sha256/{KNOWN[0]}", headers={"host": "evil.example"}, timeout=30)
         r.check("another Host is refused without keys", got.status_code in (400, 403, 421),
                 f"{got.status_code}")
@@ -304,7 +304,7 @@ def by_pyhashlookup(b, r, _):
         r.check("pyhashlookup: a known hash", got.get("SHA-1") == SHA1[0].upper()
                 and got.get("source") == "NSRL", short(got))
         # hashlookup-forensic-analyser looks for this name.
-        r.check("and the name by which hashlookup-forensic-analyser knows", "sha1" in got, short(got))
+        r.check("and the name that hashlookup-forensic-analyser checks", "sha1" in got, short(got))
         got = client.lookup(SHA1_UNKNOWN[0])
         r.check("pyhashlookup: an unknown one", "SHA-1" not in got and "sha1" not in got, short(got))
         got = client.lookup(SHA1[:100] + SHA1_UNKNOWN[:100])
@@ -320,7 +320,7 @@ def by_pyhashlookup(b, r, _):
 
 
 def bad_clients(b, r, _):
-    """Slow ones and many: others are answered meanwhile."""
+    """Slow and many connections: other clients still get their responses."""
     with b.serve() as server:
         host, port = server.url.removeprefix("http://").split(":")
 
@@ -398,7 +398,7 @@ def page(b, r, _, chromium=None, screenshot=None):
             r.equal(f"page: axe finds nothing ({when})", [v["id"] for v in found], [])
 
         accessible("empty")
-        # By the keyboard alone.
+        # With the keyboard only.
         tab.focus("#text")
         tab.keyboard.insert_text("\n".join([KNOWN[0], KNOWN[1].lower(), UNKNOWN[0], "nonsense", "", "# x"]))
         tab.keyboard.press("Control+Enter")

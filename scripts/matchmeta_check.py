@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Checks `hashferry normalize` line by line against the rules as they are written
-down here a second time, from their description and not from the other program.
+"""Checks `hashferry normalize` line by line against a second implementation of the
+rules, written from their description and not from the program.
 
     scripts/matchmeta_check.py BINARY [LIST...]
 
 LIST: lists of paths, plain or .zst (by the program zstd). Besides them, always, a
 generated list: Windows paths, homes, and all that is at the edge. Each goes through
-both generations of the rules, as columns and as JSON, with users of its own too.
+both generations of the rules, as columns and as JSON, with additional user names too.
 Closes with `N passed, M failed`.
 """
 
@@ -70,7 +70,7 @@ def lines(text):
 
 
 def expected(text, rule, unix, windows):
-    """What must come out, and how many lines are skipped and rejected."""
+    """Expected output, and the numbers of skipped and rejected lines."""
     answers, skipped, rejected = [], 0, []
     for number, (line, length) in enumerate(lines(text), 1):
         if length > MAX_LINE:

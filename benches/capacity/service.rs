@@ -1,8 +1,8 @@
-//! DynamoDB's wire around a [`Table`]: DescribeTable and BatchWriteItem, by the
-//! real clock, on the loopback interface.
+//! DynamoDB's protocol for a [`Table`]: DescribeTable and BatchWriteItem, in real
+//! time, on the loopback interface.
 //!
-//! It knows what it stored, and what it told its clients: the books of a run
-//! are compared with these.
+//! It counts stored and unprocessed items and throttled calls. The line counts of
+//! a run are compared with these.
 
 use std::collections::HashSet;
 use std::io;
@@ -15,15 +15,15 @@ use super::item;
 use super::table::{Part, Shape, Table};
 use super::wire::{Answer, Connection, Request, Server};
 
-/// The table's name, and its partition key's.
+/// Name of the table and of its partition key.
 pub(crate) const TABLE: &str = "sha256";
-/// The attribute that the index is on.
+/// Partition key of the index.
 const INDEXED: &str = "source";
 const INDEX: &str = "by-source";
 const ARN: &str = "arn:aws:dynamodb:us-east-1:123456789012:table/sha256";
 
-/// How often the model's own thread looks whether it is kept waiting.
-const PULSE: Duration = Duration::from_millis(5);
+/// Interval at which the model measures the delay of its thread.
+const DELAY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The running service; stops when dropped.
 #[derive(Debug)]
@@ -42,35 +42,35 @@ struct Shared {
 struct State {
     table: Table,
     on_demand: bool,
-    /// When the first write came: second 0.
-    begun: Option<Instant>,
+    /// Time of the first write: second 0.
+    started: Option<Instant>,
     keys: HashSet<Box<str>>,
     counts: Counts,
-    /// When the pulse last beat; none before there was a connection.
-    pulse: Option<Instant>,
+    /// Start of the delay measurement; `None` before the first connection.
+    delay_measured: Option<Instant>,
 }
 
-/// What the service did.
+/// Counts of the service.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     /// Items in the table.
     pub(crate) stored: u64,
-    /// Items handed back.
-    pub(crate) handed_back: u64,
-    /// Calls refused whole for want of capacity.
+    /// Unprocessed items.
+    pub(crate) unprocessed: u64,
+    /// Calls throttled as a whole.
     pub(crate) throttled: u64,
-    /// Calls that were no good BatchWriteItem, or of another kind.
-    pub(crate) strange: u64,
+    /// Invalid calls of BatchWriteItem, and calls of other operations.
+    pub(crate) invalid: u64,
     /// DescribeTable calls.
     pub(crate) described: u64,
-    /// How late this thread ever was, while it was beside a client on a machine
-    /// that is also others'. Beyond the slack it costs the client units.
-    pub(crate) late: Duration,
+    /// Maximum delay of this thread, which shares the machine with the client and
+    /// other programs. A delay above the slack costs the client capacity.
+    pub(crate) max_delay: Duration,
 }
 
 impl Service {
-    /// A service of such a table; it answers after `latency`, and its buckets
-    /// save `slack` seconds.
+    /// Starts a service with a table of this shape. It responds after `latency`,
+    /// and its buckets hold `slack` seconds of capacity.
     pub(crate) fn start(shape: Shape, slack: f64, latency: Duration) -> Self {
         let on_demand = shape.provisioned.is_empty();
         let shared = Arc::new(Shared {
@@ -78,10 +78,10 @@ impl Service {
             state: Mutex::new(State {
                 table: Table::new(shape, slack),
                 on_demand,
-                begun: None,
+                started: None,
                 keys: HashSet::new(),
                 counts: Counts::default(),
-                pulse: None,
+                delay_measured: None,
             }),
         });
         let serving = Arc::clone(&shared);
@@ -93,18 +93,18 @@ impl Service {
         self.server.endpoint()
     }
 
-    /// Seconds since the first write, once there was one.
+    /// Seconds since the first write; `None` if there was none.
     pub(crate) fn elapsed(&self) -> Option<f64> {
-        let begun = self.shared.state().begun?;
-        Some(begun.elapsed().as_secs_f64())
+        let started = self.shared.state().started?;
+        Some(started.elapsed().as_secs_f64())
     }
 
-    /// Stops it: the table, and what was done.
+    /// Stops the service and returns its table and counts.
     pub(crate) fn stop(self) -> Outcome {
         let Self { server, shared } = self;
-        // With it goes every connection, and its hold on the state.
+        // Closes every connection, each of which shares the state.
         drop(server);
-        let shared = Arc::into_inner(shared).expect("nobody else has it any more");
+        let shared = Arc::into_inner(shared).expect("no connection is open");
         let state = shared.state.into_inner();
         let State {
             table,
@@ -117,7 +117,7 @@ impl Service {
     }
 }
 
-/// What is left of a service.
+/// Table and counts of a stopped service.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) table: Table,
@@ -130,9 +130,13 @@ impl Shared {
     }
 
     async fn serve(self: Arc<Self>, mut connection: Connection) -> io::Result<()> {
-        let first = self.state().pulse.replace(Instant::now()).is_none();
+        let first = self
+            .state()
+            .delay_measured
+            .replace(Instant::now())
+            .is_none();
         if first {
-            tokio::spawn(Arc::clone(&self).beat());
+            tokio::spawn(Arc::clone(&self).measure_delay());
         }
         while let Some(request) = connection.read_request().await? {
             let answer = self.answer(&request);
@@ -143,20 +147,20 @@ impl Shared {
         Ok(())
     }
 
-    async fn beat(self: Arc<Self>) {
+    async fn measure_delay(self: Arc<Self>) {
         loop {
             let slept = Instant::now();
-            tokio::time::sleep(PULSE).await;
-            let late = slept.elapsed().saturating_sub(PULSE);
+            tokio::time::sleep(DELAY_INTERVAL).await;
+            let late = slept.elapsed().saturating_sub(DELAY_INTERVAL);
             let mut state = self.state();
-            state.counts.late = state.counts.late.max(late);
+            state.counts.max_delay = state.counts.max_delay.max(late);
         }
     }
 
     fn answer(&self, request: &Request) -> Answer {
         let target = request.header("x-amz-target").unwrap_or_default();
         let body = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
-        // Before the lock and the clock, so that reading takes no capacity.
+        // Parsed before the lock and the clock, so that parsing costs no capacity.
         let puts = match target {
             "DynamoDB_20120810.BatchWriteItem" => puts(&body),
             _ => None,
@@ -164,14 +168,17 @@ impl Shared {
         let mut state = self.state();
         match (target, puts) {
             ("DynamoDB_20120810.DescribeTable", _) => state.describe(),
-            // The look at the table's first items: there are none.
+            // `ingest` scans the table's first items: this one has none.
             ("DynamoDB_20120810.Scan", _) => {
                 Answer::new(200, r#"{"Count":0,"Items":[],"ScannedCount":0}"#)
             }
             (_, Some(puts)) => state.write(&puts, &body["ReturnConsumedCapacity"]),
             (_, None) => {
-                state.counts.strange += 1;
-                error("com.amazon.coral.validate#ValidationException", "strange")
+                state.counts.invalid += 1;
+                error(
+                    "com.amazon.coral.validate#ValidationException",
+                    "not a valid batch of puts",
+                )
             }
         }
     }
@@ -184,8 +191,8 @@ struct Put<'a> {
     units: f64,
 }
 
-/// The puts of a BatchWriteItem that DynamoDB would take: up to 25 for this
-/// table, all of different keys, each with what the index needs.
+/// Puts of a valid BatchWriteItem: up to 25 for this table, with distinct keys,
+/// each with the attribute of the index. `None` if the call is invalid.
 fn puts(body: &Value) -> Option<Vec<Put<'_>>> {
     let tables = body["RequestItems"].as_object()?;
     let requests = tables.get(TABLE)?.as_array()?;
@@ -216,14 +223,14 @@ fn error(kind: &str, message: &str) -> Answer {
 
 impl State {
     fn now(&self) -> f64 {
-        self.begun
-            .map_or(0.0, |begun| begun.elapsed().as_secs_f64())
+        self.started
+            .map_or(0.0, |started| started.elapsed().as_secs_f64())
     }
 
     fn describe(&mut self) -> Answer {
         self.counts.described += 1;
         let now = self.now();
-        let (table, index) = self.table.told(now);
+        let (table, index) = self.table.described(now);
         let throughput = |units: f64| json!({ "NumberOfDecreasesToday": 0, "ReadCapacityUnits": 5, "WriteCapacityUnits": units as u64 });
         let attribute = |name: &str| json!({ "AttributeName": name, "AttributeType": "S" });
         let mut description = json!({
@@ -253,43 +260,43 @@ impl State {
         ok(&json!({ "Table": description }))
     }
 
-    fn write(&mut self, puts: &[Put<'_>], told: &Value) -> Answer {
-        self.begun.get_or_insert_with(Instant::now);
+    fn write(&mut self, puts: &[Put<'_>], return_consumed: &Value) -> Answer {
+        self.started.get_or_insert_with(Instant::now);
         let now = self.now();
         let units: Vec<f64> = puts.iter().map(|put| put.units).collect();
-        let (taken, in_the_way) = self.table.take(&units, now);
-        let (mut back, mut consumed) = (Vec::new(), 0.0);
-        for (put, taken) in puts.iter().zip(taken) {
-            if taken {
+        let (accepted, bottleneck) = self.table.write(&units, now);
+        let (mut unprocessed, mut consumed) = (Vec::new(), 0.0);
+        for (put, accepted) in puts.iter().zip(accepted) {
+            if accepted {
                 self.keys.insert(put.key.into());
                 consumed += put.units;
             } else {
-                back.push(put.request.clone());
+                unprocessed.push(put.request.clone());
             }
         }
-        if let Some(part) = in_the_way
-            && back.len() == puts.len()
+        if let Some(part) = bottleneck
+            && unprocessed.len() == puts.len()
         {
             self.counts.throttled += 1;
             return throttled(part);
         }
-        self.counts.handed_back += back.len() as u64;
+        self.counts.unprocessed += unprocessed.len() as u64;
         let mut answer = json!({ "UnprocessedItems": {} });
-        if !back.is_empty() {
-            answer["UnprocessedItems"][TABLE] = Value::Array(back);
+        if !unprocessed.is_empty() {
+            answer["UnprocessedItems"][TABLE] = Value::Array(unprocessed);
         }
-        if let Some(how @ ("TOTAL" | "INDEXES")) = told.as_str() {
-            answer["ConsumedCapacity"] = json!([self.consumed(how, consumed)]);
+        if let Some(level @ ("TOTAL" | "INDEXES")) = return_consumed.as_str() {
+            answer["ConsumedCapacity"] = json!([self.consumed(level, consumed)]);
         }
         ok(&answer)
     }
 
-    fn consumed(&mut self, how: &str, units: f64) -> Value {
+    fn consumed(&mut self, level: &str, units: f64) -> Value {
         let now = self.now();
-        let (_, index) = self.table.told(now);
+        let (_, index) = self.table.described(now);
         let parts = 1.0 + f64::from(u8::from(index.is_some()));
         let mut consumed = json!({ "TableName": TABLE, "CapacityUnits": units * parts });
-        if how == "INDEXES" {
+        if level == "INDEXES" {
             consumed["Table"] = json!({ "CapacityUnits": units });
             if index.is_some() {
                 let mut indexes = Map::new();
@@ -301,7 +308,7 @@ impl State {
     }
 }
 
-/// The refusal of a whole call, with DynamoDB's reason.
+/// Error response to a call throttled as a whole, with DynamoDB's reason.
 fn throttled(part: Part) -> Answer {
     let exceeded = "ProvisionedThroughputExceededException";
     let (kind, reasons, reason, resource) = match part {

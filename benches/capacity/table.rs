@@ -1,54 +1,53 @@
-//! The table: what it takes, moment by moment, and an account of who took it.
+//! Model of a table: its capacity over time, and a log of the calls.
 //!
-//! Each part (the table, an index, a limit that nothing tells) has a bucket
-//! that is filled all the time at the part's capacity and saves next to
-//! nothing: what is not fetched within the slack is lost. That is harder than
-//! DynamoDB, which saves up to five minutes. An item passes when every part has
-//! its units, and takes them of each. Time is an argument: seconds since the
-//! first write.
+//! Each part (the table, an index, an undescribed limit) has a token bucket that
+//! fills at the part's capacity and holds only the slack: unused capacity is
+//! lost. That is stricter than DynamoDB, which keeps up to five minutes of burst
+//! capacity. An item is accepted if every part has its units, and consumes them
+//! in each. Time is an argument: seconds since the first write.
 
-/// One batch of small items, in units: what a bucket holds besides its slack.
+/// One batch of small items, in WCU: the size of a bucket without its slack.
 const BATCH: f64 = 25.0;
 
-/// How long the accepted and the offered rate are looked at, in seconds, to say
-/// that they fit a capacity; longer where that would be less than ten batches.
+/// Minimum window over which the accepted and the offered rate are compared with
+/// a capacity, in seconds. The window is at narrowest ten batches long.
 const WINDOW: f64 = 0.5;
 
-/// How well they must fit it: batches are 25 units at once, so that half a
-/// second of 800 units a second is exact to 6 % only.
-const FIT: f64 = 0.1;
+/// Maximum relative deviation of these rates. Batches are 25 WCU at once, so half
+/// a second at 800 WCU/s is exact only to 6 %.
+const TOLERANCE: f64 = 0.1;
 
-/// Steps between two looks, in seconds.
-const LOOK: f64 = 0.01;
+/// Step between two windows, in seconds.
+const STEP: f64 = 0.01;
 
-/// What a table is and does.
+/// Capacity of a table over time.
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
-    /// Provisioned write units, each from a second on, the first from 0; none
-    /// of an on-demand table.
+    /// Start second and provisioned WCU of each step, the first at 0; empty for
+    /// an on-demand table.
     pub(crate) provisioned: Vec<(f64, f64)>,
-    /// What raises them.
+    /// Auto scaling; `None` if the table has none.
     pub(crate) scaling: Option<Scaling>,
-    /// What an index that every item feeds is provisioned with.
+    /// Provisioned WCU of an index that has every item; `None` if there is no index.
     pub(crate) index: Option<f64>,
-    /// What is taken in truth, though nothing says so.
+    /// Undescribed limit in WCU/s, such as a hot partition; `None` if there is none.
     pub(crate) hidden: Option<f64>,
 }
 
-/// Auto scaling by target tracking. Two periods in a row in which the table was
-/// in use to the target or more raise it to what would make the use of the
-/// second just that.
+/// Auto scaling by target tracking. Two periods in a row with a use at or above
+/// the target raise the capacity. The new capacity makes the use of the second
+/// period equal to the target.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scaling {
-    /// Write units that it never goes above.
+    /// Maximum capacity, in WCU.
     pub(crate) max: f64,
-    /// Share of the capacity in use that is aimed at.
+    /// Target use, as a share of the capacity.
     pub(crate) target: f64,
-    /// Seconds. CloudWatch's is a minute.
+    /// Length of a period, in seconds. CloudWatch's is a minute.
     pub(crate) period: f64,
 }
 
-/// The parts, as indices of the levels.
+/// Parts of a table, in the order of the levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Table,
@@ -66,20 +65,20 @@ struct Call {
     accepted: f64,
 }
 
-/// The table at work.
+/// A table in use.
 #[derive(Debug)]
 pub(crate) struct Table {
     shape: Shape,
-    /// Seconds of its capacity that a bucket saves.
+    /// Seconds of capacity that a bucket holds.
     slack: f64,
-    seen: f64,
+    now: f64,
     capacity: [f64; 3],
     levels: [f64; 3],
-    /// Of auto scaling: the period that runs, what was consumed in it, and how
-    /// many before it in a row were above the target.
+    /// Start of the current auto scaling period, and the WCU consumed in it.
     period: (f64, f64),
+    /// Periods in a row at or above the target.
     high: u32,
-    /// What the narrowest part took, from a second on.
+    /// Start second and capacity of the narrowest part.
     narrowest: Vec<(f64, f64)>,
     calls: Vec<Call>,
 }
@@ -94,44 +93,44 @@ impl Table {
         ];
         let mut table = Self {
             slack,
-            seen: 0.0,
+            now: 0.0,
             capacity,
-            // Nobody wrote before: they are full.
+            // Unused so far, so the buckets are full.
             levels: capacity.map(|units| BATCH + units * slack),
-            // A quarter of a period off the first write: at a batch a second,
-            // one that falls on a boundary would count here or there.
+            // Starts a quarter of a period before the first write. At one batch a
+            // second no batch then falls on a boundary, where its period is open.
             period: (shape.scaling.map_or(0.0, |s| -s.period / 4.0), 0.0),
             high: 0,
             narrowest: Vec::new(),
             calls: Vec::new(),
             shape,
         };
-        table.note();
+        table.record_narrowest();
         table
     }
 
-    /// What DescribeTable says: the table's and the index's write units; of the
-    /// table none when it is on demand.
-    pub(crate) fn told(&mut self, now: f64) -> (Option<f64>, Option<f64>) {
-        self.pass(now);
+    /// WCU of the table and of the index as in DescribeTable; the table's is `None`
+    /// if it is on-demand.
+    pub(crate) fn described(&mut self, now: f64) -> (Option<f64>, Option<f64>) {
+        self.advance(now);
         let table = Some(self.capacity[0]).filter(|units| units.is_finite());
         (table, self.shape.index)
     }
 
-    /// A call with items of so many units: which of them are taken, and which
-    /// part was in the way of the others.
-    pub(crate) fn take(&mut self, units: &[f64], now: f64) -> (Vec<bool>, Option<Part>) {
-        self.pass(now);
-        let mut in_the_way = None;
-        let taken: Vec<bool> = units
+    /// Writes items of these sizes in WCU. Returns which items are accepted, and
+    /// the part that throttled the others.
+    pub(crate) fn write(&mut self, units: &[f64], now: f64) -> (Vec<bool>, Option<Part>) {
+        self.advance(now);
+        let mut bottleneck = None;
+        let is_accepted: Vec<bool> = units
             .iter()
             .map(|units| {
                 let short = PARTS.into_iter().zip(self.levels);
-                // A sum of many small parts is a little off.
+                // Allows for the rounding errors of many additions.
                 let short = short.filter(|(_, level)| level + 1e-6 < *units);
                 let short = short.min_by(|a, b| a.1.total_cmp(&b.1));
                 if let Some((part, _)) = short {
-                    in_the_way = Some(part);
+                    bottleneck = Some(part);
                     return false;
                 }
                 self.levels.iter_mut().for_each(|level| *level -= units);
@@ -139,39 +138,39 @@ impl Table {
             })
             .collect();
         let sum = |wanted: &dyn Fn(&bool) -> bool| -> f64 {
-            let pairs = units.iter().zip(&taken);
+            let pairs = units.iter().zip(&is_accepted);
             pairs.filter(|(_, t)| wanted(t)).map(|(u, _)| *u).sum()
         };
-        let (offered, accepted) = (sum(&|_| true), sum(&|taken| *taken));
+        let (offered, accepted) = (sum(&|_| true), sum(&|is_accepted| *is_accepted));
         self.period.1 += accepted;
         self.calls.push(Call {
             at: now,
             offered,
             accepted,
         });
-        (taken, in_the_way)
+        (is_accepted, bottleneck)
     }
 
-    /// Lets time pass until `now`, stopping wherever a capacity changes.
-    pub(crate) fn pass(&mut self, now: f64) {
-        while self.seen < now {
+    /// Advances the time to `now`, with a stop at each change of a capacity.
+    pub(crate) fn advance(&mut self, now: f64) {
+        while self.now < now {
             let step = self.shape.provisioned.iter().map(|(from, _)| *from);
-            let step = step.filter(|from| *from > self.seen);
+            let step = step.filter(|from| *from > self.now);
             let period = self.shape.scaling.map(|s| self.period.0 + s.period);
             let next = step.chain(period).fold(now, f64::min);
-            let elapsed = next - self.seen;
+            let elapsed = next - self.now;
             for (level, capacity) in self.levels.iter_mut().zip(self.capacity) {
-                let brim = BATCH + capacity * self.slack;
-                *level = (*level + capacity * elapsed).min(brim);
+                let size = BATCH + capacity * self.slack;
+                *level = (*level + capacity * elapsed).min(size);
             }
-            self.seen = next;
-            self.change();
+            self.now = next;
+            self.apply_changes();
         }
     }
 
-    /// Changes the table's capacity if it is time to.
-    fn change(&mut self) {
-        let now = self.seen;
+    /// Changes the table's capacity if a change is due.
+    fn apply_changes(&mut self) {
+        let now = self.now;
         let mut units = self.capacity[0];
         if let Some((_, step)) = self.shape.provisioned.iter().find(|(from, _)| *from == now) {
             units = *step;
@@ -193,24 +192,28 @@ impl Table {
         if units != self.capacity[0] {
             self.capacity[0] = units;
             self.levels[0] = self.levels[0].min(BATCH + units * self.slack);
-            self.note();
+            self.record_narrowest();
         }
     }
 
-    fn note(&mut self) {
-        let least = self.capacity.into_iter().fold(f64::INFINITY, f64::min);
-        if self.narrowest.last().is_none_or(|(_, last)| *last != least) {
-            self.narrowest.push((self.seen, least));
+    fn record_narrowest(&mut self) {
+        let narrowest = self.capacity.into_iter().fold(f64::INFINITY, f64::min);
+        if self
+            .narrowest
+            .last()
+            .is_none_or(|(_, last)| *last != narrowest)
+        {
+            self.narrowest.push((self.now, narrowest));
         }
     }
 
-    /// The changes of what the narrowest part takes: from which second on, and
-    /// write units; the first is the beginning.
+    /// Changes of the narrowest part's capacity: second and WCU. The first entry is
+    /// the initial capacity.
     pub(crate) fn changes(&self) -> &[(f64, f64)] {
         &self.narrowest
     }
 
-    /// Units that the narrowest part could have taken between two seconds.
+    /// WCU that the narrowest part had available between two seconds.
     pub(crate) fn available(&self, from: f64, to: f64) -> f64 {
         let ends = self.narrowest.iter().skip(1).map(|(end, _)| *end);
         let spans = self.narrowest.iter().zip(ends.chain([f64::INFINITY]));
@@ -219,8 +222,8 @@ impl Table {
         units.sum()
     }
 
-    /// Units accepted and units offered between two seconds.
-    pub(crate) fn taken(&self, from: f64, to: f64) -> (f64, f64) {
+    /// WCU accepted and WCU offered between two seconds.
+    pub(crate) fn written(&self, from: f64, to: f64) -> (f64, f64) {
         let begin = self.calls.partition_point(|call| call.at < from);
         let calls = self.calls[begin..].iter().take_while(|call| call.at < to);
         calls.fold((0.0, 0.0), |(accepted, offered), call| {
@@ -228,28 +231,28 @@ impl Table {
         })
     }
 
-    /// Whether more was taken than what the narrowest bucket held at the
-    /// beginning and what came in: that cannot be.
-    pub(crate) fn gave_too_much(&self, to: f64) -> bool {
+    /// True if the table accepted more than the narrowest bucket's initial content
+    /// and its capacity since, which would be an error of the model.
+    pub(crate) fn exceeded_capacity(&self, to: f64) -> bool {
         let held = BATCH + self.narrowest[0].1 * self.slack;
-        self.taken(0.0, to).0 > held + self.available(0.0, to) + 1e-3
+        self.written(0.0, to).0 > held + self.available(0.0, to) + 1e-3
     }
 
-    /// How long after the change of this number it was until the offered rate
-    /// and the accepted one both fitted what the narrowest part takes; nothing
-    /// when that was not before the next change, or before `end`.
-    pub(crate) fn followed(&self, change: usize, end: f64) -> Option<f64> {
+    /// Seconds from a change until the offered and the accepted rate both fit the
+    /// narrowest part's capacity. `None` if they do not before the next change or
+    /// before `end`.
+    pub(crate) fn seconds_to_follow(&self, change: usize, end: f64) -> Option<f64> {
         let (from, units) = self.narrowest[change];
         let until = self
             .narrowest
             .get(change + 1)
             .map_or(end, |next| next.0.min(end));
         let window = WINDOW.max(10.0 * BATCH / units);
-        let fits = |rate: f64| (rate / window / units - 1.0).abs() <= FIT;
-        let looks = (0..).map(|look| f64::from(look) * LOOK);
-        let mut looks = looks.take_while(|after| from + after + window <= until);
-        looks.find(|after| {
-            let (accepted, offered) = self.taken(from + after, from + after + window);
+        let fits = |rate: f64| (rate / window / units - 1.0).abs() <= TOLERANCE;
+        let starts = (0..).map(|step| f64::from(step) * STEP);
+        let mut starts = starts.take_while(|after| from + after + window <= until);
+        starts.find(|after| {
+            let (accepted, offered) = self.written(from + after, from + after + window);
             fits(accepted) && fits(offered)
         })
     }

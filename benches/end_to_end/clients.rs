@@ -1,13 +1,13 @@
-//! Two clients to compare with, run in a process of their own.
+//! Two clients to compare with, each run in a separate process.
 //!
-//! **generated**: what a good programmer writes with the SDK as it comes: one
-//! GetObject, its lines in batches of 25 typed requests, 32 of them in flight
-//! on one thread, unprocessed items sent again after a pause.
+//! **generated**: a good program on the plain SDK. One GetObject, its lines in
+//! batches of 25 typed requests, 32 calls in flight on one thread, unprocessed
+//! items retried after a pause.
 //!
-//! **floor**: what remains when everything but the work is left out: sockets,
-//! a body put together from byte strings, and signature version 4 with the
-//! day's key kept. It gives up at the first irregularity; no program that
-//! does can be recommended, and none that doesn't can be faster.
+//! **floor**: only the necessary work: sockets, a body assembled from byte
+//! strings, and signature version 4 with a cached key of the day. It fails at
+//! the first irregularity, so it is a lower limit of the cost and no program to
+//! recommend.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -29,8 +29,7 @@ const BATCH: usize = 25;
 const IN_FLIGHT: usize = 32;
 const TABLE: &str = "sha256";
 
-/// Cuts chunks into lines and hands over 25 at a time, one after the other,
-/// each without its ending.
+/// Splits chunks into lines without their endings, in batches of 25.
 #[derive(Default)]
 struct Batches {
     rest: Vec<u8>,
@@ -39,7 +38,7 @@ struct Batches {
 }
 
 impl Batches {
-    /// Takes a chunk; calls `full` with each batch: hashes of 64 bytes.
+    /// Adds a chunk and calls `full` with each full batch of 64-byte hashes.
     fn push(&mut self, mut chunk: &[u8], mut full: impl FnMut(Vec<u8>)) {
         while let Some(end) = memchr(b'\n', chunk) {
             let (line, tail) = chunk.split_at(end + 1);
@@ -125,7 +124,7 @@ async fn write(dynamo: aws_sdk_dynamodb::Client, hashes: Vec<u8>) -> Outcome {
     Ok(())
 }
 
-/// The client by hand.
+/// The client written by hand.
 pub(crate) async fn floor() -> Outcome {
     let (s3, dynamo) = (
         address("AWS_ENDPOINT_URL_S3")?,
@@ -145,7 +144,7 @@ pub(crate) async fn floor() -> Outcome {
     for _ in 0..IN_FLIGHT {
         let stream = TcpStream::connect(&dynamo).await?;
         stream.set_nodelay(true)?;
-        idle.push(Line {
+        idle.push(Connection {
             stream,
             buffer: Vec::with_capacity(16 * 1024),
         });
@@ -170,7 +169,7 @@ pub(crate) async fn floor() -> Outcome {
             break;
         }
         if list.read_buf(&mut buffer).await? == 0 {
-            return Err("the list ended early".into());
+            return Err("the body of the list ended early".into());
         }
     }
     while !writes.is_empty() {
@@ -183,28 +182,28 @@ fn address(variable: &str) -> Outcome<String> {
     let url = std::env::var(variable)?;
     let address = url
         .strip_prefix("http://")
-        .ok_or("not an http:// endpoint")?;
+        .ok_or("the endpoint does not begin with http://")?;
     Ok(address.trim_end_matches('/').to_owned())
 }
 
-async fn finished(writes: &mut JoinSet<Outcome<Line>>) -> Outcome<Line> {
+async fn finished(writes: &mut JoinSet<Outcome<Connection>>) -> Outcome<Connection> {
     writes.join_next().await.ok_or("nothing in flight")??
 }
 
-/// A connection and the request to be sent over it.
-struct Line {
+/// A connection and the buffer of its next request.
+struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-impl Line {
+impl Connection {
     async fn exchange(mut self) -> Outcome<Self> {
         self.stream.write_all(&self.buffer).await?;
         self.buffer.clear();
         let (head, length) = read_head(&mut self.stream, &mut self.buffer).await?;
         while self.buffer.len() < head + length {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return Err("an answer ended early".into());
+                return Err("a response ended early".into());
             }
         }
         if memmem::find(&self.buffer[head..], b"\"UnprocessedItems\":{}").is_none() {
@@ -214,7 +213,7 @@ impl Line {
     }
 }
 
-/// Reads an answer's head: its length and the body's.
+/// Reads a response's head and returns its length and the length of the body.
 async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Outcome<(usize, usize)> {
     let head = loop {
         if let Some(end) = memmem::find(buffer, b"\r\n\r\n") {
@@ -230,10 +229,15 @@ async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Outcome<(usi
     }
     let mut lines = text.lines();
     let length = lines.find_map(|line| line.strip_prefix("Content-Length: "));
-    Ok((head, length.ok_or("no length")?.parse()?))
+    Ok((
+        head,
+        length
+            .ok_or("the response has no Content-Length")?
+            .parse()?,
+    ))
 }
 
-/// Writes signed requests; keeps what doesn't change from one to the next.
+/// Writes signed requests; caches the parts that they share.
 struct Signer {
     host: String,
     id: String,
@@ -272,7 +276,7 @@ impl Signer {
         }
         self.body.extend_from_slice(b"]}}");
 
-        self.tell_time();
+        self.update_time();
         let (host, time, id) = (&self.host, &self.time, &self.id);
         let scope = format!("{}/us-east-1/dynamodb/aws4_request", &time[..8]);
         let canonical = format!(
@@ -296,7 +300,7 @@ impl Signer {
         out.extend_from_slice(&self.body);
     }
 
-    fn tell_time(&mut self) {
+    fn update_time(&mut self) {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();

@@ -1,14 +1,14 @@
-//! The list: SHA-256-like lines made on demand from their number.
+//! The list: SHA-256-like lines, generated from their line numbers.
 //!
-//! Any part can be made without the parts before it, so that the server needs
-//! no memory and a broken read can go on anywhere. The hashes are distinct,
-//! since the first word of each is a bijection of its line number, and look as
+//! Any part can be generated without the parts before it. So the server needs no
+//! memory, and a broken read can resume anywhere. The hashes are distinct,
+//! because the first word of each is a bijection of its line number, and look as
 //! random as real ones.
 
-/// 64 digits, carriage return, line feed.
+/// Bytes of a line: 64 digits, carriage return, line feed.
 pub(crate) const LINE: u64 = 66;
 
-/// The two digits of every byte.
+/// Two hexadecimal digits for each byte value.
 static DIGITS: [[u8; 2]; 256] = {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut table = [[0; 2]; 256];
@@ -20,7 +20,7 @@ static DIGITS: [[u8; 2]; 256] = {
     table
 };
 
-/// A bijection that mixes well: the finalizer of SplitMix64.
+/// Finalizer of SplitMix64: a bijection that mixes well.
 fn mix(mut z: u64) -> u64 {
     z = z.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -28,7 +28,7 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The line of this number, from 0.
+/// Line by number; the first is 0.
 pub(crate) fn line(number: u64) -> [u8; LINE as usize] {
     let mut line = [b'\n'; LINE as usize];
     for word in 0..4 {
@@ -42,7 +42,7 @@ pub(crate) fn line(number: u64) -> [u8; LINE as usize] {
     line
 }
 
-/// Fills a buffer with the list's bytes from an offset on.
+/// Fills a buffer with the list's bytes, starting at `offset`.
 pub(crate) fn fill(offset: u64, out: &mut [u8]) {
     let mut number = offset / LINE;
     let mut skip = (offset % LINE) as usize;
@@ -58,8 +58,8 @@ pub(crate) fn fill(offset: u64, out: &mut [u8]) {
     }
 }
 
-/// What one hash adds to the checksum by which the server knows that it got
-/// each of them once: their order must not matter.
+/// Contribution of one hash to the checksum. A sum, so that the order of the
+/// hashes does not matter.
 pub(crate) fn weight(hash: &[u8]) -> u64 {
     let words = hash.chunks_exact(8).take(4).enumerate();
     words.fold(0, |sum: u64, (index, word)| {
@@ -68,7 +68,7 @@ pub(crate) fn weight(hash: &[u8]) -> u64 {
     })
 }
 
-/// The checksum of a list of so many lines.
+/// Checksum of a list with this number of lines.
 pub(crate) fn checksum(lines: u64) -> u64 {
     (0..lines).fold(0, |sum, number| {
         sum.wrapping_add(weight(&line(number)[..64]))

@@ -1,9 +1,9 @@
-//! The server: S3 and DynamoDB at once, as cheap as can be.
+//! The server: S3 and DynamoDB in one, as cheap as possible.
 //!
-//! It answers every BatchWriteItem as soon as it is read, or after a latency, and
-//! keeps nothing but how many items, or keys to read, came, when the first was answered, and a sum
-//! over their hashes. So what is measured is the client. It is not for tests: it believes whatever it is
-//! told, and knows just enough HTTP for well-behaved clients.
+//! It answers every BatchWriteItem at once, or after a latency. It keeps only the
+//! number of items or keys, a checksum over their hashes, and the time of the
+//! first response, so the bench measures the client. It is not for tests: it
+//! checks nothing, and knows just enough HTTP for well-behaved clients.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use super::list;
 
 /// Bytes of the list written at once.
 const CHUNK: usize = 256 * 1024;
-/// Longest request taken: BatchWriteItem's 16 MB and a head.
+/// Maximum length of a request: BatchWriteItem's 16 MB and a head.
 const MAX_REQUEST: usize = 17 * 1024 * 1024;
 
 /// The running server; stops when dropped.
@@ -38,14 +38,14 @@ struct Shared {
     checksum: AtomicU64,
     requests: AtomicU64,
     latency_us: AtomicU64,
-    /// Microseconds from the start of the server to the first answer.
+    /// Microseconds from the start of the server to the first response.
     first_us: AtomicU64,
 }
 
-/// When the server was started.
+/// Start time of the server.
 static STARTED: OnceLock<Instant> = OnceLock::new();
 
-/// What the clients sent since the counts were last taken.
+/// Totals of the requests since the last reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) items: u64,
@@ -81,13 +81,13 @@ impl Sink {
         })
     }
 
-    /// Where both services are.
+    /// Endpoint URL of both services.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Serves a list of so many lines from now on, answers after `latency`, and
-    /// counts from zero.
+    /// Sets the number of lines of the list and the latency of responses, and
+    /// resets the counts.
     pub(crate) fn reset(&self, lines: u64, latency: Duration) {
         let latency = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.shared.latency_us.store(latency, Relaxed);
@@ -98,7 +98,7 @@ impl Sink {
         self.shared.requests.store(0, Relaxed);
     }
 
-    /// When the first items were acknowledged.
+    /// Time at which the first items were acknowledged; `None` if none were.
     pub(crate) fn first(&self) -> Option<Instant> {
         let after = self.shared.first_us.load(Relaxed);
         let started = *STARTED.get()?;
@@ -203,7 +203,7 @@ fn dynamo(target: &str, body: &[u8], shared: &Shared) -> Vec<u8> {
             shared.requests.fetch_add(1, Relaxed);
             match memmem::find(body, b"ReturnConsumedCapacity") {
                 None => answer("200 OK", r#"{"UnprocessedItems":{}}"#),
-                // Every item here is below a kilobyte, hence one unit.
+                // Every item here is below 1 KB, so it consumes one WCU.
                 Some(_) => answer(
                     "200 OK",
                     &format!(
@@ -226,7 +226,7 @@ fn dynamo(target: &str, body: &[u8], shared: &Shared) -> Vec<u8> {
             shared.items.fetch_add(count.into(), Relaxed);
             shared.checksum.fetch_add(checksum, Relaxed);
             shared.requests.fetch_add(1, Relaxed);
-            // Each below four kilobytes, and eventually consistent: half a unit.
+            // Items below 4 KB, read eventually consistently: half an RCU each.
             let units = f64::from(count) / 2.0;
             answer(
                 "200 OK",
@@ -236,7 +236,7 @@ fn dynamo(target: &str, body: &[u8], shared: &Shared) -> Vec<u8> {
             )
         }
         Some("DescribeTable") => answer("200 OK", TABLE),
-        // The look at the table's first items: there are none.
+        // `ingest` scans the table's first items: this one has none.
         Some("Scan") => answer("200 OK", r#"{"Count":0,"Items":[],"ScannedCount":0}"#),
         _ => answer(
             "400 Bad Request",
@@ -247,31 +247,31 @@ fn dynamo(target: &str, body: &[u8], shared: &Shared) -> Vec<u8> {
 
 const TABLE: &str = r#"{"Table":{"TableName":"sha256","TableStatus":"ACTIVE","AttributeDefinitions":[{"AttributeName":"sha256","AttributeType":"S"}],"KeySchema":[{"AttributeName":"sha256","KeyType":"HASH"}],"CreationDateTime":1790000000.5,"ProvisionedThroughput":{"NumberOfDecreasesToday":0,"ReadCapacityUnits":5,"WriteCapacityUnits":40000},"TableSizeBytes":0,"ItemCount":0,"TableArn":"arn:aws:dynamodb:us-east-1:123456789012:table/sha256"}}"#;
 
-/// How many items with a SHA-256 there are, and the sum of these hashes.
+/// Number of items with a SHA-256, and the checksum of these hashes.
 fn tally(body: &[u8]) -> (u64, u64) {
     let count = |(items, sum): (u64, u64), hash| (items + 1, sum.wrapping_add(list::weight(hash)));
     hashes(body).fold((0, 0), count)
 }
 
-/// The SHA-256 of each item or key.
+/// SHA-256 of each item or key.
 fn hashes(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     static KEY: std::sync::LazyLock<Finder<'static>> =
         std::sync::LazyLock::new(|| Finder::new(b"\"sha256\""));
     KEY.find_iter(body).filter_map(|at| {
-        // `"sha256": {"S": "…"`, with or without the blanks; after the table's
-        // name comes a list instead.
+        // `"sha256": {"S": "…"`, with or without blanks. The table has the same
+        // name, but a list follows it.
         let rest = skip(&body[at + 8..], b":{");
         let rest = rest.strip_prefix(b"\"S\"").map(|rest| skip(rest, b":"));
         rest.and_then(|rest| rest.strip_prefix(b"\"")?.get(..64))
     })
 }
 
-fn skip<'a>(text: &'a [u8], what: &[u8]) -> &'a [u8] {
-    let blank = |byte: &u8| *byte == b' ' || what.contains(byte);
+fn skip<'a>(text: &'a [u8], bytes: &[u8]) -> &'a [u8] {
+    let blank = |byte: &u8| *byte == b' ' || bytes.contains(byte);
     &text[text.iter().take_while(|byte| blank(byte)).count()..]
 }
 
-/// GET and HEAD of the one object, whole or from a byte on.
+/// GET and HEAD of the one object, whole or a byte range.
 async fn s3(request: &[u8], stream: &mut TcpStream, shared: &Shared) -> io::Result<()> {
     let total = shared.lines.load(Relaxed) * list::LINE;
     let is_head = request.starts_with(b"HEAD ");

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # One quarterly refresh of a table from NIST's NSRL RDS: finds the release, fetches
-# what it is made of, makes the sorted list of its hashes, writes the difference to
-# the list of last time, verifies a sample, and remembers the release.
+# its parts, makes the sorted list of its hashes, writes the difference to
+# the previous list, verifies a sample, and records the release.
 #
 #   STATE=s3://my-bucket/nsrl/ TABLE=sha256 scripts/ci/nsrl-refresh.sh
 #
-# Whatever ends a run, the same command takes it up. What is in the environment:
+# After any failure, the same command resumes the run. Environment:
 #
 #   STATE            folder or s3://bucket/prefix/ that outlives the run (required)
 #   TABLE            the table (required)
@@ -14,12 +14,12 @@
 #                                      [default: modern_minimal]
 #   NSRL_HASH        sha256, sha1 or md5                          [default: sha256]
 #   NSRL_MAX_CHANGE  stop when more of the list changes than this    [default: 20%]
-#   NSRL_CONFIRM     1 or true: write it all the same
+#   NSRL_CONFIRM     1 or true: write it anyway
 #   NSRL_WORK        folder for downloads and the database     [default: nsrl-work]
-#   NSRL_BASE_URL    where the folders rds_YYYY.MM.P are           [default: NIST's]
+#   NSRL_BASE_URL    URL of the folders rds_YYYY.MM.P           [default: NIST's]
 #   NSRL_ITEM_FLAGS  attributes of the items [default: --type known --source NSRL]
-#   HASHFERRY_FLAGS  further flags of every call of hashferry; no word of either
-#                    may hold a blank
+#   HASHFERRY_FLAGS  further flags for every call of hashferry; no flag or value
+#                    may contain a blank
 #
 # Exit status: that of hashferry where it ran; 1 when something before it failed, 2
 # when it is configured wrongly, 4 when it was interrupted. See README.md beside it.
@@ -61,8 +61,8 @@ state_has() {
     [[ -f $STATE/$1 ]]
     return
   fi
-  # Asked by a listing, and not by reading it: without it, an object that is not
-  # there looks like one that may not be read, and the reverse.
+  # Checked with a listing, not a read: without the permission to list, a missing
+  # object looks like one that may not be read, and the reverse.
   local keys
   keys=$(state_keys "$1") || die "cannot list $STATE: the state needs s3:ListBucket on its prefix"
   tr '\t' '\n' <<<"$keys" | grep -Fxq -- "$prefix$1"
@@ -77,7 +77,7 @@ state_read() {
   fi
 }
 
-# Whole or not at all: an object is by itself.
+# Atomic: a file is renamed; an object is atomic anyway.
 state_put() {
   if [[ -z $bucket ]]; then
     mkdir -p "$(dirname "$STATE/$2")"
@@ -116,9 +116,9 @@ state_of() {
   release_of='' phase_of=''
   [[ -n $text ]] || return 0
   read -r release_of set hash table phase_of <<<"$text" || true
-  is_release "$release_of" || die "$1 in $STATE names no release: $text" 2
+  is_release "$release_of" || die "$1 in $STATE does not name a release: $text" 2
   if [[ "$set $hash $table" != "$NSRL_SET $NSRL_HASH $TABLE" ]]; then
-    die "$STATE is that of $set, $hash, table $table, and not of $NSRL_SET, $NSRL_HASH, table $TABLE: give each a STATE of its own" 2
+    die "$STATE belongs to $set, $hash, table $table, not to $NSRL_SET, $NSRL_HASH, table $TABLE: give each a separate STATE" 2
   fi
 }
 
@@ -130,8 +130,8 @@ CURL=(curl --fail --location --proto '=https,http,file' --proto-redir '=https'
 RELEASE='[0-9]{4}\.[0-9]{2}\.[0-9]' # YYYY.MM.P
 is_release() { [[ $1 =~ ^$RELEASE$ ]]; }
 
-# Fetches a small file; 1 where it is not published. NIST's bucket may not be
-# listed, and answers 403 for what is not there.
+# Fetches a small file; status 1 if it is not published. NIST's bucket cannot be
+# listed, and responds with 403 for missing objects.
 published() {
   local code status
   code=$("${CURL[@]}" --silent --output "$2" --write-out '%{http_code}' "$1") && return 0
@@ -143,7 +143,7 @@ published() {
   die "cannot fetch $1: curl ended with status $status (HTTP $code)"
 }
 
-# The newest release that is newer than $1, by trying their names; nothing where
+# Prints the newest release after $1, by trying their names; empty if
 # there is none.
 newest() {
   local year month patch name i
@@ -165,8 +165,8 @@ newest() {
   done
 }
 
-# What the database of release $1 is made of, in order, a name a line: first the
-# dbhash of the result, or - where none is published.
+# Prints the parts of the database of release $1, in order, one per line: first the
+# dbhash of the result, or - if none is published.
 chain() {
   local hashes=$NSRL_WORK/dbhashes.txt
   if published "$NSRL_BASE_URL/rds_$1/dbhashes.txt" "$hashes" && awk -v set="$NSRL_SET" '
@@ -183,8 +183,8 @@ chain() {
 sha1() { sha1sum <"$1" | cut -c 1-40; }
 
 # Fetches the archive $2 of release $1 into the work folder, and checks it against
-# its published SHA-1. What came so far is kept when the connection breaks, for the
-# next run to go on from, and removed when it is not what was published.
+# its published SHA-1. A partial download is kept when the connection breaks, for the
+# next run to resume, and removed if the checksum differs.
 fetch() {
   local url=$NSRL_BASE_URL/rds_$1/$2 file=$NSRL_WORK/$2 want got status
   published "$url.sha" "$file.sha" || die "$2 is not published (no $url.sha): try again later, or name another NSRL_RELEASE"
@@ -193,27 +193,27 @@ fetch() {
   [[ ${#want} == 40 ]] || die "$url.sha holds no SHA-1, or several: expected one of 40 hexadecimal digits"
   if [[ -f $file ]]; then
     if [[ $(sha1 "$file") == "$want" ]]; then
-      say "$2 is here already, as published"
+      say "$2 is already downloaded and has the published SHA-1"
       return 0
     fi
     rm -f "$file"
   fi
   say "fetching $url"
-  # Only what is not all there already: no range is left of that.
+  # Not for a complete file: the range would be empty.
   if [[ ! -f $file.part || $(sha1 "$file.part") != "$want" ]]; then
     status=0
     "${CURL[@]}" --silent --show-error --continue-at - --output "$file.part" "$url" || status=$?
-    [[ $status == 0 ]] || die "cannot fetch $url: curl ended with status $status; nothing was applied, and the next run goes on from what came"
+    [[ $status == 0 ]] || die "cannot fetch $url: curl ended with status $status; nothing was applied, and the next run resumes the download"
   fi
   got=$(sha1 "$file.part")
   if [[ $got != "$want" ]]; then
     rm -f "$file.part"
-    die "$2 is not what was published: SHA-1 $got, expected $want; nothing was applied, and the file was removed"
+    die "$2 does not match its published SHA-1: got $got, expected $want; nothing was applied, and the file was removed"
   fi
   mv -f "$file.part" "$file"
 }
 
-# The name, in archive $1, of the one file that is called $2.
+# Prints the path, in archive $1, of the one file named $2.
 member() {
   unzip -Z1 "$1" | awk -v name="$2" '
     { base = $0; sub(/.*\//, "", base) }
@@ -226,14 +226,14 @@ member() {
 SQLITE=(sqlite3 -batch -bail -init /dev/null)
 
 # Makes the list of release $1 and puts it into the state, as $2. The database is
-# one of its own, from the archive of the full one, and gone afterwards.
+# a temporary copy, from the archive of the full one, and removed afterwards.
 make_list() {
   local db=$NSRL_WORK/database.partial list=$NSRL_WORK/list.partial text parts dbhash name archive file needed free lines
   text=$(chain "$1")
   mapfile -t parts <<<"$text"
   dbhash=${parts[0]}
   parts=("${parts[@]:1}")
-  say "release $1 of $NSRL_SET is made of ${parts[*]}"
+  say "release $1 of $NSRL_SET consists of ${parts[*]}"
   for name in "${parts[@]}"; do
     [[ $name =~ ^RDS_($RELEASE)_${NSRL_SET}(\.db|_delta\.sql)$ ]] ||
       die "dbhashes.txt of release $1 names $name: expected RDS_YYYY.MM.P_$NSRL_SET.db or …_delta.sql"
@@ -253,22 +253,22 @@ make_list() {
     else
       say "applying $name"
       # The delta is one transaction by itself. What follows it fails when that was
-      # not committed, for it cannot begin inside of it; an error ends the run, and
-      # what is half done is thrown away. -safe: it is SQL from elsewhere.
+      # not committed, because transactions do not nest; an error ends the run, and
+      # the partial database is removed. -safe: the SQL is not trusted.
       { unzip -p "$archive" "$file" && printf '\n;BEGIN; ROLLBACK;\n'; } |
         "${SQLITE[@]}" -safe -cmd 'PRAGMA synchronous = OFF' -cmd 'PRAGMA cache_size = -262144' "$db" >/dev/null ||
-        die "$name cannot be applied to what comes before it; nothing was written, and the next run begins with the full database"
+        die "$name cannot be applied to the database before it; nothing was written, and the next run begins with the full database"
     fi
   done
 
   if [[ $dbhash == - ]]; then
-    say "no dbhash is published for $1: the archives' checksums stand alone"
+    say "no dbhash is published for $1: only the archives' checksums were verified"
   elif command -v dbhash >/dev/null; then
     say "comparing the database with the published dbhash"
     name=$(dbhash "$db" | cut -c 1-40)
-    [[ $name == "$dbhash" ]] || die "the database is not what was published: dbhash $name, expected $dbhash; nothing was written"
+    [[ $name == "$dbhash" ]] || die "the database does not match the published dbhash: got $name, expected $dbhash; nothing was written"
   else
-    say "dbhash (of SQLite) is not installed: the archives' checksums stand alone"
+    say "dbhash (of SQLite) is not installed: only the archives' checksums were verified"
   fi
 
   say "listing the distinct $NSRL_HASH hashes"
@@ -279,7 +279,7 @@ make_list() {
     die "the database cannot be listed; nothing was written"
   rm -f "$db" "$db"-*
   lines=$(zstd -q -d -c "$list" | wc -l)
-  ((lines > 0)) || die "release $1 of $NSRL_SET has not one $NSRL_HASH: nothing was written"
+  ((lines > 0)) || die "release $1 of $NSRL_SET has no $NSRL_HASH: nothing was written"
   say "$lines distinct hashes"
   state_put "$list" "$2"
   rm -f "$list"
@@ -295,9 +295,9 @@ stop() {
   kill -TERM "$child" 2>/dev/null || true
 }
 
-# Runs hashferry to its end, which a signal only hastens; its exit status is in
-# $status. In the background, for bash hears no signal while it waits for what is
-# in front.
+# Runs hashferry and waits for it, also after a signal; its exit status is in
+# $status. In the background, because bash handles no signal while it waits for a
+# foreground program.
 ferry() {
   local heard
   hashferry "$@" --table "$TABLE" --hash "$NSRL_HASH" "${item_flags[@]}" "${flags[@]}" &
@@ -310,7 +310,7 @@ ferry() {
   child=
 }
 
-# Publishes what hashferry left of release $1 so far.
+# Publishes hashferry's files of release $1.
 publish() {
   local file
   for file in "$reports/$1".*; do
@@ -318,14 +318,14 @@ publish() {
   done
 }
 
-# Ends a run that did not come to the end of release $1, with hashferry's status.
+# Ends a run that did not complete release $1, with hashferry's status.
 give_up() {
-  publish "$1" || say "the reports could not be published: they are in $reports"
+  publish "$1" || say "cannot publish the reports; they are in $reports"
   say "$2"
   exit "$status"
 }
 
-# Whether the report $1 says that deletes are held back: they are still to be made.
+# True if the report $1 says that deletes are held back and so still due.
 held_back() { grep -Eq '"deletes_held_back": *[1-9]' "$1" 2>/dev/null; }
 
 # Brings the table from the release in $applied to release $1. $2: how far a run
@@ -335,18 +335,18 @@ apply() {
   local list rejects=$reports/$1.rejects.jsonl rejected='' # by this run
   list=$(state_uri "$base.zst")
   if state_has "$base.zst"; then
-    say "the list of release $1 is in the state already"
+    say "the list of release $1 is already in the state"
   else
     make_list "$1" "$base.zst"
   fi
 
   if [[ $phase != written ]]; then
-    # Before the first write: from here on the table is neither the one release nor
-    # the other, and this one has to be finished before any other.
+    # Before the first write: from here on the table is between two releases,
+    # and this one has to be finished before any other.
     if [[ $phase != writing ]]; then
       state_write begun "$mark writing"
     elif [[ ! -f $rejects ]]; then
-      # The run that is taken up was on another machine; this one adds to them.
+      # The interrupted run was on another machine; this one adds to them.
       state_read "reports/${rejects##*/}" >"$rejects"
     fi
     local args=(--checkpoint "$(state_uri "$base.checkpoint")" --rejects "$rejects")
@@ -366,12 +366,12 @@ apply() {
     case $status in
       0 | 3) ;;
       2)
-        # Nothing was written: by this run.
+        # This run wrote nothing.
         [[ $phase == writing ]] || state_remove begun
         give_up "$1" "hashferry ended with 2: nothing was written"
         ;;
-      4) give_up "$1" "interrupted: run this again, and it goes on" ;;
-      *) give_up "$1" "hashferry ended with $status: run this again, and it goes on; if it stopped because more than $NSRL_MAX_CHANGE changes and that is right, with NSRL_CONFIRM=1" ;;
+      4) give_up "$1" "interrupted: run this again to resume" ;;
+      *) give_up "$1" "hashferry ended with $status: run this again to resume; if it stopped because more than $NSRL_MAX_CHANGE changes and that is right, with NSRL_CONFIRM=1" ;;
     esac
     [[ $status == 0 ]] || rejected=1
     state_write begun "$mark written"
@@ -418,14 +418,14 @@ if [[ $STATE == s3://* ]]; then
   bucket=${BASH_REMATCH[1]} prefix=${BASH_REMATCH[2]}
 else
   STATE=${STATE%/}
-  mkdir -p "$STATE" || die "cannot make the folder $STATE" 2
+  mkdir -p "$STATE" || die "cannot create the folder $STATE" 2
 fi
 for tool in hashferry curl unzip sqlite3 zstd sha1sum awk ${bucket:+aws}; do
   command -v "$tool" >/dev/null || die "$tool is not installed" 2
 done
 
 reports=$NSRL_WORK/reports
-mkdir -p "$reports" || die "cannot make the folder $reports" 2
+mkdir -p "$reports" || die "cannot create the folder $reports" 2
 if command -v flock >/dev/null; then
   exec 9>"$NSRL_WORK/lock"
   flock -n 9 || die "another run works in $NSRL_WORK" 1
@@ -437,21 +437,21 @@ trap 'rm -f "$NSRL_WORK"/*.partial "$NSRL_WORK"/*.partial-*' EXIT
 state_of release
 applied=$release_of
 state_of begun
-# What is left of other releases is in the state.
+# Files of other releases: the state has what they need.
 find "$reports" -type f ! -name "${release_of:--}.*" -delete
 status=0
 if [[ -n $release_of ]]; then
   if [[ $release_of == "$applied" ]]; then
     state_remove begun # the last step of a run that was ended just before it
   else
-    say "going on with release $release_of"
+    say "resuming release $release_of"
     apply "$release_of" "$phase_of"
   fi
 fi
 
 wanted=${NSRL_RELEASE:-$(newest "$applied")}
 if [[ -z $wanted && -z $applied ]]; then
-  die "no release of the last $QUARTERS quarters is published at $NSRL_BASE_URL: name one by NSRL_RELEASE"
+  die "no release of the last $QUARTERS quarters is published at $NSRL_BASE_URL: name one with NSRL_RELEASE"
 elif [[ -z $wanted || $wanted == "$applied" ]]; then
   say "table $TABLE holds release $applied: nothing newer to apply"
 else
