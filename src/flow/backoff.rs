@@ -33,6 +33,20 @@ impl Backoff {
         }
     }
 
+    /// Sets the maximum wait.
+    #[must_use]
+    pub(crate) fn with_cap(self, cap: Duration) -> Self {
+        Backoff { cap, ..self }
+    }
+
+    /// An independent generator of the same waits.
+    pub(crate) fn fork(&mut self) -> Self {
+        Backoff {
+            random: self.random.fork(),
+            ..*self
+        }
+    }
+
     /// The maximum wait before attempt `attempt` (from 1).
     pub(crate) fn ceiling(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);

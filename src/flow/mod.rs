@@ -11,13 +11,15 @@
 //! - [`rate_setting`]: the rate that the user sets
 //! - [`concurrency`]: the number of calls in flight
 //! - [`backoff`]: the wait before a retry
-//! - [`retry_queue`]: new and unprocessed records, composed into batches
-//! - [`key_queue`]: new and unprocessed keys, composed into batches
+//! - [`retry_queue`]: new and unprocessed items, composed into batches
+//! - [`key_batch`]: the keys of one read call
+//! - [`dispatcher`]: the one loop that composes, pays for, sends and retries calls
 
 pub(crate) mod backoff;
 pub(crate) mod capacity;
 pub(crate) mod concurrency;
-pub(crate) mod key_queue;
+pub(crate) mod dispatcher;
+pub(crate) mod key_batch;
 pub(crate) mod probe;
 pub(crate) mod rate_controller;
 pub(crate) mod rate_limiter;

@@ -1,327 +1,372 @@
-//! The write queue: new and unprocessed records, composed into full batches.
+//! The retry queue: new and unprocessed items, composed into full batches.
 //!
-//! Unprocessed records, and those of a throttled or failed call, wait out their
-//! back-off. Then they are mixed with new ones, so that a retry needs no extra call.
+//! Unprocessed items, and those of a throttled or failed call, wait out their back-off.
+//! Then they go before new ones into the next batch, so that a retry needs no extra call.
 //! One invalid item fails its whole batch. So a batch that DynamoDB finds invalid is
-//! bisected until the invalid item stands alone, and the other 24 are written.
+//! bisected until the invalid item stands alone, and the others are sent.
+//!
+//! A queue has one or more lanes, for items that must not share a call. The first lane
+//! that has a batch goes first.
 //!
 //! Pure: instants are arguments, nothing sleeps.
 
-use crate::base::record::{Action, Record};
+use crate::base::record::Record;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
 use tokio::time::Instant;
 
-/// A record with its number of attempts.
+/// An item of a call.
+pub(crate) trait QueueItem: Sized {
+    /// Removes the entries of a call whose key is in it already. They wait for the next
+    /// call. May reorder `entries`.
+    fn split_duplicates(entries: &mut Vec<Entry<Self>>) -> Vec<Entry<Self>>;
+}
+
+/// An item with its number of attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    /// The record.
-    pub record: Record,
-    /// Calls that did not write it.
-    pub attempts: u32,
+pub(crate) struct Entry<T> {
+    /// The item.
+    pub(crate) item: T,
+    /// Calls that did not process it.
+    pub(crate) attempts: u32,
 }
 
-/// The records of one BatchWriteItem call, with distinct keys.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Batch {
-    /// The records.
-    pub entries: Vec<Entry>,
+impl<T> Entry<T> {
+    /// An item that was in no call yet.
+    pub(crate) fn fresh(item: T) -> Entry<T> {
+        Entry { item, attempts: 0 }
+    }
+}
+
+/// The items of one call, with distinct keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Batch<T> {
+    /// Index of the lane.
+    pub(crate) lane: usize,
+    /// The items.
+    pub(crate) entries: Vec<Entry<T>>,
     /// True if it is part of an invalid batch, and must not be mixed with others.
-    pub is_bisected: bool,
+    pub(crate) is_bisected: bool,
 }
 
-impl Batch {
-    /// True if the batch contains the same item.
-    fn contains_item(&self, record: &Record) -> bool {
-        self.entries.iter().any(|e| e.record.is_same_item(record))
-    }
-}
-
-/// The waiting records. See the [module](self).
-#[derive(Debug)]
-pub(crate) struct RetryQueue {
-    batch_items: usize,
-    fresh: VecDeque<Record>,
-    delayed: BinaryHeap<Reverse<Delayed>>,
-    bisected: VecDeque<Batch>,
-    /// Deletes that need separate calls; `None` if deletes are batched.
-    single_deletes: Option<SingleDeletes>,
-    arrivals: u64,
-    duplicates: Vec<Record>,
-}
-
-/// Deletes in separate calls.
-#[derive(Debug, Default)]
-struct SingleDeletes {
-    fresh: VecDeque<Record>,
-    delayed: BinaryHeap<Reverse<Delayed>>,
-}
-
-#[derive(Debug)]
-struct Delayed {
-    ready: Instant,
-    /// Number of the arrival, which orders records of the same time.
-    arrival: u64,
-    entry: Entry,
-}
-
-impl SingleDeletes {
-    /// The next delete that may be sent at `now`; `None` if there is none.
-    fn next(&mut self, now: Instant) -> Option<Entry> {
-        let is_ready = |Reverse(a): &Reverse<Delayed>| a.ready <= now;
-        if self.delayed.peek().is_some_and(is_ready) {
-            return self.delayed.pop().map(|Reverse(a)| a.entry);
+impl QueueItem for Record {
+    /// The window removes duplicates among new records, so only a retry can meet one.
+    fn split_duplicates(entries: &mut Vec<Entry<Record>>) -> Vec<Entry<Record>> {
+        if entries.iter().all(|e| e.attempts == 0) {
+            return Vec::new();
         }
-        let record = self.fresh.pop_front()?;
-        Some(Entry {
-            record,
-            attempts: 0,
-        })
+        let mut duplicates = Vec::new();
+        let mut distinct: Vec<Entry<Record>> = Vec::with_capacity(entries.len());
+        for entry in entries.drain(..) {
+            match distinct.iter().any(|e| e.item.is_same_item(&entry.item)) {
+                true => duplicates.push(entry),
+                false => distinct.push(entry),
+            }
+        }
+        *entries = distinct;
+        duplicates
     }
 }
 
-impl PartialEq for Delayed {
+/// Options of a lane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LaneOptions {
+    /// Maximum number of items in a call.
+    pub(crate) max_items: usize,
+    /// Maximum time that an incomplete batch waits for more items.
+    pub(crate) linger: Duration,
+}
+
+/// The waiting items. See the [module](self).
+#[derive(Debug)]
+pub(crate) struct RetryQueue<T> {
+    lanes: Vec<Lane<T>>,
+    arrivals: u64,
+}
+
+/// Items that may share a call.
+#[derive(Debug)]
+struct Lane<T> {
+    options: LaneOptions,
+    ready: VecDeque<Entry<T>>,
+    delayed: BinaryHeap<Reverse<Delayed<T>>>,
+    bisected: VecDeque<Vec<Entry<T>>>,
+    /// Time since which items of `ready` have waited without a batch; `None` if there are
+    /// none.
+    since: Option<Instant>,
+    /// Number of calls in flight.
+    in_flight: usize,
+}
+
+/// An item that waits out its back-off.
+#[derive(Debug)]
+struct Delayed<T> {
+    ready: Instant,
+    /// Number of the arrival, which orders items of the same time.
+    arrival: u64,
+    entry: Entry<T>,
+}
+
+impl<T> PartialEq for Delayed<T> {
     fn eq(&self, other: &Self) -> bool {
         (self.ready, self.arrival) == (other.ready, other.arrival)
     }
 }
 
-impl Eq for Delayed {}
+impl<T> Eq for Delayed<T> {}
 
-impl PartialOrd for Delayed {
+impl<T> PartialOrd for Delayed<T> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Delayed {
+impl<T> Ord for Delayed<T> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.ready, self.arrival).cmp(&(other.ready, other.arrival))
     }
 }
 
-impl RetryQueue {
-    /// Creates an empty queue with batches of `batch_items`.
-    pub(crate) fn new(batch_items: usize) -> Self {
-        RetryQueue {
-            batch_items,
-            fresh: VecDeque::new(),
+impl<T: QueueItem> RetryQueue<T> {
+    /// Creates an empty queue with a lane for each of `lanes`.
+    pub(crate) fn new(lanes: &[LaneOptions]) -> Self {
+        let lane = |options: &LaneOptions| Lane {
+            options: *options,
+            ready: VecDeque::new(),
             delayed: BinaryHeap::new(),
             bisected: VecDeque::new(),
-            single_deletes: None,
+            since: None,
+            in_flight: 0,
+        };
+        RetryQueue {
+            lanes: lanes.iter().map(lane).collect(),
             arrivals: 0,
-            duplicates: Vec::new(),
         }
     }
 
-    /// Sends each delete in a separate call.
-    #[must_use]
-    pub(crate) fn with_single_deletes(mut self) -> Self {
-        self.single_deletes = Some(SingleDeletes::default());
-        self
+    /// Adds new items to a lane.
+    pub(crate) fn extend(
+        &mut self,
+        lane: usize,
+        items: impl IntoIterator<Item = T>,
+        now: Instant,
+    ) {
+        let lane = &mut self.lanes[lane];
+        lane.ready.extend(items.into_iter().map(Entry::fresh));
+        lane.restart_linger(now);
     }
 
-    /// Adds new records.
-    pub(crate) fn push_fresh(&mut self, records: impl IntoIterator<Item = Record>) {
-        let Some(alone) = &mut self.single_deletes else {
-            return self.fresh.extend(records);
-        };
-        for record in records {
-            match record.action {
-                Action::Delete => alone.fresh.push_back(record),
-                Action::Put => self.fresh.push_back(record),
-            }
-        }
-    }
-
-    /// Adds a record to retry, not before `ready`.
-    pub(crate) fn push_retry(&mut self, entry: Entry, ready: Instant) {
+    /// Adds an entry to retry, not before `ready`.
+    pub(crate) fn push_retry(&mut self, lane: usize, entry: Entry<T>, ready: Instant) {
         self.arrivals += 1;
-        let delayed = match &mut self.single_deletes {
-            Some(alone) if entry.record.action == Action::Delete => &mut alone.delayed,
-            _ => &mut self.delayed,
-        };
-        delayed.push(Reverse(Delayed {
+        let arrival = self.arrivals;
+        self.lanes[lane].delayed.push(Reverse(Delayed {
             ready,
-            arrival: self.arrivals,
+            arrival,
             entry,
         }));
     }
 
     /// Splits an invalid batch into two halves to retry. Returns the entry if there is
     /// only one: it is the invalid one.
-    pub(crate) fn bisect(&mut self, mut batch: Batch) -> Option<Entry> {
+    pub(crate) fn bisect(&mut self, mut batch: Batch<T>) -> Option<Entry<T>> {
         if batch.entries.len() < 2 {
             return batch.entries.pop();
         }
         let half = batch.entries.split_off(batch.entries.len() / 2);
-        self.bisected.push_back(Batch {
-            entries: batch.entries,
-            is_bisected: true,
-        });
-        self.bisected.push_back(Batch {
-            entries: half,
-            is_bisected: true,
-        });
+        let bisected = &mut self.lanes[batch.lane].bisected;
+        bisected.push_back(batch.entries);
+        bisected.push_back(half);
         None
     }
 
-    /// Number of records waiting for their first call.
-    pub(crate) fn fresh(&self) -> usize {
-        self.fresh.len() + self.single_deletes.as_ref().map_or(0, |a| a.fresh.len())
+    /// Number of items that wait for nothing but a batch, in the fullest lane.
+    pub(crate) fn max_ready(&self) -> usize {
+        self.lanes.iter().map(|l| l.ready.len()).max().unwrap_or(0)
     }
 
-    /// Number of waiting deletes that need separate calls.
-    pub(crate) fn single_deletes(&self) -> usize {
-        self.single_deletes
-            .as_ref()
-            .map_or(0, |a| a.fresh.len() + a.delayed.len())
-    }
-
-    /// Number of records waiting for a retry.
+    /// Number of items that wait for a retry.
     pub(crate) fn retries(&self) -> usize {
-        let alone = self.single_deletes.as_ref().map_or(0, |a| a.delayed.len());
-        let suspects = self.bisected.iter().map(|b| b.entries.len()).sum::<usize>();
-        self.delayed.len() + alone + suspects
+        self.lanes.iter().map(Lane::retries).sum()
     }
 
-    /// Number of all waiting records.
+    /// Number of waiting items of a lane.
+    pub(crate) fn lane_len(&self, lane: usize) -> usize {
+        self.lanes[lane].len()
+    }
+
+    /// Number of all waiting items.
     pub(crate) fn len(&self) -> usize {
-        self.fresh() + self.retries()
+        self.lanes.iter().map(Lane::len).sum()
     }
 
     /// True if nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.lanes.iter().all(Lane::is_empty)
     }
 
-    /// Time of the next retry; `None` if there is none.
+    /// Time of the next batch if no item is added; `None` if nothing waits.
     pub(crate) fn next_ready(&self) -> Option<Instant> {
-        let alone = self.single_deletes.as_ref().and_then(|a| a.delayed.peek());
-        let each = [self.delayed.peek(), alone].into_iter().flatten();
-        each.map(|Reverse(a)| a.ready).min()
+        self.lanes.iter().filter_map(Lane::next_ready).min()
     }
 
-    /// Takes the new records whose item was already in a batch with them as a retry.
-    pub(crate) fn take_duplicates(&mut self) -> Vec<Record> {
-        std::mem::take(&mut self.duplicates)
-    }
-
-    /// The next batch: a full one at `now`, or any if `flush`.
-    pub(crate) fn compose(&mut self, now: Instant, flush: bool) -> Option<Batch> {
-        if let Some(batch) = self.bisected.pop_front() {
-            return Some(batch);
-        }
-        if let Some(entry) = self
-            .single_deletes
-            .as_mut()
-            .and_then(|alone| alone.next(now))
-        {
-            return Some(Batch {
-                entries: vec![entry],
-                is_bisected: false,
-            });
-        }
-        let enough = self.fresh.len() >= self.batch_items
-            || self.fresh.len() + self.count_ready(now) >= self.batch_items;
-        if !flush && !enough {
-            return None;
-        }
-        let mut batch = Batch {
-            entries: Vec::with_capacity(self.batch_items),
-            is_bisected: false,
-        };
-        let mut same_key = Vec::new();
-        while batch.entries.len() < self.batch_items
-            && self.delayed.peek().is_some_and(|Reverse(a)| a.ready <= now)
-        {
-            let Some(Reverse(a)) = self.delayed.pop() else {
-                break;
-            };
-            if batch.contains_item(&a.entry.record) {
-                same_key.push(a);
-            } else {
-                batch.entries.push(a.entry);
-            }
-        }
-        let retries = batch.entries.len();
-        while batch.entries.len() < self.batch_items
-            && let Some(record) = self.fresh.pop_front()
-        {
-            // The window has removed duplicates among new records. One that equals a
-            // retry in this batch is already being written.
-            if retries > 0 && batch.contains_item(&record) {
-                self.duplicates.push(record);
-            } else {
-                batch.entries.push(Entry {
-                    record,
-                    attempts: 0,
+    /// The next batch at `now`: a full one, one that has waited long enough, or any if
+    /// `flush`. A lane is flushed only when no later lane has items that may join it.
+    pub(crate) fn compose(&mut self, now: Instant, flush: bool) -> Option<Batch<T>> {
+        for lane in 0..self.lanes.len() {
+            let later = &self.lanes[lane + 1..];
+            let may_grow = later.iter().any(|l| !l.is_empty() || l.in_flight > 0);
+            let composed = self.lanes[lane].compose(now, flush && !may_grow);
+            if let Some((entries, is_bisected)) = composed {
+                return Some(Batch {
+                    lane,
+                    entries,
+                    is_bisected,
                 });
             }
         }
-        self.delayed.extend(same_key.into_iter().map(Reverse));
-        (!batch.entries.is_empty()).then_some(batch)
+        None
     }
 
-    /// A batch of one record as a probe, regardless of its back-off. It is the first
-    /// record of `batch`, if given; the others keep waiting.
-    pub(crate) fn compose_one(&mut self, batch: Option<Batch>, now: Instant) -> Option<Batch> {
-        let mut batch = match batch.or_else(|| self.bisected.pop_front()) {
-            Some(batch) => batch,
-            None => Batch {
-                entries: vec![self.pop_one(now)?],
-                is_bisected: false,
-            },
+    /// A batch of one item as a probe, regardless of its back-off. It is the first item of
+    /// `batch`, if given; the others keep waiting.
+    pub(crate) fn compose_one(
+        &mut self,
+        batch: Option<Batch<T>>,
+        now: Instant,
+    ) -> Option<Batch<T>> {
+        let Some(mut batch) = batch else {
+            return (0..self.lanes.len()).find_map(|lane| self.lanes[lane].pop_one(lane, now));
         };
         let left = batch.entries.split_off(batch.entries.len().min(1));
+        let lane = &mut self.lanes[batch.lane];
         if batch.is_bisected && !left.is_empty() {
-            self.bisected.push_front(Batch {
-                entries: left,
-                is_bisected: true,
-            });
+            lane.bisected.push_front(left);
         } else {
-            left.into_iter().for_each(|e| self.push_retry(e, now));
+            left.into_iter()
+                .rev()
+                .for_each(|e| lane.ready.push_front(e));
+            lane.restart_linger(now);
         }
         Some(batch)
     }
 
-    /// A ready retry, or else a new record, or else the next retry. The choice varies,
-    /// because one partition alone may be the limit.
-    fn pop_one(&mut self, now: Instant) -> Option<Entry> {
-        if self.next_ready().is_none_or(|at| at > now)
-            && let Some(record) = self.fresh.pop_front()
-        {
-            return Some(Entry {
-                record,
-                attempts: 0,
-            });
-        }
-        self.delayed.pop().map(|Reverse(a)| a.entry)
+    /// Records that a call of `lane` was sent.
+    pub(crate) fn record_sent(&mut self, lane: usize) {
+        self.lanes[lane].in_flight += 1;
+    }
+
+    /// Records that a call of `lane` has ended.
+    pub(crate) fn record_ended(&mut self, lane: usize) {
+        self.lanes[lane].in_flight -= 1;
     }
 
     /// Ends the back-off of all retries: an outage has ended that throttled every call.
     pub(crate) fn release_delayed(&mut self, now: Instant) {
-        let delayed = std::mem::take(&mut self.delayed).into_iter();
-        self.delayed = delayed
-            .map(|Reverse(mut a)| {
-                a.ready = a.ready.min(now);
-                a.entry.attempts = a.entry.attempts.min(1);
-                Reverse(a)
-            })
-            .collect();
+        for lane in &mut self.lanes {
+            let delayed = std::mem::take(&mut lane.delayed).into_iter();
+            lane.delayed = delayed
+                .map(|Reverse(mut d)| {
+                    d.ready = d.ready.min(now);
+                    d.entry.attempts = d.entry.attempts.min(1);
+                    Reverse(d)
+                })
+                .collect();
+        }
+    }
+}
+
+impl<T: QueueItem> Lane<T> {
+    fn retries(&self) -> usize {
+        self.delayed.len() + self.bisected.iter().map(Vec::len).sum::<usize>()
     }
 
-    /// Number of retries ready at `now`, counted up to one batch.
-    fn count_ready(&self, now: Instant) -> usize {
-        match self.delayed.peek() {
-            Some(Reverse(a)) if a.ready <= now => self
-                .delayed
-                .iter()
-                .filter(|Reverse(a)| a.ready <= now)
-                .take(self.batch_items)
-                .count(),
-            _ => 0,
+    fn len(&self) -> usize {
+        self.ready.len() + self.retries()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.delayed.is_empty() && self.bisected.is_empty()
+    }
+
+    fn restart_linger(&mut self, now: Instant) {
+        if !self.ready.is_empty() {
+            self.since.get_or_insert(now);
         }
+    }
+
+    fn next_ready(&self) -> Option<Instant> {
+        let linger = self.since.map(|since| since + self.options.linger);
+        let retry = self.delayed.peek().map(|Reverse(d)| d.ready);
+        linger.into_iter().chain(retry).min()
+    }
+
+    /// The next batch, and whether it is part of a bisected one.
+    fn compose(&mut self, now: Instant, flush: bool) -> Option<(Vec<Entry<T>>, bool)> {
+        if let Some(entries) = self.bisected.pop_front() {
+            return Some((entries, true));
+        }
+        self.collect_retries(now);
+        let max_items = self.options.max_items;
+        let due = self
+            .since
+            .is_some_and(|since| since + self.options.linger <= now);
+        if self.ready.is_empty() || !(flush || due || self.ready.len() >= max_items) {
+            return None;
+        }
+        let mut entries = Vec::with_capacity(self.ready.len().min(max_items));
+        entries.extend(self.ready.drain(..self.ready.len().min(max_items)));
+        let duplicates = T::split_duplicates(&mut entries);
+        duplicates
+            .into_iter()
+            .rev()
+            .for_each(|e| self.ready.push_front(e));
+        self.since = None;
+        self.restart_linger(now);
+        Some((entries, false))
+    }
+
+    /// Moves the retries that are due to the front of `ready`.
+    fn collect_retries(&mut self, now: Instant) {
+        let mut due = Vec::new();
+        while self.delayed.peek().is_some_and(|Reverse(d)| d.ready <= now)
+            && let Some(Reverse(d)) = self.delayed.pop()
+        {
+            due.push(d.entry);
+        }
+        due.into_iter()
+            .rev()
+            .for_each(|e| self.ready.push_front(e));
+        self.restart_linger(now);
+    }
+
+    /// One item of this lane, number `lane`: part of a bisected batch, or a retry that is
+    /// due, or a new item, or the next retry. The choice varies, because one partition
+    /// alone may be the limit.
+    fn pop_one(&mut self, lane: usize, now: Instant) -> Option<Batch<T>> {
+        if let Some(mut entries) = self.bisected.pop_front() {
+            let left = entries.split_off(1);
+            if !left.is_empty() {
+                self.bisected.push_front(left);
+            }
+            return Some(Batch {
+                lane,
+                entries,
+                is_bisected: true,
+            });
+        }
+        let is_due = self.delayed.peek().is_some_and(|Reverse(d)| d.ready <= now);
+        let next = if is_due { None } else { self.ready.pop_front() };
+        let entry = next.or_else(|| Some(self.delayed.pop()?.0.entry))?;
+        if self.ready.is_empty() {
+            self.since = None;
+        }
+        Some(Batch {
+            lane,
+            entries: vec![entry],
+            is_bisected: false,
+        })
     }
 }
 

@@ -8,7 +8,6 @@
 //! - `window`, `dedup`: detection of duplicates;
 //! - `sample`: a random sample of a list that is read once;
 //! - `diff`: records in order, and the difference of two lists;
-//! - `write_loop`: batches to DynamoDB, until each item is acknowledged;
 //! - `writer`: handling of the response to a batch;
 //! - `progress`: line counts, watermark, checkpoint;
 //! - `rejects`: rejected lines;
@@ -30,5 +29,4 @@ pub(crate) mod report;
 pub(crate) mod sample;
 pub(crate) mod summary;
 pub(crate) mod window;
-pub(crate) mod write_loop;
 pub(crate) mod writer;

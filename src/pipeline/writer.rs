@@ -1,51 +1,52 @@
-//! Writer: sends batches to DynamoDB at the target rate until each item is acknowledged.
+//! Writer: sends records to DynamoDB at the target rate until each item is acknowledged.
 //!
-//! One loop owns the queue and all calls in flight. It composes the next batch, waits for
-//! its cost at the token bucket, sends it, and handles the response:
+//! The [dispatcher](crate::flow::dispatcher) composes, pays for, sends and retries its
+//! calls. The writer judges the responses:
 //!
 //! * it counts written items;
-//! * it requeues unprocessed items with a back-off, and so all items of a call that was
-//!   throttled, failed or timed out; a retry pays for its tokens again;
+//! * unprocessed items are retried, and so are all items of a call that was throttled,
+//!   failed or timed out;
 //! * it bisects a batch with a validation error until the invalid item is alone; that line
 //!   is rejected, the others are written;
-//! * it stops the run at a permanent error (no permission, no such table).
+//! * a permanent error (no permission, no such table) ends the run.
 //!
-//! Conditional deletes are single calls in the same loop: see
+//! Conditional deletes are single calls in a separate lane: see
 //! [`ItemTemplate::with_delete_condition`].
 //!
-//! A failed call may have written its items or not. A put is idempotent, so the writer
-//! retries it. The number of retries is unlimited; only the time without any progress is
-//! limited ([`WriterOptions::give_up_after`]). An outage of DynamoDB of ten minutes must
-//! not end an import of three days.
-//!
-//! While no item is accepted, the writer sends a call with one item every half second,
-//! regardless of the back-off of that item.
-//!
-//! After a stop, the writer sends nothing more. Calls in flight have `DRAIN_TIMEOUT` to finish;
-//! items that are not acknowledged then count as `failed`.
+//! A failed call may have written its items or not. A put is idempotent, so it is retried.
+//! After a stop, items that are not acknowledged count as `failed`.
 
 use crate::aws::error::{CallError, ErrorClass};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::record::{Action, Record, RejectReason};
+use crate::base::shutdown::Stop;
 use crate::dynamodb::batch_write::{UnprocessedItem, WriteResponse};
 use crate::dynamodb::client::operation::BatchWrite;
 use crate::dynamodb::delete_item::CONDITION_FAILED;
 use crate::dynamodb::item::ItemTemplate;
 use crate::flow::backoff::Backoff;
-use crate::flow::concurrency::{Concurrency, ConcurrencyLimit};
+use crate::flow::concurrency::Concurrency;
+use crate::flow::dispatcher::{
+    CallHandler, CallSender, DispatchOptions, Dispatcher, Failure, FinishedCall, RunEnd, Verdict,
+};
 use crate::flow::rate_limiter::RateLimiter;
-use crate::flow::retry_queue::{Batch, Entry, RetryQueue};
+use crate::flow::retry_queue::{Batch, Entry, LaneOptions, RetryQueue};
 use crate::pipeline::progress::counts::{Counters, LineOutcome};
-use crate::pipeline::progress::watermark::WatermarkTracker;
+use crate::pipeline::progress::watermark::{RecordBatch, WatermarkTracker};
 use crate::pipeline::rejects::Rejects;
 use bytes::Bytes;
-
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Maximum time with expired credentials. The credential chain renews renewable ones
-/// within seconds.
-const EXPIRED_TIMEOUT: Duration = Duration::from_secs(120);
+/// Lane of conditional deletes, each in a separate call.
+const DELETES: usize = 0;
+
+/// Lane of all other records.
+const BATCHES: usize = 1;
+
+/// Time that an incomplete batch waits for more input.
+const LINGER: Duration = Duration::from_millis(200);
 
 /// Number of consecutive invalid items, without an accepted one, after which all items
 /// are assumed to be invalid.
@@ -58,17 +59,6 @@ pub(crate) struct WriterOptions {
     pub concurrency: Concurrency,
     /// Maximum time without a single written item.
     pub give_up_after: Duration,
-}
-
-/// End of the writer.
-#[derive(Debug)]
-pub(crate) enum RunEnd {
-    /// Every record has an outcome.
-    Complete,
-    /// A stop was requested.
-    Stopped,
-    /// An error ended the run.
-    Failed(Error),
 }
 
 /// Writer of records to one table. See the [module](self).
@@ -92,299 +82,350 @@ pub(crate) struct Writer<'a, T> {
     pub options: WriterOptions,
 }
 
-/// State of the loop.
-pub(super) struct WriterState {
-    pub(super) queue: RetryQueue,
-    pub(crate) backoff: Backoff,
-    /// Time since which no item was written; `None` if the last call wrote one.
-    pub(crate) stalled_since: Option<Instant>,
+/// Handler of the responses.
+struct WriteHandler<'a, T> {
+    writer: &'a Writer<'a, T>,
     /// Invalid items since the last written item.
-    pub(super) consecutive_rejects: u32,
+    consecutive_rejects: u32,
     /// The last response without unprocessed items, parsed. Responses to full batches are
     /// usually byte-identical, so most need no parsing.
-    pub(super) last_response: Option<(Bytes, WriteResponse)>,
-    /// Limit of calls in flight.
-    pub(crate) concurrency_limit: ConcurrencyLimit,
-    pub(crate) run_end: Option<RunEnd>,
+    last_response: Option<(Bytes, WriteResponse)>,
 }
 
 impl<T: BatchWrite> Writer<'_, T> {
-    /// True if a batch is a single conditional delete.
-    pub(super) fn is_single_delete(&self, batch: &Batch) -> bool {
-        let is_delete = |e: &Entry| e.record.action == Action::Delete;
-        self.template.has_conditional_deletes() && batch.entries.first().is_some_and(is_delete)
+    /// Writes the records of `fresh` until the channel is closed and all are written, or
+    /// until `stop`. Records that are left at the end count as failed.
+    pub(crate) async fn run(
+        &self,
+        fresh: mpsc::Receiver<RecordBatch>,
+        stop: &Stop,
+        backoff: Backoff,
+    ) -> RunEnd {
+        let max_items = self.template.max_batch_items();
+        let lane = |max_items| LaneOptions {
+            max_items,
+            linger: LINGER,
+        };
+        let dispatcher = Dispatcher {
+            rate_limiter: self.rate_limiter,
+            options: DispatchOptions {
+                concurrency: self.options.concurrency,
+                give_up_after: self.options.give_up_after,
+                read_ahead: max_items,
+                max_items,
+                is_eager: false,
+                sends_probes: true,
+                error_kind: ErrorKind::Write,
+                action: format!("written to table {}", self.table_name),
+            },
+        };
+        let mut handler = WriteHandler {
+            writer: self,
+            consecutive_rejects: 0,
+            last_response: None,
+        };
+        let queue = RetryQueue::new(&[lane(1), lane(max_items)]);
+        let result = dispatcher
+            .run(queue, self, &mut handler, fresh, &mut (), stop, backoff)
+            .await;
+        self.counters
+            .update(|c| c.line_counts.failed += result.unfinished);
+        result.end
     }
 
-    /// Handles the response to `batch`.
-    pub(super) fn handle_response(
-        &self,
-        s: &mut WriterState,
-        batch: Batch,
-        started: Instant,
-        response: Result<Bytes, CallError>,
-    ) {
-        let single_delete = self.is_single_delete(&batch);
-        if single_delete
+    /// WCU of a call with `entries`.
+    fn batch_wcu(&self, entries: &[Entry<Record>]) -> f64 {
+        entries
+            .iter()
+            .map(|e| self.template.record_write_units(&e.item))
+            .sum()
+    }
+
+    /// Records the outcome of acknowledged items. Returns the number of deletes and puts.
+    fn record_outcomes(&self, done: &[Entry<Record>]) -> (u64, u64) {
+        let mut counts = [0; 2];
+        for (count, action, outcome) in [
+            (0, Action::Delete, LineOutcome::Deleted),
+            (1, Action::Put, LineOutcome::Written),
+        ] {
+            let entries = done.iter().filter(|e| e.item.action == action);
+            counts[count] = entries.clone().count() as u64;
+            if counts[count] > 0 {
+                self.watermark
+                    .record_outcome(entries.map(|e| &e.item), outcome);
+            }
+        }
+        (counts[0], counts[1])
+    }
+
+    /// The error of a run that a permanent error ends.
+    fn permanent_error(&self, error: CallError) -> Error {
+        let hint = match error.code.as_deref() {
+            Some("AccessDeniedException") if error.message.contains("dynamodb:DeleteItem") => {
+                "the credentials need dynamodb:DeleteItem on this table (see \
+                 scripts/iam/refresh.json); then run this again"
+            }
+            Some("AccessDeniedException") => {
+                "the credentials need dynamodb:BatchWriteItem on this table (see \
+                 scripts/iam/ingest.json); then run this again"
+            }
+            Some("ResourceNotFoundException") => {
+                "the table is gone, or not ready; once it is ACTIVE, run this again"
+            }
+            _ => "correct the cause, then run this again",
+        };
+        let table = self.table_name;
+        let problem = format!("DynamoDB does not accept writes to table {table}");
+        let e = Error::new(ErrorKind::Write, problem).with_source(error);
+        e.with_hint(hint)
+    }
+}
+
+impl<T> Writer<'_, T> {
+    /// The error of a run whose items are all invalid.
+    fn all_invalid_error(&self, error: CallError) -> Error {
+        let table = self.table_name;
+        let problem = format!("DynamoDB reports every item for table {table} as invalid");
+        Error::new(ErrorKind::Write, problem)
+            .with_source(error)
+            .with_hint(
+                "check that --type, --source, --desc and --attr fit the table and its indexes, and \
+                 --key the table",
+            )
+    }
+}
+
+impl<T: BatchWrite> CallSender<Record> for Writer<'_, T> {
+    type Response = Result<Bytes, CallError>;
+
+    async fn send(&self, batch: &Batch<Record>) -> Self::Response {
+        // A request of 25 items with a few short attributes has some 6 KB.
+        let mut body = Vec::with_capacity(8 * 1024);
+        let is_retry = batch.is_bisected || batch.entries.iter().any(|e| e.attempts > 0);
+        self.counters.update(|c| {
+            c.requests += 1;
+            c.retries += u64::from(is_retry);
+        });
+        let mut records = batch.entries.iter().map(|e| &e.item);
+        match (batch.lane, records.clone().next()) {
+            (DELETES, Some(record)) => {
+                self.template.write_delete_request(record, &mut body);
+                self.table.delete_item(Bytes::from(body)).await
+            }
+            _ => {
+                self.template.write_request(&mut records, &mut body);
+                self.table.batch_write(Bytes::from(body)).await
+            }
+        }
+    }
+}
+
+impl<T: BatchWrite> CallHandler for WriteHandler<'_, T> {
+    type Item = Record;
+    type Input = RecordBatch;
+    type Response = Result<Bytes, CallError>;
+
+    fn full_call_units(&self, queue: &RetryQueue<Record>) -> f64 {
+        let template = self.writer.template;
+        // Single deletes are smaller calls, so more of them must be in flight.
+        match queue.lane_len(DELETES) {
+            0 => template.write_units() * template.max_batch_items() as f64,
+            _ => template.write_units(),
+        }
+    }
+
+    fn units(&self, batch: &Batch<Record>) -> f64 {
+        self.writer.batch_wcu(&batch.entries)
+    }
+
+    fn receive(&mut self, mut input: RecordBatch, queue: &mut RetryQueue<Record>, now: Instant) {
+        let Writer {
+            watermark,
+            template,
+            ..
+        } = self.writer;
+        watermark.start_segment(input.segment, &mut input.records);
+        if !template.has_conditional_deletes() {
+            return queue.extend(BATCHES, input.records, now);
+        }
+        let is_delete = |r: &Record| r.action == Action::Delete;
+        let (deletes, puts): (Vec<_>, Vec<_>) = input.records.into_iter().partition(is_delete);
+        queue.extend(DELETES, deletes, now);
+        queue.extend(BATCHES, puts, now);
+    }
+
+    fn count(&self, input: &RecordBatch) -> u64 {
+        input.records.len() as u64
+    }
+
+    fn may_receive(&self, _: usize) -> bool {
+        !self.writer.watermark.is_full()
+    }
+
+    fn handle(
+        &mut self,
+        call: FinishedCall<Record>,
+        response: Self::Response,
+        queue: &mut RetryQueue<Record>,
+    ) -> Verdict<Record> {
+        let batch = call.batch;
+        if batch.lane == DELETES
             && let Err(error) = &response
             && error.code.as_deref() == Some(CONDITION_FAILED)
         {
-            return self.record_kept(s, &batch.entries, started);
+            return self.record_kept(&batch.entries);
         }
-        let response =
-            response.and_then(|body| self.parse_response(s, &batch, single_delete, body));
-        let error = match response {
-            Ok(response) => match self.record_acknowledged(s, batch, started, response) {
-                Some(error) => error,
-                None => return,
-            },
-            Err(error) => {
-                match error.class {
-                    ErrorClass::Invalid => return self.bisect(s, batch, &error),
-                    ErrorClass::Throttled => {
-                        self.rate_limiter
-                            .record_throttled(self.batch_wcu(&batch.entries), &error.reasons);
-                        self.counters.update(|c| c.throttled += 1);
-                    }
-                    ErrorClass::Transient | ErrorClass::Expired | ErrorClass::Permanent => {}
-                }
-                tracing::debug!("a call of {} items failed: {error}", batch.entries.len());
-                self.requeue(s, batch.entries);
-                error
-            }
-        };
-        self.handle_failure(s, &error);
+        match response.and_then(|body| self.parse_response(&batch, body)) {
+            Ok(response) => self.record_acknowledged(batch, response),
+            Err(error) if error.class == ErrorClass::Invalid => self.bisect(batch, error, queue),
+            Err(error) => self.retry(batch, error),
+        }
     }
 
+    fn record_in_flight(&self, calls: u64) {
+        self.writer.counters.update(|c| c.in_flight = calls);
+    }
+}
+
+impl<T: BatchWrite> WriteHandler<'_, T> {
     /// Parses the response to `batch`. Unprocessed items that were not in the batch are an
     /// error.
     fn parse_response(
-        &self,
-        s: &mut WriterState,
-        batch: &Batch,
-        single_delete: bool,
+        &mut self,
+        batch: &Batch<Record>,
         body: Bytes,
     ) -> Result<WriteResponse, CallError> {
-        if single_delete {
-            let response = self.template.parse_delete_response(&body);
+        let template = self.writer.template;
+        if batch.lane == DELETES {
+            let response = template.parse_delete_response(&body);
             return response.map_err(CallError::unrecognised_response);
         }
-        if let Some((_, response)) = s.last_response.as_ref().filter(|(last, _)| *last == body) {
+        if let Some((_, response)) = self.last_response.as_ref().filter(|(last, _)| *last == body) {
             return Ok(response.clone());
         }
-        let response = self
-            .template
+        let response = template
             .parse_write_response(&body)
             .map_err(CallError::unrecognised_response)?;
         if response.unprocessed.is_empty() {
-            s.last_response = Some((body, response.clone()));
+            self.last_response = Some((body, response.clone()));
         }
-        let is_in_batch = |r: &UnprocessedItem| batch.entries.iter().any(|e| r.matches(&e.record));
-        match response.unprocessed.iter().find(|r| !is_in_batch(r)) {
-            Some(_) => Err(CallError::unrecognised_response(
+        let is_in_batch = |u: &UnprocessedItem| batch.entries.iter().any(|e| u.matches(&e.item));
+        match response.unprocessed.iter().all(is_in_batch) {
+            false => Err(CallError::unrecognised_response(
                 "an unprocessed item was not in the batch",
             )),
-            None => Ok(response),
+            true => Ok(response),
         }
     }
 
-    /// Counts the acknowledged items of `batch` and requeues the unprocessed ones. Returns
-    /// an error if no item was acknowledged.
+    /// Counts the acknowledged items of `batch`, and retries the unprocessed ones.
     fn record_acknowledged(
-        &self,
-        s: &mut WriterState,
-        batch: Batch,
-        started: Instant,
+        &mut self,
+        batch: Batch<Record>,
         response: WriteResponse,
-    ) -> Option<CallError> {
+    ) -> Verdict<Record> {
+        let writer = self.writer;
         let items = response.unprocessed;
-        let is_unprocessed = |e: &Entry| items.iter().any(|r| r.matches(&e.record));
-        let (unprocessed, done): (Vec<Entry>, Vec<Entry>) = match items.is_empty() {
+        let is_unprocessed = |e: &Entry<Record>| items.iter().any(|u| u.matches(&e.item));
+        let (unprocessed, done): (Vec<_>, Vec<_>) = match items.is_empty() {
             true => (Vec::new(), batch.entries),
             false => batch.entries.into_iter().partition(is_unprocessed),
         };
-        let (deleted, written) = self.record_outcomes(&done);
-        let by_formula = self.batch_wcu(&done);
-        // Report throttling before success: some items were accepted, so the table is not
-        // down.
-        if !unprocessed.is_empty() {
-            self.rate_limiter
-                .record_throttled(self.batch_wcu(&unprocessed), &[]);
-        }
-        if !done.is_empty()
-            && self
-                .rate_limiter
-                .record_success(by_formula, response.consumed.as_ref())
-        {
-            s.queue.release_delayed(Instant::now());
-        }
-        self.counters.update(|c| {
+        let (deleted, written) = writer.record_outcomes(&done);
+        let by_formula = writer.batch_wcu(&done);
+        writer.counters.update(|c| {
             c.line_counts.written += written;
             c.line_counts.deleted += deleted;
             c.unprocessed += unprocessed.len() as u64;
             c.consumed_wcu += response.consumed.as_ref().map_or(by_formula, |c| c.total);
         });
         if !done.is_empty() {
-            s.concurrency_limit.observe(started, Instant::now());
-            s.stalled_since = None;
-            s.consecutive_rejects = 0;
+            self.consecutive_rejects = 0;
         }
-        if unprocessed.is_empty() {
-            return None;
+        let failure = done.is_empty().then(|| Failure::Retryable {
+            is_expired: false,
+            cause: "DynamoDB left every item of the batch unprocessed".into(),
+        });
+        Verdict {
+            success: (!done.is_empty()).then_some((by_formula, response.consumed)),
+            throttled: (!unprocessed.is_empty())
+                .then(|| (writer.batch_wcu(&unprocessed), Vec::new())),
+            retry: unprocessed,
+            failure,
+            ..Verdict::default()
         }
-        self.requeue(s, unprocessed);
-        done.is_empty().then(|| CallError {
-            class: ErrorClass::Throttled,
-            code: None,
-            message: "DynamoDB left every item of the batch unprocessed".into(),
-            reasons: Vec::new(),
-            no_credentials: false,
-        })
-    }
-
-    /// WCU of a call with `entries`.
-    pub(super) fn batch_wcu(&self, entries: &[Entry]) -> f64 {
-        entries
-            .iter()
-            .map(|e| self.template.record_write_units(&e.record))
-            .sum()
-    }
-
-    /// Records the outcome of acknowledged items. Returns the number of deletes and puts.
-    fn record_outcomes(&self, done: &[Entry]) -> (u64, u64) {
-        let mut counts = [0; 2];
-        for (count, action, outcome) in [
-            (0, Action::Delete, LineOutcome::Deleted),
-            (1, Action::Put, LineOutcome::Written),
-        ] {
-            let entries = done.iter().filter(|e| e.record.action == action);
-            counts[count] = entries.clone().count() as u64;
-            if counts[count] > 0 {
-                self.watermark
-                    .record_outcome(entries.map(|e| &e.record), outcome);
-            }
-        }
-        (counts[0], counts[1])
     }
 
     /// Counts deletes whose items have another source. A failed condition consumes WCU.
-    fn record_kept(&self, s: &mut WriterState, entries: &[Entry], started: Instant) {
-        self.watermark
-            .record_outcome(entries.iter().map(|e| &e.record), LineOutcome::Kept);
-        let units = self.batch_wcu(entries);
-        self.rate_limiter.record_success(units, None);
-        self.counters.update(|c| {
+    fn record_kept(&mut self, entries: &[Entry<Record>]) -> Verdict<Record> {
+        let writer = self.writer;
+        writer
+            .watermark
+            .record_outcome(entries.iter().map(|e| &e.item), LineOutcome::Kept);
+        let units = writer.batch_wcu(entries);
+        writer.counters.update(|c| {
             c.line_counts.kept += entries.len() as u64;
             c.consumed_wcu += units;
         });
-        s.concurrency_limit.observe(started, Instant::now());
-        s.stalled_since = None;
-        s.consecutive_rejects = 0;
-    }
-
-    /// Requeues entries with a back-off.
-    fn requeue(&self, s: &mut WriterState, mut entries: Vec<Entry>) {
-        for e in &mut entries {
-            e.attempts += 1;
-        }
-        let attempts = entries.iter().map(|e| e.attempts).max().unwrap_or(1);
-        let ready = Instant::now() + s.backoff.wait(attempts);
-        for e in entries {
-            s.queue.push_retry(e, ready);
+        self.consecutive_rejects = 0;
+        Verdict {
+            success: Some((units, None)),
+            ..Verdict::default()
         }
     }
 
-    /// Handles a call that wrote nothing: ends the run if the error is permanent or lasts
-    /// too long.
-    fn handle_failure(&self, s: &mut WriterState, error: &CallError) {
-        if s.run_end.is_some() {
-            return;
+    /// Retries all items of a call that failed, unless the error is permanent.
+    fn retry(&self, batch: Batch<Record>, error: CallError) -> Verdict<Record> {
+        let writer = self.writer;
+        tracing::debug!("a call of {} items failed: {error}", batch.entries.len());
+        let mut verdict = Verdict::default();
+        if error.class == ErrorClass::Throttled {
+            writer.counters.update(|c| c.throttled += 1);
+            verdict.throttled = Some((writer.batch_wcu(&batch.entries), error.reasons.clone()));
         }
-        let table = self.table_name;
-        if error.class == ErrorClass::Permanent {
-            let e = Error::new(
-                ErrorKind::Write,
-                format!("DynamoDB does not accept writes to table {table}"),
-            )
-            .with_source(error.clone());
-            let hint = match error.code.as_deref() {
-                Some("AccessDeniedException") if error.message.contains("dynamodb:DeleteItem") => {
-                    "the credentials need dynamodb:DeleteItem on this table (see \
-                     scripts/iam/refresh.json); then run this again"
-                }
-                Some("AccessDeniedException") => {
-                    "the credentials need dynamodb:BatchWriteItem on this table (see \
-                     scripts/iam/ingest.json); then run this again"
-                }
-                Some("ResourceNotFoundException") => {
-                    "the table is gone, or not ready; once it is ACTIVE, run this again"
-                }
-                _ => "correct the cause, then run this again",
-            };
-            s.run_end = Some(RunEnd::Failed(e.with_hint(hint)));
-            return;
-        }
-        let since = *s.stalled_since.get_or_insert_with(Instant::now);
-        let patience = match error.class {
-            ErrorClass::Expired => self.options.give_up_after.min(EXPIRED_TIMEOUT),
-            _ => self.options.give_up_after,
-        };
-        if since.elapsed() >= patience {
-            let seconds = patience.as_secs();
-            let e = Error::new(
-                ErrorKind::Write,
-                format!(
-                    "nothing could be written to table {table} for {seconds} s; the last response"
-                ),
-            )
-            .with_source(error.clone());
-            let hint = match error.class {
-                ErrorClass::Expired => "renew the credentials, then run this again",
-                _ => {
-                    "run this again when DynamoDB responds; --give-up-after sets how long to retry"
-                }
-            };
-            s.run_end = Some(RunEnd::Failed(e.with_hint(hint)));
-        }
+        verdict.retry = batch.entries;
+        verdict.failure = Some(match error.class {
+            ErrorClass::Permanent => Failure::Fatal(writer.permanent_error(error)),
+            class => Failure::Retryable {
+                is_expired: class == ErrorClass::Expired,
+                cause: error.into(),
+            },
+        });
+        verdict
     }
 
     /// Bisects a batch with a validation error, or rejects its only item.
-    fn bisect(&self, s: &mut WriterState, batch: Batch, error: &CallError) {
-        let Some(entry) = s.queue.bisect(batch) else {
-            return;
+    fn bisect(
+        &mut self,
+        batch: Batch<Record>,
+        error: CallError,
+        queue: &mut RetryQueue<Record>,
+    ) -> Verdict<Record> {
+        let mut verdict = Verdict::default();
+        let Some(entry) = queue.bisect(batch) else {
+            return verdict;
         };
-        let Record {
-            hash,
-            position: place,
-            ..
-        } = &entry.record;
-        self.counters.update(|c| c.line_counts.rejected += 1);
-        s.consecutive_rejects += 1;
-        let text = hash.to_hex(crate::base::hash::Case::Upper);
-        let added = self.rejects.add(
-            *place,
-            &self.watermark.sources().name(place.source),
+        let writer = self.writer;
+        let Record { hash, position, .. } = &entry.item;
+        writer.counters.update(|c| c.line_counts.rejected += 1);
+        self.consecutive_rejects += 1;
+        let added = writer.rejects.add(
+            *position,
+            &writer.watermark.sources().name(position.source),
             RejectReason::InvalidItem,
-            text.as_bytes(),
+            hash.to_hex(crate::base::hash::Case::Upper).as_bytes(),
             Some(&error.to_string()),
         );
-        if added.is_ok() {
-            self.watermark
-                .record_outcome([&entry.record], LineOutcome::Rejected);
-        }
-        if s.run_end.is_some() {
-            return;
-        }
-        if let Err(e) = added {
-            s.run_end = Some(RunEnd::Failed(e));
-        } else if s.consecutive_rejects >= MAX_CONSECUTIVE_REJECTS {
-            let e = Error::new(
-                ErrorKind::Write,
-                format!("DynamoDB reports every item for table {} as invalid", self.table_name),
-            )
-            .with_source(error.clone())
-            .with_hint("check that --type, --source, --desc and --attr fit the table and its indexes, and --key the table");
-            s.run_end = Some(RunEnd::Failed(e));
-        }
+        verdict.failure = match added {
+            Err(e) => Some(Failure::Fatal(e)),
+            Ok(()) => {
+                let watermark = writer.watermark;
+                watermark.record_outcome([&entry.item], LineOutcome::Rejected);
+                (self.consecutive_rejects >= MAX_CONSECUTIVE_REJECTS)
+                    .then(|| Failure::Fatal(writer.all_invalid_error(error)))
+            }
+        };
+        verdict
     }
 }
 

@@ -12,7 +12,7 @@ use crate::pipeline::progress::watermark::{Watermark, WatermarkTracker};
 use crate::pipeline::rejects::Rejects;
 use crate::pipeline::report;
 use crate::pipeline::report::Report;
-use crate::pipeline::writer::RunEnd;
+use crate::flow::dispatcher::RunEnd;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;

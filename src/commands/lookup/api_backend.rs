@@ -17,7 +17,7 @@ use crate::commands::lookup::backend::{
     Backend, BackendErrorClass, BackendReply, Reply, RulesCheck,
 };
 use crate::dynamodb::batch_get::plain_json::field_text;
-use crate::flow::key_queue::KeyBatch;
+use crate::flow::retry_queue::Entry;
 use http::header::{ACCEPT, HeaderValue, LOCATION, RETRY_AFTER};
 use jiff::Timestamp;
 use reqwest::redirect::Policy;
@@ -208,11 +208,11 @@ impl ApiResponse {
 }
 
 impl Backend for ApiBackend {
-    async fn look_up(&self, keys: &KeyBatch) -> BackendReply {
-        let Some(entry) = keys.0.first() else {
+    async fn look_up(&self, keys: &[Entry<Hash>]) -> BackendReply {
+        let Some(entry) = keys.first() else {
             return BackendReply::default();
         };
-        let hash = entry.record.hash;
+        let hash = entry.item;
         match self.get(&self.hash_text(&hash)).await {
             Ok(response) => self.backend_reply(keys, hash, &response),
             Err(e) => {
@@ -337,7 +337,7 @@ impl ApiBackend {
     }
 
     /// The reply to `hash`, the only one of `keys`.
-    fn backend_reply(&self, keys: &KeyBatch, hash: Hash, received: &ApiResponse) -> BackendReply {
+    fn backend_reply(&self, keys: &[Entry<Hash>], hash: Hash, received: &ApiResponse) -> BackendReply {
         let mut is_unrecognised = false;
         let reply = match self.parse_response(received, &hash) {
             ParsedResponse::Known(fields) => Reply::Known {

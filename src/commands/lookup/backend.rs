@@ -4,7 +4,7 @@
 use crate::base::error::Error;
 use crate::base::hash::Hash;
 use crate::flow::capacity::ConsumedCapacity;
-use crate::flow::key_queue::KeyBatch;
+use crate::flow::retry_queue::Entry;
 use crate::list::matchmeta::normalizer::{Normalizer, Rules, Users};
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use std::time::Duration;
 /// A table or an API that looks up hashes.
 pub(super) trait Backend {
     /// Looks up all of `keys` in one call.
-    fn look_up(&self, keys: &KeyBatch) -> impl Future<Output = BackendReply>;
+    fn look_up(&self, keys: &[Entry<Hash>]) -> impl Future<Output = BackendReply>;
 }
 
-/// Result of one call. Each hash of the call is either in `settled` or in `again`.
+/// Result of one call. Each hash of the call is either in `replies` or in `retry`.
 #[derive(Debug, Default)]
 pub(super) struct BackendReply {
     pub(super) replies: Vec<(Hash, Reply)>,
@@ -57,15 +57,32 @@ pub(super) enum BackendErrorClass {
     Fatal(Error),
 }
 
+impl BackendErrorClass {
+    /// True if the error counts as a failed try of the hashes.
+    pub(super) fn is_failure(&self) -> bool {
+        matches!(
+            self,
+            BackendErrorClass::Transient | BackendErrorClass::Expired
+        )
+    }
+}
+
 impl BackendReply {
+    /// True if the backend has processed the call, at least in part.
+    pub(super) fn has_response(&self) -> bool {
+        self.error
+            .as_ref()
+            .is_none_or(|e| matches!(e.class, BackendErrorClass::Unprocessed))
+    }
+
     /// The result of a call without any reply: all of `keys` are to retry.
     pub(super) fn from_error(
-        keys: &KeyBatch,
+        keys: &[Entry<Hash>],
         kind: BackendErrorClass,
         why: String,
     ) -> BackendReply {
         BackendReply {
-            retry: keys.0.iter().map(|e| e.record.hash).collect(),
+            retry: keys.iter().map(|e| e.item).collect(),
             error: Some(BackendError {
                 class: kind,
                 message: why,

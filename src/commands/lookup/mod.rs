@@ -11,7 +11,8 @@
 //! * `api_options`, `watch` and `options`: the caller's options, and the handle to a run;
 //! * `table_backend` and `api_backend`: the two backends;
 //! * `api_probe`: the test of an API's URL before the first query;
-//! * `request_state` and `requester`: the send loop, from queries to answers;
+//! * `api_throttle`: the reaction to an API that throttles;
+//! * `requester_options` and `requester`: from queries to answers;
 //! * `prepare`: the preparation of the backend, before the first query;
 //! * `report` and `outcome`: the report of the run, and its outcome;
 //! * `run`: the run, from the options to the report.
@@ -22,6 +23,7 @@ pub(crate) mod api_backend;
 pub(crate) mod api_options;
 pub(crate) mod api_probe;
 pub(crate) mod api_response;
+pub(crate) mod api_throttle;
 pub(crate) mod backend;
 pub(crate) mod counts;
 pub(crate) mod input;
@@ -31,8 +33,8 @@ pub(crate) mod output;
 pub(crate) mod prepare;
 pub(crate) mod query;
 pub(crate) mod report;
-pub(crate) mod request_state;
 pub(crate) mod requester;
+pub(crate) mod requester_options;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod table_backend;

@@ -1,13 +1,14 @@
-//! Requester: sends the queries to the backend, rate-limited, with many calls in flight,
-//! until each line has its answer.
+//! Requester: sends the queries to the backend, rate-limited, until each line has its
+//! answer.
 //!
-//! One loop owns the queue and the calls in flight:
+//! The [dispatcher](crate::flow::dispatcher) composes, pays for, sends and retries the
+//! calls. The requester takes queries in, judges replies and passes answers on:
 //!
 //! * it requests a hash once for all lines that have it
 //!   (see the [reorder buffer](crate::commands::lookup::answers));
-//! * unprocessed hashes and hashes of a failed call return to the queue with a back-off;
-//! * an API that throttles gets no call during the back-off, and fewer calls in flight
-//!   after it;
+//! * unprocessed hashes and hashes of a failed call are retried;
+//! * an API that throttles gets a pause, and fewer calls in flight
+//!   (see [`ApiThrottle`]);
 //! * if [tries](RequesterOptions::max_tries) are limited, a hash without tries left is answered
 //!   with an error, and the run continues;
 //! * a permanent error ends the run, and so does a long time without a reply.
@@ -19,35 +20,28 @@
 
 use crate::base::error::{Error, ErrorKind};
 use crate::base::hash::Hash;
-use crate::base::record::{Position, Record};
 use crate::base::shutdown::Stop;
 use crate::commands::lookup::answers::ReorderBuffer;
+use crate::commands::lookup::api_throttle::ApiThrottle;
 use crate::commands::lookup::backend::{
     Backend, BackendError, BackendErrorClass, BackendReply, Reply,
 };
 use crate::commands::lookup::counts::LookupCounters;
 use crate::commands::lookup::output::{Output, StopReason};
 use crate::commands::lookup::query::Query;
-use crate::commands::lookup::request_state::{RequesterOptions, RequesterState, RunEnd};
+use crate::commands::lookup::requester_options::RequesterOptions;
 use crate::flow::backoff::Backoff;
 use crate::flow::capacity::ConsumedCapacity;
-use crate::flow::concurrency::ConcurrencyLimit;
-use crate::flow::key_queue::{KeyBatch, KeyQueue};
-use crate::flow::probe::NextCall;
+use crate::flow::dispatcher::{
+    CallHandler, CallSender, DispatchOptions, Dispatcher, Failure, FinishedCall,
+    Output as DispatchOutput, RunEnd, Verdict,
+};
+use crate::flow::key_batch::{LINGER, find_key};
 use crate::flow::rate_limiter::RateLimiter;
-use futures::FutureExt as _;
-use futures::stream::{FuturesUnordered, StreamExt as _};
-use std::collections::HashMap;
-use std::time::Duration;
+use crate::flow::retry_queue::{Batch, Entry, LaneOptions, RetryQueue};
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-
-/// Maximum time for calls in flight to finish after the end of the run.
-const DRAIN: Duration = Duration::from_secs(10);
-
-/// Maximum time with expired credentials.
-const EXPIRED_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Unrecognised responses, before any valid one, after which the URL is assumed wrong.
 const MAX_UNRECOGNISED: u32 = 100;
@@ -61,297 +55,205 @@ pub(super) struct Requester<'a, O> {
     pub(super) options: RequesterOptions,
 }
 
+/// Handler of the replies.
+struct ReplyHandler<'a> {
+    counters: &'a LookupCounters,
+    options: &'a RequesterOptions,
+    buffer: ReorderBuffer,
+    /// Recent cost of a hash.
+    key_cost: f64,
+    /// Reaction to an API that throttles; `None` if the backend is a table.
+    api: Option<ApiThrottle>,
+    /// True after the first valid response of a look-up.
+    has_recognised: bool,
+    /// Unrecognised responses before it.
+    unrecognised: u32,
+}
+
+/// Destination of the answers.
+struct Answers<'o, 'a, W> {
+    output: &'o mut Output<'a, W>,
+    counters: &'o LookupCounters,
+}
+
 impl<O: Backend> Requester<'_, O> {
     /// Writes the answers to the queries from `fresh` to `output`, until that channel is
     /// closed and every query is answered, or until `stop`.
     pub(super) async fn run<W: AsyncWrite + Unpin>(
         &self,
-        mut fresh: mpsc::Receiver<Vec<Query>>,
+        fresh: mpsc::Receiver<Vec<Query>>,
         buffer: ReorderBuffer,
         output: &mut Output<'_, W>,
         stop: &Stop,
-        backoff: Backoff,
+        mut backoff: Backoff,
     ) -> RunEnd {
-        let max_keys = self.options.max_keys;
-        let mut s = RequesterState {
+        let options = &self.options;
+        let dispatcher = Dispatcher {
+            rate_limiter: self.rate_limiter,
+            options: DispatchOptions {
+                concurrency: options.concurrency,
+                give_up_after: options.give_up_after,
+                read_ahead: options.max_keys * 2,
+                max_items: options.max_keys,
+                is_eager: false,
+                sends_probes: options.max_tries.is_none(),
+                error_kind: ErrorKind::Read,
+                action: format!("read from {}", options.target),
+            },
+        };
+        let new_throttle = |max_tries| ApiThrottle::new(max_tries, backoff.fork());
+        let mut handler = ReplyHandler {
+            counters: self.counters,
+            options,
             buffer,
-            queue: KeyQueue::new(max_keys),
-            key_cost: self.options.min_key_cost,
-            backoff,
-            paused_until: None,
-            throttled_in_a_row: 0,
-            concurrency_limit: ConcurrencyLimit::new(self.options.concurrency),
-            reduced_limit: None,
-            failed_tries: HashMap::new(),
-            stalled_since: None,
+            key_cost: options.min_key_cost,
+            api: options.max_tries.map(new_throttle),
             has_recognised: false,
             unrecognised: 0,
-            run_end: None,
         };
-        let mut in_flight = FuturesUnordered::new();
-        let mut next: Option<KeyBatch> = None;
-        let mut open = true;
-        let mut drain: Option<Instant> = None;
-
-        loop {
-            let now = Instant::now();
-            let call_cost = s.key_cost * max_keys as f64;
-            let concurrency = s
-                .concurrency_limit
-                .calls(self.rate_limiter.rate(), call_cost);
-            s.reduced_limit = s.reduced_limit.filter(|limit| *limit < concurrency as f64);
-            let limit = s
-                .reduced_limit
-                .map_or(concurrency, |limit| (limit as usize).max(1));
-            // Pause reading while retries alone can fill every call.
-            let retry_limit = concurrency * max_keys * 2;
-            let turn = self.next_turn(now);
-            if s.run_end.is_none() && turn.is_probe() {
-                next = s.compose_one(next, now);
-            } else if s.run_end.is_none() && next.is_none() {
-                next = s.queue.compose(now, !open);
-            }
-            let idle = next.is_none() && in_flight.is_empty();
-            if s.run_end.is_none() && !open && idle && s.queue.is_empty() {
-                break;
-            }
-            if s.run_end.is_some() {
-                if in_flight.is_empty() || drain.is_some_and(|at| at <= now) {
-                    break;
-                }
-                if drain.is_none() {
-                    drain = Some(now + DRAIN);
-                    open = false;
-                    fresh.close();
-                }
-            }
-            let running = s.run_end.is_none();
-            let paused_until = s.paused_until.filter(|at| *at > now);
-            let room = in_flight.len() < limit;
-            let is_due = paused_until.is_none() && turn.is_due(now);
-            let may_send = running && next.is_some() && room && is_due;
-            let may_read = running
-                && open
-                && s.queue.ready() < max_keys * 2
-                && s.queue.retries() < retry_limit
-                && s.buffer.has_room();
-            let cost = next.as_ref().map_or(0.0, |k| k.0.len() as f64 * s.key_cost);
-            // The next deadline, if no other branch is ready before.
-            let wake = match (drain, &next) {
-                (Some(at), _) => Some(at),
-                (None, Some(_)) => paused_until.filter(|_| room).or(turn.next_check(now)),
-                (None, None) => s
-                    .queue
-                    .next_ready()
-                    .into_iter()
-                    .chain(turn.next_check(now))
-                    .min(),
-            };
-
-            tokio::select! {
-                biased;
-                () = stop.requested(), if running => s.run_end = Some(RunEnd::Stopped),
-                () = stop.forced(), if !running => drain = Some(now),
-                Some(finished) = in_flight.next(), if !in_flight.is_empty() => {
-                    let mut finished: Option<(KeyBatch, f64, Instant, BackendReply)> = Some(finished);
-                    // Handle every finished call before the next write.
-                    while let Some((keys, paid, sent_at, reply)) = finished {
-                        self.handle_response(&mut s, keys, paid, sent_at, reply);
-                        finished = in_flight.next().now_or_never().flatten();
-                    }
-                    let count = in_flight.len() as u64;
-                    self.counters.update(|c| c.in_flight = count);
-                }
-                () = self.rate_limiter.take(turn, cost), if may_send => {
-                    if let Some(keys) = next.take() {
-                        in_flight.push(self.send(keys, cost));
-                        let count = in_flight.len() as u64;
-                        self.counters.update(|c| c.in_flight = count);
-                    }
-                }
-                received = fresh.recv(), if may_read => match received {
-                    Some(queries) => self.queue_queries(&mut s, queries, now),
-                    None => open = false,
-                },
-                () = sleep_until(wake), if wake.is_some() => {}
-                else => {
-                    // Unreachable unless the conditions above are wrong.
-                    let problem = "the look-up has nothing to wait for";
-                    s.run_end = Some(RunEnd::Failed(Error::new(ErrorKind::Internal, problem)));
-                }
-            }
-            // Delay the answers of a possibly wrong URL while a call can still prove it right.
-            let idle = next.is_none() && in_flight.is_empty() && s.queue.is_empty();
-            if !s.may_be_wrong_url() || !s.buffer.has_room() || idle {
-                self.write(&mut s, output, &mut in_flight).await;
-            }
-        }
-        fresh.close();
-        // After a complete run these are the final answers, recognised or not.
-        if s.run_end.is_none() || !s.may_be_wrong_url() {
-            self.write(&mut s, output, &mut in_flight).await;
-        }
-        self.counters.update(|c| c.in_flight = 0);
-        s.run_end.unwrap_or(RunEnd::Complete)
-    }
-
-    /// Permission for the next call. An API sets its own times for retries.
-    fn next_turn(&self, now: Instant) -> NextCall {
-        match self.options.max_tries {
-            None => self.rate_limiter.next_call(now),
-            Some(_) => NextCall::Full(None),
-        }
-    }
-
-    /// Adds queries to the reorder buffer, and their new hashes to the queue.
-    fn queue_queries(&self, s: &mut RequesterState, queries: Vec<Query>, now: Instant) {
-        // Unused: the reorder buffer numbers the lines.
-        let place = Position {
-            source: 0,
-            line: 0,
-            byte: 0,
+        let mut answers = Answers {
+            output,
+            counters: self.counters,
         };
-        for query in queries {
-            if let Some(hash) = s.buffer.push(query) {
-                s.queue.push(Record::new(hash, place), now);
-            }
-        }
-        let coalesced = s.buffer.coalesced;
-        self.counters.update(|c| c.repeated = coalesced);
+        let queue = RetryQueue::new(&[LaneOptions {
+            max_items: options.max_keys,
+            linger: LINGER,
+        }]);
+        let run = dispatcher.run(
+            queue,
+            self,
+            &mut handler,
+            fresh,
+            &mut answers,
+            stop,
+            backoff,
+        );
+        run.await.end
     }
+}
 
-    /// Writes all answers that are ready. Their reader may be slow, so the calls
-    /// `in_flight` continue, and their replies are handled meanwhile.
-    async fn write<W: AsyncWrite + Unpin>(
-        &self,
-        s: &mut RequesterState,
-        output: &mut Output<'_, W>,
-        in_flight: &mut FuturesUnordered<
-            impl Future<Output = (KeyBatch, f64, Instant, BackendReply)>,
-        >,
-    ) {
-        loop {
-            output.fill(&mut s.buffer);
-            if output.is_empty() {
-                return;
-            }
-            let mut write = std::pin::pin!(output.write(self.counters));
-            let written = loop {
-                tokio::select! {
-                    biased;
-                    written = &mut write => break written,
-                    Some((keys, paid, sent_at, reply)) = in_flight.next(), if !in_flight.is_empty() => {
-                        self.handle_response(s, keys, paid, sent_at, reply);
-                    }
-                }
-            };
-            let reason = match written {
-                Ok(()) => continue,
-                Err(reason) => reason,
-            };
-            // The first end counts. A failed write takes precedence, because it loses answers.
-            s.run_end = Some(match (reason, s.run_end.take()) {
-                (StopReason::Failed(e), _) => RunEnd::Failed(e),
-                (_, Some(end)) => end,
-                (StopReason::OutputClosed, None) => RunEnd::OutputClosed,
-                (StopReason::Stopped, None) => RunEnd::Stopped,
-            });
-            return;
-        }
-    }
+impl<O: Backend> CallSender<Hash> for Requester<'_, O> {
+    type Response = BackendReply;
 
-    /// Sends a call once, for which `paid` was taken from the token bucket.
-    async fn send(&self, keys: KeyBatch, paid: f64) -> (KeyBatch, f64, Instant, BackendReply) {
-        let is_retry = keys.0.iter().any(|e| e.attempts > 0);
+    async fn send(&self, batch: &Batch<Hash>) -> BackendReply {
+        let is_retry = batch.entries.iter().any(|e| e.attempts > 0);
         self.counters.update(|c| {
             c.requests += 1;
             c.retries += u64::from(is_retry);
         });
-        let sent_at = Instant::now();
-        let reply = self.backend.look_up(&keys).await;
-        (keys, paid, sent_at, reply)
+        self.backend.look_up(&batch.entries).await
+    }
+}
+
+impl CallHandler for ReplyHandler<'_> {
+    type Item = Hash;
+    type Input = Vec<Query>;
+    type Response = BackendReply;
+
+    fn full_call_units(&self, _: &RetryQueue<Hash>) -> f64 {
+        self.key_cost * self.options.max_keys as f64
     }
 
-    /// Handles the reply to a call with `keys`.
-    fn handle_response(
-        &self,
-        s: &mut RequesterState,
-        keys: KeyBatch,
-        paid: f64,
-        sent_at: Instant,
+    fn units(&self, batch: &Batch<Hash>) -> f64 {
+        batch.entries.len() as f64 * self.key_cost
+    }
+
+    /// Adds queries to the reorder buffer, and their new hashes to the queue.
+    fn receive(&mut self, queries: Vec<Query>, queue: &mut RetryQueue<Hash>, now: Instant) {
+        let buffer = &mut self.buffer;
+        queue.extend(0, queries.into_iter().filter_map(|q| buffer.push(q)), now);
+        let coalesced = self.buffer.coalesced;
+        self.counters.update(|c| c.repeated = coalesced);
+    }
+
+    fn count(&self, queries: &Vec<Query>) -> u64 {
+        queries.len() as u64
+    }
+
+    fn may_receive(&self, _: usize) -> bool {
+        self.buffer.has_room()
+    }
+
+    fn limit_calls(&mut self, max: usize) -> usize {
+        self.api.as_mut().map_or(max, |api| api.limit_calls(max))
+    }
+
+    fn paused_until(&self) -> Option<Instant> {
+        self.api.as_ref()?.paused_until()
+    }
+
+    fn record_in_flight(&self, calls: u64) {
+        self.counters.update(|c| c.in_flight = calls);
+    }
+
+    fn handle(
+        &mut self,
+        call: FinishedCall<Hash>,
         reply: BackendReply,
-    ) {
-        let BackendReply {
-            replies,
-            retry,
-            error,
-            consumed,
-            calls,
-            is_unrecognised,
-        } = reply;
-        let paid_each = paid / keys.0.len() as f64;
-        let read = replies.len();
-        let has_response = match &error {
-            None => true,
-            Some(e) => matches!(e.class, BackendErrorClass::Unprocessed),
-        };
+        _: &mut RetryQueue<Hash>,
+    ) -> Verdict<Hash> {
+        let FinishedCall { batch, paid } = call;
+        let paid_each = paid / batch.entries.len() as f64;
+        let read = reply.replies.len();
+        let mut verdict = Verdict::default();
         // Without a response, the keys to retry are not unprocessed but failed.
-        let unprocessed = if has_response { retry.len() } else { 0 };
-        // Throttling first: the rate limiter must see the success last.
+        let unprocessed = match reply.has_response() {
+            true => reply.retry.len(),
+            false => 0,
+        };
         if unprocessed > 0 {
-            self.rate_limiter
-                .record_throttled(paid_each * unprocessed as f64, &[]);
+            verdict.throttled = Some((paid_each * unprocessed as f64, Vec::new()));
         }
-        if read > 0 {
-            s.concurrency_limit.observe(sent_at, Instant::now());
-            self.record_success(s, read, paid_each * read as f64, consumed.as_ref());
-            if !is_unrecognised {
-                s.has_recognised = true;
-            }
-        }
-        let cost = self.consumed_rcu(read, consumed.as_ref());
+        let consumed_rcu = self.consumed_rcu(read, reply.consumed.as_ref());
         self.counters.update(|c| {
-            c.requests += calls.saturating_sub(1);
-            c.consumed_rcu += cost;
+            c.requests += reply.calls.saturating_sub(1);
+            c.consumed_rcu += consumed_rcu;
             c.unprocessed += unprocessed as u64;
         });
-        for (hash, reply) in replies {
-            s.failed_tries.remove(&hash);
-            if is_unrecognised && !s.has_recognised {
-                s.unrecognised += 1;
-                self.check_unrecognised(s, &reply);
+        if read > 0 {
+            self.record_success(&reply);
+        }
+        for (hash, answer) in reply.replies {
+            if let Some(api) = &mut self.api {
+                api.forget(&hash);
             }
-            s.buffer.resolve(hash, reply);
+            if reply.is_unrecognised && !self.has_recognised {
+                self.unrecognised += 1;
+                let error = self.unrecognised_error(&answer);
+                verdict.failure = verdict.failure.or(error.map(Failure::Fatal));
+            }
+            self.buffer.resolve(hash, answer);
         }
-        self.requeue_or_fail(s, &keys, retry, error.as_ref());
-        if let Some(error) = error {
-            self.handle_failure(s, paid, error);
+        verdict.retry = self.entries_to_retry(&batch.entries, reply.retry, reply.error.as_ref());
+        verdict.success = (read > 0).then_some((paid_each * read as f64, reply.consumed));
+        if let Some(error) = reply.error {
+            self.judge_error(paid, error, &mut verdict);
         }
+        verdict
+    }
+}
+
+impl ReplyHandler<'_> {
+    /// True while the URL may still turn out to be wrong. The answers are delayed then.
+    fn may_be_wrong_url(&self) -> bool {
+        self.unrecognised > 0 && !self.has_recognised
     }
 
-    /// Records replies to `read` hashes, for which `paid` was taken from the token bucket.
-    fn record_success(
-        &self,
-        s: &mut RequesterState,
-        read: usize,
-        paid: f64,
-        consumed: Option<&ConsumedCapacity>,
-    ) {
-        s.stalled_since = None;
-        s.throttled_in_a_row = 0;
-        // One more call in flight for each full round of replies, up to the usual limit.
-        s.reduced_limit = s.reduced_limit.map(|limit| limit + 1.0 / limit);
-        if self.rate_limiter.record_success(paid, consumed) && self.options.max_tries.is_none() {
-            s.queue.release_delayed(Instant::now());
+    /// Records a call with at least one reply.
+    fn record_success(&mut self, reply: &BackendReply) {
+        if let Some(api) = &mut self.api {
+            api.record_success();
         }
-        if let Some(consumed) = consumed {
-            s.key_cost = (consumed.total / read as f64).max(self.options.min_key_cost);
+        if let Some(consumed) = &reply.consumed {
+            let read = reply.replies.len() as f64;
+            self.key_cost = (consumed.total / read).max(self.options.min_key_cost);
         }
+        self.has_recognised |= !reply.is_unrecognised;
     }
 
     /// Consumed RCU of a call with `read` replies.
     fn consumed_rcu(&self, read: usize, consumed: Option<&ConsumedCapacity>) -> f64 {
-        match (consumed, self.options.max_tries) {
+        match (consumed, &self.api) {
             (Some(consumed), _) => consumed.total,
             (None, None) => read as f64 * self.options.min_key_cost,
             // An API consumes no read capacity.
@@ -359,45 +261,39 @@ impl<O: Backend> Requester<'_, O> {
         }
     }
 
-    /// Returns the hashes to `retry` to the queue. A hash without tries left is answered with
-    /// an error.
-    fn requeue_or_fail(
-        &self,
-        s: &mut RequesterState,
-        keys: &KeyBatch,
+    /// The entries of `keys` to `retry`. A hash without tries left is answered with an
+    /// error.
+    fn entries_to_retry(
+        &mut self,
+        keys: &[Entry<Hash>],
         retry: Vec<Hash>,
         error: Option<&BackendError>,
-    ) {
+    ) -> Vec<Entry<Hash>> {
         let (is_failure, message) = match error {
             None => (false, ""),
-            Some(e) => (
-                matches!(
-                    e.class,
-                    BackendErrorClass::Transient | BackendErrorClass::Expired
-                ),
-                e.message.as_str(),
-            ),
+            Some(e) => (e.class.is_failure(), e.message.as_str()),
         };
         let mut entries = Vec::with_capacity(retry.len());
         for hash in retry {
-            let Some(at) = keys.find(&hash) else { continue };
-            let entry = keys.0[at].clone();
-            match self.options.max_tries {
-                Some(max_tries) if s.is_out_of_tries(&entry, is_failure, max_tries) => {
-                    let message = format!("{message} (tried {} times)", entry.attempts + 1);
-                    s.failed_tries.remove(&hash);
-                    s.buffer.resolve(hash, Reply::Error(message.into()));
-                }
-                _ => entries.push(entry),
+            let Some(at) = find_key(keys, &hash) else {
+                continue;
+            };
+            let entry = keys[at].clone();
+            let is_out = |api: &mut ApiThrottle| api.is_out_of_tries(&entry, is_failure);
+            if self.api.as_mut().is_some_and(is_out) {
+                let message = format!("{message} (tried {} times)", entry.attempts + 1);
+                self.buffer.resolve(hash, Reply::Error(message.into()));
+            } else {
+                entries.push(entry);
             }
         }
-        s.requeue(entries);
+        entries
     }
 
-    /// Ends the run after too many unrecognised responses; `reply` is the last of them.
-    fn check_unrecognised(&self, s: &mut RequesterState, reply: &Reply) {
-        if s.unrecognised < MAX_UNRECOGNISED || s.run_end.is_some() {
-            return;
+    /// The error after too many unrecognised responses, of which `reply` is the last.
+    fn unrecognised_error(&self, reply: &Reply) -> Option<Error> {
+        if self.unrecognised < MAX_UNRECOGNISED {
+            return None;
         }
         let last = match reply {
             Reply::Error(message) => message,
@@ -409,13 +305,11 @@ impl<O: Backend> Requester<'_, O> {
         );
         let hint =
             "check the URL (the hash is appended to it), and that the list has the API's algorithm";
-        s.run_end = Some(RunEnd::Failed(
-            Error::new(ErrorKind::Read, problem).with_hint(hint),
-        ));
+        Some(Error::new(ErrorKind::Read, problem).with_hint(hint))
     }
 
-    /// Decides after a call without any reply whether and when the run continues.
-    fn handle_failure(&self, s: &mut RequesterState, paid: f64, error: BackendError) {
+    /// Judges the error of a call without any reply, for which `paid` was taken.
+    fn judge_error(&mut self, paid: f64, error: BackendError, verdict: &mut Verdict<Hash>) {
         let BackendError {
             class,
             message,
@@ -423,66 +317,54 @@ impl<O: Backend> Requester<'_, O> {
             reasons,
         } = error;
         tracing::debug!("a call failed: {message}");
-        let target = &self.options.target;
         let now = Instant::now();
-        let throttled = matches!(class, BackendErrorClass::Throttled);
-        if throttled {
-            self.rate_limiter.record_throttled(paid, &reasons);
+        if matches!(class, BackendErrorClass::Throttled) {
             self.counters.update(|c| c.throttled += 1);
-            // Calls in flight were sent before the throttling was known: count it once.
-            if self.options.max_tries.is_some() && s.paused_until.is_none_or(|at| at <= now) {
-                s.throttled_in_a_row += 1;
-                let usual = s.concurrency_limit.calls(
-                    self.rate_limiter.rate(),
-                    s.key_cost * self.options.max_keys as f64,
-                );
-                s.reduced_limit = Some((s.reduced_limit.unwrap_or(usual as f64) / 2.0).max(1.0));
-                s.paused_until = Some(now + s.backoff.wait(s.throttled_in_a_row + 2));
+            verdict.throttled = Some((paid, reasons));
+            if let Some(api) = &mut self.api {
+                api.record_throttled(now);
             }
         }
-        if let Some(at) = retry_after.and_then(|wait| now.checked_add(wait)) {
-            s.paused_until = s.paused_until.max(Some(at));
+        if let (Some(api), Some(wait)) = (&mut self.api, retry_after) {
+            api.pause(now, wait);
         }
-        if s.run_end.is_some() {
-            return;
-        }
-        let patience = match class {
-            BackendErrorClass::Fatal(e) => {
-                s.run_end = Some(RunEnd::Failed(e));
-                return;
+        let failure = match class {
+            BackendErrorClass::Fatal(e) => Failure::Fatal(e),
+            _ if retry_after.is_some_and(|wait| wait > self.options.give_up_after) => {
+                let seconds = retry_after.unwrap_or_default().as_secs();
+                let target = &self.options.target;
+                let problem = format!("{target} asks for a retry in {seconds} s; its response");
+                let e = Error::new(ErrorKind::Read, problem).with_source(message);
+                Failure::Fatal(e.with_hint(
+                    "run this again then, or give a longer time with --give-up-after",
+                ))
             }
-            BackendErrorClass::Expired => self.options.give_up_after.min(EXPIRED_PATIENCE),
-            _ => self.options.give_up_after,
+            class => Failure::Retryable {
+                is_expired: matches!(class, BackendErrorClass::Expired),
+                cause: message.into(),
+            },
         };
-        if retry_after.is_some_and(|wait| wait > patience) {
-            let seconds = retry_after.unwrap_or_default().as_secs();
-            let problem = format!("{target} asks for a retry in {seconds} s; its response");
-            let e = Error::new(ErrorKind::Read, problem).with_source(message);
-            s.run_end = Some(RunEnd::Failed(e.with_hint(
-                "run this again then, or give a longer time with --give-up-after",
-            )));
-            return;
-        }
-        let since = *s.stalled_since.get_or_insert(now);
-        if since.elapsed() >= patience {
-            let seconds = patience.as_secs();
-            let problem =
-                format!("nothing could be read from {target} for {seconds} s; the last error");
-            let hint = match class {
-                BackendErrorClass::Expired => "renew the credentials, then run this again",
-                _ => "run this again once it responds, or give a longer time with --give-up-after",
-            };
-            let e = Error::new(ErrorKind::Read, problem)
-                .with_source(message)
-                .with_hint(hint);
-            s.run_end = Some(RunEnd::Failed(e));
-        }
+        verdict.failure.get_or_insert(failure);
     }
 }
 
-async fn sleep_until(at: Option<Instant>) {
-    if let Some(at) = at {
-        tokio::time::sleep_until(at).await;
+impl<W: AsyncWrite + Unpin> DispatchOutput<ReplyHandler<'_>> for Answers<'_, '_, W> {
+    fn fill(&mut self, handler: &mut ReplyHandler<'_>, is_idle: bool) -> bool {
+        // Delay the answers of a possibly wrong URL while a call can still prove it right.
+        if !is_idle && handler.may_be_wrong_url() && handler.buffer.has_room() {
+            return false;
+        }
+        self.output.fill(&mut handler.buffer);
+        !self.output.is_empty()
+    }
+
+    async fn write(&mut self) -> Result<(), RunEnd> {
+        let written = self.output.write(self.counters).await;
+        written.map_err(|reason| match reason {
+            StopReason::Failed(e) => RunEnd::Failed(e),
+            StopReason::OutputClosed => RunEnd::OutputClosed,
+            StopReason::Stopped => RunEnd::Stopped,
+        })
     }
 }
 

@@ -1,13 +1,15 @@
 //! Table as backend: BatchGetItem, with all attributes of the items.
 
 use crate::aws::error::{CallError, ErrorClass};
-use crate::base::error::{Error, ErrorKind};
+use crate::base::hash::Hash;
 use crate::commands::lookup::backend::{
     Backend, BackendError, BackendErrorClass, BackendReply, Reply, RulesCheck,
 };
 use crate::dynamodb::batch_get::plain_json::{PlainItem, PlainResponse};
+use crate::dynamodb::batch_get::read_error::permanent_read_error;
 use crate::dynamodb::client::operation::BatchGet;
-use crate::flow::key_queue::KeyBatch;
+use crate::flow::key_batch::find_key;
+use crate::flow::retry_queue::Entry;
 use crate::pipeline::contents::case_detection::{CaseDetector, WRONG_CASE};
 use foldhash::quality::RandomState;
 use std::collections::HashSet;
@@ -24,8 +26,8 @@ pub(super) struct TableBackend<T> {
 }
 
 impl<T: BatchGet> Backend for TableBackend<T> {
-    async fn look_up(&self, keys: &KeyBatch) -> BackendReply {
-        let hashes: Vec<_> = keys.0.iter().map(|e| e.record.hash).collect();
+    async fn look_up(&self, keys: &[Entry<Hash>]) -> BackendReply {
+        let hashes: Vec<_> = keys.iter().map(|e| e.item).collect();
         let call = self.either_case.get(&self.table, &hashes, self.consistent);
         let reply = call.await.and_then(|answered| {
             let reply = self.backend_reply(keys, answered.response);
@@ -46,24 +48,24 @@ impl<T> TableBackend<T> {
     /// The replies to `keys` in `response`.
     fn backend_reply(
         &self,
-        keys: &KeyBatch,
+        keys: &[Entry<Hash>],
         response: PlainResponse,
     ) -> Result<BackendReply, String> {
         let unexpected = || "it has a key that was not requested".to_owned();
-        let mut replies = Vec::with_capacity(keys.0.len());
-        let mut seen = HashSet::with_capacity_and_hasher(keys.0.len(), RandomState::default());
+        let mut replies = Vec::with_capacity(keys.len());
+        let mut seen = HashSet::with_capacity_and_hasher(keys.len(), RandomState::default());
         let twice = || "it has a key twice".to_owned();
         for hash in &response.unprocessed {
-            keys.find(hash).ok_or_else(unexpected)?;
+            find_key(keys, hash).ok_or_else(unexpected)?;
             seen.insert(*hash).then_some(()).ok_or_else(twice)?;
         }
         let unprocessed: Vec<_> = seen.iter().copied().collect();
         for item in response.items {
-            keys.find(&item.hash).ok_or_else(unexpected)?;
+            find_key(keys, &item.hash).ok_or_else(unexpected)?;
             seen.insert(item.hash).then_some(()).ok_or_else(twice)?;
             replies.push((item.hash, self.known_reply(item)));
         }
-        let requested = keys.0.iter().map(|e| e.record.hash);
+        let requested = keys.iter().map(|e| e.item);
         replies.extend(
             requested
                 .filter(|hash| !seen.contains(hash))
@@ -93,7 +95,7 @@ impl<T> TableBackend<T> {
         }
     }
 
-    fn error_reply(&self, keys: &KeyBatch, error: CallError) -> BackendReply {
+    fn error_reply(&self, keys: &[Entry<Hash>], error: CallError) -> BackendReply {
         let message = error.to_string();
         let reasons = error.reasons.clone();
         let kind = match error.class {
@@ -104,19 +106,8 @@ impl<T> TableBackend<T> {
             ErrorClass::Transient => BackendErrorClass::Transient,
             ErrorClass::Expired => BackendErrorClass::Expired,
             ErrorClass::Permanent | ErrorClass::Invalid => {
-                let problem = format!("cannot read from table {}", self.name);
-                let hint = match error.code.as_deref() {
-                    Some("AccessDeniedException") => {
-                        "allow dynamodb:BatchGetItem on this table (see \
-                         scripts/iam/lookup.json), then run this again"
-                    }
-                    Some("ResourceNotFoundException") => {
-                        "the table is deleted or not ready; run this again once it is ACTIVE"
-                    }
-                    _ => "fix the cause, then run this again",
-                };
-                let e = Error::new(ErrorKind::Read, problem).with_source(error);
-                BackendErrorClass::Fatal(e.with_hint(hint))
+                let policy = "scripts/iam/lookup.json";
+                BackendErrorClass::Fatal(permanent_read_error(&self.name, policy, error))
             }
         };
         let mut reply = BackendReply::from_error(keys, kind, message);

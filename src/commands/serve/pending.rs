@@ -91,18 +91,17 @@ pub(super) struct CachedItem {
 #[derive(Debug, Default)]
 pub(super) struct Inner {
     pub(super) pending: HashMap<Hash, Pending>,
-    /// Hashes to read, with the time they were queued. Can contain hashes that are no longer
-    /// pending, or already in a call.
-    pub(super) queue: VecDeque<(Hash, Instant)>,
+    /// Hashes to read. Can contain hashes that are no longer pending, or that the reader has
+    /// already.
+    pub(super) queue: VecDeque<Hash>,
 }
 
 /// A pending hash. Every waiting request holds a receiver, so the channel counts them.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     pub(super) answer: watch::Sender<Option<Found>>,
-    /// True while the hash is in a call, or waits for a retry.
+    /// True while the reader has the hash: in its queue or in a call.
     pub(super) in_flight: bool,
-    pub(super) tries: u32,
 }
 
 impl Pending {
@@ -140,14 +139,24 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Length of the queue and time of its first entry; `None` if it is empty.
-    pub(super) fn queued(&self) -> Option<(usize, Instant)> {
-        let inner = self.inner();
-        let (_, since) = inner.queue.front()?;
-        Some((inner.queue.len(), *since))
+    /// Number of pending hashes.
+    pub(super) fn pending(&self) -> u64 {
+        self.inner().pending.len() as u64
     }
 
-    /// Removes the keys of the next call from the queue, at most `most`.
+    /// True if a request waits for `hash`. Otherwise it is no longer pending.
+    pub(super) fn is_wanted(&self, hash: &Hash) -> bool {
+        let mut inner = self.inner();
+        match inner.pending.get(hash) {
+            Some(entry) if entry.is_wanted() => true,
+            _ => {
+                inner.pending.remove(hash);
+                false
+            }
+        }
+    }
+
+    /// Takes the next keys from the queue, at most `most`.
     pub(super) fn next_keys(&self, most: usize) -> Vec<Hash> {
         let mut inner = self.inner();
         let Inner {
@@ -156,7 +165,7 @@ impl Shared {
         } = &mut *inner;
         let mut keys = Vec::with_capacity(most);
         while keys.len() < most
-            && let Some((hash, _)) = queue.pop_front()
+            && let Some(hash) = queue.pop_front()
         {
             let Some(entry) = open.get_mut(&hash).filter(|e| !e.in_flight) else {
                 continue;

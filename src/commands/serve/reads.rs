@@ -117,7 +117,6 @@ impl Reads {
         }
         let mut each = Vec::with_capacity(distinct.len());
         let (mut queued, mut joined) = (false, same.len() as u64);
-        let now = Instant::now();
         let mut inner = self.0.inner();
         for (at, hash) in distinct {
             let Inner {
@@ -135,7 +134,7 @@ impl Reads {
                     continue;
                 }
                 Entry::Vacant(entry) => {
-                    queue.push_back((hash, now));
+                    queue.push_back(hash);
                     queued = true;
                     entry.insert(Pending::default()).answer.subscribe()
                 }
@@ -208,7 +207,7 @@ impl Drop for PendingReads<'_> {
         } = &mut *inner;
         if queue.len() > open.len() + open.len() / 8 + 16 {
             let mut seen = HashSet::new();
-            queue.retain(|(hash, _)| open.contains_key(hash) && seen.insert(*hash));
+            queue.retain(|hash| open.contains_key(hash) && seen.insert(*hash));
         }
         let open = inner.pending.len() as u64;
         drop(inner);

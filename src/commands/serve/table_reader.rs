@@ -1,8 +1,13 @@
 //! Table reader: sends pending hashes in BatchGetItem calls, at the table's rate.
+//!
+//! The [dispatcher](crate::flow::dispatcher) composes, pays for, sends and retries the
+//! calls, as long as a request waits for their hashes.
 
 use crate::aws::error::{CallError, ErrorClass};
+use crate::base::error::ErrorKind;
 use crate::base::hash::Hash;
-use crate::commands::serve::pending::{Found, Inner, ReadError, Shared};
+use crate::base::shutdown::Stop;
+use crate::commands::serve::pending::{Found, ReadError, Shared};
 use crate::dynamodb::batch_get::plain_json::PlainResponse;
 use crate::dynamodb::batch_get::request::{
     CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
@@ -10,11 +15,14 @@ use crate::dynamodb::batch_get::request::{
 use crate::dynamodb::client::operation::BatchGet;
 use crate::flow::backoff::Backoff;
 use crate::flow::capacity::ConsumedCapacity;
-use crate::flow::concurrency::{Concurrency, ConcurrencyLimit};
+use crate::flow::concurrency::Concurrency;
+use crate::flow::dispatcher::{
+    CallHandler, CallSender, DispatchOptions, Dispatcher, Failure, FinishedCall, Input, Verdict,
+};
 use crate::flow::rate_limiter::RateLimiter;
+use crate::flow::retry_queue::{Batch, Entry, LaneOptions, RetryQueue};
 use crate::pipeline::contents::case_detection::{CaseDetector, CaseResponse};
-use futures::stream::{FuturesUnordered, StreamExt};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,280 +56,248 @@ pub(super) struct TableReader<T> {
     pub(super) backoff: Backoff,
 }
 
-/// State of the reader's loop.
-struct State {
-    pub(crate) backoff: Backoff,
-    /// Keys that wait for a retry, by the time of the retry.
-    retries: BTreeMap<(Instant, u64), Vec<Hash>>,
-    number: u64,
+/// Handler of the responses.
+struct ReadHandler<'a> {
+    shared: &'a Shared,
     /// RCU of a small item.
     min_key_units: f64,
     /// Recent average RCU of a key.
-    pub(crate) key_units: f64,
-    /// Maximum of calls in flight.
-    pub(crate) concurrency_limit: ConcurrencyLimit,
+    key_units: f64,
     last_warning: Option<Instant>,
 }
 
-/// One call.
-struct Call {
-    keys: Vec<Hash>,
-    /// RCU taken from the rate limiter for the call.
-    reserved_rcu: f64,
-    started: Instant,
+/// The queue of the requests, as input.
+struct QueuedKeys<'a>(&'a Shared);
+
+impl Input for QueuedKeys<'_> {
+    type Batch = Vec<Hash>;
+
+    async fn recv(&mut self) -> Option<Vec<Hash>> {
+        loop {
+            let keys = self.0.next_keys(MAX_GET_KEYS);
+            if !keys.is_empty() {
+                return Some(keys);
+            }
+            self.0.queue_changed.notified().await;
+        }
+    }
+
+    fn close(&mut self) {}
 }
 
 impl<T: BatchGet + Send + Sync> TableReader<T> {
     /// Runs until dropped.
     pub(super) async fn run(mut self) -> Infallible {
-        let least = match self.consistent {
+        let min_key_units = match self.consistent {
             true => CONSISTENT_READ_UNITS,
             false => EVENTUAL_READ_UNITS,
         };
-        let mut s = State {
-            backoff: std::mem::replace(&mut self.backoff, Backoff::new(fastrand::Rng::new())),
-            retries: BTreeMap::new(),
-            number: 0,
-            min_key_units: least,
-            key_units: least,
-            concurrency_limit: ConcurrencyLimit::new(self.concurrency),
+        let backoff = self.backoff.fork().with_cap(MAX_WAIT);
+        let dispatcher = Dispatcher {
+            rate_limiter: &self.rate_limiter,
+            options: DispatchOptions {
+                concurrency: self.concurrency,
+                give_up_after: Duration::MAX,
+                read_ahead: MAX_GET_KEYS,
+                max_items: MAX_GET_KEYS,
+                is_eager: true,
+                sends_probes: true,
+                error_kind: ErrorKind::Read,
+                action: "read from the table".to_owned(),
+            },
+        };
+        let mut handler = ReadHandler {
+            shared: &self.shared,
+            min_key_units,
+            key_units: min_key_units,
             last_warning: None,
         };
-        let this = &self;
-        let mut in_flight = FuturesUnordered::new();
-        loop {
-            let now = Instant::now();
-            let turn = this.rate_limiter.next_call(now);
-            this.requeue_due(&mut s, turn.is_probe(), now);
-            let queued = this.shared.queued();
-            let call_units = s.key_units * MAX_GET_KEYS as f64;
-            let room = in_flight.len()
-                < s.concurrency_limit
-                    .calls(this.rate_limiter.rate(), call_units);
-            let (count, since) = queued.unwrap_or((0, now));
-            let most = if turn.is_probe() { 1 } else { MAX_GET_KEYS };
-            let count = count.min(most);
-            let due = count == most || in_flight.is_empty() || since + LINGER <= now;
-            let may_send = count > 0 && room && due && turn.is_due(now);
-            let units = count as f64 * s.key_units;
-            let next_try = s.retries.keys().next().map(|(at, _)| *at);
-            let lingering = (count > 0 && room && !due).then_some(since + LINGER);
-            let wake = [next_try, lingering, turn.next_check(now)];
-            let wake = wake.into_iter().flatten().min();
-            tokio::select! {
-                biased;
-                Some((call, answer)) = in_flight.next(), if !in_flight.is_empty() => {
-                    this.shared.metrics.update(|c| c.calls_in_flight = in_flight.len() as u64);
-                    this.handle_response(&mut s, call, answer);
-                }
-                () = this.rate_limiter.take(turn, units), if may_send => {
-                    let keys = this.shared.next_keys(count);
-                    if keys.is_empty() {
-                        // No request waits for these keys any more. A probe takes no units.
-                        if !turn.is_probe() {
-                            this.rate_limiter.refund(units);
-                        }
-                        continue;
-                    }
-                    in_flight.push(this.send(keys, units));
-                    this.shared.metrics.update(|c| c.calls_in_flight = in_flight.len() as u64);
-                }
-                () = this.shared.queue_changed.notified() => {}
-                () = sleep_until(wake), if wake.is_some() => {}
-            }
-        }
+        let queue = RetryQueue::new(&[LaneOptions {
+            max_items: MAX_GET_KEYS,
+            linger: LINGER,
+        }]);
+        let (keys, stop) = (QueuedKeys(&self.shared), Stop::new());
+        let result = dispatcher
+            .run(queue, &self, &mut handler, keys, &mut (), &stop, backoff)
+            .await;
+        // Unreachable: the input has no end, and no failure is fatal.
+        tracing::error!("the table reader has ended: {:?}", result.end);
+        std::future::pending().await
     }
+}
 
-    /// Moves due retries to the front of the queue. While the table is `probed`, moves all
-    /// retries to its end, so that probes try different keys.
-    fn requeue_due(&self, s: &mut State, probed: bool, now: Instant) {
-        while let Some(entry) = s.retries.first_entry()
-            && (probed || entry.key().0 <= now)
-        {
-            let hashes = entry.remove();
-            let mut inner = self.shared.inner();
-            let Inner {
-                pending: open,
-                queue,
-            } = &mut *inner;
-            for hash in hashes {
-                if let Some(entry) = open.get_mut(&hash) {
-                    entry.in_flight = false;
-                    // Backdated, so that the retry does not linger.
-                    let queued = (hash, now - LINGER);
-                    match probed {
-                        true => queue.push_back(queued),
-                        false => queue.push_front(queued),
-                    }
-                }
-            }
-        }
-    }
+impl<T: BatchGet + Send + Sync> CallSender<Hash> for TableReader<T> {
+    type Response = Result<CaseResponse, CallError>;
 
-    /// Sends one call, for which `paid` RCU were taken.
-    async fn send(&self, keys: Vec<Hash>, paid: f64) -> (Call, Result<CaseResponse, CallError>) {
+    async fn send(&self, batch: &Batch<Hash>) -> Self::Response {
+        let keys: Vec<Hash> = batch.entries.iter().map(|e| e.item).collect();
         self.shared.metrics.update(|c| {
             c.calls += 1;
             c.keys += keys.len() as u64;
         });
-        let begun = Instant::now();
-        let answer = self.key_templates.get(&self.table, &keys, self.consistent);
-        let answer = answer.await;
-        (
-            Call {
-                keys,
-                reserved_rcu: paid,
-                started: begun,
-            },
-            answer,
-        )
+        let call = self.key_templates.get(&self.table, &keys, self.consistent);
+        call.await
+    }
+}
+
+impl CallHandler for ReadHandler<'_> {
+    type Item = Hash;
+    type Input = Vec<Hash>;
+    type Response = Result<CaseResponse, CallError>;
+
+    fn full_call_units(&self, _: &RetryQueue<Hash>) -> f64 {
+        self.key_units * MAX_GET_KEYS as f64
     }
 
-    /// Handles the response to `call`.
-    fn handle_response(&self, s: &mut State, call: Call, answer: Result<CaseResponse, CallError>) {
-        let full = answer
-            .as_ref()
-            .is_ok_and(|a| a.bytes >= FULL_RESPONSE_BYTES);
-        let further = answer.as_ref().map_or(0, |a| a.calls.saturating_sub(1));
-        let answer = answer.and_then(|a| {
-            match_items(&call.keys, a.response).map_err(CallError::unrecognised_response)
+    fn units(&self, batch: &Batch<Hash>) -> f64 {
+        batch.entries.len() as f64 * self.key_units
+    }
+
+    fn receive(&mut self, keys: Vec<Hash>, queue: &mut RetryQueue<Hash>, now: Instant) {
+        queue.extend(0, keys, now);
+    }
+
+    fn count(&self, keys: &Vec<Hash>) -> u64 {
+        keys.len() as u64
+    }
+
+    fn may_receive(&self, _: usize) -> bool {
+        true
+    }
+
+    fn is_wanted(&mut self, hash: &Hash) -> bool {
+        self.shared.is_wanted(hash)
+    }
+
+    fn record_in_flight(&self, calls: u64) {
+        self.shared.metrics.update(|c| c.calls_in_flight = calls);
+    }
+
+    fn handle(
+        &mut self,
+        call: FinishedCall<Hash>,
+        response: Self::Response,
+        _: &mut RetryQueue<Hash>,
+    ) -> Verdict<Hash> {
+        let is_full = |r: &CaseResponse| r.bytes >= FULL_RESPONSE_BYTES;
+        let full = response.as_ref().is_ok_and(is_full);
+        let further = response.as_ref().map_or(0, |r| r.calls.saturating_sub(1));
+        let matched = response.and_then(|r| {
+            match_items(&call.batch.entries, r.response).map_err(CallError::unrecognised_response)
         });
-        match answer {
-            Ok(sorted) => self.record_success(s, &call, sorted, full, further),
-            Err(error) => self.record_failure(s, call, error),
+        match matched {
+            Ok(matched) => self.record_success(&call, matched, full, further),
+            Err(error) => self.record_failure(call, error),
         }
     }
+}
 
-    /// Delivers the results and schedules retries of unprocessed keys. `full` means that the
-    /// response had no room for them; `further` is the number of additional calls.
+impl ReadHandler<'_> {
+    /// Delivers the results and retries unprocessed keys. `full` means that the response
+    /// had no room for them; `further` is the number of additional calls.
     fn record_success(
-        &self,
-        s: &mut State,
-        call: &Call,
-        sorted: MatchedItems,
+        &mut self,
+        call: &FinishedCall<Hash>,
+        (found, unread, consumed): MatchedItems,
         full: bool,
         further: u64,
-    ) {
-        let (found, unread, consumed) = sorted;
-        let each = call.reserved_rcu / call.keys.len() as f64;
-        // Throttling first: the success below must count as the latest result.
+    ) -> Verdict<Hash> {
+        let each = call.paid / call.batch.entries.len() as f64;
+        let read = found.len() as f64;
+        let mut verdict = Verdict::default();
         if !unread.is_empty() {
             let paid = each * unread.len() as f64;
             // Keys without room in the response were not throttled.
-            let refused = if full {
-                0.0
-            } else {
-                unread.len() as f64 * s.min_key_units
+            let throttled = match full {
+                true => 0.0,
+                false => unread.len() as f64 * self.min_key_units,
             };
-            self.settle_throttling(paid, refused, &[]);
+            settle_throttling(&mut verdict, paid, throttled, Vec::new());
         }
-        if !found.is_empty() {
-            s.concurrency_limit.observe(call.started, Instant::now());
-            let read = found.len() as f64;
-            if self
-                .rate_limiter
-                .record_success(each * read, consumed.as_ref())
-            {
-                self.requeue_due(s, true, Instant::now());
-            }
-            if let Some(consumed) = &consumed {
-                s.key_units = smooth_key_units(s.key_units, s.min_key_units, consumed.total, read);
-            }
+        if read > 0.0
+            && let Some(consumed) = &consumed
+        {
+            let (before, min) = (self.key_units, self.min_key_units);
+            self.key_units = smooth_key_units(before, min, consumed.total, read);
         }
-        let units = consumed.map_or(found.len() as f64 * s.min_key_units, |c| c.total);
+        let consumed_units = consumed.as_ref().map(|c| c.total);
+        let units = consumed_units.unwrap_or(read * self.min_key_units);
         for (hash, found) in &found {
             self.shared.resolve(hash, found);
         }
-        let open = self.shared.inner().pending.len() as u64;
         self.shared.metrics.update(|c| {
             c.calls += further;
             c.unprocessed += unread.len() as u64;
             c.read_units += units;
-            c.pending = open;
+            c.pending = self.shared.pending();
             c.last_success = Some(Instant::now());
             c.is_failing = false;
         });
-        self.schedule_retry(s, unread);
+        verdict.success = (read > 0.0).then_some((each * read, consumed));
+        verdict.retry = unread;
+        self.drop_unwanted(&mut verdict.retry);
+        verdict
     }
 
-    /// Settles the RCU of a failed call and schedules a retry of its keys, unless the error
-    /// is permanent.
-    fn record_failure(&self, s: &mut State, call: Call, error: CallError) {
-        let Call {
-            keys,
-            reserved_rcu: paid,
-            ..
-        } = call;
-        let throttled = error.class == ErrorClass::Throttled;
-        let units = (keys.len() as f64 * s.min_key_units).min(paid);
-        match throttled {
-            true => self.settle_throttling(paid, units, &error.reasons),
-            false => self.refund(paid - units),
+    /// Settles the RCU of a failed call and retries its keys, unless the error is
+    /// permanent.
+    fn record_failure(&mut self, call: FinishedCall<Hash>, error: CallError) -> Verdict<Hash> {
+        let FinishedCall { batch, paid } = call;
+        let keys = batch.entries;
+        let is_throttled = error.class == ErrorClass::Throttled;
+        let mut verdict = Verdict::default();
+        let units = (keys.len() as f64 * self.min_key_units).min(paid);
+        match is_throttled {
+            true => settle_throttling(&mut verdict, paid, units, error.reasons.clone()),
+            false => verdict.refund = paid - units,
         }
         self.shared.metrics.update(|c| {
-            c.throttled += u64::from(throttled);
-            c.failed += u64::from(!throttled);
+            c.throttled += u64::from(is_throttled);
+            c.failed += u64::from(!is_throttled);
             c.is_failing = true;
         });
         tracing::debug!("a call of {} keys failed: {error}", keys.len());
         // The rate limiter logs throttling.
-        if !throttled
-            && s.last_warning
-                .is_none_or(|at| at.elapsed() >= WARNING_INTERVAL)
-        {
-            s.last_warning = Some(Instant::now());
+        let is_due = |at: Instant| at.elapsed() >= WARNING_INTERVAL;
+        if !is_throttled && self.last_warning.is_none_or(is_due) {
+            self.last_warning = Some(Instant::now());
             tracing::warn!("cannot read the table: {error}");
         }
         match error.class {
             ErrorClass::Permanent | ErrorClass::Invalid => {
                 let found = Found::Error(ReadError::Refused(error.code));
                 keys.iter()
-                    .for_each(|hash| self.shared.resolve(hash, &found));
+                    .for_each(|e| self.shared.resolve(&e.item, &found));
             }
-            _ => self.schedule_retry(s, keys),
-        }
-    }
-
-    /// Records `refused` of the `paid` RCU as throttled and refunds the rest. Throttled keys
-    /// count as small items, since their size is unknown.
-    fn settle_throttling(&self, paid: f64, refused: f64, reasons: &[(String, String)]) {
-        let refused = refused.min(paid);
-        if refused > 0.0 {
-            self.rate_limiter.record_throttled(refused, reasons);
-        }
-        self.refund(paid - refused);
-    }
-
-    fn refund(&self, units: f64) {
-        if units > 0.0 {
-            self.rate_limiter.refund(units);
-        }
-    }
-
-    /// Schedules a retry of `keys` after a back-off.
-    fn schedule_retry(&self, s: &mut State, keys: Vec<Hash>) {
-        let mut inner = self.shared.inner();
-        let mut tries = 0;
-        let mut wanted = Vec::with_capacity(keys.len());
-        for hash in keys {
-            let Some(entry) = inner.pending.get_mut(&hash) else {
-                continue;
-            };
-            if entry.is_wanted() {
-                entry.tries = entry.tries.saturating_add(1);
-                tries = tries.max(entry.tries);
-                wanted.push(hash);
-            } else {
-                inner.pending.remove(&hash);
+            class => {
+                verdict.retry = keys;
+                self.drop_unwanted(&mut verdict.retry);
+                verdict.failure = Some(Failure::Retryable {
+                    is_expired: class == ErrorClass::Expired,
+                    cause: error.into(),
+                });
             }
         }
-        drop(inner);
-        if !wanted.is_empty() {
-            let wait = s.backoff.wait(tries).min(MAX_WAIT);
-            s.number += 1;
-            s.retries.insert((Instant::now() + wait, s.number), wanted);
-        }
+        verdict
     }
+
+    /// Drops the keys that no request waits for.
+    fn drop_unwanted(&self, entries: &mut Vec<Entry<Hash>>) {
+        entries.retain(|e| self.shared.is_wanted(&e.item));
+    }
+}
+
+/// Records `throttled` of the `paid` RCU as throttled and refunds the rest. Throttled keys
+/// count as small items, since their size is unknown.
+fn settle_throttling(
+    verdict: &mut Verdict<Hash>,
+    paid: f64,
+    throttled: f64,
+    reasons: Vec<(String, String)>,
+) {
+    let throttled = throttled.min(paid);
+    verdict.throttled = (throttled > 0.0).then_some((throttled, reasons));
+    verdict.refund = paid - throttled;
 }
 
 /// Updates the average RCU of a key after `read` keys took `total` RCU. The weight grows with
@@ -334,13 +310,13 @@ fn smooth_key_units(before: f64, least: f64, total: f64, read: f64) -> f64 {
 }
 
 /// Results, unprocessed keys and consumed capacity of a call.
-type MatchedItems = (Vec<(Hash, Found)>, Vec<Hash>, Option<ConsumedCapacity>);
+type MatchedItems = (Vec<(Hash, Found)>, Vec<Entry<Hash>>, Option<ConsumedCapacity>);
 
 /// Matches the items of `answer` to `keys`.
 ///
 /// # Errors
 /// A description of the first inconsistency of the response.
-fn match_items(keys: &[Hash], answer: PlainResponse) -> Result<MatchedItems, String> {
+fn match_items(keys: &[Entry<Hash>], answer: PlainResponse) -> Result<MatchedItems, String> {
     let mut items: HashMap<Hash, String> = HashMap::with_capacity(answer.items.len());
     for item in answer.items {
         if items.insert(item.hash, item.fields).is_some() {
@@ -354,11 +330,12 @@ fn match_items(keys: &[Hash], answer: PlainResponse) -> Result<MatchedItems, Str
     }
     let mut found = Vec::with_capacity(keys.len());
     let mut left = Vec::with_capacity(unread.len());
-    for hash in keys {
+    for entry in keys {
+        let hash = &entry.item;
         match (items.remove(hash), unread.contains(hash)) {
             (Some(fields), false) => found.push((*hash, Found::Known(fields.into()))),
             (None, false) => found.push((*hash, Found::Unknown)),
-            (None, true) => left.push(*hash),
+            (None, true) => left.push(entry.clone()),
             (Some(_), true) => return Err("a key was read and is unprocessed".to_owned()),
         }
     }
@@ -366,14 +343,6 @@ fn match_items(keys: &[Hash], answer: PlainResponse) -> Result<MatchedItems, Str
         return Err("the response has a key that was not requested".to_owned());
     }
     Ok((found, left, answer.consumed))
-}
-
-/// Waits until `at`; never returns if it is `None`.
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

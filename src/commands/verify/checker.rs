@@ -1,47 +1,60 @@
-//! Checker: reads the records' keys from the table, rate-limited, with many calls in
-//! flight, until each record has an outcome.
+//! Checker: reads the records' keys from the table, rate-limited, until each record has an
+//! outcome.
 //!
-//! Counterpart of the [writer](crate::pipeline::writer). One loop owns the queues and the
-//! calls in flight:
+//! Counterpart of the [writer](crate::pipeline::writer), on the same
+//! [dispatcher](crate::flow::dispatcher). It judges the responses:
 //!
 //! * an item with the expected attributes counts as found;
 //! * the checker repeats an eventually consistent read that finds a key missing or
 //!   different, strongly consistently; only the second read counts;
-//! * unprocessed keys return to the queue with a back-off, and so do all keys of a call
-//!   that was throttled, failed or timed out;
+//! * unprocessed keys are retried, and so are all keys of a call that was throttled, failed
+//!   or timed out;
 //! * a permanent error (no permission, no such table) ends the run.
 //!
 //! Every call takes its estimated cost from the token bucket. The estimate follows the
 //! recent calls; the response's consumed capacity corrects it.
 
 use crate::aws::error::{CallError, ErrorClass};
-use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::error::{ErrorKind, Result};
+use crate::base::hash::Hash;
 use crate::base::record::Record;
+use crate::base::shutdown::Stop;
 use crate::commands::verify::counts::VerifyCounters;
 use crate::commands::verify::finding::{FindingKind, UnresolvedFinding};
 use crate::commands::verify::order::FindingOrder;
 use crate::dynamodb::batch_get::expected::{GetResponse, GetTemplate};
-use crate::dynamodb::batch_get::request::{CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS};
+use crate::dynamodb::batch_get::request::{
+    CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
+};
+use crate::dynamodb::batch_get::read_error::permanent_read_error;
 use crate::dynamodb::client::operation::BatchGet;
 use crate::flow::backoff::Backoff;
-use crate::flow::concurrency::{Concurrency, ConcurrencyLimit};
-use crate::flow::key_queue::{Entry, KeyBatch, KeyQueue};
+use crate::flow::capacity::ConsumedCapacity;
+use crate::flow::concurrency::Concurrency;
+use crate::flow::dispatcher::{
+    CallHandler, CallSender, DispatchOptions, Dispatcher, Failure, FinishedCall, RunEnd, Verdict,
+};
+use crate::flow::key_batch::{LINGER, ReadKey, find_key};
 use crate::flow::rate_limiter::RateLimiter;
+use crate::flow::retry_queue::{Batch, Entry, LaneOptions, RetryQueue};
+use crate::pipeline::progress::watermark::RecordBatch;
 use bytes::Bytes;
-
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
-
-/// Maximum time with expired credentials. The credential chain renews them within
-/// seconds if it can.
-const EXPIRED_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Maximum number of slots of a hundred records in [`FindingOrder`], so that ordered output
 /// takes only some megabytes of memory. A multiple of the records in flight.
-pub(super) const MAX_PENDING_SLOTS: usize = 1024;
+const MAX_PENDING_SLOTS: usize = 1024;
 
-/// Minimum cost of a key in RCU: eventually and strongly consistent.
-pub(super) const MIN_KEY_RCU: [f64; 2] = [EVENTUAL_READ_UNITS, CONSISTENT_READ_UNITS];
+/// Lane of strongly consistent reads: all of them, or the second reads.
+const CONSISTENT: usize = 0;
+
+/// Lane of eventually consistent reads.
+const EVENTUAL: usize = 1;
+
+/// Minimum cost of a key in RCU, by lane.
+const MIN_KEY_RCU: [f64; 2] = [CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS];
 
 /// Options of a [`Checker`].
 #[derive(Debug, Clone, Copy)]
@@ -66,34 +79,25 @@ pub(super) struct Checker<'a, T> {
     pub(super) options: CheckerOptions,
 }
 
-/// The keys of one call, and its consistency.
-#[derive(Debug)]
-pub(super) struct ReadBatch {
-    pub(super) keys: KeyBatch,
-    pub(super) consistent: bool,
+/// A record whose item is read by its hash.
+#[derive(Debug, Clone)]
+pub(super) struct CheckedRecord(Record);
+
+impl ReadKey for CheckedRecord {
+    fn hash(&self) -> &Hash {
+        &self.0.hash
+    }
 }
 
-/// Reason why the checker ends before it has checked every record.
-pub(super) enum StopReason {
-    Stopped,
-    Failed(Error),
-}
-
-/// State of the loop.
-pub(super) struct CheckerState {
-    /// Keys that wait for an eventually and for a strongly consistent read.
-    pub(super) queues: [KeyQueue; 2],
-    /// Calls in flight, by consistency.
-    pub(super) in_flight: [usize; 2],
-    pub(super) keys_in_flight: u64,
-    /// Recent cost of a key in RCU, by consistency.
-    pub(super) key_rcu: [f64; 2],
-    pub(super) order: FindingOrder,
-    pub(crate) backoff: Backoff,
-    /// Time of the first failure since a key was read.
-    pub(crate) stalled_since: Option<Instant>,
-    pub(crate) concurrency_limit: ConcurrencyLimit,
-    pub(crate) stop_reason: Option<StopReason>,
+/// Handler of the responses.
+struct CheckHandler<'a, T, F> {
+    checker: &'a Checker<'a, T>,
+    /// Recent cost of a key in RCU, by lane.
+    key_rcu: [f64; 2],
+    order: FindingOrder,
+    on_finding: F,
+    /// True after `on_finding` has failed.
+    has_failed: bool,
 }
 
 /// Outcome of a key of a call.
@@ -104,94 +108,261 @@ enum KeyOutcome {
     Unprocessed,
 }
 
+/// Outcomes of the keys of a call, and its consumed capacity.
+type KeyOutcomes = (Vec<KeyOutcome>, Option<ConsumedCapacity>);
+
 impl<T: BatchGet> Checker<'_, T> {
-    /// Handles the response to `batch`.
-    pub(super) fn handle_response(
+    /// Checks all records from `fresh` until that channel is closed and every record has
+    /// an outcome, or until `stop`. Returns true in the first case. Passes findings to
+    /// `on_finding` in the order of the list, and counts remaining records as unchecked.
+    ///
+    /// # Errors
+    /// If the table cannot be read, or if `on_finding` fails.
+    pub(super) async fn run(
         &self,
-        s: &mut CheckerState,
-        batch: ReadBatch,
-        paid: f64,
-        sent_at: Instant,
-        response: Result<Bytes, CallError>,
-    ) {
-        let outcomes = response.and_then(|body| {
-            let response = self.template.read_answer(&body, batch.keys.0.len());
-            response
-                .and_then(|response| self.key_outcomes(&batch.keys, response))
-                .map_err(CallError::unrecognised_response)
-        });
-        let count = batch.keys.0.len();
-        let error = match outcomes {
-            Ok((outcomes, consumed)) => {
-                let is_unprocessed = |o: &&KeyOutcome| matches!(o, KeyOutcome::Unprocessed);
-                let unprocessed = outcomes.iter().filter(is_unprocessed).count();
-                let read = count - unprocessed;
-                let paid_each = paid / count as f64;
-                let consistency = usize::from(batch.consistent);
-                let formula_rcu = read as f64 * MIN_KEY_RCU[consistency];
-                // Throttling first: the rate limiter must see the success last.
-                if unprocessed > 0 {
-                    self.rate_limiter
-                        .record_throttled(paid_each * unprocessed as f64, &[]);
-                }
-                if read > 0 {
-                    let now = Instant::now();
-                    let paid = paid_each * read as f64;
-                    if self.rate_limiter.record_success(paid, consumed.as_ref()) {
-                        s.queues.iter_mut().for_each(|w| w.release_delayed(now));
-                    }
-                    s.concurrency_limit.observe(sent_at, now);
-                    s.stalled_since = None;
-                    if let Some(consumed) = &consumed {
-                        s.key_rcu[consistency] =
-                            (consumed.total / read as f64).max(MIN_KEY_RCU[consistency]);
-                    }
-                }
-                let consumed_rcu = consumed.map_or(formula_rcu, |c| c.total);
-                self.counters.update(|a| {
-                    a.unprocessed += unprocessed as u64;
-                    a.consumed_rcu += consumed_rcu;
-                });
-                self.record_outcomes(s, batch, outcomes);
-                if unprocessed == 0 || read > 0 {
-                    return;
-                }
-                CallError {
-                    class: ErrorClass::Throttled,
-                    code: None,
-                    message: "DynamoDB returned every key of the call as unprocessed".into(),
-                    reasons: Vec::new(),
-                    no_credentials: false,
-                }
-            }
-            Err(error) => {
-                if error.class == ErrorClass::Throttled {
-                    self.rate_limiter.record_throttled(paid, &error.reasons);
-                    self.counters.update(|a| a.throttled += 1);
-                }
-                tracing::debug!("a call of {count} keys failed: {error}");
-                s.requeue(batch.keys.0, batch.consistent);
-                error
-            }
+        fresh: mpsc::Receiver<RecordBatch>,
+        on_finding: impl FnMut(UnresolvedFinding) -> Result<()>,
+        stop: &Stop,
+        backoff: Backoff,
+    ) -> Result<bool> {
+        let dispatcher = Dispatcher {
+            rate_limiter: self.rate_limiter,
+            options: DispatchOptions {
+                concurrency: self.options.concurrency,
+                give_up_after: self.options.give_up_after,
+                read_ahead: MAX_GET_KEYS,
+                max_items: MAX_GET_KEYS,
+                is_eager: false,
+                sends_probes: true,
+                error_kind: ErrorKind::Read,
+                action: format!("read from table {}", self.table_name),
+            },
         };
-        self.handle_failure(s, &error);
+        let mut handler = CheckHandler {
+            checker: self,
+            key_rcu: MIN_KEY_RCU,
+            order: FindingOrder::default(),
+            on_finding,
+            has_failed: false,
+        };
+        let lane = LaneOptions {
+            max_items: MAX_GET_KEYS,
+            linger: LINGER,
+        };
+        let queue = RetryQueue::new(&[lane, lane]);
+        let result = dispatcher
+            .run(queue, self, &mut handler, fresh, &mut (), stop, backoff)
+            .await;
+        self.counters.update(|a| a.unchecked += result.unfinished);
+        let mut end = result.end;
+        for finding in handler.order.take_rest() {
+            if let Err(e) = handler.report_finding(finding) {
+                end = RunEnd::Failed(e);
+            }
+        }
+        match end {
+            RunEnd::Complete => Ok(true),
+            RunEnd::Stopped | RunEnd::OutputClosed => Ok(false),
+            RunEnd::Failed(e) => Err(e),
+        }
+    }
+}
+
+impl<T: BatchGet> CallSender<CheckedRecord> for Checker<'_, T> {
+    type Response = Result<Bytes, CallError>;
+
+    async fn send(&self, batch: &Batch<CheckedRecord>) -> Self::Response {
+        // A request with 100 SHA-256 keys has about 9 KB.
+        let mut body = Vec::with_capacity(12 * 1024);
+        let records = batch.entries.iter().map(|e| &e.item.0);
+        self.template
+            .write_request(records, batch.lane == CONSISTENT, &mut body);
+        let is_retry = batch.entries.iter().any(|e| e.attempts > 0);
+        self.counters.update(|a| {
+            a.requests += 1;
+            a.retries += u64::from(is_retry);
+        });
+        self.table.batch_get(Bytes::from(body)).await
+    }
+}
+
+impl<T, F> CallHandler for CheckHandler<'_, T, F>
+where
+    T: BatchGet,
+    F: FnMut(UnresolvedFinding) -> Result<()>,
+{
+    type Item = CheckedRecord;
+    type Input = RecordBatch;
+    type Response = Result<Bytes, CallError>;
+
+    fn full_call_units(&self, _: &RetryQueue<CheckedRecord>) -> f64 {
+        self.key_rcu[self.checker.first_lane()] * MAX_GET_KEYS as f64
     }
 
-    /// Counts the outcomes of a call's keys, and requeues keys that need another read.
-    fn record_outcomes(&self, s: &mut CheckerState, batch: ReadBatch, outcomes: Vec<KeyOutcome>) {
-        let now = Instant::now();
+    fn units(&self, batch: &Batch<CheckedRecord>) -> f64 {
+        batch.entries.len() as f64 * self.key_rcu[batch.lane]
+    }
+
+    fn receive(
+        &mut self,
+        input: RecordBatch,
+        queue: &mut RetryQueue<CheckedRecord>,
+        now: Instant,
+    ) {
+        for record in &input.records {
+            self.order.push(record.position);
+        }
+        let records = input.records.into_iter().map(CheckedRecord);
+        queue.extend(self.checker.first_lane(), records, now);
+    }
+
+    fn count(&self, input: &RecordBatch) -> u64 {
+        input.records.len() as u64
+    }
+
+    fn may_receive(&self, max_calls: usize) -> bool {
+        self.order.len() < MAX_PENDING_SLOTS.max(max_calls * 4)
+    }
+
+    fn handle(
+        &mut self,
+        call: FinishedCall<CheckedRecord>,
+        response: Self::Response,
+        queue: &mut RetryQueue<CheckedRecord>,
+    ) -> Verdict<CheckedRecord> {
+        let entries = &call.batch.entries;
+        let template = self.checker.template;
+        let outcomes = response.and_then(|body| {
+            let response = template.read_answer(&body, entries.len());
+            response
+                .and_then(|response| self.checker.key_outcomes(entries, response))
+                .map_err(CallError::unrecognised_response)
+        });
+        let mut verdict = match outcomes {
+            Ok(outcomes) => self.record_outcomes(call, outcomes, queue),
+            Err(error) => self.retry(call, error),
+        };
+        for finding in self.order.take_ready() {
+            if let Err(e) = self.report_finding(finding) {
+                verdict.failure = Some(Failure::Fatal(e));
+            }
+        }
+        verdict
+    }
+
+    fn record_in_flight(&self, calls: u64) {
+        self.checker.counters.update(|a| a.in_flight = calls);
+    }
+}
+
+impl<T> Checker<'_, T> {
+    /// Lane of the first read of a record.
+    fn first_lane(&self) -> usize {
+        match self.options.consistent {
+            true => CONSISTENT,
+            false => EVENTUAL,
+        }
+    }
+
+    /// The outcome of each key of a call, and the consumed capacity.
+    ///
+    /// # Errors
+    /// A description of the first inconsistency of the response.
+    fn key_outcomes(
+        &self,
+        keys: &[Entry<CheckedRecord>],
+        response: GetResponse,
+    ) -> Result<KeyOutcomes, String> {
+        let mut outcomes: Vec<KeyOutcome> = keys.iter().map(|_| KeyOutcome::Missing).collect();
+        let unexpected = || "it has a key that was not requested".to_owned();
+        for item in response.items {
+            let at = find_key(keys, &item.hash).ok_or_else(unexpected)?;
+            if !matches!(outcomes[at], KeyOutcome::Missing) {
+                return Err("it has an item twice".to_owned());
+            }
+            let own = || {
+                self.template
+                    .own_difference(&item, &keys[at].item.0.attributes)
+            };
+            outcomes[at] = match item.mismatch.clone().or_else(own) {
+                None => KeyOutcome::Found,
+                Some(difference) => KeyOutcome::Different(FindingKind::Different(difference)),
+            };
+        }
+        for hash in response.unprocessed {
+            let at = find_key(keys, &hash).ok_or_else(unexpected)?;
+            if !matches!(outcomes[at], KeyOutcome::Missing) {
+                return Err(
+                    "it has a key both as read and as unprocessed, or twice as unprocessed"
+                        .to_owned(),
+                );
+            }
+            outcomes[at] = KeyOutcome::Unprocessed;
+        }
+        Ok((outcomes, response.consumed))
+    }
+}
+
+impl<T, F> CheckHandler<'_, T, F>
+where
+    T: BatchGet,
+    F: FnMut(UnresolvedFinding) -> Result<()>,
+{
+    /// Settles the units of a call, counts the outcomes of its keys, and requeues keys that
+    /// need another read.
+    fn record_outcomes(
+        &mut self,
+        call: FinishedCall<CheckedRecord>,
+        (outcomes, consumed): KeyOutcomes,
+        queue: &mut RetryQueue<CheckedRecord>,
+    ) -> Verdict<CheckedRecord> {
+        let Batch { lane, entries, .. } = call.batch;
+        let count = entries.len();
+        let is_unprocessed = |o: &&KeyOutcome| matches!(o, KeyOutcome::Unprocessed);
+        let unprocessed = outcomes.iter().filter(is_unprocessed).count();
+        let read = count - unprocessed;
+        let paid_each = call.paid / count as f64;
+        let min_rcu = MIN_KEY_RCU[lane];
+        if read > 0
+            && let Some(consumed) = &consumed
+        {
+            self.key_rcu[lane] = (consumed.total / read as f64).max(min_rcu);
+        }
+        let formula_rcu = read as f64 * min_rcu;
+        let consumed_rcu = consumed.as_ref().map_or(formula_rcu, |c| c.total);
+        self.checker.counters.update(|a| {
+            a.unprocessed += unprocessed as u64;
+            a.consumed_rcu += consumed_rcu;
+        });
+        Verdict {
+            success: (read > 0).then_some((paid_each * read as f64, consumed)),
+            throttled: (unprocessed > 0).then(|| (paid_each * unprocessed as f64, Vec::new())),
+            retry: self.resolve(lane, entries, outcomes, queue),
+            failure: (read == 0).then(|| Failure::Retryable {
+                is_expired: false,
+                cause: "DynamoDB returned every key of the call as unprocessed".into(),
+            }),
+            ..Verdict::default()
+        }
+    }
+
+    /// Counts the outcomes of a call's keys, and queues second reads. Returns the
+    /// unprocessed keys.
+    fn resolve(
+        &mut self,
+        lane: usize,
+        entries: Vec<Entry<CheckedRecord>>,
+        outcomes: Vec<KeyOutcome>,
+        queue: &mut RetryQueue<CheckedRecord>,
+    ) -> Vec<Entry<CheckedRecord>> {
         let (mut found, mut missing, mut different) = (0, 0, 0);
-        let mut unprocessed = Vec::new();
-        for (entry, outcome) in batch.keys.0.into_iter().zip(outcomes) {
-            let Record {
-                hash,
-                position: place,
-                ..
-            } = entry.record;
+        let (mut unprocessed, mut second_reads) = (Vec::new(), Vec::new());
+        for (entry, outcome) in entries.into_iter().zip(outcomes) {
+            let Record { hash, position, .. } = entry.item.0;
             let kind = match outcome {
                 KeyOutcome::Found => {
                     found += 1;
-                    s.order.resolve(place, None);
+                    self.order.resolve(position, None);
                     continue;
                 }
                 KeyOutcome::Unprocessed => {
@@ -199,8 +370,8 @@ impl<T: BatchGet> Checker<'_, T> {
                     continue;
                 }
                 // An eventually consistent read may lag behind recent writes.
-                KeyOutcome::Missing | KeyOutcome::Different(_) if !batch.consistent => {
-                    s.queues[1].push(entry.record, now);
+                KeyOutcome::Missing | KeyOutcome::Different(_) if lane == EVENTUAL => {
+                    second_reads.push(entry.item);
                     continue;
                 }
                 KeyOutcome::Missing => {
@@ -214,164 +385,55 @@ impl<T: BatchGet> Checker<'_, T> {
             };
             let finding = UnresolvedFinding {
                 hash,
-                position: place,
+                position,
                 kind,
             };
-            s.order.resolve(place, Some(finding));
+            self.order.resolve(position, Some(finding));
         }
-        self.counters.update(|a| {
+        self.checker.counters.update(|a| {
             a.found += found;
             a.missing += missing;
             a.different += different;
         });
-        if !unprocessed.is_empty() {
-            s.requeue(unprocessed, batch.consistent);
-        }
+        queue.extend(CONSISTENT, second_reads, Instant::now());
+        unprocessed
     }
 
-    /// Decides after a call without a read key whether the run continues.
-    fn handle_failure(&self, s: &mut CheckerState, error: &CallError) {
-        if s.stop_reason.is_some() {
-            return;
-        }
-        let table = self.table_name;
-        if matches!(error.class, ErrorClass::Permanent | ErrorClass::Invalid) {
-            let problem = format!("cannot read from table {table}");
-            let hint = match error.code.as_deref() {
-                Some("AccessDeniedException") => {
-                    "allow dynamodb:BatchGetItem on this table (see scripts/iam/verify.json), \
-                     then run this again"
-                }
-                Some("ResourceNotFoundException") => {
-                    "the table is deleted or not ready; run this again once it is ACTIVE"
-                }
-                _ => "fix the cause, then run this again",
-            };
-            let e = Error::new(ErrorKind::Read, problem).with_source(error.clone());
-            s.stop_reason = Some(StopReason::Failed(e.with_hint(hint)));
-            return;
-        }
-        let since = *s.stalled_since.get_or_insert_with(Instant::now);
-        let patience = match error.class {
-            ErrorClass::Expired => self.options.give_up_after.min(EXPIRED_PATIENCE),
-            _ => self.options.give_up_after,
-        };
-        if since.elapsed() >= patience {
-            let seconds = patience.as_secs();
-            let problem =
-                format!("nothing could be read from table {table} for {seconds} s; the last error");
-            let hint = match error.class {
-                ErrorClass::Expired => "renew the credentials, then run this again",
-                _ => {
-                    "run this again once DynamoDB answers, or give a longer time with --give-up-after"
-                }
-            };
-            let e = Error::new(ErrorKind::Read, problem).with_source(error.clone());
-            s.stop_reason = Some(StopReason::Failed(e.with_hint(hint)));
-        }
-    }
-
-    /// The outcome of each of `keys` in `response`, and the consumed capacity.
-    fn key_outcomes(
+    /// Retries all keys of a call that failed, unless the error is permanent.
+    fn retry(
         &self,
-        keys: &KeyBatch,
-        response: GetResponse,
-    ) -> Result<
-        (
-            Vec<KeyOutcome>,
-            Option<crate::flow::capacity::ConsumedCapacity>,
-        ),
-        String,
-    > {
-        let mut outcomes: Vec<KeyOutcome> = keys.0.iter().map(|_| KeyOutcome::Missing).collect();
-        let unexpected = || "it has a key that was not requested".to_owned();
-        for item in response.items {
-            let at = keys.find(&item.hash).ok_or_else(unexpected)?;
-            if !matches!(outcomes[at], KeyOutcome::Missing) {
-                return Err("it has an item twice".to_owned());
+        call: FinishedCall<CheckedRecord>,
+        error: CallError,
+    ) -> Verdict<CheckedRecord> {
+        let entries = call.batch.entries;
+        tracing::debug!("a call of {} keys failed: {error}", entries.len());
+        let mut verdict = Verdict::default();
+        if error.class == ErrorClass::Throttled {
+            self.checker.counters.update(|a| a.throttled += 1);
+            verdict.throttled = Some((call.paid, error.reasons.clone()));
+        }
+        verdict.retry = entries;
+        verdict.failure = Some(match error.class {
+            ErrorClass::Permanent | ErrorClass::Invalid => {
+                let table = self.checker.table_name;
+                Failure::Fatal(permanent_read_error(table, "scripts/iam/verify.json", error))
             }
-            let own = || {
-                self.template
-                    .own_difference(&item, &keys.0[at].record.attributes)
-            };
-            outcomes[at] = match item.mismatch.clone().or_else(own) {
-                None => KeyOutcome::Found,
-                Some(difference) => KeyOutcome::Different(FindingKind::Different(difference)),
-            };
-        }
-        for hash in response.unprocessed {
-            let at = keys.find(&hash).ok_or_else(unexpected)?;
-            if !matches!(outcomes[at], KeyOutcome::Missing) {
-                return Err(
-                    "it has a key both as read and as unprocessed, or twice as unprocessed"
-                        .to_owned(),
-                );
-            }
-            outcomes[at] = KeyOutcome::Unprocessed;
-        }
-        Ok((outcomes, response.consumed))
-    }
-}
-
-impl CheckerState {
-    /// Composes the next batch at `now`; `open` is true while more records may arrive.
-    pub(super) fn compose(&mut self, now: Instant, open: bool) -> Option<ReadBatch> {
-        // Once every key had its first read, the second queue cannot grow any more.
-        let last = !open && self.queues[0].is_empty() && self.in_flight[0] == 0;
-        let [eventual, consistent] = &mut self.queues;
-        let keys = consistent.compose(now, last);
-        keys.map(|keys| (keys, true))
-            .or_else(|| eventual.compose(now, !open).map(|keys| (keys, false)))
-            .map(|(keys, consistent)| ReadBatch { keys, consistent })
+            class => Failure::Retryable {
+                is_expired: class == ErrorClass::Expired,
+                cause: error.into(),
+            },
+        });
+        verdict
     }
 
-    /// Composes a batch of one key: the first of `next` if it is `Some`. The other keys of
-    /// `next` return to the queue.
-    pub(super) fn compose_one(
-        &mut self,
-        next: Option<ReadBatch>,
-        now: Instant,
-    ) -> Option<ReadBatch> {
-        if let Some(ReadBatch { keys, consistent }) = next {
-            let keys = self.queues[usize::from(consistent)].keep_first(keys, now);
-            return Some(ReadBatch { keys, consistent });
+    /// Passes a finding to `on_finding`, unless that has failed before.
+    fn report_finding(&mut self, finding: UnresolvedFinding) -> Result<()> {
+        if self.has_failed {
+            return Ok(());
         }
-        let [eventual, consistent] = &mut self.queues;
-        let second = consistent.compose_one(now).map(|keys| (keys, true));
-        let (keys, consistent) =
-            second.or_else(|| eventual.compose_one(now).map(|keys| (keys, false)))?;
-        Some(ReadBatch { keys, consistent })
-    }
-
-    /// Estimated cost of `batch` in RCU.
-    pub(super) fn batch_rcu(&self, batch: &ReadBatch) -> f64 {
-        batch.keys.0.len() as f64 * self.key_rcu[usize::from(batch.consistent)]
-    }
-
-    /// Returns entries to the queue, with a back-off.
-    fn requeue(&mut self, mut entries: Vec<Entry>, consistent: bool) {
-        for e in &mut entries {
-            e.attempts += 1;
-        }
-        let attempts = entries.iter().map(|e| e.attempts).max().unwrap_or(1);
-        let ready = Instant::now() + self.backoff.wait(attempts);
-        for e in entries {
-            self.queues[usize::from(consistent)].push_retry(e, ready);
-        }
-    }
-
-    /// Passes a finding to `on_finding`. An error of that function ends the run.
-    pub(super) fn report_finding(
-        &mut self,
-        finding: UnresolvedFinding,
-        on_finding: &mut impl FnMut(UnresolvedFinding) -> Result<()>,
-    ) {
-        if matches!(self.stop_reason, Some(StopReason::Failed(_))) {
-            return;
-        }
-        if let Err(e) = on_finding(finding) {
-            self.stop_reason = Some(StopReason::Failed(e));
-        }
+        let reported = (self.on_finding)(finding);
+        self.has_failed = reported.is_err();
+        reported
     }
 }
 

@@ -9,12 +9,10 @@
 //! * [`counts`]: the counters; each line is in exactly one of them;
 //! * [`report`]: the result, as JSON and as text;
 //! * [`order`]: findings, restored to the order of the list;
-//! * [`checker`]: the outcome of each key in a response;
-//! * [`check_loop`]: the send loop, from records to answered keys;
+//! * [`checker`]: sends the keys, and judges the responses;
 //! * [`options`]: the options of a run, and the handle that watches it;
 //! * [`run`]: the run, from DescribeTable to the report.
 
-pub(crate) mod check_loop;
 pub(crate) mod checker;
 pub(crate) mod counts;
 pub(crate) mod finding;

@@ -11,11 +11,13 @@
 //! - [`expected`]: items compared with their expected attributes
 //! - [`plain_value`]: one value as plain JSON
 //! - [`plain_json`]: whole items as plain JSON
+//! - [`read_error`]: the error of a run that cannot read its table
 
 pub(crate) mod expected;
 pub(crate) mod ordered_json;
 pub(crate) mod plain_json;
 pub(crate) mod plain_value;
+pub(crate) mod read_error;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod table_name;

@@ -1,81 +1,100 @@
 use super::*;
 use crate::base::hash::Hash;
 use crate::base::record::Position;
-use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
 
 fn record(n: u8) -> Record {
-    let place = Position {
+    let position = Position {
         source: 0,
         line: u64::from(n),
         byte: 0,
     };
-    Record::new(Hash::from_bytes(&[n; 32]).expect("32 bytes"), place)
+    Record::new(Hash::from_bytes(&[n; 32]).expect("32 bytes"), position)
 }
 
-fn retry_entry(n: u8, attempts: u32) -> Entry {
+fn retry_entry(n: u8, attempts: u32) -> Entry<Record> {
     Entry {
-        record: record(n),
+        item: record(n),
         attempts,
     }
 }
 
-fn lines(batch: &Batch) -> Vec<u64> {
+/// A queue with a lane for each of `max_items`.
+fn queue<const N: usize>(max_items: [usize; N]) -> RetryQueue<Record> {
+    RetryQueue::new(&max_items.map(|max_items| LaneOptions {
+        max_items,
+        linger: 200 * MS,
+    }))
+}
+
+fn lines(batch: &Batch<Record>) -> Vec<u64> {
     batch
         .entries
         .iter()
-        .map(|e| e.record.position.line)
+        .map(|e| e.item.position.line)
+        .collect()
+}
+
+/// The lines of all batches at `now`.
+fn all_lines(queue: &mut RetryQueue<Record>, now: Instant, flush: bool) -> Vec<Vec<u64>> {
+    std::iter::from_fn(|| queue.compose(now, flush))
+        .map(|batch| lines(&batch))
         .collect()
 }
 
 #[test]
-fn batches_are_full_or_flushed() {
+fn batches_are_full_or_lingered_or_flushed() {
     let now = Instant::now();
-    let mut queue = RetryQueue::new(3);
-    queue.push_fresh((1..=4).map(record));
-    assert_eq!(lines(&queue.compose(now, false).expect("full")), [1, 2, 3]);
-    assert_eq!(queue.compose(now, false), None);
-    assert_eq!(lines(&queue.compose(now, true).expect("flushed")), [4]);
-    assert_eq!(queue.compose(now, true), None);
+    let mut queue = queue([3]);
+    assert_eq!((queue.next_ready(), queue.is_empty()), (None, true));
+    queue.extend(0, (1..=8).map(record), now);
+    assert_eq!(all_lines(&mut queue, now, false), [[1, 2, 3], [4, 5, 6]]);
+    assert_eq!(queue.next_ready(), Some(now + 200 * MS));
+    assert_eq!(queue.compose(now + 199 * MS, false), None);
+    assert_eq!(all_lines(&mut queue, now + 200 * MS, false), [[7, 8]]);
+    queue.extend(0, [record(9)], now);
+    assert_eq!(all_lines(&mut queue, now, true), [[9]]);
+    assert_eq!((queue.next_ready(), queue.is_empty()), (None, true));
 }
 
 #[test]
-fn retries_wait_out_their_backoff_and_are_mixed_with_new_records() {
+fn retries_wait_out_their_backoff_and_go_before_new_items() {
     let now = Instant::now();
-    let later = now + Duration::from_millis(10);
-    let mut queue = RetryQueue::new(3);
-    queue.push_retry(retry_entry(1, 2), later);
-    queue.push_fresh([record(2), record(3)]);
+    let later = now + 10 * MS;
+    let mut queue = queue([3]);
+    queue.push_retry(0, retry_entry(1, 2), later);
+    queue.extend(0, [record(2), record(3)], now);
     assert_eq!(queue.compose(now, false), None);
     assert_eq!(queue.next_ready(), Some(later));
     let batch = queue.compose(later, false).expect("full");
     assert_eq!(lines(&batch), [1, 2, 3]);
-    assert_eq!(batch.entries[0].attempts, 2);
-    assert_eq!(batch.entries[1].attempts, 0);
+    assert_eq!(
+        batch.entries.iter().map(|e| e.attempts).collect::<Vec<_>>(),
+        [2, 0, 0]
+    );
     assert!(queue.is_empty());
 }
 
 #[test]
-fn batches_have_distinct_keys() {
+fn batches_have_distinct_keys_and_lose_none() {
     let now = Instant::now();
-    let mut queue = RetryQueue::new(3);
-    queue.push_retry(retry_entry(1, 1), now);
-    queue.push_retry(retry_entry(1, 1), now);
-    queue.push_fresh([record(1), record(2)]);
-    assert_eq!(lines(&queue.compose(now, true).expect("some")), [1, 2]);
+    let mut queue = queue([3]);
+    queue.push_retry(0, retry_entry(1, 1), now);
+    queue.push_retry(0, retry_entry(1, 1), now);
+    queue.extend(0, [record(1), record(2)], now);
     assert_eq!(
-        queue.take_duplicates(),
-        [record(1)],
-        "the new one is already being written"
+        all_lines(&mut queue, now, true),
+        [vec![1], vec![1, 2], vec![1]]
     );
-    assert_eq!(lines(&queue.compose(now, true).expect("some")), [1]);
     assert!(queue.is_empty());
 }
 
 #[test]
 fn an_invalid_batch_is_bisected_down_to_the_invalid_item() {
     let now = Instant::now();
-    let mut queue = RetryQueue::new(25);
-    queue.push_fresh((1..=25).map(record));
+    let mut queue = queue([25]);
+    queue.extend(0, (1..=25).map(record), now);
     let first = queue.compose(now, true).expect("full");
     assert_eq!(queue.bisect(first), None);
     let (mut written, mut bad, mut calls) = (Vec::new(), Vec::new(), 0);
@@ -95,36 +114,45 @@ fn an_invalid_batch_is_bisected_down_to_the_invalid_item() {
 }
 
 #[test]
-fn a_probe_has_one_record_and_the_record_varies() {
+fn a_probe_has_one_item_and_the_item_varies() {
     let now = Instant::now();
     let later = now + Duration::from_secs(20);
-    let mut queue = RetryQueue::new(3);
-    queue.push_fresh((1..=3).map(record));
+    let mut queue = queue([3]);
+    queue.extend(0, (1..=3).map(record), now);
     let full = queue.compose(now, false);
     assert_eq!(lines(&queue.compose_one(full, now).expect("one")), [1]);
-    assert_eq!((queue.fresh(), queue.retries()), (0, 2), "two wait on");
-    queue.push_retry(retry_entry(1, 9), later);
-    queue.push_fresh([record(4)]);
-    let one = |queue: &mut RetryQueue| lines(&queue.compose_one(None, now).expect("one"));
-    assert_eq!([0; 4].map(|_| one(&mut queue)), [[2], [3], [4], [1]]);
+    assert_eq!((queue.max_ready(), queue.retries()), (2, 0), "two wait on");
+    queue.push_retry(0, retry_entry(1, 9), later);
+    queue.push_retry(0, retry_entry(4, 9), now);
+    let mut one = || lines(&queue.compose_one(None, now).expect("one"));
+    assert_eq!([0; 4].map(|_| one()), [[4], [2], [3], [1]]);
     assert_eq!(queue.compose_one(None, now), None);
+}
+
+#[test]
+fn a_probe_of_a_bisected_batch_leaves_the_rest_bisected() {
+    let now = Instant::now();
+    let mut queue = queue([3]);
     let bisected = Batch {
+        lane: 0,
         entries: (5..=8).map(|n| retry_entry(n, 0)).collect(),
         is_bisected: true,
     };
     let one = queue.compose_one(Some(bisected), now).expect("one");
     assert!(one.is_bisected && lines(&one) == [5]);
     assert_eq!(queue.compose_one(Some(one.clone()), now), Some(one));
+    let next = queue.compose_one(None, now).expect("the next");
+    assert!(next.is_bisected && lines(&next) == [6]);
     let rest = queue.compose(now, false).expect("the others");
-    assert!(rest.is_bisected && lines(&rest) == [6, 7, 8]);
+    assert!(rest.is_bisected && lines(&rest) == [7, 8]);
 }
 
 #[test]
 fn release_ends_the_backoff_of_all_retries() {
     let now = Instant::now();
-    let mut queue = RetryQueue::new(3);
+    let mut queue = queue([3]);
     for n in 1..=3 {
-        queue.push_retry(retry_entry(n, 9), now + Duration::from_secs(u64::from(n)));
+        queue.push_retry(0, retry_entry(n, 9), now + u32::from(n) * 1000 * MS);
     }
     assert_eq!(queue.compose(now, true), None);
     queue.release_delayed(now);
@@ -134,44 +162,49 @@ fn release_ends_the_backoff_of_all_retries() {
 }
 
 #[test]
-fn single_deletes_are_not_mixed_and_wait_out_their_backoff() {
+fn lanes_are_not_mixed_and_the_first_goes_first() {
     let now = Instant::now();
-    let later = now + Duration::from_millis(10);
-    let delete = |n| Record {
-        action: Action::Delete,
-        ..record(n)
-    };
-    let mut queue = RetryQueue::new(2).with_single_deletes();
-    queue.push_fresh([delete(1), record(2), delete(3), record(4)]);
-    assert_eq!(
-        (queue.fresh(), queue.single_deletes(), queue.len()),
-        (4, 2, 4)
-    );
-    let first = queue.compose(now, false).expect("a delete");
-    assert_eq!(lines(&first), [1]);
-    queue.push_retry(first.entries[0].clone(), later);
+    let later = now + 10 * MS;
+    let mut queue = queue([1, 2]);
+    queue.extend(1, [record(2), record(4)], now);
+    queue.extend(0, [record(1), record(3)], now);
+    assert_eq!((queue.lane_len(0), queue.len()), (2, 4));
+    let first = queue.compose(now, false).expect("the first lane");
+    assert_eq!((first.lane, lines(&first)), (0, vec![1]));
+    queue.push_retry(0, first.entries[0].clone(), later);
     assert_eq!((queue.retries(), queue.next_ready()), (1, Some(later)));
-    let mut left = Vec::new();
-    while let Some(batch) = queue.compose(now, false) {
-        left.push(lines(&batch));
-    }
-    assert_eq!(left, [vec![3], vec![2, 4]]);
-    assert_eq!(lines(&queue.compose(later, false).expect("again")), [1]);
+    assert_eq!(all_lines(&mut queue, now, false), [vec![3], vec![2, 4]]);
+    // A probe reaches every lane.
+    assert_eq!(lines(&queue.compose_one(None, now).expect("one")), [1]);
     assert!(queue.is_empty());
 }
 
 #[test]
-fn the_queue_counts_its_records() {
+fn a_lane_is_flushed_once_no_later_lane_can_add_to_it() {
     let now = Instant::now();
-    let mut queue = RetryQueue::new(4);
-    queue.push_fresh((1..=2).map(record));
-    queue.push_retry(retry_entry(3, 1), now);
-    assert_eq!(
-        queue.bisect(Batch {
-            entries: vec![retry_entry(4, 0), retry_entry(5, 0)],
-            is_bisected: false
-        }),
-        None
-    );
-    assert_eq!((queue.fresh(), queue.retries(), queue.len()), (2, 3, 5));
+    let mut queue = queue([3, 3]);
+    queue.extend(0, [record(1)], now);
+    queue.extend(1, [record(2)], now);
+    let later = queue.compose(now, true).expect("the later lane");
+    assert_eq!((later.lane, lines(&later)), (1, vec![2]));
+    queue.record_sent(1);
+    assert_eq!(queue.compose(now, true), None, "its call is in flight");
+    queue.extend(0, [record(2)], now);
+    queue.record_ended(1);
+    assert_eq!(all_lines(&mut queue, now, true), [[1, 2]]);
+}
+
+#[test]
+fn the_queue_counts_its_items() {
+    let now = Instant::now();
+    let mut queue = queue([4]);
+    queue.extend(0, (1..=2).map(record), now);
+    queue.push_retry(0, retry_entry(3, 1), now);
+    let batch = Batch {
+        lane: 0,
+        entries: vec![retry_entry(4, 0), retry_entry(5, 0)],
+        is_bisected: false,
+    };
+    assert_eq!(queue.bisect(batch), None);
+    assert_eq!((queue.max_ready(), queue.retries(), queue.len()), (2, 3, 5));
 }

@@ -1,6 +1,7 @@
 //! The writer's loop in paused time, against a table that follows a script.
 
 use super::*;
+use crate::flow::dispatcher::EXPIRED_TIMEOUT;
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::record::Position;
 use crate::base::shutdown::Stop;

@@ -1,6 +1,7 @@
 //! Loop of the requester in paused time, with a scripted fake backend.
 
 use super::*;
+use crate::flow::dispatcher::DRAIN_TIMEOUT;
 use crate::base::hash::Algorithm;
 use crate::commands::lookup::counts::LookupCounts;
 use crate::commands::lookup::query::QueryParser;
@@ -8,6 +9,7 @@ use crate::commands::lookup::status::Status;
 use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
 use crate::flow::concurrency::Concurrency;
 use crate::list::lines::Line;
+use std::time::Duration;
 use serde_json::Value;
 use std::sync::Mutex;
 
@@ -41,11 +43,11 @@ struct Calls {
 }
 
 impl<F: Fn(usize) -> Act> Backend for Fake<F> {
-    async fn look_up(&self, keys: &KeyBatch) -> BackendReply {
+    async fn look_up(&self, keys: &[Entry<Hash>]) -> BackendReply {
         let act = {
             let mut calls = self.calls.lock().expect("whole");
             let started = *calls.started.get_or_insert_with(Instant::now);
-            calls.made.push((started.elapsed(), keys.0.len()));
+            calls.made.push((started.elapsed(), keys.len()));
             calls.in_flight += 1;
             calls.max_in_flight = calls.max_in_flight.max(calls.in_flight);
             (self.act)(calls.made.len())
@@ -56,7 +58,7 @@ impl<F: Fn(usize) -> Act> Backend for Fake<F> {
         };
         tokio::time::sleep(Duration::from_millis(wait)).await;
         self.calls.lock().expect("whole").in_flight -= 1;
-        let hashes: Vec<Hash> = keys.0.iter().map(|e| e.record.hash).collect();
+        let hashes: Vec<Hash> = keys.iter().map(|e| e.item).collect();
         let unique: std::collections::HashSet<_> = hashes.iter().collect();
         assert_eq!(unique.len(), hashes.len(), "a hash twice in a call");
         let reply = |hash: &Hash| match hash.as_bytes()[3] % 2 {
@@ -520,7 +522,7 @@ async fn a_stop_writes_ready_answers_and_waits_at_most_the_drain_time() {
         .await;
     assert!(matches!(run.ended, RunEnd::Stopped));
     assert_eq!(run.numbers(), (1..=300).collect::<Vec<_>>());
-    assert_eq!(run.elapsed, Duration::from_millis(500) + DRAIN);
+    assert_eq!(run.elapsed, Duration::from_millis(500) + DRAIN_TIMEOUT);
 }
 
 #[tokio::test(start_paused = true)]
@@ -552,7 +554,7 @@ async fn a_closed_pipe_ends_the_run() {
             max_keys: 1,
             min_key_cost: 1.0,
             max_tries: None,
-            give_up_after: DRAIN,
+            give_up_after: DRAIN_TIMEOUT,
             target: String::new(),
         },
     };

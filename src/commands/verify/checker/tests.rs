@@ -1,6 +1,7 @@
 //! Loop of the checker in paused time, with a scripted fake table.
 
 use super::*;
+use crate::base::error::Error;
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::record::Position;
 use crate::base::shutdown::Stop;
