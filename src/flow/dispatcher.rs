@@ -370,7 +370,9 @@ impl<H: CallHandler> Run<'_, H> {
         let options = &self.dispatcher.options;
         let rate_limiter = self.dispatcher.rate_limiter;
         let call_units = self.handler.full_call_units(&self.queue);
-        let max_calls = self.concurrency_limit.calls(rate_limiter.rate(), call_units);
+        let max_calls = self
+            .concurrency_limit
+            .calls(rate_limiter.rate(), call_units);
         let has_room = calls < self.handler.limit_calls(max_calls);
         let turn = match options.sends_probes {
             true => rate_limiter.next_call(now),
@@ -621,3 +623,5 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -71,10 +71,22 @@ mod tests {
         queue.extend(0, [3, 1, 2, 0, 1, 2, 3, 0, 1, 1].map(hash), now);
         let mut calls = Vec::new();
         while let Some(batch) = queue.compose(now, true) {
-            assert_eq!(find_key(&batch.entries, &hash(1)), batch.entries.iter().position(|e| e.item == hash(1)));
+            assert_eq!(
+                find_key(&batch.entries, &hash(1)),
+                batch.entries.iter().position(|e| e.item == hash(1))
+            );
             assert_eq!(find_key(&batch.entries, &hash(9)), None);
-            calls.push(batch.entries.iter().map(|e| e.item.as_bytes()[0]).collect::<Vec<_>>());
+            calls.push(
+                batch
+                    .entries
+                    .iter()
+                    .map(|e| e.item.as_bytes()[0])
+                    .collect::<Vec<_>>(),
+            );
         }
-        assert_eq!(calls, [vec![0, 1, 2, 3], vec![0, 1, 2, 3], vec![1], vec![1]]);
+        assert_eq!(
+            calls,
+            [vec![0, 1, 2, 3], vec![0, 1, 2, 3], vec![1], vec![1]]
+        );
     }
 }

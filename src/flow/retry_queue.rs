@@ -146,12 +146,7 @@ impl<T: QueueItem> RetryQueue<T> {
     }
 
     /// Adds new items to a lane.
-    pub(crate) fn extend(
-        &mut self,
-        lane: usize,
-        items: impl IntoIterator<Item = T>,
-        now: Instant,
-    ) {
+    pub(crate) fn extend(&mut self, lane: usize, items: impl IntoIterator<Item = T>, now: Instant) {
         let lane = &mut self.lanes[lane];
         lane.ready.extend(items.into_iter().map(Entry::fresh));
         lane.restart_linger(now);
@@ -335,9 +330,7 @@ impl<T: QueueItem> Lane<T> {
         {
             due.push(d.entry);
         }
-        due.into_iter()
-            .rev()
-            .for_each(|e| self.ready.push_front(e));
+        due.into_iter().rev().for_each(|e| self.ready.push_front(e));
         self.restart_linger(now);
     }
 

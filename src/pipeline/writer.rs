@@ -300,7 +300,11 @@ impl<T: BatchWrite> WriteHandler<'_, T> {
             let response = template.parse_delete_response(&body);
             return response.map_err(CallError::unrecognised_response);
         }
-        if let Some((_, response)) = self.last_response.as_ref().filter(|(last, _)| *last == body) {
+        if let Some((_, response)) = self
+            .last_response
+            .as_ref()
+            .filter(|(last, _)| *last == body)
+        {
             return Ok(response.clone());
         }
         let response = template

@@ -337,7 +337,12 @@ impl ApiBackend {
     }
 
     /// The reply to `hash`, the only one of `keys`.
-    fn backend_reply(&self, keys: &[Entry<Hash>], hash: Hash, received: &ApiResponse) -> BackendReply {
+    fn backend_reply(
+        &self,
+        keys: &[Entry<Hash>],
+        hash: Hash,
+        received: &ApiResponse,
+    ) -> BackendReply {
         let mut is_unrecognised = false;
         let reply = match self.parse_response(received, &hash) {
             ParsedResponse::Known(fields) => Reply::Known {

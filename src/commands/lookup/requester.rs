@@ -335,9 +335,9 @@ impl ReplyHandler<'_> {
                 let target = &self.options.target;
                 let problem = format!("{target} asks for a retry in {seconds} s; its response");
                 let e = Error::new(ErrorKind::Read, problem).with_source(message);
-                Failure::Fatal(e.with_hint(
-                    "run this again then, or give a longer time with --give-up-after",
-                ))
+                Failure::Fatal(
+                    e.with_hint("run this again then, or give a longer time with --give-up-after"),
+                )
             }
             class => Failure::Retryable {
                 is_expired: matches!(class, BackendErrorClass::Expired),

@@ -36,8 +36,8 @@ use crate::commands::lookup::output::{OpenOutput, Output};
 use crate::commands::lookup::prepare::{Prepared, PreparedBackend};
 use crate::commands::lookup::query::QueryParser;
 use crate::commands::lookup::report::LookupReport;
-use crate::commands::lookup::requester_options::RequesterOptions;
 use crate::commands::lookup::requester::Requester;
+use crate::commands::lookup::requester_options::RequesterOptions;
 use crate::commands::lookup::table_backend::TableBackend;
 use crate::commands::lookup::watch::LookupPlan;
 use crate::dynamodb::batch_get::request::{

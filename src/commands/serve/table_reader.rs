@@ -310,7 +310,11 @@ fn smooth_key_units(before: f64, least: f64, total: f64, read: f64) -> f64 {
 }
 
 /// Results, unprocessed keys and consumed capacity of a call.
-type MatchedItems = (Vec<(Hash, Found)>, Vec<Entry<Hash>>, Option<ConsumedCapacity>);
+type MatchedItems = (
+    Vec<(Hash, Found)>,
+    Vec<Entry<Hash>>,
+    Option<ConsumedCapacity>,
+);
 
 /// Matches the items of `answer` to `keys`.
 ///

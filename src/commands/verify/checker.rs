@@ -23,10 +23,10 @@ use crate::commands::verify::counts::VerifyCounters;
 use crate::commands::verify::finding::{FindingKind, UnresolvedFinding};
 use crate::commands::verify::order::FindingOrder;
 use crate::dynamodb::batch_get::expected::{GetResponse, GetTemplate};
+use crate::dynamodb::batch_get::read_error::permanent_read_error;
 use crate::dynamodb::batch_get::request::{
     CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
 };
-use crate::dynamodb::batch_get::read_error::permanent_read_error;
 use crate::dynamodb::client::operation::BatchGet;
 use crate::flow::backoff::Backoff;
 use crate::flow::capacity::ConsumedCapacity;
@@ -203,12 +203,7 @@ where
         batch.entries.len() as f64 * self.key_rcu[batch.lane]
     }
 
-    fn receive(
-        &mut self,
-        input: RecordBatch,
-        queue: &mut RetryQueue<CheckedRecord>,
-        now: Instant,
-    ) {
+    fn receive(&mut self, input: RecordBatch, queue: &mut RetryQueue<CheckedRecord>, now: Instant) {
         for record in &input.records {
             self.order.push(record.position);
         }
@@ -400,11 +395,7 @@ where
     }
 
     /// Retries all keys of a call that failed, unless the error is permanent.
-    fn retry(
-        &self,
-        call: FinishedCall<CheckedRecord>,
-        error: CallError,
-    ) -> Verdict<CheckedRecord> {
+    fn retry(&self, call: FinishedCall<CheckedRecord>, error: CallError) -> Verdict<CheckedRecord> {
         let entries = call.batch.entries;
         tracing::debug!("a call of {} keys failed: {error}", entries.len());
         let mut verdict = Verdict::default();
@@ -416,7 +407,11 @@ where
         verdict.failure = Some(match error.class {
             ErrorClass::Permanent | ErrorClass::Invalid => {
                 let table = self.checker.table_name;
-                Failure::Fatal(permanent_read_error(table, "scripts/iam/verify.json", error))
+                Failure::Fatal(permanent_read_error(
+                    table,
+                    "scripts/iam/verify.json",
+                    error,
+                ))
             }
             class => Failure::Retryable {
                 is_expired: class == ErrorClass::Expired,

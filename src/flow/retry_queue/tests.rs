@@ -29,11 +29,7 @@ fn queue<const N: usize>(max_items: [usize; N]) -> RetryQueue<Record> {
 }
 
 fn lines(batch: &Batch<Record>) -> Vec<u64> {
-    batch
-        .entries
-        .iter()
-        .map(|e| e.item.position.line)
-        .collect()
+    batch.entries.iter().map(|e| e.item.position.line).collect()
 }
 
 /// The lines of all batches at `now`.

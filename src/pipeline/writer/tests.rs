@@ -1,12 +1,12 @@
 //! The writer's loop in paused time, against a table that follows a script.
 
 use super::*;
-use crate::flow::dispatcher::EXPIRED_TIMEOUT;
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::record::Position;
 use crate::base::shutdown::Stop;
 use crate::dynamodb::delete_item::CONDITION_FAILED;
 use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
+use crate::flow::dispatcher::EXPIRED_TIMEOUT;
 use crate::pipeline::progress::counts::{LineCounts, RunCounters};
 use crate::pipeline::progress::watermark::{RecordBatch, Segment};
 use proptest::prelude::*;

@@ -8,10 +8,10 @@ use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
 use crate::dynamodb::key_schema::{KeyAttribute, KeySchema, KeyType};
 use crate::flow::concurrency::Concurrency;
 use crate::list::lines::Line;
-use std::time::Duration;
 use crate::pipeline::contents::case_detection::CaseDetector;
 use crate::pipeline::contents::settings::{KeyCase, SettingSyntax};
 use crate::pipeline::outage::{OutageTable, RateMode, outages};
+use std::time::Duration;
 
 async fn play(mode: RateMode, fault: u32) {
     let schema = KeySchema {

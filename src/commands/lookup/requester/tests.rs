@@ -1,17 +1,17 @@
 //! Loop of the requester in paused time, with a scripted fake backend.
 
 use super::*;
-use crate::flow::dispatcher::DRAIN_TIMEOUT;
 use crate::base::hash::Algorithm;
 use crate::commands::lookup::counts::LookupCounts;
 use crate::commands::lookup::query::QueryParser;
 use crate::commands::lookup::status::Status;
 use crate::dynamodb::batch_get::request::MAX_GET_KEYS;
 use crate::flow::concurrency::Concurrency;
+use crate::flow::dispatcher::DRAIN_TIMEOUT;
 use crate::list::lines::Line;
-use std::time::Duration;
 use serde_json::Value;
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// Reaction of the fake backend to a call.
 #[derive(Clone)]
