@@ -211,7 +211,7 @@ fn requests(c: &mut Criterion) {
     let answer = format!(r#"{{"Responses":{{"sha256":[{items}]}},"UnprocessedKeys":{{}}}}"#);
     group.bench_function("a response with 100 whole items", |b| {
         b.iter(|| {
-            let answer = whole.read_answer(black_box(answer.as_bytes()), 100);
+            let answer = whole.parse_response(black_box(answer.as_bytes()), 100);
             assert_eq!(answer.expect("a response").items.len(), 100);
         });
     });

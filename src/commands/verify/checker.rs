@@ -228,7 +228,7 @@ where
         let entries = &call.batch.entries;
         let template = self.checker.template;
         let outcomes = response.and_then(|body| {
-            let response = template.read_answer(&body, entries.len());
+            let response = template.parse_response(&body, entries.len());
             response
                 .and_then(|response| self.checker.key_outcomes(entries, response))
                 .map_err(CallError::unrecognised_response)

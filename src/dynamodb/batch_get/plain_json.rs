@@ -13,17 +13,13 @@ use crate::base::error::Result;
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::batch_get::ordered_json;
-use crate::dynamodb::batch_get::plain_value::ValueWriter;
+use crate::dynamodb::batch_get::plain_value;
 use crate::dynamodb::batch_get::request::KeyTemplate;
-use crate::dynamodb::batch_get::response::{ResponsePart, TableMapSeed, WireCapacity};
-use crate::dynamodb::batch_get::table_name::{RESPONSES, ResponseMembers, UNPROCESSED_KEYS};
-use crate::dynamodb::batch_get::value::{ExpectedAttribute, WireText, WireValue};
+use crate::dynamodb::batch_get::value::{ExpectedAttribute, WireItem, WireText};
 use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::key_schema::KeySchema;
 use crate::flow::capacity::ConsumedCapacity;
-use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
@@ -153,209 +149,51 @@ impl ItemJsonTemplate {
         out.extend_from_slice(closing.as_bytes());
     }
 
-    /// Reads the body of DynamoDB's answer to such a request of `asked` keys.
+    /// Parses the body of a response to such a request of `requested` keys.
     ///
     /// # Errors
-    /// When it is no such answer, does not name the table exactly once, or holds an item
-    /// that is none of ours; the text says which.
-    pub fn read_answer(&self, body: &[u8], asked: usize) -> Result<PlainResponse, String> {
-        let mut json = serde_json::Deserializer::from_slice(body);
-        let answer = ResponseSeed(self, asked)
-            .deserialize(&mut json)
-            .map_err(|e| e.to_string())?;
-        json.end().map_err(|e| e.to_string())?;
-        Ok(answer)
-    }
-}
-
-/// The whole answer to so many keys.
-struct ResponseSeed<'t>(&'t ItemJsonTemplate, usize);
-
-impl<'de> DeserializeSeed<'de> for ResponseSeed<'_> {
-    type Value = PlainResponse;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<PlainResponse, D::Error> {
-        from.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ResponseSeed<'_> {
-    type Value = PlainResponse;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an answer of BatchGetItem")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PlainResponse, A::Error> {
-        let mut answer = PlainResponse::default();
-        let mut members = ResponseMembers::default();
-        let table = self.0.keys.table.as_str();
-        while let Some(name) = map.next_key::<WireText<'de>>()? {
-            match name.0.as_ref() {
-                RESPONSES => {
-                    let items = ItemsSeed(self.0, &mut answer.items);
-                    let named = map.next_value_seed(TableMapSeed(table, items))?;
-                    members.record_responses(named).map_err(A::Error::custom)?;
-                }
-                UNPROCESSED_KEYS => {
-                    let unread = UnprocessedSeed(self.0, &mut answer.unprocessed);
-                    map.next_value_seed(TableMapSeed(table, unread))?;
-                    members
-                        .record_unprocessed_keys()
-                        .map_err(A::Error::custom)?;
-                }
-                "ConsumedCapacity" => {
-                    if let Some(tables) = map.next_value::<Option<Vec<WireCapacity>>>()? {
-                        let total = tables.iter().map(|t| t.units).sum();
-                        answer.consumed = ConsumedCapacity {
-                            total,
-                            ..ConsumedCapacity::default()
-                        }
-                        .if_plausible();
-                    }
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
+    /// A description, if it is not a response, does not name the table exactly once, or
+    /// has an item that the table cannot have.
+    pub fn parse_response(&self, body: &[u8], requested: usize) -> Result<PlainResponse, String> {
+        let response = self.keys.parse_response(body, requested)?;
+        let mut items = Vec::with_capacity(response.items.len());
+        for (hash, item) in &response.items {
+            items.push(PlainItem {
+                hash: *hash,
+                fields: self.fields(item)?,
+            });
         }
-        let unread = answer.unprocessed.len();
-        members
-            .check_table_name(unread, self.1)
-            .map_err(A::Error::custom)?;
-        Ok(answer)
-    }
-}
-
-/// The items of a table, or keys.
-struct ItemsSeed<'t>(&'t ItemJsonTemplate, &'t mut Vec<PlainItem>);
-
-impl<'de> ResponsePart<'de> for ItemsSeed<'_> {
-    fn read<D: Deserializer<'de>>(&mut self, from: D) -> Result<(), D::Error> {
-        from.deserialize_seq(ItemsSeed(self.0, self.1))
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for ItemsSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(mut self, from: D) -> Result<(), D::Error> {
-        self.read(from)
-    }
-}
-
-impl<'de> Visitor<'de> for ItemsSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of items")
+        Ok(PlainResponse {
+            items,
+            unprocessed: response.unprocessed,
+            consumed: response.consumed,
+        })
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while let Some(item) = items.next_element_seed(ItemSeed(self.0))? {
-            self.1.push(item);
-        }
-        Ok(())
-    }
-}
-
-/// What came back of a table: the request's own form, of which only the keys matter.
-struct UnprocessedSeed<'t>(&'t ItemJsonTemplate, &'t mut Vec<Hash>);
-
-impl<'de> ResponsePart<'de> for UnprocessedSeed<'_> {
-    fn read<D: Deserializer<'de>>(&mut self, from: D) -> Result<(), D::Error> {
-        from.deserialize_map(UnprocessedSeed(self.0, self.1))
-    }
-}
-
-impl<'de> Visitor<'de> for UnprocessedSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("keys that were not read")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<WireText<'de>>()? {
-            if name.0 == "Keys" {
-                let mut keys = Vec::new();
-                map.next_value_seed(ItemsSeed(self.0, &mut keys))?;
-                self.1.extend(keys.iter().map(|k| k.hash));
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// One item, or one key.
-struct ItemSeed<'t>(&'t ItemJsonTemplate);
-
-impl<'de> DeserializeSeed<'de> for ItemSeed<'_> {
-    type Value = PlainItem;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<PlainItem, D::Error> {
-        from.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ItemSeed<'_> {
-    type Value = PlainItem;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an item")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PlainItem, A::Error> {
-        let ItemJsonTemplate { keys, sort } = self.0;
-        let mut hash = None;
+    /// The fields of an item: the inside of a JSON object.
+    fn fields(&self, item: &WireItem<'_>) -> Result<String, String> {
         let mut out = Vec::new();
         let mut members = ordered_json::MemberSorter::new(&out);
-        let mut is_of_sort_key = sort.is_none();
-        while let Some(name) = map.next_key::<WireText<'de>>()? {
-            if name.0 == keys.partition.name {
-                if hash.is_some() {
-                    return Err(A::Error::custom("it holds an item with its key twice"));
-                }
-                hash = keys.parse_hash(&map.next_value()?);
-                if hash.is_none() {
-                    return Err(A::Error::custom("it holds an item whose key is no hash"));
-                }
+        let mut has_sort_key = self.sort.is_none();
+        for (name, value) in &item.0 {
+            let name = name.0.as_ref();
+            if name == self.keys.partition.name {
                 continue;
             }
-            let clashes =
-                ANSWER_FIELDS.contains(&name.0.as_ref()) || name.0.starts_with(ITEM_PREFIX);
-            match clashes {
-                true => members.start_member(&format!("{ITEM_PREFIX}{}", name.0), &mut out),
-                false => members.start_member(&name.0, &mut out),
+            match ANSWER_FIELDS.contains(&name) || name.starts_with(ITEM_PREFIX) {
+                true => members.start_member(&format!("{ITEM_PREFIX}{name}"), &mut out),
+                false => members.start_member(name, &mut out),
             }
-            match sort.as_ref().filter(|sort| sort.name == name.0) {
-                None => map.next_value_seed(ValueWriter(&mut out))?,
-                Some(sort) => {
-                    let value: &RawValue = map.next_value()?;
-                    let wire: WireValue<'_> =
-                        serde_json::from_str(value.get()).map_err(A::Error::custom)?;
-                    is_of_sort_key = sort.matches(&wire);
-                    let mut value = serde_json::Deserializer::from_str(value.get());
-                    ValueWriter(&mut out)
-                        .deserialize(&mut value)
-                        .map_err(A::Error::custom)?;
-                }
+            if let Some(sort) = self.sort.as_ref().filter(|sort| sort.name == name) {
+                has_sort_key = sort.matches(value);
             }
+            plain_value::write(value, &mut out)?;
         }
-        let hash = hash.ok_or_else(|| {
-            let name = &keys.partition.name;
-            A::Error::custom(format!("it holds an item without its key {name:?}"))
-        })?;
-        if !is_of_sort_key {
-            let what = "it holds an item whose sort key was not requested";
-            return Err(A::Error::custom(what));
+        if !has_sort_key {
+            return Err("it holds an item whose sort key was not requested".to_owned());
         }
-        members.finish(&mut out).map_err(A::Error::custom)?;
-        // Only text was put into it.
-        let fields = String::from_utf8(out).map_err(A::Error::custom)?;
-        Ok(PlainItem { hash, fields })
+        members.finish(&mut out)?;
+        String::from_utf8(out).map_err(|e| e.to_string())
     }
 }
 

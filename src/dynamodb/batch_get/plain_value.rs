@@ -1,93 +1,44 @@
 //! An attribute's value as plain JSON, without DynamoDB's types.
 
-use crate::base::error::Result;
-use crate::dynamodb::batch_get::ordered_json;
-use crate::dynamodb::batch_get::ordered_json::write_string;
-use crate::dynamodb::batch_get::value::WireText;
-use serde::Deserialize;
-use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use crate::dynamodb::batch_get::ordered_json::{MemberSorter, compare_numbers, write_string};
+use crate::dynamodb::batch_get::value::{WireText, WireValue};
 use serde_json::value::RawValue;
-use std::borrow::Cow;
-use std::fmt;
+use std::cmp::Ordering;
 
-/// Appends an attribute's value without its type.
-pub(super) struct ValueWriter<'o>(pub(super) &'o mut Vec<u8>);
-
-/// Appends each value of a list without its type.
-struct ListWriter<'o>(&'o mut Vec<u8>);
-
-/// Appends each value of a map without its type.
-struct MapWriter<'o>(&'o mut Vec<u8>);
-
-/// The types of DynamoDB's values.
-#[derive(Deserialize)]
-enum ValueType {
-    S,
-    N,
-    B,
-    #[serde(rename = "BOOL")]
-    Bool,
-    #[serde(rename = "NULL")]
-    Null,
-    #[serde(rename = "SS")]
-    Ss,
-    #[serde(rename = "NS")]
-    Ns,
-    #[serde(rename = "BS")]
-    Bs,
-    L,
-    M,
-}
-
-impl<'de> DeserializeSeed<'de> for ValueWriter<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ValueWriter<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value with its type")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let out = self.0;
-        let one = || A::Error::custom("an attribute has one value");
-        match map.next_key::<ValueType>()?.ok_or_else(one)? {
-            ValueType::S | ValueType::B => write_string(out, &map.next_value::<WireText<'de>>()?.0),
-            ValueType::N => write_number(out, &map.next_value::<WireText<'de>>()?.0),
-            ValueType::Bool => {
-                let is: bool = map.next_value()?;
-                out.extend_from_slice(if is { b"true" } else { b"false" });
+/// Appends a value. Its nesting is limited by the JSON parser.
+///
+/// # Errors
+/// If a map has two members with one name.
+pub(super) fn write(value: &WireValue<'_>, out: &mut Vec<u8>) -> Result<(), String> {
+    match value {
+        WireValue::S(text) | WireValue::B(text) => write_string(out, text),
+        WireValue::N(number) => write_number(out, number),
+        WireValue::Bool(is) => out.extend_from_slice(if *is { b"true" } else { b"false" }),
+        WireValue::Null(_) => out.extend_from_slice(b"null"),
+        WireValue::Ss(set) | WireValue::Bs(set) => write_set(out, set, Ord::cmp, write_string),
+        WireValue::Ns(set) => write_set(out, set, compare_numbers, write_number),
+        WireValue::L(list) => {
+            out.push(b'[');
+            for (i, value) in list.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                write(value, out)?;
             }
-            ValueType::Null => {
-                map.next_value::<IgnoredAny>()?;
-                out.extend_from_slice(b"null");
-            }
-            ValueType::Ss | ValueType::Bs => {
-                let mut set: Vec<WireText<'de>> = map.next_value()?;
-                set.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-                write_set(out, &set, write_string);
-            }
-            ValueType::Ns => {
-                let mut set: Vec<WireText<'de>> = map.next_value()?;
-                set.sort_unstable_by(|a, b| ordered_json::compare_numbers(&a.0, &b.0));
-                write_set(out, &set, write_number);
-            }
-            ValueType::L => map.next_value_seed(ListWriter(out))?,
-            ValueType::M => map.next_value_seed(MapWriter(out))?,
+            out.push(b']');
         }
-        match map.next_key::<Cow<'de, str>>()? {
-            None => Ok(()),
-            Some(_) => Err(one()),
+        WireValue::M(map) => {
+            out.push(b'{');
+            let mut members = MemberSorter::new(out);
+            for (name, value) in &map.0 {
+                members.start_member(&name.0, out);
+                write(value, out)?;
+            }
+            members.finish(out)?;
+            out.push(b'}');
         }
     }
+    Ok(())
 }
 
 /// Appends a number digit for digit, or as text if it is no JSON number.
@@ -103,76 +54,21 @@ fn write_number(out: &mut Vec<u8>, number: &str) {
     }
 }
 
-fn write_set(out: &mut Vec<u8>, set: &[WireText<'_>], put: fn(&mut Vec<u8>, &str)) {
+/// Appends the texts of a set in the order of `compare`.
+fn write_set(
+    out: &mut Vec<u8>,
+    set: &[WireText<'_>],
+    compare: fn(&str, &str) -> Ordering,
+    write: fn(&mut Vec<u8>, &str),
+) {
+    let mut texts: Vec<&str> = set.iter().map(|text| text.0.as_ref()).collect();
+    texts.sort_unstable_by(|a, b| compare(a, b));
     out.push(b'[');
-    for (i, text) in set.iter().enumerate() {
+    for (i, text) in texts.into_iter().enumerate() {
         if i > 0 {
             out.push(b',');
         }
-        put(out, &text.0);
+        write(out, text);
     }
     out.push(b']');
-}
-
-impl<'de> DeserializeSeed<'de> for ListWriter<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ListWriter<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of values")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let out = self.0;
-        out.push(b'[');
-        let begun = out.len();
-        loop {
-            let end = out.len();
-            if end > begun {
-                out.push(b',');
-            }
-            if list.next_element_seed(ValueWriter(out))?.is_none() {
-                out.truncate(end);
-                break;
-            }
-        }
-        out.push(b']');
-        Ok(())
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for MapWriter<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for MapWriter<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map of values")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let out = self.0;
-        out.push(b'{');
-        let mut members = ordered_json::MemberSorter::new(out);
-        while let Some(name) = map.next_key::<WireText<'de>>()? {
-            members.start_member(&name.0, out);
-            map.next_value_seed(ValueWriter(out))?;
-        }
-        members.finish(out).map_err(A::Error::custom)?;
-        out.push(b'}');
-        Ok(())
-    }
 }

@@ -6,66 +6,8 @@
 
 use crate::base::printable::printable_bytes;
 
-/// Member that holds the found items.
-pub(super) const RESPONSES: &str = "Responses";
-
-/// Member that holds the unprocessed keys.
-pub(super) const UNPROCESSED_KEYS: &str = "UnprocessedKeys";
-
 /// Maximum characters of a table's name in a message.
 const SHOWN_CHARACTERS: usize = 100;
-
-/// Members of a response that were read.
-#[derive(Debug, Default)]
-pub(super) struct ResponseMembers {
-    /// True if `Responses` named the table; `None` if it has not been read.
-    responses: Option<bool>,
-    unprocessed_keys: bool,
-}
-
-impl ResponseMembers {
-    /// Records `Responses`; `named` is true if it names the table.
-    ///
-    /// # Errors
-    /// A description, if the response already had it.
-    pub(super) fn record_responses(&mut self, named: bool) -> Result<(), String> {
-        match self.responses.replace(named) {
-            None => Ok(()),
-            Some(_) => Err(duplicate_member(RESPONSES)),
-        }
-    }
-
-    /// Records `UnprocessedKeys`.
-    ///
-    /// # Errors
-    /// A description, if the response already had it.
-    pub(super) fn record_unprocessed_keys(&mut self) -> Result<(), String> {
-        match std::mem::replace(&mut self.unprocessed_keys, true) {
-            false => Ok(()),
-            true => Err(duplicate_member(UNPROCESSED_KEYS)),
-        }
-    }
-
-    /// Checks at the end of a response to `asked` keys, of which `unread` are unprocessed,
-    /// that it covers every key.
-    ///
-    /// # Errors
-    /// A description, if `Responses` is missing, or names no table though keys were read.
-    pub(super) fn check_table_name(&self, unread: usize, asked: usize) -> Result<(), String> {
-        match self.responses {
-            None => Err(format!("it has no {RESPONSES}")),
-            Some(false) if unread < asked => Err(format!(
-                "its {RESPONSES} name no table, though {} of {asked} keys are not in its {UNPROCESSED_KEYS}",
-                asked - unread
-            )),
-            Some(_) => Ok(()),
-        }
-    }
-}
-
-fn duplicate_member(member: &str) -> String {
-    format!("it has {member} twice")
-}
 
 /// Checks that the table `found` in a response is the table `asked`, and was not `named`
 /// before.
@@ -154,11 +96,11 @@ pub(super) mod tests {
             (format!(r#"{{"Responses":{{"t":[],"{arn}":[]}}}}"#), "twice"),
             (
                 format!(r#"{{"Responses":{{"t":{items}}},"Responses":{{"t":[]}}}}"#),
-                "twice",
+                "duplicate field",
             ),
             (
                 r#"{"Responses":{"t":[]},"UnprocessedKeys":{},"UnprocessedKeys":{}}"#.to_owned(),
-                "twice",
+                "duplicate field",
             ),
             (
                 format!(r#"{{"Responses":{{"t":[]}},"UnprocessedKeys":{{"u":{left}}}}}"#),

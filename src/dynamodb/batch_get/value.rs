@@ -9,8 +9,10 @@ use crate::dynamodb::attribute::{Attribute, Value};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::borrow::{Borrow, Cow};
+use std::fmt;
+use std::marker::PhantomData;
 
 /// Maximum characters of a value in a message.
 const SHOWN_CHARACTERS: usize = 80;
@@ -25,8 +27,41 @@ impl Borrow<str> for WireText<'_> {
     }
 }
 
+/// Members of a JSON object in their order, duplicates included.
+#[derive(Debug, PartialEq)]
+pub(super) struct WireMap<'a, V>(pub(super) Vec<(WireText<'a>, V)>);
+
+/// The attributes of an item, or of a key.
+pub(super) type WireItem<'a> = WireMap<'a, WireValue<'a>>;
+
+impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for WireMap<'a, V> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        struct Members<'a, V>(PhantomData<(&'a (), V)>);
+
+        impl<'de: 'a, 'a, V: Deserialize<'de>> Visitor<'de> for Members<'a, V> {
+            type Value = WireMap<'a, V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> std::result::Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(WireMap(members))
+            }
+        }
+        from.deserialize_map(Members(PhantomData))
+    }
+}
+
 /// An attribute's value in a response.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 pub(super) enum WireValue<'a> {
     #[serde(borrow)]
     S(Cow<'a, str>),
@@ -42,11 +77,12 @@ pub(super) enum WireValue<'a> {
     Ss(Vec<WireText<'a>>),
     #[serde(borrow, rename = "NS")]
     Ns(Vec<WireText<'a>>),
-    // No item of ours has one of these.
-    #[serde(rename = "BS")]
-    Bs(IgnoredAny),
-    L(IgnoredAny),
-    M(IgnoredAny),
+    #[serde(borrow, rename = "BS")]
+    Bs(Vec<WireText<'a>>),
+    #[serde(borrow)]
+    L(Vec<WireValue<'a>>),
+    #[serde(borrow)]
+    M(WireItem<'a>),
 }
 
 impl WireValue<'_> {

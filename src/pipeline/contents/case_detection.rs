@@ -144,7 +144,7 @@ impl CaseDetector {
         let mut body = Vec::with_capacity(12 * 1024);
         template.write_request(hashes, consistent, &mut body);
         let body = table.batch_get(Bytes::from(body)).await?;
-        let answer = template.read_answer(&body, hashes.len());
+        let answer = template.parse_response(&body, hashes.len());
         Ok(CaseResponse {
             response: answer.map_err(CallError::unrecognised_response)?,
             bytes: body.len(),

@@ -66,9 +66,8 @@ fn what_items_take_from_their_rows_is_compared_with_them() {
         let mut item = size;
         item["md5"] = json!({"S": "01".repeat(16)});
         let answer = json!({"Responses": {"t": [item]}});
-        let answer = t
-            .read_answer(answer.to_string().as_bytes(), 5)
-            .expect("read");
+        let body = answer.to_string();
+        let answer = t.parse_response(body.as_bytes(), 5).expect("read");
         let difference = t.own_difference(&answer.items[0], &row.attributes);
         let expected = said.map(|found| {
             Box::new(Mismatch {
@@ -135,9 +134,8 @@ fn a_binary_key_is_base64_and_a_sort_key_is_a_part_of_the_key() {
     assert_eq!(table["ConsistentRead"], true);
     let answer = json!({"Responses": {"t": [{"x": {"S": "y"},
         "md5": {"B": "AAAAAAAAAAAAAAAAAAAAAA=="}}]}});
-    let answer = t
-        .read_answer(answer.to_string().as_bytes(), 5)
-        .expect("read");
+    let body = answer.to_string();
+    let answer = t.parse_response(body.as_bytes(), 5).expect("read");
     assert_eq!(
         answer.items,
         [FoundItem {
@@ -163,9 +161,8 @@ fn an_answer_says_what_is_there_and_what_differs() {
         "UnprocessedKeys": {"t": {"Keys": [{"md5": {"S": text(5)}}], "ConsistentRead": false}},
         "More": {"that": ["nobody", "knows"]},
     });
-    let answer = t
-        .read_answer(answer.to_string().as_bytes(), 5)
-        .expect("read");
+    let body = answer.to_string();
+    let answer = t.parse_response(body.as_bytes(), 5).expect("read");
     let differs = |attribute: &str, found: Option<&str>| {
         Some(Box::new(Mismatch {
             attribute: attribute.into(),
@@ -203,9 +200,9 @@ fn what_is_no_answer_is_not_taken_for_one() {
         r#"{"Responses":{"t":[{"md5":{"S":"xyz"}}]}}"#,
         r#"{"Responses":{"t":[{"md5":{"N":"7"}}]}}"#,
     ] {
-        assert!(t.read_answer(body.as_bytes(), 1).is_err(), "{body}");
+        assert!(t.parse_response(body.as_bytes(), 1).is_err(), "{body}");
     }
-    let empty = t.read_answer(br#"{"Responses":{"t":[]},"UnprocessedKeys":{}}"#, 1);
+    let empty = t.parse_response(br#"{"Responses":{"t":[]},"UnprocessedKeys":{}}"#, 1);
     assert_eq!(empty, Ok(GetResponse::default()));
 }
 
@@ -218,7 +215,7 @@ fn an_item_with_an_attribute_twice_is_refused() {
         format!(r#"{{{key},"source":{{"S":"x"}},"source":{{"S":"y"}}}}"#),
     ] {
         let body = format!(r#"{{"Responses":{{"t":[{item}]}}}}"#);
-        let error = t.read_answer(body.as_bytes(), 1).expect_err(&body);
+        let error = t.parse_response(body.as_bytes(), 1).expect_err(&body);
         assert!(error.contains("twice"), "{error}");
     }
 }
@@ -227,7 +224,7 @@ fn an_item_with_an_attribute_twice_is_refused() {
 fn an_answer_names_the_table_that_was_asked_exactly_once() {
     let t = template(KeyType::S, None, &[]);
     crate::dynamodb::batch_get::table_name::tests::assert_named(|body, asked| {
-        let answer = t.read_answer(body.as_bytes(), asked)?;
+        let answer = t.parse_response(body.as_bytes(), asked)?;
         Ok((answer.items.len(), answer.unprocessed.len()))
     });
 }
@@ -272,7 +269,7 @@ proptest! {
     ]) {
         for kind in [KeyType::S, KeyType::B] {
             let t = template(kind, None, &["source=x", "n:N=1"]);
-            if let Ok(answer) = t.read_answer(&body, 8) {
+            if let Ok(answer) = t.parse_response(&body, 8) {
                 let units = answer.consumed.map_or(0.0, |c| c.total);
                 prop_assert!((0.0..=1e6).contains(&units));
             }
@@ -284,7 +281,7 @@ proptest! {
 fn an_answer_that_is_nested_deeply_is_refused_or_passed_over() {
     let t = template(KeyType::S, None, &["source=x"]);
     for body in hostile::deep("Responses", r#"{"t":[{"source":"#) {
-        let answer = t.read_answer(body.as_bytes(), 1);
+        let answer = t.parse_response(body.as_bytes(), 1);
         assert_no_item(&answer);
     }
 }

@@ -29,7 +29,7 @@ fn fields(attributes: Value) -> Result<String, String> {
     let mut item = attributes;
     item["md5"] = json!({"S": text(1)});
     let answer = json!({"Responses": {"t": [item]}}).to_string();
-    let answer = template(KeyType::S).read_answer(answer.as_bytes(), 1)?;
+    let answer = template(KeyType::S).parse_response(answer.as_bytes(), 1)?;
     assert_eq!((answer.items.len(), answer.items[0].hash), (1, md5(1)));
     Ok(answer.items[0].fields.clone())
 }
@@ -72,7 +72,7 @@ fn a_sort_key_is_a_part_of_each_key_and_a_field_of_each_item() {
     let key = json!({"md5": {"B": "AAAAAAAAAAAAAAAAAAAAAA=="}, "set": {"N": "7"}});
     assert_eq!(body["RequestItems"]["t"]["Keys"], json!([key]));
     let answer = json!({"Responses": {"t": [key]}}).to_string();
-    let answer = t.read_answer(answer.as_bytes(), 1).expect("read");
+    let answer = t.parse_response(answer.as_bytes(), 1).expect("read");
     let item = PlainItem {
         hash: md5(0),
         fields: "\"set\":7".into(),
@@ -93,7 +93,7 @@ fn an_answer_says_what_is_there_what_was_left_and_what_it_took() {
     });
     let t = template(KeyType::S);
     let answer = t
-        .read_answer(answer.to_string().as_bytes(), 3)
+        .parse_response(answer.to_string().as_bytes(), 3)
         .expect("read");
     let items = answer.items.iter().map(|i| (i.hash, i.fields.as_str()));
     let expected = [(md5(1), "\"source\":\"NSRL\""), (md5(2), "")];
@@ -193,9 +193,9 @@ fn what_is_no_answer_is_not_taken_for_one() {
         r#"{"Responses":{"t":[{"md5":{"S":"xyz"}}]}}"#,
         r#"{"Responses":{"t":[{"md5":{"N":"7"}}]}}"#,
     ] {
-        assert!(t.read_answer(body.as_bytes(), 1).is_err(), "{body}");
+        assert!(t.parse_response(body.as_bytes(), 1).is_err(), "{body}");
     }
-    let empty = t.read_answer(br#"{"Responses":{"t":[]},"UnprocessedKeys":{}}"#, 1);
+    let empty = t.parse_response(br#"{"Responses":{"t":[]},"UnprocessedKeys":{}}"#, 1);
     assert_eq!(empty, Ok(PlainResponse::default()));
 }
 
@@ -203,7 +203,7 @@ fn what_is_no_answer_is_not_taken_for_one() {
 fn an_answer_names_the_table_that_was_asked_exactly_once() {
     let t = template(KeyType::S);
     crate::dynamodb::batch_get::table_name::tests::assert_named(|body, asked| {
-        let answer = t.read_answer(body.as_bytes(), asked)?;
+        let answer = t.parse_response(body.as_bytes(), asked)?;
         Ok((answer.items.len(), answer.unprocessed.len()))
     });
 }
@@ -225,7 +225,8 @@ fn an_item_of_another_sort_key_was_not_asked_for() {
     let t = ItemJsonTemplate::new("t", &schema, Algorithm::Md5, Case::Upper, &sort).expect("fits");
     let read = |item: Value| {
         let answer = json!({"Responses": {"t": [item]}}).to_string();
-        t.read_answer(answer.as_bytes(), 1).map(|a| a.items.len())
+        t.parse_response(answer.as_bytes(), 1)
+            .map(|a| a.items.len())
     };
     assert_eq!(
         read(json!({"md5": {"S": text(1)}, "set": {"N": "7.0"}})),
@@ -245,7 +246,7 @@ fn two_items_with_equal_attributes_in_any_order_are_told_in_equal_bytes() {
     let key = format!(r#""md5":{{"S":"{}"}}"#, text(1));
     let told = |attributes: &str| {
         let body = format!(r#"{{"Responses":{{"t":[{{{key}{attributes}}}]}}}}"#);
-        let answer = template(KeyType::S).read_answer(body.as_bytes(), 1);
+        let answer = template(KeyType::S).parse_response(body.as_bytes(), 1);
         answer.map(|answer| answer.items[0].fields.clone())
     };
     let one = told(
@@ -289,7 +290,7 @@ proptest! {
         hostile::mutated(some_answer()),
     ]) {
         for kind in [KeyType::S, KeyType::B] {
-            if let Ok(answer) = template(kind).read_answer(&body, 2) {
+            if let Ok(answer) = template(kind).parse_response(&body, 2) {
                 for item in answer.items {
                     let json = format!("{{{}}}", item.fields);
                     prop_assert!(serde_json::from_str::<&RawValue>(&json).is_ok(), "{json}");
@@ -303,7 +304,7 @@ proptest! {
 fn an_answer_that_is_nested_deeply_is_refused_or_passed_over() {
     let t = template(KeyType::S);
     for body in hostile::deep("Responses", r#"{"t":[{"source":"#) {
-        let items = t.read_answer(body.as_bytes(), 1).map(|a| a.items);
+        let items = t.parse_response(body.as_bytes(), 1).map(|a| a.items);
         assert!(items.as_ref().map_or(true, Vec::is_empty), "{items:?}");
     }
 }
