@@ -17,32 +17,32 @@ use crate::dynamodb::key_schema::KeySchema;
 use crate::flow::capacity::ConsumedCapacity;
 use std::collections::HashMap;
 
-/// An attribute that is not as it must be.
+/// An attribute that differs from the expected one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
     /// The attribute's name.
     pub attribute: String,
-    /// What it is instead, with its type and cut to a readable length; nothing
-    /// when the item has no such attribute.
+    /// The value that was found, with its type, shortened; `None` if the item has no
+    /// such attribute.
     pub found: Option<String>,
 }
 
-/// An item that is in the table.
+/// An item of the table, compared.
 #[derive(Debug, PartialEq)]
 pub(crate) struct FoundItem<'a> {
     /// Its hash.
     pub hash: Hash,
-    /// The first of the attributes named that is not as it must be.
+    /// The first expected attribute that differs; `None` if all match.
     pub mismatch: Option<Box<Mismatch>>,
-    /// Its values of the attributes that items take from their rows, as
-    /// [`GetTemplate::own_difference`] compares them.
+    /// Values of the attributes that come from rows, for
+    /// [`GetTemplate::own_difference`].
     row_attributes: Vec<Option<WireValue<'a>>>,
 }
 
-/// What DynamoDB answered to a batch of keys.
+/// Response to a batch of keys.
 #[derive(Debug, PartialEq, Default)]
 pub(crate) struct GetResponse<'a> {
-    /// The items found, in no order.
+    /// The items, in no order.
     pub items: Vec<FoundItem<'a>>,
     /// Unprocessed keys.
     pub unprocessed: Vec<Hash>,
@@ -50,26 +50,26 @@ pub(crate) struct GetResponse<'a> {
     pub consumed: Option<ConsumedCapacity>,
 }
 
-/// Everything about a run's keys but the hash, and what each item must hold. See
-/// the [module](self).
+/// Template of a run's requests, and the attributes that each item must have. See the
+/// [module](self).
 #[derive(Debug, Clone)]
 pub(crate) struct GetTemplate {
     keys: KeyTemplate,
-    /// The end of an eventually and of a strongly consistent request.
+    /// Ends of an eventually and of a strongly consistent request.
     request_suffixes: [Vec<u8>; 2],
     expected: Vec<ExpectedAttribute>,
-    /// Names of the attributes that items take from their rows, without the sort key.
+    /// Names of the attributes that come from rows, without the sort key.
     row_attributes: Vec<String>,
 }
 
 impl GetTemplate {
-    /// The template of keys for `table`, whose schema is `schema`: hashes of
-    /// `algorithm`, text keys in `case`. `attributes` are what each item must
-    /// hold; one of them is the sort key, where the table has one.
+    /// Creates the template for `table` with `schema`: hashes of `algorithm`, text keys
+    /// in `case`. Each item must have `attributes`, among them the sort key if the table
+    /// has one.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when such items
-    /// could not be in the table; the message says what would.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the table cannot
+    /// have such items.
     #[cfg(test)]
     pub(crate) fn new(
         table: &str,
@@ -81,7 +81,7 @@ impl GetTemplate {
         GetTemplate::with_columns(table, schema, algorithm, case, attributes, &[])
     }
 
-    /// The same for items that take the attributes `from` their rows, besides.
+    /// Creates a template for items that also have the attributes `from` their rows.
     ///
     /// # Errors
     /// As `new`.
@@ -93,14 +93,14 @@ impl GetTemplate {
         attributes: &[Attribute],
         from: &[AttributeFrom],
     ) -> Result<Self> {
-        // What cannot be written is not there to be read.
+        // Items that cannot be written cannot be in the table.
         ItemTemplate::with_columns(table, schema, algorithm, case, attributes, from)?;
         let is_sort_key = |name: &str| schema.sort.as_ref().is_some_and(|s| s.name == name);
         let is_sort = |a: &&Attribute| is_sort_key(&a.name);
         let own = from.iter().map(|a| a.name.clone());
         let own: Vec<String> = own.filter(|name| !is_sort_key(name)).collect();
         let text = |s: &str| serde_json::Value::from(s).to_string();
-        // The sort key is a part of what is asked for: it is what it is.
+        // The sort key is part of the requested key, so it always matches.
         let expected: Vec<ExpectedAttribute> = attributes
             .iter()
             .filter(|a| !is_sort(a))
@@ -131,14 +131,14 @@ impl GetTemplate {
         })
     }
 
-    /// The attributes that are compared.
+    /// Names of the attributes to compare.
     pub(crate) fn compared(&self) -> impl Iterator<Item = &str> {
         let own = self.row_attributes.iter().map(String::as_str);
         self.expected.iter().map(|e| e.name.as_str()).chain(own)
     }
 
-    /// The first of the attributes that `item` should have from its row, as `extra`
-    /// has them, and has not.
+    /// The first attribute of `item` that differs from those of its row, `extra`; `None` if
+    /// all match.
     pub(crate) fn own_difference(
         &self,
         item: &FoundItem<'_>,
@@ -146,7 +146,7 @@ impl GetTemplate {
     ) -> Option<Box<Mismatch>> {
         let json = extra.json().strip_prefix(b",")?;
         let json = [b"{", json, b"}"].concat();
-        // It was written by us.
+        // The row's JSON is hashferry's own, so it always parses.
         let expected: HashMap<WireText<'_>, WireValue<'_>> = serde_json::from_slice(&json).ok()?;
         self.row_attributes
             .iter()
@@ -164,8 +164,8 @@ impl GetTemplate {
             })
     }
 
-    /// The body of the BatchGetItem request that asks for the items of `records`, no
-    /// hash twice and no more than [`MAX_GET_KEYS`](crate::dynamodb::batch_get::request::MAX_GET_KEYS).
+    /// Writes the body of a BatchGetItem request for `records`: distinct hashes, at most
+    /// [`MAX_GET_KEYS`](crate::dynamodb::batch_get::request::MAX_GET_KEYS).
     pub(crate) fn write_request<'a>(
         &self,
         records: impl IntoIterator<Item = &'a Record>,

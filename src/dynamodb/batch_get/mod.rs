@@ -1,13 +1,13 @@
 //! BatchGetItem: keys → request, and response → items.
 //!
-//! A response is read in one pass. Its items are either compared with expected attributes,
+//! A response is parsed once. Its items are either compared with expected attributes,
 //! or rendered as plain JSON. Bottom-up:
 //!
 //! - [`table_name`]: the table that a response names
 //! - [`value`]: an attribute's value, compared with the expected one
-//! - [`ordered_json`]: JSON that is written the same way each time
+//! - [`ordered_json`]: JSON in one form only
 //! - [`request`]: the keys of a request
-//! - [`response`]: the parts that both ways to read a response share
+//! - [`response`]: the parsed response: items, unprocessed keys, consumed capacity
 //! - [`expected`]: items compared with their expected attributes
 //! - [`plain_value`]: one value as plain JSON
 //! - [`plain_json`]: whole items as plain JSON

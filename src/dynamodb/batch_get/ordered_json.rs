@@ -1,8 +1,7 @@
-//! JSON that is written the same way each time: members of an object in the order of their
-//! names, and no character that a terminal obeys.
+//! JSON in one form only: members of an object ordered by name, control characters escaped.
 //!
-//! DynamoDB returns attributes in an order that changes from response to response.
-//! What is written here depends on the values alone, so two equal look-ups give equal bytes.
+//! DynamoDB returns attributes in an order that changes from response to response. This
+//! form depends on the values alone, so two equal look-ups give equal bytes.
 
 use crate::base::printable;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
@@ -12,23 +11,23 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
 
-/// Levels of objects and lists that are put in order; deeper ones are left as they are
-/// written. Each level is read again for the one below it.
+/// Maximum levels of objects and lists to order; deeper ones keep their form. Each level
+/// is parsed once for every level above it.
 const MAX_SORTED_DEPTH: usize = 32;
 
 /// Appends `text` as JSON.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     let begun = out.len();
-    // Text goes into JSON, and a vector takes it.
+    // Cannot fail: every text has a JSON form, and a vector accepts it.
     let _ = serde_json::to_writer(&mut *out, text);
-    // Of ASCII, JSON itself escapes whatever is hidden but DEL.
+    // JSON escapes every ASCII control character except DEL.
     if text.is_ascii() && memchr::memchr(0x7F, text.as_bytes()).is_none() {
         return;
     }
     escape_controls(out, begun);
 }
 
-/// Writes hidden characters in the JSON from `begun` on as `\u` escapes.
+/// Replaces hidden characters in the JSON from `begun` on by `\u` escapes.
 fn escape_controls(out: &mut Vec<u8>, begun: usize) {
     let json = String::from_utf8_lossy(&out[begun..]).into_owned();
     if let Cow::Owned(escaped) = printable::escape_json(&json) {
@@ -37,8 +36,7 @@ fn escape_controls(out: &mut Vec<u8>, begun: usize) {
     }
 }
 
-/// The members of one object on their way into JSON, put in the order of their names at the
-/// end. No braces are written.
+/// Members of one object, ordered by name at the end. It writes no braces.
 #[derive(Debug)]
 pub(crate) struct MemberSorter {
     /// Offsets of each member and of the end of its name.
@@ -48,7 +46,7 @@ pub(crate) struct MemberSorter {
 }
 
 impl MemberSorter {
-    /// Members that are appended to `out` from now on.
+    /// Creates a sorter of the members that follow in `out`.
     pub(crate) fn new(out: &[u8]) -> MemberSorter {
         MemberSorter {
             spans: Vec::new(),
@@ -57,7 +55,7 @@ impl MemberSorter {
         }
     }
 
-    /// Begins the member `name`, whose value is appended next.
+    /// Starts the member `name`. The caller appends its value.
     pub(crate) fn start_member(&mut self, name: &str, out: &mut Vec<u8>) {
         if !self.spans.is_empty() {
             out.push(b',');
@@ -71,10 +69,10 @@ impl MemberSorter {
         out.push(b':');
     }
 
-    /// Puts the members in order.
+    /// Orders the members by name.
     ///
     /// # Errors
-    /// When two of them have one name.
+    /// If two members have the same name.
     pub(crate) fn finish(self, out: &mut Vec<u8>) -> Result<(), String> {
         let MemberSorter {
             spans: mut each,
@@ -94,7 +92,7 @@ impl MemberSorter {
         };
         if let Some(pair) = each.windows(2).find(twice) {
             let name = String::from_utf8_lossy(member_name(out, pair[0].0)).into_owned();
-            return Err(format!("the name \"{name}\" stands twice in one object"));
+            return Err(format!("an object has the name \"{name}\" twice"));
         }
         let mut ordered = Vec::with_capacity(out.len() - begun);
         for ((at, _), end) in each {
@@ -109,18 +107,18 @@ impl MemberSorter {
     }
 }
 
-/// A name of a member as it is written, without its quotes.
+/// The JSON of a member's name, without its quotes.
 fn member_name(out: &[u8], (at, end): (usize, usize)) -> &[u8] {
     out.get(at + 1..end - 1).unwrap_or_default()
 }
 
-/// A JSON object, whose values are as they were written. Of two members with one name, the
-/// first counts.
+/// A JSON object with unparsed values. Of two members with the same name, the first
+/// counts.
 #[derive(Debug)]
 pub(crate) struct Object<'a>(pub(crate) Vec<(String, &'a RawValue)>);
 
 impl<'a> Object<'a> {
-    /// Reads it; `None` when `body` is no JSON object.
+    /// Parses `body`; `None` if it is not a JSON object.
     pub(crate) fn parse(body: &'a [u8]) -> Option<Object<'a>> {
         struct Fields;
 
@@ -142,7 +140,7 @@ impl<'a> Object<'a> {
                 Ok(Object(fields))
             }
         }
-        // A raw value is taken as it stands: that it is UTF-8 is seen to here.
+        // A raw value is not checked for UTF-8, so check it here.
         let text = std::str::from_utf8(body).ok()?;
         let mut json = serde_json::Deserializer::from_str(text);
         let object = json.deserialize_map(Fields).ok()?;
@@ -156,13 +154,13 @@ impl<'a> Object<'a> {
         found.map(|(_, value)| *value)
     }
 
-    /// The text that the member `name` is; `None` when it is missing or no text.
+    /// The text of the member `name`; `None` if it is missing or not a text.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         serde_json::from_str(self.get(name)?.get()).ok()
     }
 }
 
-/// Appends the value `json` on one line, each object in it in the order of its names.
+/// Appends the value `json` on one line, each object ordered by name.
 pub(crate) fn write_value(json: &str, out: &mut Vec<u8>) {
     write_nested(json, MAX_SORTED_DEPTH, out);
 }
@@ -180,7 +178,7 @@ fn write_nested(json: &str, levels: usize, out: &mut Vec<u8>) {
                 members.start_member(name, out);
                 write_nested(value.get(), levels, out);
             }
-            // No name stands twice in an object that was read.
+            // Cannot fail: a parsed object has distinct names.
             let _ = members.finish(out);
             out.push(b'}');
         }
@@ -201,7 +199,7 @@ fn write_nested(json: &str, levels: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends JSON without the blanks between its parts: an answer is one line.
+/// Appends JSON without the white space between its tokens: an answer is one line.
 fn write_compact(json: &str, out: &mut Vec<u8>) {
     let begun = out.len();
     let (mut in_text, mut escaped) = (false, false);
@@ -226,8 +224,7 @@ fn write_compact(json: &str, out: &mut Vec<u8>) {
     escape_controls(out, begun);
 }
 
-/// The order in which the numbers of a set are written: by their values, and equal ones by
-/// their digits.
+/// Order of the numbers of a set: by value, then by digits.
 pub(crate) fn compare_numbers(a: &str, b: &str) -> Ordering {
     let value = |text: &str| text.parse().unwrap_or(f64::INFINITY);
     value(a).total_cmp(&value(b)).then_with(|| a.cmp(b))
@@ -246,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_and_the_blanks_of_an_object_make_no_difference() {
+    fn order_and_white_space_of_an_object_make_no_difference() {
         let expected = r#"{"a":[{"x":1.50e400,"y":null},"c \" d"],"b":{"c":1,"d":2}}"#;
         for json in [
             expected,
@@ -256,13 +253,13 @@ mod tests {
             assert_eq!(ordered(json), expected);
         }
         assert_eq!(ordered(r#"{"x":1,"x":2}"#), r#"{"x":1}"#);
-        // Deeper than is put in order: on one line, as it stands.
+        // Deeper than the maximum: on one line, in its own order.
         let deep = format!("{}{{\"b\":1,\"a\":2}}{}", "[".repeat(40), "]".repeat(40));
         assert_eq!(ordered(&deep), deep);
     }
 
     #[test]
-    fn a_name_that_stands_twice_is_an_error() {
+    fn a_duplicate_name_is_an_error() {
         for names in [["a", "a"], ["b", "a"]] {
             let mut out = b"{".to_vec();
             let mut members = MemberSorter::new(&out);
@@ -279,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn no_character_that_a_terminal_obeys_is_written() {
+    fn control_characters_are_escaped() {
         for text in [
             "\u{1b}[2J",
             "a\u{9b}2Jb",
@@ -299,17 +296,16 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_in_the_order_of_their_values() {
+    fn numbers_are_ordered_by_value() {
         let mut set = ["10", "9", "-1", "1E+2", "x", "0.5"];
         set.sort_by(|a, b| compare_numbers(a, b));
         assert_eq!(set, ["-1", "0.5", "9", "10", "1E+2", "x"]);
     }
 
     proptest! {
-        /// What is written has the value of what was read, and says the same when it is
-        /// written again.
+        /// Ordering keeps the value, and ordering again changes nothing.
         #[test]
-        fn what_is_put_in_order_keeps_its_value(json in crate::dynamodb::item::hostile::json()) {
+        fn ordering_keeps_the_value(json in crate::dynamodb::item::hostile::json()) {
             let pretty = serde_json::to_string_pretty(&json).expect("JSON");
             let once = ordered(&pretty);
             let value = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");

@@ -1,13 +1,13 @@
-//! Hashes → a BatchGetItem request for whole items, and the answer → each item as
-//! plain JSON.
+//! Requests for whole items: hashes → a BatchGetItem request, and the response → plain JSON.
 //!
-//! What a look-up tells of an item is all that the table knows of it, without the
-//! types that DynamoDB writes around each value: text is text, a number is a number
-//! digit for digit, a set is a list, binary is base64. The key is left out, for it is
-//! the hash. Attributes are in the order of their names, and so are the values of a set:
-//! DynamoDB's own order changes from answer to answer. An attribute that is named as a field of an answer ([`ANSWER_FIELDS`]) is
-//! told as `item.NAME`, so that no item can say of itself that it is unknown; and so is
-//! one whose own name begins so, lest two have one name.
+//! An item's JSON has all its attributes except the partition key, without DynamoDB's
+//! types. Text is text, a number keeps its digits, a set is a list, binary is base64.
+//! Attributes are ordered by name, and so are the values of a set: DynamoDB's own order
+//! changes from response to response.
+//!
+//! An attribute named like a field of an answer ([`ANSWER_FIELDS`]) becomes `item.NAME`, so
+//! that no item can call itself unknown. So does an attribute whose name begins with
+//! `item.`, so that no two get the same name.
 
 use crate::base::error::Result;
 use crate::base::hash::{Algorithm, Case, Hash};
@@ -23,7 +23,7 @@ use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// The fields of an answer to a look-up that are not of the item.
+/// Fields of a look-up's answer that do not come from the item.
 pub(crate) const ANSWER_FIELDS: [&str; 7] = [
     "input",
     "hash",
@@ -34,28 +34,28 @@ pub(crate) const ANSWER_FIELDS: [&str; 7] = [
     "error",
 ];
 
-/// Before the name of an attribute that is named as one of [`ANSWER_FIELDS`].
+/// Prefix of an attribute named like one of [`ANSWER_FIELDS`].
 pub(crate) const ITEM_PREFIX: &str = "item.";
 
-/// An item that is in the table.
+/// An item of the table, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlainItem {
     /// Its hash.
     pub hash: Hash,
-    /// Its attributes but for the partition key, in the order of their names: the inside of
-    /// a JSON object, such as `"source":"NSRL","type":"file"`; empty when there are none.
+    /// Its attributes without the partition key, ordered by name: a JSON object without its
+    /// braces, such as `"source":"NSRL","type":"file"`; empty if there are none.
     pub fields: String,
 }
 
 impl PlainItem {
-    /// The text of the field `name`, as it is told; nothing when it is not there or no
-    /// text.
+    /// The text of the field `name`; `None` if it is missing or not a text.
     pub fn attribute_text(&self, name: &str) -> Option<String> {
         field_text(&self.fields, name)
     }
 }
 
-/// The text of the field `name` of `fields`, which are the inside of a JSON object.
+/// The text of the field `name` of `fields`, a JSON object without its braces; `None` if it
+/// is missing or not a text.
 pub(crate) fn field_text(fields: &str, name: &str) -> Option<String> {
     struct Find<'n>(&'n str);
 
@@ -84,10 +84,10 @@ pub(crate) fn field_text(fields: &str, name: &str) -> Option<String> {
     json.deserialize_map(Find(name)).ok().flatten()
 }
 
-/// What DynamoDB answered to a batch of keys.
+/// Response to a batch of keys.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PlainResponse {
-    /// The items found, in no order.
+    /// The items, in no order.
     pub items: Vec<PlainItem>,
     /// Unprocessed keys.
     pub unprocessed: Vec<Hash>,
@@ -95,22 +95,21 @@ pub struct PlainResponse {
     pub consumed: Option<ConsumedCapacity>,
 }
 
-/// Everything about a look-up's keys but the hash. See the module.
+/// Template of a look-up's requests. See the module.
 #[derive(Debug, Clone)]
 pub struct ItemJsonTemplate {
     keys: KeyTemplate,
-    /// The sort key of each item, where the table has one.
+    /// The sort key of each item, if the table has one.
     sort: Option<ExpectedAttribute>,
 }
 
 impl ItemJsonTemplate {
-    /// The template of keys for `table`, whose schema is `schema`: hashes of
-    /// `algorithm`, text keys in `case`, and the value of the sort key among `sort`,
-    /// where the table has one.
+    /// Creates the template for `table` with `schema`: hashes of `algorithm`, text keys in
+    /// `case`, and the sort key's value from `sort` if the table has one.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) when such items could not
-    /// be in the table; the message says what would.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the table cannot have
+    /// such items.
     pub fn new(
         table: &str,
         schema: &KeySchema,
@@ -118,11 +117,11 @@ impl ItemJsonTemplate {
         case: Case,
         sort: &[Attribute],
     ) -> Result<Self> {
-        // What cannot be written is not there to be read.
+        // Items that cannot be written cannot be in the table.
         ItemTemplate::new(table, schema, algorithm, case, sort)?;
         let keys = KeyTemplate::new(table, schema, case, sort);
         let of_key = |a: &&Attribute| schema.sort.as_ref().is_some_and(|s| s.name == a.name);
-        // A number that is none could not be there either.
+        // Neither can an invalid number.
         for other in sort.iter().filter(|a| !of_key(a)) {
             ExpectedAttribute::new(other)?;
         }
@@ -134,8 +133,8 @@ impl ItemJsonTemplate {
         Ok(ItemJsonTemplate { keys, sort })
     }
 
-    /// The body of the BatchGetItem request that asks for the items of `hashes`, none
-    /// twice and no more than `MAX_GET_KEYS`.
+    /// Writes the body of a BatchGetItem request for `hashes`: distinct, at most
+    /// `MAX_GET_KEYS`.
     pub fn write_request<'a>(
         &self,
         hashes: impl IntoIterator<Item = &'a Hash>,

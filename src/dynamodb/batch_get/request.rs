@@ -32,8 +32,8 @@ pub(super) struct KeyTemplate {
 }
 
 impl KeyTemplate {
-    /// The template of keys for `table`, whose schema is `schema`: text keys in `case`,
-    /// and the value of the sort key among `attributes`, where the table has one.
+    /// Creates the template of keys for `table` with `schema`: text keys in `case`, and the
+    /// sort key's value from `attributes` if the table has one.
     pub(super) fn new(
         table: &str,
         schema: &KeySchema,
@@ -87,7 +87,7 @@ impl KeyTemplate {
         }
     }
 
-    /// Parses the hash in a key's value; `None` if it is no hash.
+    /// Parses the hash in a key's value; `None` if it is not a hash.
     pub(super) fn parse_hash(&self, key: &WireValue<'_>) -> Option<Hash> {
         match (self.partition.kind, key) {
             (KeyType::B, WireValue::B(b)) => {

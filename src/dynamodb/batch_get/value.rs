@@ -86,7 +86,7 @@ pub(super) enum WireValue<'a> {
 }
 
 impl WireValue<'_> {
-    /// Whether `other` is the same value, of the types that a column can give.
+    /// True if `other` is the same value, of a type that a column can have.
     pub(super) fn is_same(&self, other: &WireValue<'_>) -> bool {
         match (self, other) {
             (WireValue::S(a), WireValue::S(b)) => a == b,
@@ -209,9 +209,9 @@ fn is_same_number(a: &str, b: &str) -> bool {
 #[derive(Debug, Clone, Copy)]
 struct Decimal<'a> {
     negative: bool,
-    /// From the first to the last digit that is not 0; a point may be between.
+    /// From the first to the last digit other than 0, with a possible point between.
     digits: &'a [u8],
-    /// The power of ten of the last of them.
+    /// Power of ten of the last digit.
     exponent: i64,
 }
 
@@ -246,7 +246,7 @@ impl Decimal<'_> {
         };
         let point = mantissa.iter().position(|b| *b == b'.');
         let point = point.unwrap_or(mantissa.len());
-        // A slice of bytes is never longer than an i64 can say.
+        // The length of a slice always fits an i64.
         let places = match last < point {
             true => (point - last - 1) as i64,
             false => -((last - point) as i64),
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_the_same_however_it_is_written() {
+    fn numbers_are_compared_by_value() {
         for (a, b) in [
             ("1", "1.0"),
             ("1", "+1"),
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_shown_with_its_type() {
+    fn a_value_is_described_with_its_type() {
         for (json, said) in [
             (r#"{"S":"a\u0007b"}"#, "S \"a\u{FFFD}b\""),
             (r#"{"N":"7"}"#, "N 7"),

@@ -23,7 +23,7 @@ fn template(kind: KeyType, sort: Option<KeyAttribute>, attributes: &[&str]) -> G
 }
 
 #[test]
-fn what_items_take_from_their_rows_is_compared_with_them() {
+fn row_attributes_are_compared_with_the_row() {
     let schema = KeySchema {
         partition: KeyAttribute {
             name: "md5".into(),
@@ -100,7 +100,7 @@ fn request(t: &GetTemplate, hashes: &[Hash], consistent: bool) -> serde_json::Va
 }
 
 #[test]
-fn a_request_names_the_keys_and_only_what_is_compared() {
+fn a_request_has_the_keys_and_only_compared_attributes() {
     let t = template(KeyType::S, None, &["source=NSRL", "n:N=1"]);
     assert_eq!(
         request(&t, &[md5(0xAB), md5(1)], false),
@@ -118,7 +118,7 @@ fn a_request_names_the_keys_and_only_what_is_compared() {
 }
 
 #[test]
-fn a_binary_key_is_base64_and_a_sort_key_is_a_part_of_the_key() {
+fn a_binary_key_is_base64_and_a_sort_key_is_part_of_the_key() {
     let t = template(
         KeyType::B,
         Some(key("set", KeyType::N)),
@@ -147,7 +147,7 @@ fn a_binary_key_is_base64_and_a_sort_key_is_a_part_of_the_key() {
 }
 
 #[test]
-fn an_answer_says_what_is_there_and_what_differs() {
+fn a_response_has_items_and_their_mismatches() {
     let t = template(KeyType::S, None, &["source=NSRL", "n:N=1"]);
     let text = |n: u8| md5(n).to_hex(Case::Lower);
     let answer = json!({
@@ -159,7 +159,7 @@ fn an_answer_says_what_is_there_and_what_differs() {
             {"md5": {"S": text(4)}},
         ]},
         "UnprocessedKeys": {"t": {"Keys": [{"md5": {"S": text(5)}}], "ConsistentRead": false}},
-        "More": {"that": ["nobody", "knows"]},
+        "More": {"unknown": ["members"]},
     });
     let body = answer.to_string();
     let answer = t.parse_response(body.as_bytes(), 5).expect("read");
@@ -186,7 +186,7 @@ fn an_answer_says_what_is_there_and_what_differs() {
 }
 
 #[test]
-fn what_is_no_answer_is_not_taken_for_one() {
+fn other_documents_are_rejected() {
     let t = template(KeyType::S, None, &[]);
     for body in [
         "",
@@ -207,7 +207,7 @@ fn what_is_no_answer_is_not_taken_for_one() {
 }
 
 #[test]
-fn an_item_with_an_attribute_twice_is_refused() {
+fn an_item_with_a_duplicate_attribute_is_rejected() {
     let t = template(KeyType::S, None, &["source=x"]);
     let key = format!(r#""md5":{{"S":"{}"}}"#, "01".repeat(16));
     for item in [
@@ -221,7 +221,7 @@ fn an_item_with_an_attribute_twice_is_refused() {
 }
 
 #[test]
-fn an_answer_names_the_table_that_was_asked_exactly_once() {
+fn a_response_names_the_requested_table_once() {
     let t = template(KeyType::S, None, &[]);
     crate::dynamodb::batch_get::table_name::tests::assert_named(|body, asked| {
         let answer = t.parse_response(body.as_bytes(), asked)?;
@@ -229,7 +229,7 @@ fn an_answer_names_the_table_that_was_asked_exactly_once() {
     });
 }
 
-/// An answer that names some of eight keys as there, and some as unread.
+/// A response with some of eight keys as items, and some as unprocessed.
 fn some_answer() -> impl Strategy<Value = Vec<u8>> {
     let marks = prop::collection::vec(0u8..4, 8);
     (marks, hostile::json()).prop_map(|(marks, more)| {
@@ -258,10 +258,9 @@ fn some_answer() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    /// Whatever comes is read or refused; what is read has consumed what a call
-    /// can consume.
+    /// Any body is parsed or rejected, and a parsed one has a plausible consumed capacity.
     #[test]
-    fn nothing_that_comes_breaks_the_reading(body in prop_oneof![
+    fn no_body_breaks_the_parser(body in prop_oneof![
         prop::collection::vec(any::<u8>(), 0..200),
         hostile::json().prop_map(|json| json.to_string().into_bytes()),
         some_answer(),
@@ -278,7 +277,7 @@ proptest! {
 }
 
 #[test]
-fn an_answer_that_is_nested_deeply_is_refused_or_passed_over() {
+fn a_deeply_nested_response_has_no_items() {
     let t = template(KeyType::S, None, &["source=x"]);
     for body in hostile::deep("Responses", r#"{"t":[{"source":"#) {
         let answer = t.parse_response(body.as_bytes(), 1);

@@ -24,7 +24,7 @@ fn text(n: u8) -> String {
     md5(n).to_hex(Case::Lower)
 }
 
-/// The fields of the one item that has these attributes.
+/// The fields of an item with these attributes.
 fn fields(attributes: Value) -> Result<String, String> {
     let mut item = attributes;
     item["md5"] = json!({"S": text(1)});
@@ -52,7 +52,7 @@ fn a_request_asks_for_whole_items() {
 }
 
 #[test]
-fn a_sort_key_is_a_part_of_each_key_and_a_field_of_each_item() {
+fn a_sort_key_is_part_of_each_key_and_a_field_of_each_item() {
     let schema = KeySchema {
         partition: KeyAttribute {
             name: "md5".into(),
@@ -81,7 +81,7 @@ fn a_sort_key_is_a_part_of_each_key_and_a_field_of_each_item() {
 }
 
 #[test]
-fn an_answer_says_what_is_there_what_was_left_and_what_it_took() {
+fn a_response_has_items_unprocessed_keys_and_consumed_capacity() {
     let answer = json!({
         "ConsumedCapacity": [{"TableName": "t", "CapacityUnits": 2.5}],
         "Responses": {"t": [
@@ -89,7 +89,7 @@ fn an_answer_says_what_is_there_what_was_left_and_what_it_took() {
             {"md5": {"S": text(2)}},
         ]},
         "UnprocessedKeys": {"t": {"ConsistentRead": false, "Keys": [{"md5": {"S": text(5)}}]}},
-        "More": {"that": ["nobody", "knows"]},
+        "More": {"unknown": ["members"]},
     });
     let t = template(KeyType::S);
     let answer = t
@@ -103,7 +103,7 @@ fn an_answer_says_what_is_there_what_was_left_and_what_it_took() {
 }
 
 #[test]
-fn values_lose_their_types_and_nothing_else() {
+fn values_lose_their_types_only() {
     for (value, told) in [
         (
             json!({"S": "a\"\n\u{e9}"}),
@@ -158,7 +158,7 @@ fn values_lose_their_types_and_nothing_else() {
 }
 
 #[test]
-fn no_item_says_what_only_the_answer_says() {
+fn attributes_named_like_answer_fields_get_a_prefix() {
     for name in ANSWER_FIELDS {
         let told = fields(json!({name: {"S": "x"}}));
         assert_eq!(told, Ok(format!("\"item.{name}\":\"x\"")));
@@ -179,7 +179,7 @@ fn a_field_is_found_by_its_name() {
 }
 
 #[test]
-fn what_is_no_answer_is_not_taken_for_one() {
+fn other_documents_are_rejected() {
     let t = template(KeyType::S);
     for body in [
         "",
@@ -200,7 +200,7 @@ fn what_is_no_answer_is_not_taken_for_one() {
 }
 
 #[test]
-fn an_answer_names_the_table_that_was_asked_exactly_once() {
+fn a_response_names_the_requested_table_once() {
     let t = template(KeyType::S);
     crate::dynamodb::batch_get::table_name::tests::assert_named(|body, asked| {
         let answer = t.parse_response(body.as_bytes(), asked)?;
@@ -209,7 +209,7 @@ fn an_answer_names_the_table_that_was_asked_exactly_once() {
 }
 
 #[test]
-fn an_item_of_another_sort_key_was_not_asked_for() {
+fn an_item_with_another_sort_key_is_rejected() {
     let schema = KeySchema {
         partition: KeyAttribute {
             name: "md5".into(),
@@ -242,7 +242,7 @@ fn an_item_of_another_sort_key_was_not_asked_for() {
 }
 
 #[test]
-fn two_items_with_equal_attributes_in_any_order_are_told_in_equal_bytes() {
+fn equal_items_give_equal_bytes_in_any_order() {
     let key = format!(r#""md5":{{"S":"{}"}}"#, text(1));
     let told = |attributes: &str| {
         let body = format!(r#"{{"Responses":{{"t":[{{{key}{attributes}}}]}}}}"#);
@@ -281,9 +281,9 @@ fn some_answer() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    /// Whatever comes is read or refused, and what is told is JSON.
+    /// Any body is parsed or rejected, and the fields are JSON.
     #[test]
-    fn nothing_that_comes_breaks_the_reading(body in prop_oneof![
+    fn no_body_breaks_the_parser(body in prop_oneof![
         prop::collection::vec(any::<u8>(), 0..200),
         hostile::json().prop_map(|json| json.to_string().into_bytes()),
         some_answer(),
@@ -301,7 +301,7 @@ proptest! {
 }
 
 #[test]
-fn an_answer_that_is_nested_deeply_is_refused_or_passed_over() {
+fn a_deeply_nested_response_has_no_items() {
     let t = template(KeyType::S);
     for body in hostile::deep("Responses", r#"{"t":[{"source":"#) {
         let items = t.parse_response(body.as_bytes(), 1).map(|a| a.items);
