@@ -1,9 +1,15 @@
-//! The routes as OpenAPI 3.1 has them.
+//! The OpenAPI 3.1 document of the server, from a template.
+//!
+//! The template describes every response of every route. A server with API keys has no
+//! 403, one without them no 401 and no security schemes.
 
 use crate::base::hash::Algorithm;
 use crate::commands::serve::options::MAX_BATCH;
 use crate::list::matchmeta::normalizer::Normalizer;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+
+/// The document, with placeholders in braces.
+const TEMPLATE: &str = include_str!("openapi.json");
 
 /// The document for a table of `algorithm`.
 pub(super) fn openapi_document(
@@ -11,204 +17,82 @@ pub(super) fn openapi_document(
     normalizer: &Normalizer,
     wants_keys: bool,
 ) -> Value {
-    let name = algorithm.name();
-    let digits = algorithm.bytes() * 2;
-    let pattern = format!("^[0-9A-Fa-f]{{{digits}}}$");
-    let rules = normalizer.rules().name();
-    let schema = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
-    let content = |schema: Value| json!({"application/json": {"schema": schema}});
-    let answer =
-        |what: &str, of: &str| json!({"description": what, "content": content(schema(of))});
-    let common = |mut responses: Value, keyed: bool| {
-        if keyed && wants_keys {
-            responses["401"] = answer("No API key, or none that is valid", "Problem");
+    let other = match algorithm {
+        Algorithm::Md5 | Algorithm::Sha1 | Algorithm::Sha256 => {
+            "other algorithms have the same route, which answers 400"
         }
-        if !wants_keys {
-            responses["403"] = answer("A Host that is not this machine", "Problem");
+        _ => "the table has another algorithm: answers 400",
+    };
+    let text = TEMPLATE
+        .replace("{algorithm}", algorithm.name())
+        .replace("{digits}", &(algorithm.bytes() * 2).to_string())
+        .replace("\"{max_batch}\"", &MAX_BATCH.to_string())
+        .replace("{max_batch}", &MAX_BATCH.to_string())
+        .replace("{rules}", normalizer.rules().name())
+        .replace("{circl}", other)
+        .replace("{version}", env!("CARGO_PKG_VERSION"));
+    // Cannot fail: a test parses the document of each algorithm.
+    let mut document: Value = serde_json::from_str(&text).unwrap_or_default();
+    let unused = match wants_keys {
+        true => ("403", "Forbidden"),
+        false => ("401", "Unauthorized"),
+    };
+    remove_response(&mut document, unused);
+    if !wants_keys && let Some(members) = document.as_object_mut() {
+        members.remove("security");
+        if let Some(components) = members.get_mut("components").and_then(Value::as_object_mut) {
+            components.remove("securitySchemes");
         }
-        responses
-    };
-    let limited = |mut responses: Value| {
-        let mut refused = answer(
-            "More than the key may ask; Retry-After says when",
-            "Problem",
-        );
-        refused["headers"] = json!({"Retry-After": {
-            "description": "Seconds to wait", "schema": {"type": "integer"}}});
-        responses["429"] = refused;
-        common(responses, true)
-    };
-    let single = |what: &str, of: &str| {
-        limited(json!({
-            "200": answer("Known: the table holds it", of),
-            "400": answer(what, of),
-            "404": answer("Unknown: the table does not hold it; a body with status error is no such route", of),
-            "503": answer("Not known: the table did not answer; Retry-After says when to try again", of),
-        }))
-    };
-    let parameter = |at: &str, name: &str, what: &str, schema: Value| json!({"in": at, "name": name, "required": true, "description": what, "schema": schema});
-    let hash = parameter(
-        "path",
-        "hash",
-        &format!("A hash of {name}, {digits} hexadecimal digits of either case"),
-        json!({"type": "string", "pattern": pattern}),
-    );
-    let list = |field: &str, what: &str| {
-        json!({"type": "object", "additionalProperties": false, "required": [field],
-            "properties": {field: {"type": "array", "maxItems": MAX_BATCH,
-                "items": {"type": "string"}, "description": what}}})
-    };
-    let open = json!([]);
-    let mut paths = Map::new();
-    let mut add = |path: String, method: &str, operation: Value| {
-        paths.insert(path, json!({method: operation}));
-    };
-    add(
-        format!("/{name}/{{hash}}"),
-        "get",
-        json!({"summary": "Look up a hash", "operationId": "lookupHash", "parameters": [hash],
-            "responses": single("Invalid: not a hash of this table", "Result")}),
-    );
-    add(
-        "/lookup".to_owned(),
-        "post",
-        json!({"summary": format!("Look up to {MAX_BATCH} hashes or paths"), "operationId": "lookupMany",
-            "requestBody": {"required": true, "content": content(json!({"oneOf": [
-                list("hashes", &format!("Hashes of {name}")),
-                list("paths", &format!("Full paths, made comparable by rules {rules}; of a sha256 table only"))]}))},
-            "responses": limited(json!({
-                "200": answer("One result for each, in the order of the request", "Results"),
-                "400": answer("Not such a body, or too many at once", "Problem"),
-                "408": answer("The body did not come in time", "Problem"),
-                "413": answer("The body is larger than 1 MiB", "Problem"),
-                "503": answer("Too much is being sent", "Problem")}))}),
-    );
-    add(
-        "/path".to_owned(),
-        "get",
-        json!({"summary": "Look up a path", "operationId": "lookupPath",
-            "parameters": [parameter("query", "p",
-                &format!("A full path in UTF-8, percent-encoded; + is a blank, a plus sign is %2B. Made comparable by rules {rules}"),
-                json!({"type": "string", "minLength": 1}))],
-            "responses": single("Invalid: no path; or this is no sha256 table", "Result")}),
-    );
-    add(
-        "/healthz".to_owned(),
-        "get",
-        json!({"summary": "Reports whether the server is alive, and whether the table responded recently",
-            "operationId": "health", "security": open,
-            "responses": common(json!({"200": answer("Alive", "Health")}), false)}),
-    );
-    let text = |what: &str, kind: &str| json!({"description": what, "content": {kind: {"schema": {"type": "string"}}}});
-    add(
-        "/metrics".to_owned(),
-        "get",
-        json!({"summary": "Counters and latencies for Prometheus",
-            "operationId": "metrics",
-            "responses": common(json!({"200": text("Prometheus text format", "text/plain")}), true)}),
-    );
-    add(
-        "/openapi.json".to_owned(),
-        "get",
-        json!({"summary": "This description", "operationId": "openapi", "security": open,
-            "responses": common(json!({"200": {"description": "OpenAPI 3.1",
-                "content": content(json!({"type": "object"}))}}), false)}),
-    );
-    add(
-        "/".to_owned(),
-        "get",
-        json!({"summary": "A web page for look-ups", "operationId": "page", "security": open,
-            "responses": common(json!({"200": text("The page", "text/html")}), false)}),
-    );
-    add(
-        "/info".to_owned(),
-        "get",
-        json!({"summary": "Describe the table (CIRCL hashlookup)", "operationId": "circlInfo", "tags": ["CIRCL hashlookup"],
-            "responses": common(json!({"200": answer("About the table", "Info")}), true)}),
-    );
-    let other = if matches!(
-        algorithm,
-        Algorithm::Md5 | Algorithm::Sha1 | Algorithm::Sha256
-    ) {
-        "other algorithms have the same route, which answers 400"
-    } else {
-        "the table has another algorithm: answers 400"
-    };
-    for kind in ["md5", "sha1", "sha256"] {
-        add(
-            format!("/lookup/{kind}/{{hash}}"),
-            "get",
-            json!({"summary": format!("Look up a hash of {kind} (CIRCL hashlookup; {other})"),
-                "operationId": format!("circlLookup_{kind}"), "tags": ["CIRCL hashlookup"],
-                "parameters": [parameter("path", "hash", "A hash", json!({"type": "string"}))],
-                "responses": limited(json!({
-                    "200": answer("Known", "CirclItem"),
-                    "400": answer("Not a hash, or not of this table's algorithm", "CirclMessage"),
-                    "404": answer("Unknown", "CirclMessage"),
-                    "503": answer("The table did not answer", "CirclMessage")}))}),
-        );
-        add(
-            format!("/bulk/{kind}"),
-            "post",
-            json!({"summary": format!("Look up to {MAX_BATCH} hashes of {kind} (CIRCL hashlookup; {other})"),
-                "operationId": format!("circlBulk_{kind}"), "tags": ["CIRCL hashlookup"],
-                "requestBody": {"required": true, "content": content(list("hashes", "Hashes"))},
-                "responses": limited(json!({
-                    "200": {"description": "The known hashes",
-                        "content": content(json!({"type": "array", "items": schema("CirclItem")}))},
-                    "400": answer("Not such a body, or not of this table's algorithm", "CirclMessage"),
-                    "408": answer("The body did not come in time", "Problem"),
-                    "413": answer("The body is larger than 1 MiB", "Problem"),
-                    "503": answer("The table did not answer for all of them", "CirclMessage")}))}),
-        );
-    }
-    let text = json!({"type": "string"});
-    let mut document = json!({
-        "openapi": "3.1.0",
-        "info": {
-            "title": "hashferry: look up hashes and paths",
-            "version": env!("CARGO_PKG_VERSION"),
-            "license": {"name": "MIT OR Apache-2.0"},
-            "description": "Known means that the table holds the hash, not that it is harmless. Unknown means that the table does not hold it, not that it is harmful.",
-        },
-        "servers": [{"url": "/"}],
-        "paths": paths,
-        "components": {"schemas": {
-            "Result": {
-                "type": "object", "required": ["input", "hash", "status"],
-                "description": "Result for one hash or path. A known one also has the attributes of its item; an attribute named like a field of this object is item.NAME.",
-                "properties": {
-                    "input": {"type": "string", "description": "The input as received"},
-                    "hash": {"type": ["string", "null"], "description": "In upper case; null if the input is invalid"},
-                    "status": {"enum": ["known", "unknown", "invalid", "error"]},
-                    "reason": {"type": "string", "description": "Reason why the input is invalid"},
-                    "error": {"type": "string", "description": "Reason of the failed look-up"},
-                    "normalized": {"type": "string", "description": "The path that was looked up"},
-                    "rules": {"enum": ["v2", "v3"], "description": "The rules of path normalisation"},
-                },
-            },
-            "Results": {"type": "object", "required": ["results"],
-                "properties": {"results": {"type": "array", "items": schema("Result")}}},
-            "Problem": {"type": "object", "required": ["status", "error"],
-                "properties": {"status": {"const": "error"}, "error": text}},
-            "Health": {"type": "object", "required": ["status", "table"], "properties": {
-                "status": {"const": "ok"}, "version": text,
-                "table": {"enum": ["answering", "failing", "not asked yet"]},
-                "table_answered_s_ago": {"type": ["number", "null"]}}},
-            "Info": {"type": "object", "properties": {
-                "hashlookup-version": text, "server": text, "table": text, "algorithm": text, "rules": text,
-                "algorithms": {"type": "array", "items": text}}},
-            "CirclItem": {"type": "object", "description": "The hash in a field named like its algorithm (MD5, SHA-1, SHA-256), and the attributes of its item"},
-            "CirclMessage": {"type": "object", "required": ["message"],
-                "properties": {"message": text, "query": text}},
-        }},
-    });
-    if wants_keys {
-        document["components"]["securitySchemes"] = json!({
-            "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
-            "bearer": {"type": "http", "scheme": "bearer"},
-        });
-        document["security"] = json!([{"key": []}, {"bearer": []}]);
     }
     document
+}
+
+/// Removes the response with a status, which has a name, from all routes.
+fn remove_response(document: &mut Value, (status, name): (&str, &str)) {
+    fn members(value: &mut Value) -> impl Iterator<Item = &mut Value> {
+        value.as_object_mut().into_iter().flat_map(Map::values_mut)
+    }
+    for operation in members(&mut document["paths"]).flat_map(members) {
+        if let Some(responses) = operation["responses"].as_object_mut() {
+            responses.remove(status);
+        }
+    }
+    if let Some(responses) = document["components"]["responses"].as_object_mut() {
+        responses.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_of_each_algorithm_has_no_placeholder_and_no_dangling_reference() {
+        let normalizer = Normalizer::default();
+        for algorithm in Algorithm::ALL {
+            for wants_keys in [false, true] {
+                let document = openapi_document(algorithm, &normalizer, wants_keys);
+                let text = document.to_string();
+                let route = format!("/{}/{{hash}}", algorithm.name());
+                assert!(document["paths"][&route].is_object(), "{text}");
+                for placeholder in [
+                    "{algorithm}",
+                    "{digits}",
+                    "{max_batch}",
+                    "{rules}",
+                    "{circl}",
+                    "{version}",
+                ] {
+                    assert!(!text.contains(placeholder), "{placeholder}");
+                }
+                for (at, _) in text.match_indices("\"#/") {
+                    let (pointer, _) = text[at + 2..].split_once('"').expect("an end");
+                    assert!(document.pointer(pointer).is_some(), "{pointer}");
+                }
+                assert_eq!(text.contains("securitySchemes"), wants_keys);
+                assert_eq!(text.contains("\"401\""), wants_keys);
+                assert_eq!(text.contains("\"403\""), !wants_keys);
+            }
+        }
+    }
 }
