@@ -68,7 +68,7 @@ impl Observable for Watch {
             ("rejected", b.rejected),
             ("skipped", b.skipped),
         ];
-        if plan.is_refresh {
+        if plan.details.is_refresh {
             let more = [
                 ("deleted", b.deleted),
                 ("unchanged", b.unchanged),
@@ -80,10 +80,10 @@ impl Observable for Watch {
         Some(Snapshot {
             started: plan.started,
             resumed_from: (
-                plan.resumed_counters.bytes_read,
-                plan.resumed_counters.line_counts.written
-                    + plan.resumed_counters.line_counts.deleted,
-                plan.resumed_counters.consumed_wcu,
+                plan.details.resumed_counters.bytes_read,
+                plan.details.resumed_counters.line_counts.written
+                    + plan.details.resumed_counters.line_counts.deleted,
+                plan.details.resumed_counters.consumed_wcu,
             ),
             bytes: plan.total_bytes,
             bytes_read: counts.bytes_read,
@@ -161,7 +161,7 @@ impl Observable for LookupWatch {
         let counts = self.counters().snapshot();
         let b = counts.line_counts;
         let answered = b.known + b.unknown + b.error;
-        let (units, of, unit) = match plan.is_api {
+        let (units, of, unit) = match plan.details.is_api {
             true => (counts.requests as f64, "calls", "calls"),
             false => (counts.consumed_rcu, "RCU", "rcu"),
         };

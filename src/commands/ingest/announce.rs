@@ -2,12 +2,13 @@
 
 use crate::commands::ingest::options::Ingest;
 use crate::commands::ingest::prepare::PreparedRun;
-use crate::commands::ingest::watch::IngestPlan;
+use crate::commands::ingest::watch::IngestDetails;
 use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::table::Table;
 use crate::flow::rate_limiter::RateLimiter;
 use crate::list::open_list::OpenList;
 use crate::pipeline::progress::counts::{LineCounts, RunCounters};
+use crate::pipeline::progress::watch::RunPlan;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -46,14 +47,15 @@ impl Ingest {
         let is_refresh = self.options.refresh.is_some();
         // The length of a refresh's old list is not known yet.
         let bytes = length.zip(to_come).filter(|_| !is_refresh);
-        // Cannot fail: a run sets it once.
-        let _ = self.watch.0.plan.set(IngestPlan {
-            algorithm: prepared.template.algorithm(),
+        self.watch.set_plan(RunPlan {
             total_bytes: bytes.map(|(first, rest)| first + rest),
             rate_limiter: rate_limiter.clone(),
             started,
-            resumed_counters: earlier,
-            is_refresh,
+            details: IngestDetails {
+                algorithm: prepared.template.algorithm(),
+                resumed_counters: earlier,
+                is_refresh,
+            },
         });
     }
 

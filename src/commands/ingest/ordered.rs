@@ -48,9 +48,8 @@ impl OrderedRun<'_> {
             )
             .with_hint("give --restart to begin again, or restore the sources of that run"));
         }
-        // Cannot fail: a run sets it once.
-        let _ = (self.ingest.watch.0.total_lines)
-            .set(self.ingest.watch.counters().snapshot().line_counts.lines);
+        let watch = &self.ingest.watch;
+        watch.set_total_lines(watch.counters().snapshot().line_counts.lines);
         match lists {
             Lists::Sorted(mut lists) => {
                 let send = self.record_sender(records);

@@ -1,65 +1,19 @@
-//! Handle to a running run: live counters and plan.
+//! Handle to a running ingest or refresh.
 
 use crate::base::hash::Algorithm;
-use crate::flow::rate_limiter::RateLimiter;
 use crate::pipeline::progress::counts::{Counters, RunCounters};
-use crate::pipeline::progress::events::Progress;
-use std::sync::{Arc, OnceLock};
-use tokio::time::Instant;
+use crate::pipeline::progress::watch::RunWatch;
 
-/// Handle to a running run, for its counters, plan and progress.
-#[derive(Debug, Clone, Default)]
-pub struct Watch(pub(super) Arc<WatchInner>);
+/// Handle to a running ingest or refresh, for its counters, plan and progress.
+pub type Watch = RunWatch<Counters, IngestDetails>;
 
-#[derive(Debug, Default)]
-pub(super) struct WatchInner {
-    counters: Counters,
-    pub(super) plan: OnceLock<IngestPlan>,
-    pub(super) total_lines: OnceLock<u64>,
-}
-
-/// Plan of a run, known after the first source is open and the table is described.
+/// Details of the plan of an ingest.
 #[derive(Debug, Clone)]
-pub struct IngestPlan {
+pub struct IngestDetails {
     /// Hash algorithm.
     pub algorithm: Algorithm,
-    /// Total bytes to read; `None` if unknown.
-    pub total_bytes: Option<u64>,
-    /// Rate limiter, which has the current target rate.
-    pub rate_limiter: Arc<RateLimiter>,
-    /// Start time of writing.
-    pub started: Instant,
     /// Counters of the resumed run; zero for a new run.
     pub resumed_counters: RunCounters,
     /// True for a refresh, which counts more outcomes.
     pub is_refresh: bool,
-}
-
-impl Watch {
-    /// Live counters.
-    pub fn counters(&self) -> &Counters {
-        &self.0.counters
-    }
-
-    /// The plan; `None` before it is known.
-    pub fn plan(&self) -> Option<&IngestPlan> {
-        self.0.plan.get()
-    }
-
-    /// Progress of the run; `None` before it has started.
-    pub fn progress(&self) -> Option<Progress<RunCounters>> {
-        let plan = self.plan()?;
-        let counts = self.counters().snapshot();
-        Some(Progress::new(
-            plan.started.elapsed(),
-            plan.total_bytes,
-            plan.rate_limiter.rate(),
-            counts,
-        ))
-    }
-
-    /// Total number of lines; `None` while an ordered run still reads, and for other runs.
-    pub fn total_lines(&self) -> Option<u64> {
-        self.0.total_lines.get().copied()
-    }
 }

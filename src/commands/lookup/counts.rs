@@ -5,6 +5,7 @@
 //! the answers. They count independently, so a correct sum proves that no line is lost.
 
 use crate::commands::lookup::status::Status;
+use crate::pipeline::progress::watch::LiveCounters;
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
 
@@ -111,6 +112,14 @@ impl LookupCounters {
 
     pub(super) fn update(&self, change: impl FnOnce(&mut LookupCounts)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl LiveCounters for LookupCounters {
+    type Counts = LookupCounts;
+
+    fn counts(&self) -> LookupCounts {
+        self.snapshot()
     }
 }
 

@@ -39,7 +39,7 @@ use crate::commands::lookup::report::LookupReport;
 use crate::commands::lookup::requester::Requester;
 use crate::commands::lookup::requester_options::RequesterOptions;
 use crate::commands::lookup::table_backend::TableBackend;
-use crate::commands::lookup::watch::LookupPlan;
+use crate::commands::lookup::watch::LookupDetails;
 use crate::dynamodb::batch_get::request::{
     CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS, MAX_GET_KEYS,
 };
@@ -51,6 +51,7 @@ use crate::flow::dispatcher::RunEnd;
 use crate::flow::rate_limiter::{CAPACITY_INTERVAL, RateLimiter};
 use crate::flow::rate_setting::RateSetting;
 use crate::list::shape::Shapes;
+use crate::pipeline::progress::watch::RunPlan;
 use crate::pipeline::report::Outcome;
 use jiff::Timestamp;
 use std::convert::Infallible;
@@ -340,11 +341,13 @@ impl PreparedRun<'_> {
     ) -> LookupReport {
         let options = &self.lookup.options;
         let counters = self.lookup.watch.counters();
-        self.lookup.watch.set_plan(LookupPlan {
+        self.lookup.watch.set_plan(RunPlan {
             total_bytes: self.input.length(),
             rate_limiter: rate_limiter.clone(),
-            is_api: options.api.is_some(),
             started: self.started,
+            details: LookupDetails {
+                is_api: options.api.is_some(),
+            },
         });
         let (send, fresh) = mpsc::channel(CHANNEL_CAPACITY);
         let shapes = Mutex::<Shapes>::default();

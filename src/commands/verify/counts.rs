@@ -7,6 +7,7 @@
 
 use crate::base::algorithm_counts::AlgorithmCounts;
 use crate::pipeline::progress::counts::Counters;
+use crate::pipeline::progress::watch::LiveCounters;
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
 
@@ -115,6 +116,14 @@ impl VerifyCounters {
     /// Changes the counters. Called once a call or batch, not once a line.
     pub(super) fn update(&self, change: impl FnOnce(&mut ReadCounts)) {
         change(&mut self.reads.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl LiveCounters for VerifyCounters {
+    type Counts = VerifyCounts;
+
+    fn counts(&self) -> VerifyCounts {
+        self.snapshot()
     }
 }
 

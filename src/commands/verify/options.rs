@@ -9,19 +9,17 @@ use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::dynamodb::key_schema::KeyAttribute;
 use crate::flow::concurrency::Concurrency;
-use crate::flow::rate_limiter::RateLimiter;
 use crate::flow::rate_setting::RateSetting;
 use crate::list::format::kind::ListOptions;
 use crate::list::matchmeta::given::GivenRules;
-use crate::pipeline::progress::events::{Event, Events, Progress};
+use crate::pipeline::progress::events::{Event, Events};
+use crate::pipeline::progress::watch::RunWatch;
 use crate::pipeline::rejects::MaxRejects;
 use crate::pipeline::sample::Sample;
 use crate::source::decompress::codec::DecompressOptions;
 use crate::source::sources::{Globs, Sources};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Default maximum time of a verification without a key being read.
 pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -296,56 +294,8 @@ impl VerifyBuilder {
     }
 }
 
-/// Handle to the live counters of a verification.
-#[derive(Debug, Clone, Default)]
-pub struct VerifyWatch(Arc<WatchInner>);
-
-#[derive(Debug, Default)]
-struct WatchInner {
-    counters: VerifyCounters,
-    plan: OnceLock<VerifyPlan>,
-}
-
-/// Properties of a run, known once the first source is open and the table is described.
-#[derive(Debug, Clone)]
-pub struct VerifyPlan {
-    /// Compressed bytes of all sources. `None` if a length is unknown.
-    pub total_bytes: Option<u64>,
-    /// The rate limiter, with the target rate in RCU/s.
-    pub rate_limiter: Arc<RateLimiter>,
-    /// Start of reading.
-    pub started: Instant,
-}
-
-impl VerifyWatch {
-    /// The live counters.
-    pub fn counters(&self) -> &VerifyCounters {
-        &self.0.counters
-    }
-
-    /// Progress of the verification. `None` if reading has not begun.
-    pub fn progress(&self) -> Option<Progress<VerifyCounts>> {
-        let plan = self.plan()?;
-        let counts = self.counters().snapshot();
-        Some(Progress::new(
-            plan.started.elapsed(),
-            plan.total_bytes,
-            plan.rate_limiter.rate(),
-            counts,
-        ))
-    }
-
-    /// The properties of the run. `None` if reading has not begun.
-    pub fn plan(&self) -> Option<&VerifyPlan> {
-        self.0.plan.get()
-    }
-
-    /// Sets the properties of the run.
-    pub(super) fn set_plan(&self, plan: VerifyPlan) {
-        // A run starts once, so the value is never set twice.
-        let _ = self.0.plan.set(plan);
-    }
-}
+/// Handle to a running verification, for its counters, plan and progress.
+pub type VerifyWatch = RunWatch<VerifyCounters, ()>;
 
 /// A verification, ready to run.
 ///

@@ -20,7 +20,7 @@ use crate::commands::item_options::with_release_attributes;
 use crate::commands::verify::checker::{Checker, CheckerOptions};
 use crate::commands::verify::counts::{VerifyCounters, VerifyLineCounts};
 use crate::commands::verify::finding::{Finding, UnresolvedFinding};
-use crate::commands::verify::options::{GIVE_UP_AFTER, Verify, VerifyPlan};
+use crate::commands::verify::options::{GIVE_UP_AFTER, Verify};
 use crate::commands::verify::report::{FindingReport, MAX_REPORTED_FINDINGS, VerifyReport};
 use crate::dynamodb::batch_get::expected::GetTemplate;
 use crate::dynamodb::batch_get::request::{
@@ -39,6 +39,7 @@ use crate::pipeline::contents::settings::{KeyOptions, KeySettings};
 use crate::pipeline::dedup::Distinct;
 use crate::pipeline::list_check::ListTotals;
 use crate::pipeline::progress::sources::SourceTracker;
+use crate::pipeline::progress::watch::RunPlan;
 use crate::pipeline::progress::watermark::RecordBatch;
 use crate::pipeline::reader::{CHANNEL_CAPACITY, Reader, StartPosition};
 use crate::pipeline::rejects::{MaxRejects, Rejects};
@@ -104,10 +105,11 @@ impl Verify {
             .length()
             .zip(following_bytes)
             .map(|(first, rest)| first + rest);
-        self.watch.set_plan(VerifyPlan {
+        self.watch.set_plan(RunPlan {
             total_bytes: bytes,
             rate_limiter: rate_limiter.clone(),
             started,
+            details: (),
         });
         self.log_start(&prepared, target, &calls);
 

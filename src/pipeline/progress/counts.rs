@@ -6,6 +6,7 @@
 //! and [`LineCounts::is_balanced`] can fail.
 
 use crate::base::algorithm_counts::AlgorithmCounts;
+use crate::pipeline::progress::watch::LiveCounters;
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 use std::sync::{Mutex, PoisonError};
@@ -159,6 +160,14 @@ impl Counters {
     /// Updates the counters under their lock: once a chunk or call, not once a line.
     pub fn update(&self, change: impl FnOnce(&mut RunCounters)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl LiveCounters for Counters {
+    type Counts = RunCounters;
+
+    fn counts(&self) -> RunCounters {
+        self.snapshot()
     }
 }
 

@@ -9,7 +9,8 @@
 //! - `checkpoint_location`: location of a checkpoint, a local file or an S3 object;
 //! - `checkpoint`: the state that a later run resumes;
 //! - `checkpoint_store`: its lock and its saves;
-//! - `events`: progress events for the program that embeds the run.
+//! - `events`: progress events for the program that embeds the run;
+//! - `watch`: the handle to a running command.
 
 pub(crate) mod checkpoint;
 pub(crate) mod checkpoint_location;
@@ -18,4 +19,5 @@ pub(crate) mod counts;
 pub(crate) mod events;
 pub(crate) mod run;
 pub(crate) mod sources;
+pub(crate) mod watch;
 pub(crate) mod watermark;
