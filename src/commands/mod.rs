@@ -6,7 +6,8 @@
 //! - `plan`: forecasts an import;
 //! - `serve`: serves look-ups over HTTP;
 //! - `lambda`: AWS Lambda functions, one of which uses `serve`;
-//! - `item_options`: attributes of items, for several commands.
+//! - `item_options`: attributes of items, for several commands;
+//! - `run_options`: options that several commands share.
 
 pub(crate) mod ingest;
 pub(crate) mod item_options;
@@ -14,6 +15,7 @@ pub(crate) mod item_options;
 pub(crate) mod lambda;
 pub(crate) mod lookup;
 pub(crate) mod plan;
+pub(crate) mod run_options;
 #[cfg(feature = "serve")]
 pub(crate) mod serve;
 pub(crate) mod verify;

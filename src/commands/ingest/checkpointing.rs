@@ -53,7 +53,7 @@ impl Ingest {
         let run = RunIdentity {
             sources: self.source_names(),
             read_settings: self.describe_reading(),
-            table: options.table.clone(),
+            table: options.table.name.clone(),
             table_location: match &table.arn {
                 Some(arn) => format!("{} {arn}", self.aws.dynamodb_identity()),
                 None => self.aws.dynamodb_identity(),
@@ -126,7 +126,7 @@ impl Ingest {
             Some(refresh) if refresh.delete_despite_rejects => "deleting despite rejects",
             _ => "",
         };
-        let parts = [&self.options.form.describe(), distinct, deletes];
+        let parts = [&self.options.read.form.describe(), distinct, deletes];
         let parts: Vec<&str> = parts.into_iter().filter(|p| !p.is_empty()).collect();
         parts.join(", ")
     }

@@ -65,7 +65,7 @@ impl OrderedRun<'_> {
             counters: self.ingest.watch.counters(),
             rejects: self.rejects,
             sources: self.watermark.sources(),
-            max_rejects: self.ingest.options.max_rejects,
+            max_rejects: self.ingest.options.read.max_rejects,
         };
         let tally = Box::pin(self.read_both(options(1), options(0), tally)).await?;
         match tally {
@@ -198,7 +198,7 @@ impl OrderedRun<'_> {
                 keeps_rejects: true,
                 sources,
                 algorithm: Some(self.algorithm)
-                    .filter(|_| ingest.options.form.path_normalizer.is_none()),
+                    .filter(|_| ingest.options.read.form.path_normalizer.is_none()),
                 lines: line_counts.lines,
                 skipped: line_counts.skipped,
                 rejected: line_counts.rejected,

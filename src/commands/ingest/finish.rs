@@ -196,7 +196,7 @@ impl Ingest {
         let saved = tokio::select! {
             biased;
             saved = checkpointing.save_final(&state, &mark, damaged) => saved,
-            () = options.stop.forced() => Ok(()),
+            () = options.run.stop.forced() => Ok(()),
         };
         match (ended, saved) {
             (Err(e), Err(also)) => {
@@ -213,7 +213,7 @@ impl Ingest {
         ListTotals {
             keeps_rejects: true,
             sources: &self.sources,
-            algorithm: Some(algorithm).filter(|_| self.options.form.path_normalizer.is_none()),
+            algorithm: Some(algorithm).filter(|_| self.options.read.form.path_normalizer.is_none()),
             lines: line_counts.lines,
             skipped: line_counts.skipped,
             rejected: line_counts.rejected,
@@ -233,7 +233,7 @@ impl Ingest {
         if failure.is_none() && counts.requests > 0 && done == 0 && line_counts.failed == 0 {
             let what = format!(
                 "DynamoDB reported every item for table {} as invalid",
-                self.options.table
+                self.options.table.name
             );
             return Some(Error::new(ErrorKind::Write, what).with_hint(
                 "check that --type, --source, --desc and --attr fit the table and its indexes, \

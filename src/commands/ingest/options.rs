@@ -3,12 +3,16 @@
 //! An [`IngestBuilder`] checks the options and builds an [`Ingest`]. A [`Watch`] gives its
 //! live counters.
 
-use crate::aws::config::{Aws, AwsOptions};
+use crate::aws::config::Aws;
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case, Hash};
 use crate::base::shutdown::Stop;
 use crate::commands::ingest::settings::{CheckpointMode, Refresh};
 use crate::commands::ingest::watch::Watch;
+use crate::commands::run_options::{
+    ReadOptions, RunOptions, TableOptions, list_attribute_setters, read_setters, run_setters,
+    table_setters,
+};
 use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::dynamodb::key_schema::KeyAttribute;
@@ -18,7 +22,7 @@ use crate::list::format::kind::ListOptions;
 use crate::list::matchmeta::given::GivenRules;
 use crate::pipeline::dedup::Distinct;
 use crate::pipeline::progress::counts::RunCounters;
-use crate::pipeline::progress::events::{Event, Events};
+use crate::pipeline::progress::events::Event;
 use crate::pipeline::rejects::MaxRejects;
 use crate::source::decompress::codec::DecompressOptions;
 use crate::source::program::ProgramHashes;
@@ -81,9 +85,6 @@ impl Ingest {
     }
 }
 
-/// Default maximum time without a single written item.
-pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
-
 /// Maximum seconds of unused capacity that DynamoDB retains for bursts, without guarantee.
 /// Source: DynamoDB developer guide, burst and adaptive capacity.
 pub const MAX_BURST_SECONDS: f64 = 300.0;
@@ -114,25 +115,12 @@ impl Refresh {
 /// Builder of an [`Ingest`], from [`Ingest::builder`].
 #[derive(Debug, Clone, Default)]
 pub struct IngestBuilder {
-    pub(super) events: Events<RunCounters>,
+    pub(super) read: ReadOptions,
+    pub(super) table: TableOptions,
+    pub(super) run: RunOptions<RunCounters>,
     pub(super) program_hashes: Vec<ProgramHashes>,
-    pub(super) aws: Option<Aws>,
-    pub(super) sources: Vec<String>,
-    pub(super) manifests: Vec<String>,
-    pub(super) globs: Globs,
-    pub(super) unpack: DecompressOptions,
-    pub(super) form: ListOptions,
     pub(super) distinct: Distinct,
     pub(super) refresh: Option<Refresh>,
-    pub(super) table: String,
-    pub(super) algorithm: Option<Algorithm>,
-    pub(super) key: Option<KeyAttribute>,
-    pub(super) case: Option<Case>,
-    pub(super) rules: Option<GivenRules>,
-    pub(super) attributes: Vec<Attribute>,
-    pub(super) attributes_from: Vec<AttributeFrom>,
-    pub(super) attr_from_version: bool,
-    pub(super) rate: RateSetting,
     pub(super) max_rate: Option<f64>,
     pub(super) burst: f64,
     pub(super) capacity_interval: Option<Duration>,
@@ -142,60 +130,14 @@ pub struct IngestBuilder {
     pub(super) restart: bool,
     pub(super) raise_to: Option<u64>,
     pub(super) raise_note: Option<PathBuf>,
-    pub(super) concurrency: Concurrency,
-    pub(super) give_up_after: Option<Duration>,
-    pub(super) rejects: Option<PathBuf>,
-    pub(super) max_rejects: MaxRejects,
     pub(super) dry_run: bool,
-    pub(super) stop: Stop,
 }
 
 impl IngestBuilder {
-    /// Sets the connection to AWS. Default: [`build`](Self::build) loads one from the
-    /// standard credential and region chain.
-    #[must_use]
-    pub fn aws(mut self, aws: Aws) -> Self {
-        self.aws = Some(aws);
-        self
-    }
-
-    /// Adds a source: `s3://bucket/key`, `s3://bucket/prefix/` (every object under it,
-    /// in key order), a local path, or `-` for standard input. Several are read one
-    /// after another.
-    #[must_use]
-    pub fn source(mut self, source: impl Into<String>) -> Self {
-        self.sources.push(source.into());
-        self
-    }
-
-    /// Adds a list of sources: a file or an object with one `s3://bucket/key` or path a
-    /// line, or the `manifest.json` of an S3 inventory.
-    #[must_use]
-    pub fn manifest(mut self, manifest: impl Into<String>) -> Self {
-        self.manifests.push(manifest.into());
-        self
-    }
-
-    /// Selects objects under a prefix or in a manifest. Default: all.
-    #[must_use]
-    pub fn globs(mut self, globs: Globs) -> Self {
-        self.globs = globs;
-        self
-    }
-
-    /// Sets the compression of the sources. Default: detected from the first bytes of each.
-    #[must_use]
-    pub fn unpack(mut self, unpack: DecompressOptions) -> Self {
-        self.unpack = unpack;
-        self
-    }
-
-    /// Sets the format of the lists. Default: detected from the first lines of each.
-    #[must_use]
-    pub fn form(mut self, form: ListOptions) -> Self {
-        self.form = form;
-        self
-    }
+    read_setters!();
+    table_setters!();
+    list_attribute_setters!();
+    run_setters!(RunCounters);
 
     /// Sets the method of finding duplicates. Default: [`Distinct::InFlight`].
     #[must_use]
@@ -209,81 +151,6 @@ impl IngestBuilder {
     #[must_use]
     pub fn refresh(mut self, refresh: Refresh) -> Self {
         self.refresh = Some(refresh);
-        self
-    }
-
-    /// Sets the name of the table. Required.
-    #[must_use]
-    pub fn table(mut self, table: impl Into<String>) -> Self {
-        self.table = table.into();
-        self
-    }
-
-    /// Sets the hash algorithm. Default: by the name of the table's partition key, else by
-    /// the length of its keys or of the first hash.
-    #[must_use]
-    pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
-        self.algorithm = Some(algorithm);
-        self
-    }
-
-    /// Sets the table's partition key, if DescribeTable is denied. Default: a string with
-    /// the name of the hash algorithm.
-    #[must_use]
-    pub fn key(mut self, key: KeyAttribute) -> Self {
-        self.key = Some(key);
-        self
-    }
-
-    /// Sets the given rules of lists of paths; the table's items complete them. Default: all
-    /// rules of [`ListOptions::paths`].
-    #[must_use]
-    pub fn rules(mut self, rules: GivenRules) -> Self {
-        self.rules = Some(rules);
-        self
-    }
-
-    /// The given rules of lists of paths; `None` for lists of hashes.
-    pub(super) fn given_rules(&self) -> Option<GivenRules> {
-        let normalizer = self.form.path_normalizer.clone()?;
-        Some(self.rules.clone().unwrap_or_else(|| normalizer.into()))
-    }
-
-    /// Sets the case of text keys. Default: detected from the table's items, else upper.
-    #[must_use]
-    pub fn case(mut self, case: Case) -> Self {
-        self.case = Some(case);
-        self
-    }
-
-    /// Adds an attribute that every item gets.
-    #[must_use]
-    pub fn attribute(mut self, name: impl Into<String>, value: Value) -> Self {
-        self.attributes.push(Attribute {
-            name: name.into(),
-            value,
-        });
-        self
-    }
-
-    /// Adds an attribute that each item takes from a column of its row.
-    #[must_use]
-    pub fn attribute_from(mut self, from: AttributeFrom) -> Self {
-        self.attributes_from.push(from);
-        self
-    }
-
-    /// Adds the release of the NSRL database to every item, as the attributes `RELEASE_FIELDS`.
-    #[must_use]
-    pub fn attr_from_version(mut self, from_version: bool) -> Self {
-        self.attr_from_version = from_version;
-        self
-    }
-
-    /// Sets the target rate. Default: [`RateSetting::Auto`].
-    #[must_use]
-    pub fn rate(mut self, rate: RateSetting) -> Self {
-        self.rate = rate;
         self
     }
 
@@ -357,45 +224,10 @@ impl IngestBuilder {
         self
     }
 
-    /// Sets the number of calls in flight. Default: [`Concurrency::Auto`].
-    #[must_use]
-    pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
-        self.concurrency = concurrency;
-        self
-    }
-
-    /// Sets the maximum time without a single written item. Default: 15 minutes.
-    #[must_use]
-    pub fn give_up_after(mut self, limit: Duration) -> Self {
-        self.give_up_after = Some(limit);
-        self
-    }
-
-    /// Sets a file for rejected lines, as JSON lines. Default: the first ten go to the log.
-    #[must_use]
-    pub fn rejects(mut self, path: impl Into<PathBuf>) -> Self {
-        self.rejects = Some(path.into());
-        self
-    }
-
-    /// Sets the maximum of rejected lines. Default: 10 percent.
-    #[must_use]
-    pub fn max_rejects(mut self, max: MaxRejects) -> Self {
-        self.max_rejects = max;
-        self
-    }
-
     /// Does everything except the writes.
     #[must_use]
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
-        self
-    }
-
-    /// Sets a handle that can stop the run.
-    #[must_use]
-    pub fn stop(mut self, stop: Stop) -> Self {
-        self.stop = stop;
         self
     }
 
@@ -432,26 +264,6 @@ impl IngestBuilder {
         self
     }
 
-    /// Sets a callback for the events of the run: its start, its progress each interval, its
-    /// end. The run calls it between two steps, so it must return quickly. A program that
-    /// needs longer can forward the event through a channel.
-    #[must_use]
-    pub fn on_event(
-        mut self,
-        callback: impl Fn(Event<RunCounters>) + Send + Sync + 'static,
-    ) -> Self {
-        self.events.set_callback(callback);
-        self
-    }
-
-    /// Sets the time between two progress events, at least 1 ms. Default:
-    /// [`EVENT_INTERVAL`](crate::pipeline::progress::events::EVENT_INTERVAL).
-    #[must_use]
-    pub fn event_interval(mut self, interval: Duration) -> Self {
-        self.events.set_interval(interval);
-        self
-    }
-
     /// Checks the options and builds the run. It makes no call yet, except to load a
     /// connection to AWS if there is none.
     ///
@@ -459,25 +271,23 @@ impl IngestBuilder {
     /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if an option is missing or
     /// invalid.
     pub async fn build(self) -> Result<Ingest> {
-        if self.table.is_empty() {
-            return Err(Error::usage("no table is given").with_hint("give --table NAME"));
-        }
+        self.table.check_name()?;
         let single = |names: &[String]| {
             let mut named = names.iter().map(|name| SourceSpec::parse(name));
             named.all(|n| !matches!(n, Ok(SourceSpec::Prefix { .. })))
         };
         // The patterns of a refresh select objects of both lists. An object that only the old
         // list has would otherwise count as deleted.
-        let (mut globs, mut globs_from) = (self.globs.clone(), Globs::default());
+        let (mut globs, mut globs_from) = (self.read.globs.clone(), Globs::default());
         if self.refresh.as_ref().is_some_and(|r| !single(&r.from)) {
-            globs_from = self.globs.clone();
-            if single(&self.sources) && self.manifests.is_empty() {
+            globs_from = self.read.globs.clone();
+            if single(&self.read.sources) && self.read.manifests.is_empty() {
                 globs = Globs::default();
             }
         }
-        let sources = match self.sources.is_empty() && self.manifests.is_empty() {
+        let sources = match self.read.sources.is_empty() && self.read.manifests.is_empty() {
             true if !self.program_hashes.is_empty() => Sources::default(),
-            _ => Sources::parse(&self.sources, &self.manifests, globs)?,
+            _ => Sources::parse(&self.read.sources, &self.read.manifests, globs)?,
         };
         let sources = sources.with_program(&self.program_hashes);
         let from = match &self.refresh {
@@ -499,10 +309,7 @@ impl IngestBuilder {
                 "the capacity to raise a table to must be above 0 WCU/s",
             ));
         }
-        let aws = match &self.aws {
-            Some(aws) => aws.clone(),
-            None => Aws::load(&AwsOptions::default()).await?,
-        };
+        let aws = self.table.connect().await?;
         Ok(Ingest {
             aws,
             sources,

@@ -62,7 +62,7 @@ impl OrderedRun<'_> {
         sources: &Sources,
         first: Option<(StartPosition, Prefetch)>,
     ) -> Result<Option<Sorted>> {
-        let folder = self.ingest.options.unpack.work_dir.path();
+        let folder = self.ingest.options.read.unpack.work_dir.path();
         let length = first
             .as_ref()
             .and_then(|(b, rest)| Some(b.list.text_length()? + rest.remaining_bytes()?));
@@ -86,7 +86,7 @@ impl OrderedRun<'_> {
             counters: self.ingest.watch.counters(),
             rejects: self.rejects,
             sources: self.watermark.sources(),
-            max_rejects: self.ingest.options.max_rejects,
+            max_rejects: self.ingest.options.read.max_rejects,
         };
         let read = Box::pin(self.read_list(reading, sources, first, to));
         let (read, sorted) = tokio::join!(read, sorting);
@@ -182,11 +182,15 @@ impl OrderedRun<'_> {
             None => {
                 let objects = Objects::new(sources, &ingest.aws);
                 let run_options = &ingest.options;
-                let mut prefetch =
-                    Prefetch::new(objects, &ingest.aws, &run_options.unpack, &run_options.form);
+                let mut prefetch = Prefetch::new(
+                    objects,
+                    &ingest.aws,
+                    &run_options.read.unpack,
+                    &run_options.read.form,
+                );
                 let opened = tokio::select! {
                     biased;
-                    () = run_options.stop.requested() => return Ok(false),
+                    () = run_options.run.stop.requested() => return Ok(false),
                     opened = prefetch.next() => opened?,
                 };
                 let Some(opened) = opened else {
@@ -211,7 +215,9 @@ impl OrderedRun<'_> {
             source: options.list_index * SECOND_LIST_START,
             ..start
         };
-        reader.run(start, &mut prefetch, &ingest.options.stop).await
+        reader
+            .run(start, &mut prefetch, &ingest.options.run.stop)
+            .await
     }
 }
 

@@ -44,11 +44,12 @@ pub(super) struct PreparedRun {
 impl Ingest {
     /// Completes the rules of a list of paths from the table's items.
     pub(super) async fn resolve_path_rules(&mut self) -> Result<Option<Inspection>> {
-        let (options, given) = (&self.options, self.options.given_rules());
-        let (key, stop) = (options.key.as_ref(), &options.stop);
+        let (options, given) = (&self.options, self.options.read.given_rules());
+        let (key, stop) = (options.table.key.as_ref(), &options.run.stop);
         let (rules, look) =
-            rules::rules_for(&self.aws, &options.table, key, given.as_ref(), stop).await?;
-        self.options.form.path_normalizer = rules.or(self.options.form.path_normalizer.take());
+            rules::rules_for(&self.aws, &options.table.name, key, given.as_ref(), stop).await?;
+        self.options.read.form.path_normalizer =
+            rules.or(self.options.read.form.path_normalizer.take());
         Ok(look)
     }
 
@@ -65,29 +66,35 @@ impl Ingest {
             None => scan::inspect(&self.aws, &table.name, &table.schema.partition).await?,
         };
         look.log(&table, false);
-        let given = KeyOptions::from_flags(options.algorithm, options.key.as_ref());
-        let algorithm = opened.algorithm_for(&table, &look, given, &options.form)?;
+        let given = KeyOptions::from_flags(options.table.algorithm, options.table.key.as_ref());
+        let algorithm = opened.algorithm_for(&table, &look, given, &options.read.form)?;
         let attributes = self.attributes(&opened).await?;
         let key_settings = KeySettings {
             algorithm,
-            case: options.case,
+            case: options.table.case,
             attributes: &attributes,
         };
         let case = opened
-            .case_for(&self.aws, &table, &mut look, key_settings, &options.form)
+            .case_for(
+                &self.aws,
+                &table,
+                &mut look,
+                key_settings,
+                &options.read.form,
+            )
             .await?;
         let template = self.template(&table, algorithm, case, &attributes)?;
         if self.is_ordered() || options.distinct == Distinct::Sorted {
-            check_no_row_sort_key(&table, &options.attributes_from)?;
+            check_no_row_sort_key(&table, &options.table.attributes_from)?;
         }
         let columns = ColumnAttributes::new(
-            &options.table,
+            &options.table.name,
             &table.schema,
-            &options.attributes_from,
+            &options.table.attributes_from,
             template.item_bytes(),
         )?;
         // Report missing columns before the first write.
-        opened.parser(&options.form, algorithm, columns.column_names())?;
+        opened.parser(&options.read.form, algorithm, columns.column_names())?;
         self.check_ordering(algorithm, &columns).await?;
         let (checkpointing, checkpoint) = match self
             .open_checkpoint(&opened.identity(), &table, &template)
@@ -133,7 +140,8 @@ impl Ingest {
     async fn open_first(&self) -> Result<(OpenList, Prefetch)> {
         let options = &self.options;
         let objects = Objects::new(&self.sources, &self.aws);
-        let mut prefetch = Prefetch::new(objects, &self.aws, &options.unpack, &options.form);
+        let mut prefetch =
+            Prefetch::new(objects, &self.aws, &options.read.unpack, &options.read.form);
         let Some(opened) = prefetch.next().await? else {
             return Err(Error::usage(
                 "there is nothing to read: the sources name no object",
@@ -148,16 +156,23 @@ impl Ingest {
         let options = &self.options;
         // For a table that a local DynamoDB creates, prefer the name of the table: the list
         // may be the wrong one.
-        let named = options.algorithm.or(Algorithm::from_name(&options.table));
+        let named = options
+            .table
+            .algorithm
+            .or(Algorithm::from_name(&options.table.name));
         let make_for = named.or(opened.detected.algorithm);
-        match crate::dynamodb::describe_table::describe_table(&self.aws, &options.table, make_for)
-            .await
+        match crate::dynamodb::describe_table::describe_table(
+            &self.aws,
+            &options.table.name,
+            make_for,
+        )
+        .await
         {
             Err(e) if e.kind() == ErrorKind::Denied && options.raise_to.is_none() => {
                 crate::dynamodb::describe_table::assume_table(
                     e,
-                    &options.table,
-                    options.key.clone(),
+                    &options.table.name,
+                    options.table.key.clone(),
                     make_for,
                 )
             }
@@ -168,10 +183,10 @@ impl Ingest {
     /// Attributes of every item: given ones, rules of paths, NSRL release.
     async fn attributes(&self, opened: &OpenList) -> Result<Vec<Attribute>> {
         let options = &self.options;
-        let (given, from) = (&options.attributes, &options.attributes_from);
-        let mut attributes = with_rule_attributes(&options.form, given, from)?;
-        if options.attr_from_version {
-            let (sources, unpack) = (&self.sources, &options.unpack);
+        let (given, from) = (&options.table.attributes, &options.table.attributes_from);
+        let mut attributes = with_rule_attributes(&options.read.form, given, from)?;
+        if options.table.attr_from_version {
+            let (sources, unpack) = (&self.sources, &options.read.unpack);
             attributes =
                 with_release_attributes(&attributes, from, opened, sources, &self.aws, unpack)
                     .await?;
@@ -189,19 +204,19 @@ impl Ingest {
     ) -> Result<ItemTemplate> {
         let options = &self.options;
         let mut template = ItemTemplate::with_columns(
-            &options.table,
+            &options.table.name,
             &table.schema,
             algorithm,
             case,
             attributes,
-            &options.attributes_from,
+            &options.table.attributes_from,
         )?;
         if let (Some(refresh), Some(owner)) = (
             &options.refresh,
             attributes.iter().find(|a| a.name == SOURCE_ATTRIBUTE),
         ) && refresh.delete
         {
-            template = template.with_delete_condition(&options.table, &table.schema, owner);
+            template = template.with_delete_condition(&options.table.name, &table.schema, owner);
         }
         Ok(template)
     }
@@ -212,7 +227,7 @@ impl Ingest {
         if !self.is_ordered() {
             return Ok(());
         }
-        let folder = self.options.unpack.work_dir.path();
+        let folder = self.options.read.unpack.work_dir.path();
         tempfile::tempfile_in(&folder).map_err(|e| {
             Error::usage(format!(
                 "cannot create temporary files for sorting in {}",
@@ -227,9 +242,10 @@ impl Ingest {
         }
         let options = &self.options;
         let objects = Objects::new(&self.old_sources, &self.aws);
-        let mut prefetch = Prefetch::new(objects, &self.aws, &options.unpack, &options.form);
+        let mut prefetch =
+            Prefetch::new(objects, &self.aws, &options.read.unpack, &options.read.form);
         if let Some(old) = prefetch.next().await? {
-            old.parser(&options.form, algorithm, columns.column_names())?;
+            old.parser(&options.read.form, algorithm, columns.column_names())?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ impl Ingest {
         let capacity = self.capacity(table).await;
         let rate_limiter = match options.dry_run {
             true => RateLimiter::fixed(None),
-            false => options.rate.rate_limiter(capacity, options.max_rate),
+            false => options.run.rate.rate_limiter(capacity, options.max_rate),
         };
         rate_limiter.grant_burst(options.burst);
         rate_limiter
@@ -60,16 +60,26 @@ impl Ingest {
 
     /// Names of the attributes that every item of this run has, including the key.
     fn attribute_names<'a>(&'a self, table: &'a Table) -> Vec<&'a str> {
-        let names = self.options.attributes.iter().map(|a| a.name.as_str());
-        let of_rows = self.options.attributes_from.iter().map(|a| a.name.as_str());
-        let of_release = match self.options.attr_from_version {
+        let names = self
+            .options
+            .table
+            .attributes
+            .iter()
+            .map(|a| a.name.as_str());
+        let of_rows = self
+            .options
+            .table
+            .attributes_from
+            .iter()
+            .map(|a| a.name.as_str());
+        let of_release = match self.options.table.attr_from_version {
             true => &RELEASE_FIELDS[..],
             false => &[],
         };
         names
             .chain(of_rows)
             .chain(of_release.iter().map(|(name, _)| *name))
-            .chain(self.options.form.rule_names())
+            .chain(self.options.read.form.rule_names())
             .chain([table.schema.partition.name.as_str()])
             .collect()
     }
@@ -79,7 +89,7 @@ impl Ingest {
         let options = &self.options;
         let note = match &options.raise_note {
             Some(path) => path.clone(),
-            None => restore_note::note_path(&self.aws, &options.table)?,
+            None => restore_note::note_path(&self.aws, &options.table.name)?,
         };
         let raised = raise::raise(
             &self.aws,
@@ -87,13 +97,13 @@ impl Ingest {
             units,
             &self.attribute_names(table),
             note,
-            &options.stop,
+            &options.run.stop,
         )
         .await?;
         if let Some(raised) = &raised {
             tracing::info!(
                 "if this process is killed, hashferry capacity --table {} --restore {} restores the table",
-                options.table,
+                options.table.name,
                 raised.note_path().display()
             );
         }
@@ -103,7 +113,7 @@ impl Ingest {
     /// Restores the capacity of the table, and adds that to the report.
     pub(super) async fn restore(&self, raised: Raise, report: &mut Report) -> Result<()> {
         let parts = raised.parts().to_vec();
-        let restored = raised.restore(&self.aws, &self.options.stop).await;
+        let restored = raised.restore(&self.aws, &self.options.run.stop).await;
         let entry = |p: RaisedPart| RaisedReport {
             index: p.index,
             from_wcu: p.write_units,

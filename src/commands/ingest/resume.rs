@@ -39,7 +39,7 @@ impl Ingest {
 
     /// Destination of rejected lines, which keeps those of the run that `checkpoint` resumes.
     pub(super) fn rejects(&self, checkpoint: Option<&Checkpoint>) -> Result<Rejects> {
-        match (checkpoint, &self.options.rejects) {
+        match (checkpoint, &self.options.read.rejects) {
             (Some(checkpoint), Some(path)) => {
                 let mark = checkpoint.watermark();
                 // Lines after the watermark are read and rejected again.
@@ -65,8 +65,12 @@ impl Ingest {
             .await?;
         let number = checkpoint.watermark().source;
         let Some(last) = &checkpoint.partial_source else {
-            let mut prefetch =
-                Prefetch::new(objects, &self.aws, &self.options.unpack, &self.options.form);
+            let mut prefetch = Prefetch::new(
+                objects,
+                &self.aws,
+                &self.options.read.unpack,
+                &self.options.read.form,
+            );
             let next = prefetch.next().await?;
             if let Some(opened) = &next {
                 tracing::info!(
@@ -95,6 +99,7 @@ impl Ingest {
         }
         let packed = was.compression.as_ref();
         self.options
+            .read
             .unpack
             .check_unchanged(packed)
             .map_err(|what| {
@@ -121,7 +126,7 @@ impl Ingest {
                 algorithm,
                 last.bytes,
                 &self.aws,
-                &self.options.unpack,
+                &self.options.read.unpack,
             )
             .await?,
             source: number,
@@ -130,7 +135,12 @@ impl Ingest {
             total_lines: checkpoint.line_counts.lines,
             total_rejected: checkpoint.line_counts.rejected,
         };
-        let prefetch = Prefetch::new(objects, &self.aws, &self.options.unpack, &self.options.form);
+        let prefetch = Prefetch::new(
+            objects,
+            &self.aws,
+            &self.options.read.unpack,
+            &self.options.read.form,
+        );
         Ok((Some(start), prefetch))
     }
 

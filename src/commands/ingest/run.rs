@@ -7,7 +7,7 @@
 
 use crate::base::error::Result;
 use crate::commands::ingest::finish::{Completion, PipelineEnd, RunContext};
-use crate::commands::ingest::options::{GIVE_UP_AFTER, Ingest};
+use crate::commands::ingest::options::Ingest;
 use crate::commands::ingest::ordered_lists::OrderedRun;
 use crate::commands::ingest::prepare::PreparedRun;
 use crate::dynamodb::column_attributes::ColumnAttributes;
@@ -33,7 +33,7 @@ impl Ingest {
     /// # Errors
     /// If the run cannot start; then nothing was written.
     pub async fn run(self) -> Result<Report> {
-        let (events, watch) = (self.options.events.clone(), self.watch.clone());
+        let (events, watch) = (self.options.run.events.clone(), self.watch.clone());
         let run = Box::pin(self.run_to_end());
         events.drive(|| watch.progress(), run).await
     }
@@ -41,12 +41,12 @@ impl Ingest {
     async fn run_to_end(mut self) -> Result<Report> {
         let look = Box::pin(self.resolve_path_rules()).await?;
         let options = &self.options;
-        let mut report = Report::new(self.command(), &options.table, Timestamp::now());
+        let mut report = Report::new(self.command(), &options.table.name, Timestamp::now());
         report.dry_run = options.dry_run;
         let started = Instant::now();
         let prepared = tokio::select! {
             biased;
-            () = options.stop.requested() => {
+            () = options.run.stop.requested() => {
                 report.finish(Outcome::Interrupted, None);
                 return Ok(report);
             }
@@ -61,7 +61,7 @@ impl Ingest {
             (None, _) => None,
         };
         let before = started.elapsed();
-        let ended = match options.stop.is_requested() {
+        let ended = match options.run.stop.is_requested() {
             true => Ok(Completion::Interrupted),
             false => Box::pin(self.write(prepared, &mut report)).await,
         };
@@ -84,7 +84,7 @@ impl Ingest {
         };
         report.finish(outcome, failure.as_ref());
         if let Outcome::Complete | Outcome::Rejects = outcome {
-            options.unpack.work_dir.finish_run();
+            options.read.unpack.work_dir.finish_run();
         }
         Ok(report)
     }
@@ -96,7 +96,7 @@ impl Ingest {
     async fn write(&self, mut prepared: PreparedRun, report: &mut Report) -> Result<Completion> {
         let options = &self.options;
         if options.raise_to.is_some() && !options.dry_run {
-            let described = describe_table::describe_table(&self.aws, &options.table, None);
+            let described = describe_table::describe_table(&self.aws, &options.table.name, None);
             prepared.table = Box::pin(described).await?;
         }
         let started = Instant::now();
@@ -104,7 +104,7 @@ impl Ingest {
         let rate_limiter = Arc::new(Box::pin(self.rate_limiter(&prepared.table)).await);
         let target = rate_limiter.rate();
         let batch_units = template.write_units() * template.max_batch_items() as f64;
-        let calls = options.concurrency.describe(target, batch_units);
+        let calls = options.run.concurrency.describe(target, batch_units);
         let earlier_counts = self.resumed_counters(&prepared);
         self.set_plan(&prepared, &rate_limiter, started, earlier_counts);
         self.log_start(&prepared.table, template, target, &calls);
@@ -143,21 +143,21 @@ impl Ingest {
         let (records, fresh) = mpsc::channel(CHANNEL_CAPACITY);
         let writer = Writer {
             table: &sink,
-            table_name: &options.table,
+            table_name: &options.table.name,
             template: &template,
             rate_limiter: &rate_limiter,
             counters: self.watch.counters(),
             watermark: &watermark,
             rejects: &rejects,
             options: WriterOptions {
-                concurrency: options.concurrency,
-                give_up_after: options.give_up_after.unwrap_or(GIVE_UP_AFTER),
+                concurrency: options.run.concurrency,
+                give_up_after: options.run.give_up_after,
             },
         };
         let backoff = Backoff::new(fastrand::Rng::new());
         // Boxed once per run, to keep these large futures off the caller's stack.
         let read = Box::pin(self.read(&running, &columns, start, prefetch, records));
-        let write = Box::pin(writer.run(fresh, &options.stop, backoff));
+        let write = Box::pin(writer.run(fresh, &options.run.stop, backoff));
         let work = async { tokio::join!(write, read) };
         let halves = Box::pin(self.until_done(&running, work)).await;
         Box::pin(self.finish(&running, halves, report)).await
@@ -194,13 +194,13 @@ impl Ingest {
             algorithm: running.algorithm,
             distinct: options.distinct,
             columns,
-            max_rejects: options.max_rejects,
+            max_rejects: options.read.max_rejects,
             counters: self.watch.counters(),
             rejects: running.rejects,
             sources: running.watermark.sources(),
             records,
         };
-        reader.run(start, &mut prefetch, &options.stop).await
+        reader.run(start, &mut prefetch, &options.run.stop).await
     }
 
     /// Drives `work`, the writer and the reader, to its end. Meanwhile the rate follows the
@@ -213,7 +213,8 @@ impl Ingest {
         let options = &self.options;
         let interval = options.capacity_interval.unwrap_or(CAPACITY_INTERVAL);
         let describe = || async {
-            let table = describe_table::describe_table(&self.aws, &options.table, None).await?;
+            let table =
+                describe_table::describe_table(&self.aws, &options.table.name, None).await?;
             Ok(self.capacity(&table).await)
         };
         let follow = running.rate_limiter.follow_table(interval, describe);
@@ -237,7 +238,7 @@ impl Ingest {
                         tokio::select! {
                             biased;
                             _ = &mut save => {}
-                            () = options.stop.forced() => {}
+                            () = options.run.stop.forced() => {}
                         }
                     }
                     break ended;
@@ -246,7 +247,7 @@ impl Ingest {
                 // Without checkpoints a crash would lose progress, so stop.
                 Err(e) = &mut save, if unsaved.is_none() => {
                     unsaved = Some(e);
-                    options.stop.request();
+                    options.run.stop.request();
                 }
             }
         };

@@ -26,12 +26,16 @@ impl Sink {
         Ok(match options.dry_run {
             true => Sink::DryRun,
             false => Sink::Table {
-                batches: PreparedOperation::new(&ingest.aws, "BatchWriteItem", &options.table)?,
+                batches: PreparedOperation::new(
+                    &ingest.aws,
+                    "BatchWriteItem",
+                    &options.table.name,
+                )?,
                 deletes: match template.has_conditional_deletes() {
                     true => Some(PreparedOperation::new(
                         &ingest.aws,
                         "DeleteItem",
-                        &options.table,
+                        &options.table.name,
                     )?),
                     false => None,
                 },

@@ -13,7 +13,6 @@ use crate::base::hash::{Hash, MAX_HASH_BYTES};
 use crate::commands::lookup::api_backend::{ApiBackend, ApiResponse};
 use crate::commands::lookup::api_response::ParsedResponse;
 use crate::commands::lookup::backend::BackendErrorClass;
-use crate::commands::lookup::options::GIVE_UP_AFTER;
 use crate::flow::backoff::Backoff;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -36,12 +35,8 @@ struct ProbeFailure {
 /// # Errors
 /// [`ErrorKind::Usage`] if the responses are not those of a look-up. [`ErrorKind::Read`] if
 /// the API denies access, or has no response after `tries` or within `give_up_after`.
-pub(super) async fn run(
-    api: &ApiBackend,
-    tries: u32,
-    give_up_after: Option<Duration>,
-) -> Result<()> {
-    let patience = give_up_after.unwrap_or(GIVE_UP_AFTER);
+pub(super) async fn run(api: &ApiBackend, tries: u32, give_up_after: Duration) -> Result<()> {
+    let patience = give_up_after;
     let mut backoff = Backoff::new(fastrand::Rng::new());
     let started = Instant::now();
     let (mut tried, mut failed) = (0, 0);

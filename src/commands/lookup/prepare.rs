@@ -43,7 +43,7 @@ impl Lookup {
         let mut input = Input::open(&self.sources, &self.aws, &options.unpack).await?;
         let given_algorithm = match options.paths {
             Some(_) => Some(Algorithm::Sha256),
-            None => options.algorithm,
+            None => options.table.algorithm,
         };
         let (backend, algorithm, paths) = match &options.api {
             Some(api) => {
@@ -54,9 +54,10 @@ impl Lookup {
                 let given = options.paths.as_ref();
                 let paths = given.map(GivenRules::normalizer).transpose()?;
                 let rules = paths.as_ref().map(RulesCheck::from_normalizer);
-                let backend = api.backend(algorithm, options.case.unwrap_or_default(), rules)?;
+                let backend =
+                    api.backend(algorithm, options.table.case.unwrap_or_default(), rules)?;
                 if !input.is_empty().await? {
-                    api_probe::run(&backend, api.max_tries(), options.give_up_after).await?;
+                    api_probe::run(&backend, api.max_tries(), options.run.give_up_after).await?;
                 }
                 let backend = PreparedBackend::Api(Box::new(backend), api.max_tries());
                 (backend, algorithm, paths)
@@ -83,25 +84,28 @@ impl Lookup {
         given_algorithm: Option<Algorithm>,
     ) -> Result<(PreparedBackend, Algorithm, Option<Normalizer>)> {
         let options = &self.options;
-        let table =
-            match crate::dynamodb::describe_table::describe_table(&self.aws, &options.table, None)
-                .await
-            {
-                Err(e) if e.kind() == ErrorKind::Denied => {
-                    let algorithm = match (given_algorithm, &options.key) {
-                        (None, None) => Some(input.algorithm().await?),
-                        _ => given_algorithm,
-                    };
-                    let key = options.key.clone();
-                    crate::dynamodb::describe_table::assume_table(
-                        e,
-                        &options.table,
-                        key,
-                        algorithm,
-                    )?
-                }
-                described => described?,
-            };
+        let table = match crate::dynamodb::describe_table::describe_table(
+            &self.aws,
+            &options.table.name,
+            None,
+        )
+        .await
+        {
+            Err(e) if e.kind() == ErrorKind::Denied => {
+                let algorithm = match (given_algorithm, &options.table.key) {
+                    (None, None) => Some(input.algorithm().await?),
+                    _ => given_algorithm,
+                };
+                let key = options.table.key.clone();
+                crate::dynamodb::describe_table::assume_table(
+                    e,
+                    &options.table.name,
+                    key,
+                    algorithm,
+                )?
+            }
+            described => described?,
+        };
         let key = &table.schema.partition.name;
         if options.paths.is_some()
             && Algorithm::from_name(key).is_some_and(|named| given_algorithm != Some(named))
@@ -116,7 +120,7 @@ impl Lookup {
         }
         let look = scan::inspect(&self.aws, &table.name, &table.schema.partition).await?;
         look.log(&table, true);
-        let given = KeyOptions::from_flags(given_algorithm, options.key.as_ref());
+        let given = KeyOptions::from_flags(given_algorithm, options.table.key.as_ref());
         let algorithm = match look.algorithm_for_table(&table, given)? {
             Some(algorithm) => algorithm,
             None => {
@@ -129,14 +133,14 @@ impl Lookup {
         let paths = given.map(|given| look.normalizer(given, SettingSyntax::Flags));
         let paths = paths.transpose()?;
         let backend = TableBackend {
-            table: PreparedOperation::new(&self.aws, "BatchGetItem", &options.table)?,
-            name: options.table.clone(),
+            table: PreparedOperation::new(&self.aws, "BatchGetItem", &options.table.name)?,
+            name: options.table.name.clone(),
             either_case: CaseDetector::new(
-                &options.table,
+                &options.table.name,
                 &table.schema,
                 algorithm,
-                look.case(options.case, SettingSyntax::Flags)?,
-                &options.attributes,
+                look.case(options.table.case, SettingSyntax::Flags)?,
+                &options.table.attributes,
                 SettingSyntax::Flags,
             )?,
             consistent: options.consistent,

@@ -27,7 +27,7 @@ use crate::commands::lookup::api_backend::ApiBackend;
 use crate::commands::lookup::api_options::{API_CONCURRENCY, Api};
 use crate::commands::lookup::backend::Backend;
 use crate::commands::lookup::input::{Input, InputReader, ResumePoint};
-use crate::commands::lookup::options::{GIVE_UP_AFTER, Lookup};
+use crate::commands::lookup::options::Lookup;
 use crate::commands::lookup::outcome::{
     balance_error, count_unanswered, finish_report, listed, warn_if_none_known,
 };
@@ -93,7 +93,7 @@ impl Lookup {
         self,
         writer: Option<W>,
     ) -> Result<LookupReport> {
-        let (events, watch) = (self.options.events.clone(), self.watch.clone());
+        let (events, watch) = (self.options.run.events.clone(), self.watch.clone());
         let run = Box::pin(self.run_to_end(writer));
         events.drive(|| watch.progress(), run).await
     }
@@ -104,7 +104,7 @@ impl Lookup {
         let started = Instant::now();
         let prepared = tokio::select! {
             biased;
-            () = options.stop.requested() => {
+            () = options.run.stop.requested() => {
                 report.finish(Outcome::Interrupted, None);
                 return Ok(report);
             }
@@ -143,11 +143,11 @@ impl Lookup {
                     previous,
                     output_name: name,
                 };
-                let output = Output::new(file, &options.stop);
+                let output = Output::new(file, &options.run.stop);
                 Box::pin(self.run_queries(prepared, output, resume, report, started)).await
             }
             (None, Some(writer)) => {
-                let output = Output::new(writer, &options.stop);
+                let output = Output::new(writer, &options.run.stop);
                 let resume = ResumePoint::default();
                 Box::pin(self.run_queries(prepared, output, resume, report, started)).await
             }
@@ -158,7 +158,7 @@ impl Lookup {
     /// The report before the first line is read.
     fn new_report(&self, started: Timestamp) -> LookupReport {
         let options = &self.options;
-        let table = Some(options.table.as_str()).filter(|t| !t.is_empty());
+        let table = Some(options.table.name.as_str()).filter(|t| !t.is_empty());
         let api = options.api.as_ref().map(Api::display_url);
         let mut report = LookupReport::new(table, api, &options.input, started);
         report.output = options
@@ -225,11 +225,11 @@ impl Lookup {
             .as_ref()
             .map(Api::display_url)
             .unwrap_or_default();
-        let limit = match options.rate {
+        let limit = match options.run.rate {
             RateSetting::Units(calls) => Some(calls),
             _ => None,
         };
-        let concurrency = match options.concurrency {
+        let concurrency = match options.run.concurrency {
             Concurrency::Calls(calls) => calls,
             Concurrency::Auto => API_CONCURRENCY,
         };
@@ -245,7 +245,7 @@ impl Lookup {
             max_keys: 1,
             min_key_cost: 1.0,
             max_tries: Some(max_tries),
-            give_up_after: options.give_up_after.unwrap_or(GIVE_UP_AFTER),
+            give_up_after: options.run.give_up_after,
             target: api,
         };
         let rate_limiter = Arc::new(RateLimiter::fixed(limit).for_reads());
@@ -266,6 +266,7 @@ impl Lookup {
     ) -> LookupReport {
         let options = &self.options;
         let rate_limiter = options
+            .run
             .rate
             .rate_limiter(table.read_capacity(), None)
             .for_reads();
@@ -274,7 +275,7 @@ impl Lookup {
             true => CONSISTENT_READ_UNITS,
             false => EVENTUAL_READ_UNITS,
         };
-        let concurrency = options.concurrency;
+        let concurrency = options.run.concurrency;
         let calls = concurrency.describe(target, key_rcu * MAX_GET_KEYS as f64);
         self.log_start(table, subject, target, &calls);
         let requester_options = RequesterOptions {
@@ -282,14 +283,17 @@ impl Lookup {
             max_keys: MAX_GET_KEYS,
             min_key_cost: key_rcu,
             max_tries: None,
-            give_up_after: options.give_up_after.unwrap_or(GIVE_UP_AFTER),
-            target: format!("table {}", options.table),
+            give_up_after: options.run.give_up_after,
+            target: format!("table {}", options.table.name),
         };
         let rate_limiter = Arc::new(rate_limiter);
         let describe = || async {
-            let table =
-                crate::dynamodb::describe_table::describe_table(&self.aws, &options.table, None)
-                    .await?;
+            let table = crate::dynamodb::describe_table::describe_table(
+                &self.aws,
+                &options.table.name,
+                None,
+            )
+            .await?;
             Ok(table.read_capacity())
         };
         let follow = rate_limiter.follow_table(CAPACITY_INTERVAL, describe);
@@ -356,7 +360,7 @@ impl PreparedRun<'_> {
             parser: self.parser,
             resume: self.resume,
             counters,
-            stop: &options.stop,
+            stop: &options.run.stop,
             send,
         };
         let requester = Requester {
@@ -369,7 +373,7 @@ impl PreparedRun<'_> {
         let backoff = Backoff::new(fastrand::Rng::new());
         let work = async {
             tokio::join!(
-                requester.run(fresh, buffer, &mut output, &options.stop, backoff),
+                requester.run(fresh, buffer, &mut output, &options.run.stop, backoff),
                 reader.run(self.input),
             )
         };

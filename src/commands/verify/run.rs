@@ -20,7 +20,7 @@ use crate::commands::item_options::with_release_attributes;
 use crate::commands::verify::checker::{Checker, CheckerOptions};
 use crate::commands::verify::counts::{VerifyCounters, VerifyLineCounts};
 use crate::commands::verify::finding::{Finding, UnresolvedFinding};
-use crate::commands::verify::options::{GIVE_UP_AFTER, Verify};
+use crate::commands::verify::options::Verify;
 use crate::commands::verify::report::{FindingReport, MAX_REPORTED_FINDINGS, VerifyReport};
 use crate::dynamodb::batch_get::expected::GetTemplate;
 use crate::dynamodb::batch_get::request::{
@@ -77,7 +77,7 @@ impl Verify {
         self,
         on_finding: impl FnMut(Finding<'_>) -> Result<()>,
     ) -> Result<VerifyReport> {
-        let (events, watch) = (self.options.events.clone(), self.watch.clone());
+        let (events, watch) = (self.options.run.events.clone(), self.watch.clone());
         let run = Box::pin(self.run_to_end(on_finding));
         events.drive(|| watch.progress(), run).await
     }
@@ -88,11 +88,11 @@ impl Verify {
     ) -> Result<VerifyReport> {
         let look = Box::pin(self.resolve_path_rules()).await?;
         let options = &self.options;
-        let mut report = VerifyReport::new(&options.table, options.sample, Timestamp::now());
+        let mut report = VerifyReport::new(&options.table.name, options.sample, Timestamp::now());
         let started = Instant::now();
         let (input, prepared) = tokio::select! {
             biased;
-            () = options.stop.requested() => {
+            () = options.run.stop.requested() => {
                 report.finish(Outcome::Interrupted, None);
                 return Ok(report);
             }
@@ -171,6 +171,7 @@ impl Verify {
     fn rate_limiter(&self, prepared: &Prepared) -> (Arc<RateLimiter>, Option<f64>, String) {
         let options = &self.options;
         let rate_limiter = options
+            .run
             .rate
             .rate_limiter(prepared.table.read_capacity(), None)
             .for_reads();
@@ -180,6 +181,7 @@ impl Verify {
             false => EVENTUAL_READ_UNITS,
         };
         let calls = options
+            .run
             .concurrency
             .describe(target, key_rcu * MAX_GET_KEYS as f64);
         (Arc::new(rate_limiter), target, calls)
@@ -216,7 +218,7 @@ impl Verify {
             columns: &prepared.columns,
             max_rejects: match options.rejects_known {
                 true => MaxRejects::Count(u64::MAX),
-                false => options.max_rejects,
+                false => options.read.max_rejects,
             },
             counters: &counters.reader,
             rejects: &prepared.rejects,
@@ -225,14 +227,14 @@ impl Verify {
         };
         let checker = Checker {
             table: &prepared.operation,
-            table_name: &options.table,
+            table_name: &options.table.name,
             template: &prepared.template,
             rate_limiter,
             counters,
             options: CheckerOptions {
-                concurrency: options.concurrency,
+                concurrency: options.run.concurrency,
                 consistent: options.consistent,
-                give_up_after: options.give_up_after.unwrap_or(GIVE_UP_AFTER),
+                give_up_after: options.run.give_up_after,
             },
         };
         let draw = async {
@@ -243,15 +245,22 @@ impl Verify {
         let backoff = Backoff::new(fastrand::Rng::new());
         let work = async {
             tokio::join!(
-                checker.run(fresh, on_finding, &options.stop, backoff),
+                checker.run(fresh, on_finding, &options.run.stop, backoff),
                 draw,
-                reader.run(StartPosition::at_start(opened), &mut ahead, &options.stop),
+                reader.run(
+                    StartPosition::at_start(opened),
+                    &mut ahead,
+                    &options.run.stop
+                ),
             )
         };
         let describe = || async {
-            let table =
-                crate::dynamodb::describe_table::describe_table(&self.aws, &options.table, None)
-                    .await?;
+            let table = crate::dynamodb::describe_table::describe_table(
+                &self.aws,
+                &options.table.name,
+                None,
+            )
+            .await?;
             Ok(table.read_capacity())
         };
         let (checked, (), read) = tokio::select! {
@@ -298,7 +307,7 @@ impl Verify {
         let listed = ListTotals {
             keeps_rejects: true,
             sources: &self.sources,
-            algorithm: Some(algorithm).filter(|_| options.form.path_normalizer.is_none()),
+            algorithm: Some(algorithm).filter(|_| options.read.form.path_normalizer.is_none()),
             lines: line_counts.lines,
             skipped: line_counts.skipped,
             rejected: line_counts.rejected,
@@ -316,23 +325,24 @@ impl Verify {
         };
         report.finish(outcome, failure.as_ref());
         if !matches!(outcome, Outcome::Failed | Outcome::Interrupted) {
-            options.unpack.work_dir.finish_run();
+            options.read.unpack.work_dir.finish_run();
         }
     }
 
     /// Reads from the table's items the path rules that the caller leaves open.
     async fn resolve_path_rules(&mut self) -> Result<Option<Inspection>> {
-        let (options, given) = (&self.options, self.options.given_rules());
-        let (key, stop) = (options.key.as_ref(), &options.stop);
+        let (options, given) = (&self.options, self.options.read.given_rules());
+        let (key, stop) = (options.table.key.as_ref(), &options.run.stop);
         let (rules, look) = crate::pipeline::contents::rules::rules_for(
             &self.aws,
-            &options.table,
+            &options.table.name,
             key,
             given.as_ref(),
             stop,
         )
         .await?;
-        self.options.form.path_normalizer = rules.or(self.options.form.path_normalizer.take());
+        self.options.read.form.path_normalizer =
+            rules.or(self.options.read.form.path_normalizer.take());
         Ok(look)
     }
 
@@ -343,27 +353,30 @@ impl Verify {
             tracing::info!("reading standard input");
         }
         let objects = Objects::new(&self.sources, &self.aws);
-        let mut ahead = Prefetch::new(objects, &self.aws, &options.unpack, &options.form);
+        let mut ahead = Prefetch::new(objects, &self.aws, &options.read.unpack, &options.read.form);
         let Some(opened) = ahead.next().await? else {
             return Err(Error::usage(
                 "there is nothing to read: the sources name no object",
             ));
         };
-        let table =
-            match crate::dynamodb::describe_table::describe_table(&self.aws, &options.table, None)
-                .await
-            {
-                Err(e) if e.kind() == ErrorKind::Denied => {
-                    let shown = options.algorithm.or(opened.detected.algorithm);
-                    crate::dynamodb::describe_table::assume_table(
-                        e,
-                        &options.table,
-                        options.key.clone(),
-                        shown,
-                    )?
-                }
-                described => described?,
-            };
+        let table = match crate::dynamodb::describe_table::describe_table(
+            &self.aws,
+            &options.table.name,
+            None,
+        )
+        .await
+        {
+            Err(e) if e.kind() == ErrorKind::Denied => {
+                let shown = options.table.algorithm.or(opened.detected.algorithm);
+                crate::dynamodb::describe_table::assume_table(
+                    e,
+                    &options.table.name,
+                    options.table.key.clone(),
+                    shown,
+                )?
+            }
+            described => described?,
+        };
         let mut look = match look {
             Some(look) => look,
             None => {
@@ -376,41 +389,45 @@ impl Verify {
             }
         };
         look.log(&table, true);
-        let given = KeyOptions::from_flags(options.algorithm, options.key.as_ref());
-        let algorithm = opened.algorithm_for(&table, &look, given, &options.form)?;
-        let (given, from) = (&options.attributes, &options.attributes_from);
+        let given = KeyOptions::from_flags(options.table.algorithm, options.table.key.as_ref());
+        let algorithm = opened.algorithm_for(&table, &look, given, &options.read.form)?;
+        let (given, from) = (&options.table.attributes, &options.table.attributes_from);
         let mut attributes =
-            crate::commands::item_options::with_rule_attributes(&options.form, given, from)?;
-        if options.attr_from_version {
-            let (sources, unpack) = (&self.sources, &options.unpack);
+            crate::commands::item_options::with_rule_attributes(&options.read.form, given, from)?;
+        if options.table.attr_from_version {
+            let (sources, unpack) = (&self.sources, &options.read.unpack);
             attributes =
                 with_release_attributes(&attributes, from, &opened, sources, &self.aws, unpack)
                     .await?;
         }
         let settings = KeySettings {
             algorithm,
-            case: options.case,
+            case: options.table.case,
             attributes: &attributes,
         };
         let case = opened
-            .case_for(&self.aws, &table, &mut look, settings, &options.form)
+            .case_for(&self.aws, &table, &mut look, settings, &options.read.form)
             .await?;
         let template = GetTemplate::with_columns(
-            &options.table,
+            &options.table.name,
             &table.schema,
             algorithm,
             case,
             &attributes,
-            &options.attributes_from,
+            &options.table.attributes_from,
         )?;
-        let columns =
-            ColumnAttributes::new(&options.table, &table.schema, &options.attributes_from, 0)?;
-        opened.parser(&options.form, algorithm, columns.column_names())?;
+        let columns = ColumnAttributes::new(
+            &options.table.name,
+            &table.schema,
+            &options.table.attributes_from,
+            0,
+        )?;
+        opened.parser(&options.read.form, algorithm, columns.column_names())?;
         let rejects = match options.rejects_known {
             true => Rejects::counted_only(),
-            false => Rejects::new(options.rejects.as_deref())?,
+            false => Rejects::new(options.read.rejects.as_deref())?,
         };
-        let operation = PreparedOperation::new(&self.aws, "BatchGetItem", &options.table)?;
+        let operation = PreparedOperation::new(&self.aws, "BatchGetItem", &options.table.name)?;
         let prepared = Prepared {
             table,
             look,
