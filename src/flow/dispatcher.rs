@@ -3,12 +3,12 @@
 //! A command gives it three parts:
 //!
 //! * a [`CallSender`], which sends a batch once;
-//! * a [`CallHandler`], which takes new items in and judges responses;
+//! * a [`CallHandler`], which takes new items in and handles responses;
 //! * an [`Input`] of new items.
 //!
 //! The dispatcher owns the [retry queue](crate::flow::retry_queue) and the calls in
 //! flight. It composes the next batch, waits for its units at the token bucket, sends it
-//! and passes the response to the handler. Then it applies the handler's verdict:
+//! and passes the response to the handler. Then it applies the handler's outcome:
 //!
 //! * it settles units that succeeded or were throttled with the rate limiter;
 //! * it requeues items to retry with a back-off; a retry pays for its units again;
@@ -49,7 +49,7 @@ pub(crate) struct DispatchOptions {
     pub(crate) concurrency: Concurrency,
     /// Maximum time without a success.
     pub(crate) give_up_after: Duration,
-    /// Number of ready items of a lane at which reading pauses.
+    /// Number of ready items of one kind at which reading pauses.
     pub(crate) read_ahead: usize,
     /// Maximum number of items in a call.
     pub(crate) max_items: usize,
@@ -81,7 +81,7 @@ pub(crate) trait CallSender<T> {
     fn send(&self, batch: &Batch<T>) -> impl Future<Output = Self::Response>;
 }
 
-/// Takes new items in, and judges responses.
+/// Takes new items in, and handles responses.
 pub(crate) trait CallHandler {
     /// Item of a call.
     type Item: QueueItem;
@@ -116,7 +116,7 @@ pub(crate) trait CallHandler {
         call: FinishedCall<Self::Item>,
         response: Self::Response,
         queue: &mut RetryQueue<Self::Item>,
-    ) -> Verdict<Self::Item>;
+    ) -> CallOutcome<Self::Item>;
 
     /// Records the number of calls in flight.
     fn record_in_flight(&self, calls: u64);
@@ -190,7 +190,7 @@ pub(crate) struct FinishedCall<T> {
 
 /// What a handler makes of a response.
 #[derive(Debug)]
-pub(crate) struct Verdict<T> {
+pub(crate) struct CallOutcome<T> {
     /// Units paid for items that succeeded, and consumed capacity if the response has it;
     /// `None` if no item succeeded.
     pub(crate) success: Option<(f64, Option<ConsumedCapacity>)>,
@@ -199,15 +199,15 @@ pub(crate) struct Verdict<T> {
     pub(crate) throttled: Option<(f64, Vec<(String, String)>)>,
     /// Units paid but not consumed.
     pub(crate) refund: f64,
-    /// Items to retry, in the lane of the call.
+    /// Items to retry, in a call of the same kind.
     pub(crate) retry: Vec<Entry<T>>,
     /// Failure of the call; `None` if an item succeeded, or if the call need not count.
     pub(crate) failure: Option<Failure>,
 }
 
-impl<T> Default for Verdict<T> {
+impl<T> Default for CallOutcome<T> {
     fn default() -> Self {
-        Verdict {
+        CallOutcome {
             success: None,
             throttled: None,
             refund: 0.0,
@@ -288,7 +288,7 @@ type Ended<T, R> = (FinishedCall<T>, Instant, R);
 
 impl Dispatcher<'_> {
     /// Runs until `input` is closed and every item has an outcome, until `stop`, or until
-    /// a failure that ends the run. `queue` holds the lanes.
+    /// a failure that ends the run. `queue` knows the kinds of calls.
     pub(crate) async fn run<H, S, I, O>(
         &self,
         queue: RetryQueue<H::Item>,
@@ -481,26 +481,26 @@ impl<H: CallHandler> Run<'_, H> {
             self.dispatcher.rate_limiter.refund(step.units - paid);
         }
         let batch = batch?;
-        self.queue.record_sent(batch.lane);
+        self.queue.record_sent(batch.kind);
         self.in_flight_items += batch.entries.len() as u64;
         Some((batch, paid))
     }
 
-    /// Applies the handler's verdict on a call that has ended.
+    /// Applies the handler's outcome on a call that has ended.
     fn apply(&mut self, (call, sent_at, response): Ended<H::Item, H::Response>) {
-        let lane = call.batch.lane;
-        self.queue.record_ended(lane);
+        let kind = call.batch.kind;
+        self.queue.record_ended(kind);
         self.in_flight_items -= call.batch.entries.len() as u64;
-        let verdict = self.handler.handle(call, response, &mut self.queue);
+        let outcome = self.handler.handle(call, response, &mut self.queue);
         let rate_limiter = self.dispatcher.rate_limiter;
         // Throttling first: the rate limiter must see the success last.
-        if let Some((units, reasons)) = &verdict.throttled {
+        if let Some((units, reasons)) = &outcome.throttled {
             rate_limiter.record_throttled(*units, reasons);
         }
-        if verdict.refund > 0.0 {
-            rate_limiter.refund(verdict.refund);
+        if outcome.refund > 0.0 {
+            rate_limiter.refund(outcome.refund);
         }
-        if let Some((paid, consumed)) = &verdict.success {
+        if let Some((paid, consumed)) = &outcome.success {
             let now = Instant::now();
             self.concurrency_limit.observe(sent_at, now);
             self.stalled_since = None;
@@ -509,14 +509,14 @@ impl<H: CallHandler> Run<'_, H> {
                 self.queue.release_delayed(now);
             }
         }
-        self.requeue(lane, verdict.retry);
-        if let Some(failure) = verdict.failure {
+        self.requeue(kind, outcome.retry);
+        if let Some(failure) = outcome.failure {
             self.handle_failure(failure);
         }
     }
 
     /// Requeues entries with a back-off.
-    fn requeue(&mut self, lane: usize, mut entries: Vec<Entry<H::Item>>) {
+    fn requeue(&mut self, kind: usize, mut entries: Vec<Entry<H::Item>>) {
         for e in &mut entries {
             e.attempts = e.attempts.saturating_add(1);
         }
@@ -525,7 +525,7 @@ impl<H: CallHandler> Run<'_, H> {
         };
         let ready = Instant::now() + self.backoff.wait(attempts);
         for e in entries {
-            self.queue.push_retry(lane, e, ready);
+            self.queue.push_retry(kind, e, ready);
         }
     }
 

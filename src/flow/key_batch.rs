@@ -52,7 +52,7 @@ pub(crate) fn find_key<T: ReadKey>(entries: &[Entry<T>], hash: &Hash) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::retry_queue::{LaneOptions, RetryQueue};
+    use crate::flow::retry_queue::{KindOptions, RetryQueue};
     use std::time::Duration;
     use tokio::time::Instant;
 
@@ -63,11 +63,11 @@ mod tests {
     #[test]
     fn calls_have_distinct_keys_in_byte_order_and_lose_none() {
         let now = Instant::now();
-        let lane = LaneOptions {
+        let kind = KindOptions {
             max_items: 100,
             linger: Duration::from_millis(200),
         };
-        let mut queue = RetryQueue::new(&[lane]);
+        let mut queue = RetryQueue::new(&[kind]);
         queue.extend(0, [3, 1, 2, 0, 1, 2, 3, 0, 1, 1].map(hash), now);
         let mut calls = Vec::new();
         while let Some(batch) = queue.compose(now, true) {

@@ -5,8 +5,8 @@
 //! One invalid item fails its whole batch. So a batch that DynamoDB finds invalid is
 //! bisected until the invalid item stands alone, and the others are sent.
 //!
-//! A queue has one or more lanes, for items that must not share a call. The first lane
-//! that has a batch goes first.
+//! A queue holds one or more kinds of calls, such as batches of puts and single deletes.
+//! Items of different kinds never share a call. An earlier kind goes first.
 //!
 //! Pure: instants are arguments, nothing sleeps.
 
@@ -42,8 +42,8 @@ impl<T> Entry<T> {
 /// The items of one call, with distinct keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Batch<T> {
-    /// Index of the lane.
-    pub(crate) lane: usize,
+    /// Kind of the call.
+    pub(crate) kind: usize,
     /// The items.
     pub(crate) entries: Vec<Entry<T>>,
     /// True if it is part of an invalid batch, and must not be mixed with others.
@@ -69,9 +69,9 @@ impl QueueItem for Record {
     }
 }
 
-/// Options of a lane.
+/// Options of a kind of calls.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LaneOptions {
+pub(crate) struct KindOptions {
     /// Maximum number of items in a call.
     pub(crate) max_items: usize,
     /// Maximum time that an incomplete batch waits for more items.
@@ -81,14 +81,14 @@ pub(crate) struct LaneOptions {
 /// The waiting items. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct RetryQueue<T> {
-    lanes: Vec<Lane<T>>,
+    kinds: Vec<KindQueue<T>>,
     arrivals: u64,
 }
 
-/// Items that may share a call.
+/// Waiting items of one kind of calls.
 #[derive(Debug)]
-struct Lane<T> {
-    options: LaneOptions,
+struct KindQueue<T> {
+    options: KindOptions,
     ready: VecDeque<Entry<T>>,
     delayed: BinaryHeap<Reverse<Delayed<T>>>,
     bisected: VecDeque<Vec<Entry<T>>>,
@@ -129,9 +129,9 @@ impl<T> Ord for Delayed<T> {
 }
 
 impl<T: QueueItem> RetryQueue<T> {
-    /// Creates an empty queue with a lane for each of `lanes`.
-    pub(crate) fn new(lanes: &[LaneOptions]) -> Self {
-        let lane = |options: &LaneOptions| Lane {
+    /// Creates an empty queue for `kinds` of calls. A kind is named by its index.
+    pub(crate) fn new(kinds: &[KindOptions]) -> Self {
+        let kind = |options: &KindOptions| KindQueue {
             options: *options,
             ready: VecDeque::new(),
             delayed: BinaryHeap::new(),
@@ -140,23 +140,23 @@ impl<T: QueueItem> RetryQueue<T> {
             in_flight: 0,
         };
         RetryQueue {
-            lanes: lanes.iter().map(lane).collect(),
+            kinds: kinds.iter().map(kind).collect(),
             arrivals: 0,
         }
     }
 
-    /// Adds new items to a lane.
-    pub(crate) fn extend(&mut self, lane: usize, items: impl IntoIterator<Item = T>, now: Instant) {
-        let lane = &mut self.lanes[lane];
-        lane.ready.extend(items.into_iter().map(Entry::fresh));
-        lane.restart_linger(now);
+    /// Adds new items for calls of `kind`.
+    pub(crate) fn extend(&mut self, kind: usize, items: impl IntoIterator<Item = T>, now: Instant) {
+        let queue = &mut self.kinds[kind];
+        queue.ready.extend(items.into_iter().map(Entry::fresh));
+        queue.restart_linger(now);
     }
 
     /// Adds an entry to retry, not before `ready`.
-    pub(crate) fn push_retry(&mut self, lane: usize, entry: Entry<T>, ready: Instant) {
+    pub(crate) fn push_retry(&mut self, kind: usize, entry: Entry<T>, ready: Instant) {
         self.arrivals += 1;
         let arrival = self.arrivals;
-        self.lanes[lane].delayed.push(Reverse(Delayed {
+        self.kinds[kind].delayed.push(Reverse(Delayed {
             ready,
             arrival,
             entry,
@@ -170,52 +170,52 @@ impl<T: QueueItem> RetryQueue<T> {
             return batch.entries.pop();
         }
         let half = batch.entries.split_off(batch.entries.len() / 2);
-        let bisected = &mut self.lanes[batch.lane].bisected;
+        let bisected = &mut self.kinds[batch.kind].bisected;
         bisected.push_back(batch.entries);
         bisected.push_back(half);
         None
     }
 
-    /// Number of items that wait for nothing but a batch, in the fullest lane.
+    /// Maximum over all kinds of the items that wait for nothing but a batch.
     pub(crate) fn max_ready(&self) -> usize {
-        self.lanes.iter().map(|l| l.ready.len()).max().unwrap_or(0)
+        self.kinds.iter().map(|k| k.ready.len()).max().unwrap_or(0)
     }
 
     /// Number of items that wait for a retry.
     pub(crate) fn retries(&self) -> usize {
-        self.lanes.iter().map(Lane::retries).sum()
+        self.kinds.iter().map(KindQueue::retries).sum()
     }
 
-    /// Number of waiting items of a lane.
-    pub(crate) fn lane_len(&self, lane: usize) -> usize {
-        self.lanes[lane].len()
+    /// Number of items that wait for calls of `kind`.
+    pub(crate) fn kind_len(&self, kind: usize) -> usize {
+        self.kinds[kind].len()
     }
 
     /// Number of all waiting items.
     pub(crate) fn len(&self) -> usize {
-        self.lanes.iter().map(Lane::len).sum()
+        self.kinds.iter().map(KindQueue::len).sum()
     }
 
     /// True if nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.lanes.iter().all(Lane::is_empty)
+        self.kinds.iter().all(KindQueue::is_empty)
     }
 
     /// Time of the next batch if no item is added; `None` if nothing waits.
     pub(crate) fn next_ready(&self) -> Option<Instant> {
-        self.lanes.iter().filter_map(Lane::next_ready).min()
+        self.kinds.iter().filter_map(KindQueue::next_ready).min()
     }
 
     /// The next batch at `now`: a full one, one that has waited long enough, or any if
-    /// `flush`. A lane is flushed only when no later lane has items that may join it.
+    /// `flush`. A kind is flushed only when no later kind has items that may join it.
     pub(crate) fn compose(&mut self, now: Instant, flush: bool) -> Option<Batch<T>> {
-        for lane in 0..self.lanes.len() {
-            let later = &self.lanes[lane + 1..];
-            let may_grow = later.iter().any(|l| !l.is_empty() || l.in_flight > 0);
-            let composed = self.lanes[lane].compose(now, flush && !may_grow);
+        for kind in 0..self.kinds.len() {
+            let later = &self.kinds[kind + 1..];
+            let may_grow = later.iter().any(|k| !k.is_empty() || k.in_flight > 0);
+            let composed = self.kinds[kind].compose(now, flush && !may_grow);
             if let Some((entries, is_bisected)) = composed {
                 return Some(Batch {
-                    lane,
+                    kind,
                     entries,
                     is_bisected,
                 });
@@ -232,36 +232,36 @@ impl<T: QueueItem> RetryQueue<T> {
         now: Instant,
     ) -> Option<Batch<T>> {
         let Some(mut batch) = batch else {
-            return (0..self.lanes.len()).find_map(|lane| self.lanes[lane].pop_one(lane, now));
+            return (0..self.kinds.len()).find_map(|kind| self.kinds[kind].pop_one(kind, now));
         };
         let left = batch.entries.split_off(batch.entries.len().min(1));
-        let lane = &mut self.lanes[batch.lane];
+        let queue = &mut self.kinds[batch.kind];
         if batch.is_bisected && !left.is_empty() {
-            lane.bisected.push_front(left);
+            queue.bisected.push_front(left);
         } else {
             left.into_iter()
                 .rev()
-                .for_each(|e| lane.ready.push_front(e));
-            lane.restart_linger(now);
+                .for_each(|e| queue.ready.push_front(e));
+            queue.restart_linger(now);
         }
         Some(batch)
     }
 
-    /// Records that a call of `lane` was sent.
-    pub(crate) fn record_sent(&mut self, lane: usize) {
-        self.lanes[lane].in_flight += 1;
+    /// Records that a call of `kind` was sent.
+    pub(crate) fn record_sent(&mut self, kind: usize) {
+        self.kinds[kind].in_flight += 1;
     }
 
-    /// Records that a call of `lane` has ended.
-    pub(crate) fn record_ended(&mut self, lane: usize) {
-        self.lanes[lane].in_flight -= 1;
+    /// Records that a call of `kind` has ended.
+    pub(crate) fn record_ended(&mut self, kind: usize) {
+        self.kinds[kind].in_flight -= 1;
     }
 
     /// Ends the back-off of all retries: an outage has ended that throttled every call.
     pub(crate) fn release_delayed(&mut self, now: Instant) {
-        for lane in &mut self.lanes {
-            let delayed = std::mem::take(&mut lane.delayed).into_iter();
-            lane.delayed = delayed
+        for queue in &mut self.kinds {
+            let delayed = std::mem::take(&mut queue.delayed).into_iter();
+            queue.delayed = delayed
                 .map(|Reverse(mut d)| {
                     d.ready = d.ready.min(now);
                     d.entry.attempts = d.entry.attempts.min(1);
@@ -272,7 +272,7 @@ impl<T: QueueItem> RetryQueue<T> {
     }
 }
 
-impl<T: QueueItem> Lane<T> {
+impl<T: QueueItem> KindQueue<T> {
     fn retries(&self) -> usize {
         self.delayed.len() + self.bisected.iter().map(Vec::len).sum::<usize>()
     }
@@ -334,17 +334,17 @@ impl<T: QueueItem> Lane<T> {
         self.restart_linger(now);
     }
 
-    /// One item of this lane, number `lane`: part of a bisected batch, or a retry that is
+    /// One item for a call of this kind, `kind`: part of a bisected batch, or a retry that is
     /// due, or a new item, or the next retry. The choice varies, because one partition
     /// alone may be the limit.
-    fn pop_one(&mut self, lane: usize, now: Instant) -> Option<Batch<T>> {
+    fn pop_one(&mut self, kind: usize, now: Instant) -> Option<Batch<T>> {
         if let Some(mut entries) = self.bisected.pop_front() {
             let left = entries.split_off(1);
             if !left.is_empty() {
                 self.bisected.push_front(left);
             }
             return Some(Batch {
-                lane,
+                kind,
                 entries,
                 is_bisected: true,
             });
@@ -356,7 +356,7 @@ impl<T: QueueItem> Lane<T> {
             self.since = None;
         }
         Some(Batch {
-            lane,
+            kind,
             entries: vec![entry],
             is_bisected: false,
         })

@@ -1,7 +1,7 @@
 //! Writer: sends records to DynamoDB at the target rate until each item is acknowledged.
 //!
 //! The [dispatcher](crate::flow::dispatcher) composes, pays for, sends and retries its
-//! calls. The writer judges the responses:
+//! calls. The writer handles the responses:
 //!
 //! * it counts written items;
 //! * unprocessed items are retried, and so are all items of a call that was throttled,
@@ -10,7 +10,7 @@
 //!   is rejected, the others are written;
 //! * a permanent error (no permission, no such table) ends the run.
 //!
-//! Conditional deletes are single calls in a separate lane: see
+//! Conditional deletes are a separate kind of calls, with one item each: see
 //! [`ItemTemplate::with_delete_condition`].
 //!
 //! A failed call may have written its items or not. A put is idempotent, so it is retried.
@@ -27,10 +27,11 @@ use crate::dynamodb::item::ItemTemplate;
 use crate::flow::backoff::Backoff;
 use crate::flow::concurrency::Concurrency;
 use crate::flow::dispatcher::{
-    CallHandler, CallSender, DispatchOptions, Dispatcher, Failure, FinishedCall, RunEnd, Verdict,
+    CallHandler, CallOutcome, CallSender, DispatchOptions, Dispatcher, Failure, FinishedCall,
+    RunEnd,
 };
 use crate::flow::rate_limiter::RateLimiter;
-use crate::flow::retry_queue::{Batch, Entry, LaneOptions, RetryQueue};
+use crate::flow::retry_queue::{Batch, Entry, KindOptions, RetryQueue};
 use crate::pipeline::progress::counts::{Counters, LineOutcome};
 use crate::pipeline::progress::watermark::{RecordBatch, WatermarkTracker};
 use crate::pipeline::rejects::Rejects;
@@ -39,10 +40,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Lane of conditional deletes, each in a separate call.
+/// Kind of calls with conditional deletes, each in a separate call.
 const DELETES: usize = 0;
 
-/// Lane of all other records.
+/// Kind of calls with a batch of other records.
 const BATCHES: usize = 1;
 
 /// Time that an incomplete batch waits for more input.
@@ -102,7 +103,7 @@ impl<T: BatchWrite> Writer<'_, T> {
         backoff: Backoff,
     ) -> RunEnd {
         let max_items = self.template.max_batch_items();
-        let lane = |max_items| LaneOptions {
+        let kind = |max_items| KindOptions {
             max_items,
             linger: LINGER,
         };
@@ -124,7 +125,7 @@ impl<T: BatchWrite> Writer<'_, T> {
             consecutive_rejects: 0,
             last_response: None,
         };
-        let queue = RetryQueue::new(&[lane(1), lane(max_items)]);
+        let queue = RetryQueue::new(&[kind(1), kind(max_items)]);
         let result = dispatcher
             .run(queue, self, &mut handler, fresh, &mut (), stop, backoff)
             .await;
@@ -207,7 +208,7 @@ impl<T: BatchWrite> CallSender<Record> for Writer<'_, T> {
             c.retries += u64::from(is_retry);
         });
         let mut records = batch.entries.iter().map(|e| &e.item);
-        match (batch.lane, records.clone().next()) {
+        match (batch.kind, records.clone().next()) {
             (DELETES, Some(record)) => {
                 self.template.write_delete_request(record, &mut body);
                 self.table.delete_item(Bytes::from(body)).await
@@ -228,7 +229,7 @@ impl<T: BatchWrite> CallHandler for WriteHandler<'_, T> {
     fn full_call_units(&self, queue: &RetryQueue<Record>) -> f64 {
         let template = self.writer.template;
         // Single deletes are smaller calls, so more of them must be in flight.
-        match queue.lane_len(DELETES) {
+        match queue.kind_len(DELETES) {
             0 => template.write_units() * template.max_batch_items() as f64,
             _ => template.write_units(),
         }
@@ -267,9 +268,9 @@ impl<T: BatchWrite> CallHandler for WriteHandler<'_, T> {
         call: FinishedCall<Record>,
         response: Self::Response,
         queue: &mut RetryQueue<Record>,
-    ) -> Verdict<Record> {
+    ) -> CallOutcome<Record> {
         let batch = call.batch;
-        if batch.lane == DELETES
+        if batch.kind == DELETES
             && let Err(error) = &response
             && error.code.as_deref() == Some(CONDITION_FAILED)
         {
@@ -296,7 +297,7 @@ impl<T: BatchWrite> WriteHandler<'_, T> {
         body: Bytes,
     ) -> Result<WriteResponse, CallError> {
         let template = self.writer.template;
-        if batch.lane == DELETES {
+        if batch.kind == DELETES {
             let response = template.parse_delete_response(&body);
             return response.map_err(CallError::unrecognised_response);
         }
@@ -327,7 +328,7 @@ impl<T: BatchWrite> WriteHandler<'_, T> {
         &mut self,
         batch: Batch<Record>,
         response: WriteResponse,
-    ) -> Verdict<Record> {
+    ) -> CallOutcome<Record> {
         let writer = self.writer;
         let items = response.unprocessed;
         let is_unprocessed = |e: &Entry<Record>| items.iter().any(|u| u.matches(&e.item));
@@ -350,18 +351,18 @@ impl<T: BatchWrite> WriteHandler<'_, T> {
             is_expired: false,
             cause: "DynamoDB left every item of the batch unprocessed".into(),
         });
-        Verdict {
+        CallOutcome {
             success: (!done.is_empty()).then_some((by_formula, response.consumed)),
             throttled: (!unprocessed.is_empty())
                 .then(|| (writer.batch_wcu(&unprocessed), Vec::new())),
             retry: unprocessed,
             failure,
-            ..Verdict::default()
+            ..CallOutcome::default()
         }
     }
 
     /// Counts deletes whose items have another source. A failed condition consumes WCU.
-    fn record_kept(&mut self, entries: &[Entry<Record>]) -> Verdict<Record> {
+    fn record_kept(&mut self, entries: &[Entry<Record>]) -> CallOutcome<Record> {
         let writer = self.writer;
         writer
             .watermark
@@ -372,30 +373,30 @@ impl<T: BatchWrite> WriteHandler<'_, T> {
             c.consumed_wcu += units;
         });
         self.consecutive_rejects = 0;
-        Verdict {
+        CallOutcome {
             success: Some((units, None)),
-            ..Verdict::default()
+            ..CallOutcome::default()
         }
     }
 
     /// Retries all items of a call that failed, unless the error is permanent.
-    fn retry(&self, batch: Batch<Record>, error: CallError) -> Verdict<Record> {
+    fn retry(&self, batch: Batch<Record>, error: CallError) -> CallOutcome<Record> {
         let writer = self.writer;
         tracing::debug!("a call of {} items failed: {error}", batch.entries.len());
-        let mut verdict = Verdict::default();
+        let mut outcome = CallOutcome::default();
         if error.class == ErrorClass::Throttled {
             writer.counters.update(|c| c.throttled += 1);
-            verdict.throttled = Some((writer.batch_wcu(&batch.entries), error.reasons.clone()));
+            outcome.throttled = Some((writer.batch_wcu(&batch.entries), error.reasons.clone()));
         }
-        verdict.retry = batch.entries;
-        verdict.failure = Some(match error.class {
+        outcome.retry = batch.entries;
+        outcome.failure = Some(match error.class {
             ErrorClass::Permanent => Failure::Fatal(writer.permanent_error(error)),
             class => Failure::Retryable {
                 is_expired: class == ErrorClass::Expired,
                 cause: error.into(),
             },
         });
-        verdict
+        outcome
     }
 
     /// Bisects a batch with a validation error, or rejects its only item.
@@ -404,10 +405,10 @@ impl<T: BatchWrite> WriteHandler<'_, T> {
         batch: Batch<Record>,
         error: CallError,
         queue: &mut RetryQueue<Record>,
-    ) -> Verdict<Record> {
-        let mut verdict = Verdict::default();
+    ) -> CallOutcome<Record> {
+        let mut outcome = CallOutcome::default();
         let Some(entry) = queue.bisect(batch) else {
-            return verdict;
+            return outcome;
         };
         let writer = self.writer;
         let Record { hash, position, .. } = &entry.item;
@@ -420,7 +421,7 @@ impl<T: BatchWrite> WriteHandler<'_, T> {
             hash.to_hex(crate::base::hash::Case::Upper).as_bytes(),
             Some(&error.to_string()),
         );
-        verdict.failure = match added {
+        outcome.failure = match added {
             Err(e) => Some(Failure::Fatal(e)),
             Ok(()) => {
                 let watermark = writer.watermark;
@@ -429,7 +430,7 @@ impl<T: BatchWrite> WriteHandler<'_, T> {
                     .then(|| Failure::Fatal(writer.all_invalid_error(error)))
             }
         };
-        verdict
+        outcome
     }
 }
 

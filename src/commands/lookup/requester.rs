@@ -2,7 +2,7 @@
 //! answer.
 //!
 //! The [dispatcher](crate::flow::dispatcher) composes, pays for, sends and retries the
-//! calls. The requester takes queries in, judges replies and passes answers on:
+//! calls. The requester takes queries in, handles replies and passes answers on:
 //!
 //! * it requests a hash once for all lines that have it
 //!   (see the [reorder buffer](crate::commands::lookup::answers));
@@ -33,12 +33,12 @@ use crate::commands::lookup::requester_options::RequesterOptions;
 use crate::flow::backoff::Backoff;
 use crate::flow::capacity::ConsumedCapacity;
 use crate::flow::dispatcher::{
-    CallHandler, CallSender, DispatchOptions, Dispatcher, Failure, FinishedCall,
-    Output as DispatchOutput, RunEnd, Verdict,
+    CallHandler, CallOutcome, CallSender, DispatchOptions, Dispatcher, Failure, FinishedCall,
+    Output as DispatchOutput, RunEnd,
 };
 use crate::flow::key_batch::{LINGER, find_key};
 use crate::flow::rate_limiter::RateLimiter;
-use crate::flow::retry_queue::{Batch, Entry, LaneOptions, RetryQueue};
+use crate::flow::retry_queue::{Batch, Entry, KindOptions, RetryQueue};
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -115,7 +115,7 @@ impl<O: Backend> Requester<'_, O> {
             output,
             counters: self.counters,
         };
-        let queue = RetryQueue::new(&[LaneOptions {
+        let queue = RetryQueue::new(&[KindOptions {
             max_items: options.max_keys,
             linger: LINGER,
         }]);
@@ -191,18 +191,18 @@ impl CallHandler for ReplyHandler<'_> {
         call: FinishedCall<Hash>,
         reply: BackendReply,
         _: &mut RetryQueue<Hash>,
-    ) -> Verdict<Hash> {
+    ) -> CallOutcome<Hash> {
         let FinishedCall { batch, paid } = call;
         let paid_each = paid / batch.entries.len() as f64;
         let read = reply.replies.len();
-        let mut verdict = Verdict::default();
+        let mut outcome = CallOutcome::default();
         // Without a response, the keys to retry are not unprocessed but failed.
         let unprocessed = match reply.has_response() {
             true => reply.retry.len(),
             false => 0,
         };
         if unprocessed > 0 {
-            verdict.throttled = Some((paid_each * unprocessed as f64, Vec::new()));
+            outcome.throttled = Some((paid_each * unprocessed as f64, Vec::new()));
         }
         let consumed_rcu = self.consumed_rcu(read, reply.consumed.as_ref());
         self.counters.update(|c| {
@@ -220,16 +220,16 @@ impl CallHandler for ReplyHandler<'_> {
             if reply.is_unrecognised && !self.has_recognised {
                 self.unrecognised += 1;
                 let error = self.unrecognised_error(&answer);
-                verdict.failure = verdict.failure.or(error.map(Failure::Fatal));
+                outcome.failure = outcome.failure.or(error.map(Failure::Fatal));
             }
             self.buffer.resolve(hash, answer);
         }
-        verdict.retry = self.entries_to_retry(&batch.entries, reply.retry, reply.error.as_ref());
-        verdict.success = (read > 0).then_some((paid_each * read as f64, reply.consumed));
+        outcome.retry = self.entries_to_retry(&batch.entries, reply.retry, reply.error.as_ref());
+        outcome.success = (read > 0).then_some((paid_each * read as f64, reply.consumed));
         if let Some(error) = reply.error {
-            self.judge_error(paid, error, &mut verdict);
+            self.handle_error(paid, error, &mut outcome);
         }
-        verdict
+        outcome
     }
 }
 
@@ -309,7 +309,7 @@ impl ReplyHandler<'_> {
     }
 
     /// Judges the error of a call without any reply, for which `paid` was taken.
-    fn judge_error(&mut self, paid: f64, error: BackendError, verdict: &mut Verdict<Hash>) {
+    fn handle_error(&mut self, paid: f64, error: BackendError, outcome: &mut CallOutcome<Hash>) {
         let BackendError {
             class,
             message,
@@ -320,7 +320,7 @@ impl ReplyHandler<'_> {
         let now = Instant::now();
         if matches!(class, BackendErrorClass::Throttled) {
             self.counters.update(|c| c.throttled += 1);
-            verdict.throttled = Some((paid, reasons));
+            outcome.throttled = Some((paid, reasons));
             if let Some(api) = &mut self.api {
                 api.record_throttled(now);
             }
@@ -344,7 +344,7 @@ impl ReplyHandler<'_> {
                 cause: message.into(),
             },
         };
-        verdict.failure.get_or_insert(failure);
+        outcome.failure.get_or_insert(failure);
     }
 }
 

@@ -17,10 +17,10 @@ use crate::flow::backoff::Backoff;
 use crate::flow::capacity::ConsumedCapacity;
 use crate::flow::concurrency::Concurrency;
 use crate::flow::dispatcher::{
-    CallHandler, CallSender, DispatchOptions, Dispatcher, Failure, FinishedCall, Input, Verdict,
+    CallHandler, CallOutcome, CallSender, DispatchOptions, Dispatcher, Failure, FinishedCall, Input,
 };
 use crate::flow::rate_limiter::RateLimiter;
-use crate::flow::retry_queue::{Batch, Entry, LaneOptions, RetryQueue};
+use crate::flow::retry_queue::{Batch, Entry, KindOptions, RetryQueue};
 use crate::pipeline::contents::case_detection::{CaseDetector, CaseResponse};
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
@@ -112,7 +112,7 @@ impl<T: BatchGet + Send + Sync> TableReader<T> {
             key_units: min_key_units,
             last_warning: None,
         };
-        let queue = RetryQueue::new(&[LaneOptions {
+        let queue = RetryQueue::new(&[KindOptions {
             max_items: MAX_GET_KEYS,
             linger: LINGER,
         }]);
@@ -178,7 +178,7 @@ impl CallHandler for ReadHandler<'_> {
         call: FinishedCall<Hash>,
         response: Self::Response,
         _: &mut RetryQueue<Hash>,
-    ) -> Verdict<Hash> {
+    ) -> CallOutcome<Hash> {
         let is_full = |r: &CaseResponse| r.bytes >= FULL_RESPONSE_BYTES;
         let full = response.as_ref().is_ok_and(is_full);
         let further = response.as_ref().map_or(0, |r| r.calls.saturating_sub(1));
@@ -201,10 +201,10 @@ impl ReadHandler<'_> {
         (found, unread, consumed): MatchedItems,
         full: bool,
         further: u64,
-    ) -> Verdict<Hash> {
+    ) -> CallOutcome<Hash> {
         let each = call.paid / call.batch.entries.len() as f64;
         let read = found.len() as f64;
-        let mut verdict = Verdict::default();
+        let mut outcome = CallOutcome::default();
         if !unread.is_empty() {
             let paid = each * unread.len() as f64;
             // Keys without room in the response were not throttled.
@@ -212,7 +212,7 @@ impl ReadHandler<'_> {
                 true => 0.0,
                 false => unread.len() as f64 * self.min_key_units,
             };
-            settle_throttling(&mut verdict, paid, throttled, Vec::new());
+            settle_throttling(&mut outcome, paid, throttled, Vec::new());
         }
         if read > 0.0
             && let Some(consumed) = &consumed
@@ -233,23 +233,23 @@ impl ReadHandler<'_> {
             c.last_success = Some(Instant::now());
             c.is_failing = false;
         });
-        verdict.success = (read > 0.0).then_some((each * read, consumed));
-        verdict.retry = unread;
-        self.drop_unwanted(&mut verdict.retry);
-        verdict
+        outcome.success = (read > 0.0).then_some((each * read, consumed));
+        outcome.retry = unread;
+        self.drop_unwanted(&mut outcome.retry);
+        outcome
     }
 
     /// Settles the RCU of a failed call and retries its keys, unless the error is
     /// permanent.
-    fn record_failure(&mut self, call: FinishedCall<Hash>, error: CallError) -> Verdict<Hash> {
+    fn record_failure(&mut self, call: FinishedCall<Hash>, error: CallError) -> CallOutcome<Hash> {
         let FinishedCall { batch, paid } = call;
         let keys = batch.entries;
         let is_throttled = error.class == ErrorClass::Throttled;
-        let mut verdict = Verdict::default();
+        let mut outcome = CallOutcome::default();
         let units = (keys.len() as f64 * self.min_key_units).min(paid);
         match is_throttled {
-            true => settle_throttling(&mut verdict, paid, units, error.reasons.clone()),
-            false => verdict.refund = paid - units,
+            true => settle_throttling(&mut outcome, paid, units, error.reasons.clone()),
+            false => outcome.refund = paid - units,
         }
         self.shared.metrics.update(|c| {
             c.throttled += u64::from(is_throttled);
@@ -270,15 +270,15 @@ impl ReadHandler<'_> {
                     .for_each(|e| self.shared.resolve(&e.item, &found));
             }
             class => {
-                verdict.retry = keys;
-                self.drop_unwanted(&mut verdict.retry);
-                verdict.failure = Some(Failure::Retryable {
+                outcome.retry = keys;
+                self.drop_unwanted(&mut outcome.retry);
+                outcome.failure = Some(Failure::Retryable {
                     is_expired: class == ErrorClass::Expired,
                     cause: error.into(),
                 });
             }
         }
-        verdict
+        outcome
     }
 
     /// Drops the keys that no request waits for.
@@ -290,14 +290,14 @@ impl ReadHandler<'_> {
 /// Records `throttled` of the `paid` RCU as throttled and refunds the rest. Throttled keys
 /// count as small items, since their size is unknown.
 fn settle_throttling(
-    verdict: &mut Verdict<Hash>,
+    outcome: &mut CallOutcome<Hash>,
     paid: f64,
     throttled: f64,
     reasons: Vec<(String, String)>,
 ) {
     let throttled = throttled.min(paid);
-    verdict.throttled = (throttled > 0.0).then_some((throttled, reasons));
-    verdict.refund = paid - throttled;
+    outcome.throttled = (throttled > 0.0).then_some((throttled, reasons));
+    outcome.refund = paid - throttled;
 }
 
 /// Updates the average RCU of a key after `read` keys took `total` RCU. The weight grows with

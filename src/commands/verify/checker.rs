@@ -2,7 +2,7 @@
 //! outcome.
 //!
 //! Counterpart of the [writer](crate::pipeline::writer), on the same
-//! [dispatcher](crate::flow::dispatcher). It judges the responses:
+//! [dispatcher](crate::flow::dispatcher). It handles the responses:
 //!
 //! * an item with the expected attributes counts as found;
 //! * the checker repeats an eventually consistent read that finds a key missing or
@@ -32,11 +32,12 @@ use crate::flow::backoff::Backoff;
 use crate::flow::capacity::ConsumedCapacity;
 use crate::flow::concurrency::Concurrency;
 use crate::flow::dispatcher::{
-    CallHandler, CallSender, DispatchOptions, Dispatcher, Failure, FinishedCall, RunEnd, Verdict,
+    CallHandler, CallOutcome, CallSender, DispatchOptions, Dispatcher, Failure, FinishedCall,
+    RunEnd,
 };
 use crate::flow::key_batch::{LINGER, ReadKey, find_key};
 use crate::flow::rate_limiter::RateLimiter;
-use crate::flow::retry_queue::{Batch, Entry, LaneOptions, RetryQueue};
+use crate::flow::retry_queue::{Batch, Entry, KindOptions, RetryQueue};
 use crate::pipeline::progress::watermark::RecordBatch;
 use bytes::Bytes;
 use std::time::Duration;
@@ -47,13 +48,13 @@ use tokio::time::Instant;
 /// takes only some megabytes of memory. A multiple of the records in flight.
 const MAX_PENDING_SLOTS: usize = 1024;
 
-/// Lane of strongly consistent reads: all of them, or the second reads.
+/// Kind of strongly consistent calls: all of them, or the second reads.
 const CONSISTENT: usize = 0;
 
-/// Lane of eventually consistent reads.
+/// Kind of eventually consistent calls.
 const EVENTUAL: usize = 1;
 
-/// Minimum cost of a key in RCU, by lane.
+/// Minimum cost of a key in RCU, by kind.
 const MIN_KEY_RCU: [f64; 2] = [CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS];
 
 /// Options of a [`Checker`].
@@ -92,7 +93,7 @@ impl ReadKey for CheckedRecord {
 /// Handler of the responses.
 struct CheckHandler<'a, T, F> {
     checker: &'a Checker<'a, T>,
-    /// Recent cost of a key in RCU, by lane.
+    /// Recent cost of a key in RCU, by kind.
     key_rcu: [f64; 2],
     order: FindingOrder,
     on_finding: F,
@@ -145,11 +146,11 @@ impl<T: BatchGet> Checker<'_, T> {
             on_finding,
             has_failed: false,
         };
-        let lane = LaneOptions {
+        let kind = KindOptions {
             max_items: MAX_GET_KEYS,
             linger: LINGER,
         };
-        let queue = RetryQueue::new(&[lane, lane]);
+        let queue = RetryQueue::new(&[kind, kind]);
         let result = dispatcher
             .run(queue, self, &mut handler, fresh, &mut (), stop, backoff)
             .await;
@@ -176,7 +177,7 @@ impl<T: BatchGet> CallSender<CheckedRecord> for Checker<'_, T> {
         let mut body = Vec::with_capacity(12 * 1024);
         let records = batch.entries.iter().map(|e| &e.item.0);
         self.template
-            .write_request(records, batch.lane == CONSISTENT, &mut body);
+            .write_request(records, batch.kind == CONSISTENT, &mut body);
         let is_retry = batch.entries.iter().any(|e| e.attempts > 0);
         self.counters.update(|a| {
             a.requests += 1;
@@ -196,11 +197,11 @@ where
     type Response = Result<Bytes, CallError>;
 
     fn full_call_units(&self, _: &RetryQueue<CheckedRecord>) -> f64 {
-        self.key_rcu[self.checker.first_lane()] * MAX_GET_KEYS as f64
+        self.key_rcu[self.checker.first_kind()] * MAX_GET_KEYS as f64
     }
 
     fn units(&self, batch: &Batch<CheckedRecord>) -> f64 {
-        batch.entries.len() as f64 * self.key_rcu[batch.lane]
+        batch.entries.len() as f64 * self.key_rcu[batch.kind]
     }
 
     fn receive(&mut self, input: RecordBatch, queue: &mut RetryQueue<CheckedRecord>, now: Instant) {
@@ -208,7 +209,7 @@ where
             self.order.push(record.position);
         }
         let records = input.records.into_iter().map(CheckedRecord);
-        queue.extend(self.checker.first_lane(), records, now);
+        queue.extend(self.checker.first_kind(), records, now);
     }
 
     fn count(&self, input: &RecordBatch) -> u64 {
@@ -224,7 +225,7 @@ where
         call: FinishedCall<CheckedRecord>,
         response: Self::Response,
         queue: &mut RetryQueue<CheckedRecord>,
-    ) -> Verdict<CheckedRecord> {
+    ) -> CallOutcome<CheckedRecord> {
         let entries = &call.batch.entries;
         let template = self.checker.template;
         let outcomes = response.and_then(|body| {
@@ -233,16 +234,16 @@ where
                 .and_then(|response| self.checker.key_outcomes(entries, response))
                 .map_err(CallError::unrecognised_response)
         });
-        let mut verdict = match outcomes {
+        let mut outcome = match outcomes {
             Ok(outcomes) => self.record_outcomes(call, outcomes, queue),
             Err(error) => self.retry(call, error),
         };
         for finding in self.order.take_ready() {
             if let Err(e) = self.report_finding(finding) {
-                verdict.failure = Some(Failure::Fatal(e));
+                outcome.failure = Some(Failure::Fatal(e));
             }
         }
-        verdict
+        outcome
     }
 
     fn record_in_flight(&self, calls: u64) {
@@ -251,8 +252,8 @@ where
 }
 
 impl<T> Checker<'_, T> {
-    /// Lane of the first read of a record.
-    fn first_lane(&self) -> usize {
+    /// Kind of the first read of a record.
+    fn first_kind(&self) -> usize {
         match self.options.consistent {
             true => CONSISTENT,
             false => EVENTUAL,
@@ -310,18 +311,18 @@ where
         call: FinishedCall<CheckedRecord>,
         (outcomes, consumed): KeyOutcomes,
         queue: &mut RetryQueue<CheckedRecord>,
-    ) -> Verdict<CheckedRecord> {
-        let Batch { lane, entries, .. } = call.batch;
+    ) -> CallOutcome<CheckedRecord> {
+        let Batch { kind, entries, .. } = call.batch;
         let count = entries.len();
         let is_unprocessed = |o: &&KeyOutcome| matches!(o, KeyOutcome::Unprocessed);
         let unprocessed = outcomes.iter().filter(is_unprocessed).count();
         let read = count - unprocessed;
         let paid_each = call.paid / count as f64;
-        let min_rcu = MIN_KEY_RCU[lane];
+        let min_rcu = MIN_KEY_RCU[kind];
         if read > 0
             && let Some(consumed) = &consumed
         {
-            self.key_rcu[lane] = (consumed.total / read as f64).max(min_rcu);
+            self.key_rcu[kind] = (consumed.total / read as f64).max(min_rcu);
         }
         let formula_rcu = read as f64 * min_rcu;
         let consumed_rcu = consumed.as_ref().map_or(formula_rcu, |c| c.total);
@@ -329,15 +330,15 @@ where
             a.unprocessed += unprocessed as u64;
             a.consumed_rcu += consumed_rcu;
         });
-        Verdict {
+        CallOutcome {
             success: (read > 0).then_some((paid_each * read as f64, consumed)),
             throttled: (unprocessed > 0).then(|| (paid_each * unprocessed as f64, Vec::new())),
-            retry: self.resolve(lane, entries, outcomes, queue),
+            retry: self.resolve(kind, entries, outcomes, queue),
             failure: (read == 0).then(|| Failure::Retryable {
                 is_expired: false,
                 cause: "DynamoDB returned every key of the call as unprocessed".into(),
             }),
-            ..Verdict::default()
+            ..CallOutcome::default()
         }
     }
 
@@ -345,7 +346,7 @@ where
     /// unprocessed keys.
     fn resolve(
         &mut self,
-        lane: usize,
+        kind: usize,
         entries: Vec<Entry<CheckedRecord>>,
         outcomes: Vec<KeyOutcome>,
         queue: &mut RetryQueue<CheckedRecord>,
@@ -365,7 +366,7 @@ where
                     continue;
                 }
                 // An eventually consistent read may lag behind recent writes.
-                KeyOutcome::Missing | KeyOutcome::Different(_) if lane == EVENTUAL => {
+                KeyOutcome::Missing | KeyOutcome::Different(_) if kind == EVENTUAL => {
                     second_reads.push(entry.item);
                     continue;
                 }
@@ -395,16 +396,20 @@ where
     }
 
     /// Retries all keys of a call that failed, unless the error is permanent.
-    fn retry(&self, call: FinishedCall<CheckedRecord>, error: CallError) -> Verdict<CheckedRecord> {
+    fn retry(
+        &self,
+        call: FinishedCall<CheckedRecord>,
+        error: CallError,
+    ) -> CallOutcome<CheckedRecord> {
         let entries = call.batch.entries;
         tracing::debug!("a call of {} keys failed: {error}", entries.len());
-        let mut verdict = Verdict::default();
+        let mut outcome = CallOutcome::default();
         if error.class == ErrorClass::Throttled {
             self.checker.counters.update(|a| a.throttled += 1);
-            verdict.throttled = Some((call.paid, error.reasons.clone()));
+            outcome.throttled = Some((call.paid, error.reasons.clone()));
         }
-        verdict.retry = entries;
-        verdict.failure = Some(match error.class {
+        outcome.retry = entries;
+        outcome.failure = Some(match error.class {
             ErrorClass::Permanent | ErrorClass::Invalid => {
                 let table = self.checker.table_name;
                 Failure::Fatal(permanent_read_error(
@@ -418,7 +423,7 @@ where
                 cause: error.into(),
             },
         });
-        verdict
+        outcome
     }
 
     /// Passes a finding to `on_finding`, unless that has failed before.

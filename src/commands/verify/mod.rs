@@ -9,7 +9,7 @@
 //! * [`counts`]: the counters; each line is in exactly one of them;
 //! * [`report`]: the result, as JSON and as text;
 //! * [`order`]: findings, restored to the order of the list;
-//! * [`checker`]: sends the keys, and judges the responses;
+//! * [`checker`]: sends the keys, and handles the responses;
 //! * [`options`]: the options of a run, and the handle that watches it;
 //! * [`run`]: the run, from DescribeTable to the report.
 

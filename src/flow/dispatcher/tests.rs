@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::hash::Hash;
-use crate::flow::retry_queue::LaneOptions;
+use crate::flow::retry_queue::KindOptions;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -115,7 +115,7 @@ impl CallHandler for Handler {
         call: FinishedCall<Hash>,
         act: Act,
         _: &mut RetryQueue<Hash>,
-    ) -> Verdict<Hash> {
+    ) -> CallOutcome<Hash> {
         let mut entries = call.batch.entries;
         let kept = match act {
             Act::Accept => entries.len(),
@@ -129,7 +129,7 @@ impl CallHandler for Handler {
             cause: "the last response".into(),
         };
         let throttled = matches!(act, Act::Leave(_) | Act::Throttle);
-        Verdict {
+        CallOutcome {
             success: (kept > 0).then_some((kept as f64, None)),
             throttled: throttled.then(|| (retry.len() as f64, Vec::new())),
             failure: match act {
@@ -138,7 +138,7 @@ impl CallHandler for Handler {
                 _ => (kept == 0).then(|| retryable(false)),
             },
             retry,
-            ..Verdict::default()
+            ..CallOutcome::default()
         }
     }
 }
@@ -234,7 +234,7 @@ impl Setup {
                 action: "read from table t".to_owned(),
             },
         };
-        let queue = RetryQueue::new(&[LaneOptions {
+        let queue = RetryQueue::new(&[KindOptions {
             max_items: 10,
             linger: 200 * MS,
         }]);

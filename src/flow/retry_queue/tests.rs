@@ -20,9 +20,9 @@ fn retry_entry(n: u8, attempts: u32) -> Entry<Record> {
     }
 }
 
-/// A queue with a lane for each of `max_items`.
+/// A queue with a kind for each of `max_items`.
 fn queue<const N: usize>(max_items: [usize; N]) -> RetryQueue<Record> {
-    RetryQueue::new(&max_items.map(|max_items| LaneOptions {
+    RetryQueue::new(&max_items.map(|max_items| KindOptions {
         max_items,
         linger: 200 * MS,
     }))
@@ -130,7 +130,7 @@ fn a_probe_of_a_bisected_batch_leaves_the_rest_bisected() {
     let now = Instant::now();
     let mut queue = queue([3]);
     let bisected = Batch {
-        lane: 0,
+        kind: 0,
         entries: (5..=8).map(|n| retry_entry(n, 0)).collect(),
         is_bisected: true,
     };
@@ -158,31 +158,31 @@ fn release_ends_the_backoff_of_all_retries() {
 }
 
 #[test]
-fn lanes_are_not_mixed_and_the_first_goes_first() {
+fn kinds_are_not_mixed_and_the_first_goes_first() {
     let now = Instant::now();
     let later = now + 10 * MS;
     let mut queue = queue([1, 2]);
     queue.extend(1, [record(2), record(4)], now);
     queue.extend(0, [record(1), record(3)], now);
-    assert_eq!((queue.lane_len(0), queue.len()), (2, 4));
-    let first = queue.compose(now, false).expect("the first lane");
-    assert_eq!((first.lane, lines(&first)), (0, vec![1]));
+    assert_eq!((queue.kind_len(0), queue.len()), (2, 4));
+    let first = queue.compose(now, false).expect("the first kind");
+    assert_eq!((first.kind, lines(&first)), (0, vec![1]));
     queue.push_retry(0, first.entries[0].clone(), later);
     assert_eq!((queue.retries(), queue.next_ready()), (1, Some(later)));
     assert_eq!(all_lines(&mut queue, now, false), [vec![3], vec![2, 4]]);
-    // A probe reaches every lane.
+    // A probe reaches every kind.
     assert_eq!(lines(&queue.compose_one(None, now).expect("one")), [1]);
     assert!(queue.is_empty());
 }
 
 #[test]
-fn a_lane_is_flushed_once_no_later_lane_can_add_to_it() {
+fn a_kind_is_flushed_once_no_later_kind_can_add_to_it() {
     let now = Instant::now();
     let mut queue = queue([3, 3]);
     queue.extend(0, [record(1)], now);
     queue.extend(1, [record(2)], now);
-    let later = queue.compose(now, true).expect("the later lane");
-    assert_eq!((later.lane, lines(&later)), (1, vec![2]));
+    let later = queue.compose(now, true).expect("the later kind");
+    assert_eq!((later.kind, lines(&later)), (1, vec![2]));
     queue.record_sent(1);
     assert_eq!(queue.compose(now, true), None, "its call is in flight");
     queue.extend(0, [record(2)], now);
@@ -197,7 +197,7 @@ fn the_queue_counts_its_items() {
     queue.extend(0, (1..=2).map(record), now);
     queue.push_retry(0, retry_entry(3, 1), now);
     let batch = Batch {
-        lane: 0,
+        kind: 0,
         entries: vec![retry_entry(4, 0), retry_entry(5, 0)],
         is_bisected: false,
     };
