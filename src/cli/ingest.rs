@@ -11,10 +11,13 @@ use crate::cli::report_file::ReportFile;
 use crate::cli::{progress, verify};
 use crate::commands::ingest::options::{Ingest, IngestBuilder};
 use crate::commands::ingest::settings::{CheckpointMode, Refresh};
+use crate::commands::run_options::{ReadOptions, RunOptions};
 use crate::commands::verify::options::Verify;
+use crate::commands::verify::options::VerifyBuilder;
 use crate::dynamodb::describe_table;
 use crate::dynamodb::scaling::{auto_scaling, keepalive};
 use crate::pipeline::dedup::Distinct;
+use crate::pipeline::rejects::MaxRejects;
 use crate::pipeline::report::{Outcome, Report};
 use crate::pipeline::sample::Sample;
 use crate::source::decompress::codec::DecompressOptions;
@@ -192,48 +195,19 @@ fn builder(
     sources: SourceArgs,
     args: RunArgs,
 ) -> Result<IngestBuilder> {
-    let mut builder = Ingest::builder()
-        .aws(aws.clone())
-        .table(args.table)
-        .form(args.list.list_options()?)
-        .rules(args.list.given_rules())
-        .attr_from_version(args.item.attr_from_version)
-        .rate(args.rate)
-        .concurrency(args.concurrency)
-        .burst(args.burst)
-        .capacity_interval(args.capacity_interval)
-        .give_up_after(args.give_up_after)
-        .max_rejects(args.max_rejects)
-        .dry_run(args.dry_run)
-        .stop(context.stop.clone());
-    builder = builder.globs(sources.globs()?);
-    for source in sources.sources {
-        builder = builder.source(source);
-    }
-    for manifest in sources.manifests {
-        builder = builder.manifest(manifest);
-    }
-    if let Some(case) = args.item.case() {
-        builder = builder.case(case);
-    }
-    if let Some(algorithm) = args.item.hash {
-        builder = builder.algorithm(algorithm);
-    }
-    let key = args.item.key.clone();
-    for from in args.item.attributes_from.clone() {
-        builder = builder.attribute_from(from);
-    }
-    for a in args.item.into_attributes() {
-        builder = builder.attribute(a.name, a.value);
-    }
+    let mut builder = IngestBuilder::with_options(
+        args.input.read_options(&sources)?,
+        args.item.table_options(aws, &args.table),
+        args.speed.run_options(&context.stop),
+    )
+    .burst(args.burst)
+    .capacity_interval(args.capacity_interval)
+    .dry_run(args.dry_run);
     if let Some(units) = args.max_rate {
         builder = builder.max_rate(units);
     }
     if let Some(units) = args.replica_capacity {
         builder = builder.replica_capacity(units);
-    }
-    if let Some(path) = args.rejects {
-        builder = builder.rejects(path);
     }
     builder = builder
         .restart(args.restart)
@@ -243,9 +217,6 @@ fn builder(
             Some(off) if off == "off" => CheckpointMode::Off,
             Some(place) => CheckpointMode::At(place),
         });
-    if let Some(key) = key {
-        builder = builder.key(key);
-    }
     if let Some(units) = args.raise_to {
         builder = builder.raise_to(units);
     }
@@ -256,7 +227,7 @@ fn builder(
 }
 
 pub(super) async fn ingest(context: &Context, task: Task, aws: &Aws) -> Result<Report> {
-    let unpack = task.run.decompress.decompress_options();
+    let unpack = task.run.input.decompress.decompress_options();
     let again = build_verification(context, aws, &task, &unpack).await?;
     let Task {
         sources,
@@ -345,38 +316,21 @@ async fn build_verification(
         )
         .with_hint("put the list into a file or into S3, or remove --verify"));
     }
-    let mut builder = Verify::builder()
-        .aws(aws.with_policy("scripts/iam/verify.json"))
-        .table(&args.table)
-        .unpack(unpack.clone())
-        .form(args.list.list_options()?)
-        .rules(args.list.given_rules())
-        .attr_from_version(args.item.attr_from_version)
+    let read = ReadOptions {
+        unpack: unpack.clone(),
+        rejects: None,
+        max_rejects: MaxRejects::default(),
+        ..args.input.read_options(sources)?
+    };
+    let verify_aws = aws.with_policy("scripts/iam/verify.json");
+    let table = args.item.table_options(&verify_aws, &args.table);
+    let run = RunOptions {
+        stop: context.stop.clone(),
+        ..RunOptions::default()
+    };
+    let builder = VerifyBuilder::with_options(read, table, run)
         .sample(sample)
-        .rejects_known(true)
-        .stop(context.stop.clone());
-    builder = builder.globs(sources.globs()?);
-    for source in &sources.sources {
-        builder = builder.source(source);
-    }
-    for manifest in &sources.manifests {
-        builder = builder.manifest(manifest);
-    }
-    if let Some(key) = args.item.key.clone() {
-        builder = builder.key(key);
-    }
-    if let Some(case) = args.item.case() {
-        builder = builder.case(case);
-    }
-    if let Some(algorithm) = args.item.hash {
-        builder = builder.algorithm(algorithm);
-    }
-    for from in args.item.attributes_from.clone() {
-        builder = builder.attribute_from(from);
-    }
-    for a in args.item.clone().into_attributes() {
-        builder = builder.attribute(a.name, a.value);
-    }
+        .rejects_known(true);
     // Both runs read the same local copies, which must outlive the first.
     unpack.work_dir.expect_another_run();
     builder.build().await.map(Some)

@@ -8,6 +8,7 @@ use crate::cli::exit_status::exit_status;
 use crate::cli::flags::compression::DecompressArgs;
 use crate::cli::flags::item::CaseArg;
 use crate::cli::flags::paths::RulesArgs;
+use crate::cli::flags::speed::SpeedArgs;
 use crate::cli::report_file::ReportFile;
 use crate::cli::{progress, terminal};
 use crate::commands::lookup::answer_pattern::AnswerPattern;
@@ -18,8 +19,6 @@ use crate::commands::lookup::report::LookupReport;
 use crate::commands::lookup::status::Status;
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::key_schema::KeyAttribute;
-use crate::flow::concurrency::Concurrency;
-use crate::flow::rate_setting::RateSetting;
 use crate::pipeline::report::Outcome;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
@@ -50,7 +49,10 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
     find / -xdev -type f | hashferry lookup - --paths --table gold-paths --only unknown\n  \
     hashferry lookup s3://my-bucket/case-17.txt.gz --table sha256 --output answers.jsonl --resume\n  \
     HASHFERRY_API_KEY=… hashferry lookup hashes.txt --api https://hashes.example.org/v1/sha256\n  \
-    hashferry lookup hashes.txt --api https://h.example.org/sha1 --api-known any --api-unknown 'no such hash'"
+    hashferry lookup hashes.txt --api https://h.example.org/sha1 --api-known any --api-unknown 'no such hash'",
+    mut_arg("rate", |a| a.help("Target rate. Table, in RCU/s: auto (the table's capacity), a number, a percentage of the \
+                  table's capacity (80%), or max. API: calls a second [default: no limit]")),
+    mut_arg("concurrency", |a| a.help("Maximum of calls in flight: a number, or auto (table: from rate and latency; API: 64)")),
 )]
 pub(super) struct LookupArgs {
     /// The list: a file, s3://bucket/key, s3://bucket/prefix/, or - for standard input [default: -]
@@ -152,28 +154,8 @@ pub(super) struct LookupArgs {
     /// Accept any certificate; an attacker on the network can read the key and forge answers
     #[arg(long, requires = "api", help_heading = "API")]
     insecure: bool,
-    /// Target rate. Table, in RCU/s: auto (the table's capacity), a number, a percentage of the
-    /// table's capacity (80%), or max. API: calls a second [default: no limit]
-    #[arg(
-        long,
-        value_name = "RATE",
-        default_value = "auto",
-        allow_hyphen_values = true,
-        help_heading = "Speed"
-    )]
-    rate: RateSetting,
-    /// Maximum of calls in flight: a number, or auto (table: from rate and latency; API: 64)
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "auto",
-        allow_hyphen_values = true,
-        help_heading = "Speed"
-    )]
-    concurrency: Concurrency,
-    /// Stop after this time without a single answer
-    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_duration, help_heading = "Speed")]
-    give_up_after: Duration,
+    #[command(flatten)]
+    speed: SpeedArgs,
     /// Write only answers with this status; the others are only counted
     #[arg(long, value_enum, value_name = "STATUS", help_heading = "Output")]
     only: Option<OnlyArg>,
@@ -268,9 +250,9 @@ impl LookupArgs {
             .input(self.file())
             .unpack(self.decompress.decompress_options())
             .consistent(self.consistent)
-            .rate(self.rate)
-            .concurrency(self.concurrency)
-            .give_up_after(self.give_up_after)
+            .rate(self.speed.rate)
+            .concurrency(self.speed.concurrency)
+            .give_up_after(self.speed.give_up_after)
             .unordered(self.unordered);
         if let Some(case) = self.case {
             builder = builder.case(case.case());

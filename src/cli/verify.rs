@@ -1,28 +1,24 @@
 //! The `hashferry verify` command: compares a table with a list.
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::human::parse_duration;
 use crate::cli::context::Context;
 use crate::cli::exit_status::exit_status;
-use crate::cli::flags::compression::DecompressArgs;
-use crate::cli::flags::format::ListArgs;
+use crate::cli::flags::input::InputArgs;
 use crate::cli::flags::item::ItemArgs;
 use crate::cli::flags::sources::SourceArgs;
+use crate::cli::flags::speed::SpeedArgs;
 use crate::cli::progress;
 use crate::cli::report_file::ReportFile;
 use crate::commands::verify::finding::{Finding, FindingKind};
 use crate::commands::verify::options::Verify;
+use crate::commands::verify::options::VerifyBuilder;
 use crate::commands::verify::report::VerifyReport;
-use crate::flow::concurrency::Concurrency;
-use crate::flow::rate_setting::RateSetting;
-use crate::pipeline::rejects::MaxRejects;
 use crate::pipeline::report::Outcome;
 use crate::pipeline::sample::Sample;
 use clap::Args;
 use jiff::Timestamp;
 use std::io::{BufWriter, IsTerminal as _, Stdout, Write as _};
 use std::path::PathBuf;
-use std::time::Duration;
 
 #[derive(Debug, Args)]
 #[command(
@@ -35,7 +31,9 @@ use std::time::Duration;
                   Examples:\n  \
     hashferry verify s3://my-bucket/nsrl-sha256.txt --table sha256 --source NSRL --type known\n  \
     hashferry verify s3://my-bucket/nsrl-sha256.txt --table sha256 --sample 10000 --report verify.json\n  \
-    hashferry verify list.txt --table sha256 | hashferry ingest - --table sha256"
+    hashferry verify list.txt --table sha256 | hashferry ingest - --table sha256",
+    mut_arg("rate", |a| a.help("Target rate in RCU/s: auto (the table's capacity), a number, a percentage of the table's \
+                  capacity (80%), or max (no limit)")),
 )]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
@@ -46,9 +44,7 @@ pub(super) struct VerifyArgs {
     #[command(flatten)]
     item: ItemArgs,
     #[command(flatten)]
-    list: ListArgs,
-    #[command(flatten)]
-    decompress: DecompressArgs,
+    input: InputArgs,
     /// Number of hashes to check: all, or a random sample of N, at most 1,000,000
     #[arg(long, value_name = "N", default_value = "all", help_heading = "Sample")]
     sample: Sample,
@@ -58,43 +54,12 @@ pub(super) struct VerifyArgs {
     /// Print only missing hashes, not different ones
     #[arg(long, help_heading = "Output")]
     missing_only: bool,
-    /// Keep rejected lines here, as JSON lines [default: show the first ten]
-    #[arg(long, value_name = "PATH", help_heading = "Input")]
-    rejects: Option<PathBuf>,
-    /// Stop when more lines than this are rejected: a number, or a share judged from 1,000 lines on
-    #[arg(
-        long,
-        value_name = "N|P%",
-        default_value = "10%",
-        help_heading = "Input"
-    )]
-    max_rejects: MaxRejects,
-    /// Target rate in RCU/s: auto (the table's capacity), a number, a percentage of the table's
-    /// capacity (80%), or max (no limit)
-    #[arg(
-        long,
-        value_name = "RATE",
-        default_value = "auto",
-        allow_hyphen_values = true,
-        help_heading = "Speed"
-    )]
-    rate: RateSetting,
+    #[command(flatten)]
+    speed: SpeedArgs,
     /// Use strongly consistent reads for every hash, which cost twice the RCU [default: only for
     /// hashes that an eventually consistent read does not find as expected]
     #[arg(long, help_heading = "Speed")]
     consistent: bool,
-    /// Maximum of calls in flight: auto (from rate and latency) or a number
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "auto",
-        allow_hyphen_values = true,
-        help_heading = "Speed"
-    )]
-    concurrency: Concurrency,
-    /// Stop after this time without a single key read
-    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_duration, help_heading = "Speed")]
-    give_up_after: Duration,
     /// File for the report, as JSON
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     report: Option<PathBuf>,
@@ -126,47 +91,15 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<u8> {
 
 async fn verify(context: &Context, args: VerifyArgs) -> Result<VerifyReport> {
     let connection = context.connect().await?;
-    let mut builder = Verify::builder()
-        .aws(connection.aws.clone())
-        .table(args.table)
-        .unpack(args.decompress.decompress_options())
-        .form(args.list.list_options()?)
-        .rules(args.list.given_rules())
-        .attr_from_version(args.item.attr_from_version)
-        .sample(args.sample)
-        .rate(args.rate)
-        .consistent(args.consistent)
-        .concurrency(args.concurrency)
-        .give_up_after(args.give_up_after)
-        .max_rejects(args.max_rejects)
-        .stop(context.stop.clone());
-    builder = builder.globs(args.sources.globs()?);
-    for source in args.sources.sources {
-        builder = builder.source(source);
-    }
-    for manifest in args.sources.manifests {
-        builder = builder.manifest(manifest);
-    }
-    if let Some(key) = args.item.key.clone() {
-        builder = builder.key(key);
-    }
-    if let Some(case) = args.item.case() {
-        builder = builder.case(case);
-    }
-    if let Some(algorithm) = args.item.hash {
-        builder = builder.algorithm(algorithm);
-    }
-    for from in args.item.attributes_from.clone() {
-        builder = builder.attribute_from(from);
-    }
-    for a in args.item.into_attributes() {
-        builder = builder.attribute(a.name, a.value);
-    }
+    let mut builder = VerifyBuilder::with_options(
+        args.input.read_options(&args.sources)?,
+        args.item.table_options(&connection.aws, &args.table),
+        args.speed.run_options(&context.stop),
+    )
+    .sample(args.sample)
+    .consistent(args.consistent);
     if let Some(seed) = args.seed {
         builder = builder.seed(seed);
-    }
-    if let Some(path) = args.rejects {
-        builder = builder.rejects(path);
     }
     let verify = builder.build().await?;
     let mut out = MismatchPrinter::new(context, args.missing_only);

@@ -1,6 +1,8 @@
 //! Flags for the items of a table, shared by every command that builds items.
 
+use crate::aws::config::Aws;
 use crate::base::hash::{Algorithm, Case};
+use crate::commands::run_options::TableOptions;
 use crate::dynamodb::attribute::{Attribute, Value};
 use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::dynamodb::key_schema::KeyAttribute;
@@ -63,6 +65,20 @@ impl ItemArgs {
     /// Case of text keys; `None` if it is not set.
     pub(crate) fn case(&self) -> Option<Case> {
         self.case.map(CaseArg::case)
+    }
+
+    /// The options of the table `name`.
+    pub(crate) fn table_options(&self, aws: &Aws, name: &str) -> TableOptions {
+        TableOptions {
+            aws: Some(aws.clone()),
+            name: name.to_owned(),
+            algorithm: self.hash,
+            key: self.key.clone(),
+            case: self.case(),
+            attributes: self.clone().into_attributes(),
+            attributes_from: self.attributes_from.clone(),
+            attr_from_version: self.attr_from_version,
+        }
     }
 
     /// True if every item has the attribute `source`.

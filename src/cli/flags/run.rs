@@ -2,13 +2,11 @@
 
 use crate::base::error::Result;
 use crate::base::human::parse_duration;
-use crate::cli::flags::compression::DecompressArgs;
-use crate::cli::flags::format::ListArgs;
+use crate::cli::flags::input::InputArgs;
 use crate::cli::flags::item::ItemArgs;
-use crate::flow::concurrency::Concurrency;
+use crate::cli::flags::speed::SpeedArgs;
 use crate::flow::rate_setting::RateSetting;
 use crate::pipeline::dedup::Distinct;
-use crate::pipeline::rejects::MaxRejects;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,30 +20,9 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) item: ItemArgs,
     #[command(flatten)]
-    pub(crate) list: ListArgs,
+    pub(crate) input: InputArgs,
     #[command(flatten)]
-    pub(crate) decompress: DecompressArgs,
-    /// File for rejected lines, as JSON lines [default: show the first ten]
-    #[arg(long, value_name = "PATH", help_heading = "Input")]
-    pub(crate) rejects: Option<PathBuf>,
-    /// Stop if more lines than this are rejected: a number, or a percentage checked from line 1,000
-    #[arg(
-        long,
-        value_name = "N|P%",
-        default_value = "10%",
-        help_heading = "Input"
-    )]
-    pub(crate) max_rejects: MaxRejects,
-    /// Target rate in WCU/s: auto (the table's capacity), a number, a percentage of the table's
-    /// capacity (80%), or max (no limit)
-    #[arg(
-        long,
-        value_name = "RATE",
-        default_value = "auto",
-        allow_hyphen_values = true,
-        help_heading = "Speed"
-    )]
-    pub(crate) rate: RateSetting,
+    pub(crate) speed: SpeedArgs,
     /// Maximum of auto or of a percentage, in WCU/s
     #[arg(long, value_name = "N", value_parser = parse_wcu, allow_hyphen_values = true, help_heading = "Speed")]
     pub(crate) max_rate: Option<f64>,
@@ -78,18 +55,6 @@ pub(crate) struct RunArgs {
     /// Time between two rounds of the traffic of --settle
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration, help_heading = "Speed")]
     pub(crate) settle_interval: Duration,
-    /// Maximum of calls in flight: auto (from rate and latency) or a number
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "auto",
-        allow_hyphen_values = true,
-        help_heading = "Speed"
-    )]
-    pub(crate) concurrency: Concurrency,
-    /// Stop after this time without a single written item
-    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_duration, help_heading = "Speed")]
-    pub(crate) give_up_after: Duration,
     /// Checkpoint, from which the same command resumes an unfinished run: a path, s3://bucket/key, or
     /// off [default: a file in the user's state directory]. Only one run at a time can use it
     #[arg(long, value_name = "PATH|off", help_heading = "Output")]

@@ -139,6 +139,20 @@ impl IngestBuilder {
     list_attribute_setters!();
     run_setters!(RunCounters);
 
+    /// Creates a builder with these options, and the defaults of all others.
+    pub(crate) fn with_options(
+        read: ReadOptions,
+        table: TableOptions,
+        run: RunOptions<RunCounters>,
+    ) -> Self {
+        Self {
+            read,
+            table,
+            run,
+            ..Self::default()
+        }
+    }
+
     /// Sets the method of finding duplicates. Default: [`Distinct::InFlight`].
     #[must_use]
     pub fn distinct(mut self, distinct: Distinct) -> Self {

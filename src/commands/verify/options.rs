@@ -43,6 +43,20 @@ impl VerifyBuilder {
     list_attribute_setters!();
     run_setters!(VerifyCounts);
 
+    /// Creates a builder with these options, and the defaults of all others.
+    pub(crate) fn with_options(
+        read: ReadOptions,
+        table: TableOptions,
+        run: RunOptions<VerifyCounts>,
+    ) -> Self {
+        Self {
+            read,
+            table,
+            run,
+            ..Self::default()
+        }
+    }
+
     /// Number of hashes to check. Default: [`Sample::All`].
     #[must_use]
     pub fn sample(mut self, sample: Sample) -> Self {
