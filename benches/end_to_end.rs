@@ -19,9 +19,12 @@
 //!
 //! CPU time says more than items per second: the latter holds for a server
 //! without latency, where all work is the client's, and includes the start of
-//! the process. TLS is not part of it. The rows «away» use a server that
-//! responds after so many milliseconds and has 40,000 provisioned WCU: once with
-//! the default flags only, once with `--rate max`.
+//! the process. The rows «away» use a server that responds after so many
+//! milliseconds and has 40,000 provisioned WCU: once with the default flags only,
+//! once with `--rate max`.
+//!
+//! The rows «TLS» use an authority of this run, TLS 1.3 and AES-128-GCM, the
+//! first choice of AWS's TLS policies. Each stands beside its plain row.
 //!
 //! «verify» and «lookup» read every item back, a hundred keys a call; «lookup»
 //! prints a line of JSON for each, which is discarded.
@@ -37,6 +40,9 @@ mod clients;
 mod list;
 #[path = "end_to_end/sink.rs"]
 mod sink;
+#[path = "../tests/it/common/tls.rs"]
+#[allow(unreachable_pub)]
+mod tls;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -185,7 +191,7 @@ fn children_usage() -> Outcome<(f64, f64)> {
 }
 
 #[cfg(not(unix))]
-fn usage_of_children() -> Outcome<(f64, f64)> {
+fn children_usage() -> Outcome<(f64, f64)> {
     Ok((f64::NAN, f64::NAN))
 }
 
@@ -195,6 +201,9 @@ struct Client {
     command: Vec<String>,
     lines: u64,
     latency: Duration,
+    with_tls: bool,
+    /// Connections of the last run.
+    connections: u64,
     costs: Vec<Cost>,
 }
 
@@ -225,6 +234,8 @@ fn clients(arguments: &Arguments) -> Outcome<Vec<Client>> {
                 command: command.iter().map(|&word| word.to_owned()).collect(),
                 lines,
                 latency: Duration::from_millis(latency),
+                with_tls: name.ends_with("TLS"),
+                connections: 0,
                 costs: Vec::new(),
             });
         }
@@ -238,6 +249,9 @@ fn clients(arguments: &Arguments) -> Outcome<Vec<Client>> {
             let many = ["--rate", "max", "--concurrency", "256"];
             for (name, lines, latency, extra) in [
                 (HASHFERRY, lines, 0, &max[..]),
+                ("hashferry, TLS", lines, 0, &max),
+                ("hashferry, default flags", lines, 0, &[]),
+                ("hashferry, default flags, TLS", lines, 0, &[]),
                 ("hashferry, 256 calls", lines, 0, &many),
                 ("hashferry, 5 ms away", far_lines, 5, &[]),
                 ("hashferry, 50 ms away", far_lines, 50, &[]),
@@ -256,7 +270,17 @@ fn clients(arguments: &Arguments) -> Outcome<Vec<Client>> {
                     &options.split_whitespace().collect(),
                 ),
                 (
+                    "hashferry verify, TLS",
+                    "verify",
+                    &options.split_whitespace().collect(),
+                ),
+                (
                     "hashferry lookup",
+                    "lookup",
+                    &vec!["--table", "sha256", "--progress", "none"],
+                ),
+                (
+                    "hashferry lookup, TLS",
                     "lookup",
                     &vec!["--table", "sha256", "--progress", "none"],
                 ),
@@ -300,6 +324,7 @@ fn compare(arguments: &Arguments) -> Outcome {
         for client in &mut clients {
             let cost = run(client, &sink, arguments.limit)
                 .map_err(|error| format!("{}: {error}", client.name))?;
+            client.connections = sink.connections();
             eprintln!(
                 "round {round} of {}: {}, {} items in {:.2} s, {:.2} s of CPU time",
                 arguments.rounds, client.name, client.lines, cost.wall_s, cost.cpu_s
@@ -352,12 +377,17 @@ fn run(client: &Client, sink: &Sink, limit: u64) -> Outcome<Cost> {
         REPORT => text(&report).map(str::to_owned),
         word => Ok(word.to_owned()),
     });
+    let authority = state.path().join("authority.pem");
+    std::fs::write(&authority, sink.authority())?;
+    let endpoint = sink.endpoint(client.with_tls);
     sink.reset(client.lines, client.latency);
     let output = Command::new(std::env::current_exe()?)
         .args(["--limit", &limit.to_string(), "--"])
         .args(command.collect::<Outcome<Vec<_>>>()?)
-        .env("AWS_ENDPOINT_URL_S3", sink.endpoint())
-        .env("AWS_ENDPOINT_URL_DYNAMODB", sink.endpoint())
+        .env("AWS_ENDPOINT_URL_S3", &endpoint)
+        .env("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)
+        .env("SSL_CERT_FILE", &authority)
+        .env_remove("SSL_CERT_DIR")
         .env("AWS_REGION", "us-east-1")
         .env("AWS_DEFAULT_REGION", "us-east-1")
         .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
@@ -436,6 +466,7 @@ fn print(clients: &[Client], rounds: usize) {
         "items/s",
         "CPU-s per 1M items",
         "peak MiB",
+        "connections",
         "CPU ÷ generated",
         "CPU ÷ floor",
     ];
@@ -460,6 +491,7 @@ fn print(clients: &[Client], rounds: usize) {
             rate.show(thousands),
             cpu(client).show(|seconds| format!("{seconds:.2}")),
             peak.show(|mib| format!("{mib:.1}")),
+            client.connections.to_string(),
             ratio(generated),
             ratio(floor),
         ]);

@@ -4,6 +4,9 @@
 //! number of items or keys, a checksum over their hashes, and the time of the
 //! first response, so the bench measures the client. It is not for tests: it
 //! checks nothing, and knows just enough HTTP for well-behaved clients.
+//!
+//! A second port speaks TLS, as AWS's endpoints do: TLS 1.3 with AES-128-GCM,
+//! and session resumption.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,11 +15,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use memchr::memmem::{self, Finder};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
-use super::list;
+use super::{list, tls};
 
 /// Bytes of the list written at once.
 const CHUNK: usize = 256 * 1024;
@@ -26,6 +30,9 @@ const MAX_REQUEST: usize = 17 * 1024 * 1024;
 /// The running server; stops when dropped.
 pub(crate) struct Sink {
     address: SocketAddr,
+    tls_address: SocketAddr,
+    /// Certificate of the authority, as PEM.
+    authority: String,
     shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -40,6 +47,8 @@ struct Shared {
     latency_us: AtomicU64,
     /// Microseconds from the start of the server to the first response.
     first_us: AtomicU64,
+    /// Accepted connections.
+    connections: AtomicU64,
 }
 
 /// Start time of the server.
@@ -56,9 +65,16 @@ pub(crate) struct Counts {
 impl Sink {
     pub(crate) fn start() -> io::Result<Self> {
         STARTED.get_or_init(Instant::now);
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
+        let bind = || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+            listener.set_nonblocking(true)?;
+            io::Result::Ok((listener.local_addr()?, listener))
+        };
+        let ((address, listener), (tls_address, tls_listener)) = (bind()?, bind()?);
+        let tls::Server {
+            acceptor,
+            authority,
+        } = tls::server().map_err(io::Error::other)?;
         let shared = Arc::new(Shared::default());
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -69,12 +85,15 @@ impl Sink {
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => {}
-                    _ = accept(listener, serving) => {}
+                    _ = accept(listener, None, serving.clone()) => {}
+                    _ = accept(tls_listener, Some(acceptor), serving) => {}
                 }
             });
         });
         Ok(Self {
             address,
+            tls_address,
+            authority,
             shared,
             stop: Some(stop),
             thread: Some(thread),
@@ -82,8 +101,21 @@ impl Sink {
     }
 
     /// Endpoint URL of both services.
-    pub(crate) fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+    pub(crate) fn endpoint(&self, with_tls: bool) -> String {
+        match with_tls {
+            true => format!("https://localhost:{}", self.tls_address.port()),
+            false => format!("http://{}", self.address),
+        }
+    }
+
+    /// Certificate of the authority of the TLS port, as PEM.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Connections accepted since the last reset.
+    pub(crate) fn connections(&self) -> u64 {
+        self.shared.connections.load(Relaxed)
     }
 
     /// Sets the number of lines of the list and the latency of responses, and
@@ -96,6 +128,7 @@ impl Sink {
         self.shared.items.store(0, Relaxed);
         self.shared.checksum.store(0, Relaxed);
         self.shared.requests.store(0, Relaxed);
+        self.shared.connections.store(0, Relaxed);
     }
 
     /// Time at which the first items were acknowledged; `None` if none were.
@@ -123,17 +156,31 @@ impl Drop for Sink {
     }
 }
 
-async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) -> io::Result<()> {
+async fn accept(
+    listener: std::net::TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let shared = Arc::clone(&shared);
-        tokio::spawn(async move { serve(stream, &shared).await });
+        shared.connections.fetch_add(1, Relaxed);
+        let (shared, acceptor) = (Arc::clone(&shared), acceptor.clone());
+        tokio::spawn(async move {
+            match acceptor {
+                Some(acceptor) => serve(acceptor.accept(stream).await?, &shared).await,
+                None => serve(stream, &shared).await,
+            }
+        });
     }
 }
 
-async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
+/// Answers requests until the end of the connection.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    shared: &Shared,
+) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(CHUNK);
     loop {
         let head = loop {
@@ -163,6 +210,7 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
                 tokio::time::sleep(Duration::from_micros(latency)).await;
             }
             stream.write_all(&answer).await?;
+            stream.flush().await?;
             if shared.first_us.load(Relaxed) == 0 && target.ends_with(".BatchWriteItem") {
                 let after = STARTED.get().map_or(0, |at| at.elapsed().as_micros());
                 let after = u64::try_from(after).unwrap_or(u64::MAX);
@@ -272,7 +320,11 @@ fn skip<'a>(text: &'a [u8], bytes: &[u8]) -> &'a [u8] {
 }
 
 /// GET and HEAD of the one object, whole or a byte range.
-async fn s3(request: &[u8], stream: &mut TcpStream, shared: &Shared) -> io::Result<()> {
+async fn s3<S: AsyncWrite + Unpin>(
+    request: &[u8],
+    stream: &mut S,
+    shared: &Shared,
+) -> io::Result<()> {
     let total = shared.lines.load(Relaxed) * list::LINE;
     let is_head = request.starts_with(b"HEAD ");
     let target = request
@@ -280,7 +332,8 @@ async fn s3(request: &[u8], stream: &mut TcpStream, shared: &Shared) -> io::Resu
         .nth(1)
         .unwrap_or_default();
     if !target.starts_with(b"/bench/list") {
-        return stream.write_all(&answer("404 Not Found", "")).await;
+        stream.write_all(&answer("404 Not Found", "")).await?;
+        return stream.flush().await;
     }
     let range = header(request, "range").and_then(|range| {
         let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
@@ -305,7 +358,7 @@ async fn s3(request: &[u8], stream: &mut TcpStream, shared: &Shared) -> io::Resu
     );
     stream.write_all(head.as_bytes()).await?;
     if is_head {
-        return Ok(());
+        return stream.flush().await;
     }
     let mut chunk = vec![0; CHUNK];
     let mut at = from;
@@ -315,5 +368,5 @@ async fn s3(request: &[u8], stream: &mut TcpStream, shared: &Shared) -> io::Resu
         stream.write_all(&chunk[..length]).await?;
         at += length as u64;
     }
-    Ok(())
+    stream.flush().await
 }

@@ -17,10 +17,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use super::tls;
 use super::wire::{Answer, Connection, Server};
 
 /// A fault of one request.
@@ -208,24 +206,10 @@ pub struct Tls {
 
 impl Tls {
     pub fn in_front_of(api: &FakeApi) -> Self {
-        let mut authority = rcgen::CertificateParams::new(Vec::new()).expect("no names");
-        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let authority_key = rcgen::KeyPair::generate().expect("a key");
-        let ca = authority
-            .self_signed(&authority_key)
-            .expect("a certificate")
-            .pem();
-        let issuer = rcgen::Issuer::new(authority, authority_key);
-        let key = rcgen::KeyPair::generate().expect("a key");
-        let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()])
-            .and_then(|params| params.signed_by(&key, &issuer))
-            .expect("a certificate");
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .expect("they fit");
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let tls::Server {
+            acceptor,
+            authority: ca,
+        } = tls::server().expect("certificates");
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a local socket");
         let port = listener.local_addr().expect("bound").port();

@@ -20,4 +20,5 @@ pub mod fake_scaling;
 pub mod fake_sign_in;
 pub mod item;
 pub mod sigv4;
+pub mod tls;
 pub mod wire;
