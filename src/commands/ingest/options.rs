@@ -1,4 +1,4 @@
-//! Options of a run, and the run that they build.
+//! Options of a run, and the run built from them.
 //!
 //! An [`IngestBuilder`] checks the options and builds an [`Ingest`]. A [`Watch`] gives its
 //! live counters.
@@ -67,7 +67,6 @@ impl Ingest {
         self.watch.clone()
     }
 
-    /// Name of the command.
     pub(super) fn command(&self) -> &'static str {
         match self.options.refresh {
             Some(_) => "refresh",
@@ -235,8 +234,8 @@ impl IngestBuilder {
         self
     }
 
-    /// Sets the given rules of lists of paths; the table's items complete them. Default: all
-    /// rules of [`ListOptions::paths`].
+    /// Sets the rules for lists of paths. If some are left open, the run reads them from the
+    /// table's items. Default: all rules of [`ListOptions::paths`].
     #[must_use]
     pub fn rules(mut self, rules: GivenRules) -> Self {
         self.rules = Some(rules);
@@ -273,7 +272,8 @@ impl IngestBuilder {
         self
     }
 
-    /// Adds the release of the NSRL database to every item, as the attributes `RELEASE_FIELDS`.
+    /// Adds the release of the NSRL database to every item, as the attributes `version`, `set`
+    /// and `release_date`.
     #[must_use]
     pub fn attr_from_version(mut self, from_version: bool) -> Self {
         self.attr_from_version = from_version;
@@ -287,8 +287,8 @@ impl IngestBuilder {
         self
     }
 
-    /// Sets the maximum rate for [`RateSetting::Auto`] and [`RateSetting::Percent`], in WCU/s. Default: no
-    /// maximum.
+    /// Sets the maximum rate for [`RateSetting::Auto`] and [`RateSetting::Percent`], in WCU/s.
+    /// Default: no maximum.
     #[must_use]
     pub fn max_rate(mut self, units: f64) -> Self {
         self.max_rate = Some(units);
@@ -304,14 +304,14 @@ impl IngestBuilder {
     }
 
     /// Sets the interval of DescribeTable calls while the rate follows the table. Default:
-    /// `CAPACITY_INTERVAL`.
+    /// 10 seconds.
     #[must_use]
     pub fn capacity_interval(mut self, interval: Duration) -> Self {
         self.capacity_interval = Some(interval);
         self
     }
 
-    /// Sets the capacity of each replica, in WCU/s. Default: described in each region.
+    /// Sets the capacity of each replica, in WCU/s. Default: from DescribeTable in each region.
     #[must_use]
     pub fn replica_capacity(mut self, units: f64) -> Self {
         self.replica_capacity = Some(units);
@@ -326,7 +326,7 @@ impl IngestBuilder {
         self
     }
 
-    /// Sets the time between two saves of the checkpoint. Default: `SAVE_INTERVAL`.
+    /// Sets the time between two saves of the checkpoint. Default: 4 seconds.
     #[must_use]
     pub fn save_interval(mut self, interval: Duration) -> Self {
         self.save_interval = Some(interval);
@@ -341,8 +341,8 @@ impl IngestBuilder {
     }
 
     /// Raises the provisioned write capacity of the table and of its indexes that contain
-    /// the items to `units` WCU/s before the first write. The end of the run, also a
-    /// failure, restores it: see `raise`.
+    /// the items to `units` WCU/s before the first write. The run restores it when it ends,
+    /// also after a failure.
     #[must_use]
     pub fn raise_to(mut self, units: u64) -> Self {
         self.raise_to = Some(units);
@@ -350,7 +350,7 @@ impl IngestBuilder {
     }
 
     /// Sets the path of the restore note of a raised table. With it the table can be
-    /// restored if this process is killed. Default: `note::place`.
+    /// restored if this process is killed. Default: a file in the user's state folder.
     #[must_use]
     pub fn raise_note(mut self, path: impl Into<PathBuf>) -> Self {
         self.raise_note = Some(path.into());
@@ -452,8 +452,8 @@ impl IngestBuilder {
         self
     }
 
-    /// Checks the options and builds the run. It makes no call yet, except to load a
-    /// connection to AWS if there is none.
+    /// Checks the options and builds the run. It opens no source and makes no call; without a
+    /// connection it loads the AWS configuration.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if an option is missing or

@@ -1,4 +1,4 @@
-//! Handle to a running run: live counters and plan.
+//! Handle to a run in progress: live counters and plan.
 
 use crate::base::hash::Algorithm;
 use crate::flow::rate_limiter::RateLimiter;
@@ -7,7 +7,7 @@ use crate::pipeline::progress::events::Progress;
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 
-/// Handle to a running run, for its counters, plan and progress.
+/// Handle to a run in progress, for its counters, plan and progress.
 #[derive(Debug, Clone, Default)]
 pub struct Watch(pub(super) Arc<WatchInner>);
 

@@ -15,7 +15,7 @@ pub(super) trait Backend {
     fn look_up(&self, keys: &KeyBatch) -> impl Future<Output = BackendReply>;
 }
 
-/// Result of one call. Each hash of the call is either in `settled` or in `again`.
+/// Result of one call. Each hash of the call is either in `replies` or in `retry`.
 #[derive(Debug, Default)]
 pub(super) struct BackendReply {
     pub(super) replies: Vec<(Hash, Reply)>,
@@ -58,7 +58,7 @@ pub(super) enum BackendErrorClass {
 }
 
 impl BackendReply {
-    /// The result of a call without any reply: all of `keys` are to retry.
+    /// The result of a call without any reply: all of `keys` are to be retried.
     pub(super) fn from_error(
         keys: &KeyBatch,
         kind: BackendErrorClass,
@@ -124,8 +124,8 @@ impl RulesCheck {
         }
     }
 
-    /// True if an item has other rules; `text` returns its attributes by name. An item has
-    /// its rules, and its users if they are not the rules' own. Warns once.
+    /// True if an item has other rules; `text` returns its attributes by name. An item stores
+    /// its rules, and its users unless they are the defaults of these rules. Warns once.
     pub(super) fn has_other_rules(&self, text: impl Fn(&str) -> Option<String>) -> bool {
         let Some(rules) = text("item.rules").or_else(|| text("rules")) else {
             return false;

@@ -140,8 +140,8 @@ impl LookupBuilder {
         self
     }
 
-    /// Target rate: of a table in RCU/s, of an API in calls/s. Default: [`RateSetting::Auto`], the
-    /// table's read capacity, or no limit for an API.
+    /// Target rate: of a table in RCU/s, of an API in calls/s. Default:
+    /// [`RateSetting::Auto`], which is the table's read capacity, or no limit for an API.
     #[must_use]
     pub fn rate(mut self, rate: RateSetting) -> Self {
         self.rate = rate;

@@ -414,7 +414,7 @@ impl<O: Backend> Requester<'_, O> {
         ));
     }
 
-    /// Decides after a call without any reply whether and when the run continues.
+    /// Decides whether and when the run continues after a call without any reply.
     fn handle_failure(&self, s: &mut RequesterState, paid: f64, error: BackendError) {
         let BackendError {
             class,

@@ -28,7 +28,6 @@ use crate::flow::concurrency::{Concurrency, ConcurrencyLimit};
 use crate::flow::key_queue::{Entry, KeyBatch, KeyQueue};
 use crate::flow::rate_limiter::RateLimiter;
 use bytes::Bytes;
-
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -229,7 +228,7 @@ impl<T: BatchGet> Checker<'_, T> {
         }
     }
 
-    /// Decides after a call without a read key whether the run continues.
+    /// Decides whether the run continues after a call that read no key.
     fn handle_failure(&self, s: &mut CheckerState, error: &CallError) {
         if s.stop_reason.is_some() {
             return;

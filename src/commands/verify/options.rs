@@ -126,7 +126,7 @@ impl VerifyBuilder {
         self
     }
 
-    /// The rules for lists of paths. The run reads rules that are left open from the
+    /// The rules for lists of paths. If some are left open, the run reads them from the
     /// table's items. Default: all rules of [`ListOptions::paths`].
     #[must_use]
     pub fn rules(mut self, rules: GivenRules) -> Self {
@@ -168,7 +168,7 @@ impl VerifyBuilder {
     }
 
     /// True if every item must have the release of the NSRL database, in the attributes
-    /// `RELEASE_FIELDS`.
+    /// `version`, `set` and `release_date`.
     #[must_use]
     pub fn attr_from_version(mut self, from_version: bool) -> Self {
         self.attr_from_version = from_version;
@@ -226,7 +226,7 @@ impl VerifyBuilder {
         self
     }
 
-    /// Maximum number or share of rejected lines; then the run fails. Default: one in ten.
+    /// Maximum number or share of rejected lines; above it the run fails. Default: one in ten.
     #[must_use]
     pub fn max_rejects(mut self, max: MaxRejects) -> Self {
         self.max_rejects = max;
