@@ -78,8 +78,7 @@ pub(crate) struct KeyQueue {
     ready: VecDeque<Entry>,
     delayed: BinaryHeap<Reverse<Delayed>>,
     arrivals: u64,
-    /// Time since which keys have waited in `now` without a batch; `None` if there are
-    /// none.
+    /// Start of the wait of the keys in `ready` for a batch; `None` if there are none.
     since: Option<Instant>,
 }
 
@@ -193,7 +192,7 @@ impl KeyQueue {
         keys
     }
 
-    /// Ends the back-off of all retries: an outage has ended that throttled every call.
+    /// Ends the back-off of all retries, after an outage that throttled every call.
     pub(crate) fn release_delayed(&mut self, now: Instant) {
         let delayed = std::mem::take(&mut self.delayed).into_iter();
         self.delayed = delayed

@@ -31,7 +31,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// True if the batch contains the same item.
+    /// True if the batch contains the item of `record`.
     fn contains_item(&self, record: &Record) -> bool {
         self.entries.iter().any(|e| e.record.is_same_item(record))
     }
@@ -202,7 +202,7 @@ impl RetryQueue {
         each.map(|Reverse(a)| a.ready).min()
     }
 
-    /// Takes the new records whose item was already in a batch with them as a retry.
+    /// Takes the new records whose item was already in their batch, as a retry.
     pub(crate) fn take_duplicates(&mut self) -> Vec<Record> {
         std::mem::take(&mut self.duplicates)
     }
@@ -299,7 +299,7 @@ impl RetryQueue {
         self.delayed.pop().map(|Reverse(a)| a.entry)
     }
 
-    /// Ends the back-off of all retries: an outage has ended that throttled every call.
+    /// Ends the back-off of all retries, after an outage that throttled every call.
     pub(crate) fn release_delayed(&mut self, now: Instant) {
         let delayed = std::mem::take(&mut self.delayed).into_iter();
         self.delayed = delayed

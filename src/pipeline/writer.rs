@@ -1,11 +1,11 @@
 //! Writer: sends batches to DynamoDB at the target rate until each item is acknowledged.
 //!
-//! One loop owns the queue and all calls in flight. It composes the next batch, waits for
-//! its cost at the token bucket, sends it, and handles the response:
+//! One loop owns the queue and all calls in flight. It composes the next batch, waits until
+//! the token bucket covers its cost, sends it, and handles the response:
 //!
 //! * it counts written items;
-//! * it requeues unprocessed items with a back-off, and so all items of a call that was
-//!   throttled, failed or timed out; a retry pays for its tokens again;
+//! * it requeues unprocessed items with a back-off, as well as all items of a call that was
+//!   throttled, failed or timed out; a retry takes tokens again;
 //! * it bisects a batch with a validation error until the invalid item is alone; that line
 //!   is rejected, the others are written;
 //! * it stops the run at a permanent error (no permission, no such table).
@@ -21,8 +21,8 @@
 //! While no item is accepted, the writer sends a call with one item every half second,
 //! regardless of the back-off of that item.
 //!
-//! After a stop, the writer sends nothing more. Calls in flight have `DRAIN_TIMEOUT` to finish;
-//! items that are not acknowledged then count as `failed`.
+//! After a stop, the writer sends nothing more. Calls in flight have `DRAIN_TIMEOUT` to
+//! finish; items that are not acknowledged then count as `failed`.
 
 use crate::aws::error::{CallError, ErrorClass};
 use crate::base::error::{Error, ErrorKind, Result};
@@ -88,7 +88,7 @@ pub(crate) struct Writer<'a, T> {
     pub watermark: &'a WatermarkTracker,
     /// Destination of rejected lines.
     pub rejects: &'a Rejects,
-    /// Further options.
+    /// Concurrency and time limit.
     pub options: WriterOptions,
 }
 
@@ -96,7 +96,7 @@ pub(crate) struct Writer<'a, T> {
 pub(super) struct WriterState {
     pub(super) queue: RetryQueue,
     pub(crate) backoff: Backoff,
-    /// Time since which no item was written; `None` if the last call wrote one.
+    /// Start of the time without a written item; `None` if the last call wrote one.
     pub(crate) stalled_since: Option<Instant>,
     /// Invalid items since the last written item.
     pub(super) consecutive_rejects: u32,

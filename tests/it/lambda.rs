@@ -1,4 +1,4 @@
-//! keep-alive as a Lambda function: its binary, started as Lambda starts it, against
+//! Tests of the Lambda functions: their binaries, started as Lambda starts them, against
 //! fakes of the Runtime API, DynamoDB and Application Auto Scaling.
 
 use crate::common::binary::{Run, SECRET, Started};
@@ -110,7 +110,7 @@ fn each_event_is_one_round_until_the_minimum() {
     assert_eq!(dynamo.stats().consumed_units, 2);
     assert_eq!(scaling.calls().len(), asked);
     assert!(scaling.calls().iter().all(|c| c.starts_with("Describe")));
-    assert_eq!(dynamo.stats().unsigned, 0, "by the credentials given");
+    assert_eq!(dynamo.stats().unsigned, 0, "signed with the credentials");
 
     started.kill();
     let ended = started.wait();

@@ -102,7 +102,7 @@ fn a_probe_has_one_record_and_the_record_varies() {
     queue.push_fresh((1..=3).map(record));
     let full = queue.compose(now, false);
     assert_eq!(lines(&queue.compose_one(full, now).expect("one")), [1]);
-    assert_eq!((queue.fresh(), queue.retries()), (0, 2), "two wait on");
+    assert_eq!((queue.fresh(), queue.retries()), (0, 2), "two keep waiting");
     queue.push_retry(retry_entry(1, 9), later);
     queue.push_fresh([record(4)]);
     let one = |queue: &mut RetryQueue| lines(&queue.compose_one(None, now).expect("one"));
