@@ -58,10 +58,10 @@ pub(super) struct VerifyArgs {
     /// Print only missing hashes, not different ones
     #[arg(long, help_heading = "Output")]
     missing_only: bool,
-    /// Keep rejected lines here, as JSON lines [default: show the first ten]
+    /// File for rejected lines, as JSON lines [default: show the first ten]
     #[arg(long, value_name = "PATH", help_heading = "Input")]
     rejects: Option<PathBuf>,
-    /// Stop when more lines than this are rejected: a number, or a share judged from 1,000 lines on
+    /// Stop if more lines than this are rejected: a number, or a percentage checked from line 1,000
     #[arg(
         long,
         value_name = "N|P%",
@@ -83,7 +83,7 @@ pub(super) struct VerifyArgs {
     /// hashes that an eventually consistent read does not find as expected]
     #[arg(long, help_heading = "Speed")]
     consistent: bool,
-    /// Maximum of calls in flight: auto (from rate and latency) or a number
+    /// Maximum number of calls in flight: auto (from rate and latency) or a number
     #[arg(
         long,
         value_name = "N",

@@ -272,13 +272,13 @@ fn an_event_of_another_source_is_an_error() {
     assert_eq!(read(EVENT).expect("an event"), event(true));
     assert_eq!(read(r#"{"table":"sha256"}"#).expect("one"), event(false));
     for (text, why) in [
-        ("null", "no JSON object"),
-        ("[]", "no JSON object"),
-        (r#""hunter2""#, "no JSON object"),
+        ("null", "not a JSON object"),
+        ("[]", "not a JSON object"),
+        (r#""hunter2""#, "not a JSON object"),
         ("{}", "names no table"),
         (r#"{"until_min":true}"#, "names no table"),
-        (r#"{"table":""}"#, "table is no name"),
-        (r#"{"table":{"hunter2":1}}"#, "table is no name"),
+        (r#"{"table":""}"#, "table is not a name"),
+        (r#"{"table":{"hunter2":1}}"#, "table is not a name"),
         (
             r#"{"table":"sha256","until_min":"hunter2"}"#,
             "neither true nor false",

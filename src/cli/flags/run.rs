@@ -78,7 +78,7 @@ pub(crate) struct RunArgs {
     /// Time between two rounds of the traffic of --settle
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration, help_heading = "Speed")]
     pub(crate) settle_interval: Duration,
-    /// Maximum of calls in flight: auto (from rate and latency) or a number
+    /// Maximum number of calls in flight: auto (from rate and latency) or a number
     #[arg(
         long,
         value_name = "N",
@@ -90,11 +90,11 @@ pub(crate) struct RunArgs {
     /// Stop after this time without a single written item
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_duration, help_heading = "Speed")]
     pub(crate) give_up_after: Duration,
-    /// Checkpoint, from which the same command resumes an unfinished run: a path, s3://bucket/key, or
-    /// off [default: a file in the user's state directory]. Only one run at a time can use it
+    /// Checkpoint, from which the same command resumes an unfinished run: a path, s3://bucket/key,
+    /// or off [default: a file in the user's state directory]. Only one run at a time can use it
     #[arg(long, value_name = "PATH|off", help_heading = "Output")]
     pub(crate) checkpoint: Option<String>,
-    /// Begin again from the start and ignore any checkpoint
+    /// Start from the beginning and ignore any checkpoint
     #[arg(long)]
     pub(crate) restart: bool,
     /// Time between two saves of the checkpoint, at most 5s

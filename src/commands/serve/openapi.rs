@@ -1,11 +1,11 @@
-//! The routes as OpenAPI 3.1 has them.
+//! OpenAPI 3.1 description of the routes.
 
 use crate::base::hash::Algorithm;
 use crate::commands::serve::options::MAX_BATCH;
 use crate::list::matchmeta::normalizer::Normalizer;
 use serde_json::{Map, Value, json};
 
-/// The document for a table of `algorithm`.
+/// Builds the document for a table of `algorithm`.
 pub(super) fn openapi_document(
     algorithm: Algorithm,
     normalizer: &Normalizer,
@@ -21,16 +21,16 @@ pub(super) fn openapi_document(
         |what: &str, of: &str| json!({"description": what, "content": content(schema(of))});
     let common = |mut responses: Value, keyed: bool| {
         if keyed && wants_keys {
-            responses["401"] = answer("No API key, or none that is valid", "Problem");
+            responses["401"] = answer("The API key is missing or not valid", "Problem");
         }
         if !wants_keys {
-            responses["403"] = answer("A Host that is not this machine", "Problem");
+            responses["403"] = answer("The Host is not this machine", "Problem");
         }
         responses
     };
     let limited = |mut responses: Value| {
         let mut refused = answer(
-            "More than the key may ask; Retry-After says when",
+            "The rate limit is exceeded; Retry-After gives the time to wait",
             "Problem",
         );
         refused["headers"] = json!({"Retry-After": {
@@ -40,17 +40,17 @@ pub(super) fn openapi_document(
     };
     let single = |what: &str, of: &str| {
         limited(json!({
-            "200": answer("Known: the table holds it", of),
+            "200": answer("Known: the table holds the hash", of),
             "400": answer(what, of),
-            "404": answer("Unknown: the table does not hold it; a body with status error is no such route", of),
-            "503": answer("Not known: the table did not answer; Retry-After says when to try again", of),
+            "404": answer("Unknown: the table does not hold the hash. With status error in the body: the route does not exist", of),
+            "503": answer("Error: the table did not respond; Retry-After gives the time to wait", of),
         }))
     };
     let parameter = |at: &str, name: &str, what: &str, schema: Value| json!({"in": at, "name": name, "required": true, "description": what, "schema": schema});
     let hash = parameter(
         "path",
         "hash",
-        &format!("A hash of {name}, {digits} hexadecimal digits of either case"),
+        &format!("A {name} hash, {digits} hexadecimal digits of either case"),
         json!({"type": "string", "pattern": pattern}),
     );
     let list = |field: &str, what: &str| {
@@ -75,22 +75,22 @@ pub(super) fn openapi_document(
         json!({"summary": format!("Look up to {MAX_BATCH} hashes or paths"), "operationId": "lookupMany",
             "requestBody": {"required": true, "content": content(json!({"oneOf": [
                 list("hashes", &format!("Hashes of {name}")),
-                list("paths", &format!("Full paths, made comparable by rules {rules}; of a sha256 table only"))]}))},
+                list("paths", &format!("Full paths, normalised by rules {rules}; only for a table of sha256 hashes"))]}))},
             "responses": limited(json!({
                 "200": answer("One result for each, in the order of the request", "Results"),
-                "400": answer("Not such a body, or too many at once", "Problem"),
-                "408": answer("The body did not come in time", "Problem"),
+                "400": answer("The body is invalid or has too many entries", "Problem"),
+                "408": answer("The body did not arrive in time", "Problem"),
                 "413": answer("The body is larger than 1 MiB", "Problem"),
-                "503": answer("Too much is being sent", "Problem")}))}),
+                "503": answer("Too many request bodies at the moment", "Problem")}))}),
     );
     add(
         "/path".to_owned(),
         "get",
         json!({"summary": "Look up a path", "operationId": "lookupPath",
             "parameters": [parameter("query", "p",
-                &format!("A full path in UTF-8, percent-encoded; + is a blank, a plus sign is %2B. Made comparable by rules {rules}"),
+                &format!("A full path in UTF-8, percent-encoded; + is a space, %2B a plus sign. Normalised by rules {rules}"),
                 json!({"type": "string", "minLength": 1}))],
-            "responses": single("Invalid: no path; or this is no sha256 table", "Result")}),
+            "responses": single("Invalid: not a path, or not a table of sha256 hashes", "Result")}),
     );
     add(
         "/healthz".to_owned(),
@@ -130,9 +130,9 @@ pub(super) fn openapi_document(
         algorithm,
         Algorithm::Md5 | Algorithm::Sha1 | Algorithm::Sha256
     ) {
-        "other algorithms have the same route, which answers 400"
+        "answers 400 unless the table has this algorithm"
     } else {
-        "the table has another algorithm: answers 400"
+        "answers 400, because the table has another algorithm"
     };
     for kind in ["md5", "sha1", "sha256"] {
         add(
@@ -145,7 +145,7 @@ pub(super) fn openapi_document(
                     "200": answer("Known", "CirclItem"),
                     "400": answer("Not a hash, or not of this table's algorithm", "CirclMessage"),
                     "404": answer("Unknown", "CirclMessage"),
-                    "503": answer("The table did not answer", "CirclMessage")}))}),
+                    "503": answer("The table did not respond", "CirclMessage")}))}),
         );
         add(
             format!("/bulk/{kind}"),
@@ -156,10 +156,10 @@ pub(super) fn openapi_document(
                 "responses": limited(json!({
                     "200": {"description": "The known hashes",
                         "content": content(json!({"type": "array", "items": schema("CirclItem")}))},
-                    "400": answer("Not such a body, or not of this table's algorithm", "CirclMessage"),
-                    "408": answer("The body did not come in time", "Problem"),
+                    "400": answer("The body is invalid, or the table has another algorithm", "CirclMessage"),
+                    "408": answer("The body did not arrive in time", "Problem"),
                     "413": answer("The body is larger than 1 MiB", "Problem"),
-                    "503": answer("The table did not answer for all of them", "CirclMessage")}))}),
+                    "503": answer("The table did not respond for every hash", "CirclMessage")}))}),
         );
     }
     let text = json!({"type": "string"});

@@ -58,7 +58,7 @@ struct State {
     min_key_units: f64,
     /// Recent average RCU of a key.
     pub(crate) key_units: f64,
-    /// Maximum of calls in flight.
+    /// Maximum number of calls in flight.
     pub(crate) concurrency_limit: ConcurrencyLimit,
     last_warning: Option<Instant>,
 }
