@@ -25,7 +25,7 @@
 //!     .attribute("source", Value::S("NSRL".into()))
 //!     .on_event(|event| {
 //!         if let Event::Progress(now) = event {
-//!             println!("{} lines written", now.counts.books.written);
+//!             println!("{} lines written", now.counts.line_counts.written);
 //!         }
 //!     })
 //!     .build()
@@ -71,8 +71,8 @@
 //!
 //! A [`Stop`] ends a run gracefully: calls in flight finish, the checkpoint is saved, and
 //! the report has [`Outcome::Interrupted`]. A later run with the same options resumes.
-//! Dropping the future of a run ends it at once; calls in flight may be written or not, and
-//! a later run writes them again.
+//! Dropping the future of a run ends it at once. The items of calls in flight may be
+//! written or not; a later run writes them again.
 //!
 //! # Features
 //!
@@ -157,7 +157,7 @@ pub mod report {
     };
 }
 
-/// MatchMeta: normalisation of paths, whose hashes form lists.
+/// MatchMeta: normalisation of paths before they are hashed.
 pub mod matchmeta {
     pub use crate::list::matchmeta::given::GivenRules;
     pub use crate::list::matchmeta::normalizer::{Normalizer, Rules, Users};

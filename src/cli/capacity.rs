@@ -25,7 +25,7 @@ pub(super) struct CapacityArgs {
     /// Name of the table
     #[arg(long, value_name = "NAME")]
     table: String,
-    /// One JSON object instead of text
+    /// Print one JSON object instead of text
     #[arg(long, conflicts_with = "restore")]
     json: bool,
     /// Restore the capacity of a table that a run left raised; FILE is the restore note that the

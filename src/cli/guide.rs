@@ -1,4 +1,4 @@
-//! `hashferry guide`: the guides, on a pager where a person reads.
+//! The `hashferry guide` command: prints the guides, through a pager on a terminal.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::guide::chapters::GUIDES;
@@ -14,8 +14,8 @@ use std::process::{Command, Stdio};
 const HEADING: Style = Style::new().bold();
 /// Style of commands and their output on a terminal.
 const CODE: Style = AnsiColor::Cyan.on_default();
-/// Options of `less` where the user has set none: quit if the page fits, keep colours, leave
-/// the page on the screen.
+/// Options of `less` if the user has set none: quit if the page fits, keep colours, leave the
+/// page on the screen.
 const LESS: &str = "FRX";
 
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ const LESS: &str = "FRX";
     hashferry guide\n  \
     hashferry guide resuming\n  \
     hashferry guide --search throttled\n\n\
-    On a terminal the pager of PAGER shows the page, or else less.")]
+    On a terminal, the pager in PAGER shows the page, or less if PAGER is not set.")]
 pub(super) struct GuideArgs {
     /// The guide to show [default: a list of all]
     #[arg(value_parser = PossibleValuesParser::new(GUIDES.iter().map(|(name, _)| *name)))]
@@ -33,7 +33,7 @@ pub(super) struct GuideArgs {
     search: Option<String>,
 }
 
-/// Runs the command; its exit status.
+/// Runs the command and returns its exit status.
 pub(super) fn run(args: &GuideArgs) -> Result<u8> {
     let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let chosen = GUIDES
@@ -43,7 +43,7 @@ pub(super) fn run(args: &GuideArgs) -> Result<u8> {
         (Some(word), _) => {
             let found = found(chosen, word, colour);
             if found.is_empty() {
-                eprintln!("no guide has the word {word:?}: `hashferry guide` lists the guides");
+                eprintln!("no guide contains {word:?}; `hashferry guide` lists the guides");
                 return Ok(1);
             }
             found
@@ -68,7 +68,7 @@ fn listed() -> String {
     text
 }
 
-/// One guide, as a page.
+/// Formats one guide.
 fn shown(markdown: &str, colour: bool) -> String {
     let mut text = String::with_capacity(markdown.len());
     for line in page::lines(markdown) {
@@ -82,7 +82,7 @@ fn shown(markdown: &str, colour: bool) -> String {
     text
 }
 
-/// The lines of `guides` that hold `word`, under the names of their guides.
+/// The lines of `guides` that contain `word`, under the names of their guides.
 fn found<'a>(
     guides: impl Iterator<Item = &'a (&'a str, &'a str)>,
     word: &str,
@@ -104,7 +104,6 @@ fn found<'a>(
     text
 }
 
-/// Appends a line.
 fn push(text: &mut String, indent: &str, line: &str, style: Style, colour: bool) {
     let _ = match colour && !line.is_empty() {
         true => writeln!(text, "{indent}{style}{line}{style:#}"),
@@ -119,13 +118,13 @@ fn show(text: &str) -> io::Result<()> {
         return Ok(());
     }
     match io::stdout().write_all(text.as_bytes()) {
-        // The reader has seen enough.
+        // The reader closed the pipe because it needs no more, as `head` does.
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
 }
 
-/// Runs the pager with `text`. False if it cannot start.
+/// Runs the pager with `text`. Returns false if it cannot start.
 fn page_through(text: &str) -> bool {
     let pager = std::env::var("PAGER").unwrap_or_else(|_| "less".into());
     let mut words = shlex::split(&pager).unwrap_or_default().into_iter();

@@ -40,8 +40,8 @@ use std::time::Duration;
 pub(super) struct IngestArgs {
     #[command(flatten)]
     sources: SourceArgs,
-    /// Detection of duplicates: among the latest hashes, in a sorted list (the order is checked), or
-    /// in any list, by sorting it on disk first
+    /// Detection of duplicates: among the latest hashes, in a sorted list (the order is checked),
+    /// or in any list, by sorting it on disk first
     #[arg(
         long,
         value_enum,

@@ -38,7 +38,7 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
     {\"input\":…,\"hash\":…,\"status\":\"unknown\"}\n  \
     {\"input\":…,\"hash\":null,\"status\":\"invalid\",\"reason\":…}   not a hash or path, or a blank line\n  \
     {\"input\":…,\"hash\":…,\"status\":\"error\",\"error\":…}         the look-up failed\n\
-    For a line as of sha256sum the hash is looked up. With --paths an answer also has normalized and rules.\n\
+    In a line of sha256sum output, only the hash is looked up. With --paths an answer also has normalized and rules.\n\
     An attribute with the name of one of these fields is printed as item.NAME.\n\n\
     Exit status: 0 every line is known or unknown · 1 failed, some answers are errors, or no line is a hash\n\
     or path · 3 some lines are invalid · 2 and 4 as for every command. After a failure, --output FILE --resume\n\
@@ -67,8 +67,8 @@ pub(super) struct LookupArgs {
     )]
     table: Option<String>,
     /// API to look up in, by GET URL/HASH: 200 is known, 404 unknown, each with a JSON object that
-    /// names the hash, as from hashferry serve and CIRCL hashlookup. Before the list, a word and a
-    /// random hash are looked up, which the API must not know
+    /// names the hash, as from hashferry serve and CIRCL hashlookup. The command first looks up a
+    /// word and a random hash, which the API must not know
     #[arg(long, value_name = "URL")]
     api: Option<String>,
     /// Hash algorithm [default: from the name of the table's partition key or the end of the URL,
@@ -144,8 +144,8 @@ pub(super) struct LookupArgs {
     /// Timeout of one API call
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration, help_heading = "API")]
     timeout: Duration,
-    /// Calls for one hash, at most, without a response or with a failure (5xx), before its
-    /// answer is an error
+    /// Maximum number of calls for one hash that get no response or a failure (5xx); after that
+    /// its answer is an error
     #[arg(long, value_name = "N", default_value_t = crate::commands::lookup::api_options::API_TRIES, value_parser = clap::value_parser!(u32).range(1..), help_heading = "API")]
     tries: u32,
     /// Trust the certificates in this file, instead of the system's

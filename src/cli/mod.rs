@@ -4,7 +4,7 @@
 //!
 //! - `command_line`: the commands and their flags, and the `main` of the binary
 //! - `demo`, `refresh`, `ingest`, `verify`, `lookup`, `plan`, `capacity`, `normalize`,
-//!   `serve`, `local`, `guide`: one file a command; `demo` and `refresh` reuse others of them
+//!   `serve`, `local`, `guide`: one file per command; `demo` and `refresh` reuse others
 //! - `progress`: progress of a run, as a bar, as log lines or as JSON
 //! - `logging`: log lines on stderr
 //! - `exit_status`: the exit status of a run, given its report

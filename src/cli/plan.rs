@@ -37,8 +37,8 @@ pub(super) struct PlanArgs {
     list: ListArgs,
     #[command(flatten)]
     decompress: DecompressArgs,
-    /// Read and count whole lists, instead of estimating from their first part (compressed lists are
-    /// always read to the end)
+    /// Read and count whole lists, instead of estimating from their first part (compressed lists
+    /// are always read to the end)
     #[arg(long)]
     exact: bool,
     /// Estimate also for N provisioned WCU/s

@@ -17,7 +17,7 @@ use clap::Args;
                   parallel, without temporary files; other lists are sorted on disk first.\n\n\
                   With --source, only items of that source are deleted, one call each; others are kept. \
                   Without --source, hashes that other lists hold too are deleted as well. A put replaces the \
-                  whole item: attributes that other programs wrote are lost, whatever the source.\n\n\
+                  whole item: attributes that other programs wrote are lost, with or without --source.\n\n\
                   Permissions: scripts/iam/ingest.json, with --source refresh.json (in addition with --raise-to: \
                   ingest-raise.json)\n\n\
                   Examples:\n  \
@@ -36,8 +36,8 @@ pub(super) struct RefreshArgs {
     /// Keep items whose hashes are no longer in the list
     #[arg(long)]
     no_delete: bool,
-    /// Delete removed hashes even if the new list has rejected lines; an unreadable hash then counts
-    /// as removed [default: a rejected line suspends all deletes, and the exit status is 3]
+    /// Delete removed hashes even if the new list has rejected lines; an unreadable hash then
+    /// counts as removed [default: a rejected line suspends all deletes, and the exit status is 3]
     #[arg(long, conflicts_with = "no_delete")]
     delete_despite_rejects: bool,
     /// Stop before the first write if more of the old list than this would change

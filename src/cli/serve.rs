@@ -55,7 +55,7 @@ pub(super) struct ServeArgs {
         help_heading = "API keys"
     )]
     new_key: Option<String>,
-    /// Maximum of hashes and paths a second for each key [default: no limit]
+    /// Maximum number of hashes and paths a second for each key [default: no limit]
     #[arg(long, value_name = "N", value_parser = parse_per_second, help_heading = "API keys")]
     rate_limit: Option<f64>,
     /// Hash algorithm [default: from the name of the table's partition key, else from the length
@@ -84,7 +84,7 @@ pub(super) struct ServeArgs {
         help_heading = "Speed"
     )]
     rate: RateSetting,
-    /// Maximum of BatchGetItem calls in flight: auto (from rate and latency) or a number
+    /// Maximum number of BatchGetItem calls in flight: auto (from rate and latency) or a number
     #[arg(
         long,
         value_name = "N",
@@ -99,13 +99,13 @@ pub(super) struct ServeArgs {
     /// Time that answers are cached, unknown ones included; 0 turns the cache off
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_time_or_zero, help_heading = "Speed")]
     cache_ttl: Duration,
-    /// Maximum of cached answers; an item larger than 1 KiB counts as several
+    /// Maximum number of cached answers; an item larger than 1 KiB counts as several
     #[arg(long, value_name = "N", default_value_t = CACHE_ENTRIES, help_heading = "Speed")]
     cache_size: u64,
     /// Timeout of a request, without reading its body; hashes not yet looked up are then errors
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration, help_heading = "Speed")]
     request_timeout: Duration,
-    /// Maximum of open connections; further ones wait
+    /// Maximum number of open connections; further ones wait
     #[arg(
         long,
         value_name = "N",

@@ -73,8 +73,8 @@ impl Capacity {
         }
     }
 
-    /// The cost of a call at a bucket that refills at the narrowest part's rate. The
-    /// part with the highest utilisation determines it.
+    /// The cost of a call, in tokens of a bucket that refills at the narrowest part's rate.
+    /// The part with the highest utilisation determines it.
     pub fn charge(&self, consumed: &ConsumedCapacity) -> f64 {
         let narrowest = self.max_rate();
         let scaled = |part: &Part, units: f64| {

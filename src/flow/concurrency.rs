@@ -1,6 +1,6 @@
 //! Maximum number of calls in flight.
 //!
-//! A call's latency is mostly the round trip, whatever the call carries. So the items
+//! A call's latency is mostly the round trip, and hardly depends on its size. The calls
 //! per second are the calls in flight divided by the latency (Little's law).
 //! [`Concurrency::Auto`] inverts that: it calculates the calls in flight from the rate
 //! and the observed [`Latency`]. With a rate this is an upper limit, because the token

@@ -88,7 +88,7 @@ pub struct RateController {
     /// Tallies of the last [`PERIOD`], or since the last step down, oldest first.
     history: VecDeque<(Instant, Tally)>,
     last_step: Instant,
-    /// `found` from before the present series of throttled calls.
+    /// `discovered` from before the present series of throttled calls.
     before_throttling: Option<f64>,
     phase: Phase,
 }
@@ -167,8 +167,8 @@ impl RateController {
         (to != from).then_some(RateEvent::CapacityChanged { from, to })
     }
 
-    /// Records the first throttled call after a success: this is the rate to restore if
-    /// everything is throttled.
+    /// Remembers the current rate, at the first throttled call after a success. If an
+    /// outage follows, this is the rate to restore.
     pub fn remember_rate(&mut self) {
         self.before_throttling = self.discovered;
     }
@@ -220,7 +220,7 @@ impl RateController {
         let accepted = tally.accepted - before.accepted;
         let throttled = tally.throttled - before.throttled;
         if throttled > TOLERATED_SHARE * (accepted + throttled) {
-            // The lower rate is measured separately.
+            // Measure the lower rate from here on.
             self.history = VecDeque::from([(now, tally)]);
             self.last_step = now;
             let from = self.rate();

@@ -1,10 +1,10 @@
 //! Rate limiter of a run: the token bucket and the control of its rate.
 //!
-//! The writer takes units from a [`RateLimiter`] and reports results to it. With a fixed rate,
-//! that is all. If the rate depends on the table, [`RateLimiter::follow_table`] runs beside the
-//! writer. It describes the table periodically, and at once after throttling. It passes
-//! the results to the [controller](crate::flow::rate_controller), and sets the bucket's
-//! rate accordingly.
+//! The writer takes units from a [`RateLimiter`] and reports results to it. With a fixed
+//! rate, that is all. If the rate depends on the table, [`RateLimiter::follow_table`] runs
+//! beside the writer. It describes the table periodically, and at once after throttling.
+//! It passes the results to the [controller](crate::flow::rate_controller), and sets the
+//! bucket's rate accordingly.
 //!
 //! While the table throttles every call, a probe of one item or key starts every half
 //! second. Before each call, the sending loops ask for its size.
@@ -245,7 +245,7 @@ impl RateLimiter {
         let mut known_throttled = 0.0;
         let mut warned: Option<Instant> = None;
         loop {
-            // Not at the next tick, which would turn 1 s into 1.1 s.
+            // Waiting for the next tick instead would turn 1 s into 1.1 s.
             let due = described + interval.max(TICK);
             tokio::select! {
                 _ = tick.tick() => {}
@@ -380,7 +380,7 @@ mod tests {
         let descriptions = Mutex::new(Vec::new());
         let describe = || async {
             let at = begun.elapsed().as_millis();
-            descriptions.lock().expect("whole").push(at);
+            descriptions.lock().expect("no panic").push(at);
             tokio::time::sleep(Duration::from_millis(130)).await;
             Ok(capacity())
         };
@@ -399,11 +399,11 @@ mod tests {
             never = limiter.follow_table(Duration::from_secs(1), describe) => match never {},
             () = throttle => {}
         }
-        descriptions.into_inner().expect("whole")
+        descriptions.into_inner().expect("no panic")
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_climb_goes_on_while_describing_the_table_hangs() {
+    async fn a_climb_continues_while_describe_table_hangs() {
         let limiter = limiter();
         let begun = Instant::now();
         let at = |ms: u64| tokio::time::sleep_until(begun + Duration::from_millis(ms));

@@ -257,7 +257,7 @@ impl<T: QueueItem> RetryQueue<T> {
         self.kinds[kind].in_flight -= 1;
     }
 
-    /// Ends the back-off of all retries: an outage has ended that throttled every call.
+    /// Ends the back-off of all retries, after an outage that throttled every call.
     pub(crate) fn release_delayed(&mut self, now: Instant) {
         for queue in &mut self.kinds {
             let delayed = std::mem::take(&mut queue.delayed).into_iter();

@@ -38,7 +38,7 @@ pub struct TokenBucket {
     rate: f64,
     /// Unused seconds of the rate that it holds.
     burst_seconds: f64,
-    /// Units at `seen`; negative for debt.
+    /// Units at `last_refill`; negative for debt.
     level: f64,
     last_refill: Instant,
 }
@@ -128,8 +128,8 @@ impl TokenBucket {
     }
 }
 
-/// A [`TokenBucket`] to wait for. Shared by reference; callers are served in order of
-/// arrival.
+/// A [`TokenBucket`] with a clock and a queue. Shared by reference; callers are served in
+/// order of arrival.
 #[derive(Debug)]
 pub struct SharedBucket {
     /// `None` if there is no limit.
@@ -139,17 +139,17 @@ pub struct SharedBucket {
 }
 
 impl SharedBucket {
-    /// Creates a limiter of `rate` capacity units per second.
+    /// Creates a bucket that refills by `rate` capacity units per second.
     pub fn new(rate: f64) -> Self {
         SharedBucket::from_option(Some(TokenBucket::new(rate, Instant::now())))
     }
 
-    /// Creates a limiter around `bucket`.
+    /// Shares `bucket`.
     pub fn from_bucket(bucket: TokenBucket) -> Self {
         SharedBucket::from_option(Some(bucket))
     }
 
-    /// Creates a limiter without a limit.
+    /// Creates a bucket without a limit.
     pub fn unlimited() -> Self {
         SharedBucket::from_option(None)
     }

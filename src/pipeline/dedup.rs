@@ -46,8 +46,8 @@ pub(crate) enum Verdict {
 pub(crate) enum Dedup {
     /// The last hashes.
     Window(Box<Window>),
-    /// The last hash of a sorted list. A resumed run starts without one: a duplicate
-    /// right there is written twice, which changes nothing.
+    /// The last hash of a sorted list. A resumed run starts without one, so it may write a
+    /// duplicate at that point again, which changes nothing.
     LastHash(Option<(Hash, Position)>),
 }
 

@@ -2,10 +2,10 @@
 //! difference of two lists.
 //!
 //! Batches of the reader either go through a [`Sorter`] ([`sort`]) or are in order
-//! already; both are a [`SortedInput`]. [`MergeDiff`] merges one or two of them. One input yields its
-//! records. Two inputs yield their difference: a hash only in the new list is put, a hash
-//! only in the old list is deleted. A hash in both lists is put only if its row attributes
-//! have changed.
+//! already; both are a [`SortedInput`]. [`MergeDiff`] merges one or two of them. One input
+//! yields its records. Two inputs yield their difference: a hash only in the new list is
+//! put, a hash only in the old list is deleted. A hash in both lists is put only if its row
+//! attributes have changed.
 //!
 //! All of it blocks on the disk or on a channel, so it needs a separate thread.
 
@@ -58,7 +58,7 @@ pub(crate) enum SortedInput<'a> {
     ),
 }
 
-/// Flag of a streamed list that was read to its end. Without it, a hash that did not
+/// Flag that a streamed list was read to its end. Until it is set, a hash that did not
 /// arrive must not count as deleted.
 #[derive(Debug, Default)]
 pub(crate) struct Complete(AtomicBool);

@@ -1,4 +1,4 @@
-//! Failure of a list without a single hash of the run's algorithm.
+//! Error for a list without a single hash of the run's algorithm.
 
 use crate::base::error::{Error, ErrorKind};
 use crate::base::hash::Algorithm;

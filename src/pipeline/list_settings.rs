@@ -37,10 +37,10 @@ impl OpenList {
     }
 
     /// Determines the case of text keys:
-    /// see [`contents::case_for`](crate::pipeline::contents::inspection::case_for).
+    /// see [`inspection::case_for`].
     ///
     /// # Errors
-    /// As [`contents::case_for`](crate::pipeline::contents::inspection::case_for).
+    /// As [`inspection::case_for`].
     pub(crate) async fn case_for(
         &self,
         aws: &Aws,

@@ -1,6 +1,6 @@
 //! Stages between a list and a table: reading, counting, writing.
 //!
-//! From the input to the end:
+//! In the order of a run:
 //!
 //! - `contents`: inspection of a table before the first write or look-up;
 //! - `list_settings`: algorithm and key case of a list and its table;
@@ -11,7 +11,7 @@
 //! - `writer`: handling of the response to a batch;
 //! - `progress`: line counts, watermark, checkpoint;
 //! - `rejects`: rejected lines;
-//! - `list_check`: the failure of a list without a single hash;
+//! - `list_check`: the error for a list without a single hash;
 //! - `report`, `summary`: the report of a run, as JSON and for people;
 //! - `outage`: a model of a table that accepts nothing, for tests.
 

@@ -1,10 +1,10 @@
-//! Model of a table that accepts nothing for a while, and measurements of a run against
-//! it, for the scenarios of the loops that send calls.
+//! Model of a table with an outage, and measurements of a run against it, for the tests
+//! of every loop that sends calls.
 //!
-//! The table refills continuously, saves one second of its capacity and starts with one
-//! batch, as in the scenarios of the writer. It is healthy for [`BEFORE`] seconds. Then,
-//! for the duration of the fault, it throttles every call or leaves all items unprocessed.
-//! After that it is healthy for [`AFTER`] seconds.
+//! The table's token bucket refills continuously, holds one second of capacity and starts
+//! with the tokens of one batch. The table is healthy for [`BEFORE`] seconds. Then, for the
+//! duration of the fault, it throttles every call or leaves all items unprocessed. After
+//! that it is healthy for [`AFTER`] seconds.
 
 use crate::aws::error::{CallError, ErrorClass};
 use crate::dynamodb::client::operation::{BatchGet, BatchWrite};
@@ -79,7 +79,7 @@ struct Call {
     accepted: f64,
 }
 
-/// A model of a table.
+/// Model of a table with an outage.
 #[derive(Debug, Clone)]
 pub(crate) struct OutageTable(Arc<Inner>);
 
@@ -121,13 +121,13 @@ impl OutageTable {
         self.0.begun + Duration::from_secs_f64(BEFORE + self.0.fault)
     }
 
-    /// Number of accepted items out of `items`, at a cost of `each`. If none is accepted,
-    /// every second call is an error.
+    /// Accepts as many of `items` as the bucket covers, at a cost of `each`; returns their
+    /// number. If none is accepted, every second call is an error.
     async fn accept(&self, items: usize, each: f64) -> Result<usize, CallError> {
         let sent = self.0.begun.elapsed().as_secs_f64();
         tokio::time::sleep(Duration::from_millis(LATENCY_MS)).await;
         let now = self.0.begun.elapsed().as_secs_f64();
-        let mut s = self.0.state.lock().expect("whole");
+        let mut s = self.0.state.lock().expect("no panic");
         s.level = (s.level + (now - s.seen) * CAPACITY).min(CAPACITY);
         s.seen = now;
         let healthy = !(BEFORE..BEFORE + self.0.fault).contains(&now);
@@ -157,7 +157,7 @@ impl OutageTable {
 
     /// Measurements of the run.
     pub(crate) fn measurements(&self) -> Measurements {
-        let calls = std::mem::take(&mut self.0.state.lock().expect("whole").calls);
+        let calls = std::mem::take(&mut self.0.state.lock().expect("no panic").calls);
         let end = BEFORE + self.0.fault;
         let sum = |from: f64, to: f64, of: fn(&Call) -> f64| -> f64 {
             let within = calls

@@ -30,14 +30,14 @@ mod tests;
 use crate::list::open_list::OpenList;
 use crate::list::prefetch::Prefetch;
 
-/// Records in a batch: many enough that the channel costs nothing per line.
+/// Records in a batch: enough to make the cost of the channel per line negligible.
 const BATCH_RECORDS: usize = 500;
 
 /// Capacity of the channel, in batches of records.
 pub(crate) const CHANNEL_CAPACITY: usize = 8;
 
 impl StartPosition {
-    /// The start of `opened`, as the first source.
+    /// The start of `list`, as the first source.
     pub(crate) fn at_start(list: OpenList) -> StartPosition {
         StartPosition {
             list,

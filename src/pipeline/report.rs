@@ -61,7 +61,7 @@ pub struct SourceReport {
 
 /// Line counts by outcome, as in [`LineCounts`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[allow(missing_docs)] // documented in the struct of the line counts
+#[allow(missing_docs)] // documented in `LineCounts`
 #[non_exhaustive]
 pub struct OutcomeCounts {
     pub written: u64,
@@ -177,7 +177,7 @@ pub struct Report {
     pub command: &'static str,
     /// Outcome of the run.
     pub outcome: Outcome,
-    /// The exit status.
+    /// Exit status of the command.
     pub exit: u8,
     /// Table name.
     pub table: String,

@@ -3,16 +3,16 @@
 //! Reservoir sampling (Vitter's algorithm R): the first N records are kept; the i-th
 //! record after that replaces a random one with probability N/i. The reservoir is a
 //! uniform sample of the records read so far at any moment. So the list need not be
-//! counted first, and the sample limits the memory. The same seed draws the same lines of
-//! the same list.
+//! counted first, and the sample size limits the memory. The same seed draws the same
+//! lines of the same list.
 
 use crate::base::record::Record;
 use std::fmt;
 use std::str::FromStr;
 
 /// Maximum sample size. A record takes some 100 bytes of memory. A larger sample adds
-/// little: if none of a million records is missing, fewer than 3 in a million are, with
-/// 95 % confidence.
+/// little: if none of a million sampled records is missing, then with 95 % confidence fewer
+/// than 3 in a million of the whole list are.
 pub(crate) const MAX_SAMPLE: u64 = 1_000_000;
 
 /// Part of a list that is verified.

@@ -1,10 +1,10 @@
-//! Window over the latest hashes of the input, to find `duplicates`.
+//! Window over the latest hashes of the input, to find duplicates.
 //!
 //! DynamoDB rejects a batch with the same key twice, and a key written twice costs
 //! twice. Duplicates are mostly neighbours (sorted lists, one row per file name). So a
-//! ring remembers the last [`WINDOW_HASHES`] different hashes exactly. A hash in the ring is a
-//! duplicate and is not sent. A later duplicate is written again, which changes nothing
-//! in the table, and counts as written.
+//! ring remembers the last [`WINDOW_HASHES`] different hashes exactly. A hash in the ring
+//! is a duplicate and is not sent. A duplicate of a hash that has left the ring is written
+//! again, which changes nothing in the table, and counts as written.
 //!
 //! Memory: the raw bytes of the ring (2 MiB for SHA-256), and a code and an index of a
 //! few bytes per entry. Entries are compared in full, so there are no false duplicates.
@@ -33,7 +33,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window over the last `WINDOW` hashes of `algorithm`.
+    /// A window over the last `WINDOW_HASHES` hashes of `algorithm`.
     pub fn new(algorithm: Algorithm) -> Self {
         Window::with_capacity(algorithm, WINDOW_HASHES)
     }

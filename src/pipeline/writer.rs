@@ -79,7 +79,7 @@ pub(crate) struct Writer<'a, T> {
     pub watermark: &'a WatermarkTracker,
     /// Destination of rejected lines.
     pub rejects: &'a Rejects,
-    /// Further options.
+    /// Concurrency and time limit.
     pub options: WriterOptions,
 }
 

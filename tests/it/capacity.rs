@@ -1,4 +1,4 @@
-//! `hashferry capacity` and `hashferry keepalive`, by the real binary.
+//! Tests of `hashferry capacity` and `hashferry keepalive`, with the real binary.
 
 use crate::common::binary::{Finished, Run};
 use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, FaultPlan, KeyType};
@@ -42,7 +42,7 @@ fn run(args: &[&str], dynamo: &FakeDynamo, scaling: &FakeScaling) -> Finished {
 }
 
 #[test]
-fn capacity_says_what_the_table_takes_and_why() {
+fn capacity_prints_the_start_rate_and_its_reason() {
     let scaling = FakeScaling::start(vec![
         target("table/sha256", 25, 2000),
         Target {
@@ -104,8 +104,8 @@ fn capacity_says_what_the_table_takes_and_why() {
 }
 
 #[test]
-fn auto_scaling_that_may_not_be_asked_is_said_and_no_failure() {
-    // Nobody listens there any more.
+fn unreachable_auto_scaling_is_reported_and_is_not_an_error() {
+    // The server has stopped, so no one listens at its endpoint.
     let endpoint = FakeScaling::start(vec![]).endpoint();
     let dynamo = FakeDynamo::start(table(1000));
     let ended = Run::new(&["capacity", "--table", "sha256"])
@@ -139,7 +139,7 @@ fn keepalive_consumes_a_unit_and_changes_nothing() {
     let dynamo = FakeDynamo::start(with_index(table(1000)));
     run(&["keepalive"], &dynamo, &scaling)
         .assert_stderr(&["does not scale the table's indexes in"]);
-    // One that draws on the table's capacity is.
+    // A local secondary index consumes the table's capacity, so there is no warning.
     let local = table(1000).describe(
         "LocalSecondaryIndexes",
         json!([{"IndexName": "by-day", "Projection": {"ProjectionType": "ALL"},
@@ -157,7 +157,7 @@ fn keepalive_consumes_a_unit_and_changes_nothing() {
 }
 
 #[test]
-fn keepalive_goes_on_until_the_minimum() {
+fn keepalive_until_min_ends_at_the_minimum() {
     let scaling = FakeScaling::start(vec![target("table/sha256", 25, 2000)]);
     let dynamo = FakeDynamo::start(table(2000));
     let started = Run::new(&[
@@ -177,7 +177,7 @@ fn keepalive_goes_on_until_the_minimum() {
     let begun = dynamo.wait_until(std::time::Duration::from_secs(60), |s| {
         s.consumed_units >= 3
     });
-    assert!(begun.is_some(), "it goes on");
+    assert!(begun.is_some(), "three rounds");
     dynamo.set_billing(Billing::Provisioned { wcu: 25 });
     let ended = started.wait();
     assert_eq!(ended.status, 0, "{}", ended.stderr);
@@ -188,10 +188,10 @@ fn keepalive_goes_on_until_the_minimum() {
     );
     assert!(
         scaling.calls().iter().all(|c| c.starts_with("Describe")),
-        "it only looks"
+        "nothing is changed"
     );
 
-    // Nothing brings these down.
+    // Tables that nothing scales in.
     let none = FakeScaling::start(vec![]);
     let ended = run(&["keepalive", "--until-min"], &dynamo, &none);
     assert_eq!(ended.status, 2);

@@ -1,4 +1,4 @@
-//! `scripts/ci/nsrl-refresh.sh` with file:// URLs and small databases in the RDS's
+//! Tests of `scripts/ci/nsrl-refresh.sh` with file:// URLs and small databases in the RDS's
 //! format: its calls of hashferry, its state after each failure, and the resumption
 //! by the next run. A stand-in for hashferry records its arguments and exits with a
 //! given status; the last test uses the real binary.
@@ -17,7 +17,7 @@ use crate::common::fake_s3::{FakeS3, S3Config};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/ci/nsrl-refresh.sh");
 
-/// Tools of the script that not every system has.
+/// Tools that the script needs and some systems lack.
 const TOOLS: [&str; 6] = ["bash", "curl", "sha1sum", "sqlite3", "unzip", "zstd"];
 
 /// Stand-in for hashferry: records its arguments, writes a report, adds rejected
@@ -86,7 +86,7 @@ fn insert_statements(n: u32, package: u32) -> String {
     )
 }
 
-/// SQL that takes a file out of a package.
+/// SQL that removes a file from a package.
 fn delete_statements(n: u32, package: u32) -> String {
     let sha256 = &hashes(n)[0];
     format!("DELETE FROM FILE WHERE sha256='{sha256}' AND package_id={package};\n")
@@ -315,7 +315,7 @@ impl TestBed {
             status: status.code().unwrap_or(-1),
             stderr: String::from_utf8(stderr).expect("UTF-8"),
         };
-        // No run leaves large files behind, failed ones included.
+        // No run leaves large files, not even a failed one.
         let left: Vec<_> = fs::read_dir(self.path("work"))
             .into_iter()
             .flatten()
@@ -354,9 +354,8 @@ impl TestBed {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// A year: a full database in March and two deltas, of which the first adds
-    /// 11 and 12, takes 3 away and 4 out of one of its two packages; the second
-    /// adds 13 and takes 12 away again.
+    /// A year: a full database in March and two deltas. The first adds 11 and 12, removes
+    /// 3, and removes 4 from one of its two packages. The second adds 13 and removes 12.
     fn with_year_of_releases() -> Option<Self> {
         let mut world = Self::new()?;
         let mut full: String = (1..=10).map(|n| insert_statements(n, 1)).collect();
@@ -791,14 +790,14 @@ fn only_a_verified_release_counts_as_applied() {
     let Some(world) = TestBed::with_june_done() else {
         return;
     };
-    // Not verified: what is written stays written.
+    // The verification failed: the written items stay.
     world.set_exit("verify", "1");
     world
         .run()
         .assert_output(1, &["the table is written, but not verified"]);
     assert_eq!(world.commands(), ["refresh", "verify"]);
     world.assert_state("2026.06.1", "2026.09.1 written");
-    // Not all there: written again.
+    // Items are missing: the next run writes them again.
     world.set_exit("verify", "5");
     world.run().assert_output(
         5,
@@ -972,7 +971,7 @@ fn the_real_hashferry_applies_the_releases() {
     world.set("HASHFERRY_FLAGS", "--local account --progress none");
     world.set("NSRL_RELEASE", "2026.03.1");
 
-    // Which of the first `n` the table has.
+    // The hashes of the first `n` files that the table has.
     let known = |world: &TestBed, n: u32| -> BTreeSet<String> {
         let all = sha256(1..=n);
         world.write("all.txt", all.join("\n"));

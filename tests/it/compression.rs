@@ -264,7 +264,7 @@ fn compression_none_reads_the_raw_bytes() {
 }
 
 #[test]
-fn compressed_data_that_is_no_list_is_an_error() {
+fn compressed_data_that_is_not_a_list_is_an_error() {
     let dynamo = FakeDynamo::start(table());
     let utf32: Vec<u8> = "\u{FEFF}abc\n"
         .chars()
@@ -365,7 +365,7 @@ fn a_stopped_run_resumes_after_its_decompressed_text() {
     let first = started.wait();
     first.assert_status(4);
     let saved = std::fs::read(&place).expect("a checkpoint");
-    let checkpoint = Checkpoint::from_text(&saved).expect("whole");
+    let checkpoint = Checkpoint::from_text(&saved).expect("valid");
     let below = checkpoint.partial_source.as_ref().expect("a source");
     assert!(
         below.line_counts.lines > 4000 && below.bytes > length.min(200_000),

@@ -1,5 +1,5 @@
-//! The fake servers keep the rules, and break them as planned: tried through
-//! the AWS SDK, since that is what has to believe them.
+//! Tests of the fake servers, through the AWS SDK: they follow the rules of the real
+//! services, and fail as planned.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::common::fake_dynamo::{
 };
 use crate::common::fake_s3::{FakeS3, S3Config, S3Fault, S3Plan};
 
-/// Long enough for any machine; reached only when something is broken.
+/// Timeout of a wait, reached only if a test fails.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn dynamo_client(fake: &FakeDynamo) -> aws_sdk_dynamodb::Client {
@@ -153,7 +153,7 @@ async fn a_batch_is_stored_counted_and_read_back() {
 }
 
 #[tokio::test]
-async fn a_table_is_described_as_the_real_one_would_be() {
+async fn a_description_has_the_fields_of_the_real_one() {
     let config = table()
         .sort("source", KeyType::N)
         .billing(Billing::Provisioned { wcu: 1000 });
@@ -197,7 +197,7 @@ async fn a_table_is_described_as_the_real_one_would_be() {
 }
 
 #[tokio::test]
-async fn what_dynamodb_refuses_is_refused_whole() {
+async fn an_invalid_batch_is_rejected_as_a_whole() {
     let fake = FakeDynamo::start(table());
     let client = dynamo_client(&fake);
     let with = |name: &str, value| vec![put(HashMap::from([(name.to_owned(), value)]))];
@@ -229,7 +229,7 @@ async fn what_dynamodb_refuses_is_refused_whole() {
         ),
     ] {
         let why = message(write(&client, requests).await);
-        assert!(why.contains(expected), "{why:?} instead of {expected:?}");
+        assert!(why.contains(expected), "expected {expected:?} in {why:?}");
     }
     let elsewhere = client
         .batch_write_item()
@@ -249,7 +249,7 @@ async fn what_dynamodb_refuses_is_refused_whole() {
 }
 
 #[tokio::test]
-async fn binary_keys_lie_under_their_raw_bytes() {
+async fn binary_keys_are_stored_as_raw_bytes() {
     let fake = FakeDynamo::start(DynamoConfig::new("sha256", "sha256", KeyType::B));
     let raw = AttributeValue::B(Blob::new([0_u8, 255, 10]));
     let request = put(HashMap::from([("sha256".to_owned(), raw)]));
@@ -260,7 +260,7 @@ async fn binary_keys_lie_under_their_raw_bytes() {
 }
 
 #[tokio::test]
-async fn each_planned_fault_befalls_its_call() {
+async fn each_planned_fault_occurs_at_its_call() {
     let plan = FaultPlan::default()
         .at(1, Fault::Unprocessed(3))
         .at(2, Fault::UnprocessedAll)
@@ -284,7 +284,7 @@ async fn each_planned_fault_befalls_its_call() {
     assert_eq!(code(answer), "ProvisionedThroughputExceededException");
     match write(&client, hashes(20..30))
         .await
-        .expect_err("a throttle")
+        .expect_err("throttled")
         .into_service_error()
     {
         BatchWriteItemError::ThrottlingException(throttle) => {
@@ -308,7 +308,7 @@ async fn each_planned_fault_befalls_its_call() {
     );
     let answer = write(&client, hashes(40..50))
         .await
-        .expect("no fault any more");
+        .expect("no more faults");
     assert_eq!((unprocessed(&answer), fake.items().len()), (0, 27));
     let stats = fake.stop();
     assert_eq!(
@@ -342,7 +342,7 @@ async fn connections_break_before_and_after_the_write() {
     assert_eq!((stats.items_stored, stats.items_written), (20, 0));
     assert_eq!((stats.dropped, stats.failed), (3, 1));
 
-    // The same table goes on under another plan.
+    // The table stays under another plan.
     fake.set_plan(FaultPlan::default().at(1, Fault::Throttle));
     assert!(write(&client, hashes(0..1)).await.is_err());
     assert!(write(&client, hashes(0..1)).await.is_ok());
@@ -350,7 +350,7 @@ async fn connections_break_before_and_after_the_write() {
 }
 
 #[tokio::test]
-async fn answers_change_their_order_and_stalled_calls_end_with_the_server() {
+async fn responses_can_be_reordered_and_stalled_calls_end_with_the_server() {
     let plan = FaultPlan::default()
         .at(1, Fault::HoldUntil(2))
         .at(2, Fault::Stall);
@@ -386,7 +386,7 @@ async fn answers_change_their_order_and_stalled_calls_end_with_the_server() {
 }
 
 #[tokio::test]
-async fn chance_draws_the_same_from_the_same_seed() {
+async fn the_same_seed_gives_the_same_faults() {
     async fn run() -> Stats {
         let chance = Chance {
             seed: 7,
@@ -419,8 +419,8 @@ async fn chance_draws_the_same_from_the_same_seed() {
 }
 
 #[tokio::test]
-async fn beyond_its_capacity_a_table_hands_back_and_then_throttles() {
-    // An hour for the next unit: as good as never.
+async fn above_its_capacity_a_table_leaves_items_unprocessed_then_throttles() {
+    // One unit an hour: no unit is added during the test.
     let rate = 1.0 / 3600.0;
     let saved = 40.5 / rate;
     let capacity = Capacity {
@@ -444,7 +444,7 @@ async fn beyond_its_capacity_a_table_hands_back_and_then_throttles() {
 }
 
 #[tokio::test]
-async fn keys_of_a_read_come_back_unprocessed() {
+async fn keys_of_a_read_can_be_unprocessed() {
     let plan = FaultPlan::default().read_at(1, Fault::Unprocessed(1));
     let fake = FakeDynamo::start(table().plan(plan));
     fake.put(serde_json::json!({ "sha256": { "S": "A" }, "type": { "S": "good" } }));

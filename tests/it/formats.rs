@@ -696,7 +696,7 @@ fn a_table_resumes_in_the_middle_without_its_header() {
         .expect("it writes");
     started.signal(Signal::SIGTERM);
     started.wait().assert_status(4);
-    let saved = Checkpoint::from_text(&std::fs::read(&place).expect("one")).expect("whole");
+    let saved = Checkpoint::from_text(&std::fs::read(&place).expect("one")).expect("valid");
     let read = saved.partial_source.as_ref().expect("a source");
     assert!(
         read.lines > read.line_counts.lines && read.line_counts.lines > 4000,

@@ -1,5 +1,5 @@
-//! Names and texts that others wrote, by the real binary: whatever they hold, neither a
-//! terminal nor a reader of the log is misled by them.
+//! Hostile names and texts in lists, objects and responses, with the real binary. Their
+//! control characters reach neither a terminal nor the log, and they cannot forge a line.
 
 use crate::common::binary::{Finished, Run};
 use crate::common::fake_api::{ApiFault, FakeApi};
@@ -8,10 +8,11 @@ use crate::common::fake_s3::{FakeS3, S3Config};
 use crate::common::wire::Answer;
 use serde_json::json;
 
-/// Sets the title, clears the screen, colours, turns text around, hides.
+/// Control characters that set the title, clear the screen, set a colour, reverse text
+/// and hide it.
 const LINE: &str = "\x1b]0;x\x07\x1b[2J\u{9b}31m\u{202e}\u{2066}\u{200b}\u{2028}\u{7f}\u{85}x";
 
-/// The same, and a separate line.
+/// Control characters, and forged log lines.
 const FORGED: &str =
     "\x1b[2J\u{9b}31m\u{202e}\u{2066}\u{200b}\u{2028}\u{7f}\r\nerror: forged\n WARN forged";
 
@@ -20,7 +21,7 @@ fn is_harmless(c: char) -> bool {
         && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
 }
 
-/// Nothing of it acts on a terminal, and no line was forged.
+/// Asserts that `text` has no control character and no forged line.
 #[track_caller]
 fn assert_harmless(text: &str) {
     for line in text.split('\n') {
@@ -30,7 +31,7 @@ fn assert_harmless(text: &str) {
     }
 }
 
-/// It failed because of the hostile text, which it names.
+/// Asserts that the run failed and named the hostile text with its characters escaped.
 #[track_caller]
 fn assert_named(ended: &Finished, status: i32) {
     assert_harmless(&ended.stderr);
@@ -43,7 +44,7 @@ fn dynamo() -> FakeDynamo {
     FakeDynamo::start(DynamoConfig::new("sha256", "sha256", KeyType::S))
 }
 
-/// A ZIP of stored members, each with a hash in it.
+/// A ZIP archive of stored members with these names, each with one hash.
 fn zip(names: &[&str]) -> Vec<u8> {
     let text = format!("{:064X}\n", 1);
     let mut crc = flate2::Crc::new();
@@ -53,7 +54,7 @@ fn zip(names: &[&str]) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for name in names {
         let at = out.len() as u32;
-        // Names are UTF-8.
+        // Bit 11 of the flags: names are UTF-8.
         let fixed = [20, 0, 0, 8, 0, 0, 0, 0, 0x21, 0];
         let lengths = [name.len() as u8, 0, 0, 0];
         out.extend(b"PK\x03\x04");
@@ -82,7 +83,7 @@ fn zip(names: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn members_of_an_archive() {
+fn names_of_archive_members_are_escaped() {
     let names = [&format!("a{LINE}"), &format!("b{FORGED}")];
     let ended = Run::ingest("list.zip", &[] as &[&str])
         .dynamo(&dynamo())
@@ -94,7 +95,7 @@ fn members_of_an_archive() {
 }
 
 #[test]
-fn columns_of_a_table_and_fields_of_objects() {
+fn names_of_columns_and_fields_are_escaped_and_truncated() {
     let hash = format!("{:064X}", 1);
     let csv = format!("md5,\"{LINE}\",size\n{:032X},x,1\n", 1);
     let fields = json!({ FORGED: hash, "name": LINE }).to_string() + "\n";
@@ -105,7 +106,7 @@ fn columns_of_a_table_and_fields_of_objects() {
             .run();
         assert_named(&ended, 2);
     }
-    // A name of 60,000 characters is cut.
+    // A name of 60,000 characters is truncated.
     let fields = json!({ "x".repeat(60_000): hash }).to_string() + "\n";
     let ended = Run::ingest("list.jsonl", &[] as &[&str])
         .dynamo(&dynamo())
@@ -116,7 +117,7 @@ fn columns_of_a_table_and_fields_of_objects() {
 }
 
 #[test]
-fn the_header_of_hashdeep() {
+fn a_hashdeep_header_is_escaped() {
     let list = format!(
         "%%%% HASHDEEP-1.0\n%%%% size,{LINE},filename\n1,{:064X},x\n",
         1
@@ -131,7 +132,7 @@ fn the_header_of_hashdeep() {
 
 #[cfg(feature = "rds")]
 #[test]
-fn tables_of_a_database() {
+fn names_of_database_tables_are_escaped() {
     let run = Run::ingest("rds.db", &[] as &[&str]).dynamo(&dynamo());
     let database = rusqlite::Connection::open(run.dir().join("rds.db")).expect("a database");
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
@@ -147,9 +148,9 @@ fn tables_of_a_database() {
 }
 
 #[test]
-fn keys_of_objects_and_lines_of_a_manifest() {
+fn object_keys_and_manifest_lines_are_escaped() {
     let dynamo = dynamo();
-    // S3's XML holds no C0 character but the line feed.
+    // The line feed is the only C0 character in S3's XML.
     let key = "p/\u{9b}31m\u{202e}\u{2066}\u{200b}\u{2028}\u{7f}\nerror: forged";
     let s3 = FakeS3::start(S3Config::default().bucket("lists").object(
         "lists",
@@ -173,7 +174,7 @@ fn keys_of_objects_and_lines_of_a_manifest() {
 }
 
 #[test]
-fn rejected_lines() {
+fn rejected_lines_are_escaped() {
     let list = format!("{:064X}\n{LINE}\n", 1);
     let ended = Run::ingest("list.txt", &["--hash", "sha256"])
         .dynamo(&dynamo())
@@ -185,7 +186,7 @@ fn rejected_lines() {
 }
 
 #[test]
-fn checkpoints_and_the_environment() {
+fn checkpoints_profiles_and_environment_variables_are_escaped() {
     let list = format!("{:064X}\n", 1);
     for checkpoint in [
         format!("{FORGED}\n"),
@@ -216,9 +217,9 @@ fn checkpoints_and_the_environment() {
 }
 
 #[test]
-fn what_an_api_answers() {
+fn api_responses_are_escaped() {
     let hash = format!("{:064X}", 1);
-    // Numbers from 1 on: the address is probed first, by numbers 0.
+    // Probes have number 0 and the normal response.
     let api = FakeApi::start_with([], None, |number, _| {
         let body = json!({ "message": FORGED }).to_string();
         (number > 0).then(|| ApiFault::Answer(Answer::new(400, body)))
@@ -227,7 +228,7 @@ fn what_an_api_answers() {
         .file("list.txt", hash.as_bytes())
         .run();
     assert_harmless(&ended.stderr);
-    // A line of JSON is one line, and a program reads what was said.
+    // The answer is still one line of JSON.
     assert_eq!(ended.answers().len(), 1);
     assert_eq!(ended.answers()[0]["status"], "error");
 }

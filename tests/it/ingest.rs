@@ -1,4 +1,4 @@
-//! `hashferry ingest`: the real binary, real lists, servers that follow a script.
+//! Tests of `hashferry ingest`: the real binary, real lists, scripted fake servers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! keep-alive as a Lambda function: its binary, started as Lambda starts it, against
+//! Tests of the Lambda functions: their binaries, started as Lambda starts them, against
 //! fakes of the Runtime API, DynamoDB and Application Auto Scaling.
 
 use crate::common::binary::{Run, SECRET, Started};
@@ -110,7 +110,7 @@ fn each_event_is_one_round_until_the_minimum() {
     assert_eq!(dynamo.stats().consumed_units, 2);
     assert_eq!(scaling.calls().len(), asked);
     assert!(scaling.calls().iter().all(|c| c.starts_with("Describe")));
-    assert_eq!(dynamo.stats().unsigned, 0, "by the credentials given");
+    assert_eq!(dynamo.stats().unsigned, 0, "signed with the credentials");
 
     started.kill();
     let ended = started.wait();
@@ -272,13 +272,13 @@ fn an_event_of_another_source_is_an_error() {
     assert_eq!(read(EVENT).expect("an event"), event(true));
     assert_eq!(read(r#"{"table":"sha256"}"#).expect("one"), event(false));
     for (text, why) in [
-        ("null", "no JSON object"),
-        ("[]", "no JSON object"),
-        (r#""hunter2""#, "no JSON object"),
+        ("null", "not a JSON object"),
+        ("[]", "not a JSON object"),
+        (r#""hunter2""#, "not a JSON object"),
         ("{}", "names no table"),
         (r#"{"until_min":true}"#, "names no table"),
-        (r#"{"table":""}"#, "table is no name"),
-        (r#"{"table":{"hunter2":1}}"#, "table is no name"),
+        (r#"{"table":""}"#, "table is not a name"),
+        (r#"{"table":{"hunter2":1}}"#, "table is not a name"),
         (
             r#"{"table":"sha256","until_min":"hunter2"}"#,
             "neither true nor false",

@@ -1,4 +1,4 @@
-//! The library in a program: hashes from the program, events, a refresh, causes of errors.
+//! Tests of the library: hashes from a program, events, a refresh, causes of errors.
 
 use crate::common::fake_dynamo::{DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
 use futures::stream;

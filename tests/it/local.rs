@@ -1,4 +1,4 @@
-//! The embedded servers, by the real binary: no account, no other program.
+//! Tests of the embedded servers, with the real binary: `--local`, `demo` and `local`.
 
 use crate::common::binary::Run;
 
@@ -9,7 +9,7 @@ fn list(n: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_list_goes_into_a_table_that_is_made_for_it() {
+fn an_ingest_creates_the_table() {
     let run = Run::ingest("list.txt", &["--local", "data", "--type", "known"])
         .file("list.txt", &list(1000));
     let ended = run.run();
@@ -19,7 +19,7 @@ fn a_list_goes_into_a_table_that_is_made_for_it() {
 }
 
 #[test]
-fn a_table_that_is_made_is_of_the_algorithm_it_is_named_for_whatever_the_list_holds() {
+fn a_created_table_has_the_algorithm_of_its_name_even_if_the_list_has_another() {
     let md5s: String = (0..60).map(|i| format!("{i:032x}\n")).collect();
     let ended = Run::ingest("list.txt", &["--local", "data"])
         .file("list.txt", md5s.as_bytes())
@@ -50,7 +50,7 @@ fn an_object_in_a_bucket_is_a_file_in_a_folder() {
 }
 
 #[test]
-fn the_tour_goes_all_the_way() {
+fn the_demo_runs_to_its_end() {
     let ended = Run::new(&["demo", "--dir", "tour", "--progress", "none"]).run();
     assert_eq!(ended.status, 0, "{}{}", ended.stdout, ended.stderr);
     for part in [
@@ -69,7 +69,7 @@ fn the_tour_goes_all_the_way() {
     }
 }
 
-/// Sends `GET /` with these lines in its head, and returns the answer.
+/// Sends `GET /` with these header lines, and returns the response.
 #[cfg(unix)]
 fn ask(endpoint: &str, head: &str) -> String {
     use std::io::{Read as _, Write as _};
@@ -87,7 +87,7 @@ fn ask(endpoint: &str, head: &str) -> String {
 
 #[cfg(unix)]
 #[test]
-fn local_serves_until_it_is_told_to_stop() {
+fn local_serves_only_local_clients_until_sigterm() {
     use std::io::{BufRead as _, BufReader};
     use std::process::{Command, Stdio};
     let dir = tempfile::tempdir().expect("a folder");
@@ -111,12 +111,12 @@ fn local_serves_until_it_is_told_to_stop() {
         run = run.env(name, value);
         endpoints.push(value.to_owned());
     }
-    // A real table is not made by an ingest.
+    // Without --local, an ingest does not create a table.
     let ended = run.run();
     assert_eq!(ended.status, 2, "{}", ended.stderr);
     ended.assert_stderr(&["there is no table sha256"]);
 
-    // No page in a browser gets anything from either server.
+    // A web page cannot read from either server.
     for endpoint in endpoints {
         for foreign in [
             "Host: evil.example",
@@ -133,7 +133,7 @@ fn local_serves_until_it_is_told_to_stop() {
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
 
-    // The folder is taken.
+    // The folder is locked by the running server.
     let data = dir.path().join("data");
     let ended = Run::new(&["local", "--dir", &data.display().to_string()]).run();
     assert_eq!(ended.status, 2);

@@ -56,7 +56,7 @@ mod local;
 #[cfg(all(unix, feature = "serve"))]
 mod serve;
 
-// What the guides say.
+// The commands in the guides.
 #[cfg(all(unix, feature = "local", feature = "rds", feature = "serve"))]
 mod guide;
 

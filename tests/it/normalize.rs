@@ -281,7 +281,7 @@ fn a_signal_ends_the_output_after_a_complete_line() {
 
 #[cfg(unix)]
 #[test]
-fn output_is_line_by_line_and_a_closed_pipe_is_no_error() {
+fn output_is_line_by_line_and_a_closed_pipe_is_not_an_error() {
     use std::io::{BufRead as _, BufReader};
     use std::process::{Command, Stdio};
     let mut child = Command::new(env!("CARGO_BIN_EXE_hashferry"))

@@ -285,7 +285,7 @@ fn listing_errors_name_the_reason_and_a_fix() {
     }
     assert_eq!(dynamo.stop().calls, 0, "nothing was written");
 
-    // An empty prefix beside another source is no error, but a warning.
+    // An empty prefix beside another source is a warning.
     let dynamo = self::dynamo();
     let ended = Run::ingest(PREFIX, &["s3://lists/P/"])
         .s3(&s3)
@@ -435,7 +435,7 @@ fn an_invalid_manifest_is_an_error_with_its_line() {
     }
     assert_eq!(dynamo.stop().calls, 0, "nothing was written");
 
-    // After the first write it is not a usage error any more.
+    // After the first write the exit status is 1, not 2.
     let dynamo = self::dynamo();
     let ended = Run::ingest("s3://lists/p/00", &["--manifest", "m"])
         .s3(&s3)

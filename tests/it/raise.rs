@@ -1,5 +1,5 @@
-//! `ingest --raise-to`, `ingest --settle` and `capacity --restore`, by the real
-//! binary: whatever becomes of a run, the table ends as it began.
+//! Tests of `ingest --raise-to`, `ingest --settle` and `capacity --restore`, with the
+//! real binary: after any end of a run, the table has its previous capacity or a note.
 
 use crate::common::binary::{Finished, Run};
 use crate::common::fake_dynamo::{Billing, DynamoConfig, FakeDynamo, Fault, FaultPlan, KeyType};
@@ -47,7 +47,7 @@ fn restore(dynamo: &FakeDynamo, note: &Path) -> Finished {
         .run()
 }
 
-/// Looks at the table until the last change of it is done.
+/// Describes the table until its last update is complete.
 fn settle(dynamo: &FakeDynamo) {
     for _ in 0..2 {
         Run::new(&["capacity", "--table", "sha256"])
@@ -64,7 +64,7 @@ fn units(updates: &[(&str, u64)]) -> BTreeMap<String, u64> {
 }
 
 #[test]
-fn the_table_and_the_index_that_is_fed_are_raised_and_brought_back() {
+fn the_table_and_a_written_index_are_raised_and_restored() {
     let dynamo = FakeDynamo::start(with_index(table(5), 7));
     let run = raised(&dynamo, &["--source", "NSRL"]);
     let dir = run.dir();
@@ -87,7 +87,7 @@ fn the_table_and_the_index_that_is_fed_are_raised_and_brought_back() {
         "from 1,000 to 5",
         "26 more decreases today",
     ]);
-    // Asked once more, so that the last change is done.
+    // The last update completes only after further descriptions.
     settle(&dynamo);
     let stats = dynamo.stop();
     assert_eq!(
@@ -101,14 +101,14 @@ fn the_table_and_the_index_that_is_fed_are_raised_and_brought_back() {
 }
 
 #[test]
-fn an_index_that_is_not_fed_is_left_alone() {
+fn an_index_that_is_not_written_is_not_raised() {
     let dynamo = FakeDynamo::start(with_index(table(5), 7));
     raised(&dynamo, &[]).run().assert_status(0);
     assert_eq!(dynamo.stop().updates[0], units(&[("sha256", 1000)]));
 }
 
 #[test]
-fn after_a_failure_the_table_is_brought_back() {
+fn after_a_failure_the_table_is_restored() {
     let plan = FaultPlan::default().from(2, Fault::AccessDenied);
     let dynamo = FakeDynamo::start(table(5).plan(plan));
     let ended = raised(&dynamo, &[]).run();
@@ -120,10 +120,10 @@ fn after_a_failure_the_table_is_brought_back() {
 }
 
 #[test]
-fn after_a_signal_the_table_is_brought_back() {
+fn after_a_signal_the_table_is_restored() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let dynamo = FakeDynamo::start(table(5));
-        // Standard input that stays open: the run goes on until it is stopped.
+        // Standard input stays open, so the run continues until it is stopped.
         let args = ["--raise-to", "1000", "--raise-note", "note.json"];
         let started = Run::ingest("-", &args)
             .open_input([list(100), b"\n".to_vec()].concat())
@@ -142,7 +142,7 @@ fn after_a_signal_the_table_is_brought_back() {
 }
 
 #[test]
-fn a_run_that_is_killed_leaves_a_note_by_which_the_table_is_brought_back() {
+fn a_killed_run_leaves_a_note_that_restores_the_table() {
     let dynamo = FakeDynamo::start(with_index(table(5), 7));
     let keep = tempfile::tempdir().expect("a folder");
     let note = keep.path().join("note.json");
@@ -163,7 +163,7 @@ fn a_run_that_is_killed_leaves_a_note_by_which_the_table_is_brought_back() {
         .wait_until(LIMIT, |s| s.items_written == 100)
         .expect("written");
 
-    // While it is at work, nobody else takes its note.
+    // While the run is in progress, its note is locked.
     let busy = restore(&dynamo, &note);
     assert_eq!(busy.status, 2);
     busy.assert_stderr(&["running ingest"]);
@@ -202,7 +202,7 @@ fn a_run_that_is_killed_leaves_a_note_by_which_the_table_is_brought_back() {
 }
 
 #[test]
-fn a_run_after_one_that_was_killed_brings_back_what_was_before_both() {
+fn a_run_after_a_killed_one_restores_the_capacity_from_before_both() {
     let dynamo = FakeDynamo::start(table(1000));
     let note = json!({"version": 1, "table": "sha256", "arn": "arn:aws:dynamodb:us-east-1:123456789012:table/sha256",
         "raised_at": "2026-11-24T10:00:00Z",
@@ -226,7 +226,7 @@ fn target(min: u64, max: u64) -> Target {
     }
 }
 
-/// A table that auto scaling looks after: it is raised when its minimum is.
+/// A table under auto scaling: raising the minimum raises the table.
 fn scaled(dynamo: FakeDynamo, target: Target) -> (Arc<FakeDynamo>, FakeScaling) {
     let dynamo = Arc::new(dynamo);
     let acting = Arc::clone(&dynamo);
@@ -241,7 +241,7 @@ fn scaled(dynamo: FakeDynamo, target: Target) -> (Arc<FakeDynamo>, FakeScaling) 
 const SCALING: &str = "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING";
 
 #[test]
-fn where_auto_scaling_looks_after_the_table_its_minimum_is_moved() {
+fn under_auto_scaling_its_minimum_is_raised_and_restored() {
     let (dynamo, scaling) = scaled(FakeDynamo::start(table(5)), target(5, 2000));
     let ended = raised(&dynamo, &[]).env(SCALING, &scaling.endpoint()).run();
     ended.assert_status(0);
@@ -252,12 +252,12 @@ fn where_auto_scaling_looks_after_the_table_its_minimum_is_moved() {
         (scaling.targets()[0].min, scaling.targets()[0].max),
         (5, 2000)
     );
-    // Lowered by hand, for auto scaling does not lower what nobody uses.
+    // The run lowers the table itself: auto scaling does not scale in an unused table.
     assert_eq!(dynamo.stats().updates, [units(&[("sha256", 5)])]);
 }
 
 #[test]
-fn what_cannot_work_is_refused_before_anything_is_changed() {
+fn an_impossible_raise_is_an_error_before_any_change() {
     let refused = |dynamo: &FakeDynamo, scaling: Option<&FakeScaling>, words: &[&str]| {
         let mut run = raised(dynamo, &[]);
         if let Some(scaling) = scaling {
@@ -292,7 +292,7 @@ fn what_cannot_work_is_refused_before_anything_is_changed() {
         &["lowered 27 times today"],
     );
 
-    // A note that cannot be written: nobody could clean up.
+    // Without a note, a killed run could not be cleaned up.
     let dynamo = FakeDynamo::start(table(5));
     let args = ["--raise-to", "1000", "--raise-note", "list.txt/note.json"];
     let ended = Run::ingest("-", &args)
@@ -306,7 +306,7 @@ fn what_cannot_work_is_refused_before_anything_is_changed() {
 }
 
 #[test]
-fn a_table_that_may_not_be_lowered_any_more_is_said_to_be_raised_still() {
+fn a_table_that_cannot_be_lowered_is_reported_as_still_raised() {
     let dynamo = FakeDynamo::start(table(5));
     dynamo.set_decreases_left(0);
     let keep = tempfile::tempdir().expect("a folder");
@@ -335,7 +335,7 @@ fn a_table_that_may_not_be_lowered_any_more_is_said_to_be_raised_still() {
 }
 
 #[test]
-fn a_table_that_has_enough_is_not_touched() {
+fn a_table_with_enough_capacity_is_not_changed() {
     let dynamo = FakeDynamo::start(table(1000));
     let ended = raised(&dynamo, &[]).run();
     ended.assert_status(0);
@@ -359,17 +359,17 @@ fn an_import_settles_until_auto_scaling_has_lowered_the_table() {
         .dynamo(dynamo)
         .env(SCALING, &scaling.endpoint())
         .start();
-    // The import's own units, and some rounds.
+    // The units of the import, and of some rounds after it.
     dynamo
         .wait_until(LIMIT, |s| s.consumed_units >= 103)
-        .expect("it goes on");
+        .expect("three rounds");
     dynamo.set_billing(Billing::Provisioned { wcu: 25 });
     let ended = started.wait();
     ended.assert_status(0);
     ended.assert_line_counts([100, 100, 0, 0, 0, 0]);
     ended.assert_stderr(&["is at its minimum"]);
 
-    // Without auto scaling there is nothing to wait for, and that is said at once.
+    // Without auto scaling, a warning comes at the start and the run does not wait.
     let ended = Run::ingest("-", &["--settle"])
         .input(list(100))
         .dynamo(dynamo)
@@ -379,7 +379,7 @@ fn an_import_settles_until_auto_scaling_has_lowered_the_table() {
 }
 
 #[test]
-fn a_table_that_may_not_be_described_is_written_all_the_same() {
+fn a_table_is_written_without_permission_to_describe_it() {
     let denied = || FaultPlan::default().deny("DescribeTable");
     let dynamo = FakeDynamo::start(table(1000).plan(denied()));
     let ended = Run::ingest::<&str>("-", &[])
@@ -405,7 +405,7 @@ fn a_table_that_may_not_be_described_is_written_all_the_same() {
     ended.assert_line_counts([100, 100, 0, 0, 0, 0]);
     assert_eq!(ended.report["target_wcu_per_s"], Value::from(1000.0));
 
-    // A wrong guess is found out by the look at the table, and without it by the first write.
+    // The inspection detects a wrong assumption; without it, the first write does.
     let ended = Run::ingest("-", &["--table", "known"])
         .input(list(100))
         .dynamo(&dynamo)

@@ -232,7 +232,7 @@ fn a_change_above_the_maximum_is_an_error_unless_it_is_confirmed() {
     ]);
     assert_eq!((dynamo.stats().calls, holds(&dynamo).len()), (0, 1000));
     assert_eq!(folder.report()["outcome"], "failed");
-    // A second run is no confirmation, whatever the first has saved.
+    // A second run fails, too: a checkpoint of the first does not confirm the change.
     let checkpoint = folder.text("checkpoint");
     let args = ["--checkpoint", &checkpoint];
     for _ in 0..2 {

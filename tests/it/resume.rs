@@ -65,7 +65,7 @@ impl Keep {
 
     fn checkpoint(&self) -> Checkpoint {
         let text = std::fs::read(self.path("checkpoint")).expect("a checkpoint");
-        Checkpoint::from_text(&text).expect("whole")
+        Checkpoint::from_text(&text).expect("valid")
     }
 
     /// Numbers of the rejected lines.
@@ -507,7 +507,7 @@ fn a_checkpoint_can_be_an_object_in_s3() {
     started.signal(Signal::SIGTERM);
     assert_eq!(started.wait().status, 4);
     let saved = std::fs::read(Path::new(&dir).join("s3/lists/checkpoints/one")).expect("an object");
-    Checkpoint::from_text(&saved).expect("whole");
+    Checkpoint::from_text(&saved).expect("valid");
     let ended = run("max").run();
     assert_eq!(ended.status, 3, "{}", ended.stderr);
     ended.assert_stderr(&["resuming an earlier run", "s3://lists/checkpoints/one"]);
@@ -776,7 +776,7 @@ fn a_run_whose_claim_fails_writes_nothing() {
 fn a_checkpoint_without_a_holder_is_resumed_and_removed() {
     let (s3, dynamo) = (s3(list(5000)), FakeDynamo::start(table()));
     let other = of_another_run(&s3, &dynamo);
-    let mut checkpoint = Checkpoint::from_text(&other).expect("whole");
+    let mut checkpoint = Checkpoint::from_text(&other).expect("valid");
     assert!(checkpoint.saved_by.take().is_some_and(|by| by.sequence > 0));
     let text = checkpoint.to_text();
     assert!(!text.contains("saved_by"));
@@ -785,7 +785,7 @@ fn a_checkpoint_without_a_holder_is_resumed_and_removed() {
     ended.assert_status(3);
     ended.assert_stderr(&["resuming an earlier run"]);
     assert!(s3.bytes("lists", "checkpoint").is_none());
-    // With --restart it is replaced, whatever its content.
+    // With --restart even a damaged checkpoint is replaced.
     for left in [text, "damaged".to_owned()] {
         s3.put("lists", "checkpoint", left);
         fenced(&s3, &dynamo, &["--restart"]).run().assert_status(3);

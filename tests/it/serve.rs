@@ -228,7 +228,7 @@ fn poll_until<T>(mut found: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = found() {
             return found;
         }
-        assert!(begun.elapsed() < TIMEOUT, "it does not come");
+        assert!(begun.elapsed() < TIMEOUT, "timed out");
         std::thread::yield_now();
     }
 }
@@ -571,7 +571,7 @@ fn lookup_works_with_each_route_of_a_server_and_rejects_others() {
         ended.assert_looked_up([20, 10, 10, 0, 0, 0]);
     }
     for (route, hash) in [
-        // A hash of another algorithm in CIRCL's form; no route; a server that answers so always.
+        // Routes for other algorithms, a missing route, and one with a fixed response.
         ("/lookup/sha1", "sha256"),
         ("/lookup/md5", "md5"),
         ("/v1/sha256", "sha256"),
@@ -585,7 +585,7 @@ fn lookup_works_with_each_route_of_a_server_and_rejects_others() {
 }
 
 #[test]
-fn equal_answers_are_identical_whatever_the_order_of_attributes() {
+fn equal_answers_are_identical_for_any_order_of_attributes() {
     let ask = |attributes: [&str; 2]| {
         let key = format!(r#""sha256":{{"S":"{}"}}"#, hash(1));
         let body = format!(

@@ -28,7 +28,7 @@ pub(crate) struct DecompressArgs {
 /// Values of `--compression`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum CompressionArg {
-    /// Detect from the first bytes, whatever the file name
+    /// Detect from the first bytes, not from the file name
     Auto,
     /// No compression
     None,

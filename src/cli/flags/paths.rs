@@ -43,7 +43,8 @@ impl RulesArgs {
     /// The normalizer of these rules, with defaults for flags that are not set.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if a name is not a valid user name.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if a name is not a valid user
+    /// name.
     pub(crate) fn normalizer(&self) -> Result<Normalizer> {
         self.given_rules().normalizer()
     }

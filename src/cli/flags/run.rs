@@ -59,7 +59,7 @@ pub(crate) struct RunArgs {
     /// off [default: a file in the user's state directory]. Only one run at a time can use it
     #[arg(long, value_name = "PATH|off", help_heading = "Output")]
     pub(crate) checkpoint: Option<String>,
-    /// Begin again from the start and ignore any checkpoint
+    /// Start from the beginning and ignore any checkpoint
     #[arg(long)]
     pub(crate) restart: bool,
     /// Time between two saves of the checkpoint, at most 5s

@@ -34,8 +34,8 @@ pub(super) struct Checkpointing {
 }
 
 impl Ingest {
-    /// Opens the checkpoint of this run, and returns it with the checkpoint to resume, if
-    /// there is one. `None` if checkpoints are off or impossible.
+    /// Opens the checkpoint store of this run. Also returns the saved checkpoint to resume, if
+    /// one exists. `None` if checkpoints are off or impossible.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the checkpoint cannot
@@ -67,7 +67,7 @@ impl Ingest {
         let place = match &options.checkpoint {
             CheckpointMode::Off => {
                 tracing::info!(
-                    "no checkpoint and no lock (--checkpoint off): a second run of this is not detected"
+                    "no checkpoint and no lock (--checkpoint off): a second run at the same time is not detected"
                 );
                 return Ok(None);
             }
@@ -108,14 +108,16 @@ impl Ingest {
         Ok(Some((checkpointing, found)))
     }
 
-    /// Names of the sources; for a refresh, after those of the old list.
+    /// Names of the sources. For a refresh, those of the old list come first, each with the
+    /// prefix `from`.
     fn source_names(&self) -> Vec<String> {
         let from = self.old_sources.names().into_iter();
         let from = from.map(|name| format!("from {name}"));
         from.chain(self.sources.names()).collect()
     }
 
-    /// Describes the options for reading the lists. Two runs read the same if these are equal.
+    /// Describes the options for reading the lists. Runs with equal descriptions read the same
+    /// records.
     fn describe_reading(&self) -> String {
         let distinct = match self.options.distinct {
             Distinct::InFlight => "",
@@ -164,7 +166,7 @@ impl Ingest {
     }
 }
 
-/// Inputs of a checkpoint during a run.
+/// State of a run from which its checkpoints are made.
 pub(super) struct CheckpointInputs<'a> {
     pub(super) aws: &'a Aws,
     pub(super) watermark: &'a WatermarkTracker,
@@ -174,8 +176,8 @@ pub(super) struct CheckpointInputs<'a> {
 }
 
 impl Checkpointing {
-    /// Saves the watermark periodically until a save fails or the run is `over`. A save
-    /// under way finishes first: a late one would overwrite the final checkpoint.
+    /// Saves the watermark periodically until a save fails or the run is `over`. A save in
+    /// progress finishes first: otherwise it could overwrite the final checkpoint.
     pub(super) async fn save_periodically(
         &self,
         state: &CheckpointInputs<'_>,
@@ -210,8 +212,8 @@ impl Checkpointing {
             .await
     }
 
-    /// Saves the final checkpoint at the watermark `mark`; without its source if that is
-    /// `damaged`.
+    /// Saves the final checkpoint at the watermark `mark`. It leaves out the source at the
+    /// watermark if that is `damaged`: a resumed run then reads it from its start.
     ///
     /// # Errors
     /// As [`save`](Self::save).
@@ -251,6 +253,7 @@ impl Checkpointing {
         })
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,7 +261,7 @@ mod tests {
     use std::task::Poll;
 
     #[tokio::test(start_paused = true)]
-    async fn a_save_under_way_finishes_before_the_run_is_over() {
+    async fn a_save_in_progress_finishes_before_the_run_is_over() {
         let nowhere = "http://127.0.0.1:9".to_owned();
         let options = AwsOptions {
             local: Some(LocalEndpoints {

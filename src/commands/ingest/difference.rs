@@ -35,7 +35,7 @@ impl OrderedRun<'_> {
         let once = ingest.sources.has_read_once() || ingest.old_sources.has_read_once();
         let distinct = ingest.options.distinct;
         if distinct != Distinct::Exact && !once {
-            // The lists are opened again.
+            // Close the first source: both lists are opened again.
             drop(first);
             match Box::pin(self.count_in_order(refresh)).await {
                 Err(e) if e.kind() == ErrorKind::Unsorted && distinct == Distinct::InFlight => {
@@ -165,8 +165,8 @@ impl OrderedRun<'_> {
             n(same),
         );
         match refresh.max_change {
-            // An earlier run that has written has passed this check. One that was killed
-            // before its first write leaves a checkpoint at the start.
+            // An earlier run that wrote anything has passed this check. One that was killed
+            // before its first write has not: its checkpoint is at the start.
             Some(max) if share > max && !self.earlier_run_wrote() => Err(Error::new(
                 ErrorKind::Input,
                 format!("{change}, but --max-change allows {max} %; nothing was written"),
@@ -183,7 +183,8 @@ impl OrderedRun<'_> {
         }
     }
 
-    /// Checks that both lists have a hash: an empty new list would delete everything.
+    /// Checks that both lists have hashes; only the old list may be empty. A new list without
+    /// hashes would delete everything.
     fn check_lists(&self) -> Result<()> {
         let ingest = self.ingest;
         for (second, sources, name) in [

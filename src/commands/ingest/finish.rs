@@ -49,11 +49,10 @@ impl<'a> RunContext<'a> {
 
 /// Results of reader and writer.
 pub(super) struct PipelineEnd {
-    /// End of the writer.
     pub(super) writer_end: RunEnd,
     /// Result of the reader: true if it reached the end.
     pub(super) reader_result: Result<bool>,
-    /// Error of a save of the checkpoint that ended the run.
+    /// Error of the checkpoint save that ended the run; `None` if no save failed.
     pub(super) save_error: Option<Error>,
 }
 
@@ -208,7 +207,6 @@ impl Ingest {
         }
     }
 
-    /// Totals of the list.
     fn list_totals(&self, algorithm: Algorithm, line_counts: LineCounts) -> ListTotals<'_> {
         ListTotals {
             keeps_rejects: true,

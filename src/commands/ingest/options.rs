@@ -1,4 +1,4 @@
-//! Options of a run, and the run that they build.
+//! Options of a run, and the run built from them.
 //!
 //! An [`IngestBuilder`] checks the options and builds an [`Ingest`]. A [`Watch`] gives its
 //! live counters.
@@ -71,7 +71,6 @@ impl Ingest {
         self.watch.clone()
     }
 
-    /// Name of the command.
     pub(super) fn command(&self) -> &'static str {
         match self.options.refresh {
             Some(_) => "refresh",
@@ -185,14 +184,14 @@ impl IngestBuilder {
     }
 
     /// Sets the interval of DescribeTable calls while the rate follows the table. Default:
-    /// `CAPACITY_INTERVAL`.
+    /// 10 seconds.
     #[must_use]
     pub fn capacity_interval(mut self, interval: Duration) -> Self {
         self.capacity_interval = Some(interval);
         self
     }
 
-    /// Sets the capacity of each replica, in WCU/s. Default: described in each region.
+    /// Sets the capacity of each replica, in WCU/s. Default: from DescribeTable in each region.
     #[must_use]
     pub fn replica_capacity(mut self, units: f64) -> Self {
         self.replica_capacity = Some(units);
@@ -207,7 +206,7 @@ impl IngestBuilder {
         self
     }
 
-    /// Sets the time between two saves of the checkpoint. Default: `SAVE_INTERVAL`.
+    /// Sets the time between two saves of the checkpoint. Default: 4 seconds.
     #[must_use]
     pub fn save_interval(mut self, interval: Duration) -> Self {
         self.save_interval = Some(interval);
@@ -222,8 +221,8 @@ impl IngestBuilder {
     }
 
     /// Raises the provisioned write capacity of the table and of its indexes that contain
-    /// the items to `units` WCU/s before the first write. The end of the run, also a
-    /// failure, restores it: see `raise`.
+    /// the items to `units` WCU/s before the first write. The run restores it when it ends,
+    /// also after a failure.
     #[must_use]
     pub fn raise_to(mut self, units: u64) -> Self {
         self.raise_to = Some(units);
@@ -231,7 +230,7 @@ impl IngestBuilder {
     }
 
     /// Sets the path of the restore note of a raised table. With it the table can be
-    /// restored if this process is killed. Default: `note::place`.
+    /// restored if this process is killed. Default: a file in the user's state folder.
     #[must_use]
     pub fn raise_note(mut self, path: impl Into<PathBuf>) -> Self {
         self.raise_note = Some(path.into());

@@ -46,6 +46,7 @@ pub(super) enum Lists {
 
 /// Options for reading a list.
 pub(super) struct ListReadOptions<'a> {
+    /// 1 for the new list of a refresh, else 0.
     pub(super) list_index: u32,
     pub(super) distinct: Distinct,
     pub(super) counters: &'a Counters,

@@ -35,7 +35,8 @@ impl ResumedCounts {
         }
     }
 
-    /// Records their outcomes, by the line counts `earlier` of the resumed run.
+    /// Records the outcomes of the added records, by the line counts `earlier` of the resumed
+    /// run. Returns their counts.
     pub(super) fn record_outcomes(
         &mut self,
         earlier: LineCounts,
@@ -77,7 +78,7 @@ impl ResumedCounts {
     }
 }
 
-/// Recorder of outcomes, which adds runs of equal ones to the counters at once.
+/// Recorder of outcomes. It adds consecutive equal outcomes to the counters at once.
 pub(super) struct OutcomeBatcher {
     pub(super) watch: Watch,
     watermark: Arc<WatermarkTracker>,

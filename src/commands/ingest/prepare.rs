@@ -25,7 +25,7 @@ use crate::pipeline::rejects::Rejects;
 /// Attribute with the name of the list that an item comes from.
 const SOURCE_ATTRIBUTE: &str = "source";
 
-/// A prepared run.
+/// Parts of a run that exist before its first write.
 pub(super) struct PreparedRun {
     /// Start position; `None` if the resumed run has read every source.
     pub(super) start: Option<StartPosition>,
@@ -150,7 +150,7 @@ impl Ingest {
         Ok((opened, prefetch))
     }
 
-    /// Describes the table, or assumes its schema if that is denied. A local DynamoDB
+    /// Describes the table, or assumes its schema if DescribeTable is denied. A local DynamoDB
     /// creates the table for the algorithm of the list.
     async fn load_table(&self, opened: &OpenList) -> Result<Table> {
         let options = &self.options;
@@ -234,7 +234,7 @@ impl Ingest {
                 folder.display()
             ))
             .with_source(e)
-            .with_hint("give another folder by --work-dir DIR")
+            .with_hint("give another folder with --work-dir DIR")
         })?;
         // A pipe can be read only once.
         if self.options.refresh.is_none() || self.old_sources.has_stdin() {
@@ -259,9 +259,12 @@ fn check_no_row_sort_key(table: &Table, from: &[AttributeFrom]) -> Result<()> {
         None => Ok(()),
         Some(key) => Err(Error::usage(format!(
             "the sort key {:?} of table {} comes from a column, so a hash may have several items; \
-             this needs one item per hash",
+             a refresh and --distinct need one item per hash",
             key.name, table.name
         ))
-        .with_hint("leave --distinct out; a refresh needs a table without such a sort key")),
+        .with_hint(
+            "leave --distinct out; a refresh needs a table whose sort key does not come from a \
+             column",
+        )),
     }
 }

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 impl Ingest {
-    /// Runs to the end. After the start of writing, a failure is in the report too: see
+    /// Runs to the end. A failure after writing has begun is in the report: see
     /// [`Report::outcome`] and [`Report::error`].
     ///
     /// # Errors

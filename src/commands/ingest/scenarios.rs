@@ -3,10 +3,10 @@
 //!
 //! Each scenario is a file in `tests/scenarios` with the behaviour of the table, the
 //! expected result and the reason. Each part of the model (table, index, replica, hidden
-//! limit) has a bucket for one second of its capacity, or less if the scenario sets that.
-//! It starts with one batch. This is stricter than DynamoDB, which saves up to five
-//! minutes. Items that exceed the bucket are unprocessed; a call without a fitting item is
-//! throttled.
+//! limit) has a bucket, which starts with one batch. It holds one second of the part's
+//! capacity, unless the scenario sets another time. This is stricter than DynamoDB, which
+//! saves up to five minutes. Items that exceed the bucket are unprocessed; a call without a
+//! fitting item is throttled.
 
 use crate::aws::error::{CallError, ErrorClass};
 use crate::base::hash::{Algorithm, Case, Hash};
@@ -41,6 +41,7 @@ struct Scenario {
     why: String,
     seconds: u64,
     table: TableModel,
+    /// Seconds between two descriptions of the table.
     #[serde(default = "ten")]
     interval: f64,
     max_rate: Option<f64>,
@@ -59,9 +60,9 @@ struct TableModel {
     steps: Vec<(f64, f64)>,
     /// Auto scaling by target tracking, from the first step's capacity.
     scaling: Option<Scaling>,
-    /// On-demand billing.
     #[serde(default)]
     on_demand: bool,
+    /// Warm throughput in WCU/s.
     warm: Option<f64>,
     /// Provisioned WCU of an index that contains every item.
     index: Option<f64>,
@@ -315,7 +316,7 @@ async fn play(name: &str) {
     assert!((min..=max).contains(&rate), "{name}: rate {rate}");
 }
 
-/// Writes to `table` for `duration` at the rate of `pace`, which `follow` updates.
+/// Writes to `table` for `duration` at the rate of `rate_limiter`, which `follow` updates.
 async fn write<T: BatchWrite>(
     table: &T,
     rate_limiter: &RateLimiter,

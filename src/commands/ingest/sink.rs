@@ -15,7 +15,6 @@ pub(super) enum Sink {
         /// DeleteItem, for a refresh with conditional deletes; `None` otherwise.
         deletes: Option<PreparedOperation>,
     },
-    /// A dry run.
     DryRun,
 }
 

@@ -39,8 +39,8 @@ impl Event {
     /// cause traffic without end.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the event is invalid. The message shows field names of
-    /// the event, but no values.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the event is invalid. The
+    /// message shows field names of the event, but no values.
     pub fn parse(event: &Value) -> Result<Event> {
         let wrong = |what: String| {
             Error::usage(what).with_hint(
@@ -48,7 +48,7 @@ impl Event {
             )
         };
         let Some(fields) = event.as_object() else {
-            return Err(wrong("the event is no JSON object".to_owned()));
+            return Err(wrong("the event is not a JSON object".to_owned()));
         };
         let mut read = Event {
             table: String::new(),
@@ -59,7 +59,7 @@ impl Event {
                 ("table", Value::String(table)) if !table.is_empty() => {
                     table.clone_into(&mut read.table);
                 }
-                ("table", _) => return Err(wrong("the event's table is no name".to_owned())),
+                ("table", _) => return Err(wrong("the event's table is not a name".to_owned())),
                 ("until_min", Value::Bool(until_min)) => read.until_min = *until_min,
                 ("until_min", _) => {
                     return Err(wrong(
@@ -100,8 +100,10 @@ pub struct Answer {
 /// Runs one round for `event`.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the event is invalid or auto scaling cannot scale the
-/// table in; [`ErrorKind::Write`](crate::base::error::ErrorKind::Write) if a call to DynamoDB or auto scaling fails.
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the event is invalid or auto
+/// scaling cannot scale the table in;
+/// [`ErrorKind::Write`](crate::base::error::ErrorKind::Write) if a call to DynamoDB or auto
+/// scaling fails.
 pub async fn handle(aws: &Aws, event: &Value) -> Result<Answer> {
     let event = Event::parse(event)?;
     let table = describe_table::describe_table(aws, &event.table, None).await?;

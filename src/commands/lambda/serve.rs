@@ -6,7 +6,7 @@
 //! | | |
 //! |---|---|
 //! | `HASHFERRY_TABLE` | the table's name |
-//! | `HASHFERRY_API_KEYS` | the lines of the file of API keys, by `;` or line ends |
+//! | `HASHFERRY_API_KEYS` | the lines of the file of API keys, separated by `;` or line ends |
 //! | `HASHFERRY_RATE_LIMIT` | hashes and paths a second of each key, in each instance |
 //! | `HASHFERRY_CASE`, `HASHFERRY_KEY`, `HASHFERRY_ATTR` | as `--case`, `--key` and one `--attr`: the table's keys |
 //! | `HASHFERRY_HASH`, `HASHFERRY_RULES`, `HASHFERRY_UNIX_USER`, `HASHFERRY_WINDOWS_USER`, `HASHFERRY_RATE` | as the flags of these names |
@@ -34,8 +34,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Reads the configuration from environment variables.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the table or the key is missing, or a value is invalid. The
-/// message shows no value that can be a key.
+/// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the table or the key is
+/// missing, or a value is invalid. The message shows no value that can be a key.
 pub(crate) fn configuration(
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<(Options, AccessControl)> {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_says_what_the_flags_do() {
+    fn variables_set_the_same_options_as_flags() {
         let bob = KEY.replace("alice", "bob");
         let keys = format!("{KEY};{bob}");
         let all = [
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_wrong_is_named_and_no_key_is_said() {
+    fn errors_name_the_variable_and_show_no_key() {
         for (variables, why) in [
             (vec![], "HASHFERRY_TABLE"),
             (vec![("HASHFERRY_TABLE", "t")], "HASHFERRY_API_KEYS"),

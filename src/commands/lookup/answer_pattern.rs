@@ -9,9 +9,12 @@ use std::str::FromStr;
 
 /// A pattern that the response of an API must match.
 ///
-/// Parsed from text: `.found=true` matches the JSON field `found` with that value,
-/// `.data.source` the field `source` in `data` with any value except null, `any` any text.
-/// Everything else is text that the response must contain.
+/// Parsed from text:
+///
+/// - `.found=true` matches the JSON field `found` with that value;
+/// - `.data.source` matches the field `source` in `data` with any value except null;
+/// - `any` matches any text that is neither blank nor HTML;
+/// - everything else is text that the response must contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerPattern(PatternKind);
 
@@ -69,7 +72,7 @@ impl fmt::Display for AnswerPattern {
 }
 
 impl AnswerPattern {
-    /// True if the pattern matches any text.
+    /// True if the pattern is `any`.
     pub(super) fn is_any(&self) -> bool {
         self.0 == PatternKind::Any
     }

@@ -4,9 +4,9 @@
 //! hash waits for that request, and a recently answered hash has its reply in the cache.
 //! Answers leave in the order of the lines, or, unordered, as they arrive.
 //!
-//! Memory: the buffer accepts lines up to [`MAX_BUFFERED_LINES`] and [`MAX_BUFFERED_BYTES`]; the cache has
-//! up to [`MAX_CACHED_REPLIES`] replies and [`MAX_CACHED_BYTES`]. Accepted lines get replies of any
-//! length: up to 16 MB a call from a table, 1 MiB a hash from an API.
+//! Memory: the buffer accepts lines up to [`MAX_BUFFERED_LINES`] and [`MAX_BUFFERED_BYTES`]; the
+//! cache has up to [`MAX_CACHED_REPLIES`] replies and [`MAX_CACHED_BYTES`]. Accepted lines get
+//! replies of any length: up to 16 MB a call from a table, 1 MiB a hash from an API.
 //!
 //! Pure: no clock, no socket.
 
@@ -130,7 +130,7 @@ impl ReorderBuffer {
                 }
             }
         }
-        // A later line with the hash may have success where this one failed.
+        // Not an error: the look-up may succeed for a later line with this hash.
         if !matches!(reply, Reply::Error(_)) {
             self.cache.insert(hash, reply);
         }

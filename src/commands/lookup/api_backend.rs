@@ -1,7 +1,7 @@
 //! API as backend: one GET a hash, with a [parsed response](crate::commands::lookup::api_response).
 //!
 //! The key goes to the given host and nowhere else. The client follows redirects only within
-//! the same scheme, host and port, and uses a proxy only for `https`, where the proxy cannot
+//! the same scheme, host and port. It uses a proxy only for `https`, where the proxy cannot
 //! read the key. No message has the key. If a server's response has it, the backend redacts
 //! it before anything is shown or written.
 
@@ -84,7 +84,6 @@ impl Api {
         check.transpose()
     }
 
-    /// The HTTP client.
     fn http_client(&self) -> Result<Client> {
         let mut client = Client::builder()
             .user_agent(concat!("hashferry/", env!("CARGO_PKG_VERSION")))
@@ -171,7 +170,7 @@ pub(super) struct ApiResponse {
     /// False if the body is too large and was cut off.
     is_complete: bool,
     location: Option<String>,
-    /// Time of the header `Retry-After`. `None` if there is none.
+    /// Minimum time until a retry, from the header `Retry-After`. `None` without that header.
     pub(super) retry_after: Option<Duration>,
 }
 
@@ -186,8 +185,8 @@ impl ApiResponse {
         self.status == other.status && without(self, text) == without(other, other_text)
     }
 
-    /// Describes why the response has no meaning: a body too large, or a redirect elsewhere.
-    /// `None` if it may have one.
+    /// Describes an unusable response: its body is too large, or it redirects elsewhere. `None`
+    /// for any other response.
     fn describe_unusable(&self) -> Option<String> {
         let status = self.status;
         match (&self.location, self.is_complete) {
@@ -229,7 +228,6 @@ impl ApiBackend {
         &self.display_url
     }
 
-    /// The hash algorithm.
     pub(super) fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
@@ -315,7 +313,7 @@ impl ApiBackend {
         };
         let parsed = match (received.describe_unusable(), received.is_complete) {
             (Some(message), _) => ParsedResponse::Error(message),
-            // The status alone has the meaning.
+            // The status alone decides.
             (None, false) => parse(b""),
             (None, true) => parse(&received.body),
         };

@@ -2,11 +2,11 @@
 //! look-up of hashes.
 //!
 //! Any web server answers 404, a gateway does so in JSON, and a login page has status 200.
-//! None of these is about a hash. So the probe requests a [word](PROBE_WORD) that is not a hash, and
-//! a random hash that no API can know. The response to the hash must clearly mean unknown.
-//! Unless it has the `status` of hashferry's API, the response to the word must differ: a
-//! server that gives the same response to everything does not look up hashes. If the caller
-//! gives a hash that the API must know, that one decides instead.
+//! None of these is about a hash. So the probe requests a [word](PROBE_WORD) that is not a
+//! hash, and a random hash that no API can know. The response to the hash must clearly mean
+//! unknown. The response to the word must differ, unless that to the hash has the `status` of
+//! hashferry's API. A server that gives the same response to everything does not look up
+//! hashes. If the caller gives a hash that the API must know, that one decides instead.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::{Hash, MAX_HASH_BYTES};
@@ -83,7 +83,7 @@ pub(super) async fn run(api: &ApiBackend, tries: u32, give_up_after: Duration) -
 
 /// Probes once. `None` if the responses are those of a look-up.
 async fn probe_once(api: &ApiBackend) -> Result<Option<ProbeFailure>> {
-    // May fail on a word that is not a hash: the response to the hash counts.
+    // This call may fail, because the word is not a hash: the response to the hash counts.
     let word = get(api, PROBE_WORD).await?;
     let random = random_hash(api);
     let response = match get(api, &api.hash_text(&random)).await? {

@@ -1,7 +1,7 @@
 //! Meaning of an API's response.
 //!
-//! A response counts only if it is clearly about the requested hash: any server may respond
-//! with 404, and many respond with 200, to any request.
+//! A response counts only if it is clearly about the requested hash. Any server may respond
+//! with 404 to any request, and many respond with 200.
 //!
 //! | status | body | meaning |
 //! |---|---|---|
@@ -10,11 +10,11 @@
 //! | 404 | the same, or with the hash in `query`, like CIRCL | unknown |
 //! | 200, 404 | a match of the user's patterns ([`DeclaredPatterns`]) | known, unknown |
 //! | 200, 404 | anything else | an error: a wrong URL responds like this |
-//! | 400 | | an error, with the server's message: to it the hash is not a hash |
+//! | 400 | | an error, with the server's message: it does not accept the hash |
 //! | 401, 403 | | denied: the key is not valid, the run ends |
 //! | 429 | | throttled: retry after `Retry-After` |
 //! | 408, 425, 5xx, no response | | retry, a limited number of times |
-//! | else | | an error |
+//! | any other | | an error |
 
 use crate::base::hash::{Algorithm, Hash, fold};
 use crate::base::printable;
@@ -27,7 +27,7 @@ use std::time::Duration;
 /// Maximum of `Retry-After`: longer than any run waits, and small enough to add to a clock.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// Characters shown of an API's message, at most.
+/// Maximum number of characters shown of an API's message.
 const MAX_SHOWN_CHARS: usize = 200;
 
 /// Name of the field for a response that is not a JSON object.
@@ -163,8 +163,8 @@ fn parse_known_shape(
     }
 }
 
-/// True if `body` has the `status` of hashferry's API, and `hash` is unknown. No other server
-/// sends such a response.
+/// True if `body` has the `status` of hashferry's API, and `hash` is unknown. Only hashferry's
+/// API sends this response.
 pub(super) fn is_hashferry_unknown(body: &[u8], hash: &Hash) -> bool {
     let object = Object::parse(body);
     let status = object.and_then(|object| hashferry_status(&object, hash));

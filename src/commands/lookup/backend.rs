@@ -141,8 +141,8 @@ impl RulesCheck {
         }
     }
 
-    /// True if an item has other rules; `text` returns its attributes by name. An item has
-    /// its rules, and its users if they are not the rules' own. Warns once.
+    /// True if an item has other rules; `text` returns its attributes by name. An item stores
+    /// its rules, and its users unless they are the defaults of these rules. Warns once.
     pub(super) fn has_other_rules(&self, text: impl Fn(&str) -> Option<String>) -> bool {
         let Some(rules) = text("item.rules").or_else(|| text("rules")) else {
             return false;

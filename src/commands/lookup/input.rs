@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
 
-/// Text in one batch of queries, in bytes. Most lines are shorter, so a batch has many.
+/// Text of one batch of queries, in bytes. Most lines are shorter, so a batch has many.
 const PART_BYTES: usize = 16 * 1024;
 
 /// The lists of the input, one after another.
@@ -32,7 +32,7 @@ pub(super) struct Input {
     aws: Aws,
     unpack: DecompressOptions,
     current: Option<OpenList>,
-    /// Chunks read ahead of the queries.
+    /// Chunks that were read before the first query; the queries begin with them.
     peeked: VecDeque<Chunk>,
     at_end: bool,
 }
@@ -269,7 +269,7 @@ impl InputReader<'_> {
         match is_same {
             true => Ok(()),
             false => Err(self.other_list_error(&format!(
-                "its line {skipped} is no answer to line {skipped} of the input"
+                "its line {skipped} does not answer line {skipped} of the input"
             ))),
         }
     }

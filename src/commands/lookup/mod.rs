@@ -5,7 +5,7 @@
 //! * `status`, `query` and `counts`: an answer's status, a line's query, the counters;
 //! * `backend`: the trait of a backend, with its replies;
 //! * `answers`: the reorder buffer: pending lines in, answers out in input order;
-//! * `output`: the answers' way to a pipe or a file, where a later run resumes;
+//! * `output`: output of the answers to a pipe, or to a file that a later run resumes;
 //! * `input`: the list, line by line, as queries;
 //! * `answer_pattern` and `api_response`: the meaning of an API's response;
 //! * `api_options`, `watch` and `options`: the caller's options, and the handle to a run;

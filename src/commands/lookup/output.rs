@@ -1,4 +1,4 @@
-//! Output of the answers: a pipe, or a file with which a later run resumes.
+//! Output of the answers: a pipe, or a file that a later run resumes.
 //!
 //! The output writes many whole lines at once. Only a kill, a full disk or a closed pipe can
 //! truncate a line. [`resume`] reads the answers of an earlier run and removes a truncated
@@ -21,8 +21,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 /// Target size of a write in bytes. A line can be longer.
 const WRITE_BYTES: usize = 128 * 1024;
 
-/// Maximum length of an answer in bytes: an item of 400 KB has at most six times as many in
-/// JSON, plus a line of the input.
+/// Maximum length of an answer in bytes. An item of 400 KB has at most six times as many bytes
+/// in JSON, and the answer has the line of the input, too.
 const MAX_ANSWER_BYTES: u64 = 8 << 20;
 
 /// Reason why writing ends early.
@@ -48,7 +48,7 @@ pub(super) struct Output<'a, W> {
 }
 
 impl<'a, W: AsyncWrite + Unpin> Output<'a, W> {
-    /// An output with no answer to write.
+    /// An empty output to `writer`.
     pub(super) fn new(writer: W, stop: &'a Stop) -> Self {
         Output {
             writer,
@@ -106,7 +106,7 @@ impl<'a, W: AsyncWrite + Unpin> Output<'a, W> {
                 _ => StopReason::Failed(
                     Error::new(ErrorKind::Output, "cannot write the answers")
                         .with_source(e)
-                        .with_hint("give --output FILE on a disk with free space; --resume resumes with such a file"),
+                        .with_hint("give --output FILE on a disk with free space; a later run with --resume resumes that file"),
                 ),
             })?;
         }

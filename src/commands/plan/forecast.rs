@@ -158,7 +158,7 @@ impl Forecast {
         target: &Target,
         assumptions: &Assumptions,
     ) -> Forecast {
-        // A whole number: an item costs 1 WCU for each kilobyte begun.
+        // A whole number: an item costs 1 WCU per KB, rounded up.
         let item_wcu = template.write_units() as u64;
         let writes_per_item = 1 + target.local_indexes.count;
         let replicas = target.replicas.count.max(1);
@@ -254,8 +254,8 @@ fn notes(survey: &Survey, target: &Target) -> Vec<String> {
         );
     }
     notes.push(format!(
-        "duplicates are hashes among the last {} different ones; an ingest writes and pays for a \
-         duplicate after more than that",
+        "only a hash among the last {} different ones counts as a duplicate; an ingest writes and \
+         pays for all others",
         format_number(WINDOW_HASHES as f64)
     ));
     if target.indexes.count + target.local_indexes.count > 0 {

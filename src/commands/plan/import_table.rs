@@ -20,8 +20,8 @@ pub(super) struct ImportFormat {
 }
 
 impl ImportFormat {
-    /// CSV if every attribute is a text, else DynamoDB JSON. Values in CSV are always texts,
-    /// except keys.
+    /// The format for items of `template`: CSV if every attribute is a text, else DynamoDB
+    /// JSON. ImportTable reads all CSV values except keys as texts.
     pub(super) fn new(survey: &Survey, template: &ItemTemplate, schema: &KeySchema) -> Self {
         let mut body = Vec::new();
         let example = Hash::from_bytes(&[0xAB; MAX_HASH_BYTES][..survey.algorithm.bytes()]);

@@ -1,9 +1,8 @@
 //! Plan run: estimates lines, WCU, time and cost before an ingest.
 //!
-//! [`PlanOptions::run`] drives the reading stages of an ingest
-//! ([`OpenList`],
-//! [`lines`](crate::list::lines), [`record`](crate::base::record), [`window`](crate::pipeline::window))
-//! over the first part of each source, or over all of it, and counts. [`Forecast::new`]
+//! [`PlanOptions::run`] reads the first part of each source, or all of it, and counts. It uses
+//! the reading stages of an ingest: [`OpenList`], [`lines`](crate::list::lines),
+//! [`record`](crate::base::record) and [`window`](crate::pipeline::window). [`Forecast::new`]
 //! calculates the rest from these counts. The run writes nothing.
 //!
 //! # Accuracy of an estimate

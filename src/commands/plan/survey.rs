@@ -75,9 +75,9 @@ impl RatioEstimator {
     /// Adds `column` of `sample`, and the estimate for the `rest` bytes after it.
     ///
     /// Ratio estimation: with `y` lines of the kind in `x` bytes of sample there are `y / x`
-    /// a byte. A line of length `l` deviates from that by
-    /// `d = [it is of the kind] - l * y / x`. The variance of `d` gives the error of the
-    /// ratio (over `n` lines), and the deviation of the rest from it.
+    /// lines a byte. A line of length `l` deviates from that by `d = k - l * y / x`, where `k`
+    /// is 1 for a line of the kind and 0 for any other. The variance of `d` gives the error of
+    /// the ratio (over `n` lines), and the deviation of the rest from it.
     pub(super) fn add(&mut self, sample: &SourceCounts, column: LineStats, rest: u64) {
         self.observed += column.lines;
         self.value += column.lines as f64;

@@ -1,8 +1,8 @@
 //! Access control: admits clients with an API key, each up to its rate limit.
 //!
-//! Each key name has a bucket of one second of its rate. As in [`token_bucket`](crate::flow::token_bucket),
-//! a request larger than the bucket is admitted when the bucket is full, and the requests
-//! after it wait longer.
+//! Each key name has a bucket of one second of its rate. As in
+//! [`token_bucket`](crate::flow::token_bucket), a request larger than the bucket is admitted
+//! when the bucket is full, and the requests after it wait longer.
 
 use crate::base::error::Result;
 use crate::commands::serve::api_keys::{Keys, read_file};
@@ -222,7 +222,7 @@ mod tests {
     use crate::commands::serve::api_keys::new_key;
 
     #[test]
-    fn a_changed_file_counts_from_then_on_and_a_damaged_one_changes_nothing() {
+    fn a_changed_file_takes_effect_and_a_damaged_one_is_ignored() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("keys");
         let alice = new_key("alice", &path).expect("a key");
@@ -241,12 +241,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_could_not_be_read_is_read_again_though_it_looks_the_same() {
+    fn a_file_that_could_not_be_read_is_retried_though_its_version_is_unchanged() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("keys");
         let alice = new_key("alice", &path).expect("a key");
         let gate = AccessControl::from_file(&path, None).expect("keys");
-        // As one that may not be read for now: the same file, time and length.
+        // Like a file that is unreadable for a while: same inode, time and length.
         let good = "# nobody has a key any more\n";
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         let write = |text: &str| {

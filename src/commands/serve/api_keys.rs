@@ -75,7 +75,7 @@ impl Keys {
                     wrong("the second word is not sha256: and the 64 hexadecimal digits of a key's SHA-256")
                 })?;
             if keys.iter().any(|k| &*k.name == name) {
-                return Err(wrong("a name that another line has already"));
+                return Err(wrong("another line already has this name"));
             }
             keys.push(Key {
                 name: name.into(),
@@ -244,7 +244,7 @@ mod tests {
     const DIGEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
     #[test]
-    fn lines_are_read_or_named_and_what_is_in_them_is_not_said() {
+    fn an_error_names_the_line_and_does_not_show_its_text() {
         let text = format!(
             "# keys\n\n alice  sha256:{DIGEST} \r\nbob@x sha256:{}\n",
             DIGEST.to_uppercase()
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(
             keys.owner(b"test").as_deref(),
             Some("bob@x"),
-            "the last of the same"
+            "the last key with this digest"
         );
         assert_eq!(keys.owner(b"tesT"), None);
         assert_eq!(keys.owner(b""), None);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_key_is_in_the_file_as_its_digest_only_and_lets_in() {
+    fn a_new_key_is_valid_and_only_its_digest_is_stored() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("keys");
         let alice = new_key("alice", &path).expect("a key");

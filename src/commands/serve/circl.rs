@@ -1,7 +1,7 @@
 //! Routes of the CIRCL hashlookup API, for its existing clients.
 //!
-//! Clients treat a response as a hit if it has a field named like the algorithm, whatever
-//! the HTTP status: `SHA-1` for CIRCL, `sha1` for hashlookup-forensic-analyser. So a hit has
+//! Clients treat a response as a hit if it has a field named like the algorithm, regardless
+//! of the HTTP status: `SHA-1` for CIRCL, `sha1` for hashlookup-forensic-analyser. So a hit has
 //! both, and every other response has only `message` and `query`. A bulk response omits
 //! unknown hashes, as CIRCL's does. A failed hash would be omitted too, so the whole
 //! request fails instead. `hashlookup:trust` is never sent.
@@ -25,14 +25,14 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
 
-/// The algorithms that its routes have, and its names of them.
+/// Algorithms with CIRCL routes, and their CIRCL names.
 const ALGORITHMS: [(Algorithm, &str); 3] = [
     (Algorithm::Md5, "MD5"),
     (Algorithm::Sha1, "SHA-1"),
     (Algorithm::Sha256, "SHA-256"),
 ];
 
-/// Its names of what an item may have, by the letters and digits of ours.
+/// CIRCL names of attributes, by the letters and digits of our names in lower case.
 const FIELDS: [(&str, &str); 13] = [
     ("filename", "FileName"),
     ("filesize", "FileSize"),
@@ -49,7 +49,7 @@ const FIELDS: [(&str, &str); 13] = [
     ("packageversion", "PackageVersion"),
 ];
 
-/// The version of its API that this is like.
+/// Version of the CIRCL API that these routes follow.
 const VERSION: &str = "1.4";
 
 pub(super) fn routes() -> Router<App> {
@@ -78,7 +78,7 @@ pub(super) fn routes() -> Router<App> {
     routes
 }
 
-/// Its name of `algorithm`; one that it does not know has ours.
+/// CIRCL name of `algorithm`; our name if CIRCL has none.
 fn field_name(algorithm: Algorithm) -> &'static str {
     let known = ALGORITHMS.iter().find(|(a, _)| *a == algorithm);
     known.map_or(algorithm.name(), |(_, name)| name)
@@ -98,7 +98,7 @@ fn error_message(status: StatusCode, message: &str, query: Option<&str>) -> Resp
     response
 }
 
-/// Refuses what the table does not have.
+/// Rejects an algorithm that is not the table's.
 fn check_algorithm(
     app: &App,
     algorithm: Algorithm,
@@ -186,7 +186,7 @@ fn unavailable(found: &[Found]) -> Response {
     error_message(StatusCode::SERVICE_UNAVAILABLE, &why, None)
 }
 
-/// What is posted.
+/// Body of a bulk request.
 #[derive(Deserialize)]
 struct BulkRequest {
     hashes: Vec<String>,
@@ -239,14 +239,14 @@ async fn look_up_many(
     Ok(reply(StatusCode::OK, json))
 }
 
-/// The item by its names, with its hash.
+/// Builds the JSON of an item: its hash, and its attributes by their CIRCL names.
 fn item_json(algorithm: Algorithm, hash: &Hash, fields: &str) -> String {
     let own = field_name(algorithm);
     let text = format!("{{{fields}}}");
-    // It was put together by us.
+    // Always valid JSON: `fields` was built by this program.
     let fields: BTreeMap<String, &RawValue> = serde_json::from_str(&text).unwrap_or_default();
     let mut renamed: BTreeMap<String, Box<RawValue>> = BTreeMap::new();
-    // Both names: see the module.
+    // Both names are needed: see the module.
     if let Ok(hash) = to_raw_value(&hash.to_hex(Case::Upper)) {
         renamed.insert(algorithm.name().to_owned(), hash.clone());
         renamed.insert(own.to_owned(), hash);
@@ -263,7 +263,7 @@ fn item_json(algorithm: Algorithm, hash: &Hash, fields: &str) -> String {
         }
     }
     for (name, value) in rest {
-        // The hash is the one that was looked up.
+        // The looked-up hash overrides an attribute of the same name.
         renamed.entry(name).or_insert(value);
     }
     serde_json::to_string(&renamed).unwrap_or_else(|_| "{}".to_owned())
@@ -275,7 +275,7 @@ mod tests {
     use serde_json::Value;
 
     #[test]
-    fn an_item_has_their_names_and_keeps_what_they_have_none_for() {
+    fn an_item_has_circl_names_and_keeps_other_attributes() {
         let hash = Hash::from_bytes(&[0xAB; 32]).expect("a hash");
         let fields = r#""source":"NSRL","file_name":"ls","size":12345678901234567890123,"sha-1":"AA","filename":"x","SHA-256":"no","n":1.50"#;
         let text = item_json(Algorithm::Sha256, &hash, fields);

@@ -56,7 +56,7 @@ pub(super) async fn look_up_path(
     app.answer_one(asked, &extensions).await
 }
 
-/// The value of the field `name` in a form-encoded query; `None` if there is none.
+/// The value of the field `name` in a form-encoded query; `None` if the field is missing.
 fn query_value(query: &str, name: &str) -> Option<Vec<u8>> {
     let mut fields = query
         .split('&')
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_in_a_query_is_read_as_forms_write_it() {
+    fn a_query_value_is_decoded_as_forms_encode_it() {
         let p = |query: &str| query_value(query, "p");
         assert_eq!(p("p=/home/a%20b+c%2B"), Some(b"/home/a b c+".to_vec()));
         assert_eq!(p("x=1&p=%ff"), Some(vec![0xff]));

@@ -58,13 +58,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Time between two checks of the file of API keys.
 const KEY_RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Default maximum of open connections.
+/// Default maximum number of open connections.
 pub(crate) const MAX_CONNECTIONS: usize = 16_384;
 
-/// Open files reserved for other purposes than client connections, such as calls to AWS.
+/// Open files reserved for purposes other than client connections, such as calls to AWS.
 const RESERVED_FILES: usize = 256;
 
-/// Maximum of concurrent requests on one HTTP/2 connection.
+/// Maximum number of concurrent requests on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
 
 /// Listens on `address`.
@@ -155,7 +155,7 @@ pub(crate) async fn serve(
         let (stream, peer, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(e) => {
-                tracing::debug!("a connection was not accepted: {e}");
+                tracing::debug!("cannot accept a connection: {e}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -262,7 +262,6 @@ struct TimedStream<S> {
     sleep: Pin<Box<Sleep>>,
     /// Bytes that were read, up to [`FIRST_BYTES`].
     read: usize,
-    /// The idle timeout.
     idle: Duration,
 }
 
@@ -365,7 +364,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_says_nothing_ends_and_one_that_trickles_its_first_bytes_too() {
+    async fn a_silent_connection_and_one_that_trickles_its_first_bytes_time_out() {
         for pause in [0, 3] {
             let (mut client, server) = duplex(64);
             let mut server = TimedStream::new(server, IDLE_TIMEOUT);
@@ -386,7 +385,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_is_used_lasts_and_then_a_minute_more() {
+    async fn a_used_connection_ends_a_minute_after_its_last_transfer() {
         let (mut client, server) = duplex(64);
         let mut server = TimedStream::new(server, IDLE_TIMEOUT);
         let begun = Instant::now();
@@ -414,7 +413,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_does_not_take_its_answer_ends() {
+    async fn a_connection_that_does_not_read_its_response_times_out() {
         let (_client, server) = duplex(64);
         let mut server = TimedStream::new(server, IDLE_TIMEOUT);
         server.read = FIRST_BYTES;

@@ -215,7 +215,7 @@ impl Metrics {
             );
         }
         let name = "http_request_duration_seconds";
-        let _ = writeln!(out, "# HELP hashferry_{name} Time to the answer, by route.");
+        let _ = writeln!(out, "# HELP hashferry_{name} Response time, by route.");
         let _ = writeln!(out, "# TYPE hashferry_{name} histogram");
         for (route, latencies) in &c.latencies {
             let route = escape_label(route);
@@ -239,7 +239,7 @@ impl Metrics {
     }
 }
 
-/// As the value of a label.
+/// Escapes `text` as the value of a label.
 fn escape_label(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
@@ -251,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_series_is_typed_once_and_buckets_cumulate() {
+    fn each_series_has_one_type_and_buckets_are_cumulative() {
         let metrics = Metrics::default();
         for (ms, status) in [(0, 200), (2, 404), (700, 200), (31_000, 503)] {
             metrics.record_request("/sha256/{hash}", status, Duration::from_millis(ms));

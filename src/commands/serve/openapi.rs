@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 /// The document, with placeholders in braces.
 const TEMPLATE: &str = include_str!("openapi.json");
 
-/// The document for a table of `algorithm`.
+/// Builds the document for a table of `algorithm`.
 pub(super) fn openapi_document(
     algorithm: Algorithm,
     normalizer: &Normalizer,

@@ -31,13 +31,13 @@ pub(crate) struct Options {
     pub key: Option<KeyAttribute>,
     /// Case of text keys; `None` to detect it from the table's items, else upper.
     pub case: Option<Case>,
-    /// Attributes, among them the value of the table's sort key if it has one.
+    /// Attributes that include the value of the table's sort key, if it has one.
     pub sort_key: Vec<Attribute>,
     /// Rules of path normalisation; rules that are not set are detected from the table's items.
     pub rules: GivenRules,
     /// Target rate, in RCU/s.
     pub rate: RateSetting,
-    /// Maximum of BatchGetItem calls in flight.
+    /// Maximum number of BatchGetItem calls in flight.
     pub concurrency: Concurrency,
     /// True for strongly consistent reads.
     pub consistent: bool,

@@ -58,7 +58,7 @@ impl fmt::Display for ReadError {
 /// Options of reads.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadOptions {
-    /// Maximum of calls in flight.
+    /// Maximum number of calls in flight.
     pub(super) concurrency: Concurrency,
     /// True for strongly consistent reads.
     pub(super) consistent: bool,

@@ -29,7 +29,6 @@ impl App {
     }
 }
 
-/// The routes.
 fn router(app: App) -> Router {
     let own = format!("/{}/{{hash}}", app.0.algorithm.name());
     let guarded = Router::new()
@@ -172,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_this_machine_are_its_own() {
+    fn only_loopback_names_are_accepted() {
         for host in [
             "localhost",
             "LOCALHOST:8080",

@@ -216,7 +216,7 @@ impl VerifyReport {
         self.hint = error.and_then(|e| e.hint()).map(str::to_owned);
     }
 
-    /// The part that goes into the report of the ingest before it.
+    /// Summary for the report of an ingest that was verified by this run.
     pub fn verification(&self) -> Verification {
         Verification {
             sample: self.sample,
@@ -363,7 +363,7 @@ impl VerifyReport {
             return None;
         }
         let p = 1.0 - 0.05f64.powf(1.0 / self.found as f64);
-        // Saturates: a float of any size becomes a u64.
+        // The cast saturates.
         Some((1.0 / p) as u64)
     }
 }

@@ -50,7 +50,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Findings shown in the log, at most.
+/// Maximum number of findings in the log.
 const MAX_LOGGED_FINDINGS: u64 = 10;
 
 /// Records of a sample in one batch for the checker.

@@ -138,14 +138,17 @@ async fn callers_are_served_in_order_of_arrival() {
             let units = if i % 2 == 0 { 25.0 } else { 1.0 };
             tokio::spawn(async move {
                 limiter.take(units).await;
-                order.lock().expect("whole").push(i);
+                order.lock().expect("no panic").push(i);
             })
         })
         .collect();
     for t in tasks {
         t.await.expect("ends");
     }
-    assert_eq!(*order.lock().expect("whole"), (0..20).collect::<Vec<_>>());
+    assert_eq!(
+        *order.lock().expect("no panic"),
+        (0..20).collect::<Vec<_>>()
+    );
     // 260 units, 25 of them at once, at 25 a second.
     assert_eq!(begun.elapsed(), Duration::from_millis(9_400));
 }

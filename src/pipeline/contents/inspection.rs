@@ -154,7 +154,7 @@ impl Inspection {
         }
     }
 
-    /// Logs that `table` could not be inspected, or that it is empty if it is to be read.
+    /// Logs that `table` could not be inspected, or, if `is_read` is set, that it is empty.
     pub(crate) fn log(&self, table: &Table, is_read: bool) {
         let name = &table.name;
         match &self.items {
@@ -195,8 +195,9 @@ pub(crate) fn check_key_name(table: &Table, given: KeyOptions<'_>) -> Result<()>
     )))
 }
 
-/// Determines the case of the text keys of `table`: by a [`Inspection`], else by a look-up of the
-/// first hashes of a list, else as given, else upper. Adds the RCU of the look-up to `look`.
+/// Determines the case of the text keys of `table`: by an [`Inspection`], else by a look-up
+/// of the first hashes of a list, else as given, else upper. Adds the RCU of the look-up to
+/// `look`.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if the table contradicts the

@@ -36,7 +36,7 @@ pub(crate) struct InspectedItems {
 }
 
 impl InspectedItems {
-    /// Empty facts of the table `name`.
+    /// Facts of the table `name` before its first item.
     pub(super) fn new(name: &str, key: &KeyAttribute) -> InspectedItems {
         InspectedItems {
             table: name.to_owned(),

@@ -41,7 +41,7 @@ pub struct Checkpoint {
     /// Sources before the watermark.
     #[serde(rename = "behind")]
     pub finished: FinishedSources,
-    /// Source that the watermark is in; `None` if that source is to be read from its start.
+    /// Source that the watermark is in; `None` if a resumed run reads it from its start.
     #[serde(rename = "read")]
     pub partial_source: Option<PartialSource>,
     /// Number of hashes before the watermark, for a run that writes in the order of the
@@ -76,7 +76,8 @@ pub struct SavedBy {
 pub struct PartialSource {
     /// Identity of the source.
     pub source: Identity,
-    /// Lines of text before the watermark: more than in `books` if a row spans several.
+    /// Lines of text before the watermark: more than in `line_counts` if a row spans
+    /// several.
     pub lines: u64,
     /// Bytes of the decompressed text before the watermark.
     pub bytes: u64,

@@ -101,7 +101,7 @@ impl CheckpointStore {
         Ok((store, checkpoint))
     }
 
-    /// The checkpoint at `place`, without a lock and without reading it.
+    /// The checkpoint at `location`, without a lock and without reading it.
     pub(crate) fn unlocked(location: CheckpointLocation) -> CheckpointStore {
         // Each `RandomState` has random keys from the system.
         let half = || RandomState::new().hash_one(std::process::id());

@@ -98,8 +98,8 @@ impl LineCounts {
         }
     }
 
-    /// True if each line is in one category and at most all skipped lines are hashes of
-    /// other algorithms.
+    /// True if each line is in exactly one category, and hashes of other algorithms are not
+    /// more than the skipped lines.
     pub fn is_balanced(&self) -> bool {
         let settled = self.written + self.deleted + self.unchanged + self.kept;
         let sum = settled + self.duplicates + self.rejected + self.skipped + self.failed;

@@ -3,8 +3,8 @@
 //! A prefix may hold a million objects. Of the sources before the
 //! [watermark](crate::pipeline::progress::watermark), the first [`MAX_LISTED`] are listed
 //! one by one; the others are [summed up](OverflowTotals). A running digest lets a later run
-//! recognise all of them. Every source after the watermark is listed: there are as many
-//! as the reader is ahead.
+//! recognise all of them. Every source after the watermark is listed; they are only those
+//! that the reader has started ahead of the watermark.
 
 use crate::base::record::SECOND_LIST_START;
 use crate::list::identity::Identity;

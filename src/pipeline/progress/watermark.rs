@@ -6,7 +6,7 @@
 //! counts. The outcome of a record is counted in its segment. The watermark advances
 //! over each leading segment whose lines all have an outcome.
 //!
-//! Memory: a segment of some 500 lines takes 208 bytes, and at most [`MAX_PENDING_SEGMENTS`]
+//! Memory: a segment of some 500 lines takes 216 bytes, and at most [`MAX_PENDING_SEGMENTS`]
 //! are pending after the watermark. A reader further ahead waits for the item that
 //! blocks the watermark.
 
@@ -16,7 +16,7 @@ use crate::pipeline::progress::sources::{FinishedSources, SourceTracker};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Maximum number of segments after the watermark: some 8 million lines, 1.3 MB.
+/// Maximum number of segments after the watermark: some 8 million lines, 3.5 MB.
 pub(crate) const MAX_PENDING_SEGMENTS: usize = 16_384;
 
 /// A segment of the input, from the end of the one before it.

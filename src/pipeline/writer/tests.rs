@@ -61,14 +61,14 @@ impl<F: Fn(usize, &[String]) -> Act + Sync> BatchWrite for FakeTable<F> {
             "no key twice, at most 25"
         );
         let act = {
-            let mut seen = self.seen.lock().expect("whole");
+            let mut seen = self.seen.lock().expect("no panic");
             let started = *seen.begun.get_or_insert_with(Instant::now);
             seen.calls.push((started.elapsed(), keys.len()));
             (self.act)(seen.calls.len(), &keys)
         };
         tokio::time::sleep(self.latency).await;
         let write = |n: usize| {
-            let mut seen = self.seen.lock().expect("whole");
+            let mut seen = self.seen.lock().expect("no panic");
             for k in &keys[..n] {
                 *seen.rows.entry(k.clone()).or_default() += 1;
             }
@@ -231,7 +231,7 @@ impl Setup {
         let (end, (), ()) = tokio::join!(writer.run(receive, &stop, backoff), feed, stopper);
         let counts = counters.snapshot();
         assert!(counts.line_counts.is_balanced(), "{:?}", counts.line_counts);
-        let seen = table.seen.into_inner().expect("whole");
+        let seen = table.seen.into_inner().expect("no panic");
         // Every line before the watermark has an outcome, and after a complete run the
         // watermark is at the end.
         let mark = watermark.watermark().line_counts;
@@ -620,7 +620,7 @@ impl BatchWrite for OfTwoSources {
             .expect("a key")
             .to_owned();
         let started = *self.begun.get_or_init(Instant::now);
-        let mut calls = self.calls.lock().expect("whole");
+        let mut calls = self.calls.lock().expect("no panic");
         let is_retry = calls.iter().any(|(_, k)| *k == key);
         calls.push((started.elapsed(), key.clone()));
         let fail = |meaning, code: &str| CallError {
@@ -712,7 +712,7 @@ async fn conditional_deletes_are_single_calls_and_kept_items_are_counted() {
         (151, 1, 1)
     );
     assert_eq!(counts.consumed_wcu, 150.0);
-    let calls = table.calls.into_inner().expect("whole");
+    let calls = table.calls.into_inner().expect("no panic");
     // 151 calls at 50 a second; the first calls use the tokens in the bucket.
     let elapsed = calls.last().expect("calls").0.as_secs_f64();
     assert!((2.0..=3.1).contains(&elapsed), "{elapsed} s");

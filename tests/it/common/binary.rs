@@ -97,7 +97,7 @@ impl Run {
         Self::with_report("verify", source, args)
     }
 
-    /// `hashferry lookup LIST ARGS…` with a report; of table sha256, unless ARGS name a
+    /// `hashferry lookup LIST ARGS…` with a report, in table sha256 unless ARGS name a
     /// table or an API.
     pub fn lookup<S: AsRef<str>>(list: &str, args: &[S]) -> Self {
         match args.iter().any(|a| a.as_ref() == "--api") {

@@ -115,7 +115,7 @@ impl FakeApi {
 
 impl Shared {
     fn stats(&self) -> MutexGuard<'_, ApiStats> {
-        self.stats.lock().expect("whole")
+        self.stats.lock().expect("no panic")
     }
 
     async fn serve(self: Arc<Self>, mut connection: Connection) -> io::Result<()> {

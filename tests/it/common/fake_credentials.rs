@@ -67,7 +67,7 @@ impl FakeCredentials {
 }
 
 fn answer(state: &Mutex<(Keys, u64)>) -> Answer {
-    let mut state = state.lock().expect("no thread panicked");
+    let mut state = state.lock().expect("the server has not panicked");
     state.1 += 1;
     let keys = &state.0;
     let hour = jiff::SignedDuration::from_hours(1);

@@ -7,7 +7,7 @@
 //! the client's line counts with these.
 //!
 //! ```ignore
-//! let plan = FaultPlan::default().at(3, Fault::DropAfter).refuse_key("AB12…");
+//! let plan = FaultPlan::default().at(3, Fault::DropAfter).reject_key("AB12…");
 //! let dynamo = FakeDynamo::start(DynamoConfig::new("sha256", "sha256", KeyType::S).plan(plan));
 //! // … point a client at dynamo.endpoint(), run it …
 //! assert_eq!(dynamo.stats().items_written, 1_000);
@@ -145,7 +145,7 @@ pub enum Fault {
     Unprocessed(usize),
     /// All items are unprocessed.
     UnprocessedAll,
-    /// All items are written, and an item that nobody sent is unprocessed.
+    /// All items are written, and an item that was not in the batch is unprocessed.
     UnknownUnprocessed,
     /// All items are acknowledged; nothing is written.
     Forget,
@@ -368,7 +368,7 @@ pub struct Stats {
     pub items_written: u64,
     /// Executed puts and deletes, acknowledged or not.
     pub items_stored: u64,
-    /// Present number of items in the table.
+    /// Current number of items in the table.
     pub distinct: u64,
     /// Unprocessed items.
     pub unprocessed: u64,
@@ -563,7 +563,7 @@ struct Shared {
     secret: Option<String>,
     state: Mutex<State>,
     changed: Condvar,
-    /// BatchWriteItem and BatchGetItem calls of the present plan that have arrived.
+    /// BatchWriteItem and BatchGetItem calls of the current plan that have arrived.
     arrived: watch::Sender<(u64, u64)>,
 }
 

@@ -15,7 +15,7 @@ pub struct Target {
     pub max: u64,
     /// Target utilisation in percent; `None` without a target-tracking policy.
     pub target_percent: Option<f64>,
-    /// True if scale-in is suspended.
+    /// True if scale in is suspended.
     pub suspended: bool,
 }
 
@@ -54,12 +54,12 @@ impl FakeScaling {
                     let operation = operation.rsplit('.').next().unwrap_or_default().to_owned();
                     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
                     let (status, answer) = answer(
-                        &mut targets.lock().expect("whole"),
+                        &mut targets.lock().expect("no panic"),
                         &operation,
                         &body,
                         &moved,
                     );
-                    seen.lock().expect("whole").push(operation);
+                    seen.lock().expect("no panic").push(operation);
                     let answer = Answer::new(status, answer.to_string())
                         .header("content-type", "application/x-amz-json-1.1");
                     connection.answer(&answer).await?;
@@ -74,9 +74,9 @@ impl FakeScaling {
         }
     }
 
-    /// The present targets.
+    /// The current targets.
     pub fn targets(&self) -> Vec<Target> {
-        self.targets.lock().expect("whole").clone()
+        self.targets.lock().expect("no panic").clone()
     }
 
     /// The endpoint, for AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING.
@@ -86,7 +86,7 @@ impl FakeScaling {
 
     /// The operations called, in order.
     pub fn calls(&self) -> Vec<String> {
-        self.calls.lock().expect("whole").clone()
+        self.calls.lock().expect("no panic").clone()
     }
 }
 

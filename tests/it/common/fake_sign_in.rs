@@ -57,7 +57,10 @@ impl FakeSignIn {
             let state = Arc::clone(&serving);
             async move {
                 while let Some(request) = connection.read_request().await? {
-                    let answer = state.lock().expect("no thread panicked").answer(&request);
+                    let answer = state
+                        .lock()
+                        .expect("the server has not panicked")
+                        .answer(&request);
                     connection.answer(&answer).await?;
                 }
                 Ok(())

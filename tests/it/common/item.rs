@@ -68,8 +68,8 @@ pub struct KeySchema {
 
 impl KeySchema {
     /// The bytes that identify an item: text as UTF-8, binary decoded, a number in one
-    /// spelling; with a sort key, then a zero byte and that. Fails as PutItem does if a
-    /// key is missing, empty, too long or of another type.
+    /// spelling. A zero byte separates the partition key from the sort key. Fails as
+    /// PutItem does if a key is missing, empty, too long or of another type.
     pub fn key_of(&self, item: &Item) -> Result<Vec<u8>, RequestError> {
         let (name, kind) = &self.partition;
         let mut key = key_bytes(item, name, *kind)?;
@@ -274,7 +274,7 @@ impl Decimal {
         })
     }
 
-    /// One byte for two digits, one more, and one for a minus sign.
+    /// Size in bytes: one for two digits, one extra, and one for a minus sign.
     fn size(&self) -> usize {
         self.digits.len().div_ceil(2) + 1 + usize::from(self.negative)
     }

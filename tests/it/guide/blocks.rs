@@ -1,6 +1,6 @@
-//! The commands of a Markdown text, and the comparison of an output with the one it shows.
+//! Commands in a Markdown text, and the comparison of their output with the text.
 
-/// How the last command of a block ends.
+/// End of the last command of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     Exit(i32),
@@ -18,13 +18,13 @@ pub(super) struct Command {
 /// A block of commands.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Block {
-    /// The line of its fence, from 1.
+    /// Line number of its opening fence, from 1.
     pub(super) line: usize,
     pub(super) ending: Ending,
     pub(super) commands: Vec<Command>,
 }
 
-/// The blocks `sh` and `console` of `text`.
+/// The `sh` and `console` blocks of `text`.
 pub(super) fn of(text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut lines = text.lines().enumerate().peekable();
@@ -63,11 +63,11 @@ fn ending_of(comment: &str, line: usize) -> Ending {
     match comment.strip_prefix("exit ") {
         Some(status) => Ending::Exit(status.parse().expect("an exit status")),
         None if comment == "until stopped" => Ending::UntilStopped,
-        None => panic!("line {line}: no such comment: {comment}"),
+        None => panic!("line {line}: unknown comment: {comment}"),
     }
 }
 
-/// A command a line; one that ends in `\` goes on in the next.
+/// One command per line; a line that ends in `\` continues on the next.
 fn script(body: &[&str]) -> Vec<Command> {
     let mut commands: Vec<Command> = Vec::new();
     let mut continues = false;
@@ -114,7 +114,7 @@ fn session(body: &[&str]) -> Vec<Command> {
     commands
 }
 
-/// True if `shown` shows the lines `real`.
+/// True if the lines `shown` match the output `real`; `…` matches any text or lines.
 pub(super) fn shows(shown: &[&str], real: &[&str]) -> bool {
     match shown.split_first() {
         None => real.is_empty(),

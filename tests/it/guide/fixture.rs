@@ -1,4 +1,4 @@
-//! The servers, tables, objects and files that the guides name.
+//! Servers, tables, objects and files that the commands of the guides use.
 
 use crate::rds;
 use aws_sdk_dynamodb::Client;
@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Units that a provisioned table takes in a second.
+/// Capacity of a provisioned table, in WCU/s and RCU/s.
 const UNITS: i64 = 5000;
 
 pub(super) struct Fixture {

@@ -1,14 +1,14 @@
-//! The guides and the README: every command in them runs, and every output is true.
+//! Tests of the guides: every command in them runs, and every output is as shown.
 //!
-//! A guide runs from its first command to its last in an empty folder, against
-//! embedded servers that hold what `fixture` puts there. Blocks of `sh` run; blocks of
-//! `console` run, too, and their output is compared. There `…` stands for any text in a
-//! line, and a line `…` for any lines. A comment above a block changes what is expected:
+//! A guide runs from its first command to its last, in a folder with the files of
+//! `fixture`, against embedded servers. Blocks of `sh` run. Blocks of `console` run, too,
+//! and their output is compared. There `…` stands for any text in a line, and a line `…`
+//! for any lines. A comment above a block changes the expected result:
 //!
-//! - `<!-- exit N -->`: its last command ends with this exit status, not 0;
-//! - `<!-- until stopped -->`: its last command listens, and is stopped.
+//! - `<!-- exit N -->`: its last command has exit status N instead of 0;
+//! - `<!-- until stopped -->`: its last command is a server, which the test stops.
 //!
-//! A command that ends in ` &` listens until the end of the guide.
+//! A command that ends in ` &` is a server that runs until the end of the guide.
 
 mod blocks;
 mod fixture;
@@ -18,7 +18,7 @@ use blocks::{Block, Ending};
 use fixture::Fixture;
 use shell::Shell;
 
-/// Runs every command of the text in `src/guide/NAME.md`.
+/// Runs every command in `src/guide/NAME.md`.
 fn run(name: &str) {
     let path = format!("{}/src/guide/{name}.md", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).expect("a guide");
@@ -71,7 +71,7 @@ fn run_block(shell: &Shell<'_>, block: &Block, at: &str) {
     }
 }
 
-/// A test of each guide.
+/// One test per guide.
 macro_rules! guides {
     ($($name:ident)*) => {
         $(

@@ -1,4 +1,4 @@
-//! Commands as a person types them: in bash, with the binary on the path and the AWS
+//! Commands as a user types them: in bash, with the binary on the PATH and the AWS
 //! settings of the embedded servers in the environment.
 
 use super::fixture::Fixture;
@@ -11,10 +11,10 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// What a server says once it listens.
+/// Output of a server once it listens.
 const LISTENING: [&str; 2] = ["listening on http://", "export AWS_ENDPOINT_URL_DYNAMODB="];
 
-/// How a command ended.
+/// Result of a command.
 pub(super) struct Ended {
     pub(super) status: i32,
     /// Standard output and standard error, as a terminal shows them.
@@ -34,7 +34,7 @@ struct Server {
 }
 
 impl Server {
-    /// Stops it and all of its processes.
+    /// Stops the server and its child processes.
     fn stop(mut self) {
         let group = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
         killpg(group, Signal::SIGTERM).expect("it runs");
@@ -82,7 +82,7 @@ impl<'a> Shell<'a> {
             .current_dir(self.fixture.folder())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            // Its children are stopped with it.
+            // A signal to the group also stops the children.
             .process_group(0);
         command
     }
@@ -113,7 +113,10 @@ impl<'a> Shell<'a> {
         let mut said = String::new();
         while !LISTENING.iter().any(|text| said.contains(text)) {
             let n = output.read_line(&mut said).expect("UTF-8");
-            assert!(n > 0, "{at}: it ended and did not listen:\n{text}\n{said}");
+            assert!(
+                n > 0,
+                "{at}: the server ended before it listened:\n{text}\n{said}"
+            );
         }
         Server { child, output }
     }

@@ -21,6 +21,7 @@ enum Act {
     Leave(usize),
     Throttle(Option<u64>),
     Fail,
+    /// Replies as a server at a wrong URL does.
     Astray,
     Fatal,
     Hang,

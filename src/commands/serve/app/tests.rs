@@ -1,5 +1,5 @@
-//! The reads in paused time, and the router without a socket, over a table that does as
-//! it is told.
+//! Tests of the reads, in paused time, and of the router, without a socket. The table is
+//! scripted.
 
 use super::*;
 use crate::aws::error::{CallError, ErrorClass};
@@ -22,21 +22,21 @@ use std::sync::Mutex;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 
-/// What a call meets.
+/// Scripted outcome of a call.
 #[derive(Clone)]
 enum Step {
     Throttle,
     Refuse,
-    /// So many keys, the last ones, come back.
+    /// The last keys, this many, are unprocessed.
     Unprocessed(usize),
-    /// An item that nobody asked for.
+    /// The response has an item that was not requested.
     Stranger,
-    /// This body.
+    /// The response has this body.
     Says(&'static str),
     Never,
 }
 
-/// A table that takes 10 ms for a call.
+/// A scripted table. A call takes 10 ms.
 #[derive(Clone, Default)]
 struct Table(Arc<Mutex<Inside>>);
 
@@ -114,7 +114,7 @@ fn hash(n: u32) -> Hash {
     Hash::from(raw)
 }
 
-/// A table that knows the even numbers.
+/// A table with the hashes of the even numbers below `n`.
 fn table(n: u32) -> Table {
     let table = Table::default();
     for n in (0..n).step_by(2) {
@@ -188,7 +188,7 @@ fn in_seconds(n: u64) -> Instant {
     Instant::now() + Duration::from_secs(n)
 }
 
-/// Asks for each of `numbers` in a separate request.
+/// Looks up each of `numbers` in a separate request.
 async fn each(
     reads: &Reads,
     numbers: impl IntoIterator<Item = u32>,
@@ -199,7 +199,7 @@ async fn each(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_waits_once_for_what_it_asks_for_often_and_all_of_it_is_answered() {
+async fn duplicates_in_a_request_wait_once_and_are_all_answered() {
     let table = table(4);
     table.0.lock().expect("whole").always = Some(Step::Throttle);
     let made = make(&table, None, 8);
@@ -217,7 +217,7 @@ async fn a_request_waits_once_for_what_it_asks_for_often_and_all_of_it_is_answer
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_at_once_share_calls_of_a_hundred_and_each_has_its_own_answer() {
+async fn concurrent_requests_share_calls_of_a_hundred_keys() {
     let table = table(500);
     let made = make(&table, None, 8);
     let found = each(&made.reads, 0..500, in_seconds(30)).await;
@@ -232,7 +232,7 @@ async fn requests_at_once_share_calls_of_a_hundred_and_each_has_its_own_answer()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_while_a_call_is_in_flight_waits_two_milliseconds_for_company() {
+async fn a_hash_lingers_for_two_milliseconds_while_a_call_is_in_flight() {
     let table = table(10);
     let made = make(&table, None, 8);
     let begun = Instant::now();
@@ -254,7 +254,7 @@ async fn what_comes_while_a_call_is_in_flight_waits_two_milliseconds_for_company
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_hash_is_asked_for_once_and_remembered_for_a_while_be_it_unknown() {
+async fn known_and_unknown_hashes_are_read_once_and_cached() {
     let table = table(10);
     let made = make(&table, None, 8);
     for n in [4, 5] {
@@ -271,11 +271,11 @@ async fn one_hash_is_asked_for_once_and_remembered_for_a_while_be_it_unknown() {
     );
     tokio::time::advance(Duration::from_secs(61)).await;
     each(&made.reads, [4], in_seconds(30)).await;
-    assert_eq!(table.sizes(), [1, 1, 1], "the time is over");
+    assert_eq!(table.sizes(), [1, 1, 1], "the entry has expired");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_throttled_or_left_unread_is_asked_for_again() {
+async fn throttled_calls_and_unprocessed_keys_are_retried() {
     let table = table(100);
     table.0.lock().expect("whole").steps = [
         Step::Throttle,
@@ -299,7 +299,7 @@ async fn what_is_throttled_or_left_unread_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_does_not_name_the_table_is_asked_for_again_and_not_remembered() {
+async fn a_response_without_the_table_is_retried_and_not_cached() {
     let table = table(10);
     let bodies = [
         r#"{"Responses":{}}"#,
@@ -314,14 +314,14 @@ async fn an_answer_that_does_not_name_the_table_is_asked_for_again_and_not_remem
     assert_eq!(found, (0..10).map(expected).collect::<Vec<_>>());
     assert_eq!(table.sizes(), [10; 5]);
     assert_eq!(made.metrics.snapshot().failed, 4);
-    // One that never does leaves the hash unanswered, not unknown.
+    // If no response names the table, the hash is an error, not unknown.
     table.0.lock().expect("whole").always = Some(Step::Says(bodies[0]));
     let found = made.reads.get(&[hash(10)], in_seconds(5)).await;
     assert_eq!(found, [Found::Error(ReadError::Late)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_never_answered_is_an_error_in_time_and_leaves_nothing_behind() {
+async fn an_unanswered_hash_times_out_and_leaves_nothing_pending() {
     let table = table(100);
     table.0.lock().expect("whole").always = Some(Step::Throttle);
     let made = make(&table, None, 2);
@@ -333,7 +333,7 @@ async fn what_is_never_answered_is_an_error_in_time_and_leaves_nothing_behind() 
     tokio::time::sleep(Duration::from_secs(3)).await;
     let calls = table.sizes().len();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(table.sizes().len(), calls, "nobody waits for it");
+    assert_eq!(table.sizes().len(), calls, "no request waits for it");
     table.0.lock().expect("whole").always = None;
     assert_eq!(
         each(&made.reads, [7], in_seconds(5)).await,
@@ -343,9 +343,9 @@ async fn what_is_never_answered_is_an_error_in_time_and_leaves_nothing_behind() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hash_that_all_have_left_is_not_asked_for_and_takes_no_units() {
+async fn a_hash_that_no_request_waits_for_is_not_read_and_takes_no_units() {
     let table = table(100);
-    // 25 units at the beginning, then one a second: a call of 100 keys takes 50.
+    // 25 RCU at the start, then 1 RCU/s. A call of 100 keys takes 50 RCU.
     let made = make(&table, Some(1.0), 8);
     let first: Vec<_> = (0..100).map(hash).collect();
     assert_eq!(made.reads.get(&first, in_seconds(1)).await.len(), 100);
@@ -357,7 +357,7 @@ async fn a_hash_that_all_have_left_is_not_asked_for_and_takes_no_units() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_for_good_is_told_at_once_and_not_remembered() {
+async fn a_permanent_error_is_reported_at_once_and_not_cached() {
     let table = table(10);
     table.0.lock().expect("whole").steps = [Step::Refuse].into();
     let made = make(&table, None, 8);
@@ -370,7 +370,7 @@ async fn a_refusal_for_good_is_told_at_once_and_not_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_in_flight_are_bounded_and_a_hanging_one_holds_up_no_other() {
+async fn calls_in_flight_are_limited_and_a_hanging_one_delays_no_other() {
     let table = table(1000);
     table.0.lock().expect("whole").steps = [Step::Never].into();
     let made = make(&table, None, 3);
@@ -436,7 +436,7 @@ fn request(method: &str, path: &str) -> http::request::Builder {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_route_of_the_description_is_there_and_no_other() {
+async fn every_described_route_exists_and_no_other() {
     let app = app(&table(2), AccessControl::without_keys(None));
     let (status, _, document) = ask(&app, request("GET", "/openapi.json"), Body::empty()).await;
     assert_eq!(
@@ -484,7 +484,7 @@ async fn every_route_of_the_description_is_there_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_come_is_waited_for_ten_seconds() {
+async fn a_body_that_does_not_arrive_times_out_after_ten_seconds() {
     let app = app(&table(2), AccessControl::without_keys(None));
     let begun = Instant::now();
     let first = futures::stream::once(async { Ok::<_, std::io::Error>(Bytes::from_static(b"{")) });
@@ -497,14 +497,14 @@ async fn a_body_that_does_not_come_is_waited_for_ten_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bodies_are_bounded_each_and_all_together() {
+async fn bodies_are_limited_each_and_in_total() {
     let app = app(&table(2), AccessControl::without_keys(None));
     let chunk = || Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 256 * 1024]));
-    // No content-length: it is found out as it comes.
+    // Without a Content-Length, the size is checked while the body arrives.
     let endless = Body::from_stream(futures::stream::repeat_with(chunk));
     let (status, _, answer) = ask(&app, request("POST", "/lookup"), endless).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{answer}");
-    // As many slow ones of four clients as there is room for, and one more.
+    // Slow bodies of four clients exhaust the budget; then one more arrives.
     let from = |n: u8| request("POST", "/lookup").extension(Peer(([10, 0, 0, n], 9).into()));
     let slow = (0..64).map(|n| {
         let all = futures::stream::iter((0..4).map(move |_| chunk()));
@@ -528,11 +528,11 @@ async fn bodies_are_bounded_each_and_all_together() {
         Body::from(r#"{"hashes":[]}"#),
     )
     .await;
-    assert_eq!(status, StatusCode::OK, "they have gone");
+    assert_eq!(status, StatusCode::OK, "the budget is free");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_of_items_that_are_too_large_together_is_cut_by_errors() {
+async fn items_beyond_the_maximum_response_size_are_errors() {
     let table = table(0);
     for n in 0..60 {
         let hex = hash(n).to_hex(Case::Upper);
@@ -557,7 +557,7 @@ async fn an_answer_of_items_that_are_too_large_together_is_cut_by_errors() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_keys_a_foreign_host_or_page_is_refused_whatever_the_route() {
+async fn without_keys_every_route_rejects_a_foreign_host_or_page() {
     let app = app(&table(2), AccessControl::without_keys(None));
     for path in ["/healthz", "/", "/nothing", "/sha256/00"] {
         let foreign = Request::builder().uri(path).header("host", "evil.example");
@@ -569,7 +569,7 @@ async fn without_keys_a_foreign_host_or_page_is_refused_whatever_the_route() {
         let (status, _, _) = ask(&app, two, Body::empty()).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}: two hosts");
     }
-    // HTTP/2 names it in the address.
+    // HTTP/2 has the host in the URI.
     let (status, _, _) = ask(
         &app,
         Request::builder().uri("http://evil.example/healthz"),
@@ -592,7 +592,7 @@ async fn without_keys_a_foreign_host_or_page_is_refused_whatever_the_route() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_keys_only_what_tells_nothing_of_the_table_is_open() {
+async fn with_keys_only_routes_without_table_data_are_open() {
     let digest = crate::list::matchmeta::normalizer::hash(KEY.as_bytes()).to_hex(Case::Lower);
     let keys = Keys::parse(&format!("alice sha256:{digest}")).expect("keys");
     let app = app(&table(2), AccessControl::from_keys(keys, None));
@@ -628,7 +628,7 @@ async fn with_keys_only_what_tells_nothing_of_the_table_is_open() {
             assert_ne!(ask(&app, right, Body::empty()).await.0, 401, "{path}");
         }
     }
-    // Whatever comes by a proxy on this machine comes from this machine.
+    // A loopback peer needs a key too, since it can be a proxy.
     for ip in ["127.0.0.1:9", "[::1]:9", "10.1.2.3:9"] {
         let peer = Peer(ip.parse().expect("an address"));
         let from = foreign("/metrics").extension(peer);
@@ -637,7 +637,7 @@ async fn with_keys_only_what_tells_nothing_of_the_table_is_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_in_which_a_body_comes_is_not_that_of_its_answer() {
+async fn the_timeouts_of_body_and_response_are_separate() {
     let table = table(2);
     table.0.lock().expect("whole").always = Some(Step::Never);
     let app = app(&table, AccessControl::without_keys(None));
@@ -657,7 +657,7 @@ async fn the_time_in_which_a_body_comes_is_not_that_of_its_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_too_much_is_told_when_to_come_again() {
+async fn a_client_above_its_rate_limit_gets_retry_after() {
     let app = app(&table(2), AccessControl::without_keys(Some(2.0)));
     let hex = hash(0).to_hex(Case::Lower);
     let one = || {

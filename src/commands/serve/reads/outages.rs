@@ -1,4 +1,4 @@
-//! The reads in paused time against a table that accepts nothing for a while.
+//! Simulations of reads during an outage of the table, in paused time.
 
 use super::Reads;
 use super::*;
@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Requests at once, of a hundred hashes each: more than the table can take.
+/// Concurrent requests, of 100 hashes each: more than the table's capacity.
 const CLIENTS: u32 = 40;
 
 async fn simulate(mode: RateMode, fault: u32) {
@@ -52,7 +52,7 @@ async fn simulate(mode: RateMode, fault: u32) {
         options,
         Backoff::new(fastrand::Rng::with_seed(7)),
     );
-    // When requests that were answered by an error in part were made.
+    // Start times of the requests in which a hash failed.
     let in_vain: Mutex<Vec<Instant>> = Mutex::default();
     let client = |number: u32| {
         let (reads, in_vain) = (&reads, &in_vain);
@@ -85,11 +85,11 @@ async fn simulate(mode: RateMode, fault: u32) {
     let in_vain = in_vain.into_inner().expect("whole");
     let again = table.recovers_at();
     let after = in_vain.iter().filter(|at| **at >= again).count();
-    assert_eq!(after, 0, "requests in vain though the table is healthy");
-    // Half a minute is waited for an answer. Without a limit, most keys are refused
-    // before the fault, too.
+    assert_eq!(after, 0, "requests failed though the table is healthy");
+    // Requests time out after 30 s, so a shorter outage fails none. Without a rate limit,
+    // most keys are throttled before the outage too.
     if fault < 25 && mode != RateMode::Max {
-        assert_eq!(in_vain.len(), 0, "requests in vain");
+        assert_eq!(in_vain.len(), 0, "requests failed");
     }
 }
 

@@ -19,6 +19,7 @@ enum Act {
     /// Returns the last n keys as unprocessed.
     Leave(usize),
     Fail(ErrorClass, &'static str),
+    /// Responds with this body.
     Say(&'static str),
     Hang,
 }

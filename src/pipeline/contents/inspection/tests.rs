@@ -393,7 +393,7 @@ async fn a_batch_without_a_found_hash_is_looked_up_in_the_other_case() {
 }
 
 #[tokio::test]
-async fn a_given_case_that_is_not_the_tables_is_an_error() {
+async fn a_given_case_that_the_table_does_not_have_is_an_error() {
     let table = Table::holds(&[hash(1)], Case::Lower);
     let detector = either(KeyCase::Unknown(Some(Case::Upper)));
     let error = detector

@@ -81,7 +81,7 @@ fn checkpoint() -> Checkpoint {
 #[test]
 fn a_checkpoint_parses_to_the_one_that_was_written() {
     let written = checkpoint();
-    let read = Checkpoint::from_text(written.to_text().as_bytes()).expect("whole");
+    let read = Checkpoint::from_text(written.to_text().as_bytes()).expect("valid");
     assert_eq!(read, written);
     let mark = read.watermark();
     assert_eq!(
@@ -119,13 +119,13 @@ fn a_checkpoint_before_the_first_outcome_starts_at_the_first_source() {
         (none.finished.count(), none.watermark()),
         (0, Watermark::default())
     );
-    Checkpoint::from_text(none.to_text().as_bytes()).expect("whole");
+    Checkpoint::from_text(none.to_text().as_bytes()).expect("valid");
 }
 
 #[test]
 fn a_checkpoint_without_its_partial_source_reads_that_source_from_its_start() {
     let whole = checkpoint().without_partial_source();
-    let read = Checkpoint::from_text(whole.to_text().as_bytes()).expect("whole");
+    let read = Checkpoint::from_text(whole.to_text().as_bytes()).expect("valid");
     assert_eq!(
         (read.line_counts, read.partial_source.is_none()),
         (written(97), true)
