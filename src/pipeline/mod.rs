@@ -12,6 +12,7 @@
 //! - `progress`: line counts, watermark, checkpoint;
 //! - `rejects`: rejected lines;
 //! - `list_check`: the error for a list without a single hash;
+//! - `summary_lines`: lines that the summaries of all commands share;
 //! - `report`, `summary`: the report of a run, as JSON and for people;
 //! - `outage`: a model of a table that accepts nothing, for tests.
 
@@ -28,5 +29,6 @@ pub(crate) mod rejects;
 pub(crate) mod report;
 pub(crate) mod sample;
 pub(crate) mod summary;
+pub(crate) mod summary_lines;
 pub(crate) mod window;
 pub(crate) mod writer;

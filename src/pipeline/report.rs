@@ -6,16 +6,18 @@ use crate::dynamodb::prices::USD_PER_MILLION_WRITE_UNITS;
 use crate::pipeline::progress::counts::{LineCounts, RunCounters};
 use crate::pipeline::progress::sources::FinishedSources;
 use crate::pipeline::sample::Sample;
+use crate::pipeline::summary_lines::count;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use std::time::Duration;
 
 /// Outcome of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Outcome {
     /// Every line is accounted for, and none was rejected: exit status 0.
+    #[default]
     Complete,
     /// Every line is accounted for, and some were rejected: exit status 3.
     Rejects,
@@ -168,7 +170,7 @@ pub struct Verification {
 }
 
 /// Report of a run. Names and meanings of its JSON fields are stable.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// Version of this format: 1.
@@ -274,41 +276,9 @@ impl Report {
         Report {
             version: 1,
             command,
-            outcome: Outcome::Complete,
-            exit: 0,
             table: table.to_owned(),
-            hash: None,
-            sources: Vec::new(),
-            further_sources: None,
             started,
-            elapsed_s: 0.0,
-            lines: 0,
-            written: 0,
-            duplicates: 0,
-            rejected: 0,
-            skipped: 0,
-            other_algorithms: AlgorithmCounts::default(),
-            failed: 0,
-            deleted: None,
-            unchanged: None,
-            kept: None,
-            deletes_held_back: None,
-            bytes_read: 0,
-            requests: 0,
-            unprocessed: 0,
-            throttled: 0,
-            retries: 0,
-            consumed_wcu: 0.0,
-            mean_wcu_per_s: 0.0,
-            target_wcu_per_s: None,
-            resumed_from: None,
-            estimated_cost_usd: 0.0,
-            raised: Vec::new(),
-            checkpoint: None,
-            verification: None,
-            dry_run: false,
-            error: None,
-            hint: None,
+            ..Report::default()
         }
     }
 
@@ -355,18 +325,17 @@ impl Report {
 
     /// Describes the line counts in a sentence, for a run whose report cannot be written.
     pub(crate) fn describe_counts(&self) -> String {
-        let n = |n: u64| indicatif::HumanCount(n).to_string();
-        let (lines, table) = (n(self.lines), &self.table);
+        let (lines, table) = (count(self.lines), &self.table);
         match (self.dry_run, self.deleted) {
             (true, _) => format!("nothing was written to table {table}: it was a dry run"),
             (false, None) => format!(
                 "of {lines} lines {} are written to table {table}",
-                n(self.written)
+                count(self.written)
             ),
             (false, Some(deleted)) => format!(
                 "of {lines} lines {} are written to table {table}, and {} deleted there",
-                n(self.written),
-                n(deleted)
+                count(self.written),
+                count(deleted)
             ),
         }
     }

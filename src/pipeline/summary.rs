@@ -1,65 +1,51 @@
 //! Summary of a report, for people.
 
-use crate::base::human::{format_number, format_seconds};
+use crate::base::human::format_seconds;
 use crate::pipeline::report::{Outcome, Report, describe_skipped};
+use crate::pipeline::summary_lines::{
+    Calls, count, write_calls, write_cost, write_count, write_rate,
+};
+use indicatif::HumanBytes;
 use std::fmt::Write as _;
 
 impl Report {
     /// Formats the report for people: outcome, line counts, rate, calls, cost.
     pub fn summary(&self) -> String {
         let mut out = String::new();
-        let n = |n: u64| indicatif::HumanCount(n).to_string();
         let _ = writeln!(out, "{}.", self.headline());
         let objects = self.sources.len() as u64;
         let objects = objects + self.further_sources.as_ref().map_or(0, |f| f.count);
         let of_objects = match objects {
             0 | 1 => String::new(),
-            objects => format!("of {} objects", n(objects)),
+            objects => format!("of {} objects", count(objects)),
         };
         let skipped = describe_skipped(&self.other_algorithms);
         for (name, value, note) in self.line_count_rows(&of_objects, &skipped) {
-            let zero = value == 0 && !matches!(name, "lines read" | "written");
-            let note = if zero || note.is_empty() {
-                String::new()
-            } else {
-                format!("  {note}")
-            };
-            let width = 27 - name.len().min(20);
-            let _ = writeln!(out, "  {name}{:>width$}{note}", n(value));
+            write_count(&mut out, name, value, note);
         }
-        let (bytes, elapsed) = (
-            indicatif::HumanBytes(self.bytes_read),
-            format_seconds(self.elapsed_s),
-        );
-        let units = format_number(self.consumed_wcu);
-        let usd = format!(
-            "{:.4} USD at the on-demand price of us-east-1",
-            self.estimated_cost_usd
-        );
         if self.dry_run {
+            let (bytes, elapsed) = (HumanBytes(self.bytes_read), format_seconds(self.elapsed_s));
             let _ = writeln!(out, "  {bytes} in {elapsed}");
-            let _ = writeln!(out, "  a real run would consume {units} WCU: {usd}");
+            let mut cost = String::new();
+            write_cost(&mut cost, self.consumed_wcu, "WCU", self.estimated_cost_usd);
+            let _ = write!(out, "  a real run would consume {}", cost.trim_start());
             return out;
         }
-        let target = match self.target_wcu_per_s {
-            Some(t) => format!("target {}", format_number(t)),
-            None => "no limit".to_owned(),
-        };
-        let _ = writeln!(
-            out,
-            "  {bytes} in {elapsed}: {} WCU/s, {target}",
-            format_number(self.mean_wcu_per_s),
-        );
-        let _ = writeln!(
-            out,
-            "  {} calls, {} retried; {} items unprocessed, {} calls throttled",
-            n(self.requests),
-            n(self.retries),
-            n(self.unprocessed),
-            n(self.throttled),
-        );
-        let _ = writeln!(out, "  {units} WCU: {usd}");
+        let rates = (self.mean_wcu_per_s, self.target_wcu_per_s);
+        write_rate(&mut out, self.bytes_read, self.elapsed_s, rates, "WCU/s");
+        write_calls(&mut out, self.calls(), "item");
+        write_cost(&mut out, self.consumed_wcu, "WCU", self.estimated_cost_usd);
         out
+    }
+
+    /// The calls of the run.
+    fn calls(&self) -> Calls {
+        Calls {
+            requests: self.requests,
+            retries: self.retries,
+            unprocessed: self.unprocessed,
+            throttled: self.throttled,
+        }
     }
 
     /// The outcome as a sentence.

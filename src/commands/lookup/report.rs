@@ -7,13 +7,14 @@ use crate::base::human::{
 use crate::commands::lookup::counts::LookupCounts;
 use crate::dynamodb::prices::USD_PER_MILLION_READ_UNITS;
 use crate::pipeline::report::Outcome;
+use crate::pipeline::summary_lines::{count, counted, describe_target, write_count};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Report of a look-up. Scripts rely on the names and meanings of the fields.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct LookupReport {
     /// Version of this format: 1.
@@ -104,38 +105,11 @@ impl LookupReport {
         LookupReport {
             version: 1,
             command: "lookup",
-            outcome: Outcome::Complete,
-            exit: 0,
             table: table.map(str::to_owned),
             api,
-            hash: None,
-            rules: None,
             input: input.to_owned(),
-            output: None,
             started,
-            elapsed_s: 0.0,
-            lines: 0,
-            known: 0,
-            unknown: 0,
-            invalid: 0,
-            error: 0,
-            unanswered: 0,
-            blank: 0,
-            other_rules: 0,
-            repeated: 0,
-            resumed_from: None,
-            bytes_read: 0,
-            requests: 0,
-            unprocessed: 0,
-            throttled: 0,
-            retries: 0,
-            consumed_rcu: 0.0,
-            mean_rcu_per_s: 0.0,
-            target_rcu_per_s: None,
-            estimated_cost_usd: 0.0,
-            closed: false,
-            failure: None,
-            hint: None,
+            ..LookupReport::default()
         }
     }
 
@@ -192,11 +166,7 @@ impl LookupReport {
         let mut out = String::new();
         let _ = writeln!(out, "{}.", self.headline());
         for (name, value, note) in self.count_rows() {
-            let note = match value == 0 || note.is_empty() {
-                true => String::new(),
-                false => format!("  {note}"),
-            };
-            let _ = writeln!(out, "  {name:<12}{:>15}{note}", count(value));
+            write_count(&mut out, name, value, &note);
         }
         if let Some(lines) = self.resumed_from {
             let _ = writeln!(
@@ -257,33 +227,25 @@ impl LookupReport {
         };
         let _ = writeln!(
             out,
-            "  {} in {}: {} calls, {} retried, {} throttled{coalesced}",
+            "  {} in {}: {}, {} retried, {} throttled{coalesced}",
             indicatif::HumanBytes(self.bytes_read),
             format_seconds(self.elapsed_s),
-            count(self.requests),
+            counted(self.requests, "call"),
             count(self.retries),
             count(self.throttled),
         );
         if self.table.is_some() {
-            let target = match self.target_rcu_per_s {
-                Some(t) => format!("target {}", format_number(t)),
-                None => "no limit".to_owned(),
-            };
             let _ = writeln!(
                 out,
-                "  {} RCU ({} RCU/s, {target}), {} keys unprocessed: {:.4} USD at the on-demand price of us-east-1",
+                "  {} RCU ({} RCU/s, {}), {} unprocessed: {:.4} USD at the on-demand price of us-east-1",
                 format_number(self.consumed_rcu),
                 format_number(self.mean_rcu_per_s),
-                count(self.unprocessed),
+                describe_target(self.target_rcu_per_s),
+                counted(self.unprocessed, "key"),
                 self.estimated_cost_usd
             );
         }
     }
-}
-
-/// A number with digit groups, for people.
-fn count(n: u64) -> String {
-    indicatif::HumanCount(n).to_string()
 }
 
 #[cfg(test)]

@@ -2,9 +2,7 @@
 
 use crate::base::algorithm_counts::AlgorithmCounts;
 use crate::base::error::Error;
-use crate::base::human::{
-    format_number, format_seconds, ten_thousandths, tenths, thousandths, to_the_second,
-};
+use crate::base::human::{ten_thousandths, tenths, thousandths, to_the_second};
 use crate::commands::verify::counts::VerifyCounts;
 use crate::commands::verify::finding::{Finding, FindingKind};
 use crate::dynamodb::prices::USD_PER_MILLION_READ_UNITS;
@@ -12,6 +10,9 @@ use crate::pipeline::report::{
     FurtherSources, Outcome, SourceReport, Verification, describe_skipped, serialize_sample,
 };
 use crate::pipeline::sample::Sample;
+use crate::pipeline::summary_lines::{
+    Calls, count, write_calls, write_cost, write_count, write_rate,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -23,7 +24,7 @@ use std::time::Duration;
 pub(crate) const MAX_REPORTED_FINDINGS: usize = 1000;
 
 /// Report of a verification. Scripts rely on the names and meanings of the fields.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct VerifyReport {
     /// Version of this format: 1.
@@ -150,37 +151,10 @@ impl VerifyReport {
         VerifyReport {
             version: 1,
             command: "verify",
-            outcome: Outcome::Complete,
-            exit: 0,
             table: table.to_owned(),
-            hash: None,
-            sources: Vec::new(),
-            further_sources: None,
             started,
-            elapsed_s: 0.0,
             sample,
-            seed: None,
-            lines: 0,
-            found: 0,
-            missing: 0,
-            different: 0,
-            duplicates: 0,
-            rejected: 0,
-            skipped: 0,
-            other_algorithms: AlgorithmCounts::default(),
-            unchecked: 0,
-            bytes_read: 0,
-            requests: 0,
-            unprocessed: 0,
-            throttled: 0,
-            retries: 0,
-            consumed_rcu: 0.0,
-            mean_rcu_per_s: 0.0,
-            target_rcu_per_s: None,
-            estimated_cost_usd: 0.0,
-            problems: Vec::new(),
-            error: None,
-            hint: None,
+            ..VerifyReport::default()
         }
     }
 
@@ -229,13 +203,12 @@ impl VerifyReport {
 
     /// Describes the counts, for a run whose report cannot be written.
     pub(crate) fn describe_counts(&self) -> String {
-        let n = |n: u64| indicatif::HumanCount(n).to_string();
         format!(
             "of {} lines {} were found, {} are missing, {} different",
-            n(self.lines),
-            n(self.found),
-            n(self.missing),
-            n(self.different)
+            count(self.lines),
+            count(self.found),
+            count(self.missing),
+            count(self.different)
         )
     }
 
@@ -248,7 +221,6 @@ impl VerifyReport {
     /// The report as text for people.
     pub fn summary(&self) -> String {
         let mut out = String::new();
-        let n = |n: u64| indicatif::HumanCount(n).to_string();
         let _ = writeln!(out, "{}.", self.headline());
         let skipped = describe_skipped(&self.other_algorithms);
         let rows = [
@@ -278,46 +250,25 @@ impl VerifyReport {
             ),
         ];
         for (name, value, note) in rows {
-            let zero = value == 0 && !matches!(name, "lines read" | "found");
-            let note = if zero || note.is_empty() {
-                String::new()
-            } else {
-                format!("  {note}")
-            };
-            let _ = writeln!(out, "  {name:<12}{:>15}{note}", n(value));
+            write_count(&mut out, name, value, note);
         }
         if let Some(one_in) = self.one_in() {
             let _ = writeln!(
                 out,
                 "  With 95 % certainty fewer than 1 in {} of the whole list is missing or different.",
-                n(one_in)
+                count(one_in)
             );
         }
-        let target = match self.target_rcu_per_s {
-            Some(t) => format!("target {}", format_number(t)),
-            None => "no limit".to_owned(),
+        let rates = (self.mean_rcu_per_s, self.target_rcu_per_s);
+        write_rate(&mut out, self.bytes_read, self.elapsed_s, rates, "RCU/s");
+        let calls = Calls {
+            requests: self.requests,
+            retries: self.retries,
+            unprocessed: self.unprocessed,
+            throttled: self.throttled,
         };
-        let _ = writeln!(
-            out,
-            "  {} in {}: {} RCU/s, {target}",
-            indicatif::HumanBytes(self.bytes_read),
-            format_seconds(self.elapsed_s),
-            format_number(self.mean_rcu_per_s),
-        );
-        let _ = writeln!(
-            out,
-            "  {} calls, {} retried; {} keys unprocessed, {} calls throttled",
-            n(self.requests),
-            n(self.retries),
-            n(self.unprocessed),
-            n(self.throttled),
-        );
-        let _ = writeln!(
-            out,
-            "  {} RCU: {:.4} USD at the on-demand price of us-east-1",
-            format_number(self.consumed_rcu),
-            self.estimated_cost_usd
-        );
+        write_calls(&mut out, calls, "key");
+        write_cost(&mut out, self.consumed_rcu, "RCU", self.estimated_cost_usd);
         out
     }
 
