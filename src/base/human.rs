@@ -1,7 +1,7 @@
 //! Durations, numbers and times in text and reports.
 
 use crate::base::error::Result;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serializer;
 use std::time::Duration;
 
@@ -51,23 +51,13 @@ pub(crate) fn to_the_second<S: Serializer>(at: &Timestamp, s: S) -> Result<S::Ok
     s.collect_str(&at.strftime("%Y-%m-%dT%H:%M:%SZ"))
 }
 
-/// Parses a duration: `30`, `30s`, `15m`, `2h`.
+/// Parses a duration: `30`, `30s`, `15m`, `2h`, `1h30m`. A bare number is in seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.trim_end_matches(|c: char| c.is_ascii_alphabetic()) {
-        n if n.len() == text.len() => (n, "s"),
-        n => (n, &text[n.len()..]),
+    let seconds = match text.parse() {
+        Ok(seconds) => Some(seconds),
+        Err(_) => text.parse::<SignedDuration>().ok().map(|d| d.as_secs_f64()),
     };
-    let scale = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => f64::NAN,
-    };
-    number
-        .parse::<f64>()
-        .ok()
-        .map(|n| n * scale)
+    seconds
         .filter(|s| (0.001..=1e9).contains(s))
         .map(Duration::from_secs_f64)
         .ok_or_else(|| format!("expected a time above 0 such as 30s, 15m or 2h, got {text:?}"))
