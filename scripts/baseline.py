@@ -4,12 +4,12 @@
 
 SOURCE is s3://BUCKET/KEY or a local path. Each of its lines becomes an item
 {sha256, type, source, desc}. Lines are read by the stream's readline(), or by
-iter_lines(). With --seconds no line is begun after that time, and the number of
-lines that were read is printed at the end, also when the end is an exception.
+iter_lines(). With --seconds, reading stops after that time, and the number of
+lines read is printed at the end, even after an exception.
 
-This is what `cargo bench --bench end_to_end -- --python` and `cargo bench
---bench capacity -- --python` compare with; endpoints, region and credentials
-come from the environment.
+`cargo bench --bench end_to_end -- --python` and `cargo bench --bench capacity
+-- --python` compare hashferry with this script. Endpoints, region and
+credentials come from the environment.
 """
 
 import argparse
@@ -19,8 +19,8 @@ import boto3
 
 
 def lines_by_readline(body):
-    """Lines end in CR LF, which is cut off."""
-    stream = getattr(body, "_raw_stream", body)  # a file has no other
+    """Yields lines without their CR LF."""
+    stream = getattr(body, "_raw_stream", body)  # a file has no _raw_stream
     while line := stream.readline():
         yield line[:-2]
 
@@ -34,7 +34,7 @@ def lines_of(arguments):
 
 
 class Until:
-    """Passes lines on until the time is up, and counts them."""
+    """Yields lines until the time is over, and counts them."""
 
     def __init__(self, lines, seconds):
         self.lines, self.seconds, self.count = lines, seconds, 0

@@ -4,8 +4,8 @@ under load, on a table on this machine. Prints tables.
 
     scripts/bench_lookup.py BINARY [--hashes N] [--rounds N] [--seconds N] [--connections N]
 
-Needs aiohttp, and for the load wrk (a Debian package). Nothing is asserted on time;
-that each client gets each answer right is.
+Needs aiohttp, and wrk (a Debian package) for the load. Fails if a client gets a wrong
+answer; times are not checked.
 """
 
 import argparse
@@ -129,7 +129,7 @@ def timed(command, **more):
     """Wall and CPU seconds, and peak MiB, of a command that must succeed."""
     begun = time.monotonic()
     process = subprocess.Popen(command, **more)
-    # Not from rusage: it begins with the memory of this process at the fork.
+    # Not from rusage, which includes the memory of this process at the fork.
     peak = 0
     while True:
         done, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -170,11 +170,11 @@ def clients(servers, work, binary, hashes, known, rounds):
             right = [(a["input"], a["status"]) for a in got] == [
                 (h, "known" if h in known else "unknown") for h in hashes]
             if not right:
-                sys.exit(f"{name} got answers wrong")
+                sys.exit(f"{name} got wrong answers")
             seen[name].append((wall, cpu, server, peak))
             print(f"  round {round + 1}, {name}: {wall:.1f} s", file=sys.stderr, flush=True)
     print(f"\n{len(hashes):,} hashes, {sum(h in known for h in hashes):,} of them known; medians of {rounds}; "
-          "the cache of the API empty at the beginning of each\n")
+          "the API's cache is empty at the start of each\n")
     print("| client | answers/s | CPU-s of the client | CPU-s of serve | peak MiB |")
     print("|---|---:|---:|---:|---:|")
     for name, runs in seen.items():
@@ -210,7 +210,7 @@ def wrk(url, work, seconds, connections, headers=""):
 
 def load(servers, work, seconds, connections):
     if not shutil.which("wrk"):
-        return print("\nNo wrk here: serve was not put under load.")
+        return print("\nwrk is not installed: serve was not measured under load.")
     keys = work / "keys"
     key = subprocess.run([servers.binary, "serve", "--new-key", "load", "--api-keys", keys],
                          capture_output=True, text=True, check=True).stdout.strip()
@@ -222,7 +222,7 @@ def load(servers, work, seconds, connections):
         rows.append((name, rate, p99, errors, rss_mib(servers.api.pid)))
         print(f"  {name}: {rate:,.0f} requests/s", file=sys.stderr, flush=True)
 
-    for name, flags in [("nothing cached", ["--cache-size", "0"]), ("as it comes, cache on", [])]:
+    for name, flags in [("nothing cached", ["--cache-size", "0"]), ("cache on", [])]:
         url = servers.serve("--api-keys", keys, *flags)
         row(f"{name}, {connections} connections", wrk(url, work, seconds, connections, header))
     row("a wrong key", wrk(url, work, seconds, connections, '["x-api-key"] = "wrong"'))
@@ -248,7 +248,7 @@ def load(servers, work, seconds, connections):
     threads = [threading.Thread(target=oversize, daemon=True) for _ in range(4)]
     for t in threads:
         t.start()
-    row("beside 4 that send 2 MB again and again", wrk(url, work, seconds, connections, header))
+    row("with 4 clients that keep sending 2 MB", wrk(url, work, seconds, connections, header))
     stop.set()
     for t in threads:
         t.join()
@@ -256,7 +256,7 @@ def load(servers, work, seconds, connections):
     for s in slow:
         s.sendall(b"POST /lookup HTTP/1.1\r\nhost: x\r\nx-api-key: " + key.encode()
                   + b"\r\ncontent-length: 1000\r\n\r\n{")
-    row("beside 500 that send a body byte by byte", wrk(url, work, seconds, connections, header))
+    row("with 500 unfinished bodies", wrk(url, work, seconds, connections, header))
     for s in slow:
         s.close()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -268,13 +268,13 @@ def load(servers, work, seconds, connections):
         idle.append(connect())
         idle[-1].sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
     answered = sum(s.recv(64).startswith(b"HTTP/1.1 200") for s in idle)
-    row(f"beside {len(idle):,} open connections, {answered:,} of them answered",
+    row(f"with {len(idle):,} open connections, {answered:,} of them answered",
         wrk(url, work, seconds, connections, header))
     for s in idle:
         s.close()
-    print(f"\nserve under load by wrk for {seconds} s each, {connections} connections, hashes at random; its memory "
-          f"at the most: {peak_mib(servers.api.pid):.0f} MiB\n")
-    print("| load | requests/s | 99th percentile | errors of sockets | MiB after it |")
+    print(f"\nserve under load by wrk for {seconds} s each, {connections} connections, random hashes; "
+          f"peak memory: {peak_mib(servers.api.pid):.0f} MiB\n")
+    print("| load | requests/s | 99th percentile | socket errors | MiB afterwards |")
     print("|---|---:|---:|---|---:|")
     for name, rate, p99, errors, mib in rows:
         print(f"| {name} | {rate:,.0f} | {p99} | {errors} | {mib:.0f} |")

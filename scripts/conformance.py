@@ -1,8 +1,8 @@
-"""The checks of scripts/conformance, which starts the servers and gives their
-addresses in the environment. boto3 is the second opinion: it puts the lists,
-makes the tables and reads every item back.
+"""The checks of scripts/conformance, which starts the servers and sets their
+addresses in the environment. boto3 is the independent client: it uploads the
+lists, creates the tables and reads every item.
 
-Exit status: 0 all passed, 1 some failed, 2 the servers did not come up.
+Exit status: 0 all passed, 1 some failed, 2 the servers did not start.
 """
 
 import argparse
@@ -29,12 +29,12 @@ from botocore.config import Config
 
 LIST = Path(__file__).parent.parent / "tests/data/debian-packages.sha256.txt.zst"
 LIST_LINES = 63_663
-PART = 5_000  # lines of the lists that only vary a form
+PART = 5_000  # lines of the lists that vary the format
 BUCKET = "lists"
 ATTRS = {"type": "linux", "source": "debian", "desc": "packages"}
 ATTR_FLAGS = ["--type", "linux", "--source", "debian", "--desc", "packages"]
 BOOKS = ["written", "duplicates", "rejected", "skipped", "failed"]
-RUN_LIMIT_S = 300  # a run that hangs must not use up the time of CI
+RUN_LIMIT_S = 300  # a run that hangs must not use all the time of CI
 
 # Few retries: an error of a server is a finding here.
 CLIENT = Config(retries={"total_max_attempts": 3, "mode": "standard"}, max_pool_connections=16)
@@ -76,7 +76,7 @@ def differ(want, got, limit=4):
 
 
 class Bench:
-    """One binary, two servers, and the places where a case keeps its things."""
+    """The binary, the two servers, and the files of each case."""
 
     def __init__(self, binary, work, results):
         self.binary, self.work, self.results = binary, work, results
@@ -86,7 +86,7 @@ class Bench:
     # -- servers ----------------------------------------------------------
 
     def wait(self, pids, seconds):
-        """Waits until both servers do real work: an open port is not enough,
+        """Waits until both servers handle requests. An open port is not enough:
         SeaweedFS accepts buckets before it has a volume for their objects."""
         end = time.monotonic() + seconds
         todo = {"DynamoDB Local": self.try_dynamodb, "SeaweedFS": self.try_s3}
@@ -96,7 +96,7 @@ class Bench:
                 try:
                     attempt()
                     del todo[name]
-                except Exception as e:  # whatever it is, it is not ready
+                except Exception as e:  # any error means not ready
                     last = e
             for pid in pids:
                 if b" Z " in Path(f"/proc/{pid}/stat").read_bytes():
@@ -140,7 +140,7 @@ class Bench:
         return name
 
     def drop_tables(self):
-        # DynamoDB Local holds an account to 80,000 provisioned units too.
+        # DynamoDB Local also limits an account to 80,000 provisioned units.
         for name in self.ddb.list_tables()["TableNames"]:
             self.ddb.delete_table(TableName=name)
 
@@ -223,7 +223,7 @@ class Bench:
         self.fields(case, report, lines=sum(books.values()), **books)
 
     def items(self, case, table, hashes, key_type="S"):
-        """The whole table against the whole list, every attribute."""
+        """Compares the whole table with the list, with every attribute."""
         found = self.scan(table)
         if key_type == "B":
             want = {bytes.fromhex(h): h for h in hashes}
@@ -239,9 +239,9 @@ class Bench:
         missing, extra = want.keys() - got.keys(), got.keys() - want.keys()
         why = []
         if missing:
-            why.append(f"{len(missing)} missing, as {next(iter(missing))!r}")
+            why.append(f"{len(missing)} missing, such as {next(iter(missing))!r}")
         if extra:
-            why.append(f"{len(extra)} that are not in the list, as {next(iter(extra))!r}")
+            why.append(f"{len(extra)} that are not in the list, such as {next(iter(extra))!r}")
         if wrong:
             why.append(f"{len(wrong)} with other attributes: {wrong[0]}")
         if len(found) != len(got):
@@ -272,7 +272,7 @@ def full_list(b, me, full, part):
     b.items(me, table, full)
     b.counts(me, report, written=len(full))
     b.fields(
-        me + " (what and whence)", report,
+        me + " (run)", report,
         version=1, command="ingest", outcome="complete", exit=0, table=table, hash="sha256",
         bytes_read=len(body), unprocessed=0, throttled=0, resumed_from=None,
     )  # fmt: skip
@@ -281,7 +281,7 @@ def full_list(b, me, full, part):
     want = {"uri": uri, "etag": etag, "bytes": len(body), "lines": len(full)}
     want |= dict.fromkeys(BOOKS, 0) | {"written": len(full)}
     b.results.check(f"{me}: report's source", differ(want, got))
-    # An item is below 1 KB, so it costs one unit; 25 fit into a request.
+    # An item is below 1 KB, so it costs one WCU; 25 fit into a request.
     least = -(-len(full) // 25)
     numbers = {
         "requests": lambda v: v >= least,
@@ -324,7 +324,7 @@ def verify_after(b, me, uri, table, full):
             ExpressionAttributeValues={":t": {"S": "another"}},
         )
     done = b.run(me, args)
-    b.exit_status(name + " finds what is gone or changed", done, 5)
+    b.exit_status(name + " finds missing and different items", done, 5)
     out = (done.stdout or b"").decode(errors="replace").split()
     b.results.check(
         name + " names exactly those", set(out) ^ {*gone, *changed} and f"found {out[:10]}"
@@ -360,7 +360,7 @@ def lower_case_list(b, me, full, part):
     table = b.table(me)
     report = b.ingest(me, b.put(me, crlf(h.lower() for h in part)), table)
     b.counts(me, report, written=len(part))
-    b.items(me, table, part)  # upper case all the same: the default
+    b.items(me, table, part)  # upper case is the default
 
 
 @case
@@ -373,8 +373,8 @@ def case_lower(b, me, full, part):
 
 @case
 def doubled_lines(b, me, full, part):
-    # DynamoDB refuses a whole batch with a key twice in it. Every other pair
-    # differs in case, which makes it no other key.
+    # DynamoDB rejects a batch that has a key twice. Every other pair differs only
+    # in case, which is the same key.
     table = b.table(me)
     lines = [x for i, h in enumerate(part) for x in (h, h.lower() if i % 2 else h)]
     report = b.ingest(me, b.put(me, crlf(lines)), table)
@@ -397,15 +397,15 @@ def blank_and_comment_lines(b, me, full, part):
 
 
 def with_garbage(part, share):
-    """The list with lines that are no SHA-256 strewn in: the body, and for
-    each reject (line from 1, byte from 0, text or None where a program may
-    well shorten or correct it)."""
+    """Mixes lines that are not SHA-256 into the list. Returns the body, and for each
+    such line (line from 1, byte from 0, text), with None for a text that a program
+    may shorten or correct."""
     rng = random.Random(7)
     kinds = [
         lambda h: (h[:-1], True),
         lambda h: (h + "0", True),
         lambda h: (h[:20] + "G" + h[21:], True),
-        lambda h: (h[:40], True),  # what a SHA-1 looks like
+        lambda h: (h[:40], True),  # looks like a SHA-1
         lambda h: ("no hash at all", True),
         lambda h: ("пакет", True),
         lambda h: (b"\xff\xfe" + h[:30].encode(), False),
@@ -414,7 +414,7 @@ def with_garbage(part, share):
     body, rejects, line, n = bytearray(), [], 0, 0
     at = set(rng.sample(range(2, len(part)), round(len(part) * share) - 1))
     for i, h in enumerate([*part, None]):
-        # None: the end, because a rejected line may also be the last one.
+        # None is the end: the last line is rejected too.
         if i in at or h is None:
             text, exact = kinds[n % len(kinds)](part[i - 1])
             n, line = n + 1, line + 1
@@ -455,7 +455,7 @@ def garbage(b, me, full, part):
 
 @case
 def too_much_garbage(b, me, full, part):
-    # Half of it: no such list, says --max-rejects by default. Some of it looks like SHA-1.
+    # Half of the lines: above the default of --max-rejects. Some look like SHA-1.
     table = b.table(me)
     body, _ = with_garbage(part, 0.5)
     report = b.ingest(me, b.put(me, body), table, "--other-algorithms", "skip", exit=1)
@@ -480,7 +480,7 @@ def sort_key(b, me, full, part):
 
 @case
 def verify_every_type(b, me, full, part):
-    # What DynamoDB makes of a number or a set is not what was written.
+    # DynamoDB normalises numbers and sets: it returns them in another form.
     if b.run(me, ["verify", "--help"]).returncode != 0:
         b.results.skip(me, "this binary has no such command")
         return
@@ -498,7 +498,7 @@ def verify_every_type(b, me, full, part):
         ExpressionAttributeValues={":n": {"N": "1.51"}},
     )
     done = b.run(me, args)
-    b.exit_status(f"{me}: finds what differs", done, 5)
+    b.exit_status(f"{me}: finds the difference", done, 5)
     out = (done.stdout or b"").decode(errors="replace")
     b.results.check(f"{me}: names it", out != part[7] + "\n" and f"found {out[:200]!r}")
 
@@ -585,7 +585,7 @@ def rds(b, me, full, part):
 
 @case
 def odd_key(b, me, full, part):
-    # What has to be escaped in the path is signed escaped: SeaweedFS checks.
+    # The signature covers the escaped path; SeaweedFS checks it.
     some = part[:100]
     table = b.table(me)
     report = b.ingest(me, b.put("odd/a b+c%20=&é.txt", crlf(some)), table)
@@ -600,7 +600,7 @@ def resumed(b, me, full, part):
         return
     uri, table = b.put(me, crlf(part)), b.table(me)
     report = b.work / f"{me}.report.json"
-    # Slow enough to be met half-way.
+    # Slow enough to be interrupted half-way.
     args = b.ingest_args(uri, table, report, "--rate", "500")
     log = b.work / f"{me}.log"
     with log.open("wb") as out:
@@ -628,7 +628,7 @@ def resumed(b, me, full, part):
     most = written + books.get("failed", 0)
     why = None
     if not 0 < written <= there <= most or there == len(part):
-        why = f"{there} items there, {written} written and {most - written} failed in the report"
+        why = f"{there} items in the table, {written} written and {most - written} failed in the report"
     b.results.check(f"{me}, interrupted: table agrees with the report", why)
 
     report.unlink(missing_ok=True)
@@ -636,7 +636,7 @@ def resumed(b, me, full, part):
     b.exit_status(me, done, 0)
     books = b.read_report(me, report)
     b.results.check(
-        f"{me}: says that it resumed", None if books.get("resumed_from") else "resumed_from is empty"
+        f"{me}: reports that it resumed", None if books.get("resumed_from") else "resumed_from is empty"
     )
     b.items(me, table, part)
 
@@ -688,7 +688,7 @@ def raised(b, me, full, part):
         b.exit_status(f"{me}, {what}", subprocess.CompletedProcess(args, status, b"", b""), exit)
         if how == signal.SIGKILL:
             got = provisioned()["WriteCapacityUnits"]
-            b.results.check(f"{me}, {what}: it is raised still", got != 400 and f"{got}")
+            b.results.check(f"{me}, {what}: still raised", got != 400 and f"{got}")
             args = ["capacity", "--table", name, "--restore", str(note)]
             b.exit_status(f"{me}, {what}: restore", b.run(me, args), 0)
         back(what, 5)
@@ -710,7 +710,7 @@ def empty(b, me, table):
 
 @case
 def many_objects(b, me, full, part):
-    """What is under a prefix, over several pages, as boto3 lists it."""
+    """All objects under a prefix, over several pages, compared with boto3's listing."""
     shown = (b.run(me, ["ingest", "--help"]).stdout or b"").decode(errors="replace")
     if "s3://bucket/prefix/" not in " ".join(shown.split()):
         b.results.skip(me, "this binary reads single objects only")
@@ -721,14 +721,14 @@ def many_objects(b, me, full, part):
     keys = [f"{me}/{i % 11:02}/{i:04} &+ä.txt" for i in range(count)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(b.put, keys, map(crlf, lists)))
-    b.put(f"{me}/", b"")  # as consoles show a folder
+    b.put(f"{me}/", b"")  # as consoles create a folder
     b.put(f"{me}-not-under-it.txt", crlf(full[-5:]))
     uri, hashes = f"s3://{BUCKET}/{me}/", [h for some in lists for h in some]
     pages = b.s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{me}/")
     listed = [o["Key"] for page in pages for o in page.get("Contents", []) if o["Size"]]
     differing = set(listed) ^ set(keys)
-    why = differing and f"{len(differing)} keys, as {next(iter(differing))!r}"
-    b.results.check(f"{me}: boto3 lists what was put", why)
+    why = differing and f"{len(differing)} keys, such as {next(iter(differing))!r}"
+    b.results.check(f"{me}: boto3 lists all objects", why)
 
     table = b.table(me)
     report = b.ingest(me, uri, table)
@@ -736,10 +736,10 @@ def many_objects(b, me, full, part):
     b.items(me, table, hashes)
     # The first sources of the report are the first of the listing, in its order.
     got = [s["uri"].removeprefix(f"s3://{BUCKET}/") for s in report.get("sources", [])]
-    why = (not got or got != listed[: len(got)]) and f"it begins {got[:3]}, and boto3's {listed[:3]}"
+    why = (not got or got != listed[: len(got)]) and f"it begins with {got[:3]}, boto3's with {listed[:3]}"
     b.results.check(f"{me}: in the order of the listing", why)
 
-    name = f"{me}: chosen by patterns"
+    name = f"{me}: by patterns"
     b.drop_tables()
     chosen = [h for k, some in zip(keys, lists) for h in some if f"/{me}/03/" in f"/{k}"]
     some = b.table(f"{me}-some")
@@ -760,7 +760,7 @@ def many_objects(b, me, full, part):
 
 @case
 def refreshed(b, me, full, part):
-    """A table that holds one list becomes the next: 500 hashes gone, 700 new."""
+    """Refreshes a table from one list to the next: 500 hashes removed, 700 new."""
     if b"--max-change" not in (b.run(me, ["refresh", "--help"]).stdout or b""):
         b.results.skip(me, "this binary has no refresh")
         return
@@ -793,8 +793,8 @@ def refreshed(b, me, full, part):
     b.items(f"{me}, equal lists", table, new)
 
 
-# Counts of other programs in the samples: the hashes of each algorithm, and how many
-# lines are rejected and skipped.
+# Expected counts in the samples, by other programs: the hashes of each algorithm, and the
+# numbers of rejected and skipped lines.
 
 
 def found_in_table(path, **columns):
@@ -852,7 +852,7 @@ def formats(b, me, full, part):
         for algorithm, hashes, rejected, skipped in each:
             table = b.table(me)
             name = f"{me}: {path.name}, {algorithm}"
-            # The table's key is named sha256, whatever it holds.
+            # The table's key is named sha256 for every algorithm.
             flags = ["--hash", algorithm, "--key", "sha256"]
             status = 1 if not hashes else 3 if rejected else 0
             report = b.ingest(name, str(path), table, *flags, exit=status)
@@ -891,7 +891,7 @@ def formats_written(b, me, full, part):
             writer.writerow([name, h.lower() if i % 2 else h, i])
             if i % 100 == 7:
                 writer.writerow(["no hash", rng.choice(["", "-", "EMPTY", "LARGE", h[:40]]), i])
-                writer.writerow(header)  # as where lists are put one behind another
+                writer.writerow(header)  # as in concatenated lists
                 out.write("# a comment\n\n")
         return out.getvalue()
 
@@ -912,7 +912,7 @@ def formats_written(b, me, full, part):
     lines = [json.dumps({"size": 1, "f": {"name": n}, "SHA-256": h}) for n, h in zip(names, hashes)]
     put("ndjson", "\n".join(lines), names, column="f.name")
 
-    # By coreutils, of files that are called so.
+    # By coreutils, for files with odd names.
     folder = b.work / me
     folder.mkdir()
     files = sorted({n.replace("/", "") for n in odd_names(rng, 200, letters + "\n")} - {""})
@@ -953,7 +953,7 @@ def no_such_key(b, me, full, part):
 def no_such_table(b, me, full, part):
     refused(b, me, b.put(me, crlf(part[:100])), "not-a-table", "not-a-table")
     there = "not-a-table" in b.ddb.list_tables()["TableNames"]
-    b.results.check(f"{me}: not created", there and "it is there now")
+    b.results.check(f"{me}: not created", there and "it exists now")
 
 
 @case
@@ -965,8 +965,8 @@ def wrong_secret(b, me, full, part):
 
 
 def main():
-    # Started in the background we ignore SIGINT, and so would the binary, which
-    # one case interrupts. By SIGTERM: take a running binary along.
+    # A background process ignores SIGINT, and so would the binary, which one case
+    # interrupts. On SIGTERM, the exit also ends a running binary.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
@@ -1002,12 +1002,12 @@ def main():
             f(bench, name, full, part)
         except Exception as e:  # one broken case must not hide the others
             traceback.print_exc(file=sys.stdout)
-            results.check(name, f"the check itself broke: {e!r}")
+            results.check(name, f"the check itself failed: {e!r}")
         bench.drop_tables()
         print(f"   {name} took {time.monotonic() - begun:.1f} s", flush=True)
 
     print(results.closing_line())
-    # A run without checks is no success.
+    # A run without checks is not a success.
     return 0 if results.failed == 0 and results.passed else 1
 
 

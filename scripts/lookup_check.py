@@ -5,9 +5,9 @@
     scripts/lookup_check.py BINARY [--paths LIST] [--browser CHROMIUM] [--screenshot PNG]
                             [--only WORD...]
 
-Needs pyhashlookup, requests and openapi-spec-validator, and for the page in a browser
-playwright, axe-playwright-python and a Chromium, without which those checks are
-skipped. LIST: a list of paths; a generated one else. Closes with `N passed, M failed`.
+Needs pyhashlookup, requests and openapi-spec-validator. The checks of the page need
+playwright, axe-playwright-python and Chromium, and are skipped without them. LIST is a
+list of paths [default: a generated one]. Closes with `N passed, M failed`.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def short(value, limit=600):
 
 
 def normalized(path):
-    """Rules v2 for the paths used here, as their description has them."""
+    """Normalises a path by rules v2, written from their description, for the paths used here."""
     names = path.split("/")
     if names[:2] == ["", "home"] and len(names) > 2 and names[2]:
         names[2] = "ubuntu"
@@ -156,7 +156,7 @@ def looked_up_paths(b, r, paths):
 
     def judge(name, done):
         got = answers(done.stdout)
-        r.equal(f"{name}: an answer a line", len(got), len(lines))
+        r.equal(f"{name}: one answer per line", len(got), len(lines))
         wrong = []
         for n, ((line, status), answer) in enumerate(zip(lines, got), 1):
             if answer["status"] != status:
@@ -172,7 +172,7 @@ def looked_up_paths(b, r, paths):
                     want |= {"source": "gold"}
                 if {k: answer.get(k) for k in want} != want:
                     wrong.append((n, line[:60], want, answer))
-        r.check(f"{name}: each is right, in its place", not wrong, short(wrong[:2]))
+        r.check(f"{name}: every answer is right and in order", not wrong, short(wrong[:2]))
 
     report = b.work / "report.json"
     flags = [asked, "--paths", "--progress", "none", "--report", report]
@@ -188,13 +188,13 @@ def looked_up_paths(b, r, paths):
         books = json.loads(report.read_text())
         r.equal("lookup --paths --api: the report", [books[c] for c in columns],
                 [2_010, 1_000, 1_000, 10, 0])
-        # What the server normalises is what the client does.
+        # Server and client must normalise paths equally.
         sample = there[:300] + altered[:300]
         post = requests.post(f"{server.url}/lookup", json={"paths": sample}, timeout=30)
         got = [(a["input"], a["hash"], a["status"]) for a in post.json()["results"]]
         want = [(p, path_hash(p), "known") for p in there[:300]]
         want += [(p, path_hash(p), "unknown") for p in altered[:300]]
-        r.equal("POST /lookup of paths says the same", got, want)
+        r.equal("POST /lookup of paths gives the same answers", got, want)
         one = requests.get(f"{server.url}/path", params={"p": there[0]}, timeout=30)
         r.equal("GET /path", (one.status_code, one.json()["status"]), (200, "known"))
 
@@ -219,20 +219,20 @@ def served(b, r, _):
         known = requests.get(f"{url}/sha256/{KNOWN[1]}", timeout=30).json()
         want = {"input": KNOWN[1], "hash": KNOWN[1], "status": "known", "source": "NSRL",
                 "type": "file", "desc": HOSTILE}
-        r.equal("an answer has all of the item", known, want)
+        r.equal("an answer has all attributes of the item", known, want)
         mixed = [KNOWN[0], "nonsense", UNKNOWN[0].lower(), "", KNOWN[0]]
         got = requests.post(f"{url}/lookup", json={"hashes": mixed}, timeout=30).json()["results"]
         r.equal("POST /lookup: each its status, in order", [a["status"] for a in got],
                 ["known", "invalid", "unknown", "invalid", "known"])
         r.equal("POST /lookup: each its input", [a["input"] for a in got], mixed)
         many = requests.post(f"{url}/lookup", json={"hashes": KNOWN[:1001]}, timeout=30)
-        r.check("POST /lookup of 1,001 is refused", many.status_code in (400, 413), many.text[:200])
-        for what, body in [("no JSON", b"{"), ("both", b'{"hashes":[],"paths":[]}'),
-                           ("another type", b'{"hashes":"x"}'), ("numbers", b'{"hashes":[1]}')]:
+        r.check("POST /lookup of 1,001 is rejected", many.status_code in (400, 413), many.text[:200])
+        for what, body in [("invalid JSON", b"{"), ("both fields", b'{"hashes":[],"paths":[]}'),
+                           ("a wrong type", b'{"hashes":"x"}'), ("numbers", b'{"hashes":[1]}')]:
             got = requests.post(f"{url}/lookup", data=body, timeout=30,
                                 headers={"content-type": "application/json"})
             good = got.status_code in (400, 415, 422) and got.json()["status"] == "error"
-            r.check(f"POST /lookup of {what} is refused", good, f"{got.status_code} {got.text[:200]}")
+            r.check(f"POST /lookup of {what} is rejected", good, f"{got.status_code} {got.text[:200]}")
         got = requests.post(f"{url}/lookup", data=b"x" * 3_000_000, timeout=30)
         r.equal("an oversize body", got.status_code, 413)
         metrics = requests.get(f"{url}/metrics", timeout=30)
@@ -240,9 +240,9 @@ def served(b, r, _):
         r.equal("/healthz", requests.get(f"{url}/healthz", timeout=30).status_code, 200)
         # A page of another site must not send requests (DNS rebinding).
         got = requests.get(f"{url}/sha256/{KNOWN[0]}", headers={"host": "evil.example"}, timeout=30)
-        r.check("another Host is refused without keys", got.status_code in (400, 403, 421),
+        r.check("without keys, another Host is denied", got.status_code in (400, 403, 421),
                 f"{got.status_code}")
-    r.equal("a signal ends it in good order", server.process.returncode, 0)
+    r.equal("exit status 0 after a signal", server.process.returncode, 0)
 
 
 def openapi(b, r, _):
@@ -255,7 +255,7 @@ def openapi(b, r, _):
         try:
             validate(document)
             why = ""
-        except Exception as e:  # whatever it says is the finding
+        except Exception as e:  # the message is the finding
             why = str(e)[:500]
         r.check("/openapi.json is valid", not why, why)
         for path in ["/lookup", "/path", "/healthz", "/metrics", "/info"]:
@@ -266,7 +266,7 @@ def with_keys(b, r, _):
     keys = b.work / "keys"
     key = b.run("serve", "--new-key", "lab", "--api-keys", keys).stdout.strip()
     r.check("--new-key prints a key", len(key) >= 32 and "\n" not in key, short(key))
-    r.check("the file does not hold it", key not in keys.read_text(), "it does")
+    r.check("the file does not contain the key", key not in keys.read_text(), "it does")
     with b.serve("--api-keys", keys, "--rate-limit", "50") as server:
         route = f"{server.url}/sha256/{KNOWN[0]}"
         for name, headers, status in [
@@ -275,10 +275,10 @@ def with_keys(b, r, _):
             ("the key", {"x-api-key": key}, 200),
         ]:
             got = requests.get(route, headers=headers, timeout=30)
-            r.equal(f"by {name}", got.status_code, status)
+            r.equal(f"with {name}", got.status_code, status)
         statuses = [requests.get(route, headers={"x-api-key": key}, timeout=30) for _ in range(150)]
         limited = [s for s in statuses if s.status_code == 429]
-        r.check("beyond the rate limit: 429 with Retry-After",
+        r.check("above the rate limit: 429 with Retry-After",
                 limited and all("retry-after" in s.headers for s in limited),
                 f"{len(limited)} of 150")
         (b.work / "asked").write_text("".join(f"{h}\n" for h in KNOWN[:200] + UNKNOWN[:200]))
@@ -286,7 +286,7 @@ def with_keys(b, r, _):
         done = b.run("lookup", "asked", "--api", f"{server.url}/sha256/", "--api-key-file", "key",
                      "--progress", "none")
         got = [a["status"] for a in answers(done.stdout)]
-        r.equal("lookup --api keeps to the limit and loses nothing", got,
+        r.equal("lookup --api obeys the limit and loses nothing", got,
                 ["known"] * 200 + ["unknown"] * 200)
         b.run("lookup", "asked", "--api", f"{server.url}/sha256/", status=1)
         time.sleep(0.2)  # for the last lines of the log
@@ -304,13 +304,13 @@ def by_pyhashlookup(b, r, _):
         r.check("pyhashlookup: a known hash", got.get("SHA-1") == SHA1[0].upper()
                 and got.get("source") == "NSRL", short(got))
         # hashlookup-forensic-analyser looks for this name.
-        r.check("and the name that hashlookup-forensic-analyser checks", "sha1" in got, short(got))
+        r.check("pyhashlookup: the field that hashlookup-forensic-analyser checks", "sha1" in got, short(got))
         got = client.lookup(SHA1_UNKNOWN[0])
-        r.check("pyhashlookup: an unknown one", "SHA-1" not in got and "sha1" not in got, short(got))
+        r.check("pyhashlookup: an unknown hash", "SHA-1" not in got and "sha1" not in got, short(got))
         got = client.lookup(SHA1[:100] + SHA1_UNKNOWN[:100])
-        r.equal("pyhashlookup: bulk has what is known", sorted(a["SHA-1"] for a in got),
+        r.equal("pyhashlookup: bulk returns the known hashes", sorted(a["SHA-1"] for a in got),
                 sorted(h.upper() for h in SHA1[:100]))
-        r.equal("pyhashlookup: bulk of unknown ones", client.lookup(SHA1_UNKNOWN[:10]), [])
+        r.equal("pyhashlookup: bulk of unknown hashes", client.lookup(SHA1_UNKNOWN[:10]), [])
     with b.serve() as server:
         client = pyhashlookup.Hashlookup(server.url)
         got = client.sha256_lookup(KNOWN[5])
@@ -335,19 +335,19 @@ def bad_clients(b, r, _):
         for s in slow:
             s.sendall(b"POST /lookup HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
                       b"content-length: 1000\r\n\r\n{\"hashes\"")
-        answered("200 bodies that do not come")
+        answered("200 unfinished bodies")
         heads = [one() for _ in range(200)]
         for s in heads:
             s.sendall(b"GET / HTTP/1.1\r\nhost: loc")
-        answered("200 heads that do not come")
+        answered("200 unfinished heads")
         for name, text in [
             ("a header of 100 KB", b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 100_000 + b"\r\n\r\n"),
-            ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00"),
+            ("not HTTP", b"\x16\x03\x01\x02\x00\x01\x00"),
         ]:
             with one() as s:
                 s.sendall(text)
                 first = s.recv(200)
-            r.check(f"{name} is refused", not first or b" 4" in first.split(b"\r\n")[0], short(first))
+            r.check(f"{name} is rejected", not first or b" 4" in first.split(b"\r\n")[0], short(first))
         answered("after bad requests")
         for s in slow + heads:
             s.close()
@@ -363,7 +363,7 @@ def page(b, r, _, chromium=None, screenshot=None):
     except ImportError as e:
         return r.skip("page", f"{e.name} is not installed")
     if not chromium or not Path(chromium).exists():
-        return r.skip("page", "no Chromium here")
+        return r.skip("page", "Chromium is not installed")
     keys = b.work / "page-keys"
     key = b.run("serve", "--new-key", "page", "--api-keys", keys).stdout.strip()
     with contextlib.ExitStack() as stack:
@@ -403,7 +403,7 @@ def page(b, r, _, chromium=None, screenshot=None):
         tab.keyboard.insert_text("\n".join([KNOWN[0], KNOWN[1].lower(), UNKNOWN[0], "nonsense", "", "# x"]))
         tab.keyboard.press("Control+Enter")
         done()
-        r.check("page: without a key it says so, and the focus is there",
+        r.check("page: without a key, an error, and the focus on the key",
                 "API key" in tab.inner_text("#problem")
                 and tab.evaluate("document.activeElement.id") == "key", tab.inner_text("#problem"))
         tab.keyboard.insert_text("wrong")
@@ -414,12 +414,12 @@ def page(b, r, _, chromium=None, screenshot=None):
         tab.keyboard.press("Enter")
         done()
         want = {"all": 4, "known": 2, "unknown": 1, "invalid": 1, "error": 0}
-        r.equal("page: counts of what was pasted", counts(), want)
+        r.equal("page: counts of pasted lines", counts(), want)
         rows = [[c.inner_text() for c in row.query_selector_all("td")] for row in tab.query_selector_all("#rows tr")]
-        r.check("page: a known one with source, description and type",
+        r.check("page: a known hash with source, description and type",
                 rows[0][3:6] == ["NSRL", HOSTILE, "file"] and "Known" in rows[0][1], short(rows[:1]))
-        r.equal("page: no text of the table is run", tab.title(), "hashferry: look up hashes and paths")
-        r.check("page: said for a screen reader", "4 lines looked up: 2 known, 1 unknown, 1 invalid" in
+        r.equal("page: text of the table is not executed", tab.title(), "hashferry: look up hashes and paths")
+        r.check("page: announced to screen readers", "4 lines looked up: 2 known, 1 unknown, 1 invalid" in
                 tab.inner_text("#said"), tab.inner_text("#said"))
         accessible("with results")
         tab.emulate_media(color_scheme="dark")
@@ -430,15 +430,15 @@ def page(b, r, _, chromium=None, screenshot=None):
         tab.set_viewport_size({"width": 360, "height": 740})
         accessible("narrow")
         fits = tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-        r.check("page: nothing sticks out of a narrow window", fits)
+        r.check("page: fits a narrow window", fits)
         tab.set_viewport_size({"width": 1280, "height": 800})
         tab.focus("input[name=show][value=all]")
         tab.keyboard.press("ArrowRight")
         tab.keyboard.press("ArrowRight")
         shown = [row.query_selector_all("td")[2].inner_text() for row in tab.query_selector_all("#rows tr")]
-        r.equal("page: only the unknown, by the keyboard", shown, [UNKNOWN[0]])
+        r.equal("page: only unknown hashes, by keyboard", shown, [UNKNOWN[0]])
 
-        # A file that is dropped: three requests' worth, and its download.
+        # A dropped file of three requests, and the downloads.
         lines = KNOWN[:1_500] + UNKNOWN[:1_000] + ["x"]
         data = tab.evaluate_handle(
             """text => { const d = new DataTransfer();
@@ -447,7 +447,7 @@ def page(b, r, _, chromium=None, screenshot=None):
         tab.dispatch_event("#drop", "drop", {"dataTransfer": data})
         tab.click("#go")
         done()
-        r.equal("page: counts of a file that was dropped", counts(),
+        r.equal("page: counts of a dropped file", counts(),
                 {"all": 2_501, "known": 1_500, "unknown": 1_000, "invalid": 1, "error": 0})
         for show in ("unknown", "all"):
             tab.check(f"input[name=show][value={show}]")
@@ -464,9 +464,9 @@ def page(b, r, _, chromium=None, screenshot=None):
         first = tab.query_selector("#rows td").inner_text()
         r.equal("page: the second page of results", first, "201")
         tab.fill("#find", KNOWN[1_234].lower())
-        r.equal("page: found among the results", len(tab.query_selector_all("#rows tr")), 1)
+        r.equal("page: search in the results", len(tab.query_selector_all("#rows tr")), 1)
 
-        r.equal("page: nothing was asked of elsewhere", elsewhere, [])
+        r.equal("page: no requests to other servers", elsewhere, [])
         r.equal("page: no errors in the console", problems, [])
     with b.serve(table="paths") as server:
         with sync_playwright() as playwright:
@@ -519,7 +519,7 @@ def main():
                 case(b, r, paths)
             except Exception as e:  # one broken case must not hide the others
                 traceback.print_exc(file=sys.stdout)
-                r.check(name, False, f"the check itself broke: {e!r}")
+                r.check(name, False, f"the check itself failed: {e!r}")
     print(f"{r.passed} passed, {r.failed} failed" + (f", {r.skipped} skipped" if r.skipped else ""))
     return 0 if r.passed and not r.failed else 1
 

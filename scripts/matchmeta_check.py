@@ -4,10 +4,10 @@ rules, written from their description and not from the program.
 
     scripts/matchmeta_check.py BINARY [LIST...]
 
-LIST: lists of paths, plain or .zst (by the program zstd). Besides them, always, a
-generated list: Windows paths, homes, and all that is at the edge. Each goes through
-both generations of the rules, as columns and as JSON, with additional user names too.
-Closes with `N passed, M failed`.
+LIST: lists of paths, plain or .zst (which needs the program zstd). A generated list of
+Windows paths, home folders and edge cases is always checked too. Each list is checked
+with both versions of the rules, as columns and as JSON, with default and other user
+names. Closes with `N passed, M failed`.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ XP = "Documents and Settings"
 
 
 def v2(path, unix, windows):
-    """The rule of 2018 to the letter: any second component below a folder of users is a
-    name, an empty one too. Without a second component, there is nothing to replace."""
+    """Exactly the rule of 2018: any second component below a folder of users is a name,
+    even an empty one. Without a second component, no name is replaced."""
     separator, homes, user = "/", ["home"], unix
     if path[0] != "/":
         if path[1:2] != ":":
@@ -41,7 +41,7 @@ def v2(path, unix, windows):
 
 
 def v3(path, unix, windows):
-    """The rule of 2024, but for two things: an empty name stays, and so does a path
+    """The rule of 2024 with two exceptions: an empty name stays unchanged, as does a path
     whose drive is not followed by a backslash."""
     if path[0] == "/":
         names = path.split("/")
@@ -59,7 +59,7 @@ def v3(path, unix, windows):
 
 
 def lines(text):
-    """The lines of a list as bytes, without their ends, the mark and the CR."""
+    """The lines of a list as bytes, without line ends and byte order mark, with raw lengths."""
     out = text.split(b"\n")
     if out[-1] == b"":
         out.pop()
@@ -84,7 +84,7 @@ def expected(text, rule, unix, windows):
                 path = line.decode("utf-8")
             except UnicodeDecodeError as e:
                 try:
-                    # Python writes what it reads of a surrogate: then it was one.
+                    # This succeeds only if the invalid bytes are a surrogate.
                     line[e.start : e.start + 3].decode("utf-8", "surrogatepass")
                     rejected.append((number, "utf8 surrogate"))
                 except UnicodeDecodeError:
@@ -99,7 +99,7 @@ def edges():
     """The generated list."""
     seed = random.Random(20181126)
     out = []
-    # All short paths of what the rules know.
+    # All short paths of the words and characters in the rules.
     atoms = ["/", "\\", ":", "C", "d", "é", "\U0001f4be", "home", "Users", XP, "Public", "Shared", " ", "."]
     for n in range(1, 5):
         out += ["".join(p) for p in itertools.product(atoms, repeat=n)]

@@ -9,11 +9,11 @@
 #
 #   STATE            folder or s3://bucket/prefix/ that outlives the run (required)
 #   TABLE            the table (required)
-#   NSRL_RELEASE     YYYY.MM.P         [default: the newest that is published]
+#   NSRL_RELEASE     YYYY.MM.P         [default: the newest published release]
 #   NSRL_SET         modern_minimal, legacy_minimal, android_minimal or ios_minimal
 #                                      [default: modern_minimal]
 #   NSRL_HASH        sha256, sha1 or md5                          [default: sha256]
-#   NSRL_MAX_CHANGE  stop when more of the list changes than this    [default: 20%]
+#   NSRL_MAX_CHANGE  stop if more of the list changes than this      [default: 20%]
 #   NSRL_CONFIRM     1 or true: write it anyway
 #   NSRL_WORK        folder for downloads and the database     [default: nsrl-work]
 #   NSRL_BASE_URL    URL of the folders rds_YYYY.MM.P           [default: NIST's]
@@ -21,8 +21,8 @@
 #   HASHFERRY_FLAGS  further flags for every call of hashferry; no flag or value
 #                    may contain a blank
 #
-# Exit status: that of hashferry where it ran; 1 when something before it failed, 2
-# when it is configured wrongly, 4 when it was interrupted. See README.md beside it.
+# Exit status: that of hashferry if it ran; 1 if a step before it failed, 2 if the
+# configuration is wrong, 4 if interrupted. See README.md in this folder.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -32,9 +32,9 @@ NSRL_SET=${NSRL_SET:-modern_minimal}
 NSRL_HASH=${NSRL_HASH:-sha256}
 NSRL_MAX_CHANGE=${NSRL_MAX_CHANGE:-20%}
 NSRL_WORK=${NSRL_WORK:-nsrl-work}
-SAMPLE=10000  # hashes that are looked for in the table afterwards
-QUARTERS=8    # how far back the newest release is looked for
-PATCHES=(3 2 1) # the P of YYYY.MM.P, of which .2 has been seen
+SAMPLE=10000  # hashes to verify after the write
+QUARTERS=8    # quarters to search for the newest release
+PATCHES=(3 2 1) # values of P in YYYY.MM.P to try; 2 has occurred
 
 read -r -a item_flags <<<"${NSRL_ITEM_FLAGS---type known --source NSRL}"
 read -r -a flags <<<"${HASHFERRY_FLAGS-}"
@@ -44,12 +44,13 @@ die() { say "error: $1"; exit "${2:-1}"; }
 
 # -- the state ----------------------------------------------------------------
 # A folder, or objects below a prefix. In it:
-#   release         what the table holds: RELEASE SET HASH TABLE. Written last.
-#   begun           the same of a release that is being written, and how far it is:
-#                   writing, or written and to be verified
-#   RDS_….zst       the lists, each of one release, by its name
-#   RDS_….checkpoint  hashferry's own, while it writes
-#   reports/        what hashferry reported
+#   release         the release that the table holds: RELEASE SET HASH TABLE. Written
+#                   last.
+#   begun           the same for a release in progress, and its phase: writing, or
+#                   written, which still needs the verification
+#   RDS_….zst       the lists, one per release
+#   RDS_….checkpoint  hashferry's checkpoint, during a write
+#   reports/        hashferry's reports
 
 state_keys() {
   aws s3api list-objects-v2 --bucket "$bucket" --prefix "$prefix$1" \
@@ -61,8 +62,8 @@ state_has() {
     [[ -f $STATE/$1 ]]
     return
   fi
-  # Checked with a listing, not a read: without the permission to list, a missing
-  # object looks like one that may not be read, and the reverse.
+  # Checked with a listing, not a read: without the permission to list, S3 responds to
+  # a read of a missing object with access denied.
   local keys
   keys=$(state_keys "$1") || die "cannot list $STATE: the state needs s3:ListBucket on its prefix"
   tr '\t' '\n' <<<"$keys" | grep -Fxq -- "$prefix$1"
@@ -77,7 +78,8 @@ state_read() {
   fi
 }
 
-# Atomic: a file is renamed; an object is atomic anyway.
+# Puts file $1 into the state as $2, atomically: a file is renamed; a put of an object
+# is atomic.
 state_put() {
   if [[ -z $bucket ]]; then
     mkdir -p "$(dirname "$STATE/$2")"
@@ -103,13 +105,13 @@ state_remove() {
   fi
 }
 
-# A file of the state, as hashferry names it.
+# Prints the path or S3 URI of file $1 of the state, for hashferry.
 state_uri() {
   if [[ -z $bucket ]]; then printf '%s' "$STATE/$1"; else printf 's3://%s/%s' "$bucket" "$prefix$1"; fi
 }
 
-# Reads `release` or `begun` into $release_of and $phase_of, which are empty where
-# there is none.
+# Reads `release` or `begun` into $release_of and $phase_of; both are empty if the file
+# is missing.
 state_of() {
   local text set hash table
   text=$(state_read "$1")
@@ -122,7 +124,7 @@ state_of() {
   fi
 }
 
-# -- what is published --------------------------------------------------------
+# -- releases -----------------------------------------------------------------
 
 CURL=(curl --fail --location --proto '=https,http,file' --proto-redir '=https'
   --retry 5 --retry-connrefused --connect-timeout 30 --speed-limit 1000 --speed-time 120)
@@ -138,13 +140,13 @@ published() {
   status=$?
   rm -f "$2"
   case $status:$code in
-    22:403 | 22:404 | 37:*) return 1 ;; # 37: a file:// URL of no file
+    22:403 | 22:404 | 37:*) return 1 ;; # 37: a file:// URL of a missing file
   esac
   die "cannot fetch $1: curl ended with status $status (HTTP $code)"
 }
 
-# Prints the newest release after $1, by trying their names; empty if
-# there is none.
+# Prints the newest release after $1; prints nothing if there is none. Tries names,
+# because the bucket cannot be listed.
 newest() {
   local year month patch name i
   IFS=- read -r year month < <(date -u +%Y-%m)
@@ -188,7 +190,7 @@ sha1() { sha1sum <"$1" | cut -c 1-40; }
 fetch() {
   local url=$NSRL_BASE_URL/rds_$1/$2 file=$NSRL_WORK/$2 want got status
   published "$url.sha" "$file.sha" || die "$2 is not published (no $url.sha): try again later, or name another NSRL_RELEASE"
-  # "SHA1(NAME)= …", as openssl writes it; any other form with one hash in it will do.
+  # "SHA1(NAME)= …", as openssl writes it, or any other form with a single hash.
   want=$({ grep -Eio '\b[0-9a-f]{40}\b' "$file.sha" || true; } | tr A-F a-f | sort -u)
   [[ ${#want} == 40 ]] || die "$url.sha holds no SHA-1, or several: expected one of 40 hexadecimal digits"
   if [[ -f $file ]]; then
@@ -199,7 +201,7 @@ fetch() {
     rm -f "$file"
   fi
   say "fetching $url"
-  # Not for a complete file: the range would be empty.
+  # Skipped for a complete file: its range would be empty.
   if [[ ! -f $file.part || $(sha1 "$file.part") != "$want" ]]; then
     status=0
     "${CURL[@]}" --silent --show-error --continue-at - --output "$file.part" "$url" || status=$?
@@ -226,7 +228,7 @@ member() {
 SQLITE=(sqlite3 -batch -bail -init /dev/null)
 
 # Makes the list of release $1 and puts it into the state, as $2. The database is
-# a temporary copy, from the archive of the full one, and removed afterwards.
+# temporary: it is unpacked from the archive of the full one, and removed afterwards.
 make_list() {
   local db=$NSRL_WORK/database.partial list=$NSRL_WORK/list.partial text parts dbhash name archive file needed free lines
   text=$(chain "$1")
@@ -252,9 +254,9 @@ make_list() {
       unzip -p "$archive" "$file" >"$db"
     else
       say "applying $name"
-      # The delta is one transaction by itself. What follows it fails when that was
-      # not committed, because transactions do not nest; an error ends the run, and
-      # the partial database is removed. -safe: the SQL is not trusted.
+      # The delta is a single transaction. If it was not committed, the BEGIN after it
+      # fails, because transactions do not nest. An error ends the run and removes the
+      # partial database. -safe: the SQL is not trusted.
       { unzip -p "$archive" "$file" && printf '\n;BEGIN; ROLLBACK;\n'; } |
         "${SQLITE[@]}" -safe -cmd 'PRAGMA synchronous = OFF' -cmd 'PRAGMA cache_size = -262144' "$db" >/dev/null ||
         die "$name cannot be applied to the database before it; nothing was written, and the next run begins with the full database"
@@ -272,8 +274,8 @@ make_list() {
   fi
 
   say "listing the distinct $NSRL_HASH hashes"
-  # In the order of an index where there is one, and otherwise by SQLite's own sort
-  # on disk. The second sort makes it hold whatever case they are stored in.
+  # SQLite sorts by an index, or on disk if there is none. The second sort is needed
+  # after the change to upper case.
   "${SQLITE[@]}" -safe -readonly "$db" "SELECT DISTINCT $NSRL_HASH FROM FILE ORDER BY $NSRL_HASH" |
     tr a-f A-F | sort -u | zstd -q -T0 -f -o "$list" ||
     die "the database cannot be listed; nothing was written"
@@ -287,7 +289,7 @@ make_list() {
 
 # -- the table ----------------------------------------------------------------
 
-child='' stopping=0 # signals heard
+child='' stopping=0 # number of signals received
 # shellcheck disable=SC2329 # called by the trap
 stop() {
   stopping=$((stopping + 1))
@@ -325,11 +327,11 @@ give_up() {
   exit "$status"
 }
 
-# True if the report $1 says that deletes are held back and so still due.
+# True if the report $1 says that deletes are held back, and so are still due.
 held_back() { grep -Eq '"deletes_held_back": *[1-9]' "$1" 2>/dev/null; }
 
-# Brings the table from the release in $applied to release $1. $2: how far a run
-# before this one came with it.
+# Updates the table from the release in $applied to release $1. $2: the phase that an
+# earlier run of it reached.
 apply() {
   local base=RDS_$1_$NSRL_SET.$NSRL_HASH mark="$1 $NSRL_SET $NSRL_HASH $TABLE" phase=$2
   local list rejects=$reports/$1.rejects.jsonl rejected='' # by this run
@@ -341,12 +343,12 @@ apply() {
   fi
 
   if [[ $phase != written ]]; then
-    # Before the first write: from here on the table is between two releases,
-    # and this one has to be finished before any other.
+    # Recorded before the first write: from here on the table is between two releases,
+    # and this one must be completed before any other.
     if [[ $phase != writing ]]; then
       state_write begun "$mark writing"
     elif [[ ! -f $rejects ]]; then
-      # The interrupted run was on another machine; this one adds to them.
+      # The interrupted run was on another machine; this run appends to its rejects.
       state_read "reports/${rejects##*/}" >"$rejects"
     fi
     local args=(--checkpoint "$(state_uri "$base.checkpoint")" --rejects "$rejects")
@@ -437,12 +439,12 @@ trap 'rm -f "$NSRL_WORK"/*.partial "$NSRL_WORK"/*.partial-*' EXIT
 state_of release
 applied=$release_of
 state_of begun
-# Files of other releases: the state has what they need.
+# Removes files of other releases; the state has their reports.
 find "$reports" -type f ! -name "${release_of:--}.*" -delete
 status=0
 if [[ -n $release_of ]]; then
   if [[ $release_of == "$applied" ]]; then
-    state_remove begun # the last step of a run that was ended just before it
+    state_remove begun # the last run ended just before this step
   else
     say "resuming release $release_of"
     apply "$release_of" "$phase_of"
