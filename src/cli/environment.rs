@@ -46,7 +46,7 @@ fn restart(without: &[OsString]) -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn start_again(_without: &[OsString]) -> std::io::Result<()> {
+fn restart(_without: &[OsString]) -> std::io::Result<()> {
     // On Windows setting a variable to nothing removes it.
     Ok(())
 }

@@ -111,7 +111,7 @@ fn raise_open_file_limit() -> Option<usize> {
 }
 
 #[cfg(not(unix))]
-fn open_files() -> Option<usize> {
+fn raise_open_file_limit() -> Option<usize> {
     None
 }
 
