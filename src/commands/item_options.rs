@@ -32,7 +32,6 @@ pub(crate) fn with_rule_attributes(
     Ok([attributes, &rules].concat())
 }
 
-/// A string attribute.
 fn text_attribute((name, text): (&str, impl Into<String>)) -> Attribute {
     Attribute {
         name: name.to_owned(),

@@ -6,7 +6,6 @@
 
 use serde::Serialize;
 
-/// Region of the prices.
 pub(crate) const PRICE_REGION: &str = "us-east-1";
 
 /// Date of the table of prices.

@@ -42,7 +42,6 @@ pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// within seconds.
 pub(crate) const EXPIRED_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Options of a [`Dispatcher`].
 #[derive(Debug, Clone)]
 pub(crate) struct DispatchOptions {
     /// Maximum number of calls in flight, fixed or adapted to rate and latency.
@@ -231,7 +230,6 @@ pub(crate) enum Failure {
     Fatal(Error),
 }
 
-/// End of a run.
 #[derive(Debug)]
 pub(crate) enum RunEnd {
     /// Every item has an outcome.
@@ -244,10 +242,8 @@ pub(crate) enum RunEnd {
     Failed(Error),
 }
 
-/// Result of a run.
 #[derive(Debug)]
 pub(crate) struct RunResult {
-    /// End of the run.
     pub(crate) end: RunEnd,
     /// Items without an outcome.
     pub(crate) unfinished: u64,
@@ -262,7 +258,6 @@ struct Run<'a, H: CallHandler> {
     concurrency_limit: ConcurrencyLimit,
     /// The next call.
     next: Option<Batch<H::Item>>,
-    /// Items in flight.
     in_flight_items: u64,
     /// Time of the first failure since the last success.
     stalled_since: Option<Instant>,

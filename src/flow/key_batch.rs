@@ -12,7 +12,6 @@ pub(crate) const LINGER: Duration = Duration::from_millis(200);
 
 /// An item that is read by its hash.
 pub(crate) trait ReadKey {
-    /// The hash.
     fn hash(&self) -> &Hash;
 }
 

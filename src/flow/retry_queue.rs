@@ -26,7 +26,6 @@ pub(crate) trait QueueItem: Sized {
 /// An item with its number of attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry<T> {
-    /// The item.
     pub(crate) item: T,
     /// Calls that did not process it.
     pub(crate) attempts: u32,

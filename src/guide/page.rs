@@ -11,7 +11,6 @@ pub(crate) enum LineKind {
     Text,
 }
 
-/// A line of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PageLine<'a> {
     /// Its kind.

@@ -29,7 +29,6 @@ pub enum TextEncoding {
 pub(crate) enum DetectedEncoding {
     /// Detection needs more bytes.
     TooFewBytes,
-    /// The text has this encoding.
     Encoded(TextEncoding),
     /// The text needs no conversion.
     Plain,

@@ -18,7 +18,6 @@ enum HashPlacement {
     Alone,
     /// Before blanks and a file name.
     BeforeName,
-    /// In one of its columns.
     InColumn,
 }
 

@@ -35,7 +35,6 @@ impl Distinct {
 pub(crate) enum Verdict {
     /// Not seen before.
     New,
-    /// A duplicate.
     Duplicate,
     /// Less than the previous hash, whose position this is: the list is not sorted.
     OutOfOrder(Position),

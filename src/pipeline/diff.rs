@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
-/// Records in a batch.
 const BATCH_RECORDS: usize = 500;
 
 /// Sorts all `records` until the channel is closed.

@@ -53,7 +53,6 @@ const LINGER: Duration = Duration::from_millis(200);
 /// are assumed to be invalid.
 const MAX_CONSECUTIVE_REJECTS: u32 = 25;
 
-/// Options of a [`Writer`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriterOptions {
     /// Maximum number of calls in flight, fixed or adapted to rate and latency.

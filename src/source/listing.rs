@@ -83,7 +83,6 @@ impl Page {
     }
 }
 
-/// The error for an invalid page.
 fn invalid_page(why: &str) -> CallError {
     CallError {
         class: ErrorClass::Transient,
@@ -140,7 +139,6 @@ impl Listing {
         Ok(Some((object, rest)))
     }
 
-    /// The bucket and the prefix.
     pub(crate) fn bucket_and_prefix(&self) -> (&str, &str) {
         (&self.bucket, &self.prefix)
     }

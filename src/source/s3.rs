@@ -33,7 +33,6 @@ impl S3Body {
     }
 }
 
-/// The length of the object.
 pub(super) fn total_length(answer: &GetObjectOutput) -> Option<u64> {
     answer.content_length().and_then(|l| u64::try_from(l).ok())
 }

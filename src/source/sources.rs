@@ -14,7 +14,6 @@ pub enum SourceSpec {
     Single(Location),
     /// `s3://bucket/prefix/`: every object whose key begins with the prefix.
     Prefix {
-        /// Bucket name.
         bucket: String,
         /// The prefix, which ends in `/`; empty for the whole bucket.
         prefix: String,

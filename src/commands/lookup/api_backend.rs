@@ -162,7 +162,6 @@ pub(super) fn describe_error(e: reqwest::Error) -> String {
     text
 }
 
-/// Response of an API.
 #[derive(Debug)]
 pub(super) struct ApiResponse {
     status: u16,

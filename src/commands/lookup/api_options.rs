@@ -9,7 +9,6 @@ use reqwest::Url;
 use std::fmt;
 use std::time::Duration;
 
-/// Header of the key.
 pub(crate) const KEY_HEADER: &str = "x-api-key";
 
 /// Default timeout of a call, response included.

@@ -189,7 +189,6 @@ fn printable_text(bytes: &[u8]) -> String {
     text.replace(printable::is_hidden, "\u{FFFD}")
 }
 
-/// The error message in `object`. `None` if it has none.
 fn error_message(object: &Object<'_>) -> Option<String> {
     let names = ["error", "message", "detail", "reason", "title", "Message"];
     names.iter().find_map(|name| object.text(name))

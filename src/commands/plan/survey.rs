@@ -45,7 +45,6 @@ impl LineStats {
     }
 }
 
-/// Counts of one source.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SourceCounts {
     pub(super) all: LineStats,
@@ -368,7 +367,6 @@ struct Totals {
 }
 
 impl Totals {
-    /// Adds a source with its counts.
     fn add(&mut self, counted: &SourceCounts, source: SurveyedSource) {
         self.row_bytes += counted.row_bytes;
         self.other_algorithms += counted.other_algorithms;

@@ -54,7 +54,6 @@ struct Latencies {
 }
 
 impl Metrics {
-    /// Changes the counts.
     pub(super) fn update(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.counts());
     }
@@ -239,7 +238,6 @@ impl Metrics {
     }
 }
 
-/// Escapes `text` as the value of a label.
 fn escape_label(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")

@@ -55,7 +55,6 @@ impl fmt::Display for ReadError {
     }
 }
 
-/// Options of reads.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadOptions {
     /// Maximum number of calls in flight.

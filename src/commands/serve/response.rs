@@ -14,7 +14,6 @@ pub(super) const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// An error response.
 #[derive(Debug)]
 pub(super) struct ErrorResponse(Box<Response>);
 

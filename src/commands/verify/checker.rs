@@ -57,7 +57,6 @@ const EVENTUAL: usize = 1;
 /// Minimum cost of a key in RCU, by kind.
 const MIN_KEY_RCU: [f64; 2] = [CONSISTENT_READ_UNITS, EVENTUAL_READ_UNITS];
 
-/// Options of a [`Checker`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CheckerOptions {
     /// Maximum number of calls in flight.

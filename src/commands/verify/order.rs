@@ -9,7 +9,6 @@ use crate::base::record::Position;
 use crate::commands::verify::finding::UnresolvedFinding;
 use std::collections::VecDeque;
 
-/// Records in a slot.
 const SLOT_RECORDS: u32 = 100;
 
 #[derive(Debug)]

@@ -123,7 +123,6 @@ impl WireValue<'_> {
     }
 }
 
-/// An attribute with its expected value.
 #[derive(Debug, Clone)]
 pub(super) struct ExpectedAttribute {
     pub(super) name: String,

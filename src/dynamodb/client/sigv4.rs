@@ -56,7 +56,6 @@ struct DayKey {
 pub(super) struct SignedHeaders {
     /// `x-amz-date`.
     pub(super) date: String,
-    /// `authorization`.
     pub(super) authorization: String,
 }
 

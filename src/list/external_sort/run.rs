@@ -28,7 +28,6 @@ pub(super) struct RunReader<'a> {
     pub(super) entry: Vec<u8>,
 }
 
-/// Writer of a run.
 #[derive(Debug)]
 pub(super) struct RunWriter<'a> {
     folder: &'a Path,

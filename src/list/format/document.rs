@@ -5,7 +5,6 @@
 
 use crate::base::hash::fold;
 
-/// A kind of document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum DocumentKind {
     ProjectVic,

@@ -127,7 +127,6 @@ fn algorithm_from_hash(text: &[u8]) -> Option<Algorithm> {
     Algorithm::from_hex_digits(text.len()).filter(|_| is_hash(text))
 }
 
-/// Parser of a table.
 #[derive(Debug)]
 pub(super) struct TableParser {
     hash_spec: HashSpec,

@@ -64,7 +64,6 @@ impl HeldLine {
 }
 
 impl Rows {
-    /// Rows that `parser` parses.
     pub(crate) fn new(parser: RowParser) -> Rows {
         Rows {
             parser,

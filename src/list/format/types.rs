@@ -24,7 +24,6 @@ const TYPE_COLUMN_NAMES: [&str; 9] = [
 /// Meaning of a row's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RowType {
-    /// A hash of this algorithm.
     Hash(Algorithm),
     /// A file name, `|`, and a hash of this algorithm.
     NameAndHash(Algorithm),
@@ -35,7 +34,6 @@ pub(super) enum RowType {
 }
 
 impl RowType {
-    /// Parses a type.
     pub(super) fn parse(text: &str) -> RowType {
         let text = text.trim();
         if let Some(("filename", rest)) = text.split_once('|') {

@@ -157,7 +157,6 @@ impl Users {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidPath {
-    /// It is empty.
     Empty,
     /// It holds a NUL byte.
     Nul,

@@ -19,7 +19,6 @@ const MIN_REPORTED_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// State of a copy when a run starts.
 pub(crate) enum CopyState {
-    /// The copy is complete.
     Complete(Arc<LocalCopy>),
     /// The copy is partial or empty.
     Partial(PartialCopy),

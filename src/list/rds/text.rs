@@ -25,7 +25,6 @@ const TEXT_CHUNKS: usize = 8;
 /// Minimum size of a chunk, in bytes.
 const TEXT_BYTES: usize = 64 * 1024;
 
-/// The file of a database.
 #[derive(Debug, Clone)]
 pub(crate) enum DatabaseFile {
     /// The source itself.

@@ -81,7 +81,6 @@ pub(super) struct Page {
     pub(super) next: Option<ListStart>,
 }
 
-/// Lists a bucket.
 pub(super) fn list(store: &Store, bucket: &str, query: &ListQuery) -> S3Result<Page> {
     let dir = store.bucket_dir(bucket)?;
     let mut walk = BucketWalk {

@@ -174,7 +174,6 @@ impl Api {
         }))
     }
 
-    /// CompleteMultipartUpload.
     pub(super) async fn complete_upload(
         &self,
         req: S3Request<CompleteMultipartUploadInput>,
@@ -241,7 +240,6 @@ impl Api {
         }))
     }
 
-    /// AbortMultipartUpload.
     pub(super) async fn abort_upload(
         &self,
         req: S3Request<AbortMultipartUploadInput>,

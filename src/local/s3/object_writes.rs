@@ -154,7 +154,6 @@ impl Api {
         }))
     }
 
-    /// DeleteObject.
     pub(super) async fn delete(
         &self,
         req: S3Request<DeleteObjectInput>,
@@ -173,7 +172,6 @@ impl Api {
         Ok(response)
     }
 
-    /// DeleteObjects.
     pub(super) async fn delete_many(
         &self,
         req: S3Request<DeleteObjectsInput>,

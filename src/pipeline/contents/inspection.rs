@@ -28,7 +28,6 @@ use crate::pipeline::contents::items::InspectedItems;
 pub(crate) struct Inspection {
     /// Facts from its items, or the error of Scan.
     items: Result<InspectedItems, String>,
-    /// RCU consumed.
     pub(crate) consumed_rcu: f64,
     /// True if neither the items nor a look-up showed the case of the keys.
     is_case_unknown: bool,

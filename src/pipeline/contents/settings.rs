@@ -84,7 +84,6 @@ pub(crate) struct KeySettings<'a> {
     pub(crate) attributes: &'a [Attribute],
 }
 
-/// Name of a case.
 pub(super) fn case_name(case: Case) -> &'static str {
     match case {
         Case::Upper => "upper",

@@ -15,7 +15,6 @@ pub enum CheckpointLocation {
     File(PathBuf),
     /// An object.
     S3 {
-        /// Bucket name.
         bucket: String,
         /// Object key.
         key: String,

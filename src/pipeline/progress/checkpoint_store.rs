@@ -34,7 +34,6 @@ pub(crate) struct CheckpointStore {
     location: CheckpointLocation,
     /// Lock of a local file; `None` for an S3 object.
     _lock: Option<RunLock>,
-    /// Id of this run.
     run_id: String,
     holder: LockHolder,
     fence: Mutex<Fence>,
@@ -115,7 +114,6 @@ impl CheckpointStore {
         }
     }
 
-    /// Location of the checkpoint.
     pub(crate) fn location(&self) -> &CheckpointLocation {
         &self.location
     }

@@ -77,7 +77,6 @@ impl<C> fmt::Debug for Events<C> {
 }
 
 impl<C> Events<C> {
-    /// Sets the callback.
     pub(crate) fn set_callback(&mut self, tell: impl Fn(Event<C>) + Send + Sync + 'static) {
         self.callback = Some(Arc::new(tell));
     }
