@@ -40,7 +40,7 @@ pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum time with expired credentials. The credential chain renews renewable ones
 /// within seconds.
-pub(crate) const EXPIRED_TIMEOUT: Duration = Duration::from_secs(120);
+const EXPIRED_TIMEOUT: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Clone)]
 pub(crate) struct DispatchOptions {

@@ -333,21 +333,6 @@ async fn unprocessed_throttled_and_failed_hashes_are_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_target_rate_is_kept() {
-    let setup = Setup {
-        rate: Some(10.0),
-        ..Setup::default()
-    };
-    // 500 RCU at 10 RCU/s.
-    let run = setup.run(|_| Act::Answer).await;
-    assert!(
-        (45..=51).contains(&run.elapsed.as_secs()),
-        "{:?}",
-        run.elapsed
-    );
-}
-
-#[tokio::test(start_paused = true)]
 async fn failures_of_a_table_end_the_run_without_error_answers() {
     let setup = Setup {
         give_up_after: Duration::from_secs(60),
