@@ -11,7 +11,8 @@ use crate::base::row_attributes::RowAttributes;
 use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::attribute_from::AttributeFrom;
 use crate::dynamodb::batch_get::request::KeyTemplate;
-use crate::dynamodb::batch_get::value::{ExpectedAttribute, WireItem, WireText, WireValue};
+use crate::dynamodb::batch_get::response::Attributes;
+use crate::dynamodb::batch_get::value::{ExpectedAttribute, WireText, WireValue};
 use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::key_schema::KeySchema;
 use crate::flow::capacity::ConsumedCapacity;
@@ -188,14 +189,12 @@ impl GetTemplate {
         body: &'a [u8],
         requested: usize,
     ) -> Result<GetResponse<'a>, String> {
-        let response = self.keys.parse_response(body, requested)?;
-        let mut items = Vec::with_capacity(response.items.len());
         let mut seen = Vec::with_capacity(self.expected.len());
-        for (hash, item) in response.items {
-            items.push(self.compare(hash, item, &mut seen)?);
-        }
+        let compare =
+            |hash, attributes: &mut Attributes<'a>| self.compare(hash, attributes, &mut seen);
+        let response = self.keys.parse_response(body, requested, compare)?;
         Ok(GetResponse {
-            items,
+            items: response.items,
             unprocessed: response.unprocessed,
             consumed: response.consumed,
         })
@@ -206,7 +205,7 @@ impl GetTemplate {
     fn compare<'a>(
         &self,
         hash: Hash,
-        item: WireItem<'a>,
+        attributes: &mut Attributes<'a>,
         seen: &mut Vec<bool>,
     ) -> Result<FoundItem<'a>, String> {
         seen.clear();
@@ -219,7 +218,7 @@ impl GetTemplate {
             }
         };
         let twice = || "it holds an item with an attribute twice".to_owned();
-        for (name, value) in item.0 {
+        for (name, value) in attributes.drain(..) {
             if let Some(at) = self.expected.iter().position(|e| e.name == name.0) {
                 if std::mem::replace(&mut seen[at], true) {
                     return Err(twice());

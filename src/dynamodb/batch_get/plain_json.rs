@@ -15,7 +15,8 @@ use crate::dynamodb::attribute::Attribute;
 use crate::dynamodb::batch_get::ordered_json;
 use crate::dynamodb::batch_get::plain_value;
 use crate::dynamodb::batch_get::request::KeyTemplate;
-use crate::dynamodb::batch_get::value::{ExpectedAttribute, WireItem, WireText};
+use crate::dynamodb::batch_get::response::Attributes;
+use crate::dynamodb::batch_get::value::{ExpectedAttribute, WireText};
 use crate::dynamodb::item::ItemTemplate;
 use crate::dynamodb::key_schema::KeySchema;
 use crate::flow::capacity::ConsumedCapacity;
@@ -154,31 +155,25 @@ impl ItemJsonTemplate {
     /// A description, if it is not a response, does not name the table exactly once, or
     /// has an item that the table cannot have.
     pub fn parse_response(&self, body: &[u8], requested: usize) -> Result<PlainResponse, String> {
-        let response = self.keys.parse_response(body, requested)?;
-        let mut items = Vec::with_capacity(response.items.len());
-        for (hash, item) in &response.items {
-            items.push(PlainItem {
-                hash: *hash,
-                fields: self.fields(item)?,
-            });
-        }
+        let render = |hash, attributes: &mut Attributes<'_>| -> Result<PlainItem, String> {
+            let fields = self.fields(attributes)?;
+            Ok(PlainItem { hash, fields })
+        };
+        let response = self.keys.parse_response(body, requested, render)?;
         Ok(PlainResponse {
-            items,
+            items: response.items,
             unprocessed: response.unprocessed,
             consumed: response.consumed,
         })
     }
 
     /// The fields of an item: the inside of a JSON object.
-    fn fields(&self, item: &WireItem<'_>) -> Result<String, String> {
+    fn fields(&self, attributes: &Attributes<'_>) -> Result<String, String> {
         let mut out = Vec::new();
         let mut members = ordered_json::MemberSorter::new(&out);
         let mut has_sort_key = self.sort.is_none();
-        for (name, value) in &item.0 {
+        for (name, value) in attributes {
             let name = name.0.as_ref();
-            if name == self.keys.partition.name {
-                continue;
-            }
             match ANSWER_FIELDS.contains(&name) || name.starts_with(ITEM_PREFIX) {
                 true => members.start_member(&format!("{ITEM_PREFIX}{name}"), &mut out),
                 false => members.start_member(name, &mut out),

@@ -96,11 +96,11 @@ pub(super) mod tests {
             (format!(r#"{{"Responses":{{"t":[],"{arn}":[]}}}}"#), "twice"),
             (
                 format!(r#"{{"Responses":{{"t":{items}}},"Responses":{{"t":[]}}}}"#),
-                "duplicate field",
+                "twice",
             ),
             (
                 r#"{"Responses":{"t":[]},"UnprocessedKeys":{},"UnprocessedKeys":{}}"#.to_owned(),
-                "duplicate field",
+                "twice",
             ),
             (
                 format!(r#"{{"Responses":{{"t":[]}},"UnprocessedKeys":{{"u":{left}}}}}"#),
