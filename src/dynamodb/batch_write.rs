@@ -101,7 +101,7 @@ impl ItemTemplate {
     /// Parses the body of a BatchWriteItem response.
     ///
     /// # Errors
-    /// A description, if it is no such response, or if an unprocessed item is none of this
+    /// A description, if it is not a response, or if an unprocessed item is not one of this
     /// template.
     pub fn parse_write_response(&self, body: &[u8]) -> Result<WriteResponse, String> {
         if body == br#"{"UnprocessedItems":{}}"# {

@@ -29,7 +29,7 @@ struct ColumnAttribute {
     /// `,"name":{"S":`
     json_prefix: Vec<u8>,
     name_bytes: usize,
-    /// Maximum bytes of the value; `None` if the attribute is no key.
+    /// Maximum bytes of the value; `None` if the attribute is not a key.
     max_bytes: Option<usize>,
     is_sort_key: bool,
 }
@@ -262,7 +262,7 @@ mod tests {
                 4 + 5 + 4 + 3 + 3 + 1
             ))
         );
-        // What is empty is left out, and what is not UTF-8 is taken byte by byte.
+        // Omit empty values, and decode values that are not UTF-8 byte by byte.
         assert_eq!(
             row(&c, &[b"caf\xE9", b""]),
             Ok((",\"name\":{\"S\":\"café\"}".to_owned(), 0, 4 + 5))

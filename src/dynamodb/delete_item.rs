@@ -70,7 +70,7 @@ impl ItemTemplate {
     /// Parses the body of a DeleteItem response.
     ///
     /// # Errors
-    /// A description, if it is no such response.
+    /// A description, if it is not a response.
     pub fn parse_delete_response(&self, body: &[u8]) -> Result<WriteResponse, String> {
         // serde would accept a list as the fields in their order.
         if body.trim_ascii_start().first() != Some(&b'{') {

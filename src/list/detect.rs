@@ -2,7 +2,7 @@
 //!
 //! Compression is detected earlier ([`Codec::detect`]), by the first bytes and not by the
 //! name; [`decompress`](crate::source::decompress::decoder::decompress) decompresses the stream.
-//! Text that is no list (UTF-32, a program, nested compression) would only yield rejected
+//! Text that is not a list (UTF-32, a program, nested compression) would only yield rejected
 //! lines. It is an error before the first write, with a hint how to convert it. Databases
 //! are recognised earlier and never reach this module.
 
@@ -99,7 +99,7 @@ impl Peeked<'_> {
         format!("{way} | hashferry ingest - …")
     }
 
-    /// Returns the error for a text that is no list. `None` if it may be one.
+    /// Returns the error for a text that is not a list. `None` if it may be one.
     fn not_a_list_error(&self) -> Option<Error> {
         self.nested_compression_error()
             .or_else(|| self.identify_container())

@@ -27,7 +27,7 @@ impl OpenList {
     /// `options` those for the list.
     ///
     /// # Errors
-    /// Same as [`OpenSource::open`]; also if it is no list or cannot be decompressed.
+    /// Same as [`OpenSource::open`]; also if it is not a list or cannot be decompressed.
     pub async fn open(
         location: &Location,
         aws: &Aws,

@@ -1,6 +1,6 @@
 //! Access key and region for clients of the embedded servers.
 
-/// Access key ID for clients. It is no secret: the servers
+/// Access key ID for clients. It is not a secret: the servers
 /// accept any credentials, but an SDK client needs some.
 pub const ACCESS_KEY_ID: &str = "local";
 

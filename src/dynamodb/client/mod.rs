@@ -6,7 +6,7 @@
 //! - [`clock_skew`]: the error of this machine's clock
 //! - [`sigv4`]: the signature of a call
 //! - [`service_error`]: an error that DynamoDB answers
-//! - [`operation`]: one operation: sign, send, and sort what comes back
+//! - [`operation`]: one operation: signs, sends and classifies errors
 
 pub(crate) mod clock_skew;
 pub(crate) mod operation;

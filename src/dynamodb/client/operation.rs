@@ -1,17 +1,20 @@
-//! One DynamoDB operation, prebuilt: the request's JSON in, the answer's out.
+//! One prebuilt DynamoDB operation: request JSON in, response JSON out.
 //!
-//! The generated client turns maps of attribute values into JSON and back, and its
-//! orchestrator assembles configuration, components and interceptors for
-//! each call: most of what a client does that sends 25 short items at a time. Here
-//! the body is given as bytes, and what stays the same from call to call is
-//! prepared once for each set of credentials: a route. It is made of the SDK's own
-//! parts: the credential chain and the identity cache that renews them, the
-//! endpoint rules (regions, dual-stack, FIPS, account-based endpoints), the
-//! signature, the HTTP client with its pool, TLS and connect time-out. What the
-//! orchestrator does beside them, this does too: a limit in time for each call, the
-//! user agent, an invocation id, the clock's correction, and the closing of
-//! connections that answer with a fault of the server, or not at all. What is left
-//! out: retries, which are the writer's.
+//! The generated client converts attribute maps to JSON and back. Its orchestrator
+//! assembles configuration, components and interceptors for each call. With 25 short
+//! items a call, that is most of the client's work.
+//!
+//! Here the body is given as bytes. Everything that stays the same from call to call is
+//! prepared once per set of credentials. It consists of the SDK's own parts:
+//!
+//! - the credential chain, and the identity cache that renews credentials;
+//! - the endpoint rules (regions, dual-stack, FIPS, account-based endpoints);
+//! - the signature;
+//! - the HTTP client with its pool, TLS and connect timeout.
+//!
+//! Like the orchestrator, an operation has a timeout for each call, a user agent, an
+//! invocation id and a clock correction. It closes connections after a server error or a
+//! missing response. It does not retry: the dispatcher does.
 
 use crate::aws::config::{Aws, CONNECT_TIMEOUT, DYNAMODB_ATTEMPT_TIMEOUT};
 use crate::aws::credentials::CredentialCache;
@@ -75,7 +78,7 @@ struct Inner {
     connector: SharedHttpConnector,
     time_source: SharedTimeSource,
     clock: SkewCorrectedClock,
-    /// By the credentials that were last used.
+    /// Signed endpoint for the credentials of the last call.
     signed_endpoint: Mutex<Option<Arc<SignedEndpoint>>>,
 }
 
@@ -88,23 +91,23 @@ impl fmt::Debug for Inner {
     }
 }
 
-/// Where calls go with one set of credentials, and what all of them have in common.
+/// Endpoint, signer and prepared request for one set of credentials.
 #[derive(Debug)]
 struct SignedEndpoint {
-    /// A call without body, signature and id.
+    /// Request without body, signature and id.
     request: HttpRequest,
     signer: Signer,
 }
 
-/// Why a call has no answer, as the SDK sorts it.
+/// Error of a call without a response, with the SDK's class.
 type OperationError = SdkError<ServiceError, HttpResponse>;
 
 impl PreparedOperation {
-    /// The operation `name` (such as `BatchWriteItem`) on `table`, by the
+    /// Prepares the operation `name` (such as `BatchWriteItem`) on `table` with the
     /// configuration of `aws`.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when the configuration has no credentials provider.
+    /// [`ErrorKind::Usage`] if the configuration has no credentials provider.
     pub(crate) fn new(aws: &Aws, name: &'static str, table: &str) -> Result<Self> {
         let config = &aws.config;
         let internal = |what: &'static str| Error::new(ErrorKind::Internal, what);
@@ -134,7 +137,7 @@ impl PreparedOperation {
             .identity_cache()
             .ok_or_else(|| internal("no identity cache is configured"))?;
         let provider = SharedIdentityResolver::new(credentials);
-        // What the identity cache loads credentials by.
+        // The identity cache needs these components to load credentials.
         let components = RuntimeComponentsBuilder::new("hashferry")
             .with_auth_scheme(SigV4AuthScheme::new())
             .with_auth_scheme_option_resolver(Some(SharedAuthSchemeOptionResolver::new(
@@ -173,10 +176,10 @@ impl PreparedOperation {
         })))
     }
 
-    /// Sends `body` once and returns the body of the answer.
+    /// Sends `body` once and returns the body of the response.
     ///
     /// # Errors
-    /// Whatever is no answer with status 200.
+    /// Any response without status 200, and no response.
     pub(crate) async fn send(&self, body: Bytes) -> Result<Bytes, CallError> {
         let failure = match self.0.call(body).await {
             Ok(answer) => return Ok(answer),
@@ -229,7 +232,7 @@ impl Inner {
         }
     }
 
-    /// Sends `request`, and reads what is answered to it.
+    /// Sends `request` and reads the response.
     async fn exchange(
         &self,
         request: HttpRequest,
@@ -262,7 +265,7 @@ impl Inner {
         Err(SdkError::service_error(refusal, response))
     }
 
-    /// The route of `identity`: the last one, mostly.
+    /// The signed endpoint for `identity`: usually that of the last call.
     async fn route(&self, identity: Identity) -> Result<Arc<SignedEndpoint>, OperationError> {
         let credentials = identity
             .data::<Credentials>()
@@ -298,7 +301,7 @@ impl Inner {
         endpoint: &Endpoint,
         credentials: &Credentials,
     ) -> Result<SignedEndpoint, BoxError> {
-        // The endpoint's own path, with a slash behind it.
+        // The path of the endpoint, with a slash at its end.
         let uri: Uri = match endpoint.url() {
             url if url.ends_with('/') => url.parse()?,
             url => format!("{url}/").parse()?,
@@ -350,19 +353,19 @@ impl Inner {
     }
 }
 
-/// Lets a connection be used no more: another one may lead to another server.
+/// Takes a connection out of the pool: a new one may reach another server.
 fn poison_connection(connection: &CaptureSmithyConnection) {
     if let Some(connection) = connection.get() {
         connection.poison();
     }
 }
 
-/// What comes before a call: as the SDK has it, it was not dispatched.
+/// The error of a call that was not sent.
 fn construction_failure(error: BoxError) -> OperationError {
     SdkError::dispatch_failure(ConnectorError::other(error, None))
 }
 
-/// The region and the service to sign for, where the endpoint rules say others.
+/// Region and service to sign for, if the endpoint rules name others.
 fn signing_scope(endpoint: &Endpoint) -> (Option<String>, Option<String>) {
     let typed = endpoint.auth_schemes().iter();
     let mut typed = typed.filter(|s| s.name() == SCHEME_ID.inner());
@@ -383,14 +386,14 @@ fn signing_scope(endpoint: &Endpoint) -> (Option<String>, Option<String>) {
     (field("signingRegion"), field("signingName"))
 }
 
-/// The id with which AWS finds a call in its logs.
+/// Id of a call in AWS's logs.
 fn invocation_id() -> String {
     let id = uuid::Builder::from_random_bytes(fastrand::u128(..).to_le_bytes()).into_uuid();
     let mut text = uuid::Uuid::encode_buffer();
     id.hyphenated().encode_lower(&mut text).to_owned()
 }
 
-/// The SDK's user agent, and ours behind it. Made once: it does not change.
+/// The SDK's user agent, followed by hashferry's. Constant, so built once.
 fn user_agent() -> Result<HeaderValue> {
     let api = ApiMetadata::new("dynamodb", aws_sdk_dynamodb::meta::PKG_VERSION);
     let sdk = AwsUserAgent::new_from_environment(Env::real(), api);
@@ -404,8 +407,8 @@ fn user_agent() -> Result<HeaderValue> {
     })
 }
 
-/// What the writer needs of a table: BatchWriteItem, and DeleteItem where deletes have a
-/// condition. The seam that tests replace.
+/// Writes to a table: BatchWriteItem, and DeleteItem for conditional deletes. Tests replace
+/// it.
 pub(crate) trait BatchWrite {
     /// Sends the body of a BatchWriteItem request once.
     fn batch_write(&self, body: Bytes) -> impl Future<Output = Result<Bytes, CallError>> + Send;
@@ -425,8 +428,7 @@ impl BatchWrite for PreparedOperation {
     }
 }
 
-/// What a verification needs of a table: one BatchGetItem call. The seam that
-/// tests replace.
+/// Reads from a table: BatchGetItem. Tests replace it.
 pub(crate) trait BatchGet {
     /// Sends the body of a BatchGetItem request once.
     fn batch_get(&self, body: Bytes) -> impl Future<Output = Result<Bytes, CallError>> + Send;

@@ -1,12 +1,13 @@
-//! Signature version 4 for calls that differ in nothing but body and time.
+//! Signature version 4 for calls that differ only in body and time.
 //!
-//! The SDK's signer sorts the headers and derives the day's key for each
-//! request: half of what a call costs. Here all that stays the same is put
-//! together once per set of credentials and once per day; a call then costs the
-//! hash of its body and two short ones. The cryptography is `aws-sigv4`'s own,
-//! and so is the whole signature where an endpoint has a path, whose rules for
-//! escaping are not worth a second rendering. A test sets the two against each
-//! other for any credentials, bodies and times.
+//! The SDK's signer sorts the headers and derives the key of the day for each request,
+//! which is half the cost of a call. This one prepares the constant part once per set of
+//! credentials and once per day. A call then costs the hash of its body and two short
+//! ones.
+//!
+//! The cryptography is that of `aws-sigv4`. For an endpoint with a path, so is the whole
+//! signature, because its escaping rules are not worth a second implementation. A test
+//! compares both signers for any credentials, bodies and times.
 
 use crate::base::hash::{Case, Hash};
 use aws_credential_types::Credentials;
@@ -22,10 +23,10 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-/// The content type of all calls.
+/// Content type of all calls.
 pub(super) const JSON_CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 
-/// Signs POST calls of one operation to one endpoint by one set of credentials.
+/// Signer of POST calls of one operation to one endpoint with one set of credentials.
 pub(super) struct Signer {
     identity: Identity,
     credentials: Credentials,
@@ -33,14 +34,14 @@ pub(super) struct Signer {
     service: String,
     target: String,
     uri: Uri,
-    /// The canonical request before and after the time; nothing where the endpoint
-    /// has a path.
+    /// The canonical request before and after the time; `None` if the endpoint has a
+    /// path.
     canonical_parts: Option<(Vec<u8>, Vec<u8>)>,
     signed_headers: &'static str,
     day_key: Mutex<Option<DayKey>>,
 }
 
-/// What holds for one day.
+/// Signing key and scope of one day.
 #[derive(Clone)]
 struct DayKey {
     /// `20261124`.
@@ -51,7 +52,7 @@ struct DayKey {
     authorization: String,
 }
 
-/// The headers that a signature adds.
+/// Headers of a signature.
 #[derive(Debug)]
 pub(super) struct SignedHeaders {
     /// `x-amz-date`.
@@ -70,7 +71,7 @@ impl fmt::Debug for Signer {
 }
 
 impl Signer {
-    /// A signer of calls of `target` (`DynamoDB_20120810.BatchWriteItem`) to `uri`.
+    /// Creates a signer of calls of `target` (`DynamoDB_20120810.BatchWriteItem`) to `uri`.
     pub(super) fn new(
         credentials: Credentials,
         uri: Uri,
@@ -105,7 +106,7 @@ impl Signer {
         }
     }
 
-    /// Whether it signs by `credentials`.
+    /// True if it signs with `credentials`.
     pub(super) fn uses_credentials(&self, credentials: &Credentials) -> bool {
         let own = &self.credentials;
         own.access_key_id() == credentials.access_key_id()
@@ -114,7 +115,7 @@ impl Signer {
             && own.account_id() == credentials.account_id()
     }
 
-    /// The session token, for its header.
+    /// Value of the session token's header.
     pub(super) fn session_token(&self) -> Option<&str> {
         self.credentials.session_token()
     }
@@ -169,7 +170,7 @@ impl Signer {
         }
     }
 
-    /// The same by the SDK's signer, whatever the endpoint.
+    /// Signs with the SDK's signer, for any endpoint.
     fn sign_with_sdk(&self, body: &[u8], time: SystemTime) -> Result<SignedHeaders, BoxError> {
         let mut settings = SigningSettings::default();
         settings.signature_location = SignatureLocation::Headers;
@@ -205,7 +206,7 @@ impl Signer {
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// Letters of the date in a moment's text.
+/// Length of the date in a time stamp.
 const DATE_LENGTH: usize = "20261124".len();
 
 /// `20261124T101500Z`.
@@ -223,7 +224,7 @@ fn format_time(seconds: u64) -> Result<String, BoxError> {
     ))
 }
 
-/// The host as the HTTP client names it: without the port that the scheme implies.
+/// Host header of the HTTP client: without the default port of the scheme.
 fn host_header(uri: &Uri) -> Option<String> {
     let authority = uri.authority()?;
     let implied = match uri.scheme_str()? {
@@ -285,7 +286,7 @@ mod tests {
     }
 
     proptest! {
-        /// For whatever is signed, it is the SDK's own signature.
+        /// Every signature equals that of the SDK.
         #[test]
         fn it_is_the_signature_of_the_sdk(
             body in prop::collection::vec(any::<u8>(), 0..300),

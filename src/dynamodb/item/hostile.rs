@@ -121,7 +121,7 @@ fn some_answer() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    /// Whatever comes is read or refused; what is read has consumed what a call can
+    /// Any body is parsed or rejected; a parsed one has a consumed capacity that a call can
     /// consume.
     #[test]
     fn nothing_that_comes_breaks_the_reading(body in prop_oneof![

@@ -2,7 +2,7 @@
 //!
 //! Read for one algorithm, such a list would yield many rejected lines. It is an error
 //! before the first write, unless the user chooses to skip the other algorithms. A list of
-//! only another algorithm is no mix, nor is one with a stray line.
+//! only another algorithm is not a mix; neither is one with a stray line.
 
 use crate::base::algorithm_counts::AlgorithmCounts;
 use crate::base::error::Error;
@@ -40,7 +40,7 @@ pub(super) fn count_algorithms(format: Format, lines: &[&[u8]]) -> AlgorithmCoun
 }
 
 /// Returns the error for a list to be read for `algorithm` whose first hashes are `seen`.
-/// `None` if it is no mix.
+/// `None` if it is not a mix.
 pub(super) fn mix_error(seen: &AlgorithmCounts, algorithm: Algorithm) -> Option<Error> {
     // The length alone yields the most common algorithm of that length.
     let by_length = Algorithm::from_hex_digits(algorithm.bytes() * 2);

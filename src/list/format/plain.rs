@@ -123,7 +123,7 @@ pub(crate) fn begins_with_hash(text: &[u8], digits: usize) -> bool {
 }
 
 /// The algorithm of the hash in `line`: by the name before it, or else by its length.
-/// `None` if `line` is no hash.
+/// `None` if `line` is not a hash.
 pub(crate) fn algorithm_from_line(line: &Line<'_>) -> Option<Algorithm> {
     algorithm_from_text(trimmed(line.bytes))
 }

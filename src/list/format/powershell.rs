@@ -69,7 +69,7 @@ fn parse_property(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let (name, value) = (line[..at].trim_ascii_end(), &line[at + 1..]);
     let is_name = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
     let begins = name.first().is_some_and(u8::is_ascii_alphabetic);
-    // A blank precedes the colon: `C:\x` is no property.
+    // A blank precedes the colon: `C:\x` is not a property.
     let is_separate = line.get(at.checked_sub(1)?) == Some(&b' ');
     let is_property = begins && is_separate && name.iter().all(is_name);
     is_property.then_some((name, value.trim_ascii()))

@@ -235,7 +235,7 @@ impl Normalizer {
     /// Appends the normalised `path` to `out`. Appends nothing on an error.
     ///
     /// # Errors
-    /// The reason why it is no valid path.
+    /// The reason why it is not a valid path.
     pub fn normalize(&self, path: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidPath> {
         let parts = self.parts(path)?;
         out.reserve(parts.iter().map(|part| part.len()).sum());
@@ -248,7 +248,7 @@ impl Normalizer {
     /// Returns the SHA-256 of the normalised `path`, without allocating that.
     ///
     /// # Errors
-    /// The reason why it is no valid path.
+    /// The reason why it is not a valid path.
     pub fn hash(&self, path: &[u8]) -> Result<Hash, InvalidPath> {
         let mut digest = Sha256::new();
         for part in self.parts(path)? {

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, BufWriter, Seek as _, Write as _};
 use std::path::Path;
 
-/// Maximum length of a value that is no hash, in characters.
+/// Maximum length of a value that is not a hash, in characters.
 const SHOWN_CHARACTERS: usize = 64;
 
 /// Maximum number of distinct values that are remembered to drop duplicates.

@@ -176,7 +176,7 @@ impl Store {
             let Ok(name) = entry.file_name().into_string() else {
                 continue;
             };
-            // Follows a link to a folder; a dangling link is no bucket.
+            // Follows a link to a folder; a dangling link is not a bucket.
             let Ok(found) = fs::metadata(entry.path()) else {
                 continue;
             };
@@ -340,7 +340,7 @@ impl Store {
         })
     }
 
-    /// Removes an object; a missing object is no error.
+    /// Removes an object; a missing object is not an error.
     pub(super) fn delete(
         &self,
         bucket: &str,

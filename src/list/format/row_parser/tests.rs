@@ -370,7 +370,7 @@ fn a_header_is_recognised_by_the_column_from_the_options() {
         assert_eq!(results(&rows), ["Skipped", SHA256, "Skipped"], "{name}");
         assert_eq!(rows[1].2, ["x"]);
     }
-    // Without the option there is no hash column. A row with a damaged hash is no header.
+    // Without the option there is no hash column. A row with a damaged hash is not a header.
     let list = layout(&text);
     let error = list.parser(Algorithm::Sha256, &[]).expect_err("no column");
     assert!(

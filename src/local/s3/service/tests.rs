@@ -581,7 +581,7 @@ async fn a_name_is_a_file_or_a_folder() {
     delete.send().await.unwrap();
     assert!(!s.file("a").exists());
     s.put("a", "now a file").await;
-    // An empty folder can be created, but is no object.
+    // An empty folder can be created, but is not an object.
     s.put("folder/", "").await;
     assert!(s.file("folder").is_dir());
     s.put("folder/k", "hello").await;

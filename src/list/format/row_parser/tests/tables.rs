@@ -143,7 +143,7 @@ fn a_column_of_another_name_is_not_detected_by_its_values() {
     // The header may follow a title and precede rows without a hash.
     let text = format!("Report of May\n,file,imphash\n1,x.exe,\n2,y.exe,{MD5}\n");
     assert!(parser_error(&text, Algorithm::Md5).contains(", file, imphash"));
-    // A row of data is no header.
+    // A row of data is not a header.
     for first in [
         "x,n/a",
         "x,",
