@@ -104,6 +104,9 @@ pub(crate) trait CallHandler {
     /// False while reading must pause. `max_calls` is the maximum of calls in flight.
     fn may_receive(&self, max_calls: usize) -> bool;
 
+    /// True if items may become unwanted.
+    const DROPS_UNWANTED: bool = false;
+
     /// False if nothing waits for `item` any more, so that it need not be sent.
     fn is_wanted(&mut self, _item: &Self::Item) -> bool {
         true
@@ -437,7 +440,9 @@ impl<H: CallHandler> Run<'_, H> {
 
     /// The wanted items of a batch; `None` if there are none.
     fn without_unwanted(&mut self, mut batch: Batch<H::Item>) -> Option<Batch<H::Item>> {
-        batch.entries.retain(|e| self.handler.is_wanted(&e.item));
+        if H::DROPS_UNWANTED {
+            batch.entries.retain(|e| self.handler.is_wanted(&e.item));
+        }
         (!batch.entries.is_empty()).then_some(batch)
     }
 

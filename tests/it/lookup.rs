@@ -470,12 +470,12 @@ fn a_file_with_answers_to_another_list_is_not_changed() {
         (
             other.as_str(),
             answered.as_str(),
-            "no answer to line 1 of the input",
+            "does not answer line 1 of the input",
         ),
         (
             &text(&changed),
             &answered,
-            "no answer to line 4 of the input",
+            "does not answer line 4 of the input",
         ),
         (
             &text(&hashes[..5]),
@@ -556,7 +556,7 @@ fn a_run_does_not_resume_a_file_written_with_only() {
         .dynamo(&dynamo)
         .run();
     ended.assert_status(2);
-    ended.assert_stderr(&["no answer to line 1 of the input", "--only"]);
+    ended.assert_stderr(&["does not answer line 1 of the input", "--only"]);
 }
 
 #[test]

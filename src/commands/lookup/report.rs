@@ -194,6 +194,7 @@ impl LookupReport {
             Outcome::Failed if self.known + self.unknown + self.error == 0 => {
                 "Failed: no line could be looked up"
             }
+            Outcome::Failed if self.error == 0 => "Failed",
             Outcome::Failed => "Looked up, but some look-ups failed",
             _ if self.invalid > self.blank => "Looked up; some lines are not hashes or paths",
             _ => "Looked up: every line has its answer",

@@ -165,6 +165,8 @@ impl CallHandler for ReadHandler<'_> {
         true
     }
 
+    const DROPS_UNWANTED: bool = true;
+
     fn is_wanted(&mut self, hash: &Hash) -> bool {
         self.shared.is_wanted(hash)
     }

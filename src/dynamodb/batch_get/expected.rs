@@ -218,16 +218,17 @@ impl GetTemplate {
             }
         };
         let twice = || "it holds an item with an attribute twice".to_owned();
-        for (name, value) in attributes.drain(..) {
+        for (name, value) in attributes.iter_mut() {
             if let Some(at) = self.expected.iter().position(|e| e.name == name.0) {
                 if std::mem::replace(&mut seen[at], true) {
                     return Err(twice());
                 }
-                if !self.expected[at].matches(&value) {
+                if !self.expected[at].matches(value) {
                     record(at, Some(value.describe()));
                 }
             } else if let Some(at) = self.row_attributes.iter().position(|own| *own == name.0) {
                 row_attributes.resize_with(self.row_attributes.len(), || None);
+                let value = std::mem::replace(value, WireValue::Bool(false));
                 if row_attributes[at].replace(value).is_some() {
                     return Err(twice());
                 }

@@ -96,6 +96,8 @@ impl CallHandler for Handler {
         !self.is_full
     }
 
+    const DROPS_UNWANTED: bool = true;
+
     fn is_wanted(&mut self, item: &Hash) -> bool {
         !self.unwanted.contains(&number(item))
     }
