@@ -67,6 +67,8 @@ pub(crate) struct DispatchOptions {
 pub(crate) struct Dispatcher<'a> {
     /// Rate limiter of the run.
     pub(crate) rate_limiter: &'a RateLimiter,
+    /// Stops the run.
+    pub(crate) stop: &'a Stop,
     /// Further options.
     pub(crate) options: DispatchOptions,
 }
@@ -285,7 +287,7 @@ struct Step {
 type Ended<T, R> = (FinishedCall<T>, Instant, R);
 
 impl Dispatcher<'_> {
-    /// Runs until `input` is closed and every item has an outcome, until `stop`, or until
+    /// Runs until `input` is closed and every item has an outcome, until a stop, or until
     /// a failure that ends the run. `queue` knows the kinds of calls.
     pub(crate) async fn run<H, S, I, O>(
         &self,
@@ -294,7 +296,6 @@ impl Dispatcher<'_> {
         handler: &mut H,
         mut input: I,
         output: &mut O,
-        stop: &Stop,
         backoff: Backoff,
     ) -> RunResult
     where
@@ -318,14 +319,14 @@ impl Dispatcher<'_> {
         };
         let mut in_flight = FuturesUnordered::new();
         // Created once: a new future per iteration would register a new waiter.
-        let requested = stop.requested();
+        let requested = self.stop.requested();
         tokio::pin!(requested);
         while let Some(step) = run.next_step(in_flight.len(), &mut input) {
             let is_running = run.end.is_none();
             tokio::select! {
                 biased;
                 () = &mut requested, if is_running => run.end = Some(RunEnd::Stopped),
-                () = stop.forced(), if !is_running => run.drain = Some(Instant::now()),
+                () = self.stop.forced(), if !is_running => run.drain = Some(Instant::now()),
                 Some(ended) = in_flight.next(), if !in_flight.is_empty() => {
                     run.apply(ended);
                     // Every call that has ended, before the next write.

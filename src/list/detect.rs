@@ -3,8 +3,8 @@
 //! Compression is detected earlier ([`Codec::detect`]), by the first bytes and not by the
 //! name; [`decompress`](crate::source::decompress::decoder::decompress) decompresses the stream.
 //! Text that is not a list (UTF-32, a program, nested compression) would only yield rejected
-//! lines. It is an error before the first write, with a hint how to convert it. Databases
-//! are recognised earlier and never reach this module.
+//! lines. It is an error before the first write, with a hint how to convert it. With the
+//! `rds` feature, databases are recognised earlier and never reach this module.
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case};
@@ -25,8 +25,8 @@ pub(crate) const PEEK_BYTES: usize = 64 * 1024;
 pub struct DetectedList {
     /// Format and columns of the list.
     pub layout: Layout,
-    /// The algorithm: of a plain list that of the first hash, by its length; of a table the
-    /// only one with a column. `None` if the list shows none or several.
+    /// The algorithm of the first hash; in a table, the only one that has columns. `None` if the
+    /// list shows none or several.
     pub algorithm: Option<Algorithm>,
     /// The algorithms that have columns, each with its column; empty unless there are several.
     pub candidates: Vec<(Algorithm, String)>,
@@ -219,7 +219,7 @@ fn detect_hashes(layout: Layout, head: &[u8], whole: bool, options: &ListOptions
     } else {
         let seen = layout.algorithms(options);
         match seen.first() {
-            // Of two columns for one algorithm the parser chooses, or reports an error.
+            // The parser chooses between columns of one algorithm, or returns an error.
             Some((first, _)) if seen.iter().all(|(a, _)| a == first) => {
                 beginning.algorithm = Some(*first);
             }
@@ -259,7 +259,7 @@ fn first_line(head: &[u8], whole: bool) -> Option<String> {
 }
 
 impl DetectedList {
-    /// True if it shows which hashes the list holds.
+    /// True if the first bytes show the algorithm, or several to choose from.
     pub fn is_decisive(&self) -> bool {
         self.algorithm.is_some() || !self.candidates.is_empty()
     }
@@ -278,7 +278,7 @@ fn container(head: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
         (b"SQLite format 3\0", "an SQLite database", None),
         (b"HASH\r\n\xFF\0", "an EnCase hash set", None),
     ];
-    // Offset of the magic in a tar header, after the file's name.
+    // Offset of the magic in a tar header (POSIX ustar).
     if head.get(257..262) == Some(b"ustar") {
         return Some(("a tar archive", None));
     }

@@ -260,7 +260,6 @@ mod tests {
     }
 
     proptest! {
-        /// The result does not depend on the chunks.
         #[test]
         fn chunk_borders_do_not_change_converted_utf_16(text in "\\PC{0,40}", at in 0usize..80) {
             for (writing, bytes) in [(TextEncoding::Utf16Le, le(&text)), (TextEncoding::Utf16Be, be(&text))] {

@@ -41,7 +41,7 @@ impl From<ObjectVersion> for Identity {
     }
 }
 
-/// The identity as stored in checkpoints: all fields in one object, no unknown ones.
+/// The identity as stored in checkpoints: all fields in one object; unknown fields are errors.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StoredIdentity {

@@ -81,7 +81,7 @@ impl Splitter {
     /// Appends the elements in `chunk` to `out`, one per line.
     ///
     /// # Errors
-    /// [`ErrorKind::Damaged`] if the brackets do not match or are nested too deep.
+    /// [`ErrorKind::Damaged`] if the brackets do not match or are nested too deeply.
     pub(crate) fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let mut rest = chunk;
         while let Some(byte) = rest.first() {
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_or_other_document_is_an_error() {
+    fn a_damaged_document_or_a_missing_array_is_an_error() {
         let error = |field: &str, text: &str| split(field, &[text.as_bytes()]).expect_err(text);
         let missing = error("values[].MD5", VIC);
         assert_eq!(missing.exit_status(), 2);
@@ -365,7 +365,6 @@ mod tests {
     }
 
     proptest! {
-        /// The result does not depend on the chunks.
         #[test]
         fn chunk_borders_do_not_change_the_lines(first in 0..VIC.len(), second in 0..VIC.len()) {
             let bytes = VIC.as_bytes();
@@ -374,7 +373,6 @@ mod tests {
             prop_assert_eq!(cut.expect("split"), split("value[].MD5", &[bytes]).expect("split"));
         }
 
-        /// No input panics.
         #[test]
         fn any_bytes_split_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = split("value[].MD5", &[&bytes]);

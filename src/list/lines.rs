@@ -81,7 +81,7 @@ impl Framer {
         }
     }
 
-    /// Returns the number of the last line returned; lines before a resume count.
+    /// Returns the number of the last line returned, including lines before a resume.
     pub fn number(&self) -> u64 {
         self.number
     }

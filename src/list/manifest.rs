@@ -19,7 +19,7 @@ use csv_core::ReadFieldResult;
 use serde::Deserialize;
 use std::collections::VecDeque;
 
-/// Maximum size of an inventory's `manifest.json`, which names some thousand files.
+/// Maximum size of an inventory's `manifest.json`, in bytes; it names a few thousand files.
 const MAX_MANIFEST_BYTES: usize = 16 * 1024 * 1024;
 
 /// List options that open a manifest as text, without detection of a format.
@@ -91,7 +91,7 @@ impl Manifest {
     /// Opens the manifest at `location`.
     ///
     /// # Errors
-    /// If it cannot be read, or is JSON but no inventory in CSV format.
+    /// If it cannot be read, or is JSON but not an inventory in CSV format.
     pub(super) async fn open(
         location: &Location,
         aws: &Aws,

@@ -102,8 +102,8 @@ impl Objects {
         }
     }
 
-    /// Returns the total size of the remaining objects, in bytes. `None` if that requires to
-    /// list another page.
+    /// Returns the total size of the remaining objects, in bytes. `None` if only another
+    /// page of the listing would tell.
     pub fn remaining_bytes(&self) -> Option<u64> {
         match (&self.current, self.remaining.len()) {
             (None, 0) => Some(0),

@@ -52,8 +52,8 @@ impl OpenList {
         Ok(opened)
     }
 
-    /// Opens `location` and starts to decompress it. Also returns the first bytes of its
-    /// text, as far as they are peeked.
+    /// Opens `location` and starts to decompress it. Also returns the peeked first bytes of its
+    /// text, which may be empty.
     async fn open_undetected(
         location: &Location,
         aws: &Aws,
@@ -177,8 +177,8 @@ impl OpenList {
         Ok(())
     }
 
-    /// Reads the text from the database that this source is, from the file itself or from a
-    /// local copy. `head` holds the first bytes.
+    /// Replaces the text by the hashes in the database that this source holds. Reads the file
+    /// itself or a local copy. `head` holds the first bytes of the source.
     #[cfg(feature = "rds")]
     pub(super) async fn switch_to_database(
         &mut self,

@@ -30,7 +30,7 @@ pub(crate) const RELEASE_FIELDS: [(&str, &str); 3] = [
     ("release_date", "release_date"),
 ];
 
-/// An open source whose first bytes have been inspected.
+/// An open source, with the properties detected by its first bytes.
 #[derive(Debug)]
 pub struct OpenList {
     pub(super) location: Location,
@@ -40,14 +40,14 @@ pub struct OpenList {
     /// Inspected chunks, which are read first.
     pub(super) peeked: VecDeque<Chunk>,
     pub(super) ended: bool,
-    /// Compressed bytes before the start position of a resumed run.
+    /// Bytes of the source before the start position of a resumed run.
     pub(super) skipped_bytes: u64,
     /// Properties detected by the first bytes.
     pub detected: detect::DetectedList,
     /// Name and layout of the first list with rows. `None` unless this list comes before it
     /// and has no rows.
     pub(super) first_with_rows: Option<(String, Layout)>,
-    /// An error to report after the peeked chunks. `None` if there is none.
+    /// The error to report after the peeked chunks.
     pub(super) pending_error: Option<Error>,
 }
 
@@ -204,12 +204,13 @@ impl OpenList {
         lines
     }
 
-    /// True if its text differs from its bytes: decompressed, converted, or from a database.
+    /// True if the text differs from the bytes of the source: it is decompressed, converted, or
+    /// read from a database.
     pub fn is_derived(&self) -> bool {
         !self.identity.is_verbatim()
     }
 
-    /// Returns the compressed bytes before the start position of a resumed run.
+    /// Returns the number of source bytes before the start position of a resumed run.
     pub fn skipped_bytes(&self) -> u64 {
         self.skipped_bytes
     }
@@ -255,7 +256,7 @@ impl OpenList {
     /// [`RELEASE_FIELDS`].
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if it is no NSRL database,
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if it is not an NSRL database,
     /// or does not name its release.
     pub fn release(&self) -> Result<Vec<(&'static str, String)>> {
         let without = |why: &str| {
@@ -276,7 +277,7 @@ impl OpenList {
         Err(without("it is not an NSRL database"))
     }
 
-    /// Returns the next chunk of text, from the start on. `None` at the end.
+    /// Returns the next chunk of text, peeked chunks first. `None` at the end.
     ///
     /// # Errors
     /// Same as [`OpenSource::next`]; also if it is cut off or damaged.

@@ -75,7 +75,7 @@ impl RewriteStage {
 }
 
 /// Returns an error if all `elements` of an array were skipped because none has the field of
-/// `options`. Does nothing if the field leads into no array.
+/// `options`. Does nothing if the field does not lead into an array.
 pub(crate) fn check_some_elements(
     options: &ListOptions,
     elements: u64,

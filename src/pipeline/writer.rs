@@ -108,6 +108,7 @@ impl<T: BatchWrite> Writer<'_, T> {
         };
         let dispatcher = Dispatcher {
             rate_limiter: self.rate_limiter,
+            stop,
             options: DispatchOptions {
                 concurrency: self.options.concurrency,
                 give_up_after: self.options.give_up_after,
@@ -126,7 +127,7 @@ impl<T: BatchWrite> Writer<'_, T> {
         };
         let queue = RetryQueue::new(&[kind(1), kind(max_items)]);
         let result = dispatcher
-            .run(queue, self, &mut handler, fresh, &mut (), stop, backoff)
+            .run(queue, self, &mut handler, fresh, &mut (), backoff)
             .await;
         self.counters
             .update(|c| c.line_counts.failed += result.unfinished);

@@ -90,6 +90,7 @@ impl<O: Backend> Requester<'_, O> {
         let options = &self.options;
         let dispatcher = Dispatcher {
             rate_limiter: self.rate_limiter,
+            stop,
             options: DispatchOptions {
                 concurrency: options.concurrency,
                 give_up_after: options.give_up_after,
@@ -119,15 +120,7 @@ impl<O: Backend> Requester<'_, O> {
             max_items: options.max_keys,
             linger: LINGER,
         }]);
-        let run = dispatcher.run(
-            queue,
-            self,
-            &mut handler,
-            fresh,
-            &mut answers,
-            stop,
-            backoff,
-        );
+        let run = dispatcher.run(queue, self, &mut handler, fresh, &mut answers, backoff);
         run.await.end
     }
 }

@@ -93,8 +93,10 @@ impl<T: BatchGet + Send + Sync> TableReader<T> {
             false => EVENTUAL_READ_UNITS,
         };
         let backoff = self.backoff.fork().with_cap(MAX_WAIT);
+        let stop = Stop::new();
         let dispatcher = Dispatcher {
             rate_limiter: &self.rate_limiter,
+            stop: &stop,
             options: DispatchOptions {
                 concurrency: self.concurrency,
                 give_up_after: Duration::MAX,
@@ -116,9 +118,9 @@ impl<T: BatchGet + Send + Sync> TableReader<T> {
             max_items: MAX_GET_KEYS,
             linger: LINGER,
         }]);
-        let (keys, stop) = (QueuedKeys(&self.shared), Stop::new());
+        let keys = QueuedKeys(&self.shared);
         let result = dispatcher
-            .run(queue, &self, &mut handler, keys, &mut (), &stop, backoff)
+            .run(queue, &self, &mut handler, keys, &mut (), backoff)
             .await;
         // Unreachable: the input has no end, and no failure is fatal.
         tracing::error!("the table reader has ended: {:?}", result.end);

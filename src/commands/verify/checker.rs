@@ -127,6 +127,7 @@ impl<T: BatchGet> Checker<'_, T> {
     ) -> Result<bool> {
         let dispatcher = Dispatcher {
             rate_limiter: self.rate_limiter,
+            stop,
             options: DispatchOptions {
                 concurrency: self.options.concurrency,
                 give_up_after: self.options.give_up_after,
@@ -151,7 +152,7 @@ impl<T: BatchGet> Checker<'_, T> {
         };
         let queue = RetryQueue::new(&[kind, kind]);
         let result = dispatcher
-            .run(queue, self, &mut handler, fresh, &mut (), stop, backoff)
+            .run(queue, self, &mut handler, fresh, &mut (), backoff)
             .await;
         self.counters.update(|a| a.unchecked += result.unfinished);
         let mut end = result.end;

@@ -222,9 +222,10 @@ impl Setup {
         output: &mut impl Output<Handler>,
         act: impl Fn(&Call) -> Act,
     ) -> Outcome {
-        let rate_limiter = RateLimiter::fixed(self.rate);
+        let (rate_limiter, stop) = (RateLimiter::fixed(self.rate), Stop::new());
         let dispatcher = Dispatcher {
             rate_limiter: &rate_limiter,
+            stop: &stop,
             options: DispatchOptions {
                 concurrency: Concurrency::Calls(self.calls_in_flight),
                 give_up_after: 300 * SECOND,
@@ -251,7 +252,6 @@ impl Setup {
             act,
             calls: RefCell::default(),
         };
-        let stop = Stop::new();
         let stopping = async {
             let Some(after) = self.stop_after else {
                 return std::future::pending().await;
@@ -265,15 +265,7 @@ impl Setup {
             std::future::pending::<Infallible>().await
         };
         let backoff = Backoff::new(fastrand::Rng::with_seed(1));
-        let run = dispatcher.run(
-            queue,
-            &backend,
-            &mut self.handler,
-            receive,
-            output,
-            &stop,
-            backoff,
-        );
+        let run = dispatcher.run(queue, &backend, &mut self.handler, receive, output, backoff);
         let result = tokio::select! {
             result = run => result,
             never = stopping => match never {},

@@ -17,7 +17,7 @@ pub(super) const FIXED_BYTES: usize = 4 + 8 + 8 + 4;
 pub(super) struct Run {
     pub(super) file: File,
     pub(super) bytes: u64,
-    /// Number of merges that led to it.
+    /// Merge level: 0 if written from the buffer, else one above the highest of its inputs.
     pub(super) level: u32,
 }
 
@@ -37,8 +37,8 @@ pub(super) struct RunWriter<'a> {
 
 impl<'a> RunWriter<'a> {
     pub(super) fn new(folder: &'a Path) -> Result<RunWriter<'a>> {
-        let file =
-            tempfile::tempfile_in(folder).map_err(|e| disk_error("make", folder).with_source(e))?;
+        let file = tempfile::tempfile_in(folder)
+            .map_err(|e| disk_error("create", folder).with_source(e))?;
         Ok(RunWriter {
             folder,
             writer: BufWriter::with_capacity(READ_BYTES, file),

@@ -1,17 +1,17 @@
 //! Sorts more hashes than fit in memory and drops duplicates.
 //!
 //! This is an external merge sort. Entries (hash, position, payload) fill a buffer of a
-//! given size. A full buffer is sorted and written to a temporary file, a run. Each
-//! [`FAN_IN`] runs of one level are merged. Of duplicates the first in the input is kept;
+//! given size. A full buffer is sorted and written to a temporary file, a run. Once
+//! a level has [`FAN_IN`] runs, they are merged. Of duplicates the first in the input is kept;
 //! the others are counted by source. Input that fits into the buffer is never written to
 //! disk.
 //!
-//! Memory: the buffer, a sixth of it for its index; while merging, [`FAN_IN`] read buffers
+//! Memory: the buffer, which includes its index; while merging, [`FAN_IN`] read buffers
 //! of [`READ_BYTES`](crate::list::external_sort::run::READ_BYTES). Disk: [`disk_bytes`],
 //! and twice that during the last merge. The files have no names, so they disappear when
 //! the process ends, even if it is killed.
 //!
-//! No crate does this: they allocate each entry separately, count memory in entries, or
+//! Existing crates do not fit: they allocate each entry separately, count memory in entries, or
 //! merge any number of runs at once. None reports which duplicates it dropped.
 
 use crate::base::error::{Error, ErrorKind, Result};
@@ -287,7 +287,6 @@ enum Entries<'a> {
 /// A sorted entry, the first in the input with its hash.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Entry<'a> {
-    /// The hash.
     pub hash: Hash,
     /// Position in the input.
     pub position: Position,

@@ -9,7 +9,7 @@ use crate::list::format::plain::{
     HashColumnName, Parsed, algorithm_from_text, parse_hash_column_name,
 };
 
-/// The algorithm that a column's name says. `None` if it names no algorithm.
+/// The algorithm in a column's name. `None` if it names no algorithm.
 pub(super) fn algorithm_from_column_name(name: &str) -> Option<Algorithm> {
     // iLook names MD5 after the version of its files.
     if ["v1hash", "v3hash", "v4hash"].contains(&fold(name).as_str()) {

@@ -17,7 +17,7 @@ use crate::list::format::plain::{Parsed, trimmed};
 /// The algorithm in a heading. `None` if `line` is not the first line of an output.
 fn heading_algorithm(line: &[u8]) -> Option<Algorithm> {
     let text = trimmed(line).strip_suffix(b":")?;
-    // The language decides whether it is the first or a later word: `SHA256-Hash von …`.
+    // The algorithm's place among the words depends on the language: `SHA256-Hash von …`.
     let words = text.split(|b| matches!(b, b' ' | b'-')).take(6);
     let mut words = words.filter(|w| w.len() <= 8);
     text.contains(&b' ')
@@ -54,7 +54,8 @@ fn compact_digits<'b>(text: &'b [u8], buffer: &'b mut [u8; MAX_HASH_BYTES * 2]) 
     &buffer[..length]
 }
 
-/// The algorithm of a list that starts with these lines. `None` if it is not such output.
+/// The algorithm of a list that starts with these lines. `None` if it is not output of
+/// certutil.
 pub(super) fn algorithm(lines: &[&[u8]]) -> Option<Algorithm> {
     let [first, second, ..] = lines else {
         return None;

@@ -7,7 +7,7 @@
 //!
 //! One list may hold hashes of several algorithms. Source: ClamAV's documentation,
 //! "Hash-based signatures". Files `.mdb` and `.msb` hold hashes of sections, not of files;
-//! their lines begin with the size and are not accepted.
+//! their lines begin with the size and are not read.
 
 use crate::base::hash::Algorithm;
 use crate::base::record::RejectReason;

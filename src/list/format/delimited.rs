@@ -2,7 +2,7 @@
 //!
 //! csv-core splits the fields, without allocations. In a table separated by commas or
 //! semicolons a quoted field may hold line feeds: the row then continues in the next line.
-//! (A carriage return before such a line feed is dropped.) In other tables a row is one
+//! (A carriage return before that line feed is dropped.) In other tables a row is one
 //! line, and the end of the line closes an open quote.
 //!
 //! A line that begins with `#` is a comment, such as PowerShell's `#TYPE`. If its hash
@@ -75,8 +75,8 @@ fn holds_hash(text: &str) -> bool {
     words.into_iter().any(is_hash)
 }
 
-/// True if `first` is a header of `rows` that names no hash column. Such a header has words
-/// where the rows hold hashes, and shares no value with them elsewhere.
+/// True if `first` is a header of `rows` that names no hash column. It has words where
+/// the rows hold hashes, and shares no value with them elsewhere.
 pub(super) fn is_header_without_hash_name(first: &[String], rows: &[Vec<String>]) -> bool {
     let is_cell = |text: &String| is_hash(text.trim().as_bytes());
     let rows = || rows.iter().filter(|row| row.as_slice() != first);
@@ -120,8 +120,7 @@ fn is_name(text: &str) -> bool {
         && !holds_hash(text)
 }
 
-/// Maximum share of a column's hashes, in percent, that counts as stray: such hashes have
-/// another length and are ignored.
+/// Maximum share, in percent, at which a column's hashes of one length are ignored as stray.
 const STRAY_PERCENT: usize = 5;
 
 /// Detects the columns of these rows that hold hashes, each with the number of digits. If
@@ -199,7 +198,7 @@ pub(super) struct DelimitedParser {
     buffer: Box<[u8; 512]>,
 }
 
-/// The column that says of each row what its hash is.
+/// The type column, which names the kind of hash in each row.
 #[derive(Debug)]
 struct TypeColumn {
     index: usize,
@@ -215,7 +214,7 @@ pub(super) struct HashColumn {
     pub(super) index: usize,
     /// True if hashes of other algorithms are skipped; false if they are rejected.
     pub(super) skips_others: bool,
-    /// Index of the column that says of each row what its hash is. `None` if there is none.
+    /// Index of the type column. `None` if the table has none.
     pub(super) type_index: Option<usize>,
 }
 

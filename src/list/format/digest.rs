@@ -38,7 +38,7 @@ impl HashSpec {
     }
 
     /// Parses a text that is not just hexadecimal digits: base64, or a hash with the name of
-    /// its algorithm before it. `None` if it is not such a hash.
+    /// its algorithm before it. `None` if it is neither.
     pub(super) fn parse_decorated(self, text: &[u8]) -> Option<Parsed> {
         let (named, hash) = match self.encoding {
             Encoding::Hex => {

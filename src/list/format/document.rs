@@ -220,7 +220,7 @@ pub(crate) struct ArrayPath {
 }
 
 impl ArrayPath {
-    /// Parses a path. `None` if it leads into no array.
+    /// Parses a path. `None` if it does not lead into an array.
     pub(crate) fn parse(field: &str) -> Option<ArrayPath> {
         let end = field.rfind("[]")? + 2;
         let (text, rest) = field.split_at(end);

@@ -16,9 +16,9 @@ const LINES_SAMPLED: usize = 200;
 pub(crate) struct Foreign {
     /// Name of its kind, for messages.
     pub(crate) description: &'static str,
-    /// Shell command that converts it to a list. `None` if there is none.
+    /// Shell command that converts it to a list. `None` if `hint` says what to do.
     pub(crate) command: Option<String>,
-    /// The hint to show if there is no command.
+    /// The hint to show instead of a command; empty if there is a command.
     pub(crate) hint: &'static str,
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn identify(head: &[u8], whole: bool) -> Option<Foreign> {
     identify_line(first).or_else(|| identify_lines(&lines))
 }
 
-/// True for the first row of such an index: zeros and a name, `000…0|nsrl-md5`.
+/// True if `text` is the first row of a Sleuth Kit index: zeros and a name, `000…0|nsrl-md5`.
 fn is_sleuth_kit_index(text: &[u8]) -> bool {
     let zeros = text.iter().take_while(|b| **b == b'0').count();
     let after_bar = text

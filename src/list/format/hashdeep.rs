@@ -5,15 +5,15 @@
 //! column, and may hold commas.
 //!
 //! Concatenated lists repeat the line of column names. It must name the columns in use at
-//! the same indexes, or it is rejected. Its rows are then parsed with the first line's
-//! columns, and each is rejected by itself.
+//! the same indexes, or it is rejected. The rows after it are still parsed with the first
+//! line's columns, and each that does not fit is rejected.
 
 use crate::base::record::RejectReason;
 use crate::list::format::cell::{parse_cell, strip_byte_order_mark, strip_carriage_return};
 use crate::list::format::digest::HashSpec;
 use crate::list::format::plain::{Parsed, trimmed};
 
-/// Parses the line of column names. `None` if `line` is another one.
+/// Parses the line of column names. `None` for other lines.
 pub(super) fn parse_columns(line: &[u8]) -> Option<Vec<String>> {
     let rest = line.strip_prefix(b"%%%%")?.trim_ascii();
     if rest.starts_with(b"HASHDEEP") {

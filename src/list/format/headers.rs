@@ -2,10 +2,11 @@
 //!
 //! Concatenated lists repeat their headers, so a repeated header is skipped. But a wrong
 //! hash column may hold its own name in each row, and then the whole list would be skipped.
-//! Real lists have hashes between their headers. Of consecutive headers those after the
-//! first [`MAX_CONSECUTIVE_HEADERS`] are therefore rejected, a limit that leaves room for empty lists.
-//! In a table without a hash so far the limit is 1. (A list without columns may have a title
-//! before its header.)
+//!
+//! Real lists have hashes between their headers. Consecutive headers are therefore rejected
+//! after the first [`MAX_CONSECUTIVE_HEADERS`]; the limit leaves room for empty lists. At the
+//! start of a table it is 1. In a list without columns it is not, because a title may precede
+//! the header.
 
 use crate::base::record::RejectReason;
 use crate::list::format::delimited::is_excel_separator;
@@ -18,7 +19,7 @@ const MAX_CONSECUTIVE_HEADERS: u32 = 16;
 /// Counter of consecutive headers in one list. See the [module](self).
 #[derive(Debug)]
 pub(super) struct Headers {
-    /// Number of the line after the last skipped one.
+    /// Number of the line after the last classified one.
     next_line: u64,
     /// True if all lines before that one were skipped or rejected as headers.
     at_start: bool,

@@ -22,7 +22,7 @@ const MAX_FIELDS: usize = 64;
 /// Fields beside a hash that may name its algorithm, in MISP, SPDX and CycloneDX.
 const ALGORITHM_FIELDS: [&str; 3] = ["type", "algorithm", "alg"];
 
-/// True if `tag` names hashes that are not of whole files, but as long as those.
+/// True if `tag` names a kind of hash that is not of a whole file but may be as long as one.
 fn is_not_file_hash(tag: &[u8]) -> bool {
     const NAMES: [&[u8]; 8] = [
         b"imphash",
@@ -179,7 +179,8 @@ impl JsonParser {
         })
     }
 
-    /// Classifies an element after it was read.
+    /// Classifies an object after it was read, by the algorithm's name beside its hash. `tags` is
+    /// the number of fields that may hold that name.
     fn classify_element(&self, tags: usize) -> Parsed {
         let hash = self.values.first().map_or(&[][..], Vec::as_slice);
         if hash.is_empty() {

@@ -1,8 +1,8 @@
 //! The formats of lists, and the options for reading a list.
 //!
-//! [`Format`] names the formats; each has its parser in a file of its name. [`ListOptions`] groups
-//! the options: the format, the hash column, the [`Encoding`] of the hashes, the rules
-//! for paths, and the treatment of hashes of [`OtherAlgorithms`].
+//! [`Format`] names the formats. [`ListOptions`] groups the options: the format, the hash column,
+//! the [`Encoding`] of the hashes, the rules for paths, and the treatment of hashes of
+//! [`OtherAlgorithms`].
 //!
 //! | format | row | columns |
 //! |---|---|---|
@@ -166,9 +166,9 @@ impl ListOptions {
         }
     }
 
-    /// Describes the options, with equal text for equal reading. Checkpoints store it, so
-    /// the text never changes. It omits the treatment of other algorithms, which a user may
-    /// change before a run resumes.
+    /// Describes the options that a resumed run must repeat. Checkpoints store the text, so it
+    /// never changes. It omits the treatment of other algorithms, which a user may change before
+    /// a run resumes.
     pub fn describe(&self) -> String {
         if let Some(paths) = &self.path_normalizer {
             return format!("as paths by {}", paths::describe(paths));

@@ -26,7 +26,8 @@ pub struct Layout {
     /// Columns that hold hashes in the first rows: index from 0, number of hexadecimal digits.
     #[serde(rename = "hashes", default, skip_serializing_if = "Vec::is_empty")]
     pub hash_columns: Vec<(usize, usize)>,
-    /// Index of the column that says of each row what its hash is. `None` if there is none.
+    /// Index of the type column, which names the kind of hash in each row. `None` if the list has
+    /// none.
     #[serde(rename = "types", default, skip_serializing_if = "Option::is_none")]
     pub type_column: Option<usize>,
     /// Hashes in the first lines by algorithm, if a list without columns has several

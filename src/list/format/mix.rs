@@ -1,8 +1,8 @@
 //! Detection of lists that mix hashes of several algorithms line by line.
 //!
 //! Read for one algorithm, such a list would yield many rejected lines. It is an error
-//! before the first write, unless the user chooses to skip the other algorithms. A list of
-//! only another algorithm is not a mix; neither is one with a stray line.
+//! before the first write, unless the user chooses to skip the other algorithms. A list
+//! whose hashes are all of one other algorithm is not a mix; neither is one with a stray line.
 
 use crate::base::algorithm_counts::AlgorithmCounts;
 use crate::base::error::Error;

@@ -58,7 +58,7 @@ impl PathParser {
     /// A parser of paths for a table of `algorithm` hashes.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if that is not SHA-256.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if `algorithm` is not SHA-256.
     pub(super) fn new(
         normalizer: Normalizer,
         algorithm: Algorithm,

@@ -25,8 +25,7 @@ pub enum Parsed {
 }
 
 /// Names of a hash column besides those of algorithms, folded to lower-case letters and
-/// digits. An algorithm's name with `hash`, `sum` or `digest` before or after it is one,
-/// too.
+/// digits. An algorithm's name with an affix such as `hash` or `sum` is one, too.
 pub(crate) const HEADER_NAMES: [&str; 8] = [
     "hashes",
     "filehashes",

@@ -48,7 +48,7 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|w| !w.is_empty())
 }
 
-/// Parses the header of a table. `None` if `line` is none.
+/// Parses the header of a table. `None` if `line` is not a header.
 fn parse_header(line: &[u8]) -> Option<Vec<Column>> {
     let mut columns = Vec::new();
     for word in words(trimmed(line)) {
@@ -63,7 +63,7 @@ fn is_underline(line: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|b| matches!(b, b'-' | b' '))
 }
 
-/// Parses name and value of a line such as `Hash      : 3A21…`. `None` if it has none.
+/// Parses name and value of a line such as `Hash      : 3A21…`. `None` for other lines.
 fn parse_property(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = line.iter().position(|b| *b == b':')?;
     let (name, value) = (line[..at].trim_ascii_end(), &line[at + 1..]);

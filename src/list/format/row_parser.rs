@@ -4,7 +4,7 @@
 //! skipped anywhere in the list. Hashes of other algorithms are skipped if the options say
 //! so, or if the first rows of a table show several algorithms.
 //!
-//! Parsing streams, and allocates nothing per row.
+//! Parsing streams, and most formats allocate nothing per row.
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::Algorithm;
@@ -230,7 +230,7 @@ impl RowParser {
             headers: Headers::default(),
         };
         if layout.is_empty {
-            // Without rows there is no column to miss.
+            // A list without rows lacks no column.
             return Ok(parser(FormatParser::Lines(LineParser::new(algorithm))));
         }
         if options.other_algorithms == OtherAlgorithms::Refuse

@@ -5,8 +5,8 @@
 //! end of the list, only its first line is rejected. Parsing continues with the next line.
 //! So a row does not depend on earlier rows, and a run can resume after any row.
 //!
-//! Each line is parsed at most three times, however many quotes stay open. A line that does
-//! not end an open row does not end a later one that is open at it either. When the first
+//! Each line is parsed at most three times, however many quotes stay open. A line that
+//! leaves a row open also leaves open any later row that is unfinished there. When the first
 //! line is rejected, the others are therefore parsed only to find the start of the next row.
 //! That row is parsed completely once its end arrives.
 

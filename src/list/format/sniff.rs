@@ -22,7 +22,7 @@ impl Layout {
     pub fn detect(name: &str, head: &[u8], whole: bool, options: &ListOptions) -> Result<Layout> {
         let mut lines: Vec<&[u8]> = head.split(|b| *b == b'\n').collect();
         if !whole || lines.last().is_some_and(|l| l.is_empty()) {
-            // The last line may be incomplete. JSON longer than a line is no JSON lines.
+            // The last line may be incomplete. JSON longer than a line is not JSON lines.
             let cut = lines.pop().unwrap_or_default();
             if options.format.is_none_or(|f| f == Format::Ndjson)
                 && cut.len() >= MAX_LINE_BYTES

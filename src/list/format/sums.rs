@@ -8,8 +8,8 @@
 //! SHA256 (name) = HASH  BSD, md5sum --tag; openssl: SHA2-256(name)= HASH
 //! ```
 //!
-//! One list may hold all of these, and bare hashes. A tag must name the algorithm of the
-//! run: a BLAKE2b-256 is as long as a SHA-256, but is rejected.
+//! One list may hold all of these, and bare hashes. A tag must name the algorithm of the run:
+//! a BLAKE2b-256 hash is rejected, although it is as long as a SHA-256.
 
 use crate::base::hash::{Algorithm, fold};
 use crate::base::hash_prefix;
@@ -148,13 +148,13 @@ impl SumsParser {
     }
 }
 
-/// True if `line` is such a line with a hash of a supported algorithm.
+/// True if `line` has this format and a hash of a supported algorithm.
 pub(super) fn is_sum_line(line: &[u8]) -> bool {
     algorithm(line).is_some()
 }
 
-/// The algorithm of such a line, by its tag or else by the length of its hash. `None` if
-/// `line` is another one.
+/// The algorithm of a line, by its tag or else by the length of its hash. `None` if the line
+/// does not have this format.
 pub(super) fn algorithm(line: &[u8]) -> Option<Algorithm> {
     let sum = split_line(strip_carriage_return(strip_byte_order_mark(line)))
         .filter(|sum| is_hash(sum.hash))?;
@@ -193,7 +193,7 @@ fn split_plain(line: &[u8]) -> Option<Sum<'_>> {
         Some(b' ' | b'*') => &rest[1..],
         _ => rest,
     };
-    // The length tells a hash from a size.
+    // A size has fewer than 32 digits.
     (hash.len() >= 32 && !name.is_empty()).then_some(Sum {
         hash,
         tag: None,

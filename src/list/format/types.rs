@@ -75,7 +75,7 @@ struct Agreement {
     matching_rows: usize,
     /// True if the column names an algorithm in every row with a hash.
     in_every_row: bool,
-    /// True if a row has only hashes of other algorithms than the column names.
+    /// True if a row has only hashes of algorithms other than the one that the column names.
     contradicts: bool,
 }
 

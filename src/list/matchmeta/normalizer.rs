@@ -1,10 +1,10 @@
 //! Normalisation of paths (MatchMeta): replaces the parts of a full path that differ between
 //! two machines of the same build. The result is hashed with SHA-256.
 //!
-//! A hidden file stands out because its full path is not among the paths of a gold build.
-//! To compare them, the drive letter and the names of users are replaced by standard ones;
-//! everything else stays byte for byte. The result is hashed as UTF-8, so that a table of
-//! paths is an ordinary table of SHA-256 hashes.
+//! A hidden file stands out because its full path is not among those of a gold build, the clean
+//! reference installation. To compare paths, the drive letter and the names of users are
+//! replaced by standard ones; everything else stays byte for byte. The result is hashed as
+//! UTF-8, so that a table of paths is an ordinary table of SHA-256 hashes.
 //!
 //! # The rules
 //!
@@ -34,8 +34,8 @@
 //! # Separators
 //!
 //! `/` on Unix; only `\` on Windows. Windows accepts `/` as well, but its listings never
-//! contain it, and the hashes of `C:/Users/x` and `C:\Users\x` differ in any case. In such a
-//! list only the drive is replaced. Convert it first (`tr / '\\'`) to compare it with a list
+//! contain it, and the hashes of `C:/Users/x` and `C:\Users\x` differ anyway. In a list
+//! with `/`, only the drive is replaced. Convert it first (`tr / '\\'`) to compare it with a list
 //! from Windows.
 //!
 //! # Edge cases
@@ -59,7 +59,7 @@
 //! | ` `, `/home/x ` | blanks are part of a name |
 //! | empty | [`InvalidPath::Empty`] |
 //! | with a NUL | [`InvalidPath::Nul`]: neither system allows it in a name |
-//! | with a surrogate (WTF-8, CESU-8; alone or in a pair) | [`InvalidPath::Surrogate`]: it has no UTF-8 |
+//! | with a surrogate (WTF-8, CESU-8; alone or in a pair) | [`InvalidPath::Surrogate`]: UTF-8 cannot encode it |
 //! | other invalid UTF-8 | [`InvalidPath::Utf8`]; a NUL is detected first |
 //!
 //! # Lists of paths
@@ -74,8 +74,8 @@ use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
-/// Default users of the machine images of Linux distributions, which gold builds may be made
-/// from: Ubuntu, Debian, CentOS, Amazon Linux.
+/// Default users of the machine images of Linux distributions, on which gold builds may be
+/// based: Ubuntu, Debian, CentOS, Amazon Linux.
 pub(crate) const UNIX_USERS: [&str; 4] = ["ubuntu", "admin", "centos", "ec2-user"];
 
 /// The default user of a Windows installation.
@@ -84,7 +84,7 @@ const WINDOWS_USER: &str = "Administrator";
 /// Folders of users on Windows: current, and up to Windows XP.
 const WINDOWS_HOMES: [&[u8]; 2] = [b"Users", b"Documents and Settings"];
 
-/// Folders among those of users on Windows that belong to no user.
+/// Folders on Windows that are beside those of users but belong to no user.
 const WINDOWS_SHARED: [&[u8]; 4] = [b"Default", b"Public", b"All Users", b"Default User"];
 
 /// UTF-8's byte order mark.
@@ -153,14 +153,14 @@ impl Users {
     }
 }
 
-/// Reason why bytes are no valid path.
+/// Reason why bytes are not a valid path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidPath {
     Empty,
     /// It holds a NUL byte.
     Nul,
-    /// It holds a surrogate, which has no UTF-8, encoded as in WTF-8 or CESU-8.
+    /// It holds a surrogate, encoded as in WTF-8 or CESU-8; UTF-8 cannot encode it.
     Surrogate,
     /// It is not valid UTF-8.
     Utf8,
@@ -245,7 +245,7 @@ impl Normalizer {
         Ok(())
     }
 
-    /// Returns the SHA-256 of the normalised `path`, without allocating that.
+    /// Returns the SHA-256 of the normalised `path`, without allocating a normalised copy.
     ///
     /// # Errors
     /// The reason why it is not a valid path.

@@ -22,7 +22,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     ] {
         connection.set_db_config(config, on)?;
     }
-    // 16 MiB, negative in KiB: reading along an index needs few pages at once.
+    // 16 MiB; a negative value is in KiB. Reading along an index needs few pages at once.
     connection.pragma_update(None, "cache_size", -16_384)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "query_only", true)?;

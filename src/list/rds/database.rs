@@ -1,4 +1,4 @@
-//! NIST's RDS v3 databases → their hashes, with SQLite as the only I/O.
+//! NIST's RDS v3 databases → their distinct hashes, in order.
 //!
 //! The NSRL publishes its Reference Data Set as SQLite databases of two schemas:
 //!
@@ -22,8 +22,8 @@
 //! adjacent. SHA-1 and MD5 are read in that order, so most duplicates are dropped before the
 //! sort. The view `DISTINCT_HASH` does not help: SQLite would keep every hash returned.
 //!
-//! In both cases hashes come in order, so that a later run can resume. Values that are no
-//! hashes come as separate lines, which the parser rejects.
+//! In both cases hashes come in order, so that a later run can resume. Values that are
+//! not hashes come as separate lines, which the parser rejects.
 
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Algorithm, Case};
@@ -51,8 +51,8 @@ impl Rds {
     /// and functions in its schema do not run.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if it is no RDS v3; the
-    /// message lists its tables.
+    /// [`ErrorKind::Usage`](crate::base::error::ErrorKind::Usage) if it is not an RDS v3
+    /// database; the message lists its tables.
     /// [`ErrorKind::Read`](crate::base::error::ErrorKind::Read) if SQLite cannot read it.
     pub(crate) fn open(name: &str, path: &Path) -> Result<Rds> {
         check_finished(name, path)?;
@@ -80,7 +80,7 @@ impl Rds {
     ///
     /// # Errors
     /// [`ErrorKind::Read`](crate::base::error::ErrorKind::Read) if the database is damaged;
-    /// the hashes before are valid.
+    /// the hashes before the damage are valid.
     /// [`ErrorKind::Output`](crate::base::error::ErrorKind::Output) if the folder of `sorting`
     /// has no space to sort.
     pub(crate) fn for_each_hash(

@@ -29,7 +29,8 @@ pub(crate) fn length_by_header(head: &[u8]) -> Option<u64> {
         n if n >= 512 && n.is_power_of_two() => u64::from(n),
         _ => return None,
     };
-    // SQLite before 3.7.0 does not update the number of pages; the change counter tells.
+    // SQLite before 3.7.0 does not update the number of pages at 28. It is current if the change
+    // counter at 24 equals its copy at 92, which later versions write with it.
     let (pages, is_valid) = (u32_at(28), u32_at(24) == u32_at(92));
     (pages > 0 && is_valid).then(|| page * u64::from(pages))
 }

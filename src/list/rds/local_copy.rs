@@ -41,7 +41,8 @@ pub(crate) struct PartialCopy {
     reported_tenths: u64,
 }
 
-/// Starts or continues the copy of the source with this identity, which has `length` bytes.
+/// Starts or continues the copy of the source with this identity. `length` is its size in
+/// bytes; `None` if unknown.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] if the folder has no space for it, or is not writable.

@@ -5,7 +5,7 @@
 //! - [`header`]: the first bytes of an SQLite file.
 //! - [`connection`]: connection to an untrusted database.
 //! - [`schema`]: the table and columns that hold hashes, and the release.
-//! - [`values`]: a value → a line, and values that are no hashes.
+//! - [`values`]: a value → a line, and values that are not hashes.
 //! - [`database`]: the distinct hashes in order, by an index or by sorting.
 //! - [`local_copy`]: a local copy of a database, complete or partial.
 //! - [`text`]: a database as text, read on a separate thread.

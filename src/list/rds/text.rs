@@ -25,6 +25,7 @@ const TEXT_CHUNKS: usize = 8;
 /// Minimum size of a chunk, in bytes.
 const TEXT_BYTES: usize = 64 * 1024;
 
+/// The file that SQLite opens.
 #[derive(Debug, Clone)]
 pub(crate) enum DatabaseFile {
     /// The source itself.
@@ -140,7 +141,7 @@ impl Database {
         };
         let next = match running.text.recv().await {
             Some(next) => next,
-            None => Err(internal_error(uri, "is not read any more")),
+            None => Err(internal_error(uri, "was not read to its end")),
         };
         match (&next, &self.file) {
             (Err(e), DatabaseFile::Copy(copy)) if e.kind() == ErrorKind::Read => {

@@ -1,4 +1,4 @@
-//! Values of a database as lines of text, and the store of values that are no hashes.
+//! Values of a database as lines of text, and the store of values that are not hashes.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hash::{Algorithm, Case, Hash};
@@ -9,13 +9,13 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, BufWriter, Seek as _, Write as _};
 use std::path::Path;
 
-/// Maximum length of a value that is not a hash, in characters.
+/// Maximum number of characters, or bytes of a blob, in the line for a value that is not a hash.
 const SHOWN_CHARACTERS: usize = 64;
 
 /// Maximum number of distinct values that are remembered to drop duplicates.
 const MAX_REMEMBERED: usize = 65_536;
 
-/// Values that are no hashes. They are sent after the hashes: at the start, a few thousand
+/// Values that are not hashes. They are sent after the hashes: at the start, a few thousand
 /// of them would look like a list without hashes.
 #[derive(Default)]
 pub(super) struct InvalidValues {
@@ -70,8 +70,8 @@ fn write_error(folder: &Path, e: std::io::Error) -> Error {
     .with_hint("set --work-dir DIR to a folder with more space")
 }
 
-/// Writes the line for a value. Returns the hash of `algorithm`. `None` if the value is no
-/// such hash; the line is then never a valid hash.
+/// Writes the line for a value and returns its hash. `None` if the value is not a hash of
+/// `algorithm`; the line is then never a valid hash.
 pub(super) fn write_value(
     algorithm: Algorithm,
     row: &Row<'_>,

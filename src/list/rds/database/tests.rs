@@ -1,4 +1,4 @@
-//! Reading of databases that are built with the published schemas.
+//! Databases built with the published schemas, and damaged or foreign ones.
 
 use super::*;
 use crate::base::error::ErrorKind;
@@ -272,7 +272,7 @@ fn databases_with_other_columns_are_read() {
 }
 
 #[test]
-fn a_value_that_is_no_hash_becomes_one_rejected_line() {
+fn a_value_that_is_not_a_hash_becomes_one_rejected_line() {
     let sql = |keyed: &str| {
         format!(
             "CREATE TABLE FILE (n INTEGER, sha256 TEXT{keyed}, sha1 TEXT, md5 ANY);
@@ -347,7 +347,7 @@ fn another_database_is_an_error_that_lists_its_tables() {
 
 #[test]
 fn views_virtual_tables_and_computed_columns_are_not_read() {
-    // Each in place of the table.
+    // A view, a virtual table, and a computed column instead of a stored one.
     let message = TestDatabase::from_sql(
         "CREATE VIEW FILE AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)
             SELECT printf('%064d', x) AS sha256 FROM c",

@@ -64,7 +64,7 @@ fn blanks_around_quoted_fields_are_dropped() {
 }
 
 #[test]
-fn a_row_with_a_hash_is_no_header() {
+fn a_row_with_a_hash_is_not_a_header() {
     let text = format!("\"sha256:{SHA256}\",\"sha256_hash\",\"x\"\n{SHA256},sha256_hash,y\n");
     let list = layout(&text);
     assert!(list.layout.columns.is_empty(), "{:?}", list.layout);
@@ -155,7 +155,7 @@ fn a_column_of_another_name_is_not_detected_by_its_values() {
         let rows = read(&text, Algorithm::Md5, &[]).1;
         assert_eq!(results(&rows)[1..], [MD5, MD5], "{first}");
     }
-    // Nor is a row with a damaged hash, if the option gives the column by its number.
+    // A row with a damaged hash is not a header either, even if `column` is a number.
     let text = format!("x,{}\ny,{MD5}\n", &MD5[1..]);
     let rows = rows_of(
         &[text.as_bytes()],
@@ -342,7 +342,7 @@ fn json_lines_of_other_algorithms_are_skipped_with_the_option() {
 }
 
 #[test]
-fn a_stray_line_or_a_list_of_another_algorithm_is_no_mix() {
+fn a_stray_line_or_a_list_of_another_algorithm_is_not_a_mix() {
     for (counts, algorithm) in [
         (&[(64, 1), (32, 1)][..], Algorithm::Sha256),
         (&[(64, 190), (32, 10)], Algorithm::Sha256),
