@@ -33,7 +33,8 @@ impl Backoff {
         }
     }
 
-    /// Sets the maximum wait.
+    /// Sets the maximum wait. Only requests to the API have one below [`CAP`].
+    #[cfg(feature = "serve")]
     #[must_use]
     pub(crate) fn with_cap(self, cap: Duration) -> Self {
         Backoff { cap, ..self }
